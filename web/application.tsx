@@ -26,7 +26,7 @@ export function Application() {
       return (
         <main id="main">
           <h1>Patchbay</h1>
-          <FailureNotice failure={session.failure} since="It is tried again by itself." />
+          <FailureNotice failure={session.failure} since="The page retries automatically." />
         </main>
       );
     case 'signed-out':
@@ -63,7 +63,7 @@ function NoPage({ path }: { readonly path: string }) {
     <>
       <h1 tabIndex={-1}>No such page</h1>
       <p>
-        There is no <code>{path}</code>: <a href="/">the fleet</a> is where everything begins.
+        There is no <code>{path}</code>: <a href="/">the fleet</a> shows every device.
       </p>
     </>
   );

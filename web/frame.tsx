@@ -11,8 +11,8 @@ import { useSignedIn } from './session/session.tsx';
 const connections: Readonly<Record<Connection, string>> = {
   connecting: 'connecting…',
   live: 'live',
-  lost: 'connection lost, looking for it…',
-  looking: 'looks every 5 s',
+  lost: 'connection lost, reconnecting…',
+  looking: 'refreshes every 5 s',
   resting: 'resting',
 };
 
@@ -23,7 +23,7 @@ export function Frame({ signOut, children }: { readonly signOut: () => void; rea
   return (
     <>
       <a class="skip" href="#main">
-        Skip to the page
+        Skip to content
       </a>
       <header class="frame-head">
         <a class="frame-name" href="/">

@@ -28,10 +28,11 @@ export function failureOf(error: unknown): Failure {
       const { title, detail, instance, diagnostics = [], errors = [] } = problem;
       return { title, detail, status, request: instance || null, diagnostics, errors };
     }
-    const detail = 'The answer was not one of Patchbay: something between here and it may have given it.';
-    return { ...localFailure(`The service answered ${status}`, detail), status };
+    const detail = 'The response does not come from Patchbay. Check for a proxy between this browser and the service.';
+    return { ...localFailure(`The service returned status ${status}`, detail), status };
   }
-  if (error instanceof TypeError) return localFailure('The service cannot be reached', 'It is stopped, or the network is down.');
+  if (error instanceof TypeError)
+    return localFailure('Cannot reach the service', 'Check that the service runs and that the network is up.');
   return localFailure('The page failed', error instanceof Error ? error.message : String(error));
 }
 

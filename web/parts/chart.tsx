@@ -48,7 +48,7 @@ export function Chart({ heading, series, text, isStacked = false, now }: Parts) 
         viewBox="0 0 100 100"
         preserveAspectRatio="none"
         role="img"
-        aria-label={`${heading}, now: ${latest}; at most ${text(highest)} in the last two minutes`}
+        aria-label={`${heading}, now: ${latest}; maximum ${text(highest)} in the last two minutes`}
       >
         {shapes.map((shape, index) => {
           const one = series[index];
@@ -64,7 +64,7 @@ export function Chart({ heading, series, text, isStacked = false, now }: Parts) 
       </svg>
       <div class="axis" aria-hidden="true">
         <span>2 min ago</span>
-        <span>{highest === 0 ? '' : `at most ${text(highest)}`}</span>
+        <span>{highest === 0 ? '' : `maximum ${text(highest)}`}</span>
       </div>
     </figure>
   );

@@ -50,7 +50,7 @@ export function Download({ label, name, type, ask, otherwise }: Parts) {
   return (
     <>
       <button type="button" onClick={bytes === null ? run : stop}>
-        {bytes === null ? label : `Stop saving, ${(bytes / megabyte).toFixed(1)} MB so far`}
+        {bytes === null ? label : `Stop download (${(bytes / megabyte).toFixed(1)} MB)`}
       </button>
       {failure !== null && <FailureNotice failure={failure} />}
     </>
@@ -81,7 +81,7 @@ async function gathered(
 }
 
 function tooLarge(otherwise: string): Failure {
-  return localFailure(`It is larger than ${mostBytes / 1024 / 1024} MiB, as much as is saved from here`, otherwise);
+  return localFailure(`The file exceeds the limit of ${mostBytes / 1024 / 1024} MiB`, otherwise);
 }
 
 function handOver(file: Blob, name: string): void {

@@ -27,7 +27,7 @@ export function InterfaceComparison({ old, next }: { readonly old: Compared; rea
         <span class="soft">
           {similarity.similar
             ? `${next.version} has every export of ${old.version} with the same type`
-            : `whoever calls ${old.version} may not find in ${next.version} what they call`}
+            : `${next.version} removes or changes exports of ${old.version}`}
         </span>
       </p>
       <ul>

@@ -9,9 +9,9 @@ export function More({ pages: { more, isCut, damaged }, shown, what }: Parts) {
     <div class="more">
       <span class="soft" role="status">
         {isCut
-          ? `The first ${shown} ${what} are shown, as many as may be: narrow the list with the filters to see others.`
-          : `${shown} ${what} shown${more === null ? '' : ', and there are more'}.`}
-        {damaged > 0 && ` ${damaged} cannot be shown: stored rows are damaged, and the health of the fleet names them.`}
+          ? `Showing the first ${shown} ${what}, the maximum. Use the filters to find others.`
+          : `${shown} ${what} shown${more === null ? '' : ', more available'}.`}
+        {damaged > 0 && ` ${damaged} hidden because of damaged database rows. The fleet health lists them.`}
       </span>
       {more !== null && (
         <button type="button" onClick={more}>

@@ -24,7 +24,7 @@ export function Shown<Data>({ resource, what, children }: Parts<Data>) {
     );
   return (
     <>
-      {failure !== null && <FailureNotice failure={failure} refresh={refresh} since="What is below is what was last answered." />}
+      {failure !== null && <FailureNotice failure={failure} refresh={refresh} since="Showing the last data received." />}
       <div class={isChanging ? 'shown changing' : 'shown'} aria-busy={isChanging}>
         {children(data)}
       </div>
@@ -50,7 +50,7 @@ export function FailureNotice({ failure: { title, detail, request }, refresh, si
       {refresh !== undefined && (
         <span>
           <button type="button" onClick={refresh}>
-            Try again
+            Retry
           </button>
         </span>
       )}

@@ -37,25 +37,25 @@ export function policyText({
 }
 
 const strategyMeanings = {
-  inject: 'who is inside is interrupted at once, and retries in the new version',
-  drain: 'who is inside is waited for; if some are left, the load fails',
-  'drain-then-inject': 'who is inside is waited for, and who is left is interrupted',
+  inject: 'accesses inside are interrupted and retry in the new version',
+  drain: 'waits for accesses to leave; on timeout the load fails',
+  'drain-then-inject': 'waits for accesses to leave; on timeout they are interrupted',
 } satisfies Record<Load['strategy'], string>;
 const invalidationMeanings = {
-  none: 'the old pages stay as they are',
+  none: 'the old pages do not change',
   'mark-invalid': 'the old pages are marked invalid: a fetch faults',
   nx: 'the old pages get their NX bit: a fetch faults',
-  delete: 'the old pages are deleted, and given out again',
+  delete: 'the old pages are deleted and can be reused',
 } satisfies Record<Load['invalidation'], string>;
 const similarityMeanings = {
-  require: 'a version that lacks or changes an export is refused',
-  warn: 'any exports: the report says what differs',
-  off: 'any exports',
+  require: 'refuses a version that removes or changes an export',
+  warn: 'accepts any exports; the report lists the differences',
+  off: 'accepts any exports',
 } satisfies Record<Load['similarityPolicy'], string>;
 const versionMeanings = {
   newer: 'only a newer version',
   different: 'any other version',
-  downgrade: 'any other version, for the reason given',
+  downgrade: 'any other version, with a reason',
 } satisfies Record<Load['versionPolicy'], string>;
 
 export function TermsFields({ terms, onChange }: { readonly terms: Terms; readonly onChange: (terms: Terms) => void }) {
@@ -63,7 +63,7 @@ export function TermsFields({ terms, onChange }: { readonly terms: Terms; readon
   return (
     <>
       <Choice
-        label="Who is inside"
+        label="Strategy"
         at="/strategy"
         value={strategy}
         options={strategies}
@@ -72,7 +72,7 @@ export function TermsFields({ terms, onChange }: { readonly terms: Terms; readon
       />
       {strategy !== 'inject' && (
         <Whole
-          label="Wait at most, in milliseconds"
+          label="Drain timeout, in milliseconds"
           at="/drainMilliseconds"
           value={drainMilliseconds}
           least={0}
@@ -106,7 +106,7 @@ export function PrecedenceFields({ precedence, onChange }: PrecedenceParts) {
   return (
     <>
       <Choice
-        label="Versions"
+        label="Version policy"
         at="/versionPolicy"
         value={precedence.versionPolicy}
         options={versionPolicies}
@@ -115,7 +115,7 @@ export function PrecedenceFields({ precedence, onChange }: PrecedenceParts) {
       />
       {precedence.versionPolicy === 'downgrade' && (
         <Text
-          label="Reason for an older version"
+          label="Downgrade reason"
           at="/downgradeReason"
           required
           value={precedence.downgradeReason}

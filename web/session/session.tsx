@@ -40,7 +40,7 @@ export function useSession(): SessionWithWays {
       }
       const client = createPatchbayClient(location.origin, key, async (request) => {
         const response = await fetch(request);
-        if (response.status === 401) expire('The key is not good any more: it was revoked, or the service is another one.');
+        if (response.status === 401) expire('The API key is no longer valid. It was revoked, or this is another service.');
         return response;
       });
       setSession({ kind: 'signed-in', client, key, who });
@@ -85,6 +85,6 @@ export function SignedInAs({ client, who, children }: SignedIn & { readonly chil
 /** The client, and what its key may be used for. @throws {Error} where nobody has signed in. */
 export function useSignedIn(): SignedIn & { readonly may: (role: Role) => boolean } {
   const value = useContext(SignedInContext);
-  if (value === null) throw new Error('nobody has signed in');
+  if (value === null) throw new Error('not signed in');
   return { ...value, may: (role) => value.who.grantedRoles.includes(role) };
 }

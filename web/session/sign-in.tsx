@@ -32,7 +32,7 @@ export function SignIn({ reason, signIn }: Parts) {
       <form onSubmit={submit}>
         <h1>Sign in to Patchbay</h1>
         <p class="soft">
-          With an API key. The first is in the file <code>admin-key</code> beside the service's database; an administrator makes others.
+          Enter an API key. The first key is in the file <code>admin-key</code> next to the database. An administrator creates others.
         </p>
         <label>
           <span>API key</span>

@@ -44,13 +44,13 @@ export function AuditPage() {
     <>
       <PageHead heading="Audit trail" />
       <Verification />
-      <Panel heading="Events" note="the newest first" actions={<Following query={query} events={events} />}>
+      <Panel heading="Events" note="newest first" actions={<Following query={query} events={events} />}>
         <Filters query={query} events={events} />
         <Shown resource={events} what="events">
           {(items) =>
             items.length === 0 ? (
               <p class="empty">
-                {isNarrowed ? 'No event is like that. ' : 'Nothing has happened yet.'}
+                {isNarrowed ? 'No event matches the filters. ' : 'No events yet.'}
                 {isNarrowed && (
                   <button type="button" class="plain" onClick={() => navigate('/audit')}>
                     Show all events
@@ -80,9 +80,9 @@ function Following({ query, events }: ListParts) {
   const after = () => new Date((newest === undefined ? Date.now() : Date.parse(newest.at)) + 1).toISOString();
   return (
     <>
-      <span class="soft">{isHeld ? 'it ends at a time, and stands still' : 'it follows what happens'}</span>
+      <span class="soft">{isHeld ? 'paused at a fixed end time' : 'updates live'}</span>
       <button type="button" onClick={() => navigate(withQuery('/audit', withFilter(query, 'until', isHeld ? '' : after())), 'replace')}>
-        {isHeld ? 'Follow' : 'Hold still'}
+        {isHeld ? 'Resume' : 'Pause'}
       </button>
     </>
   );
@@ -102,7 +102,7 @@ function Filters({ query, events }: ListParts) {
       <TextFilter label="Request" placeholder="req_…" {...of('request')} />
       <ChoiceFilter label="Outcome" any="any" options={auditOutcomes} {...of('outcome')} />
       <TimeField label="From" {...of('from')} />
-      <TimeField label="Until, not included" {...of('until')} />
+      <TimeField label="Until (exclusive)" {...of('until')} />
     </search>
   );
 }

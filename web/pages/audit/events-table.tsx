@@ -49,7 +49,7 @@ export function EventsTable({ events, names, query }: Parts) {
           { heading: 'Object', cell: (event) => <ObjectOf event={event} names={names} /> },
           { heading: 'Actor', cell: ({ actor }) => only('actor', actor, <Name of={actor} names={names} />) },
           { heading: 'Outcome', cell: ({ outcome }) => <Badge tone={tones[outcome]}>{outcome}</Badge> },
-          { heading: 'What', isWide: true, cell: (event) => <Detail event={event} only={only} /> },
+          { heading: 'Details', isWide: true, cell: (event) => <Detail event={event} only={only} /> },
         ]}
       />
     </div>
@@ -102,7 +102,7 @@ function Detail({ event: { number, object, request, detail, previous, hash }, on
         <Fact term="object">{only('object', object, object)}</Fact>
         {request !== null && <Fact term="request">{only('request', request, request)}</Fact>}
         <Fact term="hash">{hash}</Fact>
-        <Fact term="hash before">{previous ?? 'none: it is the first'}</Fact>
+        <Fact term="previous hash">{previous ?? 'none (first event)'}</Fact>
       </dl>
     </details>
   );

@@ -54,7 +54,7 @@ export function BuildPage({ parameters }: PageParts) {
               class="main"
               onClick={() => navigate(withQuery('/rollouts/new', new URLSearchParams({ module, version })))}
             >
-              Roll it out…
+              Roll out…
             </button>
           )
         }
@@ -79,8 +79,8 @@ function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, so
     <section class="wide" aria-label="Facts">
       {image.prunedAt !== null && (
         <p class="notice" data-is="warning">
-          Its image was pruned at <Moment at={image.prunedAt} />, when no device had it or could go back to it: pushing the same source
-          again brings it back.
+          The image was pruned at <Moment at={image.prunedAt} /> because no device had it or could roll back to it. Push the same source
+          again to restore it.
         </p>
       )}
       <dl class="facts">
@@ -90,7 +90,7 @@ function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, so
         </dd>
         <dt>Pushed</dt>
         <dd>
-          <Moment at={createdAt} /> by {pushedBy === null ? 'somebody who is not known' : <code>{pushedBy}</code>}
+          <Moment at={createdAt} /> by {pushedBy === null ? 'an unknown key' : <code>{pushedBy}</code>}
         </dd>
         <dt>Image</dt>
         <dd>
@@ -140,15 +140,15 @@ function Comparison({ build, others }: Found) {
   const old = others.find((other) => other.version === query.get('from')) ?? before;
   if (old === undefined)
     return (
-      <Panel heading="What it changes">
-        <p class="empty">It is the only build of {module}: there is nothing to compare it with.</p>
+      <Panel heading="Interface changes">
+        <p class="empty">{module} has no other build to compare with.</p>
       </Panel>
     );
   return (
-    <Panel heading="What it changes">
+    <Panel heading="Interface changes">
       <div class="filters">
         <Choice
-          label="Against"
+          label="Compared with"
           value={old.version}
           options={others.map((other) => other.version)}
           onChange={(from) => navigate(withQuery(buildPath(module, version), new URLSearchParams({ from })), 'replace')}
@@ -172,22 +172,22 @@ function Devices({ module, version }: { readonly module: string; readonly versio
     { limit: 20, when: ({ action, detail }) => action.startsWith('load.') && detail['module'] === module },
   );
   return (
-    <Panel heading="Devices that run it" class="wide">
+    <Panel heading="Devices with this build" class="wide">
       <Shown resource={devices} what="devices">
         {(items) =>
           items.length === 0 ? (
-            <p class="empty">No device has it in memory.</p>
+            <p class="empty">No device has this build in memory.</p>
           ) : (
             <>
               <Table
-                caption="Devices that run it"
+                caption="Devices with this build"
                 rows={items}
                 keyOf={({ device }) => device}
                 columns={[
                   { heading: 'Device', cell: ({ device, deviceName }) => <a href={devicePath(device)}>{deviceName}</a> },
-                  { heading: 'First entered', cell: ({ firstInstalledAt }) => <Moment at={firstInstalledAt} /> },
-                  { heading: 'Last entered', cell: ({ lastInstalledAt }) => <Moment at={lastInstalledAt} /> },
-                  { heading: 'Stays', isNumber: true, cell: ({ residencies }) => residencies },
+                  { heading: 'First installed', cell: ({ firstInstalledAt }) => <Moment at={firstInstalledAt} /> },
+                  { heading: 'Last installed', cell: ({ lastInstalledAt }) => <Moment at={lastInstalledAt} /> },
+                  { heading: 'Residencies', isNumber: true, cell: ({ residencies }) => residencies },
                 ]}
               />
               <More pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />

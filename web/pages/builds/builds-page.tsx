@@ -34,11 +34,11 @@ export function BuildsPage({ parameters }: PageParts) {
   return (
     <>
       <PageHead heading={module} note={<a href="/builds">all modules</a>} />
-      <Panel heading="Builds" note="the newest first">
+      <Panel heading="Builds" note="newest first">
         <Shown resource={builds} what="builds">
           {(items) =>
             items.length === 0 ? (
-              <p class="empty">There is no build of {module}.</p>
+              <p class="empty">{module} has no builds.</p>
             ) : (
               <>
                 <Table
@@ -91,7 +91,7 @@ function Difference({ module, builds }: { readonly module: string; readonly buil
     navigate(withQuery(modulePath(module), changed), 'replace');
   };
   return (
-    <Panel heading="What changes between two versions">
+    <Panel heading="Compare two versions">
       <div class="filters">
         <Choice label="From" value={old.version} options={versions} onChange={choose('from')} />
         <Choice label="To" value={next.version} options={versions} onChange={choose('to')} />

@@ -27,13 +27,11 @@ export function ModulesPage() {
   return (
     <>
       <PageHead heading="Builds" />
-      <Panel heading="Modules" note="the one that was built last first">
+      <Panel heading="Modules" note="latest build first">
         <Shown resource={modules} what="modules">
           {(items) =>
             items.length === 0 ? (
-              <p class="empty">
-                No build has been pushed yet{may('publisher') ? ': push one below.' : ': that takes a key of the role publisher.'}
-              </p>
+              <p class="empty">No builds yet. {may('publisher') ? 'Push one below.' : 'Pushing a build requires the role publisher.'}</p>
             ) : (
               <>
                 <Table
@@ -50,7 +48,7 @@ export function ModulesPage() {
                       ),
                     },
                     { heading: 'Builds', isNumber: true, cell: ({ builds }) => countText(builds) },
-                    { heading: 'Last build', cell: ({ lastBuildAt }) => <Moment at={lastBuildAt} /> },
+                    { heading: 'Latest build', cell: ({ lastBuildAt }) => <Moment at={lastBuildAt} /> },
                   ]}
                 />
                 <More pages={modules} shown={items.length} what={items.length === 1 ? 'module' : 'modules'} />

@@ -43,14 +43,14 @@ export function Provenance({ build }: { readonly build: Build }) {
       class="wide provenance"
       actions={
         <button type="button" disabled={known === null || isUnderWay} onClick={() => known !== null && check(known)}>
-          {isUnderWay ? 'Checking…' : 'Check the signatures'}
+          {isUnderWay ? 'Verifying…' : 'Verify signatures'}
         </button>
       }
     >
       <Shown resource={keys} what="the keys">
         {(found) =>
           build.signedBy.length === 0 ? (
-            <p class="empty">Nobody has signed it: hosts that ask for signatures refuse it.</p>
+            <p class="empty">This build has no signatures. Hosts that require signatures refuse it.</p>
           ) : (
             <Table
               caption="Signatures"
@@ -106,7 +106,7 @@ async function checkSignatures(client: Client, { module, version }: Build, keys:
 }
 
 function Signer({ keyId, known }: { readonly keyId: string; readonly known: Key | undefined }) {
-  if (known === undefined) return <span title={keyId}>a key that is not known here</span>;
+  if (known === undefined) return <span title={keyId}>unknown key</span>;
   return (
     <>
       {known.whose}
@@ -120,8 +120,8 @@ function Signer({ keyId, known }: { readonly keyId: string; readonly known: Key 
 }
 
 function Goodness({ checked, keyId, isKnown }: { readonly checked: Checked; readonly keyId: string; readonly isKnown: boolean }) {
-  if (!isKnown) return <Badge tone="plain">not checked</Badge>;
-  return checked.good.has(keyId) ? <Badge tone="good">good</Badge> : <Badge tone="bad">not good</Badge>;
+  if (!isKnown) return <Badge tone="plain">not verified</Badge>;
+  return checked.good.has(keyId) ? <Badge tone="good">valid</Badge> : <Badge tone="bad">invalid</Badge>;
 }
 
 /** What the signed statement says, against what the service answers of the build besides. */
@@ -129,9 +129,11 @@ function Statement({ checked: { statement, good }, build }: { readonly checked: 
   if (statement === null || good.size === 0)
     return (
       <p class="notice" data-is="failed">
-        <strong>Nothing is proven of this build</strong>
+        <strong>Provenance not verified</strong>
         <span>
-          {statement === null ? 'What is signed is no statement of a build.' : 'No key that is known here has signed it as it is.'}
+          {statement === null
+            ? 'The signed content is not a provenance statement of a build.'
+            : 'No known key has a valid signature of this build.'}
         </span>
       </p>
     );
@@ -142,7 +144,7 @@ function Statement({ checked: { statement, good }, build }: { readonly checked: 
     statement.sourceDigest === build.sourceDigest;
   return (
     <div class="notice" data-is={isSame ? 'well' : 'failed'}>
-      <strong>{isSame ? 'What was signed is this build' : 'What was signed is another build than the service says'}</strong>
+      <strong>{isSame ? 'The signed statement matches this build' : 'The signed statement is about another build'}</strong>
       <dl class="facts">
         <dt>build</dt>
         <dd class="code">
@@ -155,9 +157,9 @@ function Statement({ checked: { statement, good }, build }: { readonly checked: 
         <dt>compiler</dt>
         <dd>{statement.compiler}</dd>
         <dt>pushed by</dt>
-        <dd class="code">{statement.pushedBy ?? 'not known'}</dd>
+        <dd class="code">{statement.pushedBy ?? 'unknown'}</dd>
       </dl>
-      <span class="soft">Checked in this browser. Whose the keys are is the word of the service.</span>
+      <span class="soft">Verified in this browser. The owners of the keys are as listed by the service.</span>
     </div>
   );
 }

@@ -60,9 +60,8 @@ export function Push({ module: given, offered }: Parts) {
     const found = languagesByExtension.get(extension.toLowerCase());
     const limit = found === 'wasm' ? prebuiltLimit : sourceLimit;
     if (found === undefined)
-      return setFault(`What ${file.name} is cannot be told: name it with one of ${[...languagesByExtension.keys()].join(', ')}.`);
-    if (file.size > limit)
-      return setFault(`${file.name} has ${counted(file.size, 'byte')}, and at most ${counted(limit, 'byte')} are taken.`);
+      return setFault(`${file.name}: unknown file type; expected one of ${[...languagesByExtension.keys()].join(', ')}.`);
+    if (file.size > limit) return setFault(`${file.name} is too large: ${counted(file.size, 'byte')} (maximum ${counted(limit, 'byte')}).`);
     setFault(null);
     setPushed(null);
     if (given === null && module === '' && /^[a-z][a-z0-9_-]{0,62}$/.test(name)) setModule(name);
@@ -96,7 +95,7 @@ export function Push({ module: given, offered }: Parts) {
               label="Version"
               value={version}
               offered={nextVersions}
-              placeholder="1.2.0, or next-minor"
+              placeholder="1.2.0 or next-minor"
               pattern=".{1,256}"
               onChange={setVersion}
             />
@@ -117,7 +116,7 @@ export function Push({ module: given, offered }: Parts) {
             <p class="prebuilt">
               <code>{prebuilt.name}</code>, {counted(prebuilt.content.length, 'byte')} of WebAssembly{' '}
               <button type="button" onClick={() => setPrebuilt(null)}>
-                Write a source instead
+                Write source code instead
               </button>
             </p>
           )}
@@ -146,7 +145,7 @@ function Pushed({ build: { module, version, image, compiler, warnings } }: { rea
         <a href={buildPath(module, version)}>
           {module}@{version}
         </a>{' '}
-        is pushed
+        pushed
       </strong>
       <span>
         {counted(image.bytes, 'byte')} by {compiler}
@@ -161,7 +160,7 @@ type FileParts = { readonly onFile: (file: File | undefined) => void };
 function FileField({ onFile }: FileParts) {
   return (
     <label>
-      <span>From a file, or drop it here</span>
+      <span>Choose a file, or drop it here</span>
       <input
         type="file"
         accept={[...languagesByExtension.keys()].join(',')}

@@ -89,7 +89,7 @@ const keyOf = ({ line, column, message }: Diagnostic) => `${line}:${column} ${me
 
 function sumOf(diagnostics: readonly Diagnostic[]): string {
   const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
-  return errors > 0 ? `It does not compile: ${counted(errors, 'error')}` : `It compiles, with ${counted(diagnostics.length, 'warning')}`;
+  return errors > 0 ? `Compilation failed: ${counted(errors, 'error')}` : `Compiled with ${counted(diagnostics.length, 'warning')}`;
 }
 
 /** A line under the place, and what was found after the end of its line. */

@@ -18,9 +18,9 @@ export function DeviceLoads({ device, concerns }: { readonly device: string; rea
     { when: concerns },
   );
   return (
-    <Panel heading="Loads" note={<a href={`/loads?device=${encodeURIComponent(device)}`}>all of this device</a>}>
+    <Panel heading="Loads" note={<a href={`/loads?device=${encodeURIComponent(device)}`}>all loads of this device</a>}>
       <Shown resource={loads} what="loads">
-        {({ items }) => (items.length === 0 ? <p class="empty">Nothing has been loaded on it.</p> : <LoadsTable loads={items} />)}
+        {({ items }) => (items.length === 0 ? <p class="empty">No loads yet.</p> : <LoadsTable loads={items} />)}
       </Shown>
     </Panel>
   );

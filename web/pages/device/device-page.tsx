@@ -116,12 +116,12 @@ function Facts({ device, host }: Watched) {
     <section class="device-facts" aria-label="Facts">
       {device.status === 'unreachable' && (
         <p class="notice" data-is="warning">
-          Its host has not been heard of for too long: what is below is what it last reported.
+          The host of this device is unreachable. The values below are the last that it reported.
         </p>
       )}
       {attachFailure !== null && (
         <p class="notice" data-is="warning">
-          It was not brought back whole when its host restarted: {attachFailure}
+          Not completely restored after a restart of its host: {attachFailure}
         </p>
       )}
       <dl class="strip">
@@ -150,7 +150,7 @@ function Facts({ device, host }: Watched) {
         </div>
         <div>
           <dt>Reported</dt>
-          <dd>{reportedAt === null ? 'not since its host started' : <Age of={reportedAt} />}</dd>
+          <dd>{reportedAt === null ? 'not since the host started' : <Age of={reportedAt} />}</dd>
         </div>
         <div>
           <dt>Identifier</dt>

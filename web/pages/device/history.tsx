@@ -25,11 +25,11 @@ export function History({ device, concerns }: Parts) {
     { when: concerns, limit: 10 },
   );
   return (
-    <Panel heading="History" note="what its module table has named">
+    <Panel heading="History" note="each period in which a version was installed">
       <Shown resource={stays} what="the history">
         {(items) =>
           items.length === 0 ? (
-            <p class="empty">Nothing has ever been in its module table.</p>
+            <p class="empty">No module has been installed yet.</p>
           ) : (
             <>
               <Table
@@ -47,16 +47,16 @@ export function History({ device, concerns }: Parts) {
                       </code>
                     ),
                   },
-                  { heading: 'Entered', cell: ({ installedAt }) => <Moment at={installedAt} /> },
-                  { heading: 'Through', cell: ({ load, source }) => <Through load={load} source={source} /> },
+                  { heading: 'Installed', cell: ({ installedAt }) => <Moment at={installedAt} /> },
+                  { heading: 'By', cell: ({ load, source }) => <Through load={load} source={source} /> },
                   {
-                    heading: 'Left',
-                    cell: ({ removedAt }) => (removedAt === null ? <strong>in the table now</strong> : <Moment at={removedAt} />),
+                    heading: 'Removed',
+                    cell: ({ removedAt }) => (removedAt === null ? <strong>installed</strong> : <Moment at={removedAt} />),
                   },
-                  { heading: 'Why', isWide: true, cell: why },
+                  { heading: 'Cause', isWide: true, cell: why },
                 ]}
               />
-              <More pages={stays} shown={items.length} what={items.length === 1 ? 'stay' : 'stays'} />
+              <More pages={stays} shown={items.length} what={items.length === 1 ? 'residency' : 'residencies'} />
             </>
           )
         }
@@ -66,8 +66,8 @@ export function History({ device, concerns }: Parts) {
 }
 
 function Through({ load, source }: Pick<Stay, 'load' | 'source'>) {
-  if (load !== null) return <a href={loadPath(load)}>the load</a>;
-  return <span class="soft">{source === 'observed' ? 'observed, no load known' : 'put back after a restart'}</span>;
+  if (load !== null) return <a href={loadPath(load)}>load</a>;
+  return <span class="soft">{source === 'observed' ? 'observed, load unknown' : 'restored after a restart'}</span>;
 }
 
 function why({ removalCause, replacedByLoad, interrupted, invalidation }: Stay) {

@@ -41,7 +41,7 @@ export function LoadDialog({ device, given, onClose }: Parts) {
           if (module === undefined)
             return (
               <p class="empty">
-                There is no build to load yet: <code>npx patchbay build push</code> makes one.
+                No builds yet. Create one with <code>npx patchbay build push</code>.
               </p>
             );
           return (
@@ -70,7 +70,7 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
   const version = chosen ?? builds.data?.find((one) => one !== inMemory) ?? builds.data?.[0] ?? null;
   const load = useAction(
     async (headers) => {
-      if (version === null) throw new Error('no version is chosen');
+      if (version === null) throw new Error('Choose a version.');
       const body = { module, version, devices: [device.id], ...termsBody(terms), ...precedenceBody(precedence) };
       return unwrapResponse(await client.POST('/v1/loads', { body, headers }));
     },

@@ -33,7 +33,7 @@ export function LoadForm({ fields, terms, onTerms, moreTerms, children, action, 
   return (
     <form onSubmit={submit}>
       <div class="fields">{fields}</div>
-      <Disclosure summary={`How it is loaded: ${terms.strategy}, old pages ${terms.invalidation}`}>
+      <Disclosure summary={`Options: ${terms.strategy}, old pages ${terms.invalidation}`}>
         <div class="fields">
           <TermsFields terms={terms} onChange={onTerms} />
           {moreTerms}
@@ -46,7 +46,7 @@ export function LoadForm({ fields, terms, onTerms, moreTerms, children, action, 
           Cancel
         </button>
         <button type="submit" class="main" disabled={!isComplete || action.isUnderWay}>
-          {action.isUnderWay ? 'Asking for it…' : label}
+          {action.isUnderWay ? 'Sending…' : label}
         </button>
       </div>
     </form>

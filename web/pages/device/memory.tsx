@@ -14,13 +14,13 @@ const standings = ['valid', 'nx', 'invalid', 'deleted'] as const;
 type Standing = (typeof standings)[number];
 
 const meanings: Readonly<Record<Standing, string>> = {
-  valid: 'may be run',
+  valid: 'executable',
   nx: 'NX: a fetch faults',
   invalid: 'marked invalid: a fetch faults',
-  deleted: 'deleted: a fetch faults, and the address is kept from others',
+  deleted: 'deleted: a fetch faults, and the address is reserved',
 };
 
-const words: Readonly<Record<Standing, string>> = { valid: 'may be run', nx: 'NX', invalid: 'invalid', deleted: 'deleted' };
+const words: Readonly<Record<Standing, string>> = { valid: 'executable', nx: 'NX', invalid: 'invalid', deleted: 'deleted' };
 
 /** Rows that are drawn at most; memory beyond is free as a rule, and the table has what is not. */
 const mostRows = 64;
@@ -37,7 +37,7 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
   if (memoryMap === null)
     return (
       <Panel heading="Memory">
-        <p class="empty">The device has not reported its memory since its host started.</p>
+        <p class="empty">The device has not reported its memory since the host started.</p>
       </Panel>
     );
   const isCurrent = ({ address, owner }: Range) => moduleTable.some((entry) => entry.module === owner.module && entry.address === address);
@@ -49,10 +49,10 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
         <Legend ranges={memoryMap.ranges} />
       </div>
       {memoryMap.ranges.length === 0 ? (
-        <p class="empty">Nothing is in memory.</p>
+        <p class="empty">The memory is empty.</p>
       ) : (
         <Table
-          caption="What is in memory"
+          caption="Memory ranges"
           rows={memoryMap.ranges}
           keyOf={({ address, owner }) => `${address} ${owner.module} ${owner.version}`}
           columns={[
@@ -60,7 +60,7 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
             { heading: 'Pages', isNumber: true, cell: (range) => range.pages },
             { heading: 'Image', cell: ({ owner }) => <Module {...owner} /> },
             { heading: 'State', cell: (range) => <span class={`whole standing ${standingOf(range)}`}>{words[standingOf(range)]}</span> },
-            { heading: 'Table', cell: (range) => (isCurrent(range) ? 'current' : <span class="soft">left</span>) },
+            { heading: 'Module table', cell: (range) => (isCurrent(range) ? 'current' : <span class="soft">replaced</span>) },
           ]}
         />
       )}
@@ -78,7 +78,7 @@ function Drawing({ map: { pages, pageBytes, usedPages, ranges } }: { readonly ma
       <svg
         viewBox={`0 0 ${columns * side} ${rows * side}`}
         role="img"
-        aria-label={`Memory of ${pages} pages, ${usedPages} in use: ${summary.join('; ') || 'all free'}`}
+        aria-label={`Memory of ${pages} pages, ${usedPages} in use: ${summary.join('; ') || 'all pages free'}`}
       >
         <defs>
           <pattern id="memory-free" width={side} height={side} patternUnits="userSpaceOnUse">
@@ -104,7 +104,7 @@ function Drawing({ map: { pages, pageBytes, usedPages, ranges } }: { readonly ma
       </svg>
       {rows < allRows && (
         <figcaption class="soft">
-          The first {countText(rows * columns)} of {countText(pages)} pages are drawn; the table has all that is in memory.
+          The figure shows the first {countText(rows * columns)} of {countText(pages)} pages. The table lists all ranges.
         </figcaption>
       )}
     </figure>

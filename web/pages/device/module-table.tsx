@@ -24,7 +24,7 @@ function TaintMark({ tainted }: { readonly tainted: NonNullable<Entry['tainted']
   if (tainted === null) return <>–</>;
   const { reason, at, accesses } = tainted;
   return (
-    <span class="code whole" title={`first by ${endings[reason]}, at ${at}: load the module again to begin with a new state`}>
+    <span class="code whole" title={`First cause: ${endings[reason]}, at ${at}. Load the module again to reset its state.`}>
       tainted by {countText(accesses)} {accesses === 1 ? 'access' : 'accesses'}
     </span>
   );
@@ -57,9 +57,9 @@ export function ModuleTable({ device: { moduleTable }, references, ask }: Parts)
         ]),
   ];
   return (
-    <Panel heading="Module table" note="References are the accesses that are inside now">
+    <Panel heading="Module table" note="References: accesses inside now">
       {moduleTable.length === 0 ? (
-        <p class="empty">No module is in memory{ask === null ? '.' : ': load a build, and it is.'}</p>
+        <p class="empty">No module is in memory{ask === null ? '.' : '. Load a build.'}</p>
       ) : (
         <>
           <Table caption="Module table" columns={columns} rows={moduleTable} keyOf={({ module }) => module} />

@@ -4,7 +4,7 @@ import { type Client, type Schemas, unwrapResponse } from '../../../src/client/c
 import { useResource } from '../../live/resource.ts';
 import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
 import { Linked } from '../../parts/linked.tsx';
-import { counted } from '../../parts/numbers.ts';
+import { countText } from '../../parts/numbers.ts';
 import { Shown } from '../../parts/shown.tsx';
 import { type Precedence, precedenceBody, type Terms, termsBody } from '../../parts/terms.tsx';
 import { useSignedIn } from '../../session/session.tsx';
@@ -47,12 +47,12 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
     return { next, old, forecast: preview.items[0] ?? null, conflicts: preview.conflicts.map(({ rollout }) => rollout) };
   });
   return (
-    <Shown resource={known} what="what it would come to">
+    <Shown resource={known} what="the preview">
       {({ next, old, forecast, conflicts }) => (
         <div class="preview">
           {old?.version === next.version && (
             <p class="notice" data-is="warning" role="status">
-              {device.name} has {version} already: there is nothing to load.
+              {device.name} already has {version}.
             </p>
           )}
           {forecast !== null && (
@@ -60,11 +60,11 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
           )}
           {conflicts.length > 0 && (
             <p class="notice" data-is="warning">
-              A rollout of {module} that has not ended has this device: <Linked text={conflicts.join(', ')} />.
+              This device is in an unfinished rollout of {module}: <Linked text={conflicts.join(', ')} />.
             </p>
           )}
           {old === null ? (
-            <p class="soft">There is no version in memory to compare {version} with.</p>
+            <p class="soft">No version in memory to compare {version} with.</p>
           ) : old.version === next.version ? null : (
             <InterfaceComparison old={old} next={next} />
           )}
@@ -89,13 +89,13 @@ type Noticed = {
 function ForecastNotice({ forecast: { forecast, reason, currentVersion }, device, module, version, references }: Noticed) {
   const isWilling = forecast === 'would-install' || forecast === 'would-replace';
   const what = {
-    'would-install': `${module}@${version} would be the first of its module on ${device.name}.`,
-    'would-replace': `${version} would take the place of ${currentVersion}${references > 0 ? `, with ${counted(references, 'access', 'accesses')} inside now` : ', with nobody inside now'}.`,
-    'already-installed': `${device.name} has ${version} already: the load would be refused.`,
-    'refused-not-newer': 'The device would refuse it: it is not newer.',
-    'refused-dissimilar': 'The device would refuse it: it is not substantially similar.',
-    'refused-image': 'The device would refuse its image.',
-    'out-of-memory': 'The load would fail: there is not the memory.',
+    'would-install': `${module}@${version} would be installed on ${device.name}.`,
+    'would-replace': `${version} would replace ${currentVersion}. Accesses inside now: ${countText(references)}.`,
+    'already-installed': `${device.name} already has ${version}. The load would be refused.`,
+    'refused-not-newer': 'The device would refuse the build: not newer.',
+    'refused-dissimilar': 'The device would refuse the build: not substantially similar.',
+    'refused-image': 'The device would refuse the image.',
+    'out-of-memory': 'The load would fail: out of memory.',
   }[forecast];
   return (
     <p class="notice" data-is={isWilling ? 'well' : 'warning'} role="status">

@@ -23,10 +23,10 @@ const tones: Readonly<Record<Program['state'], Tone>> = {
 
 export function Programs({ programs, hasMorePrograms, samples }: Watched & { readonly samples: DeviceSamples }) {
   return (
-    <Panel heading="Programs" note={hasMorePrograms ? `the newest ${programs.length}` : undefined}>
+    <Panel heading="Programs" note={hasMorePrograms ? `latest ${programs.length}` : undefined}>
       {programs.length === 0 ? (
         <p class="empty">
-          No program runs here. <code>npx patchbay program start</code> starts one.
+          No programs. Start one with <code>npx patchbay program start</code>.
         </p>
       ) : (
         <ul class="programs">
@@ -86,7 +86,7 @@ function ProgramView({ program, samples }: { readonly program: Program; readonly
 
 function VersionMix({ versions }: { readonly versions: Schemas['ProgramStatistics']['versions'] }) {
   const all = versions.reduce((sum, { callsCompleted }) => sum + callsCompleted, 0);
-  if (all === 0) return <p class="soft version-mix">No call has completed yet.</p>;
+  if (all === 0) return <p class="soft version-mix">No completed calls yet.</p>;
   return (
     <div class="version-mix">
       <span class="soft">Calls by version</span>
@@ -113,9 +113,9 @@ function Counts({ statistics }: { readonly statistics: Schemas['ProgramStatistic
     <dl class="program-counts">
       <Count word="calls completed" count={callsCompleted} />
       <Count word="failed" count={callsFailed} isBad={callsFailed > 0} />
-      <Count word="of those, faults" count={faults} isBad={faults > 0} />
+      <Count word="faults of these" count={faults} isBad={faults > 0} />
       <Count word="accesses interrupted" count={accessesInterrupted} />
-      <Count word="of those, retried" count={accessesRetried} />
+      <Count word="retried" count={accessesRetried} />
     </dl>
   );
 }

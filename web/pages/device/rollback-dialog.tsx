@@ -34,7 +34,7 @@ export function RollbackDialog({ device, module, onClose }: Parts) {
         {(known) => {
           const [first] = known;
           if (first === undefined)
-            return <p class="empty">The device has had no other version of {module}: there is nothing to go back to.</p>;
+            return <p class="empty">The device had no other version of {module}. There is no version to roll back to.</p>;
           return <RollbackForm device={device} module={module} versions={known} first={first} onClose={onClose} />;
         }}
       </Shown>
@@ -61,7 +61,7 @@ function RollbackForm({ device, module, versions, first, onClose }: FormParts) {
     <LoadForm
       fields={
         <>
-          <Choice label="Back to" value={to} options={versions} onChange={setTo} />
+          <Choice label="Roll back to" value={to} options={versions} onChange={setTo} />
           <Text label="Reason" placeholder="1.1.0 drops packets" required value={reason} onChange={setReason} />
         </>
       }

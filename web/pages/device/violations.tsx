@@ -26,8 +26,8 @@ export function Violations({ device: { id, abiViolations } }: { readonly device:
     { every: interval },
   );
   return (
-    <Panel heading="ABI violations" note="they keep an address, and faulted there">
-      <Shown resource={violations} what="the violations">
+    <Panel heading="ABI violations" note="programs that called a stale address">
+      <Shown resource={violations} what="the ABI violations">
         {({ items }) => (
           <Table
             caption="ABI violations"
@@ -35,7 +35,7 @@ export function Violations({ device: { id, abiViolations } }: { readonly device:
             keyOf={({ program, address, firstFaultAt }) => `${program} ${address} ${firstFaultAt}`}
             columns={[
               { heading: 'Program', cell: ({ programName }) => programName },
-              { heading: 'Keeps', cell: ({ module, version }) => <Module module={module} version={version} /> },
+              { heading: 'Stale build', cell: ({ module, version }) => <Module module={module} version={version} /> },
               { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
               { heading: 'Fault', cell: ({ flag }) => <span class="code">{flag}</span> },
               { heading: 'Faults', isNumber: true, cell: ({ faults }) => countText(faults) },

@@ -50,7 +50,7 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
       {isNarrowed(query) && (
         <div class="chosen">
           {labels.map((label) => (
-            <button key={label} type="button" onClick={() => go(withoutLabel(query, label))} aria-label={`Without the label ${label}`}>
+            <button key={label} type="button" onClick={() => go(withoutLabel(query, label))} aria-label={`Remove the label ${label}`}>
               {label} ×
             </button>
           ))}
@@ -73,7 +73,7 @@ function LabelField({ onAdd }: { readonly onAdd: (label: string) => void }) {
   return (
     <form onSubmit={add}>
       <label>
-        <span>Label, then Enter</span>
+        <span>Label (press Enter)</span>
         <input
           autoComplete="off"
           spellcheck={false}

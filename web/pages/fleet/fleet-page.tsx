@@ -68,11 +68,11 @@ function columns(query: URLSearchParams, hostNames: ReadonlyMap<string, string>)
     { heading: 'State', cell: (device) => <DeviceBadge status={device.status} /> },
     { heading: 'Host', cell: ({ host }) => hostNames.get(host) ?? <code>{host}</code> },
     {
-      heading: 'Runs',
+      heading: 'Modules',
       isWide: true,
       cell: ({ modules }) => {
         const entries = Object.entries(modules);
-        if (entries.length === 0) return <span class="soft">nothing</span>;
+        if (entries.length === 0) return <span class="soft">none</span>;
         return (
           <span class="modules">
             {entries.map(([module, version]) => (
@@ -112,7 +112,7 @@ function NoDevices({ query }: { readonly query: URLSearchParams }) {
   if (isNarrowed(query))
     return (
       <p class="empty">
-        No device is like that.{' '}
+        No device matches the filters.{' '}
         <button type="button" class="plain" onClick={() => navigate('/')}>
           Show all devices
         </button>
@@ -120,7 +120,7 @@ function NoDevices({ query }: { readonly query: URLSearchParams }) {
     );
   return (
     <p class="empty">
-      There is no device yet. A device host brings some: <code>npm run host -- --control {location.origin} --name rack-1 --devices 4</code>
+      No devices yet. Start a device host: <code>npm run host -- --control {location.origin} --name rack-1 --devices 4</code>
     </p>
   );
 }

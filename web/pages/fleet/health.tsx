@@ -56,20 +56,20 @@ function Gauges({ health: { devices, hosts, loads, accesses } }: { readonly heal
     <dl class="gauges">
       <Gauge heading="Devices" value={devices.connected} of="connected" href="/?status=connected">
         {[
-          ['coming up', devices.attaching, '/?status=attaching'],
+          ['attaching', devices.attaching, '/?status=attaching'],
           ['unreachable', devices.unreachable, '/?status=unreachable'],
         ]}
       </Gauge>
       <Gauge heading="Hosts" value={hosts.connected} of="connected">
         {[['unreachable', hosts.unreachable, null]]}
       </Gauge>
-      <Gauge heading="Open loads" value={loads.queued + loads.dispatched} of="under way" href="/loads?state=dispatched">
-        {[['waiting', loads.queued, '/loads?state=queued']]}
+      <Gauge heading="Open loads" value={loads.dispatched} of="dispatched" href="/loads?state=dispatched">
+        {[['queued', loads.queued, '/loads?state=queued']]}
       </Gauge>
       <Gauge heading="Ended loads" value={loads.completed} of="ended" href="/loads">
         {outcomes.map(([outcome, count]) => [outcome, count, `/loads?outcome=${outcome}`] as const)}
       </Gauge>
-      <Gauge heading="Accesses interrupted" value={accesses.interrupted} of="in all loads">
+      <Gauge heading="Accesses interrupted" value={accesses.interrupted} of="in total">
         {[['failed', accesses.failed, null]]}
       </Gauge>
     </dl>

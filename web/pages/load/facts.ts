@@ -12,29 +12,29 @@ const word = (term: string, text: string): Fact => ({ term, text });
 export function deedOf(step: Step): string {
   switch (step.step) {
     case 'received':
-      return 'A new module is to be loaded';
+      return 'Load request received';
     case 'looked-up':
-      return 'Is there an entry in the module table?';
+      return 'Look up the module table entry';
     case 'compared':
-      return 'Is it the newer version, and similar?';
+      return 'Compare version and interface';
     case 'refused':
-      return 'The load is refused';
+      return 'Load refused';
     case 'loaded':
       return 'Loaded at an unused location';
     case 'table-updated':
       return 'Module table updated';
     case 'checked-references':
-      return 'Is the old version being accessed?';
+      return 'Check the reference count of the old version';
     case 'interrupted':
-      return 'An error injected into each access';
+      return 'Error injected into each access';
     case 'references-reset':
       return 'Reference count reset';
     case 'invalidated':
       return 'Old pages invalidated';
     case 'failed':
-      return 'The load failed';
+      return 'Load failed';
     case 'completed':
-      return 'The load is complete';
+      return 'Load complete';
   }
 }
 
@@ -52,7 +52,7 @@ export function factsOf(step: Step): Fact[] {
     case 'looked-up': {
       const { address, version } = step.facts;
       return address === null
-        ? [word('entry', 'none: it is the first of its module')]
+        ? [word('entry', 'none (first version of the module)')]
         : [code('address', address), code('version', version)];
     }
     case 'compared': {
@@ -76,8 +76,8 @@ export function factsOf(step: Step): Fact[] {
       return [
         code('address', address),
         word('pages', countText(pages)),
-        word('self-check', selfCheck === 'none' ? 'it has none' : selfCheck),
-        ...(stateWords === null ? [] : [word('state carried over', counted(stateWords, 'word'))]),
+        word('self-check', selfCheck === 'none' ? 'none' : selfCheck),
+        ...(stateWords === null ? [] : [word('state transferred', counted(stateWords, 'word'))]),
         ...reclaimedFact(reclaimed ?? [], reclaimedImages ?? 0),
       ];
     }

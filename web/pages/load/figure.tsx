@@ -35,7 +35,7 @@ export function Figure({ way, isOpen }: Parts) {
         ))}
       </svg>
       <figcaption class="soft">
-        FIG. 2 of US 8,689,206 B2. What this load went through is lit; each operation leads to its facts.
+        FIG. 2 of US 8,689,206 B2. The path of this load is highlighted. Each operation links to its details.
       </figcaption>
     </figure>
   );
@@ -43,7 +43,7 @@ export function Figure({ way, isOpen }: Parts) {
 
 function description(taken: readonly string[], isOpen: boolean): string {
   if (isOpen) return 'The isolation workflow, FIG. 2: the device has not reported yet';
-  if (taken.length === 0) return 'The isolation workflow, FIG. 2: this load has not come to its device';
+  if (taken.length === 0) return 'The isolation workflow, FIG. 2: this load did not reach its device';
   return `The isolation workflow, FIG. 2. This load went through ${taken.join(', ')}`;
 }
 

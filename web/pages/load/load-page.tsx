@@ -54,7 +54,7 @@ export function LoadPage({ parameters }: PageParts) {
           load?.state === 'queued' &&
           may('operator') && (
             <button type="button" disabled={cancel.isUnderWay} onClick={cancel.run}>
-              Cancel the load
+              Cancel load
             </button>
           )
         }
@@ -80,7 +80,7 @@ function LoadView({ load, deviceName }: Found) {
         )}
         <Facts load={load} deviceName={deviceName} />
       </section>
-      <Panel heading="The workflow" note={report === null ? undefined : `${microsecondsText(report.microseconds)} in all`}>
+      <Panel heading="Isolation workflow" note={report === null ? undefined : `${microsecondsText(report.microseconds)} in total`}>
         <div class="panel-body">
           <Figure way={way} isOpen={load.state !== 'completed'} />
         </div>
@@ -102,9 +102,9 @@ function LoadView({ load, deviceName }: Found) {
 function NoReport({ load: { state, strategy, outcome }, deviceName }: Found) {
   const text =
     state === 'queued'
-      ? `The load waits until the host of ${deviceName} can be sent it.`
+      ? `Queued until the host of ${deviceName} takes the load.`
       : state === 'dispatched'
-        ? `${deviceName} has been sent the load${strategy === 'inject' ? '' : ', and may be waiting for those inside the old version to leave'}; its report comes when it is through.`
+        ? `${deviceName} is executing the load${strategy === 'inject' ? '' : ' and may be waiting for accesses to leave the old version'}. It reports at the end.`
         : `It ended as ${outcome}, without the device.`;
   return (
     <p class="empty" role="status">

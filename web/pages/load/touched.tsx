@@ -53,15 +53,17 @@ function Interrupted({ way, nameOf }: Parts) {
   if (interrupted === null)
     return (
       <Panel heading="Interrupted">
-        <p class="empty">Nobody: no access was inside an old version, or those inside left by themselves.</p>
+        <p class="empty">No access was interrupted.</p>
       </Panel>
     );
   const fate =
-    reset === null ? '' : `${countText(reset.facts.retried)} retried in the new version, ${countText(reset.facts.failed)} did not`;
+    reset === null
+      ? ''
+      : `${countText(reset.facts.retried)} retried in the new version, ${countText(reset.facts.failed)} ended without a retry`;
   return (
     <Panel heading="Interrupted" note={`${counted(interrupted.facts.accesses, 'access', 'accesses')}: ${fate}`}>
       <Table
-        caption="Programs that were interrupted"
+        caption="Interrupted programs"
         rows={interrupted.facts.programs}
         keyOf={({ program }) => program}
         columns={[
@@ -90,19 +92,14 @@ function Stale({ load, way, nameOf }: Parts & { readonly load: Load }) {
   if (invalidated === null) return null;
   const holders = invalidated.facts.heldBy ?? [];
   return (
-    <Panel heading="At the stale address" note="programs that keep the old address, hard-coded">
-      <Shown resource={violations} what="the violations">
+    <Panel heading="Stale address" note="programs with the old address hard-coded">
+      <Shown resource={violations} what="the ABI violations">
         {(found) => {
           const silent = holders.filter((program) => !found.some((one) => one.program === program));
           return (
             <>
-              {silent.length > 0 && (
-                <p class="panel-body">
-                  {silent.map(nameOf).join(', ')} {silent.length === 1 ? 'keeps' : 'keep'} it, and {silent.length === 1 ? 'has' : 'have'}{' '}
-                  not faulted there.
-                </p>
-              )}
-              {found.length === 0 && silent.length === 0 && <p class="empty">Nobody keeps it.</p>}
+              {silent.length > 0 && <p class="panel-body">Without a fault so far: {silent.map(nameOf).join(', ')}.</p>}
+              {found.length === 0 && silent.length === 0 && <p class="empty">No program has the stale address.</p>}
               {found.length > 0 && (
                 <Table
                   caption="Programs that faulted on the stale address"

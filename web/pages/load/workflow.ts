@@ -29,18 +29,18 @@ export const measures = {
 const { main, side } = measures;
 
 export const nodes: readonly Node[] = [
-  { step: 'received', operation: 200, kind: 'box', lines: ['a new module', 'is to be loaded'], x: main, y: 30 },
+  { step: 'received', operation: 200, kind: 'box', lines: ['load request', 'received'], x: main, y: 30 },
   { step: 'looked-up', operation: 210, kind: 'question', lines: ['an entry in the', 'module table?'], x: main, y: 118 },
-  { step: 'compared', operation: 220, kind: 'question', lines: ['the newer,', 'and similar?'], x: main, y: 220 },
+  { step: 'compared', operation: 220, kind: 'question', lines: ['newer and', 'similar?'], x: main, y: 220 },
   { step: 'refused', operation: null, kind: 'box', lines: ['refused'], x: side, y: 220 },
   { step: 'loaded', operation: 230, kind: 'box', lines: ['loaded at an', 'unused location'], x: main, y: 310 },
   { step: 'table-updated', operation: 240, kind: 'box', lines: ['module table', 'updated'], x: main, y: 378 },
   { step: 'failed', operation: null, kind: 'box', lines: ['failed'], x: side, y: 378 },
   { step: 'checked-references', operation: 250, kind: 'question', lines: ['reference', 'count > 0?'], x: main, y: 466 },
-  { step: 'interrupted', operation: 260, kind: 'box', lines: ['an error injected', 'into each access'], x: main, y: 556 },
+  { step: 'interrupted', operation: 260, kind: 'box', lines: ['error injected', 'into each access'], x: main, y: 556 },
   { step: 'references-reset', operation: 270, kind: 'box', lines: ['reference count', 'reset'], x: main, y: 624 },
   { step: 'invalidated', operation: 275, kind: 'box', lines: ['old pages', 'invalidated'], x: main, y: 692 },
-  { step: 'completed', operation: 280, kind: 'end', lines: ['the load', 'is complete'], x: main, y: 766 },
+  { step: 'completed', operation: 280, kind: 'end', lines: ['load', 'complete'], x: main, y: 766 },
 ];
 
 export type Edge = {
@@ -61,7 +61,7 @@ export const edges: readonly Edge[] = [
   { from: 'looked-up', to: 'loaded', path: `M${left} 118H42V310H${left}`, label: { text: 'no', x: 46, y: 112 } },
   { from: 'compared', to: 'loaded', path: `M${main} 254V289`, label: { text: 'yes', x: main + 6, y: 274 } },
   { from: 'compared', to: 'refused', path: `M${right} 220H${side - measures.sideHalf}`, label: { text: 'no', x: right + 4, y: 214 } },
-  { from: 'received', to: 'refused', path: `M${right} 30H${side}V199`, label: { text: 'image not proven', x: right + 6, y: 24 } },
+  { from: 'received', to: 'refused', path: `M${right} 30H${side}V199`, label: { text: 'image not verified', x: right + 6, y: 24 } },
   { from: 'loaded', to: 'table-updated', path: `M${main} 331V357` },
   { from: 'loaded', to: 'failed', path: `M${right} 310H${side}V357` },
   { from: 'received', to: 'failed', path: `M${right} 40H270V368H${side - measures.sideHalf}` },
@@ -71,7 +71,7 @@ export const edges: readonly Edge[] = [
     from: 'checked-references',
     to: 'failed',
     path: `M${right} 466H${side}V399`,
-    label: { text: 'not left in time', x: right + 6, y: 460 },
+    label: { text: 'drain timeout', x: right + 6, y: 460 },
   },
   { from: 'checked-references', to: 'interrupted', path: `M${main} 500V535`, label: { text: 'yes', x: main + 6, y: 520 } },
   {

@@ -75,7 +75,7 @@ export function LoadsPage() {
   return (
     <>
       <PageHead heading="Loads" />
-      <Panel heading="Loads" note="the newest first">
+      <Panel heading="Loads" note="newest first">
         <search class="filters">
           <ChoiceFilter label="State" any="any" options={loadStates} {...of('state')} />
           <ChoiceFilter label="Outcome" any="any" options={outcomes} {...of('outcome')} />
@@ -88,7 +88,7 @@ export function LoadsPage() {
           {(items) =>
             items.length === 0 ? (
               <p class="empty">
-                {isNarrowed ? 'No load is like that. ' : 'Nothing has been loaded yet: open a device, and load a build there.'}
+                {isNarrowed ? 'No load matches the filters. ' : 'No loads yet. Open a device to load a build.'}
                 {isNarrowed && (
                   <button type="button" class="plain" onClick={() => navigate('/loads')}>
                     Show all loads

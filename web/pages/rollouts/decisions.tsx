@@ -22,7 +22,7 @@ const labels = {
   resume: 'Resume',
   'retry-failed': 'Retry failed loads',
   pause: 'Pause',
-  close: 'Close to devices',
+  close: 'Close to new devices',
   abort: 'Abort',
   rollback: 'Roll back',
 } as const satisfies Record<Kind, string>;
@@ -66,22 +66,22 @@ function meaningOf(decision: Decision, { waves, deviceCounts, onFailure }: Rollo
   switch (decision.kind) {
     case 'approve': {
       const devices = waves.find(({ number }) => number === decision.wave)?.devices ?? 0;
-      return `Wave ${decision.wave} begins: the build goes to ${counted(devices, 'device')}.`;
+      return `Wave ${decision.wave} starts and loads the build on ${counted(devices, 'device')}.`;
     }
     case 'pause':
-      return 'No more loads are requested, and no wave passes. Loads that are under way go on.';
+      return 'The rollout requests no more loads and starts no wave. Running loads continue.';
     case 'resume':
       return waves.some(({ state }) => state === 'failed')
-        ? 'It goes on from where it was. The wave that has failed is not judged any more: its other devices get the build, and the next wave follows.'
-        : 'It goes on from where it was.';
+        ? 'The rollout resumes and ignores the failure: the remaining devices of the failed wave get the build, and the next wave follows.'
+        : 'The rollout resumes.';
     case 'retry-failed':
-      return `The loads of ${counted(deviceCounts.failed, 'device')} are tried again, and their waves judged anew (${onFailure} on failure).`;
+      return `Retries the loads of ${counted(deviceCounts.failed, 'device')} and evaluates their waves again (on failure: ${onFailure}).`;
     case 'close':
-      return 'No more devices join it. It ends when those that it has are done.';
+      return 'No more devices join the rollout. It ends when its current devices are done.';
     case 'abort':
-      return 'It ends. Devices that have the build keep it; loads that no host has been sent are cancelled.';
+      return 'The rollout ends. Devices with the build keep it. Queued loads are cancelled.';
     case 'rollback':
-      return `Every device that has got the build, ${counted(deviceCounts.loaded, 'device')} now, goes back to the version that it had. A rollout of its own does that.`;
+      return `A new rollout restores the previous version on every device that got the build (${counted(deviceCounts.loaded, 'device')} now).`;
   }
 }
 
@@ -112,7 +112,9 @@ export function DecisionDialog({ rollout, decision, onClose, onDone }: Parts) {
     <Dialog heading={`${label}: ${nameOf(rollout)}`} onClose={onClose}>
       <form onSubmit={submit}>
         <p>{meaningOf(decision, rollout)}</p>
-        {(kind === 'pause' || kind === 'abort') && <Text label="Reason, told in the audit trail" value={reason} onChange={setReason} />}
+        {(kind === 'pause' || kind === 'abort') && (
+          <Text label="Reason (recorded in the audit trail)" value={reason} onChange={setReason} />
+        )}
         {kind === 'rollback' && <Text label="Reason" placeholder="1.1.0 drops packets" required value={reason} onChange={setReason} />}
         {deciding.failure !== null && <FailureNotice failure={deciding.failure} />}
         <div class="buttons">
@@ -120,7 +122,7 @@ export function DecisionDialog({ rollout, decision, onClose, onDone }: Parts) {
             Cancel
           </button>
           <button type="submit" class="main" disabled={deciding.isUnderWay}>
-            {deciding.isUnderWay ? 'Asking for it…' : label}
+            {deciding.isUnderWay ? 'Sending…' : label}
           </button>
         </div>
       </form>

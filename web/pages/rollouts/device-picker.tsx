@@ -35,7 +35,7 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
   const remove = (id: string) => onChange(chosen.filter((one) => one.id !== id));
   return (
     <fieldset class="picker">
-      <legend class="unseen">Devices, in the order in which they get the build</legend>
+      <legend class="unseen">Devices, in rollout order</legend>
       <div class="picker-offered">
         <TextFilter label="Name begins with" placeholder="router-" value={name} onChange={setName} />
         <Shown resource={offered} what="devices">
@@ -56,10 +56,10 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
               </ul>
               <p class="picker-end">
                 <button type="button" disabled={isFull || items.every(({ id }) => isChosen(id))} onClick={() => add(items)}>
-                  Take all {countText(items.length)}
+                  Add all {countText(items.length)}
                 </button>
-                {items.length === 0 && <span class="soft">No device has a name like that.</span>}
-                {next !== null && <span class="soft">There are more: give the beginning of their names.</span>}
+                {items.length === 0 && <span class="soft">No device name matches.</span>}
+                {next !== null && <span class="soft">More devices match. Type the start of a name.</span>}
               </p>
             </>
           )}
@@ -67,13 +67,13 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
       </div>
       <div class="picker-chosen">
         <p role="status">
-          {chosen.length === 0 ? 'None is chosen yet.' : `${counted(chosen.length, 'device')}, in this order:`}
-          {isFull && <span class="soft"> As many as can be named here: select more by labels.</span>}
+          {chosen.length === 0 ? 'No devices selected.' : `${counted(chosen.length, 'device')}, in this order:`}
+          {isFull && <span class="soft"> Limit reached. Select by labels for more devices.</span>}
         </p>
         <ol>
           {chosen.map((device) => (
             <li key={device.id}>
-              <button type="button" class="tag" aria-label={`Without ${device.name}`} onClick={() => remove(device.id)}>
+              <button type="button" class="tag" aria-label={`Remove ${device.name}`} onClick={() => remove(device.id)}>
                 {device.name} ×
               </button>
             </li>

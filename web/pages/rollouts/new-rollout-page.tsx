@@ -44,23 +44,23 @@ export function NewRolloutPage() {
   });
   return (
     <>
-      <PageHead heading="Roll a build out" />
+      <PageHead heading="New rollout" />
       {!may('operator') ? (
         <p class="notice">
-          Your key does not allow it: it needs the role operator. <a href="/rollouts">All rollouts</a>
+          A rollout requires the role operator. <a href="/rollouts">All rollouts</a>
         </p>
       ) : (
         <Shown resource={modules} what="modules">
           {(names) =>
             module === null ? (
               <p class="empty">
-                There is no build to roll out yet: <a href="/builds">push one</a>.
+                No builds yet. <a href="/builds">Push a build</a>.
               </p>
             ) : (
               <Shown resource={builds} what="builds">
                 {(versions) => {
                   const [newest] = versions;
-                  if (newest === undefined) return builds.isChanging ? null : <p class="empty">There is no build of {module}.</p>;
+                  if (newest === undefined) return builds.isChanging ? null : <p class="empty">{module} has no builds.</p>;
                   const asked = query.get('module') === module ? query.get('version') : null;
                   return (
                     <RolloutForm
@@ -102,14 +102,14 @@ function RolloutForm({ usual, versions, children }: FormParts) {
   const preview = useAction(async (headers) => {
     sent.current = body;
     const answered = unwrapResponse(await client.POST('/v1/rollouts', { body: { ...body, dryRun: true }, headers }));
-    if (!('conflicts' in answered)) throw new Error('the service did not tell what it would come to');
+    if (!('conflicts' in answered)) throw new Error('the response has no preview');
     return { of: identity, preview: answered };
   }, setPreviewed);
   const begin = useAction(
     async (headers) => {
       sent.current = body;
       const answered = unwrapResponse(await client.POST('/v1/rollouts', { body, headers }));
-      if (!('id' in answered)) throw new Error('the service did not say which rollout it has begun');
+      if (!('id' in answered)) throw new Error('the response has no rollout ID');
       return answered.id;
     },
     (id) => navigate(rolloutPath(id)),
@@ -126,31 +126,24 @@ function RolloutForm({ usual, versions, children }: FormParts) {
   return (
     <FaultsOf failure={failure} refused={sent.current} current={body}>
       <form ref={form} class="new-rollout" onSubmit={submit}>
-        <Panel heading="What, and where">
+        <Panel heading="Build and devices">
           <div class="panel-body">
             <div class="fields">
               {children}
               <Choice label="Version" at="/version" value={draft.version} options={versions} onChange={(version) => change({ version })} />
-              <Text
-                label="What to call it"
-                at="/name"
-                placeholder="tcp-1.1"
-                maxLength={64}
-                value={draft.name}
-                onChange={(name) => change({ name })}
-              />
+              <Text label="Name" at="/name" placeholder="tcp-1.1" maxLength={64} value={draft.name} onChange={(name) => change({ name })} />
               <SelectionFields draft={draft} onChange={change} />
             </div>
             <Selected draft={draft} onChange={change} />
-            <Disclosure summary={`More: ${joiningText(draft)}`}>
+            <Disclosure summary={`Options: ${joiningText(draft)}`}>
               <JoiningFields draft={draft} onChange={change} />
             </Disclosure>
           </div>
         </Panel>
-        <Panel heading="Waves" note="one after another; each is judged before the next">
+        <Panel heading="Waves" note="in sequence; each wave is evaluated before the next">
           <WaveFields waves={draft.waves} limits={draft.limits} onChange={(waves) => change({ waves })} />
         </Panel>
-        <Panel heading="What a wave is judged by" note="empty: not by that">
+        <Panel heading="Thresholds" note="empty: not evaluated">
           <div class="panel-body">
             <ThresholdFields limits={draft.limits} at="/thresholds" onChange={(limits) => change({ limits })} />
             <div class="fields">
@@ -163,11 +156,11 @@ function RolloutForm({ usual, versions, children }: FormParts) {
                 onChange={(onFailure) => change({ onFailure })}
               />
             </div>
-            <Disclosure summary="More: from how many calls on, and the way back">
+            <Disclosure summary="Options: minimum calls and rollback deadline">
               <div class="fields">
                 <CallFields limits={draft.limits} at="/thresholds" onChange={(limits) => change({ limits })} />
                 <Whole
-                  label="A device may take to go back, in seconds"
+                  label="Rollback deadline per device, in seconds"
                   at="/rollbackDeadlineSeconds"
                   value={draft.rollbackDeadlineSeconds}
                   least={1}
@@ -178,42 +171,37 @@ function RolloutForm({ usual, versions, children }: FormParts) {
             </Disclosure>
           </div>
         </Panel>
-        <Panel heading="When, how fast, and how">
+        <Panel heading="Schedule and load options">
           <div class="panel-body">
-            <Disclosure summary={`Loads: ${paceOf(draft)}`}>
+            <Disclosure summary={`Schedule: ${paceOf(draft)}`}>
               <PaceFields draft={draft} onChange={change} />
             </Disclosure>
-            <Disclosure summary={`Each: ${draft.terms.strategy}, old pages ${draft.terms.invalidation}`}>
+            <Disclosure summary={`Load options: ${draft.terms.strategy}, old pages ${draft.terms.invalidation}`}>
               <div class="fields">
                 <TermsFields terms={draft.terms} onChange={(terms) => change({ terms })} />
                 <PrecedenceFields precedence={draft.precedence} onChange={(precedence) => change({ precedence })} />
                 <Whole
-                  label="A load may take, in seconds"
+                  label="Load deadline, in seconds"
                   at="/deadlineSeconds"
                   value={draft.deadlineSeconds}
                   least={1}
                   most={longestDeadline}
                   onChange={(deadlineSeconds) => change({ deadlineSeconds })}
                 />
-                <Tick
-                  label="takes the place of loads that wait"
-                  at="/supersede"
-                  isOn={draft.supersede}
-                  onChange={(supersede) => change({ supersede })}
-                />
+                <Tick label="replace queued loads" at="/supersede" isOn={draft.supersede} onChange={(supersede) => change({ supersede })} />
               </div>
             </Disclosure>
           </div>
         </Panel>
-        <Panel heading="What it would come to">
+        <Panel heading="Preview">
           <div class="panel-body">
             {previewed === null ? (
-              <p class="soft">Look at it before it begins: how many devices are in which wave, and which would refuse the build.</p>
+              <p class="soft">Shows the devices per wave and the devices that would refuse the build. Nothing is loaded.</p>
             ) : (
               <>
                 {!isCurrent && (
                   <p class="notice" data-is="warning">
-                    The form has changed since: look once more.
+                    The form has changed. Preview again.
                   </p>
                 )}
                 <RolloutPreview preview={previewed.preview} />
@@ -222,10 +210,10 @@ function RolloutForm({ usual, versions, children }: FormParts) {
             {failure !== null && <FailureNotice failure={failure} />}
             <div class="buttons">
               <button type="submit" class={isCurrent ? '' : 'main'} disabled={!isSelecting(draft) || preview.isUnderWay}>
-                {preview.isUnderWay ? 'Looking…' : 'See what it would come to'}
+                {preview.isUnderWay ? 'Previewing…' : 'Preview'}
               </button>
               <button type="button" class={isCurrent ? 'main' : ''} disabled={!isCurrent || begin.isUnderWay} onClick={begin.run}>
-                {begin.isUnderWay ? 'Beginning…' : `Roll ${draft.module}@${draft.version} out`}
+                {begin.isUnderWay ? 'Starting…' : `Roll out ${draft.module}@${draft.version}`}
               </button>
             </div>
           </div>
@@ -236,14 +224,13 @@ function RolloutForm({ usual, versions, children }: FormParts) {
 }
 
 const reactionMeanings = {
-  pause: 'it waits for an operator',
-  rollback: 'every device that has got the build goes back to what it had',
-  continue: 'it is told, and the rollout goes on',
+  pause: 'the rollout waits for an operator',
+  rollback: 'every device that got the build is rolled back',
+  continue: 'the failure is recorded, and the rollout continues',
 };
 
 function joiningText({ selectedBy, acceptsDevices, onConflict }: Draft): string {
-  const others =
-    onConflict === 'reject' ? 'refused where another rollout has some of them' : 'waits where another rollout has some of them';
+  const others = onConflict === 'reject' ? 'rejected on conflict with another rollout' : 'queued on conflict with another rollout';
   if (selectedBy === 'name') return others;
-  return `${acceptsDevices ? 'devices that match later join it' : 'no devices join it later'}, ${others}`;
+  return `${acceptsDevices ? 'matching devices join later' : 'no devices join later'}, ${others}`;
 }

@@ -21,7 +21,7 @@ export function PaceFields({ draft: { startAt, window, devicesInFlight, loadsPer
       <div class="fields">
         <TimeField label="Not before" at="/startAt" value={startAt} onChange={(value) => onChange({ startAt: value })} />
         <Whole
-          label="Loads under way at once"
+          label="Maximum concurrent loads"
           at="/devicesInFlight"
           value={devicesInFlight}
           least={1}
@@ -29,17 +29,17 @@ export function PaceFields({ draft: { startAt, window, devicesInFlight, loadsPer
           onChange={(value) => onChange({ devicesInFlight: value })}
         />
         <Amount
-          label="Loads in a minute"
+          label="Maximum loads per minute"
           at="/loadsPerMinute"
           value={loadsPerMinute}
           least={1}
           most={1_000_000}
           step={1}
-          placeholder="as fast as they go"
+          placeholder="unlimited"
           onChange={(value) => onChange({ loadsPerMinute: value })}
         />
         <Tick
-          label="only at some times of the week"
+          label="only in a weekly window"
           isOn={window !== null}
           onChange={(isOn) => onChange({ window: isOn ? usualWindow() : null })}
         />
@@ -56,7 +56,7 @@ function WindowFields({ window, onChange }: WindowParts) {
   const fault = useFault('/window/days');
   return (
     <fieldset class="window-fields">
-      <legend>When loads are requested</legend>
+      <legend>Weekly window for loads</legend>
       <div class="ticks">
         {weekdays.map((day) => (
           <Tick
@@ -67,16 +67,16 @@ function WindowFields({ window, onChange }: WindowParts) {
           />
         ))}
       </div>
-      {(fault !== null || days.length === 0) && <p class="told">{fault ?? 'On no day nothing would ever be loaded.'}</p>}
+      {(fault !== null || days.length === 0) && <p class="told">{fault ?? 'Select one day or more.'}</p>}
       <div class="fields">
         <Clock label="From" value={from} onChange={(value) => onChange({ ...window, from: value })} />
         <Clock
-          label={until > from ? 'Until' : 'Until, on the next day'}
+          label={until > from ? 'Until' : 'Until (next day)'}
           value={until}
           onChange={(value) => onChange({ ...window, until: value })}
         />
         <Text
-          label="By the clock of"
+          label="Time zone"
           at="/window/timeZone"
           placeholder="Europe/Berlin"
           required

@@ -49,17 +49,17 @@ export function RolloutDevices({ rollout, every }: Parts) {
   return (
     <Panel
       heading="Devices"
-      note="in the order in which they get the build"
+      note="in rollout order"
       actions={
         <Download
-          label="Save the report"
+          label="Save report"
           name={`${nameOf(rollout).replaceAll(/[^A-Za-z0-9._@-]+/g, '-')}.csv`}
           type="text/csv"
           ask={async (signal) => {
             const params = { path: { rollout: id }, query: { format: 'csv' as const } };
             return unwrapResponse(await client.GET('/v1/rollouts/{rollout}/report', { params, parseAs: 'stream', signal }));
           }}
-          otherwise={`On the command line there is no limit: patchbay rollout report ${id} --csv --output FILE`}
+          otherwise={`The command line has no size limit: patchbay rollout report ${id} --csv --output FILE`}
         />
       }
     >
@@ -70,7 +70,7 @@ export function RolloutDevices({ rollout, every }: Parts) {
       <Shown resource={devices} what="devices">
         {(items) =>
           items.length === 0 ? (
-            <p class="empty">No device of the rollout is like that.</p>
+            <p class="empty">No device matches the filters.</p>
           ) : (
             <>
               <Table caption="Devices of the rollout" rows={items} keyOf={({ device }) => device} columns={columns} />
@@ -110,7 +110,7 @@ const columns: readonly Column<Device>[] = [
       load === null ? null : (
         <>
           <a class="whole" href={loadPath(load)}>
-            {outcome ?? 'under way'}
+            {outcome ?? 'in progress'}
           </a>
           {attempts > 1 && <span class="soft">, attempt {attempts}</span>}
         </>
@@ -129,5 +129,5 @@ const columns: readonly Column<Device>[] = [
         </>
       ),
   },
-  { heading: 'Why', isWide: true, cell: ({ reason }) => reason },
+  { heading: 'Reason', isWide: true, cell: ({ reason }) => reason },
 ];

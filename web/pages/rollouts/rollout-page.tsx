@@ -91,7 +91,7 @@ export function RolloutPage({ parameters }: PageParts) {
 }
 
 function Overall({ rollout: { wave, waves } }: { readonly rollout: Rollout }) {
-  return <>{wave === null ? 'all have passed' : `${wave} of ${waves.length}`}</>;
+  return <>{wave === null ? 'all passed' : `${wave} of ${waves.length}`}</>;
 }
 
 /** Why it stands where it does. */
@@ -107,15 +107,15 @@ function Standing({ rollout }: { readonly rollout: Rollout }) {
           {state}: {reason}
         </strong>
       )}
-      {waiting !== null && <span>It waits for {waiting}.</span>}
+      {waiting !== null && <span>Waiting for {waiting}.</span>}
       {rollbackOf !== null && (
         <span>
-          It takes back the devices of <a href={rolloutPath(rollbackOf)}>another rollout</a>.
+          Rolls back the devices of <a href={rolloutPath(rollbackOf)}>another rollout</a>.
         </span>
       )}
       {rolledBackBy !== null && (
         <span>
-          <a href={rolloutPath(rolledBackBy)}>A rollout of its own</a> takes its devices back.
+          <a href={rolloutPath(rolledBackBy)}>Another rollout</a> rolls its devices back.
         </span>
       )}
     </div>
@@ -138,7 +138,7 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
         <dd>
           {version === null ? (
             <>
-              <Module module={module} />, each to what it had
+              <Module module={module} />, each to its previous version
             </>
           ) : (
             <a href={buildPath(module, version)}>
@@ -148,16 +148,16 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
         </dd>
       </div>
       <div>
-        <dt>Selected</dt>
+        <dt>Selector</dt>
         <dd>{selectorText(rollout)}</dd>
       </div>
       <div>
-        <dt>How</dt>
+        <dt>Load options</dt>
         <dd class="code">{policyText(rollout)}</dd>
       </div>
       {downgradeReason !== null && (
         <div>
-          <dt>Because</dt>
+          <dt>Downgrade reason</dt>
           <dd>{downgradeReason}</dd>
         </div>
       )}

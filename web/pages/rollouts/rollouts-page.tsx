@@ -58,12 +58,12 @@ export function RolloutsPage() {
         actions={
           may('operator') && (
             <button type="button" class="main" onClick={() => navigate('/rollouts/new')}>
-              Roll a build out…
+              New rollout…
             </button>
           )
         }
       />
-      <Panel heading="Rollouts" note="the newest first">
+      <Panel heading="Rollouts" note="newest first">
         <search class="filters">
           <ChoiceFilter label="State" any="any" options={rolloutStates} {...of('state')} />
           <TextFilter label="Module" placeholder="tcp" {...of('module')} />
@@ -72,9 +72,7 @@ export function RolloutsPage() {
           {(items) =>
             items.length === 0 ? (
               <p class="empty">
-                {isNarrowed
-                  ? 'No rollout is like that. '
-                  : 'Nothing has been rolled out yet: a rollout brings one build to many devices, in waves.'}
+                {isNarrowed ? 'No rollout matches the filters. ' : 'No rollouts yet. A rollout loads one build on many devices, in waves.'}
                 {isNarrowed && (
                   <button type="button" class="plain" onClick={() => navigate('/rollouts')}>
                     Show all rollouts

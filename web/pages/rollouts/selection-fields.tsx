@@ -12,10 +12,10 @@ type Parts = { readonly draft: Draft; readonly onChange: (changes: Partial<Draft
 export function SelectionFields({ draft: { selectedBy, labels, runningVersion }, onChange }: Parts) {
   return (
     <>
-      <Choice label="Devices by" value={selectedBy} options={selections} onChange={(value) => onChange({ selectedBy: value })} />
+      <Choice label="Select devices by" value={selectedBy} options={selections} onChange={(value) => onChange({ selectedBy: value })} />
       {selectedBy === 'labels and versions' && (
         <Text
-          label="Devices with these labels"
+          label="Labels"
           at="/labels"
           placeholder="zone=north, tier=edge"
           value={labels}
@@ -23,7 +23,7 @@ export function SelectionFields({ draft: { selectedBy, labels, runningVersion },
         />
       )}
       <Text
-        label="That run these versions"
+        label="Installed version (range)"
         at="/runningVersion"
         placeholder="<1.1.0"
         maxLength={256}
@@ -52,14 +52,16 @@ export function Selected({ draft, onChange }: Parts) {
   if (labelsIn(labels) === null)
     return (
       <p class="told" role="alert">
-        Write labels as key=value, with commas between them: zone=north, tier=edge
+        Invalid labels: expected key=value pairs separated by commas, such as zone=north, tier=edge
       </p>
     );
-  return isSelecting(draft) ? null : <p class="soft">Give labels, versions or both: every device that has all of it gets the build.</p>;
+  return isSelecting(draft) ? null : (
+    <p class="soft">Enter labels, a version range or both. The rollout selects the devices that match all of them.</p>
+  );
 }
 
 const busyReactions = ['reject', 'queue'] as const;
-const busyMeanings = { refuse: 'this one is refused', queue: 'this one waits until that has ended' };
+const busyMeanings = { reject: 'this rollout is rejected', queue: 'this rollout waits until the other ends' };
 
 /** Whether others join later, and what comes of devices that another rollout has. */
 export function JoiningFields({ draft: { selectedBy, acceptsDevices, acceptsDevicesUntil, onConflict }, onChange }: Parts) {
@@ -75,14 +77,14 @@ export function JoiningFields({ draft: { selectedBy, acceptsDevices, acceptsDevi
       )}
       {selectedBy === 'labels and versions' && acceptsDevices && (
         <TimeField
-          label="Until; empty: until it is closed"
+          label="Accepts devices until (empty: until closed)"
           at="/dynamicUntil"
           value={acceptsDevicesUntil}
           onChange={(value) => onChange({ acceptsDevicesUntil: value })}
         />
       )}
       <Choice
-        label="If another rollout has some of the devices"
+        label="On conflict with another rollout"
         at="/onConflict"
         value={onConflict}
         options={busyReactions}

@@ -15,7 +15,7 @@ const fields: readonly { readonly name: ThresholdName; readonly unit: string; re
   { name: 'failedLoadsPercent', unit: 'percent', most: 100, step: 'any' },
   { name: 'failedCallsPercent', unit: 'percentage points', most: 100, step: 'any' },
   { name: 'abiViolations', unit: 'programs', most: Number.MAX_SAFE_INTEGER, step: 1 },
-  { name: 'interruptedAccesses', unit: 'on the average', most: Number.MAX_SAFE_INTEGER, step: 'any' },
+  { name: 'interruptedAccesses', unit: 'mean per device', most: Number.MAX_SAFE_INTEGER, step: 'any' },
   { name: 'latencyIncreasePercent', unit: 'percent', most: Number.MAX_SAFE_INTEGER, step: 'any' },
 ];
 
@@ -31,7 +31,7 @@ export function ThresholdFields({ limits, at, onChange }: Parts) {
           least={0}
           most={most}
           step={step}
-          placeholder="not judged"
+          placeholder="not evaluated"
           onChange={(limit) => onChange({ ...limits, [name]: limit })}
         />
       ))}
@@ -44,7 +44,7 @@ export function CallFields({ limits, at, onChange }: Parts) {
   return (
     <>
       <Whole
-        label="Calls are judged from so many on"
+        label="Minimum calls to evaluate"
         at={`${at}/minimumCalls`}
         value={limits.minimumCalls}
         least={0}
@@ -52,7 +52,7 @@ export function CallFields({ limits, at, onChange }: Parts) {
         onChange={(minimumCalls) => onChange({ ...limits, minimumCalls })}
       />
       <Tick
-        label="a wave with fewer calls fails"
+        label="fail waves with fewer calls"
         at={`${at}/requireCalls`}
         isOn={limits.requireCalls}
         onChange={(requireCalls) => onChange({ ...limits, requireCalls })}

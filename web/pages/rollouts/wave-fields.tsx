@@ -56,17 +56,17 @@ function OneWave({ wave: { unit, size, soakSeconds, approval, limits }, usualLim
     <fieldset class="wave-fields">
       <legend>Wave {number}</legend>
       {isLast ? (
-        <p class="soft wave-rest">all that are left</p>
+        <p class="soft wave-rest">all remaining devices</p>
       ) : (
         <>
           <Choice
-            label="Its size in"
+            label="Size in"
             value={unit}
             options={units}
             onChange={(value) => onChange({ unit: value, size: value === 'devices' ? 1 : 10 })}
           />
           <Whole
-            label={unit === 'devices' ? 'Devices more' : 'Up to percent'}
+            label={unit === 'devices' ? 'Additional devices' : 'Cumulative percentage'}
             at={`${at}/${unit === 'devices' ? 'devices' : 'upToPercent'}`}
             value={size}
             least={1}
@@ -76,7 +76,7 @@ function OneWave({ wave: { unit, size, soakSeconds, approval, limits }, usualLim
         </>
       )}
       <Whole
-        label="Watched for, in seconds"
+        label="Soak time, in seconds"
         at={`${at}/soakSeconds`}
         value={soakSeconds}
         least={0}
@@ -84,8 +84,8 @@ function OneWave({ wave: { unit, size, soakSeconds, approval, limits }, usualLim
         onChange={(value) => onChange({ soakSeconds: value })}
       />
       <div class="ticks">
-        <Tick label="begins when approved" isOn={approval} onChange={(isOn) => onChange({ approval: isOn })} />
-        <Tick label="has limits of its own" isOn={limits !== null} onChange={(isOn) => onChange({ limits: isOn ? usualLimits : null })} />
+        <Tick label="requires approval" isOn={approval} onChange={(isOn) => onChange({ approval: isOn })} />
+        <Tick label="own thresholds" isOn={limits !== null} onChange={(isOn) => onChange({ limits: isOn ? usualLimits : null })} />
       </div>
       {!isLast && (
         <button type="button" aria-label={`Remove wave ${number}`} onClick={onRemove}>

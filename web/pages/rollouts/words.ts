@@ -37,17 +37,17 @@ export const deviceTones = {
 } as const satisfies Record<Schemas['RolloutDeviceState'], Tone>;
 
 export const thresholdTexts = {
-  failedLoadsPercent: 'Loads without success',
-  interruptedAccesses: 'Accesses interrupted on a device',
-  failedCallsPercent: 'More calls that fail than before',
-  abiViolations: 'Programs that hold on to code that has gone',
-  latencyIncreasePercent: 'Longer p99 latency than before',
+  failedLoadsPercent: 'Failed loads',
+  interruptedAccesses: 'Interrupted accesses per device',
+  failedCallsPercent: 'Increase in failed calls',
+  abiViolations: 'Programs with a stale address',
+  latencyIncreasePercent: 'Increase in p99 latency',
 } as const satisfies Record<ThresholdName, string>;
 
 const units = {
   failedLoadsPercent: '%',
   interruptedAccesses: '',
-  failedCallsPercent: '% more',
+  failedCallsPercent: ' percentage points',
   abiViolations: '',
   latencyIncreasePercent: '%',
 } as const satisfies Record<ThresholdName, string>;
@@ -71,32 +71,32 @@ export function waitText(rollout: Rollout, time: (at: string) => string): string
     case null:
       return null;
     case 'start-time':
-      return `its start${startAt === null ? '' : ` at ${time(startAt)}`}`;
+      return `the start time${startAt === null ? '' : ` at ${time(startAt)}`}`;
     case 'earlier-rollouts':
-      return 'earlier rollouts of the module that have some of its devices';
+      return 'earlier rollouts of the module with the same devices';
     case 'approval':
-      return `the approval of wave ${wave}`;
+      return `approval of wave ${wave}`;
     case 'operator':
       return waves.some(({ state }) => state === 'failed')
-        ? 'an operator: to roll it back, to try the failed loads again, to abort it, or to resume it in spite of the failure'
-        : 'an operator, to resume it';
+        ? 'an operator to roll back, retry the failed loads, abort, or resume despite the failure'
+        : 'an operator to resume the rollout';
     case 'window':
-      return `its window, which opens ${windowOpensAt === null ? 'on no day that is near' : `at ${time(windowOpensAt)}`}`;
+      return `the weekly window${windowOpensAt === null ? '' : `, which opens at ${time(windowOpensAt)}`}`;
     case 'rate':
-      return 'its rate of loads';
+      return 'the load rate limit';
     case 'loads':
-      return 'loads that are under way';
+      return 'running loads';
     case 'soak': {
       const until = waves.find(({ number }) => number === wave)?.soakUntil ?? null;
       return `the end of the soak time${until === null ? '' : ` at ${time(until)}`}`;
     }
     case 'measurement':
-      return 'the last measurement of the wave';
+      return 'the final measurement of the wave';
     case 'devices':
-      if (rollbackOf !== null) return 'what is still to come of the rollout that it takes back';
-      return `devices that join it${acceptsDevicesUntil === null ? '' : ` until ${time(acceptsDevicesUntil)}`}`;
+      if (rollbackOf !== null) return 'running loads of the rollout that it rolls back';
+      return `more devices${acceptsDevicesUntil === null ? '' : ` until ${time(acceptsDevicesUntil)}`}`;
     case 'rollback':
-      return 'its devices to be taken back';
+      return 'the rollback of its devices';
   }
 }
 
@@ -105,21 +105,21 @@ type Pace = Pick<Rollout, 'devicesInFlight' | 'loadsPerMinute' | 'startAt' | 'wi
 /** How many loads there are, and when. @param time Writes a time. */
 export function paceText({ devicesInFlight, loadsPerMinute, startAt, window }: Pace, time: (at: string) => string): string {
   return [
-    `${devicesInFlight} at once`,
-    ...(loadsPerMinute === null ? [] : [`${loadsPerMinute} a minute`]),
-    ...(startAt === null ? [] : [`from ${time(startAt)} on`]),
+    `${devicesInFlight} concurrent`,
+    ...(loadsPerMinute === null ? [] : [`${loadsPerMinute} per minute`]),
+    ...(startAt === null ? [] : [`from ${time(startAt)}`]),
     ...(window === null ? [] : [`${window.days.join(', ')} ${window.from}–${window.until} ${window.timeZone}`]),
   ].join(', ');
 }
 
 /** Which devices were asked for. */
 export function selectorText({ selector: { devices, labels, runningVersion }, acceptsDevices, rollbackOf }: Rollout): string {
-  if (rollbackOf !== null) return 'those that have got the build by the rollout that it takes back';
+  if (rollbackOf !== null) return 'devices that got the build from the rolled-back rollout';
   const parts = [
     ...(devices === null ? [] : [`${counted(devices, 'device')} by name`]),
     ...(labels === null ? [] : Object.entries(labels).map(([key, value]) => `${key}=${value}`)),
-    ...(runningVersion === null ? [] : [`those that run ${runningVersion}`]),
-    ...(acceptsDevices ? ['also those that match later'] : []),
+    ...(runningVersion === null ? [] : [`running ${runningVersion}`]),
+    ...(acceptsDevices ? ['devices that match later'] : []),
   ];
   return parts.join(', ');
 }
