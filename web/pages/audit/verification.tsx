@@ -1,31 +1,31 @@
-// Whether the audit trail is as it was written: all of it is read and checked here, in the browser, against a signed checkpoint.
+// Verifies the whole audit trail in the browser against a signed checkpoint.
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { readLines } from '../../../src/client/read-lines.ts';
-import { type Failure, failureOf, wasGivenUp } from '../../live/failure.ts';
+import { Badge } from '../../components/badge.tsx';
+import { Download } from '../../components/download.tsx';
+import { counted, countText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
+import { Timestamp } from '../../components/times.tsx';
+import { type Failure, failureOf, isAbort } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { Download } from '../../parts/download.tsx';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { FailureNotice, Shown } from '../../parts/shown.tsx';
-import { Moment } from '../../parts/times.tsx';
-import type { Verification as Verdict } from '../../proving/prove.ts';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import type { Verification as Verdict } from '../../verification/verify.ts';
 import './verification.css';
 
-/** Signing keys of the service that are read: the newest, of which each vouches for the next. */
+/** Maximum signing keys of the service that are read, newest first. */
 const keyLimit = 200;
 const textLimit = 100_000;
 
 type Checkpoint = Schemas['Checkpoint'];
-/** What a user has kept elsewhere; empty where they have not. */
-type Kept = { readonly keys: string; readonly checkpoint: string };
+/** Keys and checkpoint that the user stored elsewhere; empty if not given. */
+type Trusted = { readonly keys: string; readonly checkpoint: string };
 type Progress = { readonly lines: number; readonly checkpoint: Checkpoint | null };
-type Done = { readonly verdict: Verdict; readonly kept: Kept };
+type Done = { readonly verdict: Verdict; readonly kept: Trusted };
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'under way'; readonly progress: Progress | null }
@@ -34,11 +34,11 @@ type State =
 
 export function Verification() {
   const { client, may } = useSignedIn();
-  const [kept, setKept] = useState<Kept>({ keys: '', checkpoint: '' });
+  const [kept, setKept] = useState<Trusted>({ keys: '', checkpoint: '' });
   const [state, setState] = useState<State>({ kind: 'idle' });
   const underWay = useRef<AbortController | null>(null);
   useEffect(() => () => underWay.current?.abort(), []);
-  const newest = useResource('newest', async (signal) => newestCheckpoint(client, signal), { every: 60_000 });
+  const newest = useResource('newest', async (signal) => newestCheckpoint(client, signal), { pollMilliseconds: 60_000 });
 
   const run = async () => {
     underWay.current?.abort();
@@ -49,7 +49,7 @@ export function Verification() {
       const verdict = await verify(client, kept, (progress) => setState({ kind: 'under way', progress }), controller.signal);
       if (!controller.signal.aborted) setState({ kind: 'done', verdict, kept });
     } catch (error) {
-      if (controller.signal.aborted || wasGivenUp(error)) return;
+      if (controller.signal.aborted || isAbort(error)) return;
       setState({ kind: 'failed', failure: failureOfVerifying(error) });
     }
   };
@@ -89,17 +89,17 @@ export function Verification() {
       }
     >
       <div class="panel-body verification-body">
-        <Shown resource={newest} what="the latest checkpoint">
-          {(checkpoint) => <Newest checkpoint={checkpoint} />}
-        </Shown>
-        <KeptFields kept={kept} onChange={setKept} />
+        <ResourceView resource={newest} what="the latest checkpoint">
+          {(checkpoint) => <LatestCheckpoint checkpoint={checkpoint} />}
+        </ResourceView>
+        <TrustedFields kept={kept} onChange={setKept} />
         <div class="copy">
           <Download
             label="Save the audit trail"
             name="audit-trail.ndjson"
             type="application/x-ndjson"
-            ask={async (signal) => unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }))}
-            otherwise="The command line has no size limit: patchbay audit export --output trail.ndjson"
+            fetchFile={async (signal) => unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }))}
+            alternative="The command line has no size limit: patchbay audit export --output trail.ndjson"
           />
           <small class="soft">
             One JSON line per event. <code>patchbay audit verify FILE</code> verifies the file without the service.
@@ -121,11 +121,11 @@ async function newestCheckpoint(client: Client, signal: AbortSignal): Promise<{ 
   return { newest: items[0] ?? null };
 }
 
-async function verify(client: Client, kept: Kept, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Verdict> {
-  const { faultOfKeys, proveTrail } = await import('../../proving/prove.ts');
+async function verify(client: Client, kept: Trusted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Verdict> {
+  const { publicKeyError: faultOfKeys, verifyTrail: proveTrail } = await import('../../verification/verify.ts');
   const fault = kept.keys.trim() === '' ? null : faultOfKeys(kept.keys);
   if (fault !== null) return { kind: 'unproven', why: `the public key is not valid: ${fault}` };
-  // Before the events are read: then all of its events are among them.
+  // Fetched before the events, so that the export contains all events of the checkpoint.
   const { newest } = await newestCheckpoint(client, signal);
   const keys = kept.keys.trim() === '' ? await keysOfService(client, signal) : kept.keys;
   const stream = unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }));
@@ -136,7 +136,7 @@ async function verify(client: Client, kept: Kept, onProgress: (progress: Progres
   });
 }
 
-/** A note ends with a line feed, which gets lost when it is pasted. */
+/** Restores the final line feed of a signed note, which pasting loses. */
 const noteOf = (text: string) => `${text.trim().replaceAll('\r\n', '\n')}\n`;
 
 async function keysOfService(client: Client, signal: AbortSignal): Promise<string> {
@@ -149,12 +149,12 @@ function failureOfVerifying(error: unknown): Failure {
   return failure.status === null ? { ...failure, detail: `The audit trail was not read completely. ${failure.detail}` } : failure;
 }
 
-function Newest({ checkpoint: { newest } }: { readonly checkpoint: { readonly newest: Checkpoint | null } }) {
+function LatestCheckpoint({ checkpoint: { newest } }: { readonly checkpoint: { readonly newest: Checkpoint | null } }) {
   if (newest === null) return <p>No checkpoint yet. The service signs one per minute while events are written.</p>;
   return (
     <details>
       <summary>
-        Latest checkpoint: <Moment at={newest.at} />, {counted(newest.size, 'event')}
+        Latest checkpoint: <Timestamp at={newest.at} />, {counted(newest.size, 'event')}
       </summary>
       <pre class="note code">{newest.note}</pre>
       <p class="soft">Store it outside of the service. It proves later that events were only appended since.</p>
@@ -162,7 +162,7 @@ function Newest({ checkpoint: { newest } }: { readonly checkpoint: { readonly ne
   );
 }
 
-function KeptFields({ kept, onChange }: { readonly kept: Kept; readonly onChange: (kept: Kept) => void }) {
+function TrustedFields({ kept, onChange }: { readonly kept: Trusted; readonly onChange: (kept: Trusted) => void }) {
   return (
     <details>
       <summary>Verify against your own public key or checkpoint</summary>
@@ -259,11 +259,11 @@ function Result({ verdict, kept }: Done) {
         </div>
       );
     case 'whole':
-      return <Whole {...verdict} isPinned={kept.keys.trim() !== ''} />;
+      return <IntactTrail {...verdict} isPinned={kept.keys.trim() !== ''} />;
   }
 }
 
-function Whole({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: 'whole' }> & { readonly isPinned: boolean }) {
+function IntactTrail({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: 'whole' }> & { readonly isPinned: boolean }) {
   return (
     <div class="verdict">
       <p>
@@ -288,8 +288,8 @@ function Whole({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: '
             )}
             {checkpoint !== null && (
               <li>
-                Events up to {countText(checkpoint.size)} match the checkpoint of <Moment at={checkpoint.at} />. Its signature is valid: key{' '}
-                <code>{checkpoint.keyId}</code>,{' '}
+                Events up to {countText(checkpoint.size)} match the checkpoint of <Timestamp at={checkpoint.at} />. Its signature is valid:
+                key <code>{checkpoint.keyId}</code>,{' '}
                 {isPinned ? 'which is your key, or is endorsed by your key' : 'which the service lists as its own'}.
               </li>
             )}

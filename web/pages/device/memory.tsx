@@ -1,33 +1,33 @@
-// The memory of a device, page by page: which module owns each, and whether it may still be run.
+// The memory map of a device: the owner and state of each page.
 
-import { Module, moduleColour } from '../../parts/module.tsx';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { Table } from '../../parts/table.tsx';
-import type { DeviceDetail } from './watched.ts';
+import { Module, moduleColour } from '../../components/module.tsx';
+import { counted, countText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { Table } from '../../components/table.tsx';
+import type { DeviceDetail } from './device-data.ts';
 import './memory.css';
 
 type MemoryMap = NonNullable<DeviceDetail['memoryMap']>;
 type Range = MemoryMap['ranges'][number];
-/** What a fetch from a page comes to. */
-const standings = ['valid', 'nx', 'invalid', 'deleted'] as const;
-type Standing = (typeof standings)[number];
+/** The states of a page, by what a fetch from it does. */
+const pageStates = ['valid', 'nx', 'invalid', 'deleted'] as const;
+type PageState = (typeof pageStates)[number];
 
-const meanings: Readonly<Record<Standing, string>> = {
+const meanings: Readonly<Record<PageState, string>> = {
   valid: 'executable',
   nx: 'NX: a fetch faults',
   invalid: 'marked invalid: a fetch faults',
   deleted: 'deleted: a fetch faults, and the address is reserved',
 };
 
-const words: Readonly<Record<Standing, string>> = { valid: 'executable', nx: 'NX', invalid: 'invalid', deleted: 'deleted' };
+const words: Readonly<Record<PageState, string>> = { valid: 'executable', nx: 'NX', invalid: 'invalid', deleted: 'deleted' };
 
-/** Rows that are drawn at most; memory beyond is free as a rule, and the table has what is not. */
-const mostRows = 64;
-/** Side of a page in the drawing. */
+/** Maximum rows drawn; the table lists all ranges. */
+const maxRows = 64;
+/** Side of a page in the drawing, in SVG units. */
 const side = 10;
 
-function standingOf({ present, valid, nx }: Range): Standing {
+function pageStateOf({ present, valid, nx }: Range): PageState {
   if (!present) return 'deleted';
   if (!valid) return 'invalid';
   return nx ? 'nx' : 'valid';
@@ -59,7 +59,7 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
             { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
             { heading: 'Pages', isNumber: true, cell: (range) => range.pages },
             { heading: 'Image', cell: ({ owner }) => <Module {...owner} /> },
-            { heading: 'State', cell: (range) => <span class={`whole standing ${standingOf(range)}`}>{words[standingOf(range)]}</span> },
+            { heading: 'State', cell: (range) => <span class={`whole standing ${pageStateOf(range)}`}>{words[pageStateOf(range)]}</span> },
             { heading: 'Module table', cell: (range) => (isCurrent(range) ? 'current' : <span class="soft">replaced</span>) },
           ]}
         />
@@ -71,8 +71,10 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
 function Drawing({ map: { pages, pageBytes, usedPages, ranges } }: { readonly map: MemoryMap }) {
   const columns = pages <= 1_024 ? 32 : pages <= 8_192 ? 64 : 128;
   const allRows = Math.ceil(pages / columns);
-  const rows = Math.min(allRows, mostRows);
-  const summary = ranges.map((range) => `${range.owner.module} ${range.owner.version} at ${range.address}, ${meanings[standingOf(range)]}`);
+  const rows = Math.min(allRows, maxRows);
+  const summary = ranges.map(
+    (range) => `${range.owner.module} ${range.owner.version} at ${range.address}, ${meanings[pageStateOf(range)]}`,
+  );
   return (
     <figure class="memory">
       <svg
@@ -122,7 +124,7 @@ function FreePages({ pages, columns }: { readonly pages: number; readonly column
   );
 }
 
-/** The pages of a range: one piece for each row that it is on. */
+/** The pages of a range: one rectangle per row. */
 function Pages({
   range,
   first,
@@ -134,7 +136,7 @@ function Pages({
   readonly columns: number;
   readonly rows: number;
 }) {
-  const standing = standingOf(range);
+  const standing = pageStateOf(range);
   const pieces: { x: number; y: number; width: number }[] = [];
   for (let page = first; page < first + range.pages; ) {
     const row = Math.floor(page / columns);
@@ -169,7 +171,7 @@ function Legend({ ranges }: { readonly ranges: readonly Range[] }) {
           <Module module={module} />
         </li>
       ))}
-      {standings.map((standing) => (
+      {pageStates.map((standing) => (
         <li key={standing} class={`standing ${standing}`}>
           {words[standing]}
         </li>

@@ -1,13 +1,13 @@
-// The programs of a device: who serves their calls, how many and how fast, and what happened to them when a module was replaced.
+// The programs of a device: calls by version, rates, latencies and interruptions.
 
 import type { Schemas } from '../../../src/client/client.ts';
-import { Badge, type Tone } from '../../parts/badge.tsx';
-import { Chart, seriesClass } from '../../parts/chart.tsx';
-import { counted, countText, shortText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { microsecondsText } from '../../parts/times.tsx';
+import { Badge, type Tone } from '../../components/badge.tsx';
+import { Chart, seriesClass } from '../../components/chart.tsx';
+import { counted, countText, shortText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { microsecondsText } from '../../components/times.tsx';
+import type { DeviceData } from './device-data.ts';
 import type { DeviceSamples } from './device-samples.ts';
-import type { Watched } from './watched.ts';
 import './programs.css';
 
 type Program = Schemas['Program'];
@@ -21,7 +21,7 @@ const tones: Readonly<Record<Program['state'], Tone>> = {
   failed: 'bad',
 };
 
-export function Programs({ programs, hasMorePrograms, samples }: Watched & { readonly samples: DeviceSamples }) {
+export function Programs({ programs, hasMorePrograms, samples }: DeviceData & { readonly samples: DeviceSamples }) {
   return (
     <Panel heading="Programs" note={hasMorePrograms ? `latest ${programs.length}` : undefined}>
       {programs.length === 0 ? (
@@ -61,8 +61,8 @@ function ProgramView({ program, samples }: { readonly program: Program; readonly
           {counted(threads, 'thread')}
           {threadsNow}, recovery <span class="code">{recovery}</span>, <span class="code">{addressing}</span>
         </p>
-        {failure !== null && <p class="told">{failure}</p>}
-        {statistics !== null && statistics.lastFailure !== null && <p class="told">last failure: {statistics.lastFailure}</p>}
+        {failure !== null && <p class="error-message">{failure}</p>}
+        {statistics !== null && statistics.lastFailure !== null && <p class="error-message">last failure: {statistics.lastFailure}</p>}
       </div>
       {statistics !== null && (
         <>
@@ -124,7 +124,7 @@ function Count({ word, count, isBad = false }: { readonly word: string; readonly
   return (
     <div>
       <dt>{word}</dt>
-      <dd class={isBad ? 'told' : ''}>{countText(count)}</dd>
+      <dd class={isBad ? 'error-message' : ''}>{countText(count)}</dd>
     </div>
   );
 }

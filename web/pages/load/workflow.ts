@@ -1,4 +1,4 @@
-// The isolation workflow as FIG. 2 of US 8,689,206 B2 has it: its operations, the ways between them, and which of both a load has gone through.
+// The isolation workflow of FIG. 2 of US 8,689,206 B2: operations, edges, and the path of a load.
 
 import type { Schemas } from '../../../src/client/client.ts';
 
@@ -7,7 +7,7 @@ export type StepName = Step['step'];
 
 export type Node = {
   readonly step: StepName;
-  /** The number of the operation in the figure; null where the figure has none. */
+  /** The operation's number in the figure; null if the figure has none. */
   readonly operation: number | null;
   readonly kind: 'box' | 'question' | 'end';
   readonly lines: readonly [string, string?];
@@ -15,7 +15,7 @@ export type Node = {
   readonly y: number;
 };
 
-/** Where the columns are, and how wide; heights are of half a node. */
+/** Positions and widths of the columns; heights are half of a node's. */
 export const measures = {
   width: 420,
   height: 800,
@@ -47,7 +47,7 @@ export type Edge = {
   readonly from: StepName;
   readonly to: StepName;
   readonly path: string;
-  /** What the answer is that leads this way, and where it is written. */
+  /** The label of the edge and its position. */
   readonly label?: { readonly text: string; readonly x: number; readonly y: number };
 };
 
@@ -88,21 +88,21 @@ export const edges: readonly Edge[] = [
   { from: 'failed', to: 'completed', path: `M${side + measures.sideHalf} 378H${lane}V766H${right}` },
 ];
 
-export type Taken = {
+export type LoadPath = {
   readonly steps: ReadonlyMap<StepName, Step>;
   readonly isTaken: (edge: Edge) => boolean;
-  /** The operation that failed; null where none did. */
+  /** The failed operation; null if none failed. */
   readonly failedIn: StepName | null;
 };
 
-/** Which way a load went. */
-export function wayOf(steps: readonly Step[]): Taken {
+/** Returns the path of a load. */
+export function loadPathOf(steps: readonly Step[]): LoadPath {
   const names = steps.map(({ step }) => step);
   const failed = steps.find((step) => step.step === 'failed');
   const failedIn = failed === undefined ? null : failedOperation(failed.facts.during);
   const pairs = new Set(names.slice(1).map((name, index) => `${names[index]} ${name}`));
   if (failed !== undefined && failedIn !== null) {
-    // The operation that failed has left no step of its own: the way to it was gone all the same.
+    // The failed operation has no step of its own, but the load reached it.
     pairs.add(`${failedIn} failed`);
     pairs.add(`${names[names.indexOf('failed') - 1]} ${failedIn}`);
   }
@@ -113,7 +113,7 @@ export function wayOf(steps: readonly Step[]): Taken {
   };
 }
 
-/** The operation of the figure from which a failed load went on. */
+/** Returns the operation of the figure in which a load failed. */
 function failedOperation(during: string): StepName {
   if (during === 'received') return 'received';
   return during === 'loaded' ? 'loaded' : 'checked-references';

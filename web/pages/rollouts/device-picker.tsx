@@ -1,21 +1,21 @@
-// Devices are picked from the fleet, one by one, in the order in which they are to get the build.
+// Selects individual devices, in rollout order.
 
 import { useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { DeviceBadge } from '../../components/badge.tsx';
+import { TextFilter } from '../../components/filter-field.tsx';
+import { counted, countText } from '../../components/numbers.ts';
+import { ResourceView } from '../../components/resource-view.tsx';
 import { useResource } from '../../live/resource.ts';
-import { DeviceBadge } from '../../parts/badge.tsx';
-import { TextFilter } from '../../parts/filter-field.tsx';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Shown } from '../../parts/shown.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import { type NamedDevice, namedLimit } from './rollout-draft.ts';
+import { maxNamedDevices, type NamedDevice } from './rollout-draft.ts';
 import './device-picker.css';
 
-/** Devices that are offered at once; a beginning of their names finds others. */
+/** Maximum devices offered; the name filter finds others. */
 const offeredLimit = 50;
 
 type Parts = {
-  /** The module whose version is told of each device. */
+  /** The module whose version is shown for each device. */
   readonly module: string;
   readonly chosen: readonly NamedDevice[];
   readonly onChange: (chosen: readonly NamedDevice[]) => void;
@@ -29,16 +29,16 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
     return unwrapResponse(await client.GET('/v1/devices', { params: { query }, signal }));
   });
   const isChosen = (id: string) => chosen.some((one) => one.id === id);
-  const isFull = chosen.length >= namedLimit;
+  const isFull = chosen.length >= maxNamedDevices;
   const add = (devices: readonly NamedDevice[]) =>
-    onChange([...chosen, ...devices.filter(({ id }) => !isChosen(id))].slice(0, namedLimit).map(({ id, name }) => ({ id, name })));
+    onChange([...chosen, ...devices.filter(({ id }) => !isChosen(id))].slice(0, maxNamedDevices).map(({ id, name }) => ({ id, name })));
   const remove = (id: string) => onChange(chosen.filter((one) => one.id !== id));
   return (
     <fieldset class="picker">
       <legend class="unseen">Devices, in rollout order</legend>
       <div class="picker-offered">
         <TextFilter label="Name begins with" placeholder="router-" value={name} onChange={setName} />
-        <Shown resource={offered} what="devices">
+        <ResourceView resource={offered} what="devices">
           {({ items, next }) => (
             <>
               <ul>
@@ -63,7 +63,7 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
               </p>
             </>
           )}
-        </Shown>
+        </ResourceView>
       </div>
       <div class="picker-chosen">
         <p role="status">

@@ -1,14 +1,14 @@
-// What a rollout would come to: its devices by wave, and those that would refuse the build.
+// The preview of a rollout: devices per wave, and devices that would refuse the build.
 
 import type { Schemas } from '../../../src/client/client.ts';
 import { isRefusedForecast } from '../../../src/client/enum-values.ts';
+import { counted, countText } from '../../components/numbers.ts';
+import { Table } from '../../components/table.tsx';
 import { devicePath, rolloutPath } from '../../navigation/paths.ts';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Table } from '../../parts/table.tsx';
 
 type Preview = Schemas['RolloutPreview'];
 
-/** Devices that would refuse it and are named. */
+/** Maximum refusing devices listed. */
 const namedLimit = 50;
 
 export function RolloutPreview({

@@ -1,14 +1,14 @@
-// Which devices a rollout goes to: by their labels and versions, or one by one.
+// The device selector of a rollout: labels and versions, or individual devices.
 
-import { useFault } from '../../parts/faults.tsx';
-import { Choice, Text, Tick } from '../../parts/fields.tsx';
-import { TimeField } from '../../parts/time-field.tsx';
+import { useFieldError } from '../../components/field-errors.tsx';
+import { Checkbox, Choice, Text } from '../../components/fields.tsx';
+import { TimeField } from '../../components/time-field.tsx';
 import { DevicePicker } from './device-picker.tsx';
-import { type Draft, isSelecting, labelsIn, selections } from './rollout-draft.ts';
+import { type Draft, hasSelector, parseLabels, selections } from './rollout-draft.ts';
 
 type Parts = { readonly draft: Draft; readonly onChange: (changes: Partial<Draft>) => void };
 
-/** The fields that are always there. */
+/** The fields shown for every kind of selector. */
 export function SelectionFields({ draft: { selectedBy, labels, runningVersion }, onChange }: Parts) {
   return (
     <>
@@ -16,7 +16,7 @@ export function SelectionFields({ draft: { selectedBy, labels, runningVersion },
       {selectedBy === 'labels and versions' && (
         <Text
           label="Labels"
-          at="/labels"
+          pointer="/labels"
           placeholder="zone=north, tier=edge"
           value={labels}
           onChange={(value) => onChange({ labels: value })}
@@ -24,7 +24,7 @@ export function SelectionFields({ draft: { selectedBy, labels, runningVersion },
       )}
       <Text
         label="Installed version (range)"
-        at="/runningVersion"
+        pointer="/runningVersion"
         placeholder="<1.1.0"
         maxLength={256}
         value={runningVersion}
@@ -34,43 +34,43 @@ export function SelectionFields({ draft: { selectedBy, labels, runningVersion },
   );
 }
 
-/** Devices that are picked one by one, or what is still to be said of them. */
-export function Selected({ draft, onChange }: Parts) {
-  const fault = useFault('/devices');
+/** The device picker, or what the selector still needs. */
+export function DeviceSelection({ draft, onChange }: Parts) {
+  const fault = useFieldError('/devices');
   const { selectedBy, module, devices, labels } = draft;
   if (selectedBy === 'name')
     return (
       <>
         <DevicePicker module={module} chosen={devices} onChange={(chosen) => onChange({ devices: chosen })} />
         {fault !== null && (
-          <p class="told" role="alert">
+          <p class="error-message" role="alert">
             {fault}
           </p>
         )}
       </>
     );
-  if (labelsIn(labels) === null)
+  if (parseLabels(labels) === null)
     return (
-      <p class="told" role="alert">
+      <p class="error-message" role="alert">
         Invalid labels: expected key=value pairs separated by commas, such as zone=north, tier=edge
       </p>
     );
-  return isSelecting(draft) ? null : (
+  return hasSelector(draft) ? null : (
     <p class="soft">Enter labels, a version range or both. The rollout selects the devices that match all of them.</p>
   );
 }
 
-const busyReactions = ['reject', 'queue'] as const;
-const busyMeanings = { reject: 'this rollout is rejected', queue: 'this rollout waits until the other ends' };
+const conflictReactions = ['reject', 'queue'] as const;
+const conflictMeanings = { reject: 'this rollout is rejected', queue: 'this rollout waits until the other ends' };
 
-/** Whether others join later, and what comes of devices that another rollout has. */
-export function JoiningFields({ draft: { selectedBy, acceptsDevices, acceptsDevicesUntil, onConflict }, onChange }: Parts) {
+/** Whether devices join later, and the reaction to a conflict with another rollout. */
+export function DynamicFields({ draft: { selectedBy, acceptsDevices, acceptsDevicesUntil, onConflict }, onChange }: Parts) {
   return (
     <div class="fields">
       {selectedBy === 'labels and versions' && (
-        <Tick
+        <Checkbox
           label="devices that match later join the last wave"
-          at="/dynamic"
+          pointer="/dynamic"
           isOn={acceptsDevices}
           onChange={(isOn) => onChange({ acceptsDevices: isOn })}
         />
@@ -85,10 +85,10 @@ export function JoiningFields({ draft: { selectedBy, acceptsDevices, acceptsDevi
       )}
       <Choice
         label="On conflict with another rollout"
-        at="/onConflict"
+        pointer="/onConflict"
         value={onConflict}
-        options={busyReactions}
-        meanings={busyMeanings}
+        options={conflictReactions}
+        meanings={conflictMeanings}
         onChange={(value) => onChange({ onConflict: value })}
       />
     </div>

@@ -1,13 +1,13 @@
-// One wave of a rollout: how far its devices are, and each threshold against what is measured.
+// A wave of a rollout: device counts, and each threshold with its measurement.
 
 import { useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../../../src/client/client.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Table } from '../../parts/table.tsx';
-import { Moment, microsecondsText } from '../../parts/times.tsx';
-import { Tally } from './tally.tsx';
-import { amountText, thresholdTexts, type Wave, waveTones } from './words.ts';
+import { Badge } from '../../components/badge.tsx';
+import { counted, countText } from '../../components/numbers.ts';
+import { Table } from '../../components/table.tsx';
+import { microsecondsText, Timestamp } from '../../components/times.tsx';
+import { DeviceCounts } from './device-counts.tsx';
+import { amountText, thresholdTexts, type Wave, waveTones } from './rollout-text.ts';
 
 type Verdict = Schemas['Verdict'];
 
@@ -25,7 +25,7 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
           {upToPercent === null ? '' : `, cumulative ${upToPercent}%`}
           {approval && (approvedBy === null ? ', requires approval' : `, approved by ${approvedBy}`)}
         </span>
-        <Tally deviceCounts={deviceCounts} />
+        <DeviceCounts deviceCounts={deviceCounts} />
         <Soak wave={wave} />
         {failure !== null && (
           <p class="notice" data-is="failed">
@@ -79,7 +79,7 @@ function VerdictBadge({ verdict: { measured, exceeded } }: { readonly verdict: V
   return <Badge tone="good">within limit</Badge>;
 }
 
-/** What its programs have done since, and in the version before. */
+/** Calls of the wave's programs in the new version and before. */
 function Calls({ wave: { measured, interruptedAccesses } }: { readonly wave: Wave }) {
   const { before } = measured;
   const latency = (microseconds: number | null) => (microseconds === null ? '–' : microsecondsText(microseconds));
@@ -111,7 +111,7 @@ function Calls({ wave: { measured, interruptedAccesses } }: { readonly wave: Wav
   );
 }
 
-/** How long its programs are watched, and how long still. */
+/** The soak time and its progress. */
 function Soak({ wave: { state, soakSeconds, soakUntil, endedAt } }: { readonly wave: Wave }) {
   const now = useNow(state === 'soaking');
   if (state !== 'soaking' || soakUntil === null)
@@ -120,7 +120,7 @@ function Soak({ wave: { state, soakSeconds, soakUntil, endedAt } }: { readonly w
         {soakSeconds === 0 ? 'no soak time' : `soak time ${soakSeconds} s`}
         {endedAt !== null && (
           <>
-            , ended <Moment at={endedAt} />
+            , ended <Timestamp at={endedAt} />
           </>
         )}
       </span>
@@ -133,7 +133,7 @@ function Soak({ wave: { state, soakSeconds, soakUntil, endedAt } }: { readonly w
         <span style={{ width: `${share}%` }} />
       </span>
       <span class="soft">
-        soak time ends <Moment at={soakUntil} />, {counted(left, 'second')} left
+        soak time ends <Timestamp at={soakUntil} />, {counted(left, 'second')} left
       </span>
     </div>
   );
