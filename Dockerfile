@@ -1,4 +1,4 @@
-# One image for the service and for device hosts: the command tells which.
+# One image for the service and for device hosts; the command selects which.
 FROM node:22-slim
 WORKDIR /patchbay
 COPY package.json package-lock.json prisma.config.ts tsconfig.json ./
@@ -7,7 +7,7 @@ COPY openapi ./openapi
 COPY src/generating ./src/generating
 COPY src/service/database/generating ./src/service/database/generating
 COPY src/compiler/generating ./src/compiler/generating
-# The dashboard is built too, which takes these of the sources.
+# Sources that the build of the dashboard needs.
 COPY web ./web
 COPY src/client ./src/client
 COPY src/machine/isolation/similarity.ts ./src/machine/isolation/similarity.ts

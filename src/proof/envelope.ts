@@ -35,13 +35,13 @@ export function readEnvelope(text: string): Envelope | null {
 }
 
 /** What is signed of an envelope: the pre-authentication encoding, so that no payload can be taken for one of another type. */
-export function signedBytes({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Bytes {
+export function preAuthEncoding({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Bytes {
   const bytes = fromBase64(payload);
   return concatBytes(utf8ToBytes(`DSSEv1 ${utf8ToBytes(payloadType).length} ${payloadType} ${bytes.length} `), bytes);
 }
 
 /** Those of these keys that have signed the envelope. */
-export function signersOf<Key extends PublicKey>(envelope: Envelope, keys: readonly Key[], isSigned: SignatureCheck = isSignedBy): Key[] {
-  const message = signedBytes(envelope);
+export function findSigners<Key extends PublicKey>(envelope: Envelope, keys: readonly Key[], isSigned: SignatureCheck = isSignedBy): Key[] {
+  const message = preAuthEncoding(envelope);
   return keys.filter((key) => envelope.signatures.some(({ keyid, sig }) => keyid === key.keyId && isSigned(key, message, fromBase64(sig))));
 }

@@ -257,8 +257,8 @@ export const Report = z
   .meta({ id: 'Report' });
 export type Report = z.infer<typeof Report>;
 /** A report as a host makes it; the service looks whether it is one. */
-export type MadeReport = z.input<typeof Report>;
-export type MadeLoadReport = z.input<typeof LoadReport>;
+export type ReportInput = z.input<typeof Report>;
+export type LoadReportInput = z.input<typeof LoadReport>;
 
 export const Reports = z.object({ bootId: BootId, reports: z.array(Report).max(agentLimits.reportsPerRequest) }).meta({
   id: 'Reports',

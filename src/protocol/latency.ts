@@ -50,11 +50,11 @@ export function latencyQuantile(latency: Latency, quantile: number): number | nu
 
 /** How many calls a histogram counts. */
 export function latencyCalls({ calls }: Latency): number {
-  return countTogether(calls);
+  return sumCounts(calls);
 }
 
 /** The sum of counts; at most the largest that JSON has exactly, whatever is reported. */
-export function countTogether(counts: readonly number[]): number {
+export function sumCounts(counts: readonly number[]): number {
   return Math.min(
     Number.MAX_SAFE_INTEGER,
     counts.reduce((sum, more) => sum + more, 0),
@@ -67,7 +67,7 @@ const bucketsOf = ({ microseconds, calls }: Latency): Bucket[] => microseconds.m
 
 function addUp(buckets: readonly Bucket[]): Bucket[] {
   const sums = new Map<number, number>();
-  for (const [bound, calls] of buckets) sums.set(bound, countTogether([sums.get(bound) ?? 0, calls]));
+  for (const [bound, calls] of buckets) sums.set(bound, sumCounts([sums.get(bound) ?? 0, calls]));
   return [...sums].toSorted(([left], [right]) => left - right);
 }
 

@@ -25,7 +25,7 @@ export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']).meta({ 
 export const SimilarityPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'SimilarityPolicy' });
 
 /** How long a drain may be asked to wait, in milliseconds. */
-export const longestDrain = 3_600_000;
+export const maxDrainMilliseconds = 3_600_000;
 
 /** How a load is to be carried out. */
 export const LoadPolicy = z.object({
@@ -34,7 +34,7 @@ export const LoadPolicy = z.object({
   drainMilliseconds: z
     .int()
     .min(0)
-    .max(longestDrain)
+    .max(maxDrainMilliseconds)
     .nullable()
     .default(null)
     .describe('How long `drain` and `drain-then-inject` wait; null: as long as the device does by itself.'),

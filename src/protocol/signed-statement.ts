@@ -2,11 +2,11 @@
 
 import { z } from 'zod';
 import { Envelope } from '../proof/envelope.ts';
-import { statementOf, statementPayloadType } from '../proof/statement.ts';
+import { createStatement, statementPayloadType } from '../proof/statement.ts';
 import { exampleBuild, exampleIdentity, exampleRequest, exampleTimes } from './examples.ts';
 import { Digest, exampleIdentifier, Timestamp } from './identifiers.ts';
 
-const exampleStatement = statementOf({
+const exampleStatement = createStatement({
   ...exampleBuild,
   origin: exampleIdentity.origin,
   pushedBy: exampleIdentifier('key'),

@@ -5,7 +5,7 @@ import { backOffMilliseconds } from '../../src/protocol/back-off.ts';
 
 /** Returns the delay in milliseconds before the next attempt. @param failures Consecutive failures, from 1. */
 export function backOffDelay(failures: number): number {
-  return backOffMilliseconds(failures, { first: 1_000, longest: 15_000 });
+  return backOffMilliseconds(failures, { initial: 1_000, max: 15_000 });
 }
 
 /** Whether the page is visible, not in a background tab. */

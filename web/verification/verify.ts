@@ -3,10 +3,10 @@
 import './prepare.ts';
 import { type Verification, verifyExport } from '../../src/proof/audit-export.ts';
 import { KeyError, type PublicKey, readPublicKeys } from '../../src/proof/ed25519.ts';
-import { type Envelope, signersOf } from '../../src/proof/envelope.ts';
-import { type ReadStatement, readStatement } from '../../src/proof/statement.ts';
+import { type Envelope, findSigners } from '../../src/proof/envelope.ts';
+import { type ParsedStatement, readStatement } from '../../src/proof/statement.ts';
 
-export type { ReadStatement, Verification };
+export type { ParsedStatement, Verification };
 
 /** Milliseconds of work between two yields to the browser. */
 const yieldMilliseconds = 12;
@@ -40,11 +40,11 @@ export function publicKeyError(text: string): string | null {
 }
 
 /** Returns the provenance statement of an envelope; null if it has another content. */
-export const statementIn = (envelope: Envelope): ReadStatement | null => readStatement(envelope);
+export const statementIn = (envelope: Envelope): ParsedStatement | null => readStatement(envelope);
 
 /** Returns the IDs of the keys that have a valid signature in the envelope. */
 export function validSigners(envelope: Envelope, keys: readonly PublicKey[]): ReadonlySet<string> {
-  return new Set(signersOf(envelope, keys).map(({ keyId }) => keyId));
+  return new Set(findSigners(envelope, keys).map(({ keyId }) => keyId));
 }
 
 async function* yieldToBrowser(lines: AsyncIterable<string>, onProgress: (lines: number) => void): AsyncGenerator<string, void> {

@@ -2,16 +2,16 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { writeCheckpoint } from '../../proof/checkpoint.ts';
-import { consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree, rootOf } from '../../proof/merkle-tree.ts';
+import { computeRoot, consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree } from '../../proof/merkle-tree.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
-import { linkFault } from '../database/audit-chain.ts';
+import { checkLink } from '../database/audit-chain.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Repetition } from '../database/repetition.ts';
+import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { UnreadableRow } from '../database/unreadable.ts';
+import { UnreadableRow } from '../database/undecodable-row.ts';
 import { invalidQuery, notFound, Problem } from '../problem.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { CheckpointQueries } from './checkpoint-queries.ts';
@@ -60,8 +60,8 @@ export class Checkpoints {
   }
 
   /** Has checkpoints made from now on; once in the whole installation. */
-  createPeriodically(): Repetition {
-    return this.#store.repeat('checkpoints', interval, async () => {
+  createPeriodically(): RecurringJob {
+    return this.#store.scheduleJob('checkpoints', interval, async () => {
       await this.create();
     });
   }
@@ -73,31 +73,31 @@ export class Checkpoints {
    */
   create(): Promise<{ readonly checkpoint: CheckpointRecord; readonly isNew: boolean }> {
     return this.#inTurn(async () => {
-      const { reader, reading } = this.#store;
+      const { reader, readConnection } = this.#store;
       const newest = await this.#queries.newest();
-      const head = await new AuditRecords(reading).head();
+      const head = await new AuditRecords(readConnection).head();
       if (newest?.size === head.number) return { checkpoint: newest, isNew: false };
       this.#broken = await this.#faultOf(newest, head.number);
       if (this.#broken !== null) throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
       await storeCompleteTiles(this.#store, head.number);
       const read = subtreeReader(reader);
-      if (newest !== null && !isSameHash(await rootOf(read, newest.size), newest.root)) {
+      if (newest !== null && !isSameHash(await computeRoot(read, newest.size), newest.root)) {
         this.#broken = `the audit trail is not the one of the checkpoint of ${newest.at.toISOString()} over ${newest.size} events any more`;
         throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
       }
-      const root = await rootOf(read, head.number);
+      const root = await computeRoot(read, head.number);
       return { checkpoint: await this.#sign(head.number, root), isNew: true };
     });
   }
 
   /** @throws {Problem} `not-found`. */
   async find(size: number): Promise<CheckpointRecord> {
-    const checkpoint = await new CheckpointRecords(this.#store.reading).find(size);
+    const checkpoint = await new CheckpointRecords(this.#store.readConnection).find(size);
     if (checkpoint === null) throw notFound('checkpoint of', `${size} events: GET /v1/audit/checkpoints lists those that there are`);
     return checkpoint;
   }
 
-  list(page: PageByTime<number>): Promise<PageOf<CheckpointRecord | DamagedItem, PageByTime<number>>> {
+  list(page: PageByTime<number>): Promise<PageResult<CheckpointRecord | DamagedItem, PageByTime<number>>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(wanted),
       positionOf: ({ at, size }) => ({ time: at, key: size }),
@@ -117,7 +117,7 @@ export class Checkpoints {
     if (from < 1 || from > size)
       throw invalidQuery('from', `the checkpoint has the events from 1 to ${size}: ask from the size of one before it`);
     const read = await this.reader(size);
-    return { kind: 'consistency', from, fromRoot: await rootOf(read, from), hashes: await consistencyProof(read, from, size) };
+    return { kind: 'consistency', from, fromRoot: await computeRoot(read, from), hashes: await consistencyProof(read, from, size) };
   }
 
   /** Reads subtrees of the tree over the first `size` events. */
@@ -139,7 +139,7 @@ export class Checkpoints {
       const events = (await trail.after(last, batchSize)).filter((event) => numberOf(event) <= newest);
       for (const event of events) {
         if (event instanceof UnreadableRow) return `event ${event.id} of the audit trail is not as it was written (${event.fault})`;
-        const fault = linkFault(event, { number: last, hash: previous });
+        const fault = checkLink(event, { number: last, hash: previous });
         if (fault !== null) return fault;
         last = event.number;
         previous = event.hash;

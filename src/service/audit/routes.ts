@@ -2,13 +2,13 @@
 
 import { Readable } from 'node:stream';
 import type { z } from 'zod';
-import { toldEvent } from '../../proof/audit-event.ts';
-import type { ExportStart } from '../../proof/audit-export.ts';
-import { type Hash, hashText } from '../../proof/merkle-tree.ts';
+import { toHashedEvent } from '../../proof/audit-event.ts';
+import type { ExportHeader } from '../../proof/audit-export.ts';
+import { formatHash, type Hash } from '../../proof/merkle-tree.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import type { AuditRecord } from '../audit-events/repository.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import type { AuditTrail, ExportedEvent } from './audit-trail.ts';
@@ -57,8 +57,8 @@ function addTrailRoutes(app: Api, { auditTrail, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { action, object, actor, outcome, request: requestId } = request.query;
-      const filter = { action, object, actor, outcome, requestId, ...rangeOf(request.query) };
-      const page = await auditTrail.list(filter, pageByTimeAndNumber(request));
+      const filter = { action, object, actor, outcome, requestId, ...parseTimeRange(request.query) };
+      const page = await auditTrail.list(filter, parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'audit event',
         schema: AuditEvent,
@@ -136,7 +136,7 @@ function addCheckpointRoutes(app: Api, { checkpoints, damagedRows }: Uses): void
       },
     },
     async (request, reply) => {
-      const page = await checkpoints.list(pageByTimeAndNumber(request));
+      const page = await checkpoints.list(parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'checkpoint',
         schema: Checkpoint,
@@ -196,7 +196,7 @@ export function toAuditEvent(event: AuditRecord): z.infer<typeof AuditEvent> {
 }
 
 /** In pieces of a size that a socket takes at once. */
-async function* exportedBytes(start: ExportStart, events: AsyncIterable<ExportedEvent>): AsyncGenerator<Buffer, void> {
+async function* exportedBytes(start: ExportHeader, events: AsyncIterable<ExportedEvent>): AsyncGenerator<Buffer, void> {
   let text = `${JSON.stringify(start)}\n`;
   for await (const event of events) {
     text += `${JSON.stringify('unreadable' in event ? event : exportedEvent(event))}\n`;
@@ -208,7 +208,7 @@ async function* exportedBytes(start: ExportStart, events: AsyncIterable<Exported
 }
 
 /** As it is in the database, whatever that is. */
-const exportedEvent = (event: AuditRecord) => ({ ...toldEvent(event), hash: hashText(event.hash) });
+const exportedEvent = (event: AuditRecord) => ({ ...toHashedEvent(event), hash: formatHash(event.hash) });
 
 function toCheckpoint({ size, root, at, keyId, note }: CheckpointRecord): z.infer<typeof Checkpoint> {
   return { size, root: toDigest(root), at: at.toISOString(), keyId, note };
@@ -221,4 +221,4 @@ function toProof({ size, root }: CheckpointRecord, proof: Proof): z.infer<typeof
     : { kind: proof.kind, ...tree, from: proof.from, fromRoot: toDigest(proof.fromRoot) };
 }
 
-const toDigest = (hash: Hash) => Digest.parse(hashText(hash));
+const toDigest = (hash: Hash) => Digest.parse(formatHash(hash));

@@ -2,11 +2,11 @@
 
 import { z } from 'zod';
 import { auditOutcomes } from '../../proof/audit-event.ts';
-import { ExportStart } from '../../proof/audit-export.ts';
+import { ExportHeader } from '../../proof/audit-export.ts';
 import { exampleHashes, exampleIdentity, exampleRequest, exampleTimes } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier, RequestId } from '../../protocol/identifiers.ts';
 import { exampleServiceKey, SignedStatement } from '../../protocol/signed-statement.ts';
-import { count, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
+import { count, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { numberQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 
 /** What an event says beyond who, what and when, by name. */
@@ -65,7 +65,7 @@ export const AuditEvent = z
       },
     ],
   });
-export const AuditPage = pageOf('AuditPage', AuditEvent);
+export const AuditPage = pageSchema('AuditPage', AuditEvent);
 
 export const auditQuery = z.strictObject({
   ...pageQuery,
@@ -101,8 +101,8 @@ export const auditQuery = z.strictObject({
     .meta({ examples: [exampleRequest] }),
 });
 
-const AuditExportHeader = ExportStart.extend({
-  endorsements: z.array(SignedStatement).describe(ExportStart.shape.endorsements.description ?? ''),
+const AuditExportHeader = ExportHeader.extend({
+  endorsements: z.array(SignedStatement).describe(ExportHeader.shape.endorsements.description ?? ''),
 }).meta({
   id: 'AuditExportHeader',
   description: 'The first line of an export.',
@@ -138,7 +138,7 @@ export const Checkpoint = z
     description: 'What the audit trail was at a time, signed by the service.',
     examples: [{ size: 16, root: exampleHashes.event, at: exampleTimes.faulted, keyId: exampleServiceKey.keyId, note: exampleNote }],
   });
-export const CheckpointPage = pageOf('CheckpointPage', Checkpoint);
+export const CheckpointPage = pageSchema('CheckpointPage', Checkpoint);
 export const checkpointQuery = z.strictObject({ ...pageQuery, ...orderQuery });
 
 export const checkpointParameter = z.object({

@@ -2,10 +2,10 @@
 
 import { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
-import { pageByName, pageByTime, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
+import { computeEntityTag, ifMatchHeaders, ifNoneMatchHeaders, matchesIfMatch, matchesIfNoneMatch } from '../http/entity-tags.ts';
+import { parsePageByName, parsePageByTime, parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { AbiViolationRecord } from './abi-violation-queries.ts';
 import type { Devices, DeviceView } from './devices.ts';
 import {
@@ -40,18 +40,20 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
       schema: {
         operationId: 'createDevice',
         tags,
-        summary: 'Make a device',
-        description: 'Places a new, empty device on a device host.',
+        summary: 'Create a device',
+        description: 'Creates a device with empty memory on a device host.',
         body: NewDevice,
         response: {
-          201: DeviceDetail.describe('The device was made; it comes up on its host.'),
+          201: DeviceDetail.describe('The device was created. Its status is `attaching` until its host has booted it.'),
           ...postProblems('name-taken', 'no-host'),
         },
       },
     },
     async (request, reply) => {
       const { host, ...device } = request.body;
-      const view = await devices.create({ ...device, host: host ?? null }, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const view = await devices.create({ ...device, host: host ?? null }, getRequester(request), (made) =>
+        toStoredResponse(toCreated(made)),
+      );
       const { status, location, body } = toCreated(view);
       return reply.status(status).header('location', location).send(body);
     },
@@ -66,13 +68,13 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
         tags,
         summary: 'List devices',
         querystring: deviceQuery,
-        response: { 200: DevicePage.describe('Devices.'), ...problems() },
+        response: { 200: DevicePage.describe('A page of devices.'), ...problems() },
       },
     },
     async (request, reply) => {
       const { id: ids, sort, label = {}, host, status, module, version, name } = request.query;
-      const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...rangeOf(request.query) };
-      const page = await devices.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
+      const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...parseTimeRange(request.query) };
+      const page = await devices.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'device',
         schema: Device,
@@ -90,9 +92,10 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
       schema: {
         operationId: 'getDevice',
         tags,
-        summary: 'Get a device with its module table and memory map',
+        summary: 'Get a device',
+        description: 'Returns the device with its module table and memory map.',
         params: deviceParameter,
-        response: { 200: DeviceDetail.describe('The device, as it last reported.'), ...problems('not-found') },
+        response: { 200: DeviceDetail.describe('The device, with the state that it last reported.'), ...problems('not-found') },
       },
     },
     async ({ params }) => toDeviceDetail(await devices.view(params.device)),
@@ -108,12 +111,12 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
         operationId: 'getDeviceLabels',
         tags,
         summary: 'Get the labels of a device',
-        description: 'With an `ETag`, for `If-Match` when they are replaced.',
+        description: 'The response has an `ETag`. Send it as `If-Match` to replace the labels only if they have not changed.',
         params: deviceParameter,
         headers: ifNoneMatchHeaders,
         response: {
           200: DeviceLabels.describe('The labels.'),
-          304: z.null().describe('The labels are those named in `If-None-Match`.'),
+          304: z.null().describe('The labels have not changed: their `ETag` is in `If-None-Match`.'),
           ...problems('not-found'),
         },
       },
@@ -121,9 +124,9 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
     async ({ params, headers }, reply) => {
       const { device } = await devices.view(params.device);
       const labels = toLabels(device.labels);
-      const etag = entityTagOf(labels);
+      const etag = computeEntityTag(labels);
       reply.header('etag', etag);
-      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(labels);
+      return matchesIfNoneMatch(headers, etag) ? reply.status(304).send(null) : reply.send(labels);
     },
   );
 
@@ -136,8 +139,8 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
         tags,
         summary: 'Replace the labels of a device',
         description:
-          'The device has these labels and no others; from then on its host, when it registers again, leaves them as they are. ' +
-          'With `If-Match`, of several who change what they have read, one succeeds and the others are answered 412.',
+          'Sets the labels of the device and removes all others. From then on, the labels that its host registers are ignored. ' +
+          'With `If-Match`, the request fails with 412 if the labels have changed since they were read.',
         params: deviceParameter,
         headers: ifMatchHeaders,
         body: NewDeviceLabels,
@@ -149,10 +152,10 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
     },
     async (request, reply) => {
       const { params, headers, body } = request;
-      const isExpected = (current: Record<string, string>) => isAllowedBy(headers, entityTagOf(toLabels(current)));
-      await devices.replaceLabels(params.device, body.labels, isExpected, requesterOf(request));
+      const isExpected = (current: Record<string, string>) => matchesIfMatch(headers, computeEntityTag(toLabels(current)));
+      await devices.replaceLabels(params.device, body.labels, isExpected, getRequester(request));
       const labels = toLabels(body.labels);
-      return reply.header('etag', entityTagOf(labels)).send(labels);
+      return reply.header('etag', computeEntityTag(labels)).send(labels);
     },
   );
 }
@@ -165,19 +168,22 @@ function addAbiViolationRoute(app: Api, { devices, damagedRows }: Uses): void {
       schema: {
         operationId: 'listAbiViolations',
         tags,
-        summary: 'List the programs of a device that held on to code that had gone',
+        summary: 'List ABI violations',
         description:
-          'Findings of the ABI test: a program that keeps the address of a version (`addressing` `hard-coded`) faults with its next call once a load has invalidated that version. ' +
-          'One item for each program and address in each life of the host; of each device the newest 2,000 are kept.',
+          'Lists the findings of the ABI test. A program with a hard-coded address (`addressing`: `hard-coded`) faults on its next call after a load has invalidated the version at that address. ' +
+          'There is one item per program, version and address for each boot of the host. The service stores the 2,000 violations per device with the newest faults.',
         params: deviceParameter,
         querystring: abiViolationQuery,
-        response: { 200: AbiViolationPage.describe('Violations, by when they were found.'), ...problems('not-found') },
+        response: {
+          200: AbiViolationPage.describe('A page of violations, sorted by the time of their first fault.'),
+          ...problems('not-found'),
+        },
       },
     },
     async (request, reply) => {
       const { program, module } = request.query;
-      const filter = { deviceId: request.params.device, programId: program, module, ...rangeOf(request.query) };
-      const page = await devices.abiViolations(filter, pageByTimeAndNumber(request));
+      const filter = { deviceId: request.params.device, programId: program, module, ...parseTimeRange(request.query) };
+      const page = await devices.abiViolations(filter, parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'ABI violation',
         schema: AbiViolation,
@@ -204,7 +210,7 @@ function toDevice({ device, state, drift }: DeviceView): z.infer<typeof Device> 
   return { ...facts, createdAt: createdAt.toISOString() };
 }
 
-function toCreated(view: DeviceView): Making<201, z.infer<typeof DeviceDetail>> {
+function toCreated(view: DeviceView): CreatedResponse<201, z.infer<typeof DeviceDetail>> {
   return { status: 201, location: `/v1/devices/${view.device.id}`, body: toDeviceDetail(view) };
 }
 

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { MemoryMap } from '../../protocol/device-state.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { deviceParameter } from '../devices/schemas.ts';
-import { pageByName, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByName, parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import { buildParameters } from '../modules/schemas.ts';
@@ -23,7 +23,7 @@ import {
 } from './schemas.ts';
 
 const tags = ['history'];
-const stays = HistoryPage.describe('Stays of versions in the module table, by the time they entered it.');
+const stays = HistoryPage.describe('A page of residencies, sorted by `installedAt`.');
 
 type Uses = { readonly history: History; readonly damagedRows: DamagedRows };
 
@@ -41,15 +41,16 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
       schema: {
         operationId: 'listDeviceHistory',
         tags,
-        summary: 'List the history of all modules on a device',
+        summary: 'List the module history of a device',
+        description: 'Lists each period in which a version of any module was installed on the device.',
         params: deviceParameter,
         querystring: historyQuery,
         response: { 200: stays, ...problems('not-found') },
       },
     },
     async (request, reply) => {
-      const filter = { deviceId: request.params.device, ...rangeOf(request.query) };
-      const page = await history.list(filter, pageByTimeAndNumber(request));
+      const filter = { deviceId: request.params.device, ...parseTimeRange(request.query) };
+      const page = await history.list(filter, parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'history entry',
         schema: HistoryEntry,
@@ -67,18 +68,18 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
       schema: {
         operationId: 'listModulesAtTime',
         tags,
-        summary: 'List what was in the module table of a device at a moment',
+        summary: 'List the modules installed on a device at a point in time',
         params: deviceParameter,
         querystring: modulesAtQuery,
         response: {
-          200: HistoryPage.describe('Of each module that was there, the stay, by the names of the modules.'),
+          200: HistoryPage.describe('A page with the residency of each module that was installed, sorted by module name.'),
           ...problems('not-found'),
         },
       },
     },
     async (request, reply) => {
       const { at = new Date() } = request.query;
-      const page = await history.at(request.params.device, at, pageByName(request));
+      const page = await history.at(request.params.device, at, parsePageByName(request));
       return sendPage(request, reply, page, {
         kind: 'history entry',
         schema: HistoryEntry,
@@ -99,6 +100,7 @@ function addModuleHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
         operationId: 'listModuleHistory',
         tags,
         summary: 'List the history of a module on a device',
+        description: 'Lists each period in which a version of the module was installed on the device.',
         params: historyParameters,
         querystring: historyQuery,
         response: { 200: stays, ...problems('not-found') },
@@ -106,7 +108,7 @@ function addModuleHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { device, module } = request.params;
-      const page = await history.list({ deviceId: device, module, ...rangeOf(request.query) }, pageByTimeAndNumber(request));
+      const page = await history.list({ deviceId: device, module, ...parseTimeRange(request.query) }, parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'history entry',
         schema: HistoryEntry,
@@ -126,15 +128,15 @@ function addBuildHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
       schema: {
         operationId: 'listDevicesOfBuild',
         tags,
-        summary: 'List the devices that run a build, or ever did',
-        description: 'Without `running`, every device that has ever had the build in its module table.',
+        summary: 'List the devices of a build',
+        description: 'Lists the devices that have or had the build installed.',
         params: buildParameters,
         querystring: devicesOfBuildQuery,
-        response: { 200: DeviceOfBuildPage.describe('Devices, by their identifiers.'), ...problems('not-found') },
+        response: { 200: DeviceOfBuildPage.describe('A page of devices, sorted by device identifier.'), ...problems('not-found') },
       },
     },
     async (request, reply) => {
-      const page = await history.devicesOf({ ...request.params, isRunning: request.query.running }, pageByName(request));
+      const page = await history.devicesOf({ ...request.params, isRunning: request.query.running }, parsePageByName(request));
       return sendPage(request, reply, page, {
         kind: 'device',
         schema: DeviceOfBuild,

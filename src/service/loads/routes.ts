@@ -3,9 +3,9 @@
 import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { CreatedLoads as NewLoadsMade } from './batches.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
@@ -31,11 +31,11 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
         tags,
         summary: 'Load a build on devices',
         description:
-          'Makes one load for each selected device, all of them or none. Each runs the isolation workflow on its device and ends in one outcome.',
+          'Creates one load for each selected device, or none at all if one cannot be created. Each load runs the isolation workflow on its device and ends with one outcome.',
         body: NewLoads,
         response: {
           202: AcceptedLoads.describe(
-            'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
+            'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
           ),
           ...postProblems('image-pruned'),
         },
@@ -44,8 +44,8 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
     async (request, reply) => {
       const { devices, labels, drainMilliseconds = null, downgradeReason = null, ...rest } = request.body;
       const selector = selectorOf({ devices, labels });
-      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, requesterOf(request), (made) =>
-        toAnswer(toAccepted(made)),
+      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, getRequester(request), (made) =>
+        toStoredResponse(toAccepted(made)),
       );
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -59,13 +59,13 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
       schema: {
         operationId: 'cancelLoad',
         tags,
-        summary: 'Cancel a load that waits',
-        description: 'Ends the load as `cancelled` if its host has not been sent it yet. Cancelling it again changes nothing.',
+        summary: 'Cancel a queued load',
+        description: 'Ends the load as `cancelled` if it was not sent to its host yet. Cancelling a load again has no effect.',
         params: loadParameter,
-        response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-queued') },
+        response: { 200: Load.describe('The cancelled load.'), ...postProblems('not-found', 'not-queued') },
       },
     },
-    async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),
+    async (request) => toLoad(await loads.cancel(request.params.load, getRequester(request))),
   );
 }
 
@@ -79,13 +79,13 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
         tags,
         summary: 'List loads',
         querystring: loadQuery,
-        response: { 200: LoadPage.describe('Loads, by the time they were requested.'), ...problems() },
+        response: { 200: LoadPage.describe('A page of loads, sorted by `requestedAt`.'), ...problems() },
       },
     },
     async (request, reply) => {
       const { batch, device, label = {}, module, version, state, outcome } = request.query;
-      const filter = { batchId: batch, deviceId: device, labels: label, module, version, state, outcome, ...rangeOf(request.query) };
-      const page = await loads.list(filter, pageByTime(request));
+      const filter = { batchId: batch, deviceId: device, labels: label, module, version, state, outcome, ...parseTimeRange(request.query) };
+      const page = await loads.list(filter, parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'load', schema: Load, idOf: ({ id }) => id, toItem: toLoad, damagedRows });
     },
   );
@@ -97,7 +97,8 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
       schema: {
         operationId: 'getLoad',
         tags,
-        summary: 'Get a load with every step of the isolation workflow',
+        summary: 'Get a load',
+        description: 'Returns the load with each step of the isolation workflow.',
         params: loadParameter,
         response: { 200: LoadDetail.describe('The load.'), ...problems('not-found') },
       },
@@ -109,13 +110,13 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   );
 }
 
-/** Where the loads of a request are: the load, or the list of them where there are several. */
+/** Returns the path of the load, or of the list of the loads if there are several. */
 export function locationOf({ batch, loads }: NewLoadsMade): string {
   const [first, ...others] = loads;
   return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
 }
 
-export function toAccepted(made: NewLoadsMade): Making<202, z.infer<typeof AcceptedLoads>> {
+export function toAccepted(made: NewLoadsMade): CreatedResponse<202, z.infer<typeof AcceptedLoads>> {
   return { status: 202, location: locationOf(made), body: { batch: made.batch, loads: [...made.loads] } };
 }
 

@@ -3,20 +3,20 @@
 import type { Compiler } from '../../compiler/compiler.ts';
 import type { Language } from '../../compiler/languages.ts';
 import type { CompileRequest, Diagnostic } from '../../compiler/result.ts';
-import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../../compiler/version.ts';
+import { bumpVersion, highestVersion, isVersionBump, versionBumps } from '../../compiler/version.ts';
 import { digestOf } from '../../machine/digest.ts';
 import { canonicalJson } from '../../proof/canonical-json.ts';
-import type { StatedOptions } from '../../proof/statement.ts';
+import type { BuildOptions } from '../../proof/statement.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import { RetentionTimeRecords } from '../clock/repository.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
@@ -54,12 +54,12 @@ export class Builds {
    * Compiles a source and keeps the build. The same source under the same version is the same build; a version never changes.
    * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or what the compiler found.
    */
-  async push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
+  async push(request: NewBuildRequest, requester: Requester, answerOf: ToResponse<PushedBuild>): Promise<PushedBuild> {
     const { module, version } = request;
-    if (!isNextVersion(version)) return this.#push(request, requester, answerOf);
+    if (!isVersionBump(version)) return this.#push(request, requester, answerOf);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
-      const versions = await new BuildRecords(this.#uses.store.reading).versions(module);
-      const assigned = assignVersion(versions, version);
+      const versions = await new BuildRecords(this.#uses.store.readConnection).versions(module);
+      const assigned = bumpVersion(versions, version);
       if (assigned === null)
         throw invalidValue(
           '/version',
@@ -75,15 +75,15 @@ export class Builds {
     throw new Problem('busy', `too many builds of ${module} are being pushed at once: try again`);
   }
 
-  async #push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
+  async #push(request: NewBuildRequest, requester: Requester, answerOf: ToResponse<PushedBuild>): Promise<PushedBuild> {
     const { module, version, language } = request;
     if (!isVersion(version)) {
       throw invalidValue(
         '/version',
-        `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(nextVersions).join(', ')}`,
+        `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(versionBumps).join(', ')}`,
       );
     }
-    const existing = await new BuildRecords(this.#uses.store.reading).find(module, version);
+    const existing = await new BuildRecords(this.#uses.store.readConnection).find(module, version);
     if (existing !== null && existing.imagePrunedAt === null) return requireSameBuild(existing, request);
     if (existing !== null) requireSameBuild(existing, request);
     const startedAt = new Date();
@@ -123,7 +123,7 @@ export class Builds {
       });
       const detail = { module, version, language, image: imageDigest, bytes: compiled.image.length, source: sourceDigest };
       await audit(connection, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
-      await keepAnswer(connection, requester, answerOf, { build, warnings, isNew: true });
+      await storeResponse(connection, requester, answerOf, { build, warnings, isNew: true });
       return build;
     });
     return kept.id === id ? { build: kept, warnings, isNew: true } : requireSameBuild(kept, request);
@@ -131,7 +131,7 @@ export class Builds {
 
   /** @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<BuildRecord> {
-    const build = await new BuildRecords(this.#uses.store.reading).find(module, version);
+    const build = await new BuildRecords(this.#uses.store.readConnection).find(module, version);
     if (build === null) throw notFound('build', `${module}@${version}`);
     return build;
   }
@@ -143,7 +143,7 @@ export class Builds {
     return image;
   }
 
-  list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord | DamagedItem, PageByTime>> {
+  list(filter: BuildFilter, page: PageByTime): Promise<PageResult<BuildRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
@@ -153,7 +153,7 @@ export class Builds {
   }
 
   /** By name, or by the time of the last build. */
-  listModules(page: PageByTime | PageByName): Promise<PageOf<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
+  listModules(page: PageByTime | PageByName): Promise<PageResult<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.listModules(wanted),
       positionOf: ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
@@ -201,7 +201,7 @@ function requireSameBuild(build: BuildRecord, request: NewBuildRequest): PushedB
 }
 
 /** The options of a compilation as they are stated: those that were given. */
-function givenOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): StatedOptions {
+function givenOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): BuildOptions {
   return {
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(features.length === 0 ? {} : { features: [...new Set(features)].sort() }),

@@ -6,9 +6,9 @@ import { FunctionType } from '../../protocol/interface.ts';
 import { type Latency, latencyCalls, latencyQuantile } from '../../protocol/latency.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { deviceParameter } from '../devices/schemas.ts';
-import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { Programs, ProgramView } from './programs.ts';
 import { NewProgram, Program, ProgramPage, programParameters, programQuery, type Statistics } from './schemas.ts';
 
@@ -32,11 +32,11 @@ function addStartRoute(app: Api, { programs }: Uses): void {
         tags,
         summary: 'Start a program on a device',
         description:
-          'Threads that call an export of a module, found through the module table at every call unless they are to keep its address.',
+          'Starts threads that call an export of a module. Each call reads the address from the module table, unless `addressing` is `hard-coded`.',
         params: deviceParameter,
         body: NewProgram,
         response: {
-          202: Program.describe('The device was asked to start it.'),
+          202: Program.describe('The device is told to start the program.'),
           ...postProblems('not-found', 'not-attached', 'not-loaded'),
         },
       },
@@ -44,7 +44,9 @@ function addStartRoute(app: Api, { programs }: Uses): void {
     async (request, reply) => {
       const { device } = request.params;
       const { name, ...rest } = request.body;
-      const view = await programs.start(device, { ...rest, name: name ?? null }, requesterOf(request), (made) => toAnswer(toStarted(made)));
+      const view = await programs.start(device, { ...rest, name: name ?? null }, getRequester(request), (made) =>
+        toStoredResponse(toStarted(made)),
+      );
       const { status, location, body } = toStarted(view);
       return reply.status(status).header('location', location).send(body);
     },
@@ -62,13 +64,13 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
         summary: 'List the programs of a device',
         params: deviceParameter,
         querystring: programQuery,
-        response: { 200: ProgramPage.describe('Programs.'), ...problems('not-found') },
+        response: { 200: ProgramPage.describe('A page of programs.'), ...problems('not-found') },
       },
     },
     async (request, reply) => {
       const { device } = request.params;
-      const filter = { deviceId: device, module: request.query.module, ...rangeOf(request.query) };
-      const page = await programs.list(filter, pageByTime(request));
+      const filter = { deviceId: device, module: request.query.module, ...parseTimeRange(request.query) };
+      const page = await programs.list(filter, parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'program',
         schema: Program,
@@ -86,9 +88,10 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
       schema: {
         operationId: 'getProgram',
         tags,
-        summary: 'Get a program with its statistics',
+        summary: 'Get a program',
+        description: 'Returns the program with its statistics.',
         params: programParameters,
-        response: { 200: Program.describe('The program, as the device last reported it.'), ...problems('not-found') },
+        response: { 200: Program.describe('The program, with the statistics that its device last reported.'), ...problems('not-found') },
       },
     },
     async ({ params: { device, program } }) => toProgram(await programs.view(device, program)),
@@ -104,19 +107,19 @@ function addStopRoute(app: Api, { programs }: Uses): void {
         operationId: 'stopProgram',
         tags,
         summary: 'Stop a program',
-        description: 'Ends its threads whatever they are inside of. Stopping it again changes nothing.',
+        description: 'Ends the threads of the program, also inside a call. Stopping a program again has no effect.',
         params: programParameters,
-        response: { 202: Program.describe('The device was asked to stop it.'), ...postProblems('not-found') },
+        response: { 202: Program.describe('The device is told to stop the program.'), ...postProblems('not-found') },
       },
     },
     async (request, reply) => {
       const { device, program } = request.params;
-      return reply.status(202).send(toProgram(await programs.stop(device, program, requesterOf(request))));
+      return reply.status(202).send(toProgram(await programs.stop(device, program, getRequester(request))));
     },
   );
 }
 
-function toStarted(view: ProgramView): Making<202, z.infer<typeof Program>> {
+function toStarted(view: ProgramView): CreatedResponse<202, z.infer<typeof Program>> {
   const { id, deviceId } = view.program;
   return { status: 202, location: `/v1/devices/${deviceId}/programs/${id}`, body: toProgram(view) };
 }

@@ -1,7 +1,7 @@
 // The provenance of builds: what the service states of each, and signs; publishers put their signatures to it.
 
 import { isSignedBy } from '../../proof/ed25519.ts';
-import { type Envelope, readEnvelope, signatureLimit, signedBytes } from '../../proof/envelope.ts';
+import { type Envelope, preAuthEncoding, readEnvelope, signatureLimit } from '../../proof/envelope.ts';
 import { audit } from '../audit-events/entry.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import type { Connection } from '../database/connection.ts';
@@ -13,7 +13,7 @@ import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 
 /** Builds from before that get their statements in one transaction. */
@@ -34,13 +34,13 @@ export class Provenance {
 
   /** The statement of a build, with its signatures. @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<Envelope> {
-    const build = await findBuild(this.#store.reading, module, version);
+    const build = await findBuild(this.#store.readConnection, module, version);
     return requireEnvelope(build);
   }
 
   /** The statement of the build, or of the driver, that an image is of. @throws {Problem} `not-found`. */
   async findByImage(digest: string): Promise<Envelope> {
-    const build = await new BuildRecords(this.#store.reading).findByImageDigest(digest);
+    const build = await new BuildRecords(this.#store.readConnection).findByImageDigest(digest);
     if (build !== null) return requireEnvelope(build);
     const statement = await new BuildQueries(this.#store.reader).findDriverStatement(digest);
     const envelope = statement === null ? null : readEnvelope(statement);
@@ -59,7 +59,7 @@ export class Provenance {
       const key = await new PublisherKeyRecords(connection).findByKeyId(keyId);
       if (key === null) throw invalidValue('/keyId', `no publisher key ${keyId} is registered: an administrator registers publisher keys`);
       if (key.revokedAt !== null) throw invalidValue('/keyId', `the publisher key ${key.name} was revoked: sign with another`);
-      if (!isSignedBy({ pem: key.publicKey }, signedBytes(envelope), Buffer.from(signature, 'base64')))
+      if (!isSignedBy({ pem: key.publicKey }, preAuthEncoding(envelope), Buffer.from(signature, 'base64')))
         throw invalidValue(
           '/signature',
           `it is not the signature of ${key.name} under the statement of ${module}@${version}: sign the pre-authentication encoding of the envelope of GET …/provenance, as "patchbay build sign" does`,
@@ -116,7 +116,7 @@ async function signAuditedBuilds(connection: Connection, signingKeys: SigningKey
   }
   await audit(
     connection,
-    service,
+    systemActor,
     new Date(),
     stated.map(({ id, module, version, imageDigest }) => ({
       action: 'build.stated',

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import type { Devices } from '../devices/devices.ts';
 import { historyParameters } from '../history/schemas.ts';
 import { postProblems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import { locationOf, toAccepted } from '../loads/routes.ts';
 import { AcceptedLoads } from '../loads/schemas.ts';
 import { selectorOf } from '../loads/terms-schemas.ts';
@@ -13,8 +13,8 @@ import { AcceptedRollback, ModuleRollback, NewRollback } from './schemas.ts';
 
 const tags = ['loads'];
 const rules =
-  'The loads are ordinary ones, of the policy `downgrade`. The version before the one that a device has is the one that it had before the load that brought that in; ' +
-  'one rollback after another goes further back, not forward again.';
+  'The loads have the version policy `downgrade`. The previous version of a device is the one that it had before its current version was loaded. ' +
+  'Consecutive rollbacks go further back; they do not return to a version that was rolled back.';
 
 type Uses = { readonly devices: Devices; readonly rollbacks: Rollbacks };
 
@@ -26,12 +26,12 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       schema: {
         operationId: 'rollBackModule',
         tags,
-        summary: 'Roll a module of a device back',
+        summary: 'Roll back a module on a device',
         description: rules,
         params: historyParameters,
         body: ModuleRollback,
         response: {
-          202: AcceptedLoads.describe('The load is accepted: it is sure to reach an outcome. `Location` is the load.'),
+          202: AcceptedLoads.describe('The load is accepted: it reaches an outcome. `Location` is the load.'),
           ...postProblems('not-found', 'nothing-to-roll-back', 'already-installed', 'image-pruned'),
         },
       },
@@ -41,7 +41,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       await devices.view(device);
       const { to = null, drainMilliseconds = null, ...terms } = request.body;
       const rollback = { ...terms, module, to, drainMilliseconds, selector: { devices: [device] }, onMissingVersion: 'reject' as const };
-      const accepted = await rollbacks.request(rollback, requesterOf(request), (made) => toAnswer(toAccepted(made)));
+      const accepted = await rollbacks.request(rollback, getRequester(request), (made) => toStoredResponse(toAccepted(made)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
     },
@@ -54,12 +54,12 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       schema: {
         operationId: 'createRollback',
         tags,
-        summary: 'Roll a module back on devices',
-        description: `Makes one load for each selected device that goes back, all of them or none. ${rules}`,
+        summary: 'Roll back a module on several devices',
+        description: `Creates one load for each selected device that is rolled back, or none at all if one cannot be created. ${rules}`,
         body: NewRollback,
         response: {
           202: AcceptedRollback.describe(
-            'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
+            'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
           ),
           ...postProblems('nothing-to-roll-back', 'already-installed', 'image-pruned'),
         },
@@ -68,14 +68,14 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
     async (request, reply) => {
       const { devices: named, labels, to = null, drainMilliseconds = null, ...rest } = request.body;
       const rollback = { ...rest, to, drainMilliseconds, selector: selectorOf({ devices: named, labels }) };
-      const accepted = await rollbacks.request(rollback, requesterOf(request), (made) => toAnswer(toAcceptedRollback(made)));
+      const accepted = await rollbacks.request(rollback, getRequester(request), (made) => toStoredResponse(toAcceptedRollback(made)));
       const { status, location, body } = toAcceptedRollback(accepted);
       return reply.status(status).header('location', location).send(body);
     },
   );
 }
 
-function toAcceptedRollback(made: NewRollbackMade): Making<202, z.infer<typeof AcceptedRollback>> {
+function toAcceptedRollback(made: NewRollbackMade): CreatedResponse<202, z.infer<typeof AcceptedRollback>> {
   const { batch, loads, unchanged, skipped } = made;
   return { status: 202, location: locationOf(made), body: { batch, loads: [...loads], unchanged: [...unchanged], skipped: [...skipped] } };
 }

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import type { DeviceState, ProgramStatistics } from '../../protocol/device-state.ts';
-import { countTogether, Latency, latencyQuantile, mergeLatencies, subtractLatency } from '../../protocol/latency.ts';
+import { Latency, latencyQuantile, mergeLatencies, subtractLatency, sumCounts } from '../../protocol/latency.ts';
 import type { Callers } from './callers.ts';
 
 const count = z.int().nonnegative();
@@ -148,7 +148,7 @@ function toMeasured({ since, before, abiViolations }: Activity): Measurement {
 }
 
 function toFigures({ completed, failed, latency }: Calls) {
-  return { calls: countTogether([completed, failed]), failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
+  return { calls: sumCounts([completed, failed]), failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
 }
 
 function sumVersions(versions: ProgramStatistics['versions']): Calls {
@@ -159,8 +159,8 @@ function sumVersions(versions: ProgramStatistics['versions']): Calls {
 
 function sumCalls(several: readonly Calls[]): Calls {
   return {
-    completed: countTogether(several.map(({ completed }) => completed)),
-    failed: countTogether(several.map(({ failed }) => failed)),
+    completed: sumCounts(several.map(({ completed }) => completed)),
+    failed: sumCounts(several.map(({ failed }) => failed)),
     latency: mergeLatencies(several.map(({ latency }) => latency)),
   };
 }

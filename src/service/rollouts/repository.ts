@@ -102,7 +102,7 @@ export class RolloutRecords {
       .insertInto('Rollout')
       .values({ ...rollout, plan: Json.of(plan) })
       .execute();
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertWave,
       waves.map((wave) => ({ rolloutId: rollout.id, ...wave })),
     );
@@ -110,7 +110,7 @@ export class RolloutRecords {
 
   /** Adds devices that are not among its devices. */
   async addDevices(rolloutId: string, devices: readonly NewRolloutDevice[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertDevice,
       devices.map((device) => ({ rolloutId, ...device })),
     );
@@ -204,7 +204,7 @@ export class RolloutRecords {
 
   /** Loads of these devices have been requested. */
   async setLoading(rolloutId: string, loads: readonly { readonly id: string; readonly device: string }[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       setDeviceLoading,
       loads.map(({ id, device }) => ({ loadId: id, rolloutId, deviceId: device })),
     );
@@ -212,7 +212,7 @@ export class RolloutRecords {
 
   /** Loads have ended, and their devices have not got the version. */
   async settleFailed(endings: readonly EndedLoad[]): Promise<void> {
-    await this.#connection.each(settleFailure, endings);
+    await this.#connection.executeForRows(settleFailure, endings);
   }
 
   /** A load has ended, and its device has the version. */
@@ -249,7 +249,7 @@ export class RolloutRecords {
 
   /** Devices have got no loads, and wait for none. */
   async setFailed(rolloutId: string, devices: readonly { readonly deviceId: string; readonly reason: string }[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       setDeviceFailed,
       devices.map((device) => ({ rolloutId, ...device })),
     );
@@ -370,7 +370,7 @@ export class RolloutRecords {
     rolloutId: string,
     devices: readonly { readonly deviceId: string; readonly measured: Prisma.InputJsonValue }[],
   ): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       setDeviceMeasured,
       devices.map(({ deviceId, measured }) => ({ rolloutId, deviceId, measured: Json.of(measured) })),
     );

@@ -60,7 +60,7 @@ export class RolloutRunner {
 
   /** Takes every rollout as far as it goes now. */
   async advance(): Promise<void> {
-    const open = await new RolloutRecords(this.#uses.store.reading).openIds();
+    const open = await new RolloutRecords(this.#uses.store.readConnection).openIds();
     for (const id of open) {
       if (!isDue(this.#nextLook, id, 0)) continue;
       try {
@@ -85,7 +85,7 @@ export class RolloutRunner {
   async #advance(id: string): Promise<RolloutView | null> {
     const { store, clock } = this.#uses;
     for (let steps = 0; steps < stepLimit; steps++) {
-      const decided = await planNextStep(store.reading, id, clock.now());
+      const decided = await planNextStep(store.readConnection, id, clock.now());
       if (decided === null) return null;
       if (await this.#renew(decided.view)) continue;
       if (!isActionable(decided.step)) return decided.view;
@@ -119,7 +119,7 @@ export class RolloutRunner {
   async #join({ record }: RolloutView): Promise<void> {
     const { store, clock } = this.#uses;
     // Others write meanwhile: looking takes long where many devices match, and mostly finds none.
-    if ((await findJoiningDevices(store.reading, record.id)).length === 0) return;
+    if ((await findJoiningDevices(store.readConnection, record.id)).length === 0) return;
     await store.transaction((connection) => addJoiningDevices(connection, record.id, clock.now()));
   }
 

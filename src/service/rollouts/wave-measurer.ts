@@ -27,7 +27,7 @@ export class WaveMeasurer {
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
   ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
-    const rollouts = new RolloutRecords(this.#store.reading);
+    const rollouts = new RolloutRecords(this.#store.readConnection);
     const reported = await rollouts.stateVersions(id, wave);
     const before = this.#known.get(waveKey(id, wave));
     const known = new Map<string, CachedActivity>();
@@ -38,7 +38,7 @@ export class WaveMeasurer {
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
     for (let first = 0; first < changed.length; first += batchSize) {
       for (const measurable of await rollouts.measurableDevices(id, changed.slice(first, first + batchSize))) {
-        const activity = await readActivity(this.#store.reading, module, measurable);
+        const activity = await readActivity(this.#store.readConnection, module, measurable);
         if (activity !== null) known.set(measurable.deviceId, { state: stateKey(measurable), activity });
       }
       await setImmediate();

@@ -1,21 +1,21 @@
 // The Ed25519 key that the service signs checkpoints and builds with: made at the first start, and replaced by one for which it vouches.
 
 import type { PublicKey } from '../../proof/ed25519.ts';
-import { trustedThrough } from '../../proof/endorsement.ts';
+import { resolveTrustedKeys } from '../../proof/endorsement.ts';
 import { type Envelope, readEnvelope } from '../../proof/envelope.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { newPrivateKey, publicPartOf, signWith } from '../../signing/private-key.ts';
-import { endorse, sealedBy } from '../../signing/sealing.ts';
+import { createEndorsement, createSignedEnvelope } from '../../signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey, signMessage } from '../../signing/private-key.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { notFound, Problem } from '../problem.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { SigningKeyQueries } from './queries.ts';
 import type { SigningKeyRecord } from './repository.ts';
 import { SigningKeyRecords } from './repository.ts';
@@ -69,7 +69,7 @@ export class SigningKeys {
    * @throws {SigningKeyError} where it is gone, and not said to be lost.
    */
   static async open(store: Store, { privateKeys, isLost, beforeFirst = async () => {} }: SigningKeySettings): Promise<SigningKeys> {
-    const current = await new SigningKeyRecords(store.reading).current();
+    const current = await new SigningKeyRecords(store.readConnection).current();
     const privateKey = current === null ? null : privateKeys.read(current.active.id);
     if (current === null || (privateKey === null && isLost)) {
       const made = generateKey();
@@ -81,7 +81,7 @@ export class SigningKeys {
         if (!(await isStillSo(connection))) throw new ConcurrentKeyCreation();
         // In the transaction: replicas that start together see each other's private keys, but only once the database has the first key.
         await beforeFirst(connection);
-        return { predecessor, vouching: null, requester: service };
+        return { predecessor, vouching: null, requester: systemActor };
       }).then(
         () => true,
         (error: unknown) => {
@@ -118,16 +118,16 @@ export class SigningKeys {
 
   /** Signs a payload of a type, as a DSSE envelope. */
   seal(payloadType: string, payload: string): Envelope {
-    return sealedBy(this.#active.privateKey, payloadType, payload);
+    return createSignedEnvelope(this.#active.privateKey, payloadType, payload);
   }
 
   /** The 64 bytes of a message's signature. */
   sign(message: Uint8Array): Uint8Array {
-    return signWith(this.#active.privateKey, message);
+    return signMessage(this.#active.privateKey, message);
   }
 
   /** Replaces the key by a new one, for which it vouches; its private part is gone then. @throws {Problem} `too-many-keys`. */
-  async rotate(requester: Requester, answerOf: AnswerOf<SigningKeyRecord>): Promise<SigningKeyRecord> {
+  async rotate(requester: Requester, answerOf: ToResponse<SigningKeyRecord>): Promise<SigningKeyRecord> {
     const made = generateKey();
     let replaced = this.#active;
     try {
@@ -150,7 +150,7 @@ export class SigningKeys {
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<SigningKeyRecord> {
-    const key = await new SigningKeyRecords(this.#store.reading).find(id);
+    const key = await new SigningKeyRecords(this.#store.readConnection).find(id);
     if (key === null) throw notFound('signing key', id);
     return key;
   }
@@ -165,14 +165,14 @@ export class SigningKeys {
     const vouching = keys
       .toReversed()
       .flatMap(({ predecessorEndorsement }) => (predecessorEndorsement === null ? [] : (readEnvelope(predecessorEndorsement) ?? [])));
-    const trusted = new Map(trustedThrough([this.#active], vouching).map((key) => [key.keyId, key]));
+    const trusted = new Map(resolveTrustedKeys([this.#active], vouching).map((key) => [key.keyId, key]));
     return keys.flatMap((key) => {
       const { pem } = trusted.get(key.keyId) ?? {};
       return pem === undefined ? [] : [{ ...key, publicKey: pem }];
     });
   }
 
-  list(page: PageByTime): Promise<PageOf<SigningKeyRecord | DamagedItem, PageByTime>> {
+  list(page: PageByTime): Promise<PageResult<SigningKeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => new SigningKeyQueries(this.#store.reader).list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
@@ -187,7 +187,7 @@ type Introduction = {
   /** That key where it can vouch for the new one. */
   readonly vouching: ActiveKey | null;
   readonly requester: Requester;
-  readonly answerOf?: AnswerOf<SigningKeyRecord>;
+  readonly answerOf?: ToResponse<SigningKeyRecord>;
 };
 
 /** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
@@ -204,9 +204,9 @@ async function storeNewKey(
       privateKeys.write(id, privateKey);
       isWritten = true;
       const createdAt = new Date();
-      const endorsement = vouching === null ? null : endorse(vouching.privateKey, { keyId, pem }, createdAt);
+      const endorsement = vouching === null ? null : createEndorsement(vouching.privateKey, { keyId, pem }, createdAt);
       await new SigningKeyRecords(connection).retireAll(createdAt);
-      const forPredecessor = predecessor && JSON.stringify(endorse(privateKey, predecessor, createdAt));
+      const forPredecessor = predecessor && JSON.stringify(createEndorsement(privateKey, predecessor, createdAt));
       const record = await new SigningKeyRecords(connection).create({
         id,
         keyId,
@@ -220,7 +220,7 @@ async function storeNewKey(
       await audit(connection, requester, createdAt, [
         { action: 'signing-key.created', object: id, detail: { keyId, publicKey: pem, endorsement: vouched } },
       ]);
-      if (answerOf !== undefined) await keepAnswer(connection, requester, answerOf, record);
+      if (answerOf !== undefined) await storeResponse(connection, requester, answerOf, record);
       return record;
     });
   } catch (error) {
@@ -231,13 +231,13 @@ async function storeNewKey(
 
 /** @throws {SigningKeyError} */
 function toActiveKey({ id, keyId }: Pick<SigningKeyRecord, 'id' | 'keyId'>, privateKey: string): ActiveKey {
-  const publicPart = publicPartOf(privateKey);
+  const publicPart = derivePublicKey(privateKey);
   if (publicPart.keyId !== keyId)
     throw new SigningKeyError(`what is kept as the key ${id}, with which the service signs, is another key (${publicPart.keyId})`);
   return { ...publicPart, id, privateKey };
 }
 
 function generateKey(): ActiveKey {
-  const privateKey = newPrivateKey();
-  return { ...publicPartOf(privateKey), id: newIdentifier('signing key'), privateKey };
+  const privateKey = generatePrivateKey();
+  return { ...derivePublicKey(privateKey), id: newIdentifier('signing key'), privateKey };
 }

@@ -3,10 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql } from '../../databases.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { type Answer, bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { bearer, eventsOf, itemsOf, type TestResponse, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
 const agent = new Agent(service);
@@ -36,7 +36,7 @@ async function healthReasons(): Promise<string> {
   return String((await service.get('/v1/health')).body.reasons);
 }
 
-const idOf = ({ body }: Answer) => String(body['id'] ?? '');
+const idOf = ({ body }: TestResponse) => String(body['id'] ?? '');
 
 const Accepted = z.object({ loads: z.array(z.object({ id: z.string() })) });
 
@@ -47,7 +47,7 @@ async function loadOnEach(): Promise<string[]> {
 }
 
 async function newPublisherKey(name: string): Promise<string> {
-  return idOf(await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(newPrivateKey()).pem }));
+  return idOf(await service.post('/v1/publisher-keys', { name, publicKey: derivePublicKey(generatePrivateKey()).pem }));
 }
 
 /** Each makes two items, damages the first, and tells which. */

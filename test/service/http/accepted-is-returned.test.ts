@@ -5,9 +5,9 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { labelPatterns } from '../../../src/protocol/identifiers.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { Agent, attached, state } from '../agents/agent.ts';
-import { type Answer, bearer, itemsOf, joinToken, TestService, workModule } from '../test-service.ts';
+import { bearer, itemsOf, joinToken, type TestResponse, TestService, workModule } from '../test-service.ts';
 import { documentedBody, type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';
 import { type Known, validValue } from './fuzzing/values.ts';
 
@@ -32,7 +32,7 @@ beforeAll(async () => {
   for (const version of ['1.0.0', '1.1.0-rc.1+b.2']) await service.push('tcp', version, workModule(1));
   const { body } = await service.get('/v1/modules/tcp/builds/1.0.0');
   inMemory.image = z.object({ image: z.object({ digest: z.string() }) }).parse(body).image.digest;
-  const { pem } = publicPartOf(newPrivateKey());
+  const { pem } = derivePublicKey(generatePrivateKey());
   const key = await service.post('/v1/publisher-keys', { name: 'release', publicKey: pem });
   for (const device of devices) await agent.report({ kind: 'device-state', device, state: { ...state(), moduleTable: [inMemory] } });
   known.set('device', devices);
@@ -108,7 +108,7 @@ const names: Readonly<Record<string, readonly [parameter: string, property: stri
   listCheckpoints: ['size', 'size'],
 };
 
-function noteItems({ operationId }: Operation, answer: Answer, ids: Map<string, string[]>): void {
+function noteItems({ operationId }: Operation, answer: TestResponse, ids: Map<string, string[]>): void {
   const [parameter, property] = names[operationId] ?? [];
   if (parameter === undefined || property === undefined) return;
   const found = itemsOf(answer).map((item) => String(item[property]));
@@ -126,7 +126,7 @@ function pathsOf({ path, parameters, operationId }: Operation, ids: ReadonlyMap<
 }
 
 /** 2xx as documented; 404 only of pairs of identifiers that do not belong together. */
-function checkAnswer(operation: Operation, path: string, { status, headers, body }: Answer): void {
+function checkAnswer(operation: Operation, path: string, { status, headers, body }: TestResponse): void {
   const told = `${operation.method} ${path}: ${JSON.stringify(body).slice(0, 1_000)}`;
   if (status === 404 && (path.match(/\{/g) ?? operation.path.match(/\{/g) ?? []).length > 1) return;
   expect([status >= 200 && status < 300, told]).toEqual([true, told]);
@@ -135,7 +135,7 @@ function checkAnswer(operation: Operation, path: string, { status, headers, body
   expect([documented.safeParse(body).error?.message, told]).toEqual([undefined, told]);
 }
 
-type Call = { readonly operationId: string; readonly send: () => Promise<Answer> };
+type Call = { readonly operationId: string; readonly send: () => Promise<TestResponse> };
 
 /** Requests of an operation by its path and the bodies that the document allows. */
 const posts = (operationId: string, path: string, bodies: fc.Arbitrary<unknown>, method = 'POST'): fc.Arbitrary<Call> =>
@@ -222,7 +222,7 @@ const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
 };
 const anyCall = () => fc.oneof(...Object.values(kinds).map((kind) => kind()));
 /** A public key that no other call has. */
-const newPublicKey = fc.constant(null).map(() => publicPartOf(newPrivateKey()).pem);
+const newPublicKey = fc.constant(null).map(() => derivePublicKey(generatePrivateKey()).pem);
 
 const plainRollout = {
   module: fc.constant('tcp'),

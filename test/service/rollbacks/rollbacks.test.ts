@@ -92,19 +92,19 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       supersede: false,
       selector: { devices: [device] },
     },
-    { actor: 'key_1', requestId: 'req_test', repeatable: request },
+    { actor: 'key_1', requestId: 'req_test', idempotentRequest: request },
     ({ batch }) => ({ ...answer, body: batch }),
   );
 
 test('a rollback and its answer are on disk together', async () => {
   await makeDevice(device, 0, 1);
-  await installation.answers.begin(repeatable);
+  await installation.idempotencyStore.begin(repeatable);
   const { batch, loads } = await rollBack();
   expect(loads).toMatchObject([{ device, version: '1.0.0' }]);
   // The service is gone before it has answered.
   await installation.close();
   installation = await Installation.open(database, settings);
-  expect(await installation.answers.begin(repeatable)).toMatchObject({ ...answer, body: batch });
+  expect(await installation.idempotencyStore.begin(repeatable)).toMatchObject({ ...answer, body: batch });
 });
 
 const upTo = (last: number) => Array.from({ length: last + 1 }, (_, minor) => minor);

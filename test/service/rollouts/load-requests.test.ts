@@ -14,7 +14,7 @@ import { defaultThresholds, type RolloutPlan } from '../../../src/service/rollou
 import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { readView } from '../../../src/service/rollouts/status.ts';
 import { newDatabase } from '../../databases.ts';
-import { defaultTerms, usualPolicy } from '../default-terms.ts';
+import { defaultPolicy, defaultTerms } from '../default-terms.ts';
 import { inTransaction, Records } from '../records.ts';
 
 let folder: string;
@@ -89,10 +89,10 @@ test('as many loads are requested as are asked for, in the order of the devices'
     [ids[2], 'waiting', 0],
   ]);
   const [first] = await devicesOf();
-  const load = await new Records(store.reading).loads.find(first?.loadId ?? '');
+  const load = await new Records(store.readConnection).loads.find(first?.loadId ?? '');
   expect(load).toMatchObject({ deviceId: ids[0], version: '2.0.0', rolloutId: 'r', requestedBy: 'key_a', rollback: false });
   // At one a second, the third has its turn two seconds later.
-  expect((await new Records(store.reading).rollouts.find('r'))?.nextLoadAt?.getTime()).toBe(now.getTime() + 2_000);
+  expect((await new Records(store.readConnection).rollouts.find('r'))?.nextLoadAt?.getTime()).toBe(now.getTime() + 2_000);
 });
 
 test('a device for which as many loads wait as may has failed, and the others get theirs', async () => {
@@ -103,7 +103,7 @@ test('a device for which as many loads wait as may has failed, and the others ge
     buildId: '1.0.0',
     module: 'udp',
     version: '1.0.0',
-    ...usualPolicy,
+    ...defaultPolicy,
     state: 'queued',
     requestedAt: now,
     requestedBy: null,
@@ -135,7 +135,7 @@ test('devices fail whose build has lost its image', async () => {
 });
 
 test('images that an open rollout has yet to bring, or may have to bring back, are needed', async () => {
-  const used = () => new Records(store.reading).images.inUse();
+  const used = () => new Records(store.readConnection).images.inUse();
   // The newest of a module always is.
   expect(await used()).toEqual(new Set([digest('1'), digest('2'), digest('3')]));
   await inTransaction(store, ({ rollouts }) => rollouts.update('r', { endedAt: now }));

@@ -122,14 +122,14 @@ async function newestCheckpoint(client: Client, signal: AbortSignal): Promise<{ 
 }
 
 async function verify(client: Client, kept: Trusted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Verdict> {
-  const { publicKeyError: faultOfKeys, verifyTrail: proveTrail } = await import('../../verification/verify.ts');
-  const fault = kept.keys.trim() === '' ? null : faultOfKeys(kept.keys);
-  if (fault !== null) return { kind: 'unproven', why: `the public key is not valid: ${fault}` };
+  const { publicKeyError, verifyTrail } = await import('../../verification/verify.ts');
+  const keyError = kept.keys.trim() === '' ? null : publicKeyError(kept.keys);
+  if (keyError !== null) return { kind: 'unverifiable', reason: `the public key is not valid: ${keyError}` };
   // Fetched before the events, so that the export contains all events of the checkpoint.
   const { newest } = await newestCheckpoint(client, signal);
   const keys = kept.keys.trim() === '' ? await keysOfService(client, signal) : kept.keys;
   const stream = unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }));
-  return proveTrail(readLines(stream, signal), {
+  return verifyTrail(readLines(stream, signal), {
     checkpoints: [...(kept.checkpoint.trim() === '' ? [] : [noteOf(kept.checkpoint)]), ...(newest === null ? [] : [newest.note])],
     keys,
     onProgress: (lines) => onProgress({ lines, checkpoint: newest }),
@@ -234,15 +234,15 @@ function ProgressOf({ progress }: { readonly progress: Progress | null }) {
 
 function Result({ verdict, kept }: Done) {
   switch (verdict.kind) {
-    case 'bad': {
-      const { first, last, why } = verdict;
+    case 'corrupt': {
+      const { first, last, reason } = verdict;
       return (
         <div class="notice" data-is="failed">
           <strong>
             The audit trail was changed:{' '}
             {first === last ? `event ${countText(first)} is invalid` : `one of events ${countText(first)} to ${countText(last)} is invalid`}
           </strong>
-          <span>{why}.</span>
+          <span>{reason}.</span>
           {first > 1 && (
             <span>
               The {counted(first - 1, 'event')} before {first === 2 ? 'is' : 'are'} valid.
@@ -251,19 +251,19 @@ function Result({ verdict, kept }: Done) {
         </div>
       );
     }
-    case 'unproven':
+    case 'unverifiable':
       return (
         <div class="notice" data-is="warning">
           <strong>Not verified</strong>
-          <span>{verdict.why}.</span>
+          <span>{verdict.reason}.</span>
         </div>
       );
-    case 'whole':
+    case 'intact':
       return <IntactTrail {...verdict} isPinned={kept.keys.trim() !== ''} />;
   }
 }
 
-function IntactTrail({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: 'whole' }> & { readonly isPinned: boolean }) {
+function IntactTrail({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: 'intact' }> & { readonly isPinned: boolean }) {
   return (
     <div class="verdict">
       <p>

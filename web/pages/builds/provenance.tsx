@@ -10,7 +10,7 @@ import { Timestamp } from '../../components/times.tsx';
 import { type Failure, failureOf } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import type { ReadStatement } from '../../verification/verify.ts';
+import type { ParsedStatement } from '../../verification/verify.ts';
 
 /** Maximum service and publisher keys whose names are shown, newest first. */
 const keyLimit = 200;
@@ -19,7 +19,7 @@ type Build = Schemas['Build'];
 type Key = { readonly keyId: string; readonly pem: string; readonly whose: string; readonly revokedAt: string | null };
 /** The result of the verification in the browser. */
 type VerifiedProvenance = {
-  readonly statement: ReadStatement | null;
+  readonly statement: ParsedStatement | null;
   readonly good: ReadonlySet<string>;
   readonly signedBy: readonly string[];
 };
@@ -98,13 +98,13 @@ async function knownKeys(client: Client, signal: AbortSignal): Promise<ReadonlyM
 }
 
 async function checkSignatures(client: Client, { module, version }: Build, keys: readonly Key[]): Promise<VerifiedProvenance> {
-  const { validSigners: goodSigners, statementIn } = await import('../../verification/verify.ts');
+  const { validSigners, statementIn } = await import('../../verification/verify.ts');
   const envelope = unwrapResponse(
     await client.GET('/v1/modules/{module}/builds/{version}/provenance', { params: { path: { module, version } } }),
   );
   return {
     statement: statementIn(envelope),
-    good: goodSigners(envelope, keys),
+    good: validSigners(envelope, keys),
     signedBy: envelope.signatures.map(({ keyid }) => keyid),
   };
 }

@@ -1,0 +1,88 @@
+// What ends a compilation: findings about the source, or an error that a library throws at one of its stages.
+
+import type { CompileProblem, CompileResult, Diagnostic } from './result.ts';
+
+/** The stages of a compilation at which a library can throw. */
+export const stages = ['assemblyscript', 'parse', 'read', 'validate', 'check', 'optimize', 'assemble'] as const;
+export type Stage = (typeof stages)[number];
+
+/** Stages whose libraries keep state that an error leaves broken: binaryen's stack pointer, AssemblyScript's program. */
+const statefulStages: ReadonlySet<Stage> = new Set(['assemblyscript', 'parse', 'optimize']);
+
+const activities: Record<Stage, string> = {
+  assemblyscript: 'compiling the AssemblyScript source',
+  parse: 'parsing the text',
+  read: 'reading the module',
+  validate: 'validating the module',
+  check: 'checking the module',
+  optimize: 'optimizing the module',
+  assemble: 'adding safepoints to the module',
+};
+
+/** The source cannot be compiled; the diagnostics say why. */
+export class CompileError extends Error {
+  override readonly name = 'CompileError';
+  readonly problem: CompileProblem;
+  readonly diagnostics: readonly Diagnostic[];
+  /** Whether the thread must not compile anything else: a library was left in a broken state. */
+  readonly breaksThread: boolean;
+
+  constructor(problem: CompileProblem, diagnostics: readonly Diagnostic[], breaksThread = false) {
+    super(diagnostics[0]?.message ?? problem);
+    this.problem = problem;
+    this.diagnostics = diagnostics;
+    this.breaksThread = breaksThread;
+  }
+}
+
+/** Returns an error or warning about a source as a whole. */
+export function createDiagnostic(message: string, severity: Diagnostic['severity'] = 'error'): Diagnostic {
+  return { severity, message, file: null, line: null, column: null };
+}
+
+/** Returns the result of a compilation that was refused for one reason. */
+export function rejectedResult(problem: CompileProblem, message: string): Extract<CompileResult, { ok: false }> {
+  return { ok: false, problem, diagnostics: [createDiagnostic(message)] };
+}
+
+/**
+ * Runs one stage of a compilation.
+ * @throws {CompileError} of the stage itself, or for whatever else it throws.
+ */
+export async function runStage<Result>(stage: Stage, run: () => Result | Promise<Result>): Promise<Result> {
+  try {
+    if (fault === stage) throw new Error(`injected at ${stage}`);
+    return await run();
+  } catch (error) {
+    throw error instanceof CompileError ? error : stageError(stage, error);
+  }
+}
+
+let fault: Stage | null = null;
+
+/** Makes the given stage fail in this thread from now on; for tests. */
+export function injectFault(stage: Stage): void {
+  fault = stage;
+}
+
+/** What V8 says when its stack ends, in JavaScript or in WebAssembly; and when binaryen's own stack, which lies at the beginning of its memory, does. */
+const isStackOverflow = (error: unknown) =>
+  (error instanceof RangeError && /call stack/.test(error.message)) ||
+  (error instanceof WebAssembly.RuntimeError && /memory access out of bounds/.test(error.message));
+
+function stageError(stage: Stage, error: unknown): CompileError {
+  const activity = activities[stage];
+  const breaksThread = statefulStages.has(stage);
+  if (isStackOverflow(error)) {
+    const message = `the source nests too deeply for the compiler: its stack ended while ${activity}; split large expressions and functions`;
+    return new CompileError('too-costly', [createDiagnostic(message)], breaksThread);
+  }
+  const message = `the compiler failed while ${activity}: ${messageOf(error)}; change or split the module, and report the failure to Patchbay`;
+  return new CompileError('unsupported', [createDiagnostic(message)], breaksThread);
+}
+
+/** The message of anything that was thrown; binaryen throws objects of its own. */
+export function messageOf(error: unknown): string {
+  const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
+  return message.slice(0, 500);
+}

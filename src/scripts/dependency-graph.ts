@@ -1,0 +1,70 @@
+// Which folders import which, as a graph small enough to read: folders as nodes, and only the edges that do not follow from others.
+
+/** Folders and files of the service that are one node, from the top to the bottom, as `serviceOrder` in `.dependency-cruiser.mjs`. */
+const serviceNodes: readonly { readonly label: string; readonly members: readonly string[] }[] = [
+  { label: 'app', members: ['app.ts', 'installation.ts'] },
+  { label: 'agents, health', members: ['agents', 'health'] },
+  { label: 'rollouts, rollbacks, retention', members: ['rollouts', 'rollbacks', 'retention'] },
+  { label: 'loads, history', members: ['loads', 'history'] },
+  { label: 'programs, orders', members: ['programs', 'orders'] },
+  { label: 'signature-policies, devices, keys, hosts', members: ['signature-policies', 'devices', 'keys', 'hosts'] },
+  { label: 'modules, provenance, publisher-keys', members: ['provenance', 'modules', 'publisher-keys'] },
+  { label: 'audit, signing-keys', members: ['audit', 'signing-keys'] },
+  { label: 'http, idempotency', members: ['http', 'idempotency'] },
+  {
+    label: 'audit-events, database, clock',
+    members: ['audit-events', 'requester.ts', 'clock', 'database', 'roles.ts', 'secrets.ts', 'problem.ts'],
+  },
+];
+
+/** The node that a file belongs to; null for files outside of `src/` and `web/`. @throws {Error} for a folder of the service without a node. */
+export function nodeOf(file: string): string | null {
+  const [top, folder = '', member = ''] = file.split('/');
+  if (top === 'web') return 'web';
+  if (top !== 'src') return null;
+  if (folder !== 'service') return folder;
+  const node = serviceNodes.find(({ members }) => members.includes(member));
+  if (node === undefined) throw new Error(`${file} is in no node of the picture: give ${member} one in src/scripts/dependency-graph.ts`);
+  return `service/${node.label}`;
+}
+
+/** Leaves out each edge that a longer path implies (transitive reduction). @throws {Error} for a cycle. */
+export function withoutImplied(edges: ReadonlyMap<string, ReadonlySet<string>>): Map<string, Set<string>> {
+  const reached = new Map<string, ReadonlySet<string>>();
+  const reachedFrom = (node: string, path: readonly string[]): ReadonlySet<string> => {
+    if (path.includes(node)) throw new Error(`folders import each other: ${[...path.slice(path.indexOf(node)), node].join(' → ')}`);
+    const known = reached.get(node);
+    if (known !== undefined) return known;
+    const found = new Set([...(edges.get(node) ?? [])].flatMap((next) => [next, ...reachedFrom(next, [...path, node])]));
+    reached.set(node, found);
+    return found;
+  };
+  return new Map(
+    [...edges].map(([node, targets]) => {
+      const isImplied = (target: string) => [...targets].some((other) => other !== target && reachedFrom(other, [node]).has(target));
+      return [node, new Set([...targets].filter((target) => !isImplied(target)))];
+    }),
+  );
+}
+
+/** The graph as a Mermaid flowchart in a code block; the nodes of the service are inside a frame. */
+export function mermaidOf(edges: ReadonlyMap<string, ReadonlySet<string>>): string {
+  const nodes = [...new Set([...edges].flatMap(([node, targets]) => [node, ...targets]))].sort();
+  const isOfService = (node: string) => node.startsWith('service/');
+  const idOf = (node: string) =>
+    isOfService(node) ? `service${serviceNodes.findIndex(({ label }) => node === `service/${label}`)}` : node;
+  const labelOf = (node: string) => `"${node.replace('service/', '').replaceAll(', ', '<br>')}"`;
+  const declared = (node: string) => `${idOf(node)}[${labelOf(node)}]`;
+  const arrows = [...edges].flatMap(([node, targets]) => [...targets].map((target) => `  ${idOf(node)} --> ${idOf(target)}`)).sort();
+  return [
+    '```mermaid',
+    'flowchart TD',
+    ...nodes.filter((node) => !isOfService(node)).map((node) => `  ${declared(node)}`),
+    '  subgraph service',
+    ...serviceNodes.map(({ label }) => `    ${declared(`service/${label}`)}`),
+    '  end',
+    ...arrows,
+    '```',
+    '',
+  ].join('\n');
+}

@@ -1,9 +1,0 @@
-// Work that is done again and again, once in the whole installation at a time.
-
-/** Such work. */
-export type Repetition = {
-  /** There is something to be done: it is done soon, or right after the run that is under way. */
-  readonly hasten: () => void;
-  /** This process does it no more; resolves when its last run has ended. */
-  readonly stop: () => Promise<void>;
-};

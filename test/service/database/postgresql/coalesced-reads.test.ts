@@ -1,0 +1,72 @@
+// Questions that several ask at the same time: they are asked once, and nobody is answered what was before they asked.
+
+import { expect, test, vi } from 'vitest';
+import { newCommitEffects } from '../../../../src/service/database/commit-effects.ts';
+import type { Connection } from '../../../../src/service/database/connection.ts';
+import { CoalescedReads } from '../../../../src/service/database/postgresql/coalesced-reads.ts';
+import { type ParamValues, PreparedQuery, type QueryParams } from '../../../../src/service/database/prepared-statements.ts';
+import { sqliteCompiler } from '../../../../src/service/database/sqlite/statement-compiler.ts';
+
+const query = new PreparedQuery({ name: 'text' }, (sql, { name }) => sql.selectFrom('Host').select('capacity').where('name', '=', name));
+const other = new PreparedQuery({ name: 'text' }, (sql, { name }) => sql.selectFrom('Host').select('capacity').where('id', '=', name));
+
+/** A database that answers how often it was asked, once it may, and fails when it is asked that. */
+class Counting implements Connection {
+  readonly commitEffects = newCommitEffects();
+  readonly sql = sqliteCompiler.sql;
+  readonly asked: unknown[] = [];
+  mayAnswer: Promise<void> = Promise.resolve();
+
+  async executeForRows(): Promise<number[]> {
+    return [];
+  }
+
+  async queryReadable(): Promise<never[]> {
+    return [];
+  }
+
+  async query<Names extends QueryParams, Row>(_query: PreparedQuery<Names, Row>, given: ParamValues<Names>): Promise<Row[]> {
+    const values: Readonly<Record<string, unknown>> = given;
+    this.asked.push(values['name']);
+    const rows = JSON.stringify([{ capacity: this.asked.length }]);
+    await this.mayAnswer;
+    if (values['name'] === 'fail') throw new Error('no answer');
+    return JSON.parse(rows);
+  }
+}
+
+test('what is asked in one turn of the event loop is sent once, and each has an answer of its own', async () => {
+  const database = new Counting();
+  const reads = new CoalescedReads(database);
+  const answers = await Promise.all([
+    ...Array.from({ length: 100 }, () => reads.query(query, { name: 'a' })),
+    reads.query(query, { name: 'b' }),
+    reads.query(other, { name: 'a' }),
+  ]);
+  expect(database.asked).toEqual(['a', 'b', 'a']);
+  expect(answers.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => [{ capacity: 1 }]));
+  expect(answers.slice(100)).toEqual([[{ capacity: 2 }], [{ capacity: 3 }]]);
+  expect(answers[0]?.[0]).not.toBe(answers[1]?.[0]);
+});
+
+test('what is asked when it was sent is sent again, also while the answer is not there yet', async () => {
+  const database = new Counting();
+  const reads = new CoalescedReads(database);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  database.mayAnswer = promise;
+  const first = reads.query(query, { name: 'a' });
+  await vi.waitUntil(() => database.asked.length === 1);
+  const second = reads.query(query, { name: 'a' });
+  await vi.waitUntil(() => database.asked.length === 2);
+  resolve();
+  expect(await Promise.all([first, second])).toEqual([[{ capacity: 1 }], [{ capacity: 2 }]]);
+});
+
+test('where it cannot be answered all who have asked it are told, and the next is asked anew', async () => {
+  const database = new Counting();
+  const reads = new CoalescedReads(database);
+  const failing = Promise.allSettled([reads.query(query, { name: 'fail' }), reads.query(query, { name: 'fail' })]);
+  expect(await failing).toMatchObject([{ reason: { message: 'no answer' } }, { reason: { message: 'no answer' } }]);
+  await expect(reads.query(query, { name: 'fail' })).rejects.toThrow('no answer');
+  expect(database.asked).toHaveLength(2);
+});
