@@ -13,17 +13,17 @@ const HashText = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
 /** The first line of an export. */
 export const ExportHeader = z.object({
-  origin: z.string().describe('Names the trail, as its checkpoints do.'),
-  after: z.int().nonnegative().describe('The export has the events after this one; 0: from the first on.'),
-  until: z.int().nonnegative().describe('Number of the last event that it has.'),
-  previous: HashText.nullable().describe('Hash of the event `after`; null where that is 0.'),
+  origin: z.string().describe('Name of the audit trail, the same as in its checkpoints.'),
+  after: z.int().nonnegative().describe('Number of the event before the first exported one. 0: the export starts with the first event.'),
+  until: z.int().nonnegative().describe('Number of the last event in the export.'),
+  previous: HashText.nullable().describe('Hash of the event `after`. Null if `after` is 0.'),
   endorsements: z
     .array(Envelope)
-    .describe('By which each signing key vouches for the next, also where the events that tell of it have been pruned.'),
+    .describe('Statements in which each signing key endorses the next one, including those whose events have been pruned.'),
   subtrees: z
     .array(HashText)
     .describe(
-      'Roots of the whole subtrees over the events up to `after`, the largest first: with them the Merkle tree of a checkpoint is made.',
+      'Roots of the complete Merkle subtrees over the events up to `after`, largest first. A verifier needs them to compute the root of a checkpoint.',
     ),
 });
 export type ExportHeader = z.infer<typeof ExportHeader>;

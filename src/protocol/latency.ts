@@ -9,13 +9,13 @@ const counts = z.array(z.int().nonnegative()).max(bucketLimit);
 
 export const Latency = z
   .object({
-    microseconds: counts.describe('Upper bounds of the buckets, ascending: a call lies in the first whose bound it did not exceed.'),
-    calls: counts.describe('How many calls lie in each bucket since the program started.'),
+    microseconds: counts.describe('Inclusive upper bounds of the histogram buckets in microseconds, ascending.'),
+    calls: counts.describe('Number of calls in each bucket since the program started.'),
   })
-  .refine(({ microseconds, calls }) => microseconds.length === calls.length, 'has not as many counts of calls as bounds')
+  .refine(({ microseconds, calls }) => microseconds.length === calls.length, 'must have as many elements in calls as in microseconds')
   .refine(({ microseconds }) => microseconds.every((bound, index) => index === 0 || bound > (microseconds[index - 1] ?? 0)), {
     path: ['microseconds'],
-    error: 'is not ascending',
+    error: 'must be ascending',
   })
   .meta({ id: 'Latency', examples: [{ microseconds: [2, 3, 38], calls: [720, 490, 2] }] });
 export type Latency = z.infer<typeof Latency>;

@@ -62,6 +62,23 @@ test('identifiers of the code are in the files that pages name for them', () => 
   expect(missing).toEqual([]);
 });
 
+/** Identifiers of other libraries. */
+const foreignIdentifiers = ['safeParse', 'safeEncode', 'SystemV'];
+
+test('identifiers in camel case are in the code', () => {
+  const identifiers = new Set(
+    files
+      .filter((file) => /\.(?:tsx?|json)$/.test(file) && !file.includes('/generated/'))
+      .flatMap((file) => readFileSync(join(root, file), 'utf8').match(/[A-Za-z]\w+/g) ?? []),
+  );
+  const named = matchesIn(pages, /`([^`\n]+)`/g).flatMap(({ page, groups: [code = ''] }) =>
+    (code.match(/\b[A-Za-z]+[a-z][A-Z]\w*/g) ?? []).map((identifier) => ({ page, identifier })),
+  );
+  expect(named.length).toBeGreaterThan(100);
+  const missing = named.filter(({ identifier }) => !identifiers.has(identifier) && !foreignIdentifiers.includes(identifier));
+  expect(missing).toEqual([]);
+});
+
 test('the page of the isolation workflow names tests by a part of their titles', () => {
   const named = matchesIn(['docs/explanation/isolation-workflow.md'], /`([\w./-]+\.test\.ts)` \*([^*]+)\*/g);
   expect(named.length).toBeGreaterThan(10);

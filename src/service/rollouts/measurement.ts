@@ -26,26 +26,23 @@ export type Baseline = z.infer<typeof Baseline>;
 export type Activity = { readonly since: Calls; readonly before: Calls; readonly abiViolations: number };
 
 const figures = {
-  calls: count.describe('Calls of programs that have ended, the failed ones included.'),
-  failedCalls: count.describe('Calls that ended in a trap or an error.'),
-  p99Microseconds: z
-    .number()
-    .nullable()
-    .describe('The time in which 99 of 100 calls were through, in microseconds; null where none was measured.'),
+  calls: count.describe('Number of calls that ended, including failed ones.'),
+  failedCalls: count.describe('Number of calls that ended with a trap or an error.'),
+  p99Microseconds: z.number().nullable().describe('99th percentile of call latency, in microseconds. Null if no call was measured.'),
 };
 
 /** The same, for people and for thresholds. */
 export const Measurement = z
   .object({
     ...figures,
-    abiViolations: count.describe('Programs that were found to hold on to code that has gone.'),
+    abiViolations: count.describe('Number of ABI violations: programs that called removed code at a stale address.'),
     before: z
       .object(figures)
-      .meta({ id: 'BaselineMeasurement', description: 'The same of the version before, as far as the programs counted.' }),
+      .meta({ id: 'BaselineMeasurement', description: 'The same figures for the version before, as far as the programs counted them.' }),
   })
   .meta({
     id: 'Measurement',
-    description: 'What programs have done since their devices got the build.',
+    description: 'Calls of programs since their devices got the build.',
     examples: [
       {
         calls: 18_204,
