@@ -175,7 +175,7 @@ test('eight windows are live at the same time, also after the first windows clos
   await shows('seen 1.1.0');
 });
 
-test('a window opens its own event stream when the shared worker's script is missing after an upgrade', async () => {
+test('a window opens its own event stream when the shared worker script is missing after an upgrade', async () => {
   const page = await dashboard.open('/', { role: 'viewer' });
   await page.addInitScript(`{
     const make = trustedTypes.createPolicy.bind(trustedTypes);
