@@ -79,6 +79,21 @@ test('identifiers in camel case are in the code', () => {
   expect(missing).toEqual([]);
 });
 
+/** Options of other programs. */
+const foreignOptions = ['--fail-with-body', '--max-time', '--data-binary', '--project', '--write'];
+
+test('options and environment variables exist', () => {
+  const sources = [...files.filter((file) => /\.tsx?$|^package\.json$/.test(file) && !file.includes('/generated/')), 'docker-compose.yml'];
+  const known = new Set(sources.flatMap((file) => readFileSync(join(root, file), 'utf8').match(/--[a-z][a-z-]+|\bPATCHBAY_\w+/g) ?? []));
+  const named = pages.flatMap((page) =>
+    [...readPage(page).matchAll(/(?<![\w-])(--[a-z][a-z-]+)|\b(PATCHBAY_\w+)/g)].map(([name]) => ({ page, name })),
+  );
+  expect(named.length).toBeGreaterThan(100);
+  // Options of compilers are in `examples`.
+  const missing = named.filter(({ page, name }) => !page.startsWith('examples/') && !known.has(name) && !foreignOptions.includes(name));
+  expect(missing).toEqual([]);
+});
+
 test('the page of the isolation workflow names tests by a part of their titles', () => {
   const named = matchesIn(['docs/explanation/isolation-workflow.md'], /`([\w./-]+\.test\.ts)` \*([^*]+)\*/g);
   expect(named.length).toBeGreaterThan(10);

@@ -16,7 +16,7 @@ test('more devices than may be selected are refused, and said where', () => {
   expect(checkSelectionSize(devices, '/labels', 3)).toBe(devices);
   const refusal = () => checkSelectionSize(devices, '/labels', 2);
   expect(refusal).toThrow(Problem);
-  expect(refusal).toThrow('more than 2 devices are selected: narrow the selection');
+  expect(refusal).toThrow('limit exceeded (2 devices per request): narrow the selection');
 });
 
 test('a load that was tried as often as it may be is not tried again', async () => {
