@@ -67,10 +67,7 @@ describe('rollouts', () => {
     await heading(page, 'tcp-1.1').waitFor();
     await page.getByText('Waiting for approval of wave 2.').waitFor();
     await page.getByRole('listitem').filter({ hasText: 'Wave 1' }).getByText('passed').waitFor();
-    await page
-      .getByRole('table', { name: 'Thresholds of wave 1' })
-      .getByRole('row', { name: 'Failed loads 0% 0% within limit' })
-      .waitFor();
+    await page.getByRole('table', { name: 'Thresholds of wave 1' }).getByRole('row', { name: 'Failed loads 0% 0% within limit' }).waitFor();
     await page.getByRole('row', { name: /^rack-a-\d 1 loaded 1\.0\.0 to 1\.1\.0 replaced/ }).waitFor();
     await page.getByRole('row', { name: /^rack-a-\d 2 waiting/ }).waitFor();
     await page.getByLabel('State').selectOption('waiting');
@@ -630,7 +627,7 @@ test('pages pass the axe accessibility checks and fit a narrow window', { timeou
   }
 });
 
-test('keyboard only: push a source, and open a rollout's action', async () => {
+test('keyboard only: push a source, and open an action of a rollout', async () => {
   const page = await dashboard.open('/builds/tcp', { role: 'admin' });
   await page.getByLabel('Version', { exact: true }).focus();
   await page.keyboard.type('2.1.0');
