@@ -389,7 +389,7 @@ describe('the audit trail', () => {
     const page = await dashboard.open('/audit');
     await button(page, 'Create a checkpoint and verify').click();
     await page.getByText('The audit trail is intact').waitFor();
-    const proven = page.getByRole('region', { name: 'Verified' });
+    const proven = page.getByRole('region', { name: 'Verified', exact: true });
     expect(await proven.innerText()).toMatch(/Events 1 to \d+: each event matches its hash/);
     expect(await proven.innerText()).toContain('which the service lists as its own');
     await page.getByText('The signing key belongs to the service.').waitFor();
