@@ -1,7 +1,7 @@
 // `npm run bench`: what the service takes, carries out and holds in memory, over its public interfaces; each figure against a floor of the same run.
 
 import console from 'node:console';
-import { UsageError } from '../src/cli/option-values.ts';
+import { UsageError } from '../src/cli/errors.ts';
 import { measureFleet } from './service/fleet.ts';
 import { measureGrowth } from './service/growth.ts';
 import { measureLatency } from './service/latency.ts';

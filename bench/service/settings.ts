@@ -1,7 +1,7 @@
 // What `npm run bench` is asked for on its command line.
 
 import { parseArgs } from 'node:util';
-import { UsageError } from '../../src/cli/option-values.ts';
+import { UsageError } from '../../src/cli/errors.ts';
 
 const parts = ['loads', 'fleet', 'growth', 'memory', 'latency'] as const;
 export type Part = (typeof parts)[number];

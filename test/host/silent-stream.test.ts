@@ -58,7 +58,7 @@ test('a reader of events gets an error when a stream falls silent after it was o
     start: (controller) => controller.enqueue(new TextEncoder().encode('data: 1\n\n')),
   });
   const { signal } = new AbortController();
-  const events = readEvents<number>(async () => silent, { signal, silenceLimits: { first: 60_000, later: 20 } });
+  const events = readEvents<number>(async () => silent, { signal, idleTimeouts: { first: 60_000, later: 20 } });
   expect(await events.next()).toEqual({ done: false, value: 1 });
   await expect(events.next()).rejects.toThrow(IdleTimeoutError);
 });

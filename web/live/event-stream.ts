@@ -1,7 +1,7 @@
 // Streams the service's events and reconnects when the connection is lost.
 
 import { type Client, ResponseError, type Schemas, unwrapResponse } from '../../src/client/client.ts';
-import { isSilentStreamError, readEvents } from '../../src/client/read-events.ts';
+import { isIdleTimeout, readEvents } from '../../src/client/read-events.ts';
 import { delay } from '../../src/protocol/back-off.ts';
 import { backOffDelay } from './back-off.ts';
 
@@ -29,7 +29,7 @@ export async function streamEvents(client: Client, signal: AbortSignal, send: (m
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (isSilentStreamError(error)) {
+      if (isIdleTimeout(error)) {
         // The next attempt fails after 5 s if the proxy still buffers: pages refresh at that interval until the stream passes.
         send({ connection: 'looking' });
         continue;

@@ -16,7 +16,7 @@ export function RolloutPreview({
 }: {
   readonly preview: Preview;
 }) {
-  const refusing = items.filter(({ wave, forecast }) => wave !== null && isRefusedForecast[forecast]);
+  const refusing = items.filter(({ wave, forecast }) => wave !== null && forecastRefuses[forecast]);
   return (
     <div class="preview" role="status">
       <p class="notice" data-is={refused > 0 || conflicts.length > 0 ? 'warning' : 'well'}>
