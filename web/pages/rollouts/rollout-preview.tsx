@@ -1,7 +1,7 @@
 // The preview of a rollout: devices per wave, and devices that would refuse the build.
 
 import type { Schemas } from '../../../src/client/client.ts';
-import { isRefusedForecast } from '../../../src/client/enum-values.ts';
+import { forecastRefuses } from '../../../src/client/enum-values.ts';
 import { counted, countText } from '../../components/numbers.ts';
 import { Table } from '../../components/table.tsx';
 import { devicePath, rolloutPath } from '../../navigation/paths.ts';
