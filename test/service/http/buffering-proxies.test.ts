@@ -116,7 +116,7 @@ test.each([
   const said = await runPatchbay(service.folder, loading, { PATCHBAY_KEY: service.key });
   expect(said).toMatchObject({ code: 0, stdout: expect.stringContaining('installed') });
   expect(said.stderr).toContain(
-    'the event stream brings no data, probably because a proxy buffers it: asking the service every second instead',
+    'the event stream brings no data, probably because a proxy buffers it: polling the service every second instead',
   );
 });
 

@@ -97,7 +97,7 @@ test.each([
       copyFileSync(file, `${file}.other`);
       renameSync(`${file}.other`, file);
     },
-    /patchbay\.db was replaced by another/,
+    /patchbay\.db was replaced/,
   ],
 ])('when %s while the database is open, reports it and acknowledges no further writes', async (_what, harm, message) => {
   const store = await open();
