@@ -89,7 +89,7 @@ describe('rollouts', () => {
     await heading(page, 'Rollback of tcp-1.1').waitFor();
     await page.getByText('completed', { exact: true }).waitFor();
     expect(await versionsOf('zone=north')).toEqual([{ tcp: '1.0.0' }, { tcp: '1.0.0' }]);
-    await page.getByRole('link', { name: 'another rollout' }).click();
+    await page.getByText('Rolls back').getByRole('link', { name: 'tcp-1.1' }).click();
     await heading(page, 'tcp-1.1').waitFor();
     await page.getByText('rolled-back: 1.1.0 drops packets').waitFor();
     await page.getByRole('navigation').getByRole('link', { name: 'Rollouts' }).click();
@@ -103,7 +103,7 @@ describe('rollouts', () => {
     await page.getByText('paused: wave 1 has failed').waitFor();
     // The fleet is degraded until an operator acts, and its reason links to the rollout.
     await page.goto('/');
-    await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: failed }).click();
+    await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: 'dissimilar' }).click();
     await page.getByRole('row', { name: 'Failed loads 100% 0% limit exceeded' }).waitFor();
     await page.getByRole('row', { name: /failed .*refused-dissimilar .*is not substantially similar/ }).waitFor();
     // No device has the build, so no device can be rolled back.
