@@ -560,6 +560,20 @@ test('each page shows loading and failures, and recovers automatically', async (
   }
 });
 
+test('shows the names of keys instead of their IDs to a user who may read keys', async () => {
+  const { pushedBy } = (await dashboard.service.get('/v1/modules/tcp/builds/1.0.0')).body;
+  const key = itemsOf(await dashboard.service.get('/v1/keys')).find(({ id }) => id === pushedBy);
+  expect(String(key?.name)).not.toBe('undefined');
+  const page = await dashboard.open('/builds/tcp/1.0.0', { role: 'admin' });
+  await page
+    .getByText(`by ${String(key?.name)}`)
+    .first()
+    .waitFor();
+  expect(await page.getByText(String(pushedBy)).count()).toBe(0);
+  const other = await dashboard.open('/builds/tcp/1.0.0', { role: 'viewer' });
+  await shown(other.getByTitle(String(pushedBy)));
+});
+
 test('a truncated export is not verified', async () => {
   const page = await dashboard.open('/audit', { role: 'viewer' });
   await page.route('**/v1/audit/export', async (route) => {
