@@ -126,11 +126,7 @@ test.each([
     `UPDATE _prisma_migrations SET finished_at = NULL WHERE migration_name = '${migration}'`,
     `migration ${migration} was started`,
   ],
-  [
-    'changed',
-    `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`,
-    `migration ${migration} was changed`,
-  ],
+  ['changed', `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`, `migration ${migration} was changed`],
   [
     'unknown',
     `UPDATE _prisma_migrations SET migration_name = 'later' WHERE migration_name = '${migration}'`,
