@@ -1,4 +1,4 @@
-// One step of a rollout: what is next, and carrying it out, in the transaction that tells of it in the audit trail.
+// Plans and applies one step of a rollout. The step and its audit event are written in the same transaction.
 
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
@@ -9,10 +9,10 @@ import { applyRollbackStep, beginRollback, nextRollbackStep, type RollbackStep }
 import { type RolloutView, readView } from './status.ts';
 import type { Step } from './steps.ts';
 
-/** How a rollout stands, and what is next. */
+/** The status of a rollout and its next step. */
 export type PlannedStep = { readonly view: RolloutView; readonly step: Step | RollbackStep | { readonly kind: 'end' }; readonly now: Date };
 
-/** What is to be done next; null where the rollout has ended. */
+/** Returns the next step of a rollout; null if the rollout has ended. */
 export async function planNextStep(connection: Connection, id: string, now: Date): Promise<PlannedStep | null> {
   const record = await new RolloutRecords(connection).find(id);
   if (record === null || record.endedAt !== null) return null;
@@ -22,21 +22,19 @@ export async function planNextStep(connection: Connection, id: string, now: Date
   return { view, step: view.step, now };
 }
 
-/** Whether there is something to be done. */
 export const isActionable = ({ kind }: PlannedStep['step']) => kind !== 'wait' && kind !== 'none';
 
-/** Carries one step out. */
 export async function applyStep(connection: Connection, view: RolloutView, step: PlannedStep['step'], now: Date): Promise<void> {
   const { record, plan } = view;
   const { id } = record;
-  const tell = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
+  const log = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
     audit(connection, service, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
   switch (step.kind) {
     case 'wait':
     case 'none':
       return;
-    case 'take-over':
-    case 'close-to-devices':
+    case 'add-devices':
+    case 'close-rollback':
     case 'end-rollback':
       await applyRollbackStep(connection, view, step, now);
       return;
@@ -61,7 +59,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       return;
     case 'begin-soak': {
       const { results, plan: wave } = view.wave ?? {};
-      // Where nothing was loaded, nothing is to be watched.
+      // A wave without a loaded device has nothing to observe.
       const seconds = results === undefined || results.loaded === 0 ? 0 : (wave?.soakSeconds ?? 0);
       await new RolloutRecords(connection).updateWave(id, step.wave, {
         state: 'soaking',
@@ -82,7 +80,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
         return;
       }
       await new RolloutRecords(connection).updateWave(id, wave, { state: 'failed', failure });
-      const reason = `wave ${wave} has failed: ${failure}`;
+      const reason = `wave ${wave} failed: ${failure}`;
       if (plan.onFailure === 'rollback') {
         await beginRollback(connection, view, reason, service, now);
         return;

@@ -1,4 +1,4 @@
-// /v1/rollouts: one build to many devices, in waves.
+// /v1/rollouts: creates, previews, lists and follows rollouts.
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -46,10 +46,10 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
       },
     },
     async (request, reply) => {
-      const asked = toRequest(request.body);
-      if (request.body.dryRun) return reply.status(200).send(toPreview(await rollouts.preview(asked)));
-      const made = await rollouts.request(asked, requesterOf(request), (view) => toAnswer(toAccepted(view)));
-      const { status, location, body } = toAccepted(made);
+      const rollout = toRequest(request.body);
+      if (request.body.dryRun) return reply.status(200).send(toPreview(await rollouts.preview(rollout)));
+      const created = await rollouts.request(rollout, requesterOf(request), (view) => toAnswer(toAccepted(view)));
+      const { status, location, body } = toAccepted(created);
       return reply.status(status).header('location', location).send(body);
     },
   );
@@ -101,7 +101,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
   app.get(
     '/v1/rollouts/:rollout/progress',
     {
-      // A HEAD would follow the rollout and have no use of it.
+      // HEAD would open a stream that sends no body.
       exposeHeadRoute: false,
       config: { access: 'viewer' },
       schema: {
@@ -137,7 +137,7 @@ function toRequest(body: NewRollout): RolloutRequest {
           : { kind: 'devices', devices: wave.devices },
       soakSeconds: wave.soakSeconds ?? soakSeconds,
       approval: wave.approval,
-      thresholds: { ...defaultThresholds, ...given(body.thresholds), ...given(wave.thresholds) },
+      thresholds: { ...defaultThresholds, ...omitUndefined(body.thresholds), ...omitUndefined(wave.thresholds) },
     })),
     terms: LoadTerms.parse(body),
     devicesInFlight: body.devicesInFlight,
@@ -152,7 +152,7 @@ function toRequest(body: NewRollout): RolloutRequest {
   return { module, version, plan, devices: devices ?? null, joining: dynamic ? { until } : null };
 }
 
-function given(thresholds: NewRollout['thresholds']) {
+function omitUndefined(thresholds: NewRollout['thresholds']) {
   const entries = Object.entries(thresholds ?? {}).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries);
 }
@@ -201,7 +201,7 @@ function toWave({ number, state, plan, record, tally, results, verdicts }: WaveV
   return {
     number,
     state,
-    devices: Object.values(tally).reduce((total, some) => total + some, 0),
+    devices: Object.values(tally).reduce((total, devices) => total + devices, 0),
     upToPercent: plan.size.kind === 'up-to-percent' ? plan.size.percent : null,
     soakSeconds: plan.soakSeconds,
     approval: plan.approval,
