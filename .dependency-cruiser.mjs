@@ -49,7 +49,7 @@ const machineOrder = [
   'threads',
   'memory',
   'images',
-  'time.ts',
+  'clock.ts',
   'abi.ts',
   'digest.ts',
   'limit.ts',
@@ -130,7 +130,7 @@ export default {
       severity: 'error',
       from: { path: '^src/service/' },
       to: {
-        path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|memory/random-access-memory|isolation/succession)\\.ts)',
+        path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|memory/random-access-memory|isolation/version-policy)\\.ts)',
       },
     },
     { name: 'client-knows-the-protocol', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },
@@ -200,7 +200,7 @@ export default {
       from: { path: '^src/service/.*repository\\.ts$' },
       to: {
         path: '^src/service/',
-        pathNot: ['^src/service/(database|clock)/', 'repository\\.ts$', '^src/service/loads/kept-report\\.ts$'],
+        pathNot: ['^src/service/(database|clock)/', 'repository\\.ts$', '^src/service/loads/stored-report\\.ts$'],
       },
     },
     {

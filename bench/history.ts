@@ -137,7 +137,7 @@ function fill(file: string, devices: number): void {
   database.pragma('synchronous = OFF');
   const addStay =
     database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy", "address",
-    "pages", "enteredAt", "leftAt", "leftBy") VALUES (?, ?, ?, '', ?, 'key', '0x1000', 1, ?, ?, ?)`);
+    "pages", "installedAt", "removedAt", "removalCause") VALUES (?, ?, ?, '', ?, 'key', '0x1000', 1, ?, ?, ?)`);
   const addLoad =
     database.prepare(`INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state",
     "outcome", "requestedAt") VALUES (?, 'batch', ?, 'build', ?, ?, 'inject', 'nx', 'completed', 'replaced', ?)`);
@@ -156,11 +156,11 @@ function fill(file: string, devices: number): void {
         Math.min(Math.floor(((step - (isPutBack ? 1 : 0)) * versions) / steps), versions - (device % 20 === 19 ? 2 : 1)),
       );
       const isLast = step === steps - 1;
-      const enteredAt = begin + Math.floor(((step + place / 10) * year) / steps) + device;
-      const leftAt = isLast ? null : enteredAt + Math.floor(year / steps);
+      const installedAt = begin + Math.floor(((step + place / 10) * year) / steps) + device;
+      const removedAt = isLast ? null : installedAt + Math.floor(year / steps);
       const load = isPutBack ? null : `${id}-${module}-${step}`;
-      addStay.run(id, module, version, load, enteredAt, leftAt, isLast ? null : 'replaced');
-      if (load !== null && module === 'tcp') addLoad.run(load, id, module, version, enteredAt);
+      addStay.run(id, module, version, load, installedAt, removedAt, isLast ? null : 'replaced');
+      if (load !== null && module === 'tcp') addLoad.run(load, id, module, version, installedAt);
       if (isLast) addModule.run(id, module, version);
     }
   };

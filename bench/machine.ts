@@ -17,8 +17,8 @@ import { instrument } from '../src/compiler/instrumentation.ts';
 import type { Language } from '../src/compiler/languages.ts';
 import { compilerLimits } from '../src/compiler/limits.ts';
 import { link } from '../src/compiler/link.ts';
-import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
-import { functionOf } from '../src/machine/images/instance-exports.ts';
+import { fuelPerRefill, imageRecord, runningThread, tableEntry, threadBlock } from '../src/machine/abi.ts';
+import { getExportedFunction } from '../src/machine/images/instance-exports.ts';
 import type { ValueType } from '../src/machine/images/stamp.ts';
 import { Device, Processor, readImage, type VerifiedImage, verifyImage } from '../src/machine/index.ts';
 import { KernelMemory } from '../src/machine/memory/kernel-memory.ts';
@@ -109,13 +109,13 @@ async function benchAccesses(): Promise<void> {
   const callee = `(func (export "work") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))`;
   const plain = (text: string) => new WebAssembly.Module(new Uint8Array(binaryen.parseText(text).emitBinary()));
   const space = new WebAssembly.Table({ element: 'anyfunc', initial: 16 });
-  const target = functionOf(new WebAssembly.Instance(plain(`(module ${callee})`), {}).exports, 'work');
+  const target = getExportedFunction(new WebAssembly.Instance(plain(`(module ${callee})`), {}).exports, 'work');
   space.set(1, target);
   const bare =
     plain(`(module (type $t (func (param i32) (result i32))) (import "m" "space" (table $space 0 funcref)) (import "m" "address" (global $address (mut i32)))
     ${loop('(call_indirect $space (type $t) (local.get $r) (global.get $address))')})`);
   const address = new WebAssembly.Global({ value: 'i32', mutable: true }, 1);
-  const bareRun = functionOf(new WebAssembly.Instance(bare, { m: { space, address } }).exports, 'run');
+  const bareRun = getExportedFunction(new WebAssembly.Instance(bare, { m: { space, address } }).exports, 'run');
 
   const memory = new KernelMemory(1);
   const [entry, record, block] = [
@@ -136,10 +136,10 @@ async function benchAccesses(): Promise<void> {
     memory: memory.memory,
     space,
     injected: new WebAssembly.Tag({ parameters: [] }),
-    tick: () => workBetweenLooks,
+    tick: () => fuelPerRefill,
     suspend: () => {},
   };
-  const stubRun = functionOf(
+  const stubRun = getExportedFunction(
     new WebAssembly.Instance(caller.code, { patchbay, 'patchbay:entry': { tcp: entry }, 'patchbay:offset:tcp': { work: 0 } }).exports,
     'run',
   );
@@ -162,14 +162,14 @@ async function benchEntries(count: number): Promise<void> {
   const code = await driver('tcp', 'work');
   const callee = binaryen.parseText('(module (func (export "work") (param i32) (result i32) (i32.const 1)))');
   const instance = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(callee.emitBinary())), {});
-  const bare = WebAssembly.promising(functionOf(instance.exports, 'work'));
+  const bare = WebAssembly.promising(getExportedFunction(instance.exports, 'work'));
   const times: number[] = [];
   const floors: number[] = [];
   for (let round = 0; round < interruptionRounds; round += 1) {
     const processor = new Processor();
     const device = new Device({ processor, ramPages: 64 });
     await device.load({ image: quick });
-    const entry = device.openEntry({ program: 'p', driver: code });
+    const entry = device.openHostCall({ program: 'p', driver: code });
     const began = performance.now();
     await Promise.all(Array.from({ length: count }, () => entry.call(7)));
     times.push(performance.now() - began);
@@ -201,11 +201,11 @@ async function benchKernels(): Promise<void> {
   let longest = 0;
   const withSafepoints = (ticker: () => number) =>
     new WebAssembly.Instance(instrumented, { patchbay: { tick: ticker, suspend: () => {} } }).exports;
-  const exports = withSafepoints(() => workBetweenLooks);
+  const exports = withSafepoints(() => fuelPerRefill);
   const ratios: number[] = [];
   for (const [name, times] of Object.entries(repetitions)) {
-    const run = functionOf(exports, name);
-    const runs = [run, ...baselines.map((baseline) => functionOf(baseline, name))];
+    const run = getExportedFunction(exports, name);
+    const runs = [run, ...baselines.map((baseline) => getExportedFunction(baseline, name))];
     if (new Set(runs.map((one) => one(times))).size > 1) throw new Error(`${name} computes something else with safepoints`);
     const [time = 0, ...plainTimes] = await leastTimes(...runs.map((one) => () => one(times)));
     const plainTime = Math.min(...plainTimes);
@@ -214,7 +214,7 @@ async function benchKernels(): Promise<void> {
     rows.push({ what: `safepoints: ${name}, of the time without`, figure: ratio.toFixed(3), bound: '≤ 1.2', holds: ratio <= 1.2 });
     longest = Math.max(
       longest,
-      longestBetweenLooks((tick) => functionOf(withSafepoints(tick), name), times),
+      longestBetweenLooks((tick) => getExportedFunction(withSafepoints(tick), name), times),
     );
   }
   const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
@@ -283,7 +283,7 @@ async function benchLongInstructions(): Promise<void> {
   const longest = longInstructions.map((name) => ({
     name,
     time: longestBetweenLooks(
-      (tick) => functionOf(new WebAssembly.Instance(code, { patchbay: { tick, suspend: () => {} } }).exports, name),
+      (tick) => getExportedFunction(new WebAssembly.Instance(code, { patchbay: { tick, suspend: () => {} } }).exports, name),
       1,
     ),
   }));
@@ -306,7 +306,7 @@ function longestBetweenLooks(make: (tick: () => number) => (times: number) => un
     const looks: number[] = [];
     const run = make(() => {
       looks.push(performance.now());
-      return workBetweenLooks;
+      return fuelPerRefill;
     });
     looks.push(performance.now());
     run(times);
@@ -375,7 +375,7 @@ async function rejectionFloor(threads: number): Promise<number> {
   const module = binaryen.parseText(text);
   module.setFeatures(binaryen.Features.ExceptionHandling);
   const code = new WebAssembly.Module(new Uint8Array(module.emitBinary()));
-  const run = WebAssembly.promising(functionOf(new WebAssembly.Instance(code, { m: { suspend, tag } }).exports, 'run'));
+  const run = WebAssembly.promising(getExportedFunction(new WebAssembly.Instance(code, { m: { suspend, tag } }).exports, 'run'));
   const ended = Promise.all(Array.from({ length: threads }, () => run()));
   const began = performance.now();
   for (const reject of rejects) reject(new WebAssembly.Exception(tag, [1]));

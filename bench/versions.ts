@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { readInteger } from '../src/cli/option-values.ts';
 import { ImageCache } from '../src/host/image-cache.ts';
 import { Device, Processor, verifyImage } from '../src/machine/index.ts';
-import { countHeld } from '../test/machine/collection.ts';
+import { countHeld } from '../test/machine/held-objects.ts';
 import { compiler, driverImage } from '../test/machine/test-machine.ts';
 import { Versions } from '../test/machine/versions.ts';
 import { compared, resultLines } from './service/results.ts';

@@ -70,7 +70,7 @@ export class FleetFloor {
     const stays =
       'SELECT stay.* FROM batch JOIN "HistoryEntry" AS stay ON stay."deviceId" = batch."deviceId" AND stay."module" = batch."module"';
     const entered = of(`${stays} WHERE stay."loadId" = batch."id"`, 'loadId');
-    const left = of(`${stays} WHERE stay."leftThrough" = batch."id"`, 'leftThrough');
+    const left = of(`${stays} WHERE stay."replacedByLoadId" = batch."id"`, 'replacedByLoadId');
     const events = of(
       `SELECT event.* FROM batch JOIN "AuditEvent" AS event ON event."object" = batch."id" WHERE event."action" = 'load.completed'`,
       'object',
@@ -133,8 +133,8 @@ class Writer {
 
     const endLoad = update('Load', ['state', ...Object.keys(notCompleted)]);
     const settle = database.prepare<[Row]>('DELETE FROM "AgentOrder" WHERE "id" = @id');
-    const leave = update('HistoryEntry', ['leftAt', 'leftBy', 'leftThrough', 'invalidation', 'interrupted'], 'number');
-    const setState = update('Device', ['state', 'stateAt']);
+    const leave = update('HistoryEntry', ['removedAt', 'removalCause', 'replacedByLoadId', 'invalidation', 'interrupted'], 'number');
+    const setState = update('Device', ['state', 'stateReportedAt']);
     this.report = database.transaction((loads) => {
       const [first] = loads;
       if (first === undefined) return;

@@ -70,7 +70,7 @@ function addDevices(database: Database.Database, { devices }: Past): void {
 /** Each stay with the load that brought it in; as they come in time, so that those of one device are far from each other. */
 function addStays(database: Database.Database, past: Past): void {
   const addStay = database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy",
-    "address", "pages", "enteredAt", "leftAt", "leftBy") VALUES (?, ?, ?, '', ?, 'past', '0x1000', 1, ?, ?, ?)`);
+    "address", "pages", "installedAt", "removedAt", "removalCause") VALUES (?, ?, ?, '', ?, 'past', '0x1000', 1, ?, ?, ?)`);
   const addLoad = database.prepare(`INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy",
     "invalidation", "state", "outcome", "interrupted", "retried", "failed", "requestedAt", "dispatchedAt", "completedAt")
     VALUES (?, ?, ?, 'build', ?, ?, 'inject', 'nx', 'completed', ?, 0, 0, 0, ?, ?, ?)`);
@@ -79,12 +79,12 @@ function addStays(database: Database.Database, past: Past): void {
     const load = `lod_${String(step).padStart(16, '0')}${String(device).padStart(16, '0')}`;
     const module = moduleNames[(step + device) % moduleNames.length];
     const version = `1.${Math.floor((step + device) / moduleNames.length) % versions}.0`;
-    const enteredAt = begin + Math.floor((step * year) / steps) + device;
+    const installedAt = begin + Math.floor((step * year) / steps) + device;
     const isLast = step >= steps - moduleNames.length;
-    const leftAt = isLast ? null : enteredAt + Math.floor((moduleNames.length * year) / steps);
+    const removedAt = isLast ? null : installedAt + Math.floor((moduleNames.length * year) / steps);
     const outcome = (step + device) % 20 === 0 ? 'failed' : 'replaced';
-    addStay.run(id, module, version, load, enteredAt, leftAt, isLast ? null : 'replaced');
-    addLoad.run(load, `bat_${step}`, id, module, version, outcome, enteredAt, enteredAt + 5, enteredAt + 10);
+    addStay.run(id, module, version, load, installedAt, removedAt, isLast ? null : 'replaced');
+    addLoad.run(load, `bat_${step}`, id, module, version, outcome, installedAt, installedAt + 5, installedAt + 10);
   }
 }
 

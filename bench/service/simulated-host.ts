@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { ControlConnection } from '../../src/host/control-connection.ts';
-import { agentLimits, type Order, type Registration, type Report } from '../../src/protocol/agent.ts';
+import { agentLimits, type HostRegistration, type Order, type Report } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
 import type { Labels } from '../../src/protocol/identifiers.ts';
 import { chunksOf } from '../../src/service/database/chunks.ts';
@@ -48,7 +48,7 @@ export class SimulatedHost {
       const fail = (reason: string) => {
         throw new Error(reason);
       };
-      await this.#connection.followOrders(host, this.#bootId, {
+      await this.#connection.receiveOrders(host, this.#bootId, {
         onOrder: async (order) => this.#accept(order),
         onMalformed: fail,
         // A service under load may take longer than a stream is waited for.
@@ -66,7 +66,7 @@ export class SimulatedHost {
 }
 
 /** Of a host that brings so many devices along. */
-export function registrationOf(name: string, bootId: string, devices: number, labels: Labels): Registration {
+export function registrationOf(name: string, bootId: string, devices: number, labels: Labels): HostRegistration {
   return {
     name,
     bootId,

@@ -123,7 +123,7 @@ export class MixedLoad {
       reason: 'the soak goes back',
       invalidation: 'delete',
       supersede: true,
-      whereNone: 'skip',
+      onMissingVersion: 'skip',
     } as const;
     const { response } = await this.#client.POST('/v1/rollbacks', { body });
     // A device that has no earlier version has nothing to go back to.
@@ -139,7 +139,7 @@ export class MixedLoad {
       version,
       labels: { rack },
       soakSeconds: 1,
-      whenBusy: 'queue',
+      onConflict: 'queue',
       versionPolicy: 'different',
     } as const;
     const waves = [{ upToPercent: 10 }, { upToPercent: 100 }];

@@ -45,9 +45,9 @@ export const outcomeCategories = {
 export const isRefusedForecast = {
   'would-install': false,
   'would-replace': false,
-  'already-there': false,
+  'already-installed': false,
   'refused-not-newer': true,
   'refused-dissimilar': true,
   'refused-image': true,
   'out-of-memory': true,
-} as const satisfies Record<Schemas['ForecastVerdict'], boolean>;
+} as const satisfies Record<Schemas['LoadForecast'], boolean>;

@@ -1,7 +1,7 @@
 // The access stub: what an import of another module becomes inside an image. It marks the entry and the exit of an access (patent col. 5),
 // reads the module table at every call, and retries where an error was injected into the access that it made.
 
-import { bypassMark, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
+import { bypassBit, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
 import type { FunctionType, ValueType } from '../machine/images/stamp.ts';
 import {
   access,
@@ -193,7 +193,7 @@ function readPinned(pinned: NonNullable<StubOptions['pinned']>, { record, addres
     globalGet(pinned.address),
     localSet(address),
     localGet(record),
-    i32Const(bypassMark),
+    i32Const(bypassBit),
     plain('i32.or'),
     localSet(mark),
     end,
@@ -210,7 +210,7 @@ export function interruptedFunction(): StubFunction {
   const inBlock = (offset: number) => [...blockAddress, access('i32.load', kernel, offset)];
   const body = [
     ...writeRunning('effects', [localGet(effects)]),
-    ...inBlock(threadBlock.aim),
+    ...inBlock(threadBlock.injectionTarget),
     localGet(frame),
     plain('i32.ne'),
     localGet(tries),
@@ -221,10 +221,10 @@ export function interruptedFunction(): StubFunction {
     { kind: 'tag', op: opcodes.throw, index: supportTags.injected } as const,
     end,
     ...blockAddress,
-    ...inBlock(threadBlock.retried),
+    ...inBlock(threadBlock.accessesRetried),
     i32Const(1),
     plain('i32.add'),
-    access('i32.store', kernel, threadBlock.retried),
+    access('i32.store', kernel, threadBlock.accessesRetried),
     localGet(tries),
     i32Const(1),
     plain('i32.add'),

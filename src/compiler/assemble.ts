@@ -1,6 +1,6 @@
 // A checked module → an image: refuses what devices do not run, adds safepoints and access stubs, and stamps the image.
 
-import { abiVersion, gateSection, initializeExport, memoryExport, stampSection, systemNamespace } from '../machine/abi.ts';
+import { abiVersion, initializeExport, lazyStubSection, memoryExport, stampSection, systemNamespace } from '../machine/abi.ts';
 import type { ExportedFunction, FunctionType, ImageInterface, Stamp } from '../machine/images/stamp.ts';
 import type { StubOptions } from './access-stub.ts';
 import { functionTypeOf, importsOf, type Limits, type Module } from './binary/module.ts';
@@ -109,7 +109,7 @@ function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface, memor
     interface: interfaceOf,
   };
   const stampOf = { name: stampSection, content: new TextEncoder().encode(JSON.stringify(stamp)) };
-  return kind === 'driver' ? [stampOf] : [stampOf, { name: gateSection, content: gateOf(interfaceOf.exports) }];
+  return kind === 'driver' ? [stampOf] : [stampOf, { name: lazyStubSection, content: gateOf(interfaceOf.exports) }];
 }
 
 type ImportedFunction = { readonly module: string; readonly name: string; readonly type: FunctionType };

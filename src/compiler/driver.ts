@@ -77,12 +77,12 @@ export function driverText(target: DriverRequest): string {
     bits === undefined
       ? type.results.map(() => 'drop')
       : [...dropRest, 'local.set $value', `(i64.store $patchbay:memory offset=${threadBlock.result} (local.get $block) ${bits})`];
-  const addCompleted = `(i64.store $patchbay:memory offset=${threadBlock.completed} (local.get $block) (i64.add (i64.load $patchbay:memory offset=${threadBlock.completed} (local.get $block)) (i64.const 1)))`;
-  const addBegun = `(i32.store $patchbay:memory offset=${threadBlock.begun} (local.get $block) (i32.add (i32.load $patchbay:memory offset=${threadBlock.begun} (local.get $block)) (i32.const 1)))`;
-  const pause = `(if (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block))
-            (then (call $pause (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block)))))`;
+  const addCompleted = `(i64.store $patchbay:memory offset=${threadBlock.callsCompleted} (local.get $block) (i64.add (i64.load $patchbay:memory offset=${threadBlock.callsCompleted} (local.get $block)) (i64.const 1)))`;
+  const addBegun = `(i32.store $patchbay:memory offset=${threadBlock.callsBegun} (local.get $block) (i32.add (i32.load $patchbay:memory offset=${threadBlock.callsBegun} (local.get $block)) (i32.const 1)))`;
+  const pause = `(if (i32.load $patchbay:memory offset=${threadBlock.pauseMilliseconds} (local.get $block))
+            (then (call $pause (i32.load $patchbay:memory offset=${threadBlock.pauseMilliseconds} (local.get $block)))))`;
   // `main` is entered again after a call that failed: there is a pause after that one too.
-  const pauseAfterFailure = `(if (i32.load $patchbay:memory offset=${threadBlock.begun} (local.get $block)) (then ${pause}))`;
+  const pauseAfterFailure = `(if (i32.load $patchbay:memory offset=${threadBlock.callsBegun} (local.get $block)) (then ${pause}))`;
   return `
     (module
       (import "patchbay" "memory" (memory $patchbay:memory 1))
@@ -101,19 +101,19 @@ export function driverText(target: DriverRequest): string {
         ${addBegun}
         ${call}
         (if ${readRunning('effects')} (then (call $commit)))
-        (i32.store $patchbay:memory offset=${threadBlock.answered} (local.get $block) (i32.const 1)))
+        (i32.store $patchbay:memory offset=${threadBlock.returned} (local.get $block) (i32.const 1)))
       (func $main (param $block i32) ${parametersText(type)}
         (local $remaining i64) ${bits === undefined ? '' : `(local $value ${first})`}
         ${pauseAfterFailure}
         (loop $next
-          (local.set $remaining (i64.load $patchbay:memory offset=${threadBlock.remaining} (local.get $block)))
+          (local.set $remaining (i64.load $patchbay:memory offset=${threadBlock.callsRemaining} (local.get $block)))
           (if (i64.eqz (local.get $remaining)) (then (return)))
           (if (i64.gt_s (local.get $remaining) (i64.const 0))
-            (then (i64.store $patchbay:memory offset=${threadBlock.remaining} (local.get $block) (i64.sub (local.get $remaining) (i64.const 1)))))
+            (then (i64.store $patchbay:memory offset=${threadBlock.callsRemaining} (local.get $block) (i64.sub (local.get $remaining) (i64.const 1)))))
           ${addBegun}
           ${call}
           ${keep.join(' ')}
-          (if (i32.ne (global.get $served) (i32.load $patchbay:memory offset=${threadBlock.version} (local.get $block)))
+          (if (i32.ne (global.get $served) (i32.load $patchbay:memory offset=${threadBlock.servedBy} (local.get $block)))
             (then (if (call $switched (local.get $block) (global.get $served)) (then (call $patchbay:suspend)))))
           ${addCompleted}
           (if ${readRunning('effects')} (then (call $commit)))

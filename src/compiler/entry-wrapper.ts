@@ -122,7 +122,7 @@ function returnOwnership(): Instruction[] {
 
 function waitForCollection(): Instruction[] {
   return [
-    ...readRecord('held'),
+    ...readRecord('entryHeld'),
     ifBlock(),
     globalGet(record),
     call(supportFunctions.held),

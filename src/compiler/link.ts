@@ -1,6 +1,13 @@
 // Links an image: replaces imports of other modules by access stubs, adds the machine's imports and support functions, and renumbers all references.
 
-import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamespacePrefix, systemNamespace } from '../machine/abi.ts';
+import {
+  entryControlImports,
+  fuelExport,
+  kernelNamespace,
+  offsetNamespacePrefix,
+  systemNamespace,
+  tableEntryNamespace,
+} from '../machine/abi.ts';
 import type { FunctionType } from '../machine/images/stamp.ts';
 import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
@@ -113,7 +120,7 @@ function makeStubs(module: Module, options: StubOptions, types: TypeTable): Stub
   for (const [index, item] of importsOf(module, 'function').entries()) {
     const type = module.types[item.type];
     if (!isAccess(item) || type === undefined) continue;
-    const entry = globalFor(entryNamespace, item.module);
+    const entry = globalFor(tableEntryNamespace, item.module);
     const offset = globalFor(`${offsetNamespacePrefix}${item.module}`, item.name);
     functions.set(index, accessStub({ type, entry, offset }, options, types));
   }
@@ -177,10 +184,10 @@ type PlacedImport = { readonly item: Import; readonly indices: readonly number[]
 type Candidate = readonly [seen: ReadonlySet<number>, placeholder: number, item: () => Import];
 
 /** The functions that entry wrappers call. */
-function entryControlImports(references: References, types: TypeTable): Candidate[] {
+function entryControlCandidates(references: References, types: TypeTable): Candidate[] {
   return (['acquire', 'release', 'held', 'hold', 'collect'] as const).map((name) => {
     const type: FunctionType = { parameters: ['i32'], results: name === 'held' ? ['i32'] : [] };
-    const item = (): Import => ({ module: systemNamespace, name: entryImports[name], kind: 'function', type: types.indexOf(type) });
+    const item = (): Import => ({ module: systemNamespace, name: entryControlImports[name], kind: 'function', type: types.indexOf(type) });
     return [references.functions, supportFunctions[name], item];
   });
 }
@@ -202,9 +209,9 @@ function systemImports(references: References, types: TypeTable): PlacedImport[]
     [
       references.globals,
       supportGlobals.record,
-      () => ({ ...at(entryImports.record), kind: 'global', global: { value: 'i32', mutable: false } }),
+      () => ({ ...at(entryControlImports.record), kind: 'global', global: { value: 'i32', mutable: false } }),
     ],
-    ...entryControlImports(references, types),
+    ...entryControlCandidates(references, types),
   ];
   return all.flatMap(([seen, placeholder, item]) => (seen.has(placeholder) ? [{ item: item(), indices: [placeholder] }] : []));
 }

@@ -1,6 +1,6 @@
 // What a device requires of a module, checked before the module is optimized: imports, exports, limits, segments.
 
-import { kernelFunctions, kernelNamespace, loadExports, systemNamespace } from '../machine/abi.ts';
+import { kernelFunctions, kernelNamespace, lifecycleExports, systemNamespace } from '../machine/abi.ts';
 import type { FunctionType } from '../machine/images/stamp.ts';
 import { opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
@@ -152,7 +152,7 @@ function checkExports(module: Module): string[] {
   for (const { name, index } of exported) {
     const what = `the export "${name.slice(0, 100)}"`;
     const type = functionTypeOf(module, index);
-    const expected = Object.entries(loadExports).find(([known]) => known === name)?.[1];
+    const expected = Object.entries(lifecycleExports).find(([known]) => known === name)?.[1];
     if (type !== undefined && expected !== undefined && !sameType(type, expected))
       reasons.push(`${what}, which a load calls, has the type ${typeText(type)}; expected ${typeText(expected)}: change it, or rename it`);
     if (type !== undefined) reasons.push(...referenceFault(what, type));

@@ -4,7 +4,7 @@ import { backOffMilliseconds, delay } from '../protocol/back-off.ts';
 
 const limits = { first: 100, longest: 5_000 };
 /** The longest that a service, or a proxy before it, may ask a host to wait. */
-const longestAskedMilliseconds = 60_000;
+const maxRetryAfterMilliseconds = 60_000;
 
 /** Counts the failures of one connection, and waits after each. */
 export class BackOff {
@@ -17,7 +17,7 @@ export class BackOff {
    */
   async wait(signal: AbortSignal, asked = 0, reachable?: AbortSignal): Promise<void> {
     this.#failures += 1;
-    const milliseconds = boundedWait(asked) + backOffMilliseconds(this.#failures, limits);
+    const milliseconds = clampRetryAfter(asked) + backOffMilliseconds(this.#failures, limits);
     if (reachable === undefined || asked > 0) return delay(milliseconds, signal);
     await delay(milliseconds, AbortSignal.any([signal, reachable]));
     if (reachable.aborted) this.reset();
@@ -30,6 +30,6 @@ export class BackOff {
 }
 
 /** What a service asked to wait for, in milliseconds, as far as a host does so: at most a minute. */
-export function boundedWait(asked: number): number {
-  return Math.min(asked, longestAskedMilliseconds);
+export function clampRetryAfter(asked: number): number {
+  return Math.min(asked, maxRetryAfterMilliseconds);
 }

@@ -2,18 +2,18 @@
 // signed the statement too; of a program's driver, the statement says what the driver calls.
 
 import { LRUCache } from 'lru-cache';
-import { BuildProof, type SignatureDemand, unreadableStatement } from '../proof/build-proof.ts';
+import { BuildProof, type SignatureRequirement, unreadableStatement } from '../proof/build-proof.ts';
 import { DriverProof, type OrderedDriver, unreadableDriverStatement } from '../proof/driver-proof.ts';
 import type { StatedDriver } from '../proof/driver-statement.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
 import { type Envelope, readEnvelope } from '../proof/envelope.ts';
 import type { StatedBuild } from '../proof/statement.ts';
-import { Rereadable } from './rereadable.ts';
-import { isSignedByOpenSsl } from './signature-check.ts';
+import { verifySignature } from './openssl-signature.ts';
+import { Refreshable } from './refreshable.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
 
 /** Statements kept; the least recently used goes first. */
-const statementsKept = 256;
+const maxCachedStatements = 256;
 
 /** An image is not proven to be what its order says; the message says what to do. */
 export class ProvenanceError extends Error {
@@ -45,24 +45,24 @@ type Stated<Kind extends Proof> = {
 export class BuildVerifier {
   readonly #source: ProvenanceSource;
   readonly #trusted: TrustedKeys;
-  readonly #keys: Rereadable<void>;
+  readonly #keys: Refreshable<void>;
   /** Statements about modules by the digests of their images. */
-  readonly #statements = new LRUCache<string, Rereadable<Stated<BuildProof>>>({
-    max: statementsKept,
+  readonly #statements = new LRUCache<string, Refreshable<Stated<BuildProof>>>({
+    max: maxCachedStatements,
     memoMethod: (digest) =>
-      new Rereadable(() => this.#read(digest, (envelope) => BuildProof.of(envelope, isSignedByOpenSsl), unreadableStatement)),
+      new Refreshable(() => this.#read(digest, (envelope) => BuildProof.of(envelope, verifySignature), unreadableStatement)),
   });
   /** Statements about drivers by the digests of their images. */
-  readonly #drivers = new LRUCache<string, Rereadable<Stated<DriverProof>>>({
-    max: statementsKept,
+  readonly #drivers = new LRUCache<string, Refreshable<Stated<DriverProof>>>({
+    max: maxCachedStatements,
     memoMethod: (digest) =>
-      new Rereadable(() => this.#read(digest, (envelope) => DriverProof.of(envelope, isSignedByOpenSsl), unreadableDriverStatement)),
+      new Refreshable(() => this.#read(digest, (envelope) => DriverProof.of(envelope, verifySignature), unreadableDriverStatement)),
   });
 
   constructor(source: ProvenanceSource, trusted: TrustedKeys) {
     this.#source = source;
     this.#trusted = trusted;
-    this.#keys = new Rereadable(source.renewKeys);
+    this.#keys = new Refreshable(source.renewKeys);
   }
 
   /**
@@ -70,16 +70,16 @@ export class BuildVerifier {
    * @returns Identifiers of the keys whose signatures were verified: the service's, and publishers' as far as they are demanded.
    * @throws {ProvenanceError} or what the source throws.
    */
-  async verify(build: StatedBuild, demands: readonly SignatureDemand[] = []): Promise<string[]> {
+  async verify(build: StatedBuild, demands: readonly SignatureRequirement[] = []): Promise<string[]> {
     const kept = this.#statements.memo(build.imageDigest);
-    const stated = await kept.latest();
-    refuseIf(stated.proof.misstatementOf(build));
-    if (stated.proof.unmet(demands) === null) return signersOfAll(stated, demands);
+    const stated = await kept.get();
+    throwIf(stated.proof.misstatementOf(build));
+    if (stated.proof.unmet(demands) === null) return allSigners(stated, demands);
     // Publishers may have signed it since it was downloaded.
-    const renewed = await kept.again();
-    refuseIf(renewed.proof.misstatementOf(build));
-    refuseIf(renewed.proof.unmet(demands));
-    return signersOfAll(renewed, demands);
+    const renewed = await kept.refresh();
+    throwIf(renewed.proof.misstatementOf(build));
+    throwIf(renewed.proof.unmet(demands));
+    return allSigners(renewed, demands);
   }
 
   /**
@@ -88,8 +88,8 @@ export class BuildVerifier {
    * @throws {ProvenanceError} when no trusted key has signed it, or it is of another image or target; or what the source throws.
    */
   async verifyDriver(driver: OrderedDriver): Promise<StatedDriver> {
-    const { proof } = await this.#drivers.memo(driver.imageDigest).latest();
-    refuseIf(proof.misstatementOf(driver));
+    const { proof } = await this.#drivers.memo(driver.imageDigest).get();
+    throwIf(proof.misstatementOf(driver));
     return proof.statement;
   }
 
@@ -102,17 +102,17 @@ export class BuildVerifier {
     const proof = envelope && proofOf(envelope);
     if (proof === null) throw new ProvenanceError(unreadable(digest));
     // The service may sign with another key since the host was told.
-    if (!proof.names(this.#trusted.keys)) await this.#keys.again();
+    if (!proof.names(this.#trusted.keys)) await this.#keys.refresh();
     const signedBy = proof.signersAmong(this.#trusted.keys);
     if (signedBy.length === 0) throw new ProvenanceError(proof.untrusted());
     return { proof, signedBy };
   }
 }
 
-function refuseIf(reason: string | null): void {
+function throwIf(reason: string | null): void {
   if (reason !== null) throw new ProvenanceError(reason);
 }
 
-function signersOfAll({ proof, signedBy }: Stated<BuildProof>, demands: readonly SignatureDemand[]): string[] {
+function allSigners({ proof, signedBy }: Stated<BuildProof>, demands: readonly SignatureRequirement[]): string[] {
   return [...new Set([...signedBy, ...demands.flatMap((demand) => [...proof.signersOf(demand)])])];
 }

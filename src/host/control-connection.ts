@@ -2,7 +2,7 @@
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
-import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
+import { agentLimits, type HostRegistration, Order, RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
 import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
@@ -15,7 +15,7 @@ const pollSeconds = 20;
 /** Between two polls that brought no new order, should something on the way answer at once. */
 const pollPauseMilliseconds = 1_000;
 /** An order that is longer ends the stream; the longest, of a device with a thousand programs, is far shorter. */
-const orderCharacters = 16 * 1024 * 1024;
+const maxOrderCharacters = 16 * 1024 * 1024;
 
 /** The service answered with an error. */
 export class ControlError extends Error {
@@ -32,7 +32,7 @@ export class ControlError extends Error {
     super(message);
     this.status = status;
     this.retryAfterMilliseconds = busyStatuses.has(status) ? (retryAfter ?? 0) : 0;
-    this.isFinal = problem !== null && status < 500 && !laterStatuses.has(status);
+    this.isFinal = problem !== null && status < 500 && !retryableStatuses.has(status);
     this.detail = problem?.detail ?? message;
   }
 
@@ -44,7 +44,7 @@ export class ControlError extends Error {
 
 const busyStatuses = new Set([429, 503]);
 /** Client errors of a request that may succeed when it is sent again: it did not arrive in time, or there were too many. */
-const laterStatuses = new Set([408, 429]);
+const retryableStatuses = new Set([408, 429]);
 const rejectionStatuses = new Set([400, 413, 415, 422]);
 
 /** The part of problem details (RFC 9457) that a host repeats. */
@@ -52,7 +52,7 @@ const ProblemText = z.object({ detail: z.string().optional() });
 type ProblemText = z.infer<typeof ProblemText>;
 
 /** What is sent to the service in the service's own words is to be a text that it takes: without control characters and halves of characters. */
-export function printable(text: string, limit: number): string {
+export function sanitizeText(text: string, limit: number): string {
   return text
     .replaceAll(/\p{Cc}+/gu, ' ')
     .slice(0, limit)
@@ -69,7 +69,7 @@ type OrderListener = {
   readonly onPolling: (reason: string) => void;
 };
 
-const NextOrders = z.object({ orders: z.array(z.unknown()) });
+const Orders = z.object({ orders: z.array(z.unknown()) });
 /** Of an order that may be malformed otherwise. */
 const Sequenced = z.object({ sequence: z.int().nonnegative() });
 
@@ -91,9 +91,9 @@ export class ControlConnection {
   }
 
   /** Says who the host is. @throws {ControlError} or a TypeError of fetch. */
-  async register(registration: Registration): Promise<Registered> {
+  async register(registration: HostRegistration): Promise<RegisteredHost> {
     const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) }, this.#joinToken);
-    const registered = Registered.parse(await response.json());
+    const registered = RegisteredHost.parse(await response.json());
     this.#token = registered.token;
     return registered;
   }
@@ -102,7 +102,7 @@ export class ControlConnection {
    * Calls back with each order until the stream of orders ends. Where a proxy holds the stream back, polls for orders until a poll fails.
    * @throws {ControlError} or a TypeError of fetch.
    */
-  async followOrders(host: string, bootId: string, listener: OrderListener): Promise<void> {
+  async receiveOrders(host: string, bootId: string, listener: OrderListener): Promise<void> {
     const ending = new AbortController();
     this.#orders = ending;
     const ended = AbortSignal.any([this.#signal, ending.signal]);
@@ -130,7 +130,9 @@ export class ControlConnection {
         signal: AbortSignal.any([ended, silence.signal]),
       });
       if (response.body === null) return;
-      const events = response.body.pipeThrough(silence.text).pipeThrough(new EventSourceParserStream({ maxBufferSize: orderCharacters }));
+      const events = response.body
+        .pipeThrough(silence.text)
+        .pipeThrough(new EventSourceParserStream({ maxBufferSize: maxOrderCharacters }));
       for await (const { event, id, data } of events) if (event === 'order') await take(Number(id ?? 0), parseOrder(data));
     } finally {
       silence.end();
@@ -142,7 +144,7 @@ export class ControlConnection {
     const query = new URLSearchParams({ bootId, after: String(after), waitSeconds: String(pollSeconds) });
     const began = performance.now();
     const response = await this.#request(`/agent/v1/hosts/${host}/orders/next?${query}`, { signal: ended });
-    const { orders } = NextOrders.parse(await response.json());
+    const { orders } = Orders.parse(await response.json());
     let hasNew = false;
     for (const content of orders) {
       const sequence = Sequenced.safeParse(content).data?.sequence ?? 0;

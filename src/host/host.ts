@@ -5,17 +5,17 @@ import type { BaseLogger } from 'pino';
 import { z } from 'zod';
 import { type DeviceState, defaultImageMemory, Processor } from '../machine/index.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
-import { agentLimits, type Order, type Registered, type Registration } from '../protocol/agent.ts';
+import { agentLimits, type HostRegistration, type Order, type RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
-import { BackOff, boundedWait } from './back-off.ts';
+import { BackOff, clampRetryAfter } from './back-off.ts';
 import { BuildVerifier } from './build-verifier.ts';
 import { ControlConnection, ControlError } from './control-connection.ts';
 import { HostedDevice } from './hosted-device.ts';
 import { ImageCache } from './image-cache.ts';
 import { type Batch, type OrderReport, Outbox } from './outbox.ts';
 import { reducedReport } from './reduced-report.ts';
-import { StateRounds } from './state-rounds.ts';
+import { StateRoundRobin } from './state-round-robin.ts';
 import { TrustedKeys } from './trusted-keys.ts';
 
 export type HostOptions = {
@@ -25,7 +25,7 @@ export type HostOptions = {
   readonly joinToken: string;
   readonly name: string;
   /** Devices that the host brings along; the service may place more on it, up to its capacity. */
-  readonly devices: Registration['devices'];
+  readonly devices: HostRegistration['devices'];
   readonly capacity: number;
   /** The keys that may sign builds, and what they vouch for; null: whatever keys the service says that it signs with. */
   readonly trustedKeys: readonly PublicKey[] | null;
@@ -41,7 +41,7 @@ const stateInterval = 500;
 /** The same while all devices are to be reported again, because the host has registered. */
 const confirmationInterval = 20;
 /** Orders under way, and reports not yet delivered; the host reads no more orders while there are as many. */
-const ordersUnderWay = 10_000;
+const maxPendingOrders = 10_000;
 /**
  * A connection that lasted this long, in milliseconds, before the service ended it: the next is tried soon. Longer than any back-off, so that two hosts
  * of the same name do not take the orders from each other without a pause.
@@ -57,17 +57,17 @@ const establishedMilliseconds = 1_000;
  * from a backup, or when an answer was lost: of orders in flight, each may come again. Their states are not kept: a report that is sent again has the
  * state of its device then.
  */
-const reportsRemembered = 2 * agentLimits.ordersInFlight;
+const maxAcknowledgedReports = 2 * agentLimits.ordersInFlight;
 
 /** The service refuses to register the host, and would refuse it again: the message says why and what to change. */
-export class RegistrationRefused extends Error {
+export class RegistrationRejectedError extends Error {
   override readonly name = 'RegistrationRefused';
 }
 
 /**
  * Runs a host until its signal is aborted. A service that is lost, busy or not there yet is waited for. Once the host has registered, it keeps its
  * devices running whatever the service says later.
- * @throws {RegistrationRefused} before the host has registered for the first time.
+ * @throws {RegistrationRejectedError} before the host has registered for the first time.
  */
 export async function runHost(options: HostOptions): Promise<void> {
   await new Host(options).run();
@@ -90,9 +90,9 @@ class Host {
   /** What the devices are called by the service, by their names. */
   readonly #names = new Map<string, DeviceId>();
   /** Orders that are being executed, by what they ask for: of each the last that came, which is reported on. */
-  readonly #underWay = new Map<string, Order>();
+  readonly #inProgress = new Map<string, Order>();
   /** Reports that wait in the outbox, by what was done. */
-  readonly #done = new Map<string, OrderReport>();
+  readonly #unacknowledged = new Map<string, OrderReport>();
   /** Reports that the service has acknowledged, by what was done, the oldest first. */
   readonly #acknowledged = new Map<string, Stateless<OrderReport>>();
   /** Devices whose states are to be reported whether they have changed or not: the service may have lost what it knew. */
@@ -116,13 +116,13 @@ class Host {
     this.#trusted = new TrustedKeys(options.trustedKeys);
     const source = {
       provenance: (digest: string) => this.#download((connection) => connection.provenance(digest)),
-      renewKeys: async () => this.#trusted.learn(await this.#download((connection) => connection.signingKeys())),
+      renewKeys: async () => this.#trusted.update(await this.#download((connection) => connection.signingKeys())),
     };
     this.#builds = new BuildVerifier(source, this.#trusted);
   }
 
   async run(): Promise<void> {
-    const work = [this.#takeOrders(), this.#deliverReports(), this.#watchStates(), this.#sendHeartbeats()];
+    const work = [this.#runOrders(), this.#deliverReports(), this.#reportStates(), this.#sendHeartbeats()];
     try {
       await Promise.all(work);
     } finally {
@@ -132,7 +132,7 @@ class Host {
     }
   }
 
-  async #takeOrders(): Promise<void> {
+  async #runOrders(): Promise<void> {
     const { signal, logger, name } = this.#options;
     const backOff = new BackOff();
     while (!signal.aborted) {
@@ -140,13 +140,13 @@ class Host {
       let asked = 0;
       let wasLost = false;
       try {
-        await this.#follow();
+        await this.#registerAndReceiveOrders();
         if (!signal.aborted)
           logger.warn(`the control service ended the stream of orders; registering again (is another host called ${name} running?)`);
       } catch (error) {
         if (signal.aborted) return;
-        asked = askedWait(error);
-        const isRefused = error instanceof RegistrationRefused;
+        asked = retryAfterOf(error);
+        const isRefused = error instanceof RegistrationRejectedError;
         const isAnswer = isRefused || error instanceof ControlError;
         wasLost = !isAnswer && this.#registeredAt >= began && performance.now() - this.#registeredAt >= establishedMilliseconds;
         if (isRefused && this.#host === null) throw error;
@@ -163,7 +163,7 @@ class Host {
   }
 
   /** Registers and takes orders until the stream of orders ends. */
-  async #follow(): Promise<void> {
+  async #registerAndReceiveOrders(): Promise<void> {
     const { logger } = this.#options;
     const { host, heartbeatSeconds, signingKeys } = await this.#register();
     this.#host = host;
@@ -171,10 +171,10 @@ class Host {
     this.#reachable.abort();
     this.#reachable = new AbortController();
     for (const device of this.#devices.keys()) this.#unconfirmed.add(device);
-    this.#trusted.learn(signingKeys);
+    this.#trusted.update(signingKeys);
     this.#heartbeatMilliseconds = heartbeatSeconds * 1_000;
     logger.info({ host }, 'registered with the control service');
-    await this.#connection.followOrders(host, this.#bootId, {
+    await this.#connection.receiveOrders(host, this.#bootId, {
       onOrder: (order) => this.#accept(order),
       onMalformed: (reason) => logger.error({ reason }, 'skipped a malformed order'),
       onPolling: (reason) =>
@@ -182,15 +182,15 @@ class Host {
     });
   }
 
-  async #register(): Promise<Registered> {
+  async #register(): Promise<RegisteredHost> {
     const { name, devices, capacity, controlUrl } = this.#options;
     try {
       return await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
     } catch (error) {
       if (error instanceof ControlError && error.isFinal)
-        throw new RegistrationRefused(`${controlUrl} refuses to register the host ${name} (${error.status}): ${error.detail}`);
+        throw new RegistrationRejectedError(`${controlUrl} refuses to register the host ${name} (${error.status}): ${error.detail}`);
       if (error instanceof z.ZodError)
-        throw new RegistrationRefused(
+        throw new RegistrationRejectedError(
           `${controlUrl} answers the registration of the host ${name} in a form that this version does not know: use a host of the version of the service. ${z.prettifyError(error).slice(0, 500)}`,
         );
       throw error;
@@ -203,33 +203,33 @@ class Host {
    */
   async #accept(order: Order): Promise<void> {
     const { signal, logger } = this.#options;
-    while (this.#underWay.size + this.#outbox.length >= ordersUnderWay && !signal.aborted) await delay(10, signal);
-    const work = workOf(order);
-    const report = this.#done.get(work);
+    while (this.#inProgress.size + this.#outbox.orderReportCount >= maxPendingOrders && !signal.aborted) await delay(10, signal);
+    const work = taskKey(order);
+    const report = this.#unacknowledged.get(work);
     if (report?.order === order.order) return this.#outbox.add(report);
-    if (this.#underWay.has(work)) return void this.#underWay.set(work, order);
+    if (this.#inProgress.has(work)) return void this.#inProgress.set(work, order);
     const device = this.#deviceOf(order);
     if (device === null) {
-      logger.error(factsOf(order), 'skipped an order for a device that is not attached');
+      logger.error(logFields(order), 'skipped an order for a device that is not attached');
       return;
     }
     const known = report ?? this.#acknowledged.get(work);
     if (known !== undefined) return this.#reportAgain({ ...known, order: order.order }, device);
-    this.#underWay.set(work, order);
-    device.carryOut(order).then(
+    this.#inProgress.set(work, order);
+    device.execute(order).then(
       (made) => this.#finish(work, made),
       (error) => {
-        this.#underWay.delete(work);
-        logger.error({ ...factsOf(order), reason: String(error) }, 'could not report an order');
+        this.#inProgress.delete(work);
+        logger.error({ ...logFields(order), reason: String(error) }, 'could not report an order');
       },
     );
   }
 
   #reportAgain(known: Stateless<OrderReport>, device: HostedDevice): void {
     const report = { ...known, state: device.state() };
-    const work = workOf(report);
+    const work = taskKey(report);
     this.#acknowledged.delete(work);
-    this.#done.set(work, report);
+    this.#unacknowledged.set(work, report);
     this.#outbox.add(report);
   }
 
@@ -237,7 +237,7 @@ class Host {
     const known = this.#devices.get(order.device);
     if (known !== undefined || order.kind !== 'attach-device') return known ?? null;
     const device =
-      this.#takeNamed(order.name) ??
+      this.#detachByName(order.name) ??
       new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages, () => this.#nextSequence());
     this.#devices.set(order.device, device);
     this.#names.set(order.name, order.device);
@@ -245,7 +245,7 @@ class Host {
   }
 
   /** The device of that name, which a service that does not know it any more has given another identifier. Null where there is none. */
-  #takeNamed(name: string): HostedDevice | null {
+  #detachByName(name: string): HostedDevice | null {
     const id = this.#names.get(name);
     const device = id === undefined ? undefined : this.#devices.get(id);
     if (id === undefined || device === undefined) return null;
@@ -261,12 +261,12 @@ class Host {
   }
 
   #finish(work: string, made: OrderReport): void {
-    const order = this.#underWay.get(work);
+    const order = this.#inProgress.get(work);
     const report = { ...made, order: order?.order ?? made.order };
-    this.#underWay.delete(work);
-    this.#done.set(work, report);
+    this.#inProgress.delete(work);
+    this.#unacknowledged.set(work, report);
     this.#outbox.add(report);
-    if (order !== undefined) this.#options.logger.info(factsOf(order), 'carried out an order');
+    if (order !== undefined) this.#options.logger.info(logFields(order), 'carried out an order');
   }
 
   async #deliverReports(): Promise<void> {
@@ -274,7 +274,7 @@ class Host {
     const backOff = new BackOff();
     let most: number = agentLimits.reportsPerRequest;
     while (!signal.aborted) {
-      await this.#outbox.filled(signal);
+      await this.#outbox.waitUntilFilled(signal);
       const batch = this.#outbox.next(most);
       const { reports } = batch;
       // Taken before the request, which may fail after the host has registered again.
@@ -288,17 +288,17 @@ class Host {
       } catch (error) {
         if (signal.aborted) return;
         const reason = String(error);
-        if (isRefused(error) && reports.length > 1) {
+        if (isRejection(error) && reports.length > 1) {
           // One of them is what the service refuses; halves find it, and the others are delivered.
           most = Math.ceil(reports.length / 2);
           continue;
         }
-        if (isRefused(error)) {
+        if (isRejection(error)) {
           this.#reduce(batch, error.detail);
         } else {
           logger.warn({ reason, reports: reports.length }, 'could not deliver reports; trying again');
         }
-        await backOff.wait(signal, askedWait(error), reachable);
+        await backOff.wait(signal, retryAfterOf(error), reachable);
       }
     }
   }
@@ -308,13 +308,13 @@ class Host {
     for (const report of batch.reports) {
       if (!('order' in report)) continue;
       const { state: _, ...remembered } = report;
-      const work = workOf(report);
+      const work = taskKey(report);
       // Another report of the same may wait, for another order.
-      if (this.#done.get(work)?.order === report.order) this.#done.delete(work);
+      if (this.#unacknowledged.get(work)?.order === report.order) this.#unacknowledged.delete(work);
       this.#acknowledged.set(work, remembered);
     }
     for (const oldest of this.#acknowledged.keys()) {
-      if (this.#acknowledged.size <= reportsRemembered) break;
+      if (this.#acknowledged.size <= maxAcknowledgedReports) break;
       this.#acknowledged.delete(oldest);
     }
   }
@@ -331,25 +331,25 @@ class Host {
       return;
     }
     this.#outbox.replace(report, reduced);
-    if ('order' in reduced) this.#done.set(workOf(reduced), reduced);
+    if ('order' in reduced) this.#unacknowledged.set(taskKey(reduced), reduced);
     const message = 'the service rejected a report; reporting less instead';
     this.#options.logger.error({ ...facts, modulesInState: reduced.state.moduleTable.length }, message);
   }
 
-  async #watchStates(): Promise<void> {
+  async #reportStates(): Promise<void> {
     const { signal } = this.#options;
-    const rounds = new StateRounds(this.#devices);
+    const rounds = new StateRoundRobin(this.#devices);
     while (!signal.aborted) {
       await delay(this.#unconfirmed.size > 0 ? confirmationInterval : stateInterval, signal);
       this.#confirmStates();
-      for (const [device, hosted] of rounds.turn()) this.#reportState(device, () => hosted.changedState());
+      for (const [device, hosted] of rounds.nextRound()) this.#reportState(device, () => hosted.changedState());
     }
   }
 
   /** Reports states of devices whether they have changed or not, as many as the outbox has room for. */
   #confirmStates(): void {
     for (const device of this.#unconfirmed) {
-      if (this.#outbox.states >= agentLimits.reportsPerRequest) return;
+      if (this.#outbox.stateCount >= agentLimits.reportsPerRequest) return;
       this.#unconfirmed.delete(device);
       this.#reportState(device, () => this.#devices.get(device)?.state() ?? null);
     }
@@ -375,7 +375,7 @@ class Host {
         await this.#connection.heartbeat(this.#host, this.#bootId);
       } catch (error) {
         if (signal.aborted) return;
-        asked = boundedWait(askedWait(error));
+        asked = clampRetryAfter(retryAfterOf(error));
         logger.debug({ reason: String(error) }, 'could not send a heartbeat');
       }
     }
@@ -390,29 +390,29 @@ class Host {
       try {
         return await ask(this.#connection);
       } catch (error) {
-        if (signal.aborted || isRefused(error) || (error instanceof ControlError && error.isFinal && error.status === 404)) throw error;
-        await backOff.wait(signal, askedWait(error), reachable);
+        if (signal.aborted || isRejection(error) || (error instanceof ControlError && error.isFinal && error.status === 404)) throw error;
+        await backOff.wait(signal, retryAfterOf(error), reachable);
       }
     }
   }
 }
 
 /** Identifies what an order asks for, or what was done for one: a load is the same under every order. */
-function workOf(of: Order | Stateless<OrderReport>): string {
+function taskKey(of: Order | Stateless<OrderReport>): string {
   return 'load' in of ? of.load : of.order;
 }
 
 /** What the log says of an order. */
-function factsOf({ order, kind, device, request, ...content }: Order) {
+function logFields({ order, kind, device, request, ...content }: Order) {
   return { order, kind, device, ...('load' in content ? { load: content.load } : {}), request };
 }
 
 /** Milliseconds that a service which is busy has asked to wait for; 0 where it has not, or something else failed. */
-function askedWait(error: unknown): number {
+function retryAfterOf(error: unknown): number {
   return error instanceof ControlError ? error.retryAfterMilliseconds : 0;
 }
 
 /** What the service rejects as malformed it would reject for ever. */
-function isRefused(error: unknown): error is ControlError {
+function isRejection(error: unknown): error is ControlError {
   return error instanceof ControlError && error.isRejection;
 }

@@ -7,11 +7,11 @@ import {
   type DeviceState as MachineState,
   type Processor,
   ProgramError,
-  reasonOf,
+  sanitizeReason,
   type VerifiedImage,
   verifyImage,
 } from '../machine/index.ts';
-import type { SignatureDemand } from '../proof/build-proof.ts';
+import type { SignatureRequirement } from '../proof/build-proof.ts';
 import type { MadeLoadReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { FunctionType } from '../protocol/interface.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
@@ -28,7 +28,7 @@ type OrderedBuild = {
   readonly module: string;
   readonly version: string;
   readonly image: string;
-  readonly demands: readonly SignatureDemand[];
+  readonly demands: readonly SignatureRequirement[];
 };
 
 export class HostedDevice {
@@ -39,7 +39,7 @@ export class HostedDevice {
   /** Digest of the last state reported, without its time. */
   #lastReported = '';
   /** Whether nothing can have changed since: no order has begun, and no program of the device runs. */
-  #isAtRest = false;
+  #isIdle = false;
   #lastOrder: Promise<unknown> = Promise.resolve();
 
   /** @param nextSequence Returns a higher number at each call, also for a device that takes the place of this one. */
@@ -51,11 +51,11 @@ export class HostedDevice {
   }
 
   /** Carries an order out after those before it; what went wrong is in the report. Rejects only if the device's state cannot be reported. */
-  carryOut(order: Order): Promise<OrderReport> {
+  execute(order: Order): Promise<OrderReport> {
     const receivedAt = performance.now();
     const report = this.#lastOrder.then(() => {
-      this.#isAtRest = false;
-      return this.#carryOut(order, receivedAt);
+      this.#isIdle = false;
+      return this.#executeNow(order, receivedAt);
     });
     this.#lastOrder = report.catch(() => {});
     return report;
@@ -63,57 +63,57 @@ export class HostedDevice {
 
   /** Whether its state may be another than the last that was reported. */
   get mayHaveChanged(): boolean {
-    return !this.#isAtRest;
+    return !this.#isIdle;
   }
 
   /** The device's state, if it is another than the last that was reported. */
   changedState(): SequencedState | null {
     const state = this.#device.state();
-    return this.#note(state) ? this.#numbered(state) : null;
+    return this.#recordState(state) ? this.#withSequence(state) : null;
   }
 
   /** The device's state, which is going to be reported. */
   state(): SequencedState {
     const state = this.#device.state();
-    this.#note(state);
-    return this.#numbered(state);
+    this.#recordState(state);
+    return this.#withSequence(state);
   }
 
   /** A state that was taken just now: the order of the numbers is the order in which the states were true. */
-  #numbered(state: MachineState): SequencedState {
+  #withSequence(state: MachineState): SequencedState {
     return { sequence: this.#nextSequence(), ...state };
   }
 
   /** Keeps in mind what the device looks like now. Answers whether it is another state than the last that was reported. */
-  #note({ at: _, ...facts }: MachineState): boolean {
+  #recordState({ at: _, ...facts }: MachineState): boolean {
     const before = this.#lastReported;
     this.#lastReported = hash('sha256', JSON.stringify(facts), 'base64');
-    this.#isAtRest = !this.#device.isRunning;
+    this.#isIdle = !this.#device.hasRunningPrograms;
     return this.#lastReported !== before;
   }
 
-  async #carryOut(order: Order, receivedAt: number): Promise<OrderReport> {
+  async #executeNow(order: Order, receivedAt: number): Promise<OrderReport> {
     switch (order.kind) {
       case 'attach-device': {
-        const failure = await this.#attempt(() => this.#attach(order));
-        return { kind: 'device-attached', ...this.#heading(order), failure };
+        const failure = await this.#failureOf(() => this.#attach(order));
+        return { kind: 'device-attached', ...this.#reportHeader(order), failure };
       }
       case 'load': {
         const result = await this.#load(order, receivedAt);
-        return { kind: 'load-completed', ...this.#heading(order), load: order.load, result };
+        return { kind: 'load-completed', ...this.#reportHeader(order), load: order.load, result };
       }
       case 'start-program': {
-        const failure = await this.#attempt(() => this.#start(order));
-        return { kind: 'program-started', ...this.#heading(order), program: order.program, failure };
+        const failure = await this.#failureOf(() => this.#start(order));
+        return { kind: 'program-started', ...this.#reportHeader(order), program: order.program, failure };
       }
       case 'stop-program': {
-        const failure = await this.#attempt(() => this.#device.stopProgram(order.program));
-        return { kind: 'program-stopped', ...this.#heading(order), program: order.program, failure };
+        const failure = await this.#failureOf(() => this.#device.stopProgram(order.program));
+        return { kind: 'program-stopped', ...this.#reportHeader(order), program: order.program, failure };
       }
     }
   }
 
-  #heading(order: Order) {
+  #reportHeader(order: Order) {
     return { order: order.order, device: order.device, state: this.state() };
   }
 
@@ -129,10 +129,10 @@ export class HostedDevice {
     const started = new Set(programs.map(({ program }) => program));
     const wanted = new Set<string>(order.programs.map(({ program }) => program));
     for (const { program, state } of programs)
-      if (state === 'running' && !wanted.has(program)) await this.#attempt(() => this.#device.stopProgram(program));
+      if (state === 'running' && !wanted.has(program)) await this.#failureOf(() => this.#device.stopProgram(program));
     for (const { module, version, image } of order.modules) {
       if (loaded.has(module)) continue;
-      const failure = await this.#attempt(async () => {
+      const failure = await this.#failureOf(async () => {
         // What publishers' signatures are demanded was asked when it was loaded.
         const restored = await this.#verifiedBuild({ module, version, image, demands: [] });
         const report = await this.#device.restore(restored.image);
@@ -142,7 +142,7 @@ export class HostedDevice {
     }
     for (const program of order.programs) {
       if (started.has(program.program)) continue;
-      const failure = await this.#attempt(() => this.#start(program));
+      const failure = await this.#failureOf(() => this.#start(program));
       if (failure !== null) failures.push(`program ${program.name}: ${failure}`);
     }
     if (failures.length > 0) throw new ProgramError(failures.join('; '));
@@ -188,12 +188,12 @@ export class HostedDevice {
   }
 
   /** What went wrong, or null. */
-  async #attempt(action: () => unknown): Promise<string | null> {
+  async #failureOf(action: () => unknown): Promise<string | null> {
     try {
       await action();
       return null;
     } catch (error) {
-      return reasonOf(messageOf(error));
+      return sanitizeReason(messageOf(error));
     }
   }
 }

@@ -3,13 +3,13 @@
 import { agentLimits, type MadeReport } from '../protocol/agent.ts';
 
 /** A request's reports, as JSON, stay below this, half of what the service takes. */
-const requestBytes = 4 * 1024 * 1024;
+const maxRequestBytes = 4 * 1024 * 1024;
 
 type StateReport = Extract<MadeReport, { kind: 'device-state' }>;
 /** What came of an order. */
 export type OrderReport = Exclude<MadeReport, StateReport>;
 /** A report that waits, and its JSON once it has been asked for: a report that is sent again is not written anew. */
-type Waiting<Kind extends MadeReport> = { readonly report: Kind; text: string | null };
+type QueuedReport<Kind extends MadeReport> = { readonly report: Kind; text: string | null };
 
 /** What one request carries. */
 export type Batch = {
@@ -19,18 +19,18 @@ export type Batch = {
 };
 
 export class Outbox {
-  readonly #reports: Waiting<OrderReport>[] = [];
+  readonly #reports: QueuedReport<OrderReport>[] = [];
   readonly #waitingOrders = new Set<string>();
-  readonly #states = new Map<string, Waiting<StateReport>>();
+  readonly #states = new Map<string, QueuedReport<StateReport>>();
   #wake: (() => void) | null = null;
 
   /** Reports of orders that wait; the host takes no more orders while there are too many. */
-  get length(): number {
+  get orderReportCount(): number {
     return this.#reports.length;
   }
 
   /** States that wait. */
-  get states(): number {
+  get stateCount(): number {
     return this.#states.size;
   }
 
@@ -46,7 +46,7 @@ export class Outbox {
   }
 
   /** Resolves when there is something to send, or the signal is aborted. */
-  async filled(signal: AbortSignal): Promise<void> {
+  async waitUntilFilled(signal: AbortSignal): Promise<void> {
     if (this.#reports.length > 0 || this.#states.size > 0 || signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = () => resolve();
@@ -65,10 +65,10 @@ export class Outbox {
     const reports: MadeReport[] = [];
     const texts: string[] = [];
     let bytes = 0;
-    for (const waiting of this.#waiting()) {
+    for (const waiting of this.#queued()) {
       waiting.text ??= JSON.stringify(waiting.report);
       bytes += waiting.text.length;
-      if (reports.length >= most || (bytes > requestBytes && reports.length > 0)) break;
+      if (reports.length >= most || (bytes > maxRequestBytes && reports.length > 0)) break;
       reports.push(waiting.report);
       texts.push(waiting.text);
     }
@@ -103,7 +103,7 @@ export class Outbox {
     this.#states.delete(device);
   }
 
-  *#waiting(): Iterable<Waiting<MadeReport>> {
+  *#queued(): Iterable<QueuedReport<MadeReport>> {
     yield* this.#reports;
     yield* this.#states.values();
   }

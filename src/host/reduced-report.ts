@@ -1,7 +1,7 @@
 // What a host reports instead of a report that the service rejects: less and less, until the service takes it.
 
 import { type MadeReport, rejectionLimit } from '../protocol/agent.ts';
-import { printable } from './control-connection.ts';
+import { sanitizeText } from './control-connection.ts';
 
 type MadeState = MadeReport['state'];
 
@@ -12,7 +12,7 @@ type MadeState = MadeReport['state'];
  * @returns Null where nothing less can be said.
  */
 export function reducedReport(report: MadeReport, rejection: string): MadeReport | null {
-  const reason = printable(`the service rejected the report: ${rejection}`, rejectionLimit);
+  const reason = sanitizeText(`the service rejected the report: ${rejection}`, rejectionLimit);
   if (report.kind === 'load-completed' && report.rejection === undefined)
     return { ...report, rejection: reason, result: { ...failedResult, reason } };
   const state = reducedState(report.state);

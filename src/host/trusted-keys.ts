@@ -19,7 +19,7 @@ export class TrustedKeys {
   }
 
   /** Takes in what the service says that it signs or has signed with. Of that, pinned keys let in only what they vouch for, or what that vouches for. */
-  learn(told: readonly ServiceKey[]): void {
+  update(told: readonly ServiceKey[]): void {
     this.#keys =
       this.#pinned === null
         ? told.flatMap(({ publicKey }) => readIfKey(publicKey) ?? [])

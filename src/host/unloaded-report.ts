@@ -1,6 +1,6 @@
 // The report of a load whose image never reached the device: its digest differs, it is no image of ours, it is not proven to be the build, the host itself failed, or it came too late.
 
-import { type DeviceState, reasonOf } from '../machine/index.ts';
+import { type DeviceState, sanitizeReason } from '../machine/index.ts';
 import type { MadeLoadReport, OrderOf } from '../protocol/agent.ts';
 
 /** Operations 200 and 280, with what went wrong between them; nothing on the device has changed. */
@@ -10,7 +10,7 @@ export function unloadedReport(
   message: string,
   state: DeviceState,
 ): MadeLoadReport {
-  const reason = reasonOf(message);
+  const reason = sanitizeReason(message);
   const at = new Date().toISOString();
   const entry = state.moduleTable.find(({ module }) => module === order.module);
   const range = state.memoryMap.ranges.find(({ address }) => address === entry?.address);

@@ -5,12 +5,12 @@ export const abiVersion = 5;
 
 /** Names of the custom sections that the compiler adds to an image. */
 export const stampSection = 'patchbay.stamp';
-export const gateSection = 'patchbay.gate';
+export const lazyStubSection = 'patchbay.gate';
 
 /** Import namespaces that the machine provides. */
 export const systemNamespace = 'patchbay';
 /** Immutable i32 global by module name: where in the kernel memory that module's table entry is. */
-export const entryNamespace = 'patchbay:entry';
+export const tableEntryNamespace = 'patchbay:entry';
 /** Immutable i32 global by export name, in the namespace `patchbay:offset:<module>`: the export's distance from the module's address, in slots. */
 export const offsetNamespacePrefix = 'patchbay:offset:';
 /** Kernel functions that a module may import. */
@@ -29,7 +29,7 @@ export const kernelFunctions = {
 } as const;
 
 /** Exports that a load calls, and their types: a module that has one opts in. */
-export const loadExports = {
+export const lifecycleExports = {
   /** Returns 0 if the new version works. */
   self_check: { parameters: [], results: ['i32'] },
   /** Writes the state of the version before, by `kernel.state_write`. */
@@ -56,7 +56,7 @@ export const imageRecord = {
   /** Accesses that have entered the image and not left it. */
   referenceCount: 0,
   /** Accesses that have entered by a hard-coded address, past the module table; the isolation workflow does not wait for them. */
-  bypassing: 4,
+  bypassCount: 4,
   /** 1 if the image has a C stack, which is switched with the threads inside. */
   stack: 8,
   /** Of an exclusive image: block of the thread that owns the image, 0 if no thread does. */
@@ -66,7 +66,7 @@ export const imageRecord = {
   /** 1 if threads may wait for the image: the owner calls `release` when it leaves. */
   contended: 20,
   /** 1 while a garbage collection is due: outermost accesses ask `held` before they enter. */
-  held: 24,
+  entryHeld: 24,
 } as const;
 
 /** What the kernel memory holds of each thread: the driver's state, and the stack of images that the thread is inside of. */
@@ -74,29 +74,29 @@ export const threadBlock = {
   /** A power of two, and blocks are aligned to it, so that a stub finds the block from a frame and sees the stack's end by one mask. */
   bytes: 512,
   /** i64: calls left. */
-  remaining: 0,
+  callsRemaining: 0,
   /** i64: calls completed in the version that `version` names. */
-  completed: 8,
+  callsCompleted: 8,
   /** i64: bits of what the last completed call returned. */
   result: 16,
   /** i32: record of the image that served the last completed call. */
-  version: 24,
+  servedBy: 24,
   /** i32: pause between calls, in milliseconds. */
-  pause: 28,
+  pauseMilliseconds: 28,
   /** i32: accesses retried. */
-  retried: 32,
+  accessesRetried: 32,
   /** i32: calls begun, for the deadline of each. */
-  begun: 36,
+  callsBegun: 36,
   /** i32: the frame that the thread's injected error is aimed at. */
-  aim: 40,
+  injectionTarget: 40,
   /** i32: 1 once a call from JavaScript has answered. */
-  answered: 44,
+  returned: 44,
   /** Where the frames begin: one i32 each, the record of the image entered, plus `bypassMark` where it was entered by a hard-coded address. */
   frames: 64,
 } as const;
 
 /** Set in a frame whose access bypasses the module table; records are aligned, so that the bit is free. */
-export const bypassMark = 1;
+export const bypassBit = 1;
 
 /** Frames that fit a thread's block; an access nested deeper traps. */
 export const frameLimit = (threadBlock.bytes - threadBlock.frames) / 4 - 1;
@@ -126,7 +126,7 @@ export const collectExport = 'patchbay:collect';
 export const allocationBudgetExport = 'patchbay:allocation-budget';
 
 /** Imports of the system namespace by which the entry wrapper of an image (compiler/entry-wrapper.ts) controls who is inside. */
-export const entryImports = {
+export const entryControlImports = {
   /** Immutable i32 global: the image's record. */
   record: 'record',
   /** (record) → (): waits until the thread owns the exclusive image. Suspends. */
@@ -142,7 +142,7 @@ export const entryImports = {
 } as const;
 
 /** Work between two looks at the clock, in expressions: some tens of microseconds. */
-export const workBetweenLooks = 524_288;
+export const fuelPerRefill = 524_288;
 
 /** Global that a driver of hard-coded addressing exports: the record of the image whose address it keeps, 0 before its first access. */
 export const pinnedRecordExport = 'pinned-record';

@@ -4,18 +4,18 @@ import type { Taint } from './accesses/taint.ts';
 import { explainTrap, type Trap, type Violation } from './accesses/trap.ts';
 import type { DriverImage, Image } from './images/image.ts';
 import type { ImageInterface } from './images/stamp.ts';
-import { isVerified, unverified, type VerifiedImage } from './images/verified-image.ts';
+import { isVerified, unverifiedMessage, type VerifiedImage } from './images/verified-image.ts';
 import type { LoadReport, VersionPolicy } from './isolation/load-report.ts';
 import type { DeviceThread, LoadRequest } from './isolation/load-request.ts';
 import type { LoadedImage } from './isolation/loaded-image.ts';
 import { runIsolationWorkflow } from './isolation/loader.ts';
-import { type Linked, ModuleTable } from './isolation/module-table.ts';
+import { type LinkedInterface, ModuleTable } from './isolation/module-table.ts';
 import { RetiredImages } from './isolation/retired-images.ts';
 import { LimitError } from './limit.ts';
-import { pageBytes, printAddress, RandomAccessMemory } from './memory/random-access-memory.ts';
+import { formatAddress, pageBytes, RandomAccessMemory } from './memory/random-access-memory.ts';
 import type { Processor } from './processor.ts';
-import { Entry, type EntryRequest } from './programs/entry.ts';
-import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './programs/program.ts';
+import { HostCall, type HostCallRequest } from './programs/host-call.ts';
+import { Program, type ProgramDependencies, ProgramError, type ProgramRequest, type ProgramStatistics } from './programs/program.ts';
 import type { ThreadGroup } from './threads/run-queue.ts';
 import type { Effect, Frame, Thread } from './threads/thread.ts';
 
@@ -87,7 +87,7 @@ const violationLimit = 1_000;
 /** @throws {ProgramError} when the image is no driver, or was not verified. */
 function driverOf(image: Image): DriverImage {
   if (image.kind !== 'driver') throw new ProgramError(`${image.digest} is a module's image, not a program's driver`);
-  if (!isVerified(image)) throw new ProgramError(unverified(image));
+  if (!isVerified(image)) throw new ProgramError(unverifiedMessage(image));
   return image;
 }
 
@@ -97,7 +97,7 @@ export class Device {
   readonly #moduleTable: ModuleTable;
   readonly #group: ThreadGroup<Thread>;
   readonly #programs = new Map<string, Program>();
-  readonly #entries: Entry[] = [];
+  readonly #entries: HostCall[] = [];
   readonly #onEffects: NonNullable<DeviceOptions['onEffects']>;
   /** By program and address, in the order of their last faults. */
   readonly #violations = new Map<string, AbiViolation>();
@@ -117,7 +117,7 @@ export class Device {
       () => this.#programs.values(),
       (image) => this.#images.delete(image),
     );
-    this.#group = options.processor.makeGroup();
+    this.#group = options.processor.createGroup();
     this.#onEffects = options.onEffects ?? (() => {});
   }
 
@@ -154,11 +154,11 @@ export class Device {
    * Opens an export to calls from JavaScript, until the device is closed.
    * @throws {ProgramError} when it cannot be opened; the message says why.
    */
-  openEntry(request: Omit<EntryRequest, 'driver'> & { readonly driver: VerifiedImage }): Entry {
+  openHostCall(request: Omit<HostCallRequest, 'driver'> & { readonly driver: VerifiedImage }): HostCall {
     const driver = driverOf(request.driver);
     if (this.#entries.length >= programLimit) throw new ProgramError(`the device has ${programLimit} entries, its limit`);
     try {
-      const entry = new Entry({ ...request, driver }, this.#surroundingsOf(driver));
+      const entry = new HostCall({ ...request, driver }, this.#surroundingsOf(driver));
       this.#entries.push(entry);
       return entry;
     } catch (error) {
@@ -182,7 +182,7 @@ export class Device {
   }
 
   /** Whether a program runs: if none does, only what is asked of the device changes it. */
-  get isRunning(): boolean {
+  get hasRunningPrograms(): boolean {
     for (const program of this.#programs.values()) if (program.isRunning) return true;
     return false;
   }
@@ -196,7 +196,7 @@ export class Device {
         module: image.stamp.module,
         version: image.stamp.version,
         image: image.digest,
-        address: printAddress(range.firstPage),
+        address: formatAddress(range.firstPage),
         referenceCount,
         tainted,
       })),
@@ -206,7 +206,7 @@ export class Device {
         usedPages: this.#memory.usedPages,
         ranges: this.#memory.ranges.map((range) => {
           const { firstPage, pages, owner, present, valid, nx } = range;
-          return { address: printAddress(firstPage), pages, owner, present, valid, nx, reclaimable: reclaimable.has(range) };
+          return { address: formatAddress(firstPage), pages, owner, present, valid, nx, reclaimable: reclaimable.has(range) };
         }),
       },
       programs: [...this.#programs.values()].map((program) => program.statistics()),
@@ -237,15 +237,15 @@ export class Device {
         memory: this.#memory,
         moduleTable: this.#moduleTable,
         threads: () => this.#threads(),
-        admit: (image) => this.#images.add(image),
-        holders: (record) => [...this.#programs.values()].filter((program) => program.isHolding(record)).map(({ id }) => id),
+        addImage: (image) => this.#images.add(image),
+        programsHolding: (record) => [...this.#programs.values()].filter((program) => program.holdsAddressOf(record)).map(({ id }) => id),
         retired: this.#retired,
       },
       request,
     );
   }
 
-  #surroundingsOf(driver: Image): ProgramSurroundings {
+  #surroundingsOf(driver: Image): ProgramDependencies {
     // Not the driver itself: a program keeps its surroundings when it has ended.
     const { imports } = driver.stamp.interface;
     return {
@@ -281,7 +281,7 @@ export class Device {
   }
 
   /** Images linked to the module table: those that may be entered, and the drivers of running programs. */
-  *#linked(): Iterable<Linked> {
+  *#linked(): Iterable<LinkedInterface> {
     for (const { stamp } of this.#images) if (stamp !== null) yield { module: stamp.module, ...stamp.interface };
     for (const program of this.#programs.values()) if (program.isRunning) yield { module: null, exports: [], imports: program.imports };
     for (const { imports } of this.#entries) yield { module: null, exports: [], imports };
@@ -290,7 +290,7 @@ export class Device {
   *#threads(): Iterable<DeviceThread> {
     for (const program of this.#programs.values()) {
       for (const thread of program.threads) {
-        yield { thread, program: program.id, recovery: program.recovery, onInterrupt: () => program.interrupted() };
+        yield { thread, program: program.id, recovery: program.recovery, onInterrupt: () => program.countInterruption() };
       }
     }
     for (const entry of this.#entries) {

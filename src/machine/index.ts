@@ -7,6 +7,6 @@ export { type ImageStatement, type VerifiedImage, verifyImage } from './images/v
 export type { LoadReport } from './isolation/load-report.ts';
 export { defaultImageMemory } from './memory/memory-budget.ts';
 export { Processor, type ProcessorOptions } from './processor.ts';
-export { CallError, type Entry, type EntryRequest } from './programs/entry.ts';
+export { CallError, type HostCall, type HostCallRequest } from './programs/host-call.ts';
 export { ProgramError } from './programs/program.ts';
-export { reasonOf } from './reason.ts';
+export { sanitizeReason } from './reason.ts';

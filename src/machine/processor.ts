@@ -1,33 +1,33 @@
 // The processor: many threads of many devices on one JavaScript thread, each a WebAssembly stack that gives the processor up at safepoints.
 
 import { imageRecord } from './abi.ts';
+import { formatImageName, type ImagesByRecord } from './accesses/accessible-image.ts';
 import { AtomicCalls } from './accesses/atomic-calls.ts';
-import { Collections } from './accesses/collections.ts';
-import { type Enterables, nameOf } from './accesses/enterable.ts';
-import { ImageStacks } from './accesses/image-stacks.ts';
+import { CStacks } from './accesses/c-stacks.ts';
+import { GarbageCollectors } from './accesses/garbage-collectors.ts';
 import { Ownership } from './accesses/ownership.ts';
+import { type Clock, systemClock } from './clock.ts';
 import type { Image, ModuleImage } from './images/image.ts';
 import { Effects } from './linker/effects.ts';
 import { EntryControl } from './linker/entry-control.ts';
-import { Gates } from './linker/gates.ts';
 import { KernelCalls } from './linker/kernel-calls.ts';
+import { LazyStubs } from './linker/lazy-stubs.ts';
 import { Linker } from './linker/linker.ts';
 import type { StateTransfer } from './linker/state-transfer.ts';
 import { systemCalls } from './linker/system-calls.ts';
+import { defaultStackMemory, StackMemory } from './memory/c-stack.ts';
 import { KernelMemory } from './memory/kernel-memory.ts';
 import { defaultImageMemory, MemoryBudget } from './memory/memory-budget.ts';
-import { defaultStackMemory, StackMemory } from './memory/stacks.ts';
 import { AbnormalExits } from './scheduler/abnormal-exits.ts';
-import { CallClock } from './scheduler/call-clock.ts';
+import { CallTimer } from './scheduler/call-timer.ts';
 import { Execution } from './scheduler/execution.ts';
+import { SafepointOperations } from './scheduler/safepoint-operations.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
-import { Sections } from './scheduler/sections.ts';
 import { ThreadTable } from './scheduler/thread-table.ts';
 import { Frames } from './threads/frames.ts';
 import { ThreadGroup } from './threads/run-queue.ts';
 import { RunningThread } from './threads/running-thread.ts';
 import type { Injection, Thread, ThreadOwner } from './threads/thread.ts';
-import { realTime, type Time } from './time.ts';
 
 export type ProcessorOptions = {
   /** Threads at once; V8 runs out of memory maps and aborts the process somewhere under 50,000. */
@@ -38,7 +38,7 @@ export type ProcessorOptions = {
   readonly imageMemory?: number;
   /** Bytes that all threads may have together for C stacks while others run. */
   readonly stackMemory?: number;
-  readonly time?: Time;
+  readonly clock?: Clock;
 };
 
 /** Kernel memory, in WebAssembly pages: 16 MiB, of which 10,000 threads take 5. */
@@ -48,10 +48,10 @@ const kernelMemoryPages = 256;
 export class Processor {
   readonly memoryBudget: MemoryBudget;
   readonly stackMemory: StackMemory;
-  readonly time: Time;
+  readonly clock: Clock;
   readonly kernelMemory = new KernelMemory(kernelMemoryPages);
   /** Images in memory, by their records. */
-  readonly images: Enterables = new Map();
+  readonly images: ImagesByRecord = new Map();
   /** The record of no image: a module that is not in memory has it in its entry. */
   readonly absentRecord: number;
   readonly #threads: ThreadTable;
@@ -59,13 +59,13 @@ export class Processor {
   readonly #atomicCalls: AtomicCalls;
   readonly #scheduler: Scheduler;
   readonly #kernelCalls: KernelCalls;
-  readonly #gates: Gates;
+  readonly #gates: LazyStubs;
   readonly #linker: Linker;
 
   constructor(options: ProcessorOptions = {}) {
     const { images, kernelMemory } = this;
-    const time = options.time ?? realTime;
-    this.time = time;
+    const time = options.clock ?? systemClock;
+    this.clock = time;
     this.memoryBudget = new MemoryBudget(options.imageMemory ?? defaultImageMemory, options.memoryLimit ?? 8_000);
     this.stackMemory = new StackMemory(options.stackMemory ?? defaultStackMemory);
     this.absentRecord = kernelMemory.allocate(imageRecord.bytes);
@@ -75,22 +75,22 @@ export class Processor {
     const running = new RunningThread(kernelMemory);
     const threads = new ThreadTable(options.threadLimit ?? 10_000, kernelMemory, this.stackMemory);
     const frames = new Frames(kernelMemory, running);
-    const imageStacks = new ImageStacks(kernelMemory, frames);
+    const imageStacks = new CStacks(kernelMemory, frames);
     const ownership = new Ownership({
       kernelMemory,
       threadOf: (block) => threads.find(block),
-      nameOf: (record) => nameOf(images, record),
+      nameOf: (record) => formatImageName(images, record),
       wake,
     });
     const atomicCalls = new AtomicCalls({ kernelMemory, time, running, imageStacks, ownership });
-    const collections = new Collections(images, { kernelMemory, time, frames, atomicCalls, wake });
+    const collections = new GarbageCollectors(images, { kernelMemory, time, frames, atomicCalls, wake });
 
     // What happens: threads run, in turns, and call the machine.
     const abnormalExits = new AbnormalExits(frames, ownership, images);
-    const onEnd: Scheduler['ended'] = (thread, ending) => this.#scheduler.ended(thread, ending);
+    const onEnd: Scheduler['onThreadEnd'] = (thread, ending) => this.#scheduler.onThreadEnd(thread, ending);
     const execution = new Execution({ kernelMemory, running, frames, imageStacks, abnormalExits, onEnd });
-    const clock = new CallClock(kernelMemory, frames, time);
-    const sections = new Sections(frames);
+    const clock = new CallTimer(kernelMemory, frames, time);
+    const sections = new SafepointOperations(frames);
     const scheduler = new Scheduler({ time, running, frames, threads, clock, sections, collections, atomicCalls, execution });
     const entryControl = new EntryControl({ images, running, frames, ownership, collections, atomicCalls, execution, scheduler });
     const effects = new Effects(running);
@@ -101,7 +101,7 @@ export class Processor {
     this.#atomicCalls = atomicCalls;
     this.#scheduler = scheduler;
     this.#kernelCalls = kernelCalls;
-    this.#gates = new Gates(images, running, frames);
+    this.#gates = new LazyStubs(images, running, frames);
     this.#linker = new Linker({
       systemCalls: systemCalls({ kernelMemory, threads, execution, scheduler, entryControl, effects }),
       kernelCalls: kernelCalls.imports,
@@ -128,7 +128,7 @@ export class Processor {
   }
 
   /** Makes a device's share of the processor. */
-  makeGroup(): ThreadGroup<Thread> {
+  createGroup(): ThreadGroup<Thread> {
     return new ThreadGroup<Thread>();
   }
 
@@ -144,7 +144,7 @@ export class Processor {
     makeBegin: (block: number) => () => Promise<unknown>,
     callDeadline: number | null,
   ): Thread {
-    const thread = this.makeThread(owner, group, callDeadline);
+    const thread = this.createThread(owner, group, callDeadline);
     thread.begin = makeBegin(thread.block);
     this.#scheduler.makeReady(thread);
     return thread;
@@ -154,12 +154,12 @@ export class Processor {
    * Makes a thread that is idle until it is entered.
    * @throws {LimitError} when there are as many threads as the processor may have.
    */
-  makeThread(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
-    return this.#threads.make(owner, group, callDeadline);
+  createThread(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
+    return this.#threads.create(owner, group, callDeadline);
   }
 
   /** Takes away a thread that is idle. */
-  endThread(thread: Thread): void {
+  removeThread(thread: Thread): void {
     this.#threads.remove(thread);
   }
 
@@ -168,21 +168,21 @@ export class Processor {
    * block as the last thing that it does. Returns the code's promise where it has already done so; the thread is idle again, its owner is not told.
    * Null otherwise: the promise goes to `later`, and the owner is told of the ending.
    */
-  enter<Result>(thread: Thread, run: () => Promise<Result>, later: (promise: Promise<Result>) => void): Promise<Result> | null {
-    return this.#scheduler.enter(thread, run, later);
+  runOnIdleThread<Result>(thread: Thread, run: () => Promise<Result>, later: (promise: Promise<Result>) => void): Promise<Result> | null {
+    return this.#scheduler.runOnIdleThread(thread, run, later);
   }
 
   /** Runs a section between two slices, where every thread is suspended at a safepoint: what it does is one step to all of them. */
-  betweenSlices<Result>(section: () => Result): Promise<Result> {
-    return this.#scheduler.betweenSlices(section);
+  atSafepoint<Result>(section: () => Result): Promise<Result> {
+    return this.#scheduler.atSafepoint(section);
   }
 
   /**
    * Calls back, between two slices, as soon as no access is inside the image; returns how to call that off.
    * @param bypasses Whether accesses by a hard-coded address count; they may never cease where they are not kept from entering.
    */
-  whenUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
-    return this.#scheduler.whenUnreferenced(record, bypasses, then);
+  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
+    return this.#scheduler.onUnreferenced(record, bypasses, then);
   }
 
   /** Returns how many accesses are inside an image: through the module table, and past it by a hard-coded address. */
@@ -204,11 +204,11 @@ export class Processor {
     aim: number,
     { onLost = () => {}, retryIn = null }: { onLost?: () => void; retryIn?: Injection['retryIn'] } = {},
   ): void {
-    this.#scheduler.interrupt(thread, { aim, retryIn, onLost });
+    this.#scheduler.interrupt(thread, { target: aim, retryIn, onUncaught: onLost });
   }
 
   /** Returns the functions that stand in for an image's own until its first access. */
-  gateOf(image: ModuleImage): readonly WebAssembly.ExportedFunction[] {
+  lazyStubsOf(image: ModuleImage): readonly WebAssembly.ExportedFunction[] {
     return this.#gates.of(image);
   }
 
@@ -224,13 +224,13 @@ export class Processor {
    * Prepares what an instance of an image needs of the processor.
    * @throws {Error} when the instance does not export what its stamp says.
    */
-  prepare(record: number, image: ModuleImage, exports: WebAssembly.Instance['exports']): void {
-    this.#linker.prepare(record, image, exports);
+  registerInstance(record: number, image: ModuleImage, exports: WebAssembly.Instance['exports']): void {
+    this.#linker.registerInstance(record, image, exports);
   }
 
   /** Forgets what it keeps of an image that no access is inside of. */
-  forget(record: number): void {
-    this.#linker.forget(record);
+  unregisterInstance(record: number): void {
+    this.#linker.unregisterInstance(record);
   }
 
   /**

@@ -6,7 +6,7 @@ import { type Envelope, signersOf } from './envelope.ts';
 import { isOf, type ReadStatement, readStatement, type StatedBuild } from './statement.ts';
 
 /** Whose signatures of a build are demanded, by one signature policy. */
-export type SignatureDemand = {
+export type SignatureRequirement = {
   readonly policy: string;
   readonly name: string;
   /** Of the publishers whose signatures count, in PEM. */
@@ -45,7 +45,7 @@ export class BuildProof {
   }
 
   /** Identifiers of the publishers' keys of a demand that have signed it; one that is named twice counts once. */
-  signersOf({ publicKeys }: SignatureDemand): ReadonlySet<string> {
+  signersOf({ publicKeys }: SignatureRequirement): ReadonlySet<string> {
     return new Set(publicKeys.map((pem) => this.#signerOf(pem)).filter((signer) => signer !== null));
   }
 
@@ -65,7 +65,7 @@ export class BuildProof {
   }
 
   /** Why the first of these demands that is not met is not; null where all are. */
-  unmet(demands: readonly SignatureDemand[]): string | null {
+  unmet(demands: readonly SignatureRequirement[]): string | null {
     for (const demand of demands) {
       const signers = this.signersOf(demand).size;
       if (signers >= demand.threshold) continue;

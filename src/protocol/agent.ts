@@ -46,7 +46,7 @@ export const BootId = z
   .meta({ examples: [exampleBootId] });
 
 /** Registration tells the service who the host is; the same name is the same host, another boot id a new life of it, with empty devices. */
-export const Registration = z
+export const HostRegistration = z
   .object({
     name: DisplayName,
     bootId: BootId.describe('Made anew each time the host process starts.'),
@@ -57,14 +57,14 @@ export const Registration = z
       .describe('Devices that the host brings along. Those it has registered before are recognised by name.'),
   })
   .meta({
-    id: 'Registration',
+    id: 'HostRegistration',
     examples: [
       { name: 'rack-1', bootId: exampleBootId, capacity: 100, devices: [{ name: 'router-7', labels: { zone: 'north' }, ramPages: 256 }] },
     ],
   });
-export type Registration = z.infer<typeof Registration>;
+export type HostRegistration = z.infer<typeof HostRegistration>;
 
-export const Registered = z
+export const RegisteredHost = z
   .object({
     host: HostId,
     name: DisplayName,
@@ -74,7 +74,7 @@ export const Registered = z
     signingKeys: ServiceKeys.shape.signingKeys.describe('What the service signs or has signed builds with, the oldest first.'),
   })
   .meta({
-    id: 'Registered',
+    id: 'RegisteredHost',
     examples: [
       {
         host: exampleIdentifier('host'),
@@ -86,7 +86,7 @@ export const Registered = z
       },
     ],
   });
-export type Registered = z.infer<typeof Registered>;
+export type RegisteredHost = z.infer<typeof RegisteredHost>;
 
 /** One build to put on one device. */
 const ModuleImage = z.object({ module: ModuleName, version: Version, image: Digest }).meta({ id: 'ModuleImage' });
@@ -95,7 +95,7 @@ const ModuleImage = z.object({ module: ModuleName, version: Version, image: Dige
 export const policyLimits = { publisherKeys: 20 } as const;
 
 /** Whose signatures a device demands of a build before it loads it, by one signature policy. */
-const SignatureDemand = z
+const SignatureRequirement = z
   .object({
     policy: SignaturePolicyId,
     name: DisplayName.describe('What the policy is called.'),
@@ -105,7 +105,7 @@ const SignatureDemand = z
       .describe('Of the publishers whose signatures count, Ed25519 keys in PEM.'),
     threshold: z.int().min(1).max(policyLimits.publisherKeys).describe('How many of them are to have signed.'),
   })
-  .meta({ id: 'SignatureDemand' });
+  .meta({ id: 'SignatureRequirement' });
 
 /** A host that has nothing to report says that it is there. */
 export const Heartbeat = z.object({ bootId: BootId }).meta({ id: 'Heartbeat', examples: [{ bootId: exampleBootId }] });
@@ -201,7 +201,7 @@ export const Order = z
               'Null: as long as it takes.',
           ),
         demands: z
-          .array(SignatureDemand)
+          .array(SignatureRequirement)
           .default([])
           .describe(
             'Whose signatures of the build the device demands: each of these, as the signature policies were when the load was requested.',

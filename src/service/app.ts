@@ -93,7 +93,7 @@ export async function createService({
   answerWithProblems(app, installation.damagedRows);
   acceptEmptyBodies(app);
   refuseNoTexts(app);
-  measureRequests(app, installation.measurements.registry);
+  measureRequests(app, installation.metrics.registry);
   await protectBrowsers(app);
   await refuseOverload(app, limits);
   checkAccess(app, installation, keys, await limitRates(app, limits));

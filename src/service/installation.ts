@@ -3,7 +3,7 @@
 import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
 import { Agents } from './agents/agents.ts';
-import { attachEmpty } from './agents/bring-up.ts';
+import { attachNewDevices } from './agents/reattach-devices.ts';
 import { AuditTrail } from './audit/audit-trail.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { EventFeed } from './audit/event-feed.ts';
@@ -17,7 +17,7 @@ import type { Repetition } from './database/repetition.ts';
 import { Store } from './database/store.ts';
 import { Devices } from './devices/devices.ts';
 import { Health } from './health/health.ts';
-import { Measurements } from './health/measurements.ts';
+import { Metrics } from './health/metrics.ts';
 import { History } from './history/history.ts';
 import { Hosts } from './hosts/hosts.ts';
 import { Reachability } from './hosts/reachability.ts';
@@ -28,8 +28,8 @@ import { KeyRecords } from './keys/repository.ts';
 import { Loads } from './loads/loads.ts';
 import { LoadRecords } from './loads/repository.ts';
 import { Builds } from './modules/builds.ts';
-import { OrderBoard } from './orders/order-board.ts';
-import { renewDrivers } from './programs/drivers.ts';
+import { OrderDispatcher } from './orders/order-dispatcher.ts';
+import { recompileDrivers } from './programs/drivers.ts';
 import { Programs } from './programs/programs.ts';
 import { backfillProvenance, Provenance } from './provenance/provenance.ts';
 import { PublisherKeys } from './publisher-keys/publisher-keys.ts';
@@ -66,7 +66,7 @@ export type InstallationSettings = {
 type Parts = {
   readonly store: Store;
   readonly compiler: Compiler;
-  readonly orderBoard: OrderBoard;
+  readonly orderDispatcher: OrderDispatcher;
   readonly signingKeys: SigningKeys;
   readonly clock: Clock;
   readonly damagedRows: DamagedRows;
@@ -88,7 +88,7 @@ export class Installation {
   readonly hosts: Hosts;
   readonly keys: Keys;
   readonly loads: Loads;
-  readonly measurements = new Measurements();
+  readonly metrics = new Metrics();
   readonly programs: Programs;
   readonly provenance: Provenance;
   readonly publisherKeys: PublisherKeys;
@@ -107,7 +107,7 @@ export class Installation {
   readonly #databaseWatch: DatabaseWatch;
 
   private constructor(parts: Parts, settings: InstallationSettings, logger: BaseLogger) {
-    const { store, orderBoard, signingKeys, damagedRows, timeKeeper } = parts;
+    const { store, orderDispatcher, signingKeys, damagedRows, timeKeeper } = parts;
     const { joinToken, unreachableAfter, retention, sharedCompiler, surroundingFaults = () => [] } = settings;
     this.#parts = parts;
     this.#ownCompiler = sharedCompiler === undefined ? parts.compiler : null;
@@ -120,7 +120,7 @@ export class Installation {
     this.auditTrail = new AuditTrail(store, this.checkpoints);
     this.damagedRows = damagedRows;
     this.denials = new Denials(store);
-    this.devices = new Devices(store, attachEmpty);
+    this.devices = new Devices(store, attachNewDevices);
     this.events = new EventFeed(store);
     this.history = new History(store);
     this.hosts = new Hosts(store, this.#reachability, joinToken);
@@ -136,18 +136,18 @@ export class Installation {
     this.rollouts = new Rollouts(parts);
     this.health = new Health({
       ...parts,
-      measurements: this.measurements,
+      metrics: this.metrics,
       faults: () => this.#faults(),
-      underWay: () => ({
-        reportBatchesUnderWay: this.agents.reportsUnderWay,
-        eventFollowers: this.events.followers,
-        orderStreams: orderBoard.streams,
+      processGauges: () => ({
+        reportBatchesInProgress: this.agents.reportBatchesInProgress,
+        eventStreams: this.events.followers,
+        orderStreams: orderDispatcher.streamCount,
       }),
     });
     this.#follow(store, logger);
     this.#keepingUses = this.keys.recordUsesPeriodically();
     this.#shared = [
-      this.loads.expireRegularly(),
+      this.loads.startExpiring(),
       pruneRegularly({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
       this.checkpoints.createPeriodically(),
     ];
@@ -184,7 +184,7 @@ export class Installation {
     const parts = {
       store,
       compiler,
-      orderBoard: new OrderBoard(store, clock, (connection, loads, at) => new LoadRecords(connection).setDispatched(loads, at)),
+      orderDispatcher: new OrderDispatcher(store, clock, (connection, loads, at) => new LoadRecords(connection).setDispatched(loads, at)),
       signingKeys,
       clock,
       damagedRows,
@@ -193,7 +193,7 @@ export class Installation {
     const installation = new Installation(parts, settings, logger);
     try {
       await backfillProvenance(parts);
-      await renewDrivers(parts);
+      await recompileDrivers(parts);
       if (settings.adminKey !== null) await installation.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
       if (isCreation) await store.bringLogOver();
       return installation;
@@ -206,7 +206,7 @@ export class Installation {
   /** Ends every host's stream of orders and every follower's of events, so that the server can close. */
   endStreams(): void {
     this.health.close();
-    this.#parts.orderBoard.close();
+    this.#parts.orderDispatcher.close();
     this.events.close();
     this.rollouts.closeStreams();
   }
@@ -229,12 +229,12 @@ export class Installation {
   /** Tells the log, the measurements and those who follow what transactions have done. */
   #follow(store: Store, logger: BaseLogger): void {
     store.onTransactionEnd((end) => {
-      this.measurements.transactionEnded(end);
+      this.metrics.observeTransaction(end);
       if (end.result === 'rolled-back') return;
       logEvents(logger, end.events);
     });
     store.onNews((news) => {
-      this.#parts.orderBoard.tell(news);
+      this.#parts.orderDispatcher.notify(news);
       if (news.events) this.events.notify();
       if (news.loads) this.rollouts.wake();
     });

@@ -18,13 +18,13 @@ export function rolesOf(role: Role): Role[] {
 }
 
 /** Whether a holder of one role may do what another is needed for. */
-export function mayActAs(role: Role, needed: Role): boolean {
+export function grantedRoles(role: Role, needed: Role): boolean {
   return included[role].includes(needed);
 }
 
 /** The roles of whose holders each may do what this role is needed for. */
 export function rolesThatMayActAs(needed: Role): Role[] {
-  return roles.filter((role) => mayActAs(role, needed));
+  return roles.filter((role) => grantedRoles(role, needed));
 }
 
 /** What every key begins with, and no other token that the service makes. */

@@ -162,14 +162,14 @@ test('devices go back to the version before, or to one that is named', async () 
   );
   expect((await command('history', 'rack-1')).stdout).toBe(history.stdout);
   const [, replaced] = itemsOf(await service.get(`/v1/devices/${devices[1]}/modules/work/history`));
-  const then = await command('history', 'rack-1', 'work', '--at', String(replaced?.enteredAt), '--json');
+  const then = await command('history', 'rack-1', 'work', '--at', String(replaced?.installedAt), '--json');
   expect(parseStdout(then)).toMatchObject({ items: [{ version: '1.1.0', load: replaced?.load }] });
   expect((await command('history', 'rack-1', '--at', '2000-01-01')).stdout).toBe('rack-1 had no module in memory\n');
   expect(await command('history', 'rack-1', '--at', 'noon')).toMatchObject({ code: 2, stderr: expect.stringContaining('--at is "noon"') });
   const running = await command('build', 'devices', 'work', '1.0.0', '--running');
   expect(running.stdout).toMatch(/\nrack-1 +dev_\w+ .* in memory +2\n/);
   const gone = parseStdout(await command('build', 'devices', 'work', '1.1.0', '--gone', '--json'))['items'];
-  expect(gone).toMatchObject([{ leftAt: expect.any(String), stays: 1 }, { stays: 1 }]);
+  expect(gone).toMatchObject([{ removedAt: expect.any(String), residencies: 1 }, { residencies: 1 }]);
   await service.load('work', '1.1.0', devices.slice(2));
   // One of them has it already, and is left alone.
   const named = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again', '--json');

@@ -10,7 +10,7 @@ function listOf(length: number) {
     asked.push(limit);
     const end = Math.min(length, Number(cursor) + limit);
     const items = Array.from({ length: end - Number(cursor) }, (_, index) => Number(cursor) + index);
-    const damaged = items.filter((item) => item % 100 === 99).map((item) => ({ id: String(item), fault: 'not a number' }));
+    const damaged = items.filter((item) => item % 100 === 99).map((item) => ({ id: String(item), reason: 'not a number' }));
     return { items: items.filter((item) => item % 100 !== 99), damaged, next: end < length ? String(end) : null };
   };
   return { asked, ask };
@@ -27,7 +27,7 @@ test.each([
   const all = Array.from({ length: items }, (_, index) => index);
   expect(await readPages(options, list.ask)).toEqual({
     items: all.filter((item) => item % 100 !== 99),
-    damaged: all.filter((item) => item % 100 === 99).map((item) => ({ id: String(item), fault: 'not a number' })),
+    damaged: all.filter((item) => item % 100 === 99).map((item) => ({ id: String(item), reason: 'not a number' })),
     next,
   });
   expect(list.asked).toEqual(asked);

@@ -71,7 +71,7 @@ test('a dry run tells the waves, who would refuse and why, and what is in the wa
   const refused = await rollout(...asked, '--label', 'zone=north');
   expect(refused).toMatchObject({ code: 3, stderr: '' });
   expect(refused.stdout).toMatch(
-    /^dry@1\.1\.0 would go to 3 devices\nwould refuse it: 1\n\nWAVE +DEVICES\n.*\n +1 +1\n +2 +2\n\nVERDICT .*\n.*\nrefused-not-newer +rack-3 +[12] +2\.0\.0 +dry@1\.1\.0 is older[^\n]*\n$/,
+    /^dry@1\.1\.0 would go to 3 devices\nwould refuse it: 1\n\nWAVE +DEVICES\n.*\n +1 +1\n +2 +2\n\nFORECAST .*\n.*\nrefused-not-newer +rack-3 +[12] +2\.0\.0 +dry@1\.1\.0 is older[^\n]*\n$/,
   );
   const [good, machine, left] = await Promise.all([
     rollout(...asked, '--running-version', '<2.0.0'),
@@ -113,7 +113,7 @@ test('a rollout is watched until it ends: a line for each change, a table at the
 
   const back = await rollout('rollback', 'lines-1.1', '--reason', 'it was a test', '--json');
   expect(back.code).toBe(0);
-  expect(parseStdout(back)).toMatchObject({ state: 'completed', rollbackOf: id, tally: { loaded: 3 } });
+  expect(parseStdout(back)).toMatchObject({ state: 'completed', rollbackOf: id, deviceCounts: { loaded: 3 } });
   expect(back.stderr).toMatch(new RegExp(`^watching the rollback rol_\\w+, which takes back the devices of ${id}\\n`));
   // The name is of what was taken back, not of what has done it.
   const shown = await rollout('show', 'lines-1.1');
@@ -190,7 +190,7 @@ test('a wave waits for approval, also while the service is started anew, and who
   expect(watch.lastLines.match(/it waits for the approval/g)).toHaveLength(1);
   const documents = lines.lastLines.split('\n').filter((line) => line.startsWith('{'));
   expect(documents.filter((document, index) => document === documents[index - 1])).toEqual([]);
-  expect(JSON.parse(documents.at(-1) ?? '')).toMatchObject({ id, state: 'completed', tally: { loaded: 3 } });
+  expect(JSON.parse(documents.at(-1) ?? '')).toMatchObject({ id, state: 'completed', deviceCounts: { loaded: 3 } });
 });
 
 test('a rollout is paused, goes on, and is aborted', async () => {
@@ -275,7 +275,7 @@ test('a build that no device takes is told by the exit code, whatever is done ab
   });
   const judged = await rollout(...asked, '--failed-loads', 'off', '--name', 'unjudged', '--json');
   expect(judged, judged.stderr).toMatchObject({ code: 4 });
-  expect(parseStdout(judged)).toMatchObject({ state: 'completed', tally: { failed: 3 } });
+  expect(parseStdout(judged)).toMatchObject({ state: 'completed', deviceCounts: { failed: 3 } });
 });
 
 test('what a rollout is asked is what it is', async () => {
@@ -322,9 +322,9 @@ test('what a rollout is asked is what it is', async () => {
     loadsPerMinute: 600,
     startAt: '2100-01-01T00:00:00.000Z',
     window: { days: ['saturday', 'sunday'], from: '22:00', until: '04:00', timeZone: 'Europe/Berlin' },
-    joinableUntil: '2100-02-01T00:00:00.000Z',
-    isJoinable: true,
-    whenBusy: 'queue',
+    acceptsDevicesUntil: '2100-02-01T00:00:00.000Z',
+    acceptsDevices: true,
+    onConflict: 'queue',
     strategy: 'drain-then-inject',
     drainMilliseconds: 40,
     invalidation: 'delete',
@@ -352,7 +352,7 @@ test('devices join a dynamic rollout until it is closed to them', async () => {
   expect(await rollout('close', 'joins')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^joins \(rol_\w+\) is running\n/) });
   expect(await watch.exited).toBe(0);
   const closed = await rollout('close', (await newest()).id, '--json');
-  expect(parseStdout(closed)).toMatchObject({ state: 'completed', isJoinable: false });
+  expect(parseStdout(closed)).toMatchObject({ state: 'completed', acceptsDevices: false });
 });
 
 test('a report is written for machines and spreadsheets', async () => {

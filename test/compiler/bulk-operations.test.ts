@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { binaryen } from '../../src/compiler/binaryen.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
-import { functionOf } from '../../src/machine/images/instance-exports.ts';
+import { getExportedFunction } from '../../src/machine/images/instance-exports.ts';
 
 const compiler = new Compiler();
 afterAll(() => compiler.close());
@@ -72,7 +72,7 @@ function instantiate(code: WebAssembly.Module): Run {
     ticks: () => ticks,
     call: (name, ...values) => {
       try {
-        return functionOf(exports, name)(...values);
+        return getExportedFunction(exports, name)(...values);
       } catch (error) {
         if (!(error instanceof WebAssembly.RuntimeError)) throw error;
         return error.message;

@@ -27,7 +27,7 @@ import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { instrument } from '../../src/compiler/instrumentation.ts';
 import { link } from '../../src/compiler/link.ts';
 import { fuelExport } from '../../src/machine/abi.ts';
-import { functionOf } from '../../src/machine/images/instance-exports.ts';
+import { getExportedFunction } from '../../src/machine/images/instance-exports.ts';
 
 type Statement =
   | { readonly kind: 'mix'; readonly times: number; readonly constant: number }
@@ -263,7 +263,7 @@ const imageOf = (module: Module, unsuspendable: readonly number[] = []) =>
 type Outcome = { readonly result: unknown; readonly steps: number };
 
 function outcomeOf(exports: WebAssembly.Instance['exports'], value: number): Outcome {
-  const run = functionOf(exports, 'run');
+  const run = getExportedFunction(exports, 'run');
   const numberOf = (name: string) => {
     const { [name]: global } = exports;
     return global instanceof WebAssembly.Global ? Number(global.value) : 0;

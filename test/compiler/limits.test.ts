@@ -8,7 +8,7 @@ import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
 import type { Language } from '../../src/compiler/languages.ts';
 import { compilerLimits, limitsPage } from '../../src/compiler/limits.ts';
-import { functionOf } from '../../src/machine/images/instance-exports.ts';
+import { getExportedFunction } from '../../src/machine/images/instance-exports.ts';
 import { readImage } from '../../src/machine/index.ts';
 import { assembleText } from './binary-samples.ts';
 
@@ -151,7 +151,7 @@ test('a table may grow to the limit, and not past it', async () => {
   if (!result.ok) throw new Error(JSON.stringify(result));
   const patchbay = { tick: () => 16_384, suspend: () => {} };
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(result.compiled.image)), { patchbay });
-  expect(functionOf(exports, 'f')()).toEqual([1, -1]);
+  expect(getExportedFunction(exports, 'f')()).toEqual([1, -1]);
 });
 
 test('the page of limits is up to date', () => {

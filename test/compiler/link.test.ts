@@ -10,7 +10,7 @@ import { acceptedFeatures } from '../../src/compiler/binaryen.ts';
 import { type LinkOptions, link } from '../../src/compiler/link.ts';
 import { supportFunctions, supportGlobals } from '../../src/compiler/support.ts';
 import { absentAddress, runningThread, tableEntry, threadBlock } from '../../src/machine/abi.ts';
-import { functionOf } from '../../src/machine/images/instance-exports.ts';
+import { getExportedFunction } from '../../src/machine/images/instance-exports.ts';
 import { assembleText } from './binary-samples.ts';
 
 const options: LinkOptions = {
@@ -61,7 +61,7 @@ test('a module with safepoints exports its fuel and imports the processor', () =
     },
   };
   const { exports } = new WebAssembly.Instance(compiled(linked), { patchbay });
-  expect(functionOf(exports, 'f')()).toBe(7);
+  expect(getExportedFunction(exports, 'f')()).toBe(7);
   expect(suspended).toBe(1);
   expect(exports['patchbay:fuel']).toHaveProperty('value', 16_384);
   expect(exports).not.toHaveProperty('g');
@@ -94,7 +94,7 @@ function machine(callee: (value: number) => number) {
   const host = assembleText(
     '(module (import "host" "callee" (func $c (param i32) (result i32))) (func (export "g") (param i32) (result i32) (call $c (local.get 0))))',
   );
-  space.set(5, functionOf(new WebAssembly.Instance(new WebAssembly.Module(host), { host: { callee } }).exports, 'g'));
+  space.set(5, getExportedFunction(new WebAssembly.Instance(new WebAssembly.Module(host), { host: { callee } }).exports, 'g'));
   const imports = {
     patchbay: { memory, space, injected, tick: () => 0, suspend: () => {} },
     'patchbay:entry': { b: entry },
@@ -121,12 +121,12 @@ test('an access goes through the module table, from a loop as from elsewhere, an
   });
   const linked = link(read(caller), options);
   const { exports } = new WebAssembly.Instance(compiled(linked), imports);
-  expect(functionOf(exports, 'straight')(3)).toBe(35);
-  expect(functionOf(exports, 'looping')(3)).toBe(65);
+  expect(getExportedFunction(exports, 'straight')(3)).toBe(35);
+  expect(getExportedFunction(exports, 'looping')(3)).toBe(65);
   expect(frames).toEqual(Array.from({ length: 4 }, () => record));
   expect(words[runningThread.stack / 4]).toBe(block + threadBlock.frames);
   words[(64 + tableEntry.address) / 4] = absentAddress;
-  expect(() => functionOf(exports, 'straight')(3)).toThrow(WebAssembly.RuntimeError);
+  expect(() => getExportedFunction(exports, 'straight')(3)).toThrow(WebAssembly.RuntimeError);
 });
 
 test.each(['straight', 'looping'])(
@@ -135,32 +135,32 @@ test.each(['straight', 'looping'])(
     const pointers: unknown[] = [];
     let exports: WebAssembly.Instance['exports'] = {};
     const { words, block, injected, imports } = machine((value) => {
-      pointers.push(functionOf(exports, 'pointer')());
+      pointers.push(getExportedFunction(exports, 'pointer')());
       // A nested function has a frame when the error comes.
-      functionOf(exports, 'frame')(900);
+      getExportedFunction(exports, 'frame')(900);
       if (pointers.length < 3) throw new WebAssembly.Exception(injected, []);
-      functionOf(exports, 'frame')(1_000);
+      getExportedFunction(exports, 'frame')(1_000);
       return 10 * value;
     });
     const linked = link(read(caller), { ...options, stubs: { ...options.stubs, stackPointer: 0 } });
     exports = new WebAssembly.Instance(compiled(linked), imports).exports;
-    words[(block + threadBlock.aim) / 4] = block + threadBlock.frames;
-    expect(functionOf(exports, name)(1)).toBe(15);
+    words[(block + threadBlock.injectionTarget) / 4] = block + threadBlock.frames;
+    expect(getExportedFunction(exports, name)(1)).toBe(15);
     expect(pointers).toEqual([1_000, 1_000, 1_000]);
-    expect(words[(block + threadBlock.retried) / 4]).toBe(2);
+    expect(words[(block + threadBlock.accessesRetried) / 4]).toBe(2);
   },
 );
 
 test('an error aimed at another frame propagates, and leaves the stack pointer to the processor', () => {
   let exports: WebAssembly.Instance['exports'] = {};
   const { injected, imports } = machine(() => {
-    functionOf(exports, 'frame')(900);
+    getExportedFunction(exports, 'frame')(900);
     throw new WebAssembly.Exception(injected, []);
   });
   const linked = link(read(caller), { ...options, stubs: { ...options.stubs, stackPointer: 0 } });
   exports = new WebAssembly.Instance(compiled(linked), imports).exports;
-  expect(() => functionOf(exports, 'straight')(1)).toThrow(WebAssembly.Exception);
-  expect(functionOf(exports, 'pointer')()).toBe(900);
+  expect(() => getExportedFunction(exports, 'straight')(1)).toThrow(WebAssembly.Exception);
+  expect(getExportedFunction(exports, 'pointer')()).toBe(900);
 });
 
 test('imports that are exported or in a table become stubs there too, and a stub that nothing refers to is left out', () => {
@@ -170,7 +170,7 @@ test('imports that are exported or in a table become stubs there too, and a stub
   const linked = link(read(text), options);
   expect(namesOf(linked)).not.toContain('patchbay:offset:b.unused');
   const { exports } = new WebAssembly.Instance(compiled(linked), imports);
-  expect([functionOf(exports, 'again')(1), functionOf(exports, 'f')()]).toEqual([2, 5]);
+  expect([getExportedFunction(exports, 'again')(1), getExportedFunction(exports, 'f')()]).toEqual([2, 5]);
 });
 
 test('the same module makes the same bytes', () => {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { binaryen } from '../../src/compiler/binaryen.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
-import { functionOf } from '../../src/machine/images/instance-exports.ts';
+import { getExportedFunction } from '../../src/machine/images/instance-exports.ts';
 
 const compiler = new Compiler();
 afterAll(() => compiler.close());
@@ -116,7 +116,7 @@ type Run = (x: number) => unknown;
 
 function instantiate(code: WebAssembly.Module, tick: () => number): Run {
   const patchbay = { tick, suspend: () => {} };
-  return functionOf(new WebAssembly.Instance(code, { patchbay }).exports, 'run');
+  return getExportedFunction(new WebAssembly.Instance(code, { patchbay }).exports, 'run');
 }
 
 const plain = (text: string) => new WebAssembly.Module(new Uint8Array(binaryen.parseText(text).emitBinary()));

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { compile } from '../../src/compiler/compilation.ts';
 import type { CompiledImage, CompileResult } from '../../src/compiler/result.ts';
 import type { VerifiedImage } from '../../src/machine/index.ts';
-import { CallError, Device, type Entry, Processor } from '../../src/machine/index.ts';
+import { CallError, Device, type HostCall, Processor } from '../../src/machine/index.ts';
 import { readVerified } from '../machine/read-verified.ts';
 import { checkerExport, checkerModule, checkerOperation, checkerType, firstResult, isCheckable, wordsOfValue } from './checker.ts';
 import { exportedGlobals, featureOf, isGrowthPastLimit, isTrap, memoryGrowth, references } from './features.ts';
@@ -38,7 +38,7 @@ type Loaded =
       readonly module: string;
       readonly compiled: CompiledImage;
       readonly indices: ReadonlyMap<string, number>;
-      readonly checker: Entry;
+      readonly checker: HostCall;
     }
   | { readonly ok: false; readonly verdict: Verdict };
 
@@ -137,7 +137,7 @@ class ScriptRun {
     return { ok: true, module, compiled: result.compiled, indices, checker: await this.#openChecker(module, functions) };
   }
 
-  async #openChecker(module: string, functions: CompiledImage['interface']['exports']): Promise<Entry> {
+  async #openChecker(module: string, functions: CompiledImage['interface']['exports']): Promise<HostCall> {
     const checker = `${module}-checker`;
     const { result } = await compile({
       kind: 'module',
@@ -150,7 +150,7 @@ class ScriptRun {
     const reason = await this.#load(result.compiled);
     if (reason !== null) throw new Error(`the checker of ${module} is not loaded: ${reason}`);
     const driver = await driverOf(checker);
-    return this.#device.openEntry({ program: checker, driver, deadlineMilliseconds: callDeadline });
+    return this.#device.openHostCall({ program: checker, driver, deadlineMilliseconds: callDeadline });
   }
 
   async #compile(module: string, source: Uint8Array): Promise<CompileResult> {

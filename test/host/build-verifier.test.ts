@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { BuildVerifier, ProvenanceError } from '../../src/host/build-verifier.ts';
-import { Rereadable } from '../../src/host/rereadable.ts';
+import { Refreshable } from '../../src/host/refreshable.ts';
 import { TrustedKeys } from '../../src/host/trusted-keys.ts';
 import type { Envelope } from '../../src/proof/envelope.ts';
 import { statementOf, statementPayloadType } from '../../src/proof/statement.ts';
@@ -55,7 +55,7 @@ class PlayedService {
     };
     const renewKeys = async () => {
       this.keysAsked += 1;
-      this.trusted.learn(this.keys);
+      this.trusted.update(this.keys);
     };
     this.verifier = new BuildVerifier({ provenance, renewKeys }, this.trusted);
   }
@@ -85,11 +85,11 @@ const keyIdOf = (privateKey: string) => publicPartOf(privateKey).keyId;
 
 test('a statement is asked for once, and the keys only where it names none that is known', async () => {
   const played = new PlayedService(stated(service));
-  played.trusted.learn([told(service)]);
+  played.trusted.update([told(service)]);
   for (let time = 0; time < 3; time += 1) expect(await played.verifier.verify(build)).toEqual([keyIdOf(service)]);
   expect(played).toMatchObject({ statementsAsked: 1, keysAsked: 0 });
   const rotated = new PlayedService(stated(one));
-  rotated.trusted.learn([told(service)]);
+  rotated.trusted.update([told(service)]);
   rotated.keys = [told(service), told(one, service)];
   expect(await rotated.verifier.verify(build)).toEqual([keyIdOf(one)]);
   expect(rotated.keysAsked).toBe(1);
@@ -98,7 +98,7 @@ test('a statement is asked for once, and the keys only where it names none that 
 test('a statement that is refused is asked for anew when it is wanted again', async () => {
   const right = stated(service);
   const played = new PlayedService({ ...right, signatures: [{ keyid: keyIdOf(service), sig: signatureOf(right, one).sig }] });
-  played.trusted.learn([told(service)]);
+  played.trusted.update([told(service)]);
   await expect(played.verifier.verify(build)).rejects.toThrow(ProvenanceError);
   expect(played.keysAsked).toBe(0);
   played.envelope = right;
@@ -124,7 +124,7 @@ test('of the statements of more than 256 images, the least recently used is give
 
 test('a build of another module, version or image is not the one that is stated', async () => {
   const played = new PlayedService(stated(service));
-  played.trusted.learn([told(service)]);
+  played.trusted.update([told(service)]);
   for (const another of [{ module: 'udp' }, { version: '1.0.1' }, { imageDigest: `sha256:${'3'.repeat(64)}` }])
     await expect(played.verifier.verify({ ...build, ...another })).rejects.toThrow(/states that the image is tcp@1\.0\.0 .* as ordered/);
 });
@@ -149,7 +149,7 @@ test('what pinned keys vouch for is trusted, through any number of keys, and not
 
 test('each publisher counts once, however often their key or signature is there, and what is no key counts for nothing', async () => {
   const played = new PlayedService(signedToo(stated(service), one, one));
-  played.trusted.learn([told(service)]);
+  played.trusted.update([told(service)]);
   const verify = (threshold: number, ...keys: string[]) => played.verifier.verify(build, demands(threshold, ...keys));
   expect(await verify(1, pemOf(one), 'no key')).toEqual([keyIdOf(service), keyIdOf(one)]);
   await expect(verify(2, pemOf(one), pemOf(one))).rejects.toThrow('2 of 2 publisher keys have signed tcp@1.0.0, and 1 have');
@@ -161,46 +161,46 @@ test('each publisher counts once, however often their key or signature is there,
 
 test("the service's signature is none of a publisher's, and a publisher's is none of the service's", async () => {
   const played = new PlayedService(signedToo(stated(one), two));
-  played.trusted.learn([told(service)]);
+  played.trusted.update([told(service)]);
   played.keys = [told(service)];
   await expect(played.verifier.verify(build, demands(1, pemOf(one)))).rejects.toThrow('no key that this host trusts');
 });
 
 test('what is read anew is read after it was asked for, once for all who wait', async () => {
   const readings: PromiseWithResolvers<number>[] = [];
-  const kept = new Rereadable(() => {
+  const kept = new Refreshable(() => {
     const reading = Promise.withResolvers<number>();
     readings.push(reading);
     return reading.promise;
   });
-  const first = kept.latest();
+  const first = kept.get();
   await Promise.resolve();
   expect(readings).toHaveLength(1);
   // One reading is under way, and may know nothing of what these ask for.
-  const later = [kept.again(), kept.again(), kept.again()];
+  const later = [kept.refresh(), kept.refresh(), kept.refresh()];
   readings[0]?.resolve(1);
   expect(await first).toBe(1);
   await new Promise((resolve) => setImmediate(resolve));
   expect(readings).toHaveLength(2);
   readings[1]?.resolve(2);
   expect(await Promise.all(later)).toEqual([2, 2, 2]);
-  expect(await kept.latest()).toBe(2);
+  expect(await kept.get()).toBe(2);
   expect(readings).toHaveLength(2);
 });
 
 test('a reading that fails is none for those who ask after it', async () => {
   const away = Promise.withResolvers<number>();
   const readings = [away.promise, Promise.resolve(2)];
-  const kept = new Rereadable(() => readings.shift() ?? Promise.resolve(3));
-  const failing = expect(kept.latest()).rejects.toThrow('away');
+  const kept = new Refreshable(() => readings.shift() ?? Promise.resolve(3));
+  const failing = expect(kept.get()).rejects.toThrow('away');
   await new Promise((resolve) => setImmediate(resolve));
-  const after = kept.again();
+  const after = kept.refresh();
   away.reject(new Error('away'));
   await failing;
   expect(await after).toBe(2);
-  expect(await kept.latest()).toBe(2);
-  const failedAlone = new Rereadable(() => (readings.length === 0 ? Promise.reject(new Error('away')) : Promise.resolve(4)));
-  await expect(failedAlone.latest()).rejects.toThrow('away');
+  expect(await kept.get()).toBe(2);
+  const failedAlone = new Refreshable(() => (readings.length === 0 ? Promise.reject(new Error('away')) : Promise.resolve(4)));
+  await expect(failedAlone.get()).rejects.toThrow('away');
   readings.push(Promise.resolve(0));
-  expect(await failedAlone.latest()).toBe(4);
+  expect(await failedAlone.get()).toBe(4);
 });

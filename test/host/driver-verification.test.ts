@@ -43,14 +43,14 @@ class PlayedService {
   constructor(envelope: Envelope, pinned: string | null = null) {
     this.envelope = envelope;
     this.trusted = new TrustedKeys(pinned === null ? null : [publicPartOf(pinned)]);
-    this.trusted.learn(this.keys);
+    this.trusted.update(this.keys);
     this.verifier = new BuildVerifier(
       {
         provenance: async (digest) => {
           this.asked.push(digest);
           return JSON.stringify(this.envelope);
         },
-        renewKeys: async () => this.trusted.learn(this.keys),
+        renewKeys: async () => this.trusted.update(this.keys),
       },
       this.trusted,
     );

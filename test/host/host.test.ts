@@ -77,7 +77,7 @@ test('a report that waits already is not taken in again, and is when the service
   for (let index = 0; index < 3; index += 1) outbox.add(report);
   expect(outbox.next().reports).toEqual([report]);
   outbox.acknowledge(outbox.next());
-  expect(outbox.length).toBe(0);
+  expect(outbox.orderReportCount).toBe(0);
   outbox.add(report);
   expect(outbox.next().reports).toEqual([report]);
 });
@@ -85,11 +85,11 @@ test('a report that waits already is not taken in again, and is when the service
 test('the outbox wakes whoever waits for it, and lets go when the host ends', async () => {
   const outbox = new Outbox();
   const stop = new AbortController();
-  const filled = outbox.filled(stop.signal);
+  const filled = outbox.waitUntilFilled(stop.signal);
   outbox.add(orderReport(devices[0] ?? ''));
   await filled;
   outbox.acknowledge(outbox.next());
-  const ending = outbox.filled(stop.signal);
+  const ending = outbox.waitUntilFilled(stop.signal);
   stop.abort();
   await expect(ending).resolves.toBeUndefined();
 });

@@ -3,7 +3,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { RegistrationRefused, runHost } from '../../src/host/host.ts';
+import { RegistrationRejectedError, runHost } from '../../src/host/host.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { until } from '../machine/test-machine.ts';
 
@@ -80,7 +80,7 @@ test.each([
 ])('ends when the service refuses it for good: %s', async (_what, status) => {
   answers = [problem(503, 'overloaded'), problem(status, 'this is what to change')];
   const ended = run();
-  await expect(ended).rejects.toThrow(RegistrationRefused);
+  await expect(ended).rejects.toThrow(RegistrationRejectedError);
   await expect(ended).rejects.toThrow(/rack-1 \(4\d\d\): this is what to change/);
   expect(registrations).toBe(2);
 });

@@ -42,7 +42,7 @@ test('a host polls for its orders when its stream falls silent after it was open
   const stop = new AbortController();
   const reasons: string[] = [];
   const connection = new ControlConnection(url, 'token', stop.signal, { first: 60_000, later: 20 });
-  const following = connection.followOrders('host', 'boot', {
+  const following = connection.receiveOrders('host', 'boot', {
     onOrder: async () => {},
     onMalformed: () => {},
     onPolling: (reason) => reasons.push(reason),

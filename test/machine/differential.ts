@@ -1,10 +1,10 @@
 // Runs a set of random modules in plain V8 and on a device, interrupted and patched at random, and compares results, traps and memories.
 
 import { type Compilation, compile } from '../../src/compiler/compilation.ts';
-import { CallError, Device, digestOf, type Entry, Processor, type VerifiedImage } from '../../src/machine/index.ts';
+import { CallError, Device, digestOf, type HostCall, Processor, type VerifiedImage } from '../../src/machine/index.ts';
 import { entryTypes, type GeneratedModule, type GeneratedSet, generateSet, RandomNumbers } from './module-generator.ts';
 import { readVerified } from './read-verified.ts';
-import { SimulatedTime, settle } from './simulated-time.ts';
+import { SimulatedClock, settle } from './simulated-clock.ts';
 import { assembleText } from './text-assembler.ts';
 
 const ramPages = 16_384;
@@ -179,11 +179,11 @@ class DeviceRun {
   readonly #random: RandomNumbers;
   readonly #options: RunOptions;
   readonly #reference: Reference;
-  readonly #time = new SimulatedTime();
-  readonly #processor = new Processor({ time: this.#time });
+  readonly #time = new SimulatedClock();
+  readonly #processor = new Processor({ clock: this.#time });
   readonly #device = new Device({ processor: this.#processor, ramPages });
-  #run: Entry | null = null;
-  #checksums: Entry[] = [];
+  #run: HostCall | null = null;
+  #checksums: HostCall[] = [];
 
   constructor(set: GeneratedSet, prepared: readonly Prepared[], random: RandomNumbers, options: RunOptions) {
     this.#set = set;
@@ -198,10 +198,10 @@ class DeviceRun {
     const type = entryTypes[this.#set.modules[0]?.entryType ?? 0];
     if (type === undefined) throw new Error('the set has no entry');
     for (const { image } of this.#prepared.toReversed()) await this.#load(image);
-    this.#run = this.#device.openEntry({ program: 'run', driver: await driverOf('a', 'run', type) });
+    this.#run = this.#device.openHostCall({ program: 'run', driver: await driverOf('a', 'run', type) });
     for (const { module } of this.#prepared) {
       const driver = await driverOf(module.name, 'checksum', { parameters: [], results: ['i64'] });
-      this.#checksums.push(this.#device.openEntry({ program: `checksum-${module.name}`, driver }));
+      this.#checksums.push(this.#device.openHostCall({ program: `checksum-${module.name}`, driver }));
     }
   }
 

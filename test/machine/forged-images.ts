@@ -1,7 +1,7 @@
 // Forged images: WebAssembly of any text, with a stamp of any content, as an attacker who knows the ABI writes them.
 
 import { binaryen, imageFeatures } from '../../src/compiler/binaryen.ts';
-import { abiVersion, gateSection, stampSection } from '../../src/machine/abi.ts';
+import { abiVersion, lazyStubSection, stampSection } from '../../src/machine/abi.ts';
 import { digestOf } from '../../src/machine/index.ts';
 
 export type ForgedImage = { readonly bytes: Uint8Array<ArrayBuffer>; readonly digest: string };
@@ -33,7 +33,7 @@ export function forge(text: string, stamp: StampOf, gate: string = gateOf(stamp)
   const toolchain = { hasState: ownMemory, stack: null, concurrency: 'shared', initialize: false };
   const properties = { ownMemory, memory, hasStart, mayFailToInstantiate: hasStart, ...toolchain };
   const content = { abi, kind, module, ...origin, ...properties, interface: { exports, imports } };
-  const sections = { [stampSection]: new TextEncoder().encode(JSON.stringify(content)), [gateSection]: assemble(gate, {}) };
+  const sections = { [stampSection]: new TextEncoder().encode(JSON.stringify(content)), [lazyStubSection]: assemble(gate, {}) };
   const bytes = assemble(text, sections);
   return { bytes, digest: digestOf(bytes) };
 }

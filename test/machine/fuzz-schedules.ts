@@ -18,7 +18,7 @@ if (!(minutes > 0)) {
   process.exit(2);
 }
 
-const simulation = await Simulation.make();
+const simulation = await Simulation.create();
 await compiler.close();
 const deadline = Date.now() + minutes * 60_000;
 let schedules = 0;

@@ -3,8 +3,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { ImageCache } from '../../src/host/image-cache.ts';
-import { countHeld } from './collection.ts';
 import { exported, forge } from './forged-images.ts';
+import { countHeld } from './held-objects.ts';
 import { readVerified } from './read-verified.ts';
 import { compiler, createTestMachine, driverImage, quickModule, type TestMachine, until } from './test-machine.ts';
 import { Versions, versionText } from './versions.ts';
@@ -79,7 +79,7 @@ test('a host compiles all functions of an image and of its gate before a device 
   const image = await new ImageCache(async () => bytes).get(digest);
   if (image.kind === 'driver') throw new Error('the image is one of a module');
   const instance = new WebAssembly.Instance(image.code, {});
-  const gate = new WebAssembly.Instance(image.gate, { patchbay: { resolve: () => null } });
+  const gate = new WebAssembly.Instance(image.lazyStubs, { patchbay: { resolve: () => null } });
   expect([isUncompiled(instance.exports['one']), isUncompiled(gate.exports['0'])]).toEqual([false, false]);
 });
 

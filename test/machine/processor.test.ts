@@ -12,20 +12,20 @@ test('a fault of the machine in one thread ends that thread, and the others run 
   const endings: Ending[] = [];
   const faulty: ThreadOwner = {
     id: 'faulty',
-    switched: () => {},
-    measured: () => {},
-    committed: () => {},
-    useUpFuel: () => {
+    onVersionSwitch: () => {},
+    onCallsMeasured: () => {},
+    onCommit: () => {},
+    exhaustFuel: () => {
       throw new Error('a fault of the machine');
     },
-    ended: (_thread, ending) => {
+    onEnd: (_thread, ending) => {
       endings.push(ending);
       return 'gone';
     },
   };
   const machine = createTestMachine({ processor });
   await machine.load('tcp', '1.0.0', quickModule(1));
-  processor.startThread(faulty, processor.makeGroup(), () => async () => {}, null);
+  processor.startThread(faulty, processor.createGroup(), () => async () => {}, null);
   await machine.start('p', { module: 'tcp', calls: 100 });
   await until(() => machine.statistics('p').state === 'finished' && endings.length > 0);
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 100, callsFailed: 0 });

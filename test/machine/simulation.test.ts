@@ -8,7 +8,7 @@ import { compiler } from './test-machine.ts';
 afterAll(() => compiler.close());
 
 test("at every step of a schedule each access has its own region of its module's stack, and an exclusive module is never lost", async () => {
-  const simulation = await Simulation.make('with-stacks');
+  const simulation = await Simulation.create('with-stacks');
   await fc.assert(
     fc.asyncProperty(schedule, (one) => simulation.run(one)),
     { numRuns: 1_000 },
@@ -17,7 +17,7 @@ test("at every step of a schedule each access has its own region of its module's
 }, 120_000);
 
 test('what must hold does, after every step of every schedule', async () => {
-  const simulation = await Simulation.make();
+  const simulation = await Simulation.create();
   await fc.assert(
     fc.asyncProperty(schedule, (one) => simulation.run(one)),
     { numRuns: 10_000 },

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Device, type LoadReport, type VerifiedImage } from '../../src/machine/index.ts';
-import { SimulatedTime, settle } from './simulated-time.ts';
+import { SimulatedClock, settle } from './simulated-clock.ts';
 import { driverImage, moduleImage } from './test-machine.ts';
 import { WatchedProcessor } from './watched-processor.ts';
 
@@ -137,7 +137,7 @@ async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: 
 
 /** The machine that schedules run on, one after another. */
 export class Simulation {
-  #time = new SimulatedTime();
+  #time = new SimulatedClock();
   #processor = this.#makeProcessor();
   readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage;
   readonly #drivers: ReadonlyMap<string, VerifiedImage>;
@@ -155,7 +155,7 @@ export class Simulation {
   }
 
   /** @param made With stacks, the module `b` is exclusive as well. */
-  static async make(made: Modules = 'plain'): Promise<Simulation> {
+  static async create(made: Modules = 'plain'): Promise<Simulation> {
     const drivers = new Map<string, VerifiedImage>();
     for (const module of modules) {
       for (const addressing of ['via-table', 'hard-coded'] as const)
@@ -165,7 +165,7 @@ export class Simulation {
   }
 
   #makeProcessor(): WatchedProcessor {
-    return new WatchedProcessor({ time: this.#time });
+    return new WatchedProcessor({ clock: this.#time });
   }
 
   /** Runs a schedule to its end. @throws {AssertionError} where something that must hold does not. */
@@ -174,7 +174,7 @@ export class Simulation {
       await this.#run(one);
     } catch (error) {
       // What a failed schedule leaves running must not reach the next, by which the case is shrunk.
-      this.#time = new SimulatedTime();
+      this.#time = new SimulatedClock();
       this.#processor = this.#makeProcessor();
       throw error;
     }
@@ -274,7 +274,7 @@ class ScheduleRun {
   #checkReferenceCounts(): void {
     const accesses = this.#processor.accesses();
     const { images, absentRecord } = this.#processor;
-    for (const [record, { image, referenceCount, bypassing }] of images) {
+    for (const [record, { image, referenceCount, bypassCount: bypassing }] of images) {
       const inside = accesses.filter((access) => access.record === record);
       const past = inside.filter(({ isBypass }) => isBypass).length;
       const { module, version } = image.stamp;
@@ -314,7 +314,7 @@ class ScheduleRun {
       assert.equal(failed, callsFailed, 'a failed call counts with no version, or with two');
     }
     assert.deepEqual(this.#processor.accesses(), []);
-    for (const { referenceCount, bypassing } of this.#processor.images.values()) assert.equal(referenceCount + bypassing, 0);
+    for (const { referenceCount, bypassCount: bypassing } of this.#processor.images.values()) assert.equal(referenceCount + bypassing, 0);
   }
 
   close(): Promise<void> {
@@ -357,7 +357,7 @@ class ScheduleRun {
     if (strategy !== 'inject') return;
     // A thread that has just been turned back at a stale address counts as inside until the microtask that takes note of its trap.
     await new Promise<void>((resolve) => process.nextTick(resolve));
-    for (const { referenceCount, bypassing } of left()) assert.equal(referenceCount + bypassing, 0);
+    for (const { referenceCount, bypassCount: bypassing } of left()) assert.equal(referenceCount + bypassing, 0);
   }
 
   /** A load that failed or was refused changes nothing: the table names what it named. */

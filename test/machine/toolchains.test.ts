@@ -202,7 +202,7 @@ describe.each(examples)('$language', (example) => {
 
 test("TinyGo's collector keeps the heap at its size over 20,000 calls of eight threads", async () => {
   await loadChecked(readFileSync(fileOf('tinygo/words.wasm')), 'exclusive');
-  const heap = machine.device.openEntry({ program: 'heap', driver: await driverImage('checksum', 'heap') });
+  const heap = machine.device.openHostCall({ program: 'heap', driver: await driverImage('checksum', 'heap') });
   const before = Number(await heap.call(0));
   await startVerifiers('100', 2_500);
   for (const seed of seeds) {

@@ -1,7 +1,7 @@
 // A processor of which tests see more: the address space of its newest device, and what its threads are inside of.
 
-import { bypassMark, threadBlock } from '../../src/machine/abi.ts';
-import type { Enterable } from '../../src/machine/accesses/enterable.ts';
+import { bypassBit, threadBlock } from '../../src/machine/abi.ts';
+import type { AccessibleImage } from '../../src/machine/accesses/accessible-image.ts';
 import type { Image } from '../../src/machine/images/image.ts';
 import { Processor } from '../../src/machine/index.ts';
 import type { ThreadGroup } from '../../src/machine/threads/run-queue.ts';
@@ -13,13 +13,13 @@ export class WatchedProcessor extends Processor {
   /** By block, the newest of each. */
   readonly #threads = new Map<number, Thread>();
 
-  override makeGroup(): ThreadGroup<Thread> {
+  override createGroup(): ThreadGroup<Thread> {
     this.#space = null;
-    return super.makeGroup();
+    return super.createGroup();
   }
 
-  override makeThread(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
-    const thread = super.makeThread(owner, group, callDeadline);
+  override createThread(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
+    const thread = super.createThread(owner, group, callDeadline);
     this.#threads.set(thread.block, thread);
     return thread;
   }
@@ -31,8 +31,8 @@ export class WatchedProcessor extends Processor {
   }
 
   /** For each address at which a fetch finds code: the image that has the address, null where none has it. */
-  fetchable(): (Enterable | null)[] {
-    const found: (Enterable | null)[] = [];
+  fetchable(): (AccessibleImage | null)[] {
+    const found: (AccessibleImage | null)[] = [];
     const images = [...this.images.values()];
     for (let slot = 0; slot < (this.#space?.length ?? 0); slot += 1) {
       if (this.#space?.get(slot) === null) continue;
@@ -46,8 +46,8 @@ export class WatchedProcessor extends Processor {
     return [...this.#threads.values()].flatMap(({ block, stack }) => {
       const first = (block + threadBlock.frames) >> 2;
       return Array.from(this.kernelMemory.words.subarray(first, stack >> 2), (frame) => ({
-        record: frame & ~bypassMark,
-        isBypass: (frame & bypassMark) !== 0,
+        record: frame & ~bypassBit,
+        isBypass: (frame & bypassBit) !== 0,
       }));
     });
   }

@@ -145,7 +145,7 @@ test('devices whose clock is wrong: no state is missed, no load expires, and a b
   const stopped = await rollOut(client, '1.1.0', devices);
   expect(stopped).toMatchObject({
     state: 'paused',
-    tally: { loaded: 1 },
+    deviceCounts: { loaded: 1 },
     reason: expect.stringMatching(/^wave 1 has failed: .* calls have failed/),
   });
   unwrapResponse(
@@ -154,7 +154,7 @@ test('devices whose clock is wrong: no state is missed, no load expires, and a b
   clock.set(11 * minute);
   await heardOf(client, devices);
   await push(client, '1.2.0', workModule(2));
-  expect(await rollOut(client, '1.2.0', devices)).toMatchObject({ state: 'completed', tally: { loaded: 2, failed: 0 } });
+  expect(await rollOut(client, '1.2.0', devices)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 2, failed: 0 } });
   for (const time of await reportTimes(client, devices)) expect(time).toBeLessThanOrEqual(Date.now());
 });
 

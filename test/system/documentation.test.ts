@@ -168,7 +168,7 @@ test('how to write an agent', async () => {
   expect(said).toMatch(/Signature Verified Successfully/);
   expect(said).toMatch(/"status":"connected"/);
   expect(said).toMatch(/"state":"completed","outcome":"installed"/);
-  expect(said).toMatch(/"items":\[\{"module":"hello","version":"1.0.0",.*"leftAt":null/);
+  expect(said).toMatch(/"items":\[\{"module":"hello","version":"1.0.0",.*"removedAt":null/);
 });
 
 test('links between the pages lead somewhere', () => {

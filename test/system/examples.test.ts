@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { Compiler } from '../../src/compiler/compiler.ts';
-import { functionOf } from '../../src/machine/images/instance-exports.ts';
+import { getExportedFunction } from '../../src/machine/images/instance-exports.ts';
 
 const compiler = new Compiler();
 afterAll(() => compiler.close());
@@ -24,7 +24,7 @@ async function checksumOf(version: string): Promise<(length: number, rounds: num
   const instance = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(result.compiled.image)), {
     patchbay: { tick: () => 0, suspend: () => {} },
   });
-  return functionOf(instance.exports, 'checksum');
+  return getExportedFunction(instance.exports, 'checksum');
 }
 
 test('1.1.0 computes the Internet checksum of segments of any length', async () => {

@@ -166,7 +166,7 @@ test('a host that is killed comes back with the modules and programs that its de
   const { items } = unwrapResponse(
     await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path: { device, module: 'tcp' } } }),
   );
-  expect(items).toMatchObject([{ leftAt: null, load: null }, { leftBy: 'reboot' }]);
+  expect(items).toMatchObject([{ removedAt: null, load: null }, { removalCause: 'reboot' }]);
 });
 
 test('npm start serves with embedded devices, says where everything is, and ends cleanly', async () => {

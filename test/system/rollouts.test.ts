@@ -170,10 +170,10 @@ test('a build that traps on one input of ten is stopped in the canary and rolled
   const rollout = await ended(id);
   expect(rollout).toMatchObject({
     state: 'rolled-back',
-    tally: { loaded: 5, failed: 0, waiting: 0, loading: 0, skipped: devices.length - 5 },
+    deviceCounts: { loaded: 5, failed: 0, waiting: 0, loading: 0, skipped: devices.length - 5 },
   });
   expect(rollout.reason).toMatch(/^wave 1 has failed: \d+ of \d+ calls have failed since/);
-  expect(await ended(rollout.rolledBackBy ?? '')).toMatchObject({ state: 'completed', tally: { loaded: 5 } });
+  expect(await ended(rollout.rolledBackBy ?? '')).toMatchObject({ state: 'completed', deviceCounts: { loaded: 5 } });
   const statistics = await readStatistics();
   expect([...statistics.values()].filter(({ callsFailed }) => callsFailed > 0)).toHaveLength(5);
   expect(await failuresSince(statistics, 10)).toBe(0);
@@ -202,13 +202,13 @@ test('a rollout to the whole fleet comes to its end when processes are killed in
     ),
   );
   await kill(service);
-  await when(id, 'is in its last wave', ({ wave, tally }) => wave === 3 && tally.loaded > devices.length / 3);
+  await when(id, 'is in its last wave', ({ wave, deviceCounts }) => wave === 3 && deviceCounts.loaded > devices.length / 3);
   await Promise.all([kill(service), kill(hosts[0] ?? service)]);
-  await when(id, 'is nearly there', ({ tally }) => tally.loaded > (devices.length * 2) / 3);
+  await when(id, 'is nearly there', ({ deviceCounts }) => deviceCounts.loaded > (devices.length * 2) / 3);
   await kill(service);
   const rollout = await ended(id);
-  expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: devices.length, failed: 0, skipped: 0 } });
-  expect(rollout.waves.map(({ state, tally }) => [state, tally.loaded])).toEqual([
+  expect(rollout).toMatchObject({ state: 'completed', deviceCounts: { loaded: devices.length, failed: 0, skipped: 0 } });
+  expect(rollout.waves.map(({ state, deviceCounts }) => [state, deviceCounts.loaded])).toEqual([
     ['passed', 5],
     ['passed', Math.ceil(devices.length / 5) - 5],
     ['passed', devices.length - Math.ceil(devices.length / 5)],
@@ -234,6 +234,6 @@ test('a host that never answers holds a wave up no longer than its deadline', as
     thresholds: { failedLoadsPercent: 50 },
   });
   const rollout = await ended(id);
-  expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: 2 * devicesPerHost, failed: devicesPerHost } });
+  expect(rollout).toMatchObject({ state: 'completed', deviceCounts: { loaded: 2 * devicesPerHost, failed: devicesPerHost } });
   expect(await ended(id)).toMatchObject({ waves: [{ failure: null }] });
 }, 900_000);

@@ -168,7 +168,7 @@ describe('rollouts', () => {
     const usual = { failedLoadsPercent: 0, failedCallsPercent: 1, abiViolations: 0, minimumCalls: 20 };
     expect((await dashboard.service.get(`/v1/rollouts/${id}`)).body).toMatchObject({
       selector: { devices: 2, labels: null },
-      whenBusy: 'queue',
+      onConflict: 'queue',
       loadsPerMinute: 30,
       deadlineSeconds: 90,
       window: { days: ['monday', 'tuesday', 'wednesday', 'thursday'], from: '22:00', until: '04:00', timeZone: 'Europe/Berlin' },

@@ -86,5 +86,5 @@ export function SignedInAs({ client, who, children }: SignedIn & { readonly chil
 export function useSignedIn(): SignedIn & { readonly may: (role: Role) => boolean } {
   const value = useContext(SignedInContext);
   if (value === null) throw new Error('nobody has signed in');
-  return { ...value, may: (role) => value.who.mayActAs.includes(role) };
+  return { ...value, may: (role) => value.who.grantedRoles.includes(role) };
 }

@@ -80,10 +80,10 @@ export function addBuildCommands(build: Command): void {
           row: (one) => [
             one.deviceName,
             one.device,
-            formatTime(one.firstEnteredAt),
-            formatTime(one.lastEnteredAt),
-            one.leftAt === null ? 'in memory' : formatTime(one.leftAt),
-            one.stays,
+            formatTime(one.firstInstalledAt),
+            formatTime(one.lastInstalledAt),
+            one.removedAt === null ? 'in memory' : formatTime(one.removedAt),
+            one.residencies,
           ],
           none: 'there are no such devices',
         });

@@ -20,7 +20,7 @@ export function addHealthCommand(health: Command): void {
   addExamples(complete, 'patchbay health', 'patchbay health --service http://10.0.0.5:7070 --json');
 }
 
-function healthLines({ status, reasons, hosts, devices, loads, accesses, ordersUnsettled }: Schemas['FleetHealth']): string[] {
+function healthLines({ status, reasons, hosts, devices, loads, accesses, unsettledOrders }: Schemas['FleetHealth']): string[] {
   const counts = (some: Readonly<Record<string, number>>) =>
     Object.entries(some)
       .map(([name, count]) => `${count} ${name}`)
@@ -34,6 +34,6 @@ function healthLines({ status, reasons, hosts, devices, loads, accesses, ordersU
     `loads     ${counts(states)}`,
     `outcomes  ${counts(outcomes) || '-'}`,
     `accesses  ${counts(accesses)}`,
-    `orders    ${ordersUnsettled} not settled`,
+    `orders    ${unsettledOrders} not settled`,
   ];
 }

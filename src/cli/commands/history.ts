@@ -30,9 +30,9 @@ export function addHistoryCommand(history: Command): void {
           row: (stay) => [
             stay.module,
             stay.version,
-            formatTime(stay.enteredAt),
-            stay.leftAt === null ? 'in memory' : formatTime(stay.leftAt),
-            stay.leftBy ?? '-',
+            formatTime(stay.installedAt),
+            stay.removedAt === null ? 'in memory' : formatTime(stay.removedAt),
+            stay.removalCause ?? '-',
             stay.interrupted ?? '-',
             stay.invalidation ?? '-',
             `${stay.address}-${stay.lastAddress}`,

@@ -34,13 +34,13 @@ export function addRollbackCommand(rollback: Command): void {
           reason,
           ...(await resolveSelection(client, device, label)),
           ...(to && { to }),
-          ...(skipOthers && { whereNone: 'skip' as const }),
+          ...(skipOthers && { onMissingVersion: 'skip' as const }),
           ...toLoadRequest(terms),
         };
         try {
           return await requestLoads(operator, module, () => request(client, body), wait);
         } catch (error) {
-          if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-there') throw error;
+          if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-installed') throw error;
           console.error(error.problem.detail);
           return exitCodes.success;
         }

@@ -125,7 +125,7 @@ export function addCreateCommand(rollout: Command): void {
           ...(window && { window }),
           ...(dynamic && { dynamic }),
           ...(until && { dynamicUntil: until }),
-          ...(queue && { whenBusy: 'queue' }),
+          ...(queue && { onConflict: 'queue' }),
           ...toLoadRequest(options),
           ...(rollbackDeadline && { rollbackDeadlineSeconds: rollbackDeadline }),
           ...(dryRun && { dryRun }),
@@ -152,7 +152,7 @@ async function request(operator: CommandContext, body: Schemas['NewRollout'], is
   try {
     made = unwrapResponse(await operator.client.POST('/v1/rollouts', { body }));
   } catch (error) {
-    if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-there') throw error;
+    if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-installed') throw error;
     console.error(error.problem.detail);
     return exitCodes.success;
   }
@@ -167,12 +167,12 @@ async function request(operator: CommandContext, body: Schemas['NewRollout'], is
   return exitCodes.success;
 }
 
-function previewLines({ devices, alreadyThere, unreachable, refused, waves, conflicts, items }: Preview, body: Schemas['NewRollout']) {
+function previewLines({ devices, alreadyInstalled, unreachable, refused, waves, conflicts, items }: Preview, body: Schemas['NewRollout']) {
   const others = conflicts.map(({ rollout, devices: count }) => `the rollout ${rollout} has ${formatDeviceCount(count)} of these`);
-  const way = body.whenBusy === 'queue' ? 'it would wait for that' : 'it would be refused for that, but for --queue';
+  const way = body.onConflict === 'queue' ? 'it would wait for that' : 'it would be refused for that, but for --queue';
   return [
-    `${formatBuild(body)} would go to ${formatDeviceCount(devices - alreadyThere)}`,
-    ...(alreadyThere === 0 ? [] : [`left out, for they have it: ${alreadyThere}`]),
+    `${formatBuild(body)} would go to ${formatDeviceCount(devices - alreadyInstalled)}`,
+    ...(alreadyInstalled === 0 ? [] : [`left out, for they have it: ${alreadyInstalled}`]),
     ...(unreachable === 0 ? [] : [`on hosts that are not heard of, so that their loads would wait: ${unreachable}`]),
     ...others.map((other) => `${other}, and has not ended: ${way}`),
     ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
@@ -185,18 +185,18 @@ function previewLines({ devices, alreadyThere, unreachable, refused, waves, conf
   ];
 }
 
-/** The devices that would refuse the build, those of a verdict together, the first of them by name. */
+/** The devices that would refuse the build, grouped by forecast, the first of them by name. */
 function refusalLines(items: Preview['items'], refused: number): string[] {
-  const refusing = items.filter(({ wave, verdict }) => wave !== null && isRefusedForecast[verdict]);
-  const sorted = refusing.toSorted((left, right) => left.verdict.localeCompare(right.verdict));
-  const counts = [...Map.groupBy(refusing, ({ verdict }) => verdict)].map(([verdict, some]) => `${verdict} ${some.length}`);
+  const refusing = items.filter(({ wave, forecast }) => wave !== null && isRefusedForecast[forecast]);
+  const sorted = refusing.toSorted((left, right) => left.forecast.localeCompare(right.forecast));
+  const counts = [...Map.groupBy(refusing, ({ forecast }) => forecast)].map(([forecast, some]) => `${forecast} ${some.length}`);
   return [
     ...formatTable(
-      ['VERDICT', 'DEVICE', 'WAVE', 'HAS', 'REASON'],
+      ['FORECAST', 'DEVICE', 'WAVE', 'HAS', 'REASON'],
       sorted
         .slice(0, rowsTold)
-        .map(({ verdict, deviceName, wave, currentVersion, reason }) => [
-          verdict,
+        .map(({ forecast, deviceName, wave, currentVersion, reason }) => [
+          forecast,
           deviceName,
           wave ?? '-',
           currentVersion ?? '-',

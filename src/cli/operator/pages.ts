@@ -13,7 +13,7 @@ export const listLimit = 100_000;
 const usualLimit = 50;
 
 /** An item of which the stored row is damaged, so that the service cannot show it. */
-type DamagedItem = { readonly id: string; readonly fault: string };
+type DamagedItem = { readonly id: string; readonly reason: string };
 export type Page<Item> = { readonly items: readonly Item[]; readonly damaged?: readonly DamagedItem[]; readonly next: string | null };
 type PageQuery = { readonly limit: number; readonly cursor?: string };
 type ListOptions = { readonly limit: number; readonly all?: true | undefined };
@@ -52,6 +52,6 @@ export function printList<Item>(
   { headings, row, none }: { headings: readonly string[]; row: (item: Item) => readonly (string | number)[]; none: string },
 ): void {
   printResult(operator, list, () => (list.items.length === 0 ? [none] : formatTable(headings, list.items.map(row))));
-  for (const { id, fault } of list.damaged ?? []) console.error(`${id} is not shown: its stored row is damaged (${fault})`);
+  for (const { id, reason } of list.damaged ?? []) console.error(`${id} is not shown: its stored row is damaged (${reason})`);
   if (list.next !== null && !operator.isJson) console.error(`there are more than ${list.items.length} items: use --limit or --all`);
 }

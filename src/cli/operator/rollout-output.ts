@@ -38,7 +38,7 @@ export function describeRollout({ id, name, state, reason, rollbackOf }: Rollout
 
 /** What a rollout waits for; null where it has ended, or is taking its next step. */
 export function describeWait(rollout: Rollout): string | null {
-  const { id, waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, rolledBackBy, joinableUntil } = rollout;
+  const { id, waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, rolledBackBy, acceptsDevicesUntil } = rollout;
   switch (waitingFor) {
     case null:
       return null;
@@ -64,7 +64,7 @@ export function describeWait(rollout: Rollout): string | null {
       return 'the last measurement of the wave';
     case 'devices':
       if (rollbackOf !== null) return `what is still to come of ${rollbackOf}`;
-      return `devices that join it${joinableUntil === null ? '' : ` until ${formatTime(joinableUntil)}`}: patchbay rollout close ${id} ends that`;
+      return `devices that join it${acceptsDevicesUntil === null ? '' : ` until ${formatTime(acceptsDevicesUntil)}`}: patchbay rollout close ${id} ends that`;
     case 'rollback':
       return `its devices to be taken back: patchbay rollout watch ${rolledBackBy}`;
   }
@@ -77,13 +77,13 @@ export function formatWaves(waves: readonly Wave[]): string[] {
   return formatTable(
     ['WAVE', 'STATE', 'DEVICES', 'LOADED', 'FAILED', 'CALLS', 'FAILED CALLS', 'P99 µs', '(BEFORE)', 'VERDICT'],
     waves.map((wave) => {
-      const { measured, tally } = wave;
+      const { measured, deviceCounts } = wave;
       return [
         wave.number,
         wave.state,
         wave.devices,
-        tally.loaded,
-        tally.failed,
+        deviceCounts.loaded,
+        deviceCounts.failed,
         measured.calls,
         measured.failedCalls,
         formatMicroseconds(measured.p99Microseconds),
@@ -97,10 +97,10 @@ export function formatWaves(waves: readonly Wave[]): string[] {
 /** Why a wave has failed. */
 export const formatFailure = ({ number, failure }: Wave) => (failure === null ? [] : [`wave ${number} has failed: ${failure}`]);
 
-function formatResult({ state, failure, goesOnDespiteFailure }: Wave): string {
+function formatResult({ state, failure, failureIgnored }: Wave): string {
   if (state === 'waiting' || state === 'awaiting-approval') return '-';
-  if (failure !== null) return colour('red', goesOnDespiteFailure ? 'failed, and goes on' : 'failed');
-  if (goesOnDespiteFailure) return 'not judged';
+  if (failure !== null) return colour('red', failureIgnored ? 'failed, and goes on' : 'failed');
+  if (failureIgnored) return 'not judged';
   return colour('green', state === 'passed' ? 'good' : 'good so far');
 }
 
@@ -116,21 +116,21 @@ const thresholdTexts = {
 function formatThresholds({ verdicts }: Wave): string[] {
   return formatTable(
     ['THRESHOLD', 'LIMIT', 'MEASURED', 'VERDICT'],
-    verdicts.map(({ threshold, limit, measured, isPassed }) => [
+    verdicts.map(({ threshold, limit, measured, exceeded }) => [
       thresholdTexts[threshold],
       limit,
       measured ?? '-',
-      measured === null ? 'too few calls to judge by' : isPassed ? colour('red', 'too much') : colour('green', 'good'),
+      measured === null ? 'too few calls to judge by' : exceeded ? colour('red', 'too much') : colour('green', 'good'),
     ]),
   );
 }
 
 /** Everything about a rollout but its devices one by one. */
 export function formatRollout(rollout: Rollout): string[] {
-  const { id, name, state, tally, reason, waves, rollbackOf, rolledBackBy } = rollout;
+  const { id, name, state, deviceCounts, reason, waves, rollbackOf, rolledBackBy } = rollout;
   const current = waves.find(({ number }) => number === rollout.wave) ?? waves.at(-1);
   const waiting = describeWait(rollout);
-  const counts = Object.entries(tally).filter(([, count]) => count > 0);
+  const counts = Object.entries(deviceCounts).filter(([, count]) => count > 0);
   return [
     `${name ?? formatBuild(rollout)}  ${id}  ${colourRolloutState(state)}`,
     `build     ${formatBuild(rollout)}${rollbackOf === null ? '' : `, each device to the version before ${rollbackOf}`}`,
@@ -153,13 +153,13 @@ export function formatRollout(rollout: Rollout): string[] {
   ];
 }
 
-function formatSelector({ selector: { devices, labels, runningVersion }, isJoinable, rollbackOf }: Rollout): string {
+function formatSelector({ selector: { devices, labels, runningVersion }, acceptsDevices, rollbackOf }: Rollout): string {
   if (rollbackOf !== null) return `those that have got the build by ${rollbackOf}`;
   const parts = [
     ...(devices === null ? [] : [`${formatDeviceCount(devices)} by name`]),
     ...(labels === null ? [] : [formatLabels(labels)]),
     ...(runningVersion === null ? [] : [`those that run ${runningVersion}`]),
-    ...(isJoinable ? ['also those that match later'] : []),
+    ...(acceptsDevices ? ['also those that match later'] : []),
   ];
   return parts.join(', ');
 }

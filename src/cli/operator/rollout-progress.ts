@@ -81,8 +81,8 @@ export async function watchRollout(
 /** Whether a wave has failed, and an operator is to decide. */
 const hasStopped = ({ state, waves }: Rollout) => state === 'paused' && waves.some((wave) => wave.state === 'failed');
 
-const exitCodeOf = ({ state, tally }: Rollout): ExitCode =>
-  state === 'completed' && tally.failed === 0 ? exitCodes.success : exitCodes.loadsFailed;
+const exitCodeOf = ({ state, deviceCounts }: Rollout): ExitCode =>
+  state === 'completed' && deviceCounts.failed === 0 ? exitCodes.success : exitCodes.loadsFailed;
 
 function tell(bars: ProgressBars, before: Rollout | undefined, now: Rollout): void {
   if (before === undefined) bars.log(headline(now));
@@ -90,9 +90,9 @@ function tell(bars: ProgressBars, before: Rollout | undefined, now: Rollout): vo
   bars.update(barsOf(now));
 }
 
-function headline({ id, rollbackOf, waves, tally, ...rollout }: Rollout): string {
+function headline({ id, rollbackOf, waves, deviceCounts, ...rollout }: Rollout): string {
   if (rollbackOf !== null) return `watching the rollback ${id}, which takes back the devices of ${rollbackOf}`;
-  const devices = Object.values(tally).reduce((total, some) => total + some, 0);
+  const devices = Object.values(deviceCounts).reduce((total, some) => total + some, 0);
   return `watching the rollout ${id}: ${formatBuild(rollout)} to ${formatDeviceCount(devices)} in ${waves.length === 1 ? '1 wave' : `${waves.length} waves`}`;
 }
 
@@ -109,14 +109,14 @@ function changes(before: Rollout | undefined, now: Rollout, isDrawn: boolean): s
   return [...ofWaves, ...paused, ...(waiting === null || waiting === wasWaiting ? [] : [`it waits for ${waiting}`])];
 }
 
-function waveChange({ number, state, devices, tally, soakUntil, measured }: Wave): string[] {
+function waveChange({ number, state, devices, deviceCounts, soakUntil, measured }: Wave): string[] {
   switch (state) {
     case 'loading':
       return [`wave ${number} is loading${devices === 0 ? '' : `: ${formatDeviceCount(devices)}`}`];
     case 'soaking':
-      return [`wave ${number} is soaking until ${formatTime(soakUntil)}: ${tally.loaded} loaded, ${tally.failed} failed`];
+      return [`wave ${number} is soaking until ${formatTime(soakUntil)}: ${deviceCounts.loaded} loaded, ${deviceCounts.failed} failed`];
     case 'passed':
-      return [`wave ${number} has passed: ${tally.loaded} loaded, ${tally.failed} failed; ${callsText(measured)}`];
+      return [`wave ${number} has passed: ${deviceCounts.loaded} loaded, ${deviceCounts.failed} failed; ${callsText(measured)}`];
     case 'waiting':
     case 'awaiting-approval':
     case 'failed':
@@ -132,13 +132,13 @@ const latencyText = ({ p99Microseconds, before }: Wave['measured']) =>
 /** A bar for each wave, of many those around the one that is under way. */
 function barsOf({ waves, wave, waitingFor }: Rollout): Progress[] {
   const first = Math.max(0, Math.min((wave ?? waves.length) - 2, waves.length - barLimit));
-  return waves.slice(first, first + barLimit).map(({ number, state, devices, tally, measured }) => ({
+  return waves.slice(first, first + barLimit).map(({ number, state, devices, deviceCounts, measured }) => ({
     name: `wave ${number}`,
-    done: tally.loaded + tally.failed + tally.skipped,
+    done: deviceCounts.loaded + deviceCounts.failed + deviceCounts.skipped,
     total: devices,
     remark: [
       number === wave && waitingFor !== null && waitingFor !== 'soak' ? `${state}, waits for ${waitingFor}` : state,
-      ...(tally.failed === 0 ? [] : [`${tally.failed} without success`]),
+      ...(deviceCounts.failed === 0 ? [] : [`${deviceCounts.failed} without success`]),
       ...(measured.calls === 0 ? [] : [callsText(measured)]),
       ...(measured.p99Microseconds === null ? [] : [latencyText(measured)]),
     ].join('; '),
@@ -146,9 +146,11 @@ function barsOf({ waves, wave, waitingFor }: Rollout): Progress[] {
 }
 
 function endLines(rollout: Rollout): string[] {
-  const { id, tally } = rollout;
+  const { id, deviceCounts } = rollout;
   return [
     describeRollout(rollout),
-    ...(tally.failed === 0 ? [] : [`${formatDeviceCount(tally.failed)} without success: patchbay rollout devices ${id} --state failed`]),
+    ...(deviceCounts.failed === 0
+      ? []
+      : [`${formatDeviceCount(deviceCounts.failed)} without success: patchbay rollout devices ${id} --state failed`]),
   ];
 }

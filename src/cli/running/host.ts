@@ -3,9 +3,9 @@
 import console from 'node:console';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { RegistrationRefused, runHost } from '../../host/host.ts';
+import { RegistrationRejectedError, runHost } from '../../host/host.ts';
 import { defaultImageMemory } from '../../machine/index.ts';
-import { agentLimits, Registration } from '../../protocol/agent.ts';
+import { agentLimits, HostRegistration } from '../../protocol/agent.ts';
 import { createLogger, survivingStream } from '../../protocol/logging.ts';
 import { readConfiguration } from '../configuration.ts';
 import { CommandError, readImageMemory, readInteger, readLabels, readLogLevel, UsageError } from '../option-values.ts';
@@ -71,7 +71,7 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
   const capacity = Math.max(count, readInteger('capacity', setting('capacity', '1000'), 1, agentLimits.devicesPerHost));
   const imageMemory = readImageMemory(setting('image-memory', String(defaultImageMemory)));
   const devices = Array.from({ length: count }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages }));
-  const checked = Registration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
+  const checked = HostRegistration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
   if (!checked.success) throw new UsageError(z.prettifyError(checked.error));
   const keysFile = setting('trusted-keys', '');
   const trustedKeys = keysFile === '' ? null : readTrustedKeys(keysFile, '--trusted-keys');
@@ -84,6 +84,6 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
   try {
     await runHost({ controlUrl: control, joinToken, name, devices, capacity, imageMemory, trustedKeys, signal, logger });
   } catch (error) {
-    throw error instanceof RegistrationRefused ? new CommandError(error.message) : error;
+    throw error instanceof RegistrationRejectedError ? new CommandError(error.message) : error;
   }
 }

@@ -1,11 +1,11 @@
 // Atomic calls: code of images that runs to its end without being suspended, outside of threads or on the running thread's stack of images.
 
 import { threadBlock } from '../abi.ts';
+import type { Clock } from '../clock.ts';
 import { LimitError } from '../limit.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
-import type { Time } from '../time.ts';
-import type { ImageStacks } from './image-stacks.ts';
+import type { CStacks } from './c-stacks.ts';
 import type { Ownership } from './ownership.ts';
 
 /** How long a module's start function, self-check or transfer of state may run, in milliseconds. */
@@ -13,9 +13,9 @@ const timeLimit = 100;
 
 type Surroundings = {
   readonly kernelMemory: KernelMemory;
-  readonly time: Time;
+  readonly time: Clock;
   readonly running: RunningThread;
-  readonly imageStacks: ImageStacks;
+  readonly imageStacks: CStacks;
   readonly ownership: Ownership;
 };
 
@@ -31,7 +31,7 @@ export class AtomicCalls {
     this.#block = surroundings.kernelMemory.allocate(threadBlock.bytes);
   }
 
-  get areUnderWay(): boolean {
+  get isActive(): boolean {
     return this.#deadline !== null;
   }
 
@@ -53,7 +53,7 @@ export class AtomicCalls {
     this.#deadline = outer ?? time.now() + timeLimit;
     if (isAlone) running.stack = this.#block + threadBlock.frames;
     try {
-      return record === null ? code() : ownership.lend(record, code);
+      return record === null ? code() : ownership.runUnowned(record, code);
     } catch (error) {
       if (isAlone) this.#abandon();
       if (error instanceof WebAssembly.SuspendError)
@@ -68,7 +68,7 @@ export class AtomicCalls {
 
   /** Code outside of threads has ended by an error. Every thread is suspended: what lies on the C stacks is of that code. */
   #abandon(): void {
-    this.#surroundings.imageStacks.emptyAll();
-    this.#surroundings.ownership.abandon(this.#block);
+    this.#surroundings.imageStacks.resetAll();
+    this.#surroundings.ownership.releaseAll(this.#block);
   }
 }

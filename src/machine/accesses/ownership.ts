@@ -21,9 +21,9 @@ type Surroundings = {
 };
 
 /** What the kernel memory says of an image's owner. */
-export type OwnershipWords = { readonly owner: number; readonly depth: number; readonly contended: number };
+export type OwnershipState = { readonly owner: number; readonly depth: number; readonly contended: number };
 
-const unowned: OwnershipWords = { owner: 0, depth: 0, contended: 0 };
+const unowned: OwnershipState = { owner: 0, depth: 0, contended: 0 };
 
 export class Ownership {
   readonly #surroundings: Surroundings;
@@ -48,7 +48,7 @@ export class Ownership {
    * Checks that a thread may wait for an image.
    * @throws {DeadlockError} when the image's owner waits, directly or through others, for an image that the thread owns.
    */
-  checkWait(thread: Thread, record: number): void {
+  checkForDeadlock(thread: Thread, record: number): void {
     const circle = [describeWait(thread.owner.id, this.#surroundings.nameOf(record))];
     const { threadOf, nameOf } = this.#surroundings;
     for (let owner = threadOf(this.words(record).owner); owner !== undefined; ) {
@@ -57,7 +57,7 @@ export class Ownership {
           `deadlock between exclusive modules: ${circle.join(', ')}; call the modules in one order everywhere, or push those that are re-entrant as shared`,
         );
       }
-      const wait = owner.waitsAt;
+      const wait = owner.entryWait;
       // An owner that has just been let in still counts as waiting until it runs: it waits for no other.
       if (wait?.kind !== 'ownership' || this.words(wait.record).owner === owner.block) return;
       circle.push(describeWait(owner.owner.id, nameOf(wait.record)));
@@ -84,15 +84,15 @@ export class Ownership {
   }
 
   /** Accesses of a thread have ended without running to the image's exit; so many of them are still inside. */
-  leave(thread: Thread, record: number, remaining: number): void {
-    const words = this.words(record);
-    if (!this.#queues.has(record) || words.owner !== thread.block) return;
-    if (remaining > 0) this.#write(record, { ...words, depth: remaining });
+  endAccesses(thread: Thread, record: number, remaining: number): void {
+    const read = this.words(record);
+    if (!this.#queues.has(record) || read.owner !== thread.block) return;
+    if (remaining > 0) this.#write(record, { ...read, depth: remaining });
     else this.release(record);
   }
 
   /** Runs code in an image as if no thread owned it; only between two slices, where every thread is at a safepoint. */
-  lend<Result>(record: number, run: () => Result): Result {
+  runUnowned<Result>(record: number, run: () => Result): Result {
     const words = this.words(record);
     this.#write(record, unowned);
     try {
@@ -103,11 +103,11 @@ export class Ownership {
   }
 
   /** Code outside of threads, which keeps its stack of images in that block, has ended by an error: it owns nothing. */
-  abandon(block: number): void {
+  releaseAll(block: number): void {
     for (const record of this.#queues.keys()) if (this.words(record).owner === block) this.release(record);
   }
 
-  words(record: number): OwnershipWords {
+  words(record: number): OwnershipState {
     const { words } = this.#surroundings.kernelMemory;
     return {
       owner: words[(record + imageRecord.owner) >> 2] ?? 0,
@@ -116,7 +116,7 @@ export class Ownership {
     };
   }
 
-  #write(record: number, { owner, depth, contended }: OwnershipWords): void {
+  #write(record: number, { owner, depth, contended }: OwnershipState): void {
     const { words } = this.#surroundings.kernelMemory;
     words[(record + imageRecord.owner) >> 2] = owner;
     words[(record + imageRecord.depth) >> 2] = depth;

@@ -14,7 +14,7 @@ export type Taint = {
 };
 
 /** Returns the taint after one more access has ended abnormally. */
-export function taintedAgain(taint: Taint | null, reason: TaintReason): Taint {
+export function addTaint(taint: Taint | null, reason: TaintReason): Taint {
   if (taint === null) return { reason, at: new Date().toISOString(), accesses: 1 };
   return { ...taint, accesses: taint.accesses + 1 };
 }

@@ -2,9 +2,9 @@
 
 import { absentAddress, frameLimit } from '../abi.ts';
 import type { FunctionType, ImportedFunction } from '../images/stamp.ts';
-import { type MemoryRange, printAddress } from '../memory/random-access-memory.ts';
+import { formatAddress, type MemoryRange } from '../memory/random-access-memory.ts';
 import type { Frame } from '../threads/thread.ts';
-import type { Enterable, Enterables } from './enterable.ts';
+import type { AccessibleImage, ImagesByRecord } from './accessible-image.ts';
 
 /** An access by a hard-coded address that the address's owner no longer answers: the finding of the ABI test. */
 export type Violation = {
@@ -21,7 +21,7 @@ export type Violation = {
 export type Trap = {
   readonly message: string;
   /** Whether it was a segmentation fault, and not a mistake of the code that ran. */
-  readonly isFault: boolean;
+  readonly isSegmentationFault: boolean;
   readonly violation: Omit<Violation, 'program'> | null;
 };
 
@@ -33,18 +33,18 @@ export type Trap = {
 export function explainTrap(
   error: unknown,
   frames: readonly Frame[],
-  { absentRecord, images }: { readonly absentRecord: number; readonly images: Enterables },
+  { absentRecord, images }: { readonly absentRecord: number; readonly images: ImagesByRecord },
   program: readonly ImportedFunction[],
 ): Trap {
   const message = error instanceof Error ? error.message : String(error);
   const frame = frames.at(-1);
   if (frame === undefined) return mistake(message);
-  if (frame.record === absentRecord) return fault(` at ${printAddress(absentAddress)}: the module is not in memory`);
+  if (frame.record === absentRecord) return fault(` at ${formatAddress(absentAddress)}: the module is not in memory`);
   const inside = images.get(frame.record);
   if (inside === undefined) return mistake(message);
   const { module, version } = inside.image.stamp;
   const page = inside.range.firstPage;
-  const address = printAddress(page);
+  const address = formatAddress(page);
   const where = `${module}@${version} at ${address}`;
   // The stub of the next access found no place for its frame.
   if (message === 'unreachable' && frames.length >= frameLimit)
@@ -63,7 +63,7 @@ export function explainTrap(
 }
 
 /** Whether an image provides all that is imported from its module, with the same types. */
-function isLinked(imports: readonly ImportedFunction[] | null, { stamp }: Enterable): boolean {
+function isLinked(imports: readonly ImportedFunction[] | null, { stamp }: AccessibleImage): boolean {
   if (imports === null || stamp === null) return false;
   const exports = new Map(stamp.interface.exports.map((exported) => [exported.name, typeKey(exported)]));
   return imports.every((imported) => imported.module !== stamp.module || exports.get(imported.name) === typeKey(imported));
@@ -74,16 +74,16 @@ const typeKey = ({ parameters, results }: FunctionType) => `${parameters.join()}
 const isFetchError = (message: string) => /null function|table index|signature mismatch/.test(message);
 
 /** Whether an error is a fetch from a page that may not be executed, so that the access of the innermost frame has not entered its image. */
-export function isFetchFault(error: unknown, { record }: Frame, images: Enterables): boolean {
+export function isFetchFault(error: unknown, { record }: Frame, images: ImagesByRecord): boolean {
   if (!(error instanceof Error) || !isFetchError(error.message)) return false;
   const inside = images.get(record);
   return inside === undefined || flagOf(inside.range) !== null;
 }
 
-const mistake = (message: string): Trap => ({ message, isFault: false, violation: null });
+const mistake = (message: string): Trap => ({ message, isSegmentationFault: false, violation: null });
 const fault = (text: string, violation: Trap['violation'] = null): Trap => ({
   message: `segmentation fault${text}`,
-  isFault: true,
+  isSegmentationFault: true,
   violation,
 });
 

@@ -27,13 +27,13 @@ export type BinarySections = {
 };
 
 /** The binary has a form that is not read here; no image of the compiler has it. */
-export class UnreadableBinary extends Error {
+export class UnsupportedBinaryError extends Error {
   override readonly name = 'UnreadableBinary';
 }
 
 /**
  * Reads the sections of a binary that the engine has validated: nothing is validated again.
- * @throws {UnreadableBinary} where a segment has an offset of an unknown form.
+ * @throws {UnsupportedBinaryError} where a segment has an offset of an unknown form.
  */
 export function readSections(bytes: Uint8Array): BinarySections {
   const reader = new Reader(bytes, 8);
@@ -81,7 +81,7 @@ const unboundedTable = 2 ** 32 - 1;
 function readExport(reader: Reader): IndexedExport {
   const name = reader.name();
   const kind = externalKinds[reader.byte()];
-  if (kind === undefined) throw new UnreadableBinary(`the export "${name}" is of an unknown kind`);
+  if (kind === undefined) throw new UnsupportedBinaryError(`the export "${name}" is of an unknown kind`);
   return { name, kind, index: reader.unsigned() };
 }
 
@@ -142,7 +142,7 @@ function skipConstant(reader: Reader): void {
       case 0x7e:
         break;
       default:
-        throw new UnreadableBinary(`a constant expression has the instruction 0x${opcode.toString(16)}`);
+        throw new UnsupportedBinaryError(`a constant expression has the instruction 0x${opcode.toString(16)}`);
     }
   }
 }
@@ -162,7 +162,7 @@ class Reader {
 
   byte(): number {
     const byte = this.#bytes[this.position];
-    if (byte === undefined) throw new UnreadableBinary('the binary ends inside a section');
+    if (byte === undefined) throw new UnsupportedBinaryError('the binary ends inside a section');
     this.position += 1;
     return byte;
   }

@@ -2,10 +2,10 @@
 
 import { setFlagsFromString } from 'node:v8';
 import { z } from 'zod';
-import { abiVersion, gateSection, stampSection } from '../abi.ts';
+import { abiVersion, lazyStubSection, stampSection } from '../abi.ts';
 import { digestOf } from '../digest.ts';
-import { type BinarySections, readSections, UnreadableBinary } from './binary-sections.ts';
-import { borderFault, gateFault } from './image-border.ts';
+import { type BinarySections, readSections, UnsupportedBinaryError } from './binary-sections.ts';
+import { findImageError, findLazyStubError } from './image-validation.ts';
 import { Stamp } from './stamp.ts';
 
 /** What stamps of all versions of the ABI have. */
@@ -27,7 +27,7 @@ type CompiledImage = {
 export type ModuleImage = CompiledImage & {
   readonly kind: 'module';
   /** Functions of its exports' types, which stand in its place in a device's memory until its first access. */
-  readonly gate: WebAssembly.Module;
+  readonly lazyStubs: WebAssembly.Module;
 };
 
 /** The loop of a declared program. */
@@ -69,26 +69,26 @@ function checkDigest(bytes: Uint8Array, digest: string): void {
 function checkCode(code: WebAssembly.Module, bytes: Uint8Array<ArrayBuffer>, digest: string): CompiledImage {
   const stamp = readStamp(code);
   const sections = sectionsOf(bytes);
-  refuseIf(borderFault(code, sections, stamp));
+  refuseIf(findImageError(code, sections, stamp));
   return { digest, bytes: bytes.length, stamp, code, tableElements: sections.tableElements };
 }
 
 function gateOf(code: WebAssembly.Module): Uint8Array<ArrayBuffer> {
-  const [gate] = WebAssembly.Module.customSections(code, gateSection);
-  if (gate === undefined) throw new ImageError(`the image has no ${gateSection} section: compile the source again`);
+  const [gate] = WebAssembly.Module.customSections(code, lazyStubSection);
+  if (gate === undefined) throw new ImageError(`the image has no ${lazyStubSection} section: compile the source again`);
   return new Uint8Array(gate);
 }
 
 function withGate(image: CompiledImage, gate: WebAssembly.Module): ModuleImage {
-  refuseIf(gateFault(gate, image.stamp));
-  return { ...image, kind: 'module', gate };
+  refuseIf(findLazyStubError(gate, image.stamp));
+  return { ...image, kind: 'module', lazyStubs: gate };
 }
 
 function sectionsOf(bytes: Uint8Array): BinarySections {
   try {
     return readSections(bytes);
   } catch (error) {
-    if (error instanceof UnreadableBinary) throw new ImageError(`the image is refused: ${error.message}`);
+    if (error instanceof UnsupportedBinaryError) throw new ImageError(`the image is refused: ${error.message}`);
     throw error;
   }
 }

@@ -4,7 +4,7 @@
  * Returns an instance's exported function of that name.
  * @throws {Error} when the instance exports none.
  */
-export function functionOf(exports: WebAssembly.Instance['exports'], name: string): WebAssembly.ExportedFunction {
+export function getExportedFunction(exports: WebAssembly.Instance['exports'], name: string): WebAssembly.ExportedFunction {
   const exported = exports[name];
   if (!isFunction(exported)) throw new Error(`the instance exports no function "${name}"`);
   return exported;

@@ -45,7 +45,7 @@ export function isVerified<Kind extends Image>(image: Kind): image is VerifiedIm
 }
 
 /** What a device says of an image that was not verified. */
-export function unverified({ digest }: Image): string {
+export function unverifiedMessage({ digest }: Image): string {
   return `the image ${digest} was not verified: compare it with its signed statement first (verifyImage)`;
 }
 

@@ -2,8 +2,8 @@
 
 import type { ModuleImage } from '../images/image.ts';
 import type { Stamp } from '../images/stamp.ts';
-import { type ImageSize, type MemoryRange, outOfMemory, pagesFor } from '../memory/random-access-memory.ts';
-import { reasonOf } from '../reason.ts';
+import { type ImageSize, type MemoryRange, outOfMemoryMessage, pagesFor } from '../memory/random-access-memory.ts';
+import { sanitizeReason } from '../reason.ts';
 import { type Started, startImage } from './image-start.ts';
 import type { LoadTarget } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
@@ -20,7 +20,7 @@ export function placeImage(target: LoadTarget, image: ModuleImage, previous: Loa
     const { offsets, slots } = moduleTable.layOut(image.stamp);
     const pages = pagesFor(image.bytes);
     place = takePages(target, { pages, slots }, image.stamp);
-    if (place === null) return { ok: false, reason: outOfMemory(image.stamp, pages, usageOf(target)) };
+    if (place === null) return { ok: false, reason: outOfMemoryMessage(image.stamp, pages, usageOf(target)) };
     const started = startImage(target, image, previous, { range: place.range, offsets });
     retired.release(place.reclaimed);
     return { ok: true, ...started, reclaimed: place.reclaimed };
@@ -30,7 +30,7 @@ export function placeImage(target: LoadTarget, image: ModuleImage, previous: Loa
       retired.restore(place.reclaimed);
     }
     if (!(error instanceof Error)) throw error;
-    return { ok: false, reason: reasonOf(`${module}@${image.stamp.version}: ${error.message}`) };
+    return { ok: false, reason: sanitizeReason(`${module}@${image.stamp.version}: ${error.message}`) };
   }
 }
 

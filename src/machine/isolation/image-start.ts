@@ -52,7 +52,7 @@ function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedI
     try {
       processor.runAtomically(() => previous.exported(stateExports.save)?.(), previous.record);
     } catch (error) {
-      previous.taint('trap');
+      previous.recordTaint('trap');
       throw error;
     }
     processor.runAtomically(() => loaded.exported(stateExports.restore)?.(), loaded.record);

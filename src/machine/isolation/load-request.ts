@@ -18,9 +18,9 @@ export type LoadTarget = {
   /** Every thread of the device, with its program. */
   threads(): Iterable<DeviceThread>;
   /** An image is in memory. */
-  admit(image: LoadedImage): void;
+  addImage(image: LoadedImage): void;
   /** Programs that keep the address of a record's image, hard-coded. */
-  holders(record: number): string[];
+  programsHolding(record: number): string[];
   /** Images that the module table no longer names. */
   readonly retired: RetiredImages;
 };

@@ -1,11 +1,11 @@
 // An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
 
 import assert from 'node:assert/strict';
-import { entryImports, fuelExport, imageRecord, initializeExport, memoryExport } from '../abi.ts';
-import type { Enterable } from '../accesses/enterable.ts';
-import { type Taint, type TaintReason, taintedAgain } from '../accesses/taint.ts';
+import { entryControlImports, fuelExport, imageRecord, initializeExport, memoryExport } from '../abi.ts';
+import type { AccessibleImage } from '../accesses/accessible-image.ts';
+import { addTaint, type Taint, type TaintReason } from '../accesses/taint.ts';
 import type { ModuleImage } from '../images/image.ts';
-import { functionOf } from '../images/instance-exports.ts';
+import { getExportedFunction } from '../images/instance-exports.ts';
 import type { Stamp } from '../images/stamp.ts';
 import type { MemoryReservation } from '../memory/memory-budget.ts';
 import type { MemoryRange, RandomAccessMemory } from '../memory/random-access-memory.ts';
@@ -14,7 +14,7 @@ import type { Processor } from '../processor.ts';
 /** What a device still knows of an image whose code is gone. */
 export type ImageIdentity = { readonly digest: string; readonly stamp: Pick<Stamp, 'module' | 'version' | 'hasState'> };
 
-export class LoadedImage implements Enterable {
+export class LoadedImage implements AccessibleImage {
   readonly image: ImageIdentity;
   readonly range: MemoryRange;
   /** Address of its record in the kernel's memory. */
@@ -57,7 +57,7 @@ export class LoadedImage implements Enterable {
       throw error;
     }
     processor.images.set(this.record, this);
-    this.#write(processor.gateOf(image));
+    this.#write(processor.lazyStubsOf(image));
   }
 
   /** Accesses inside the image now. */
@@ -66,7 +66,7 @@ export class LoadedImage implements Enterable {
   }
 
   /** Accesses inside the image now that entered it by a hard-coded address. */
-  get bypassing(): number {
+  get bypassCount(): number {
     return this.#processor.referencesOf(this.record).bypassing;
   }
 
@@ -75,8 +75,8 @@ export class LoadedImage implements Enterable {
     return this.#tainted;
   }
 
-  taint(reason: TaintReason): void {
-    if (this.image.stamp.hasState) this.#tainted = taintedAgain(this.#tainted, reason);
+  recordTaint(reason: TaintReason): void {
+    if (this.image.stamp.hasState) this.#tainted = addTaint(this.#tainted, reason);
   }
 
   /** Export number `index`, of the image's instance, which is made now if it has none. */
@@ -98,13 +98,13 @@ export class LoadedImage implements Enterable {
   }
 
   /** Whoever runs in it asks the processor at its next safepoint whether to go on. */
-  useUpFuel(): void {
+  exhaustFuel(): void {
     if (this.#fuel !== null) this.#fuel.value = 0;
   }
 
   /** Its pages fault from now on, and its instance is given up. */
-  forbidFetches(): void {
-    this.#memory.forbidFetches(this.range);
+  revokeExecute(): void {
+    this.#memory.revokeExecute(this.range);
     this.#dropCode();
   }
 
@@ -116,7 +116,7 @@ export class LoadedImage implements Enterable {
 
   /** Takes its pages away for another image, until `remap` or `release`; nothing may hold its address. */
   unmap(): void {
-    this.#memory.forbidFetches(this.range);
+    this.#memory.revokeExecute(this.range);
     this.#memory.free(this.range);
   }
 
@@ -128,13 +128,13 @@ export class LoadedImage implements Enterable {
   /** Lets its instance be collected if nothing may enter the image any more; no access may be inside. */
   releaseInstance(): void {
     if (this.#code !== null) return;
-    this.#processor.forget(this.record);
+    this.#processor.unregisterInstance(this.record);
     this.#memoryReservation?.release();
   }
 
   /** Gives its record and its addresses back; nothing may hold them. */
   release(): void {
-    assert(this.referenceCount === 0 && this.bypassing === 0, 'an image whose record goes has nobody inside');
+    assert(this.referenceCount === 0 && this.bypassCount === 0, 'an image whose record goes has nobody inside');
     this.#dropCode();
     this.#memory.free(this.range);
     this.#processor.images.delete(this.record);
@@ -154,19 +154,19 @@ export class LoadedImage implements Enterable {
     if (this.#code === null) throw new Error(`${module}@${version} has left memory`);
     const { image } = this.#code;
     const imports = this.#code.imports();
-    const system = { ...imports['patchbay'], [entryImports.record]: this.record };
+    const system = { ...imports['patchbay'], [entryControlImports.record]: this.record };
     const { exports } = this.#processor.instantiate(image, { ...imports, patchbay: system });
-    this.#processor.prepare(this.record, image, exports);
+    this.#processor.registerInstance(this.record, image, exports);
     const memory = exports[memoryExport];
     if (memory instanceof WebAssembly.Memory) this.#memoryReservation?.attach(memory);
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
     // Throws where the fuel is a constant: here it fails the load or the access, in the processor it would end the host.
-    this.useUpFuel();
-    const functions = image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
+    this.exhaustFuel();
+    const functions = image.stamp.interface.exports.map(({ name }) => getExportedFunction(exports, name));
     this.#functions = functions;
     this.#write(functions);
-    if (image.stamp.initialize) this.initialize(functionOf(exports, initializeExport));
+    if (image.stamp.initialize) this.initialize(getExportedFunction(exports, initializeExport));
     return functions;
   }
 

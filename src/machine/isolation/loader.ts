@@ -4,15 +4,15 @@
 import assert from 'node:assert/strict';
 import { threadBlock } from '../abi.ts';
 import type { Image } from '../images/image.ts';
-import { isVerified, unverified } from '../images/verified-image.ts';
-import { printAddress } from '../memory/random-access-memory.ts';
-import { threadAim } from '../threads/thread.ts';
+import { isVerified, unverifiedMessage } from '../images/verified-image.ts';
+import { formatAddress } from '../memory/random-access-memory.ts';
+import { wholeThread } from '../threads/thread.ts';
 import { placeImage } from './image-placement.ts';
 import { type Invalidation, type LoadReport, type Outcome, type ReportedImage, type StepFacts, StepRecorder } from './load-report.ts';
 import type { LoadRequest, LoadTarget } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import type { Reclaimed } from './retired-images.ts';
-import { compareVersions } from './succession.ts';
+import { compareVersions } from './version-policy.ts';
 
 /** One run of the workflow. */
 type Load = { readonly target: LoadTarget; readonly request: LoadRequest; readonly recorder: StepRecorder };
@@ -29,12 +29,12 @@ const reclaimedNamed = 100;
 
 /** Runs the workflow; a refused or failed load changes nothing. */
 export async function runIsolationWorkflow(target: LoadTarget, { image, ...how }: LoadRequest<Image>): Promise<LoadReport> {
-  const recorder = new StepRecorder(() => target.processor.time.now());
+  const recorder = new StepRecorder(() => target.processor.clock.now());
   if (image.kind !== 'module') return refuseImage(recorder, image, how, `${image.digest} is a program's driver, not a module's image`);
   // Callers from JavaScript are not checked by the type.
-  if (!isVerified(image)) return refuseImage(recorder, image, how, unverified(image));
+  if (!isVerified(image)) return refuseImage(recorder, image, how, unverifiedMessage(image));
   const load: Load = { target, request: { image, ...how }, recorder };
-  const swap = await target.processor.betweenSlices(() => swapImages(load));
+  const swap = await target.processor.atSafepoint(() => swapImages(load));
   if (swap.kind === 'not-loaded') return swap.report;
   const { previous, current, interruption } = swap;
   if (previous === null) return complete(recorder, { outcome: 'installed', previous, current });
@@ -68,7 +68,7 @@ function swapImages(load: Load): Swap {
   const placement = placeImage(target, request.image, previous);
   if (!placement.ok) return { kind: 'not-loaded', report: fail(recorder, 'loaded', placement.reason, previous) };
   const { loaded: current, selfCheck, stateWords, reclaimed } = placement;
-  target.admit(current);
+  target.addImage(current);
   recorder.record('loaded', { address: addressOf(current), pages: current.range.pages, selfCheck, stateWords, ...factsOf(reclaimed) });
   updateTable(load, previous, current);
   if (previous === null) return { kind: 'swapped', previous, current, isReferenced: false, interruption: noInterruption };
@@ -128,7 +128,7 @@ function updateTable({ target, request, recorder }: Load, previous: LoadedImage 
 
 /** Operation 250. Returns whether an access is inside the old version, through the module table or past it. */
 function checkReferences(recorder: StepRecorder, previous: LoadedImage): boolean {
-  const { referenceCount, bypassing } = previous;
+  const { referenceCount, bypassCount: bypassing } = previous;
   recorder.record('checked-references', { referenceCount });
   return referenceCount + bypassing > 0;
 }
@@ -150,7 +150,7 @@ function interruptAccesses({ target, request, recorder }: Load, previous: Loaded
     if (count === 0) continue;
     accesses += count;
     // A thread that is being stopped leaves the image anyway.
-    if (thread.injection?.aim === threadAim) continue;
+    if (thread.injection?.target === wholeThread) continue;
     target.processor.inject(thread, recovery === 'percolate' ? thread.block + threadBlock.frames : outermost, how);
     onInterrupt();
     interruption.interrupted += 1;
@@ -169,15 +169,15 @@ function drain(load: Load, swapped: Swapped): Promise<LoadReport> {
   const { strategy, drainMilliseconds } = load.request;
   const { previous } = swapped;
   return new Promise((resolve) => {
-    const cancelDeadline = processor.time.after(drainMilliseconds, () => {
+    const cancelDeadline = processor.clock.after(drainMilliseconds, () => {
       cancelWait();
-      processor.betweenSlices(() => {
+      processor.atSafepoint(() => {
         if (previous.referenceCount === 0) return resolve(resetReferences(load, swapped, noInterruption));
         if (strategy === 'drain') return resolve(revertSwap(load, swapped));
         resolve(whenLeft(load, swapped, interruptAccesses(load, previous)));
       });
     });
-    const cancelWait = processor.whenUnreferenced(previous.record, 'ignored', () => {
+    const cancelWait = processor.onUnreferenced(previous.record, 'ignored', () => {
       cancelDeadline();
       resolve(resetReferences(load, swapped, noInterruption));
     });
@@ -189,7 +189,7 @@ function revertSwap({ target, request, recorder }: Load, { previous, current }: 
   const { processor, moduleTable } = target;
   moduleTable.update(current.image.stamp.module, previous);
   withdraw(current, 'mark-invalid');
-  processor.whenUnreferenced(current.record, 'counted', () => {
+  processor.onUnreferenced(current.record, 'counted', () => {
     current.remove();
     target.retired.add(current);
   });
@@ -201,7 +201,7 @@ function revertSwap({ target, request, recorder }: Load, { previous, current }: 
 function whenLeft(load: Load, swapped: Swapped, interruption: Interruption): Promise<LoadReport> {
   return new Promise((resolve) => {
     const bypasses = load.request.invalidation === 'none' ? 'ignored' : 'counted';
-    load.target.processor.whenUnreferenced(swapped.previous.record, bypasses, () => resolve(resetReferences(load, swapped, interruption)));
+    load.target.processor.onUnreferenced(swapped.previous.record, bypasses, () => resolve(resetReferences(load, swapped, interruption)));
   });
 }
 
@@ -220,14 +220,14 @@ function invalidate({ target, request, recorder }: Load, previous: LoadedImage):
   withdraw(previous, invalidation);
   if (invalidation === 'delete') previous.remove();
   target.retired.add(previous);
-  const heldBy = target.holders(previous.record).slice(0, programsNamed);
+  const heldBy = target.programsHolding(previous.record).slice(0, programsNamed);
   recorder.record('invalidated', { invalidation, address: addressOf(previous), pages: previous.range.pages, heldBy });
 }
 
 /** No access gets into an image any more, and its pages say why. */
 function withdraw(image: LoadedImage, invalidation: Invalidation): void {
   if (invalidation === 'none') return;
-  image.forbidFetches();
+  image.revokeExecute();
   if (invalidation === 'nx') image.range.nx = true;
   else image.range.valid = false;
 }
@@ -266,8 +266,8 @@ function complete(recorder: StepRecorder, ending: Ending): LoadReport {
   };
 }
 
-const addressOf = (loaded: LoadedImage) => printAddress(loaded.range.firstPage);
+const addressOf = (loaded: LoadedImage) => formatAddress(loaded.range.firstPage);
 
 function reported({ image, range, tainted }: LoadedImage): ReportedImage {
-  return { version: image.stamp.version, image: image.digest, address: printAddress(range.firstPage), pages: range.pages, tainted };
+  return { version: image.stamp.version, image: image.digest, address: formatAddress(range.firstPage), pages: range.pages, tainted };
 }

@@ -1,6 +1,6 @@
 // A device's module table: module name → the image that is in memory now, in entries that the access stubs read at every call.
 
-import { absentAddress, entryNamespace, exportLimit, offsetNamespacePrefix, tableEntry } from '../abi.ts';
+import { absentAddress, exportLimit, offsetNamespacePrefix, tableEntry, tableEntryNamespace } from '../abi.ts';
 import type { Image } from '../images/image.ts';
 import type { ImageInterface } from '../images/stamp.ts';
 import { LimitError } from '../limit.ts';
@@ -15,7 +15,7 @@ const sweepThreshold = 32;
 const slotUnit = 8;
 
 /** Something that is linked to the table. `module`: what it provides; null where it provides nothing. */
-export type Linked = ImageInterface & { readonly module: string | null };
+export type LinkedInterface = ImageInterface & { readonly module: string | null };
 
 /** Where the exports of an image lie, in slots from its address, and how many slots it takes. */
 export type Layout = { readonly offsets: readonly number[]; readonly slots: number };
@@ -39,13 +39,13 @@ type Entry = {
 
 export class ModuleTable {
   readonly #processor: Processor;
-  readonly #linked: () => Iterable<Linked>;
+  readonly #linked: () => Iterable<LinkedInterface>;
   readonly #entries = new Map<string, Entry>();
   /** The image that was laid out last, which may not be linked yet. */
-  #placed: Linked | null = null;
+  #placed: LinkedInterface | null = null;
 
   /** @param linked All that is linked to the table now. */
-  constructor(processor: Processor, linked: () => Iterable<Linked>) {
+  constructor(processor: Processor, linked: () => Iterable<LinkedInterface>) {
     this.#processor = processor;
     this.#linked = linked;
   }
@@ -85,8 +85,8 @@ export class ModuleTable {
    */
   importsFor({ stamp }: Image): WebAssembly.Imports {
     const entries: Record<string, number> = {};
-    const imports: Record<string, Record<string, number>> = { [entryNamespace]: entries };
-    const offsets: Linked = { module: null, exports: [], imports: stamp.interface.imports };
+    const imports: Record<string, Record<string, number>> = { [tableEntryNamespace]: entries };
+    const offsets: LinkedInterface = { module: null, exports: [], imports: stamp.interface.imports };
     for (const { module, name } of stamp.interface.imports) {
       const entry = this.#entryOf(module, offsets);
       entries[module] = entry.place;
@@ -110,7 +110,7 @@ export class ModuleTable {
   }
 
   /** @param also Images that are being linked. */
-  #entryOf(module: string, also: Linked | null = null): Entry {
+  #entryOf(module: string, also: LinkedInterface | null = null): Entry {
     const known = this.#entries.get(module);
     if (known !== undefined) return known;
     if (this.#entries.size >= entryLimit) this.#forgetModules(also);
@@ -122,7 +122,7 @@ export class ModuleTable {
     return entry;
   }
 
-  #importedOffset(entry: Entry, module: string, name: string, also: Linked): number {
+  #importedOffset(entry: Entry, module: string, name: string, also: LinkedInterface): number {
     const isKnown = entry.offsets.has(name);
     const offset = this.#offsetOf(entry, module, name, also);
     const { current, previous } = entry;
@@ -134,7 +134,7 @@ export class ModuleTable {
     );
   }
 
-  #offsetOf(entry: Entry, module: string, name: string, also: Linked | null = null): number {
+  #offsetOf(entry: Entry, module: string, name: string, also: LinkedInterface | null = null): number {
     const known = entry.offsets.get(name);
     if (known !== undefined) return known;
     if (entry.offsets.size >= entry.sweepAt || entry.offsets.size >= exportLimit) this.#forgetExports(entry, module, also);
@@ -146,7 +146,7 @@ export class ModuleTable {
   }
 
   /** Forgets the exports of a module that nothing exports or imports any more. */
-  #forgetExports(entry: Entry, module: string, also: Linked | null): void {
+  #forgetExports(entry: Entry, module: string, also: LinkedInterface | null): void {
     const used = new Set<string>();
     for (const linked of this.#allLinked(also)) {
       if (linked.module === module) for (const { name } of linked.exports) used.add(name);
@@ -161,7 +161,7 @@ export class ModuleTable {
   }
 
   /** Forgets the modules that are not in memory and that nothing imports any more. */
-  #forgetModules(also: Linked | null): void {
+  #forgetModules(also: LinkedInterface | null): void {
     const used = new Set<string | null>();
     for (const { module, imports } of this.#allLinked(also)) {
       used.add(module);
@@ -174,7 +174,7 @@ export class ModuleTable {
     }
   }
 
-  *#allLinked(also: Linked | null): Iterable<Linked> {
+  *#allLinked(also: LinkedInterface | null): Iterable<LinkedInterface> {
     yield* this.#linked();
     if (this.#placed !== null) yield this.#placed;
     if (also !== null) yield also;

@@ -1,14 +1,14 @@
 // Images that new accesses no longer enter: their pages stay in memory until memory is needed, and as long as a program holds their address.
 
-import { type ImageSize, type MemoryRange, planForSize, type RandomAccessMemory } from '../memory/random-access-memory.ts';
+import { type ImageSize, type MemoryRange, planImageReclamation, type RandomAccessMemory } from '../memory/random-access-memory.ts';
 import type { LoadedImage } from './loaded-image.ts';
 
 /** What may hold the record of an image: its address is hard-coded there, or calls are counted by it. */
 export type RecordHolder = {
   /** Whether it keeps the address of that record's image, hard-coded. */
-  isHolding(record: number): boolean;
+  holdsAddressOf(record: number): boolean;
   /** Stops counting calls by the record. */
-  forget(record: number): void;
+  forgetRecord(record: number): void;
 };
 
 /** Images whose pages were given to another image. */
@@ -41,7 +41,7 @@ export class RetiredImages {
   releaseUnused(): void {
     for (const image of this.#images) {
       const isHeld = this.#isHeld(image);
-      if (!isHeld) image.forbidFetches();
+      if (!isHeld) image.revokeExecute();
       if (!isReferenced(image)) image.releaseInstance();
       if (!isHeld && !image.range.present) this.#release(image);
     }
@@ -57,7 +57,7 @@ export class RetiredImages {
    * of them would not. The images must be passed to `restore` or `release` next.
    */
   reclaim(size: ImageSize): Reclaimed | null {
-    const plan = planForSize(this.#memory, [...this.reclaimableRanges()], size);
+    const plan = planImageReclamation(this.#memory, [...this.reclaimableRanges()], size);
     if (plan === null) return null;
     const reclaimed = [...this.#images].filter(({ range }) => plan.has(range));
     for (const image of reclaimed) image.unmap();
@@ -75,7 +75,7 @@ export class RetiredImages {
   }
 
   #release(image: LoadedImage): void {
-    for (const holder of this.#holders()) holder.forget(image.record);
+    for (const holder of this.#holders()) holder.forgetRecord(image.record);
     image.release();
     this.#images.delete(image);
     this.#onRelease(image);
@@ -83,9 +83,9 @@ export class RetiredImages {
 
   #isHeld(image: LoadedImage): boolean {
     if (isReferenced(image)) return true;
-    for (const holder of this.#holders()) if (holder.isHolding(image.record)) return true;
+    for (const holder of this.#holders()) if (holder.holdsAddressOf(image.record)) return true;
     return false;
   }
 }
 
-const isReferenced = ({ referenceCount, bypassing }: LoadedImage) => referenceCount + bypassing > 0;
+const isReferenced = ({ referenceCount, bypassCount: bypassing }: LoadedImage) => referenceCount + bypassing > 0;

@@ -27,7 +27,7 @@ export class Effects {
   /** The running thread's call has completed. */
   commit(): void {
     const thread = this.#running.current;
-    thread.owner.committed(thread, thread.effectBuffer.slice(0, this.#running.effects));
+    thread.owner.onCommit(thread, thread.effectBuffer.slice(0, this.#running.effects));
     thread.effectBuffer.length = 0;
     this.#running.effects = 0;
   }

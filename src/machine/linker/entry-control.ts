@@ -1,8 +1,8 @@
 // Entry control: who may enter an image now. An exclusive image has one owner, and a garbage collection that is due holds accesses back.
 
+import { formatImageName, type ImagesByRecord } from '../accesses/accessible-image.ts';
 import type { AtomicCalls } from '../accesses/atomic-calls.ts';
-import type { Collections } from '../accesses/collections.ts';
-import { type Enterables, nameOf } from '../accesses/enterable.ts';
+import type { GarbageCollectors } from '../accesses/garbage-collectors.ts';
 import type { Ownership } from '../accesses/ownership.ts';
 import type { Execution } from '../scheduler/execution.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
@@ -10,11 +10,11 @@ import { type Frames, firstFrameOf } from '../threads/frames.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
 
 type Surroundings = {
-  readonly images: Enterables;
+  readonly images: ImagesByRecord;
   readonly running: RunningThread;
   readonly frames: Frames;
   readonly ownership: Ownership;
-  readonly collections: Collections;
+  readonly collections: GarbageCollectors;
   readonly atomicCalls: AtomicCalls;
   readonly execution: Execution;
   readonly scheduler: Scheduler;
@@ -34,10 +34,10 @@ export class EntryControl {
    */
   acquire(record: number): Promise<void> {
     const { images, running, ownership, atomicCalls, execution, scheduler } = this.#surroundings;
-    if (atomicCalls.areUnderWay)
-      throw new Error(`${nameOf(images, record)} is exclusive and another thread is inside: code that cannot wait needs it`);
-    ownership.checkWait(running.current, record);
-    const thread = execution.leave();
+    if (atomicCalls.isActive)
+      throw new Error(`${formatImageName(images, record)} is exclusive and another thread is inside: code that cannot wait needs it`);
+    ownership.checkForDeadlock(running.current, record);
+    const thread = execution.switchOut();
     ownership.enqueue(thread, record);
     return scheduler.wait(thread, { kind: 'ownership', record });
   }
@@ -50,14 +50,14 @@ export class EntryControl {
   /** Returns 1 if an access has to wait for a garbage collection: not one of a thread that is inside already. */
   isHeld(record: number): 0 | 1 {
     const { running, frames, collections, atomicCalls } = this.#surroundings;
-    if (atomicCalls.areUnderWay || !collections.isDue(record)) return 0;
+    if (atomicCalls.isActive || !collections.isDue(record)) return 0;
     return frames.countBetween(firstFrameOf(running.current), running.stack, record) > 1 ? 0 : 1;
   }
 
   /** The running thread waits for a garbage collection. */
-  hold(record: number): Promise<void> {
+  waitForCollection(record: number): Promise<void> {
     const { collections, execution, scheduler } = this.#surroundings;
-    const thread = execution.leave();
+    const thread = execution.switchOut();
     collections.enqueue(thread, record);
     return scheduler.wait(thread, { kind: 'collection', record });
   }

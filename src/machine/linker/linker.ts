@@ -2,8 +2,8 @@
 
 import { kernelNamespace, systemNamespace } from '../abi.ts';
 import type { AtomicCalls } from '../accesses/atomic-calls.ts';
-import type { Collections } from '../accesses/collections.ts';
-import type { ImageStacks } from '../accesses/image-stacks.ts';
+import type { CStacks } from '../accesses/c-stacks.ts';
+import type { GarbageCollectors } from '../accesses/garbage-collectors.ts';
 import type { Ownership } from '../accesses/ownership.ts';
 import type { Image, ModuleImage } from '../images/image.ts';
 
@@ -13,9 +13,9 @@ type Surroundings = {
   readonly systemCalls: Imports;
   readonly kernelCalls: Imports;
   readonly atomicCalls: AtomicCalls;
-  readonly imageStacks: ImageStacks;
+  readonly imageStacks: CStacks;
   readonly ownership: Ownership;
-  readonly collections: Collections;
+  readonly collections: GarbageCollectors;
 };
 
 export class Linker {
@@ -46,7 +46,7 @@ export class Linker {
    * exclusive, and its collector runs while no access is inside.
    * @throws {Error} when the instance does not export what its stamp says.
    */
-  prepare(record: number, { stamp }: ModuleImage, exports: WebAssembly.Instance['exports']): void {
+  registerInstance(record: number, { stamp }: ModuleImage, exports: WebAssembly.Instance['exports']): void {
     const { imageStacks, ownership, collections } = this.#surroundings;
     if (stamp.stack !== null) imageStacks.add(record, stamp, exports);
     if (stamp.concurrency === 'exclusive') ownership.add(record);
@@ -54,7 +54,7 @@ export class Linker {
   }
 
   /** Forgets what is kept of an image that no access is inside of. */
-  forget(record: number): void {
+  unregisterInstance(record: number): void {
     const { imageStacks, ownership, collections } = this.#surroundings;
     imageStacks.remove(record);
     ownership.remove(record);

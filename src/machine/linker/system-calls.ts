@@ -1,6 +1,6 @@
 // System calls: what the compiler's own code in an image imports of the machine, for safepoints, entries and drivers. Modules cannot import these.
 
-import { entryImports } from '../abi.ts';
+import { entryControlImports } from '../abi.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import type { Execution } from '../scheduler/execution.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
@@ -29,15 +29,15 @@ export function systemCalls({
   return {
     memory: kernelMemory.memory,
     injected: execution.injected,
-    tick: () => scheduler.tick(),
+    tick: () => scheduler.refillFuel(),
     suspend: new WebAssembly.Suspending(() => scheduler.suspend()),
     pause: new WebAssembly.Suspending((milliseconds: number) => scheduler.pause(milliseconds)),
-    switched: (block: number, record: number) => scheduler.switched(threads.threadOf(block), record),
+    switched: (block: number, record: number) => scheduler.onVersionSwitch(threads.threadOf(block), record),
     commit: () => effects.commit(),
-    [entryImports.acquire]: new WebAssembly.Suspending((record: number) => entryControl.acquire(record)),
-    [entryImports.release]: (record: number) => entryControl.release(record),
-    [entryImports.held]: (record: number) => entryControl.isHeld(record),
-    [entryImports.hold]: new WebAssembly.Suspending((record: number) => entryControl.hold(record)),
-    [entryImports.collect]: (record: number) => entryControl.requestCollection(record),
+    [entryControlImports.acquire]: new WebAssembly.Suspending((record: number) => entryControl.acquire(record)),
+    [entryControlImports.release]: (record: number) => entryControl.release(record),
+    [entryControlImports.held]: (record: number) => entryControl.isHeld(record),
+    [entryControlImports.hold]: new WebAssembly.Suspending((record: number) => entryControl.waitForCollection(record)),
+    [entryControlImports.collect]: (record: number) => entryControl.requestCollection(record),
   };
 }

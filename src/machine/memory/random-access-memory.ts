@@ -4,7 +4,7 @@
 export const pageBytes = 4_096;
 
 /** A byte address as it is printed. */
-export function printAddress(page: number): string {
+export function formatAddress(page: number): string {
   return `0x${(page * pageBytes).toString(16)}`;
 }
 
@@ -56,7 +56,7 @@ export class RandomAccessMemory {
 
   /** Takes an unused location for that many pages and slots; null where there is none. */
   allocate({ pages, slots }: ImageSize, owner: MemoryRange['owner']): MemoryRange | null {
-    const firstPage = findUnused(this.#ranges, pages, this.#cursor, this.pages) ?? findUnused(this.#ranges, pages, 1, this.pages);
+    const firstPage = findGap(this.#ranges, pages, this.#cursor, this.pages) ?? findGap(this.#ranges, pages, 1, this.pages);
     if (firstPage === null) return null;
     const firstSlot = this.#findSlots(slots);
     if (firstSlot === null) return null;
@@ -72,9 +72,9 @@ export class RandomAccessMemory {
   #findSlots(slots: number): number | null {
     const taken = slotRanges(this.#ranges);
     return (
-      findUnused(taken, slots, this.#slotCursor, this.table.length) ??
-      findUnused(taken, slots, 1, this.table.length) ??
-      findUnused(taken, slots, 1, slotLimit)
+      findGap(taken, slots, this.#slotCursor, this.table.length) ??
+      findGap(taken, slots, 1, this.table.length) ??
+      findGap(taken, slots, 1, slotLimit)
     );
   }
 
@@ -85,13 +85,13 @@ export class RandomAccessMemory {
   }
 
   /** Lets no fetch from the range succeed any more: calls to it trap. The flags say why, once they are set. */
-  forbidFetches(range: MemoryRange): void {
+  revokeExecute(range: MemoryRange): void {
     for (let slot = range.firstSlot; slot < range.firstSlot + range.slots; slot += 1) this.table.set(slot, null);
   }
 
   /** Takes the pages away. Their addresses are not given out again before they are free. */
   remove(range: MemoryRange): void {
-    this.forbidFetches(range);
+    this.revokeExecute(range);
     range.present = false;
   }
 
@@ -118,7 +118,7 @@ function slotRanges(ranges: readonly MemoryRange[]): { readonly firstPage: numbe
 }
 
 /** Ranges to reclaim for an image of that size: those that its pages need and those that its slots need. Null where reclaiming all would not suffice. */
-export function planForSize(
+export function planImageReclamation(
   { ranges, pages: memoryPages }: Pick<RandomAccessMemory, 'ranges' | 'pages'>,
   reclaimable: readonly MemoryRange[],
   { pages, slots }: ImageSize,
@@ -135,7 +135,7 @@ export function planForSize(
  * First page of a gap of that many pages from one page to before another; null where there is none.
  * @param ranges Used ranges, by first page.
  */
-export function findUnused(
+export function findGap(
   ranges: readonly Pick<MemoryRange, 'firstPage' | 'pages'>[],
   pages: number,
   from: number,
@@ -164,7 +164,7 @@ export function planReclamation<Range extends Pick<MemoryRange, 'firstPage' | 'p
 ): ReadonlySet<Range> | null {
   const gapWithout = (count: number) => {
     const without = new Set(reclaimable.slice(0, count));
-    return findUnused(
+    return findGap(
       ranges.filter((range) => !without.has(range)),
       pages,
       1,
@@ -186,7 +186,7 @@ export function planReclamation<Range extends Pick<MemoryRange, 'firstPage' | 'p
  * What a load says that finds no such gap.
  * @param memory Its pages, those that are used, and of those the ones that can be reclaimed.
  */
-export function outOfMemory(
+export function outOfMemoryMessage(
   { module, version }: MemoryRange['owner'],
   pages: number,
   memory: { readonly pages: number; readonly usedPages: number; readonly reclaimablePages: number },

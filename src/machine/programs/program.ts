@@ -3,14 +3,14 @@
 import { fuelExport, pinnedRecordExport, threadBlock } from '../abi.ts';
 import type { Trap } from '../accesses/trap.ts';
 import type { DriverImage } from '../images/image.ts';
-import { functionOf } from '../images/instance-exports.ts';
+import { getExportedFunction } from '../images/instance-exports.ts';
 import type { ImportedFunction, ValueType } from '../images/stamp.ts';
 import type { Processor } from '../processor.ts';
-import { reasonOf } from '../reason.ts';
-import type { CallSample } from '../threads/call-sampling.ts';
+import { sanitizeReason } from '../reason.ts';
+import type { CallSample } from '../threads/call-sampler.ts';
 import type { ThreadGroup } from '../threads/run-queue.ts';
-import { type Effect, type Ending, type Frame, type Thread, type ThreadOwner, threadAim } from '../threads/thread.ts';
-import { type VersionStatistics, VersionTallies } from './version-tallies.ts';
+import { type Effect, type Ending, type Frame, type Thread, type ThreadOwner, wholeThread } from '../threads/thread.ts';
+import { VersionCounters, type VersionStatistics } from './version-counters.ts';
 
 /** A program cannot be started as asked; the message says what to change. */
 export class ProgramError extends Error {
@@ -55,20 +55,20 @@ export type ProgramStatistics = {
 };
 
 /** What a program needs to know of the device that it runs on. */
-export type ProgramSurroundings = {
+export type ProgramDependencies = {
   readonly processor: Processor;
   readonly deviceImports: WebAssembly.Imports;
   versionOf(record: number): string;
   readonly group: ThreadGroup<Thread>;
   /** A trap of the program's, in words; what it tells of the device is kept there. */
-  explainTrap(error: unknown, frames: readonly Frame[], program: string): Pick<Trap, 'message' | 'isFault'>;
+  explainTrap(error: unknown, frames: readonly Frame[], program: string): Pick<Trap, 'message' | 'isSegmentationFault'>;
   onEffects(program: string, effects: readonly Effect[]): void;
 };
 
 export class Program implements ThreadOwner {
   readonly id: string;
   readonly recovery: Recovery;
-  readonly #surroundings: Omit<ProgramSurroundings, 'deviceImports'>;
+  readonly #surroundings: Omit<ProgramDependencies, 'deviceImports'>;
   readonly #resultType: ValueType | undefined;
   /** The record of the image whose address the program keeps, where its addressing is hard-coded; 0 before its first access. */
   #pinnedRecord: WebAssembly.Global | null;
@@ -77,7 +77,7 @@ export class Program implements ThreadOwner {
   /** The driver's work until its threads ask the processor. */
   #fuel: WebAssembly.Global | null;
   readonly #threads = new Map<number, Thread>();
-  #versions = new VersionTallies();
+  #versions = new VersionCounters();
   readonly #end = Promise.withResolvers<void>();
   #stopping = false;
   #faults = 0;
@@ -96,7 +96,7 @@ export class Program implements ThreadOwner {
    * @throws {ProgramError} when an argument is not a number of its parameter's type.
    * @throws {LimitError} when the host has too many threads.
    */
-  constructor(request: ProgramRequest, { deviceImports, ...surroundings }: ProgramSurroundings) {
+  constructor(request: ProgramRequest, { deviceImports, ...surroundings }: ProgramDependencies) {
     this.id = request.program;
     this.#surroundings = surroundings;
     const { processor } = surroundings;
@@ -117,7 +117,7 @@ export class Program implements ThreadOwner {
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
     this.recovery = request.recovery ?? 'module';
-    const main = WebAssembly.promising(functionOf(exports, 'main'));
+    const main = WebAssembly.promising(getExportedFunction(exports, 'main'));
     try {
       for (let count = 0; count < request.threads; count += 1) this.#startThread((block) => () => main(block, ...values), request);
     } catch (error) {
@@ -135,21 +135,21 @@ export class Program implements ThreadOwner {
   }
 
   /** Whether it keeps the address of that record's image, hard-coded. */
-  isHolding(record: number): boolean {
+  holdsAddressOf(record: number): boolean {
     return this.isRunning && this.#pinnedRecord?.value === record;
   }
 
   /** An access of one of its threads is about to be interrupted. */
-  interrupted(): void {
+  countInterruption(): void {
     this.#accessesInterrupted += 1;
   }
 
   /** Counts the calls that an image's record stands for, so that the record may go. */
-  forget(record: number): void {
+  forgetRecord(record: number): void {
     for (const thread of this.#threads.values()) {
-      if (this.#word(thread, threadBlock.version) !== record) continue;
+      if (this.#word(thread, threadBlock.servedBy) !== record) continue;
       this.#countCompleted(thread);
-      this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.version) >> 2] = 0;
+      this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.servedBy) >> 2] = 0;
     }
   }
 
@@ -166,7 +166,7 @@ export class Program implements ThreadOwner {
     let accessesRetried = this.#accessesRetried;
     for (const thread of this.#threads.values()) {
       this.#countCompleted(thread);
-      accessesRetried += this.#word(thread, threadBlock.retried);
+      accessesRetried += this.#word(thread, threadBlock.accessesRetried);
     }
     const versions = this.#versions.statistics();
     return {
@@ -185,52 +185,52 @@ export class Program implements ThreadOwner {
     };
   }
 
-  switched(thread: Thread, record: number): void {
+  onVersionSwitch(thread: Thread, record: number): void {
     this.#countCompleted(thread);
     // The version is listed from its first call on, so that the list is in the order of the versions' coming.
-    this.#versions.of(this.#surroundings.versionOf(record));
-    this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.version) >> 2] = record;
+    this.#versions.forVersion(this.#surroundings.versionOf(record));
+    this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.servedBy) >> 2] = record;
     this.#latest = thread;
   }
 
-  measured(thread: Thread, { milliseconds, calls }: CallSample): void {
-    this.#versions.of(this.#versionOf(thread)).latency.add(milliseconds * 1_000, calls);
+  onCallsMeasured(thread: Thread, { milliseconds, calls }: CallSample): void {
+    this.#versions.forVersion(this.#versionOf(thread)).latency.add(milliseconds * 1_000, calls);
   }
 
-  useUpFuel(): void {
+  exhaustFuel(): void {
     if (this.#fuel !== null) this.#fuel.value = 0;
   }
 
-  committed(_thread: Thread, effects: readonly Effect[]): void {
+  onCommit(_thread: Thread, effects: readonly Effect[]): void {
     this.#effects += effects.length;
     this.#surroundings.onEffects(this.id, effects);
   }
 
-  ended(thread: Thread, ending: Ending): 'again' | 'gone' {
+  onEnd(thread: Thread, ending: Ending): 'again' | 'gone' {
     if (ending.kind === 'trapped') {
-      const { message, isFault } = this.#surroundings.explainTrap(ending.error, ending.frames, this.id);
+      const { message, isSegmentationFault: isFault } = this.#surroundings.explainTrap(ending.error, ending.frames, this.id);
       this.#countFailed(thread, ending.frames);
       if (isFault) this.#faults += 1;
-      this.#lastFailure = reasonOf(message);
-    } else if (ending.kind === 'injected' && ending.aim !== threadAim) {
+      this.#lastFailure = sanitizeReason(message);
+    } else if (ending.kind === 'injected' && ending.aim !== wholeThread) {
       this.#countFailed(thread, ending.frames);
       this.#lastFailure = 'an injected error left the access, which had no retries left';
     }
     if (ending.kind !== 'returned' && !this.#stopping) return 'again';
-    this.#bury(thread);
+    this.#reap(thread);
     return 'gone';
   }
 
   /** A thread with an error to be thrown is let out of the module that it leaves first: its access counts as retried there. */
   async #endThreads(): Promise<void> {
     const { processor } = this.#surroundings;
-    await processor.betweenSlices(() => {
+    await processor.atSafepoint(() => {
       for (const thread of this.#threads.values()) {
-        processor.kernelMemory.doubleWords[(thread.block + threadBlock.remaining) >> 3] = 0n;
-        if (thread.injection === null) processor.inject(thread, threadAim);
+        processor.kernelMemory.doubleWords[(thread.block + threadBlock.callsRemaining) >> 3] = 0n;
+        if (thread.injection === null) processor.inject(thread, wholeThread);
       }
     });
-    if ([...this.#threads.values()].some((thread) => thread.injection?.aim !== threadAim)) await this.#endThreads();
+    if ([...this.#threads.values()].some((thread) => thread.injection?.target !== wholeThread)) await this.#endThreads();
   }
 
   #startThread(makeBegin: (block: number) => () => Promise<unknown>, request: ProgramRequest): void {
@@ -238,13 +238,13 @@ export class Program implements ThreadOwner {
     const thread = processor.startThread(this, this.#surroundings.group, makeBegin, request.deadlineMilliseconds ?? null);
     this.#threads.set(thread.block, thread);
     const { words, doubleWords } = processor.kernelMemory;
-    doubleWords[(thread.block + threadBlock.remaining) >> 3] = BigInt(request.calls ?? -1);
-    words[(thread.block + threadBlock.pause) >> 2] = request.pauseMilliseconds;
+    doubleWords[(thread.block + threadBlock.callsRemaining) >> 3] = BigInt(request.calls ?? -1);
+    words[(thread.block + threadBlock.pauseMilliseconds) >> 2] = request.pauseMilliseconds;
   }
 
-  #bury(thread: Thread): void {
+  #reap(thread: Thread): void {
     this.#countCompleted(thread);
-    this.#accessesRetried += this.#word(thread, threadBlock.retried);
+    this.#accessesRetried += this.#word(thread, threadBlock.accessesRetried);
     if (this.#latest === thread) {
       this.#lastResult = this.#resultOf(thread);
       this.#latest = null;
@@ -260,26 +260,26 @@ export class Program implements ThreadOwner {
   #release(): void {
     this.#pinnedRecord = null;
     this.#fuel = null;
-    this.#versions = new VersionTallies();
+    this.#versions = new VersionCounters();
   }
 
   /** Counts the calls of the thread that its block has counted. */
   #countCompleted(thread: Thread): void {
-    const calls = Number(this.#doubleWord(thread, threadBlock.completed));
+    const calls = Number(this.#doubleWord(thread, threadBlock.callsCompleted));
     if (calls === 0) return;
-    this.#versions.of(this.#versionOf(thread)).completed += calls;
-    this.#surroundings.processor.kernelMemory.doubleWords[(thread.block + threadBlock.completed) >> 3] = 0n;
+    this.#versions.forVersion(this.#versionOf(thread)).completed += calls;
+    this.#surroundings.processor.kernelMemory.doubleWords[(thread.block + threadBlock.callsCompleted) >> 3] = 0n;
   }
 
   /** Counts a failed call: with the version that it was inside of, or else with the one that served the thread's call before, or came last. */
   #countFailed(thread: Thread, [outermost]: readonly Frame[]): void {
     const inside = outermost === undefined ? '' : this.#surroundings.versionOf(outermost.record);
-    this.#versions.of(inside || this.#versionOf(thread) || this.#versions.newest).failed += 1;
+    this.#versions.forVersion(inside || this.#versionOf(thread) || this.#versions.newest).failed += 1;
   }
 
   /** The version that served the thread's last call; empty where none has, or it has gone. */
   #versionOf(thread: Thread): string {
-    return this.#surroundings.versionOf(this.#word(thread, threadBlock.version));
+    return this.#surroundings.versionOf(this.#word(thread, threadBlock.servedBy));
   }
 
   #resultOf(thread: Thread): string | null {

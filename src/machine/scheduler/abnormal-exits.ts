@@ -1,18 +1,18 @@
 // Abnormal exits: accesses that end without running to their image's exit, by a trap, a deadline, a stop or an injected error.
 
-import type { Enterables } from '../accesses/enterable.ts';
+import type { ImagesByRecord } from '../accesses/accessible-image.ts';
 import { DeadlockError, type Ownership } from '../accesses/ownership.ts';
 import type { TaintReason } from '../accesses/taint.ts';
 import { isFetchFault } from '../accesses/trap.ts';
 import { type Frames, firstFrameOf } from '../threads/frames.ts';
-import { type Thread, threadAim } from '../threads/thread.ts';
+import { type Thread, wholeThread } from '../threads/thread.ts';
 
 export class AbnormalExits {
   readonly #frames: Frames;
   readonly #ownership: Ownership;
-  readonly #images: Enterables;
+  readonly #images: ImagesByRecord;
 
-  constructor(frames: Frames, ownership: Ownership, images: Enterables) {
+  constructor(frames: Frames, ownership: Ownership, images: ImagesByRecord) {
     this.#frames = frames;
     this.#ownership = ownership;
     this.#images = images;
@@ -25,16 +25,16 @@ export class AbnormalExits {
   end(
     thread: Thread,
     reason: TaintReason,
-    { from = threadAim, to = this.#frames.endOf(thread), error = null }: { from?: number; to?: number; error?: unknown },
+    { from = wholeThread, to = this.#frames.endOf(thread), error = null }: { from?: number; to?: number; error?: unknown },
   ): void {
     const first = firstFrameOf(thread);
     const start = Math.max(from, first);
     const innermost = this.#frames.endOf(thread) - 4;
     for (let place = start; place < to; place += 4) {
       const frame = this.#frames.at(place);
-      this.#ownership.leave(thread, frame.record, this.#frames.countBetween(first, start, frame.record));
-      const isAtEntry = thread.waitsAt !== null || error instanceof DeadlockError || isFetchFault(error, frame, this.#images);
-      if (place < innermost || !isAtEntry) this.#images.get(frame.record)?.taint(reason);
+      this.#ownership.endAccesses(thread, frame.record, this.#frames.countBetween(first, start, frame.record));
+      const isAtEntry = thread.entryWait !== null || error instanceof DeadlockError || isFetchFault(error, frame, this.#images);
+      if (place < innermost || !isAtEntry) this.#images.get(frame.record)?.recordTaint(reason);
     }
   }
 }

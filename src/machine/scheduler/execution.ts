@@ -1,19 +1,19 @@
 // Execution: what happens to a thread where it gets the processor, gives it up, and where its code ends.
 
 import { threadBlock } from '../abi.ts';
-import type { ImageStacks } from '../accesses/image-stacks.ts';
+import type { CStacks } from '../accesses/c-stacks.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import { type Frames, firstFrameOf } from '../threads/frames.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
-import { begin, type Ending, type Injection, running, type Thread, threadAim } from '../threads/thread.ts';
+import { begin, type Ending, type Injection, running, type Thread, wholeThread } from '../threads/thread.ts';
 import type { AbnormalExits } from './abnormal-exits.ts';
-import { DeadlineError } from './call-clock.ts';
+import { DeadlineError } from './call-timer.ts';
 
 type Surroundings = {
   readonly kernelMemory: KernelMemory;
   readonly running: RunningThread;
   readonly frames: Frames;
-  readonly imageStacks: ImageStacks;
+  readonly imageStacks: CStacks;
   readonly abnormalExits: AbnormalExits;
   /** A thread's code has ended; no thread has the processor. */
   readonly onEnd: (thread: Thread, ending: Ending) => void;
@@ -27,7 +27,7 @@ export class Execution {
   readonly #words: Int32Array;
   readonly #running: RunningThread;
   readonly #frames: Frames;
-  readonly #imageStacks: ImageStacks;
+  readonly #imageStacks: CStacks;
   readonly #abnormalExits: AbnormalExits;
   readonly #onEnd: Surroundings['onEnd'];
   /** The error that the running thread was resumed with, until it has been seen to be taken. */
@@ -49,21 +49,21 @@ export class Execution {
     // The first safepoint of the code comes before the code sets these itself.
     this.#running.stack = firstFrameOf(thread);
     this.#running.effects = 0;
-    this.#words[(thread.block + threadBlock.answered) >> 2] = 0;
+    this.#words[(thread.block + threadBlock.returned) >> 2] = 0;
   }
 
   /** Returns whether the code that `beginCall` was for has ended already; the thread is idle then. */
-  endCall(thread: Thread): boolean {
-    if (this.#running.thread !== thread || this.#words[(thread.block + threadBlock.answered) >> 2] !== 1) return false;
+  tryEndCall(thread: Thread): boolean {
+    if (this.#running.thread !== thread || this.#words[(thread.block + threadBlock.returned) >> 2] !== 1) return false;
     this.#running.thread = null;
     thread.continuation = begin;
     return true;
   }
 
   /** Gives the processor to a thread, which `resume` must follow. */
-  enter(thread: Thread): void {
+  switchIn(thread: Thread): void {
     this.#running.thread = thread;
-    this.#frames.count(thread, -1);
+    this.#frames.addReferences(thread, -1);
     this.#running.stack = thread.stack;
     this.#running.effects = thread.effects;
   }
@@ -71,17 +71,18 @@ export class Execution {
   /** Runs the code of the thread that has the processor: from its beginning, or from where it was suspended. */
   resume(thread: Thread): void {
     const { continuation, injection } = thread;
-    if (injection !== null) this.#abnormalExits.end(thread, injection.aim === threadAim ? 'stop' : 'interruption', { from: injection.aim });
+    if (injection !== null)
+      this.#abnormalExits.end(thread, injection.target === wholeThread ? 'stop' : 'interruption', { from: injection.target });
     this.#imageStacks.restore(thread, injection);
-    if (!thread.isOverdue || injection !== null) thread.waitsAt = null;
+    if (!thread.isOverdue || injection !== null) thread.entryWait = null;
     thread.continuation = running;
     thread.injection = null;
     switch (continuation.kind) {
       case 'begin':
-        if (injection?.aim === threadAim) {
-          this.#end(thread, { kind: 'injected', aim: threadAim, frames: [] });
+        if (injection?.target === wholeThread) {
+          this.#end(thread, { kind: 'injected', aim: wholeThread, frames: [] });
         } else {
-          this.whenEnded(thread, thread.begin());
+          this.watchEnd(thread, thread.begin());
         }
         return;
       case 'resume': {
@@ -89,7 +90,7 @@ export class Execution {
         const { isOverdue } = thread;
         thread.isOverdue = false;
         if (injection !== null) {
-          this.#words[(thread.block + threadBlock.aim) >> 2] = injection.aim;
+          this.#words[(thread.block + threadBlock.injectionTarget) >> 2] = injection.target;
           continuation.reject(this.#injectedError);
         } else if (isOverdue) continuation.reject(new DeadlineError(thread));
         else continuation.resolve();
@@ -106,7 +107,7 @@ export class Execution {
    */
   fail(thread: Thread, error: unknown): void {
     if (this.#running.thread !== thread) throw error;
-    thread.injection?.onLost();
+    thread.injection?.onUncaught();
     thread.injection = null;
     this.#unwound(thread, error);
   }
@@ -115,19 +116,19 @@ export class Execution {
    * Takes the processor from the thread that has it.
    * @throws {LimitError} when one of its C stacks has overflowed or is too large; the thread then still has the processor.
    */
-  leave(): Thread {
+  switchOut(): Thread {
     const thread = this.#running.current;
     this.#imageStacks.save(thread);
     thread.stack = this.#running.stack;
     thread.effects = this.#running.effects;
-    this.#frames.count(thread, 1);
+    this.#frames.addReferences(thread, 1);
     this.#running.thread = null;
     this.#delivered = null;
     return thread;
   }
 
   /** Ends the thread when its code does. */
-  whenEnded(thread: Thread, promise: Promise<unknown>): void {
+  watchEnd(thread: Thread, promise: Promise<unknown>): void {
     promise.then(
       () => this.#end(thread, { kind: 'returned' }),
       (error) => this.#unwound(thread, error),
@@ -137,13 +138,13 @@ export class Execution {
   /** An error came out of a thread's code. Stubs have handled an injected one; a trap passes them, and leaves the stack of images as it was. */
   #unwound(thread: Thread, error: unknown): void {
     const isInjected = error instanceof WebAssembly.Exception && error.is(this.injected);
-    if (isInjected) this.#delivered?.onLost();
+    if (isInjected) this.#delivered?.onUncaught();
     const frames = [...this.#frames.of(thread)];
-    this.#imageStacks.empty(thread);
-    const aim = this.#words[(thread.block + threadBlock.aim) >> 2] ?? threadAim;
+    this.#imageStacks.resetStacksOf(thread);
+    const aim = this.#words[(thread.block + threadBlock.injectionTarget) >> 2] ?? wholeThread;
     if (!isInjected) this.#abnormalExits.end(thread, error instanceof DeadlineError ? 'deadline' : 'trap', { error });
     // The accesses from the aim on were abandoned when the error was thrown; no retries were left, so those before it end too.
-    else if (aim !== threadAim) this.#abnormalExits.end(thread, 'interruption', { to: aim });
+    else if (aim !== wholeThread) this.#abnormalExits.end(thread, 'interruption', { to: aim });
     this.#end(thread, isInjected ? { kind: 'injected', aim, frames } : { kind: 'trapped', error, frames });
   }
 

@@ -1,47 +1,47 @@
 // The scheduler: which thread gets the processor next, for how long, and what a suspended thread waits for.
 
 import assert from 'node:assert/strict';
-import { workBetweenLooks } from '../abi.ts';
+import { fuelPerRefill } from '../abi.ts';
 import type { AtomicCalls } from '../accesses/atomic-calls.ts';
-import type { Collections } from '../accesses/collections.ts';
+import type { GarbageCollectors } from '../accesses/garbage-collectors.ts';
+import type { Clock } from '../clock.ts';
 import type { Frames } from '../threads/frames.ts';
 import { RunQueue } from '../threads/run-queue.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
 import type { Ending, Injection, Thread, Wait } from '../threads/thread.ts';
 import { ThreadQueue } from '../threads/thread-queue.ts';
-import type { Time } from '../time.ts';
-import { type CallClock, DeadlineError } from './call-clock.ts';
+import { type CallTimer, DeadlineError } from './call-timer.ts';
 import type { Execution } from './execution.ts';
-import type { Sections } from './sections.ts';
+import type { SafepointOperations } from './safepoint-operations.ts';
 import type { ThreadTable } from './thread-table.ts';
 
 /** How long a thread keeps the processor while others wait, in milliseconds. */
-const slice = 0.1;
+const timeSliceMs = 0.1;
 /** How long threads run before timers and the network get their turn, in milliseconds. */
-const burst = 4;
+const yieldIntervalMs = 4;
 /** The longest sleep, in milliseconds; a longer one ends earlier. */
 const sleepLimit = 2 ** 31 - 1;
 
 type Surroundings = {
-  readonly time: Time;
+  readonly time: Clock;
   readonly running: RunningThread;
   readonly frames: Frames;
   readonly threads: ThreadTable;
-  readonly clock: CallClock;
-  readonly sections: Sections;
-  readonly collections: Collections;
+  readonly clock: CallTimer;
+  readonly sections: SafepointOperations;
+  readonly collections: GarbageCollectors;
   readonly atomicCalls: AtomicCalls;
   readonly execution: Execution;
 };
 
 export class Scheduler {
-  readonly #time: Time;
+  readonly #time: Clock;
   readonly #running: RunningThread;
   readonly #frames: Frames;
   readonly #threads: ThreadTable;
-  readonly #clock: CallClock;
-  readonly #sections: Sections;
-  readonly #collections: Collections;
+  readonly #clock: CallTimer;
+  readonly #sections: SafepointOperations;
+  readonly #collections: GarbageCollectors;
   readonly #atomicCalls: AtomicCalls;
   readonly #execution: Execution;
   readonly #ready = new RunQueue<Thread>();
@@ -97,7 +97,7 @@ export class Scheduler {
    * block as the last thing that it does. Returns the code's promise where it has already done so; the thread is idle again, its owner is not told.
    * Null otherwise: the promise goes to `later`, and the owner is told of the ending.
    */
-  enter<Result>(thread: Thread, run: () => Promise<Result>, later: (promise: Promise<Result>) => void): Promise<Result> | null {
+  runOnIdleThread<Result>(thread: Thread, run: () => Promise<Result>, later: (promise: Promise<Result>) => void): Promise<Result> | null {
     const isFree = this.#running.thread === null && !this.#dispatchPending && this.#ready.isEmpty && this.#urgent.isEmpty;
     if (!isFree || this.#closed || !this.#sections.isEmpty) {
       thread.begin = () => {
@@ -111,17 +111,17 @@ export class Scheduler {
     this.#execution.beginCall(thread);
     this.#sliceEnd = 0;
     const promise = begun(run);
-    if (this.#execution.endCall(thread)) {
-      if (!this.#sections.isEmpty || this.#collections.areDue || !this.#ready.isEmpty) this.#scheduleDispatch();
+    if (this.#execution.tryEndCall(thread)) {
+      if (!this.#sections.isEmpty || this.#collections.hasDue || !this.#ready.isEmpty) this.#scheduleDispatch();
       return promise;
     }
     later(promise);
-    this.#execution.whenEnded(thread, promise);
+    this.#execution.watchEnd(thread, promise);
     return null;
   }
 
   /** Runs a section between two slices. */
-  betweenSlices<Result>(section: () => Result): Promise<Result> {
+  atSafepoint<Result>(section: () => Result): Promise<Result> {
     const result = this.#sections.add(section);
     // The thread that has the processor gives it up at its next look at the clock.
     this.#sliceEnd = 0;
@@ -130,38 +130,38 @@ export class Scheduler {
   }
 
   /** Calls back, between two slices, as soon as no access is inside an image; returns how to call that off. */
-  whenUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
-    const cancel = this.#sections.whenUnreferenced(record, bypasses, then);
+  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
+    const cancel = this.#sections.onUnreferenced(record, bypasses, then);
     this.#scheduleDispatch();
     return cancel;
   }
 
   /** A safepoint found its image's fuel used up. Returns how much there is from now on, or a negative number: suspend. */
-  tick(): number {
+  refillFuel(): number {
     const now = this.#time.now();
-    if (this.#atomicCalls.areUnderWay) {
+    if (this.#atomicCalls.isActive) {
       this.#atomicCalls.checkDeadline(now);
-      return workBetweenLooks;
+      return fuelPerRefill;
     }
     const thread = this.#running.current;
-    if (this.#clock.timeLeft(thread) <= 0) throw new DeadlineError(thread);
+    if (this.#clock.remainingMilliseconds(thread) <= 0) throw new DeadlineError(thread);
     const isBetweenCalls = this.#frames.isEmpty(thread);
     if (isBetweenCalls) this.#clock.endSample(thread, now);
     const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || !this.#sections.isEmpty;
     if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return -1;
-    return isBetweenCalls ? this.#clock.beginSample(thread, now) : workBetweenLooks;
+    return isBetweenCalls ? this.#clock.beginSample(thread, now) : fuelPerRefill;
   }
 
   /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted. Returns 1: suspend. */
-  switched(thread: Thread, record: number): 0 | 1 {
-    thread.owner.switched(thread, record);
+  onVersionSwitch(thread: Thread, record: number): 0 | 1 {
+    thread.owner.onVersionSwitch(thread, record);
     this.#clock.restartSamples(thread);
     return this.#urgent.isEmpty ? 0 : 1;
   }
 
   /** The running thread gives the processor up, to get it again in its turn. */
   suspend(): Promise<void> {
-    const thread = this.#execution.leave();
+    const thread = this.#execution.switchOut();
     this.#ready.push(thread);
     return this.#suspension(thread);
   }
@@ -174,9 +174,9 @@ export class Scheduler {
 
   /** The running thread waits, at most until its call's deadline. */
   sleep(milliseconds: number): Promise<void> {
-    const thread = this.#execution.leave();
+    const thread = this.#execution.switchOut();
     const wanted = Math.min(Math.max(milliseconds, 0), sleepLimit);
-    const left = this.#clock.timeLeft(thread);
+    const left = this.#clock.remainingMilliseconds(thread);
     thread.cancelTimer = this.#time.after(Math.min(wanted, left), () => {
       thread.cancelTimer = null;
       thread.isOverdue = left < wanted;
@@ -187,8 +187,8 @@ export class Scheduler {
 
   /** A thread that has given up the processor waits at the entry of an image, until it is woken or its call's deadline. */
   wait(thread: Thread, wait: Wait): Promise<void> {
-    thread.waitsAt = wait;
-    const left = this.#clock.timeLeft(thread);
+    thread.entryWait = wait;
+    const left = this.#clock.remainingMilliseconds(thread);
     if (left < sleepLimit) {
       thread.cancelTimer = this.#time.after(left, () => {
         thread.cancelTimer = null;
@@ -200,12 +200,12 @@ export class Scheduler {
   }
 
   /** A thread's code has ended: it runs again, is idle or goes, as its owner says. */
-  ended(thread: Thread, ending: Ending): void {
+  onThreadEnd(thread: Thread, ending: Ending): void {
     if (this.#closed) return;
     thread.reset();
-    const next = thread.owner.ended(thread, ending);
+    const next = thread.owner.onEnd(thread, ending);
     if (next === 'again') {
-      this.#clock.spoilSample(thread);
+      this.#clock.discardSample(thread);
       this.#ready.push(thread);
     } else if (next === 'gone') this.#threads.remove(thread);
     this.#scheduleDispatch();
@@ -228,7 +228,7 @@ export class Scheduler {
       queueMicrotask(() => this.#dispatch());
     } else {
       this.#time.later(() => {
-        this.#burstEnd = this.#time.now() + burst;
+        this.#burstEnd = this.#time.now() + yieldIntervalMs;
         this.#dispatch();
       });
     }
@@ -238,14 +238,14 @@ export class Scheduler {
     // Still pending while sections run: what they make ready is looked for right after them.
     if (!this.#closed) {
       this.#sections.run();
-      this.#collections.run();
+      this.#collections.runDue();
     }
     this.#dispatchPending = false;
     if (this.#closed) return;
     const urgent = this.#urgent.shift();
     const thread = urgent ?? this.#ready.shift();
     if (thread === null) return;
-    this.#execution.enter(thread);
+    this.#execution.switchIn(thread);
     try {
       this.#prepareTurn(thread, urgent !== null);
       this.#execution.resume(thread);
@@ -255,16 +255,16 @@ export class Scheduler {
   }
 
   #prepareTurn(thread: Thread, isUrgent: boolean): void {
-    if (thread.waitsAt?.kind === 'collection') this.#collections.resumed(thread.waitsAt.record);
+    if (thread.entryWait?.kind === 'collection') this.#collections.noteResumed(thread.entryWait.record);
     if (isUrgent) {
       // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
-      thread.injection?.retryIn?.useUpFuel();
+      thread.injection?.retryIn?.exhaustFuel();
       this.#sliceEnd = 0;
-      this.#clock.spoilSample(thread);
+      this.#clock.discardSample(thread);
       return;
     }
-    this.#sliceEnd = this.#time.now() + slice;
-    if (thread.sampling.resumed()) thread.owner.useUpFuel();
+    this.#sliceEnd = this.#time.now() + timeSliceMs;
+    if (thread.sampler.resumed()) thread.owner.exhaustFuel();
   }
 }
 

@@ -2,8 +2,8 @@
 
 import { threadBlock } from '../abi.ts';
 import { LimitError } from '../limit.ts';
+import type { StackMemory } from '../memory/c-stack.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
-import type { StackMemory } from '../memory/stacks.ts';
 import type { ThreadGroup } from '../threads/run-queue.ts';
 import { Thread, type ThreadOwner } from '../threads/thread.ts';
 
@@ -29,7 +29,7 @@ export class ThreadTable {
    * @param callDeadline How long one call may take, in milliseconds; null: for ever.
    * @throws {LimitError} when the limit is reached.
    */
-  make(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
+  create(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
     if (this.#threads.size >= this.limit) {
       throw new LimitError(`this host runs ${this.limit} threads, its limit: stop a program first`);
     }

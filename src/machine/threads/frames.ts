@@ -1,6 +1,6 @@
 // Frames: each thread has a stack of the images that it is inside of, in its block in the kernel's memory. Access stubs push and pop, and counts follow.
 
-import { bypassMark, imageRecord, threadBlock } from '../abi.ts';
+import { bypassBit, imageRecord, threadBlock } from '../abi.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import type { RunningThread } from './running-thread.ts';
 import type { Frame, Thread } from './thread.ts';
@@ -25,7 +25,7 @@ export class Frames {
 
   at(place: number): Frame {
     const word = this.#words[place >> 2] ?? 0;
-    return { record: word & ~bypassMark, isBypass: (word & bypassMark) !== 0 };
+    return { record: word & ~bypassBit, isBypass: (word & bypassBit) !== 0 };
   }
 
   /** Returns where a thread's frames end. */
@@ -42,11 +42,11 @@ export class Frames {
    * Counts the accesses of a thread, which does not have the processor, in or out. Stubs only write frames; counting them where the thread takes or
    * leaves the processor spares every access two changes of a count. The counts are without the accesses of the thread that has the processor.
    */
-  count(thread: Thread, by: 1 | -1): void {
+  addReferences(thread: Thread, by: 1 | -1): void {
     const words = this.#words;
     for (let place = firstFrameOf(thread); place < thread.stack; place += 4) {
       const frame = words[place >> 2] ?? 0;
-      const counter = ((frame & ~bypassMark) + ((frame & bypassMark) === 0 ? imageRecord.referenceCount : imageRecord.bypassing)) >> 2;
+      const counter = ((frame & ~bypassBit) + ((frame & bypassBit) === 0 ? imageRecord.referenceCount : imageRecord.bypassCount)) >> 2;
       words[counter] = (words[counter] ?? 0) + by;
     }
   }
@@ -54,7 +54,7 @@ export class Frames {
   /** Returns how many accesses are inside an image: through the module table, and past it by a hard-coded address. */
   referencesOf(record: number): { readonly counted: number; readonly bypassing: number } {
     let counted = this.#words[(record + imageRecord.referenceCount) >> 2] ?? 0;
-    let bypassing = this.#words[(record + imageRecord.bypassing) >> 2] ?? 0;
+    let bypassing = this.#words[(record + imageRecord.bypassCount) >> 2] ?? 0;
     const { thread } = this.#running;
     if (thread !== null) {
       for (const frame of this.of(thread)) {
@@ -71,7 +71,7 @@ export class Frames {
     let count = 0;
     let outermost = 0;
     for (let place = thread.stack - 4; place >= firstFrameOf(thread); place -= 4) {
-      if (((this.#words[place >> 2] ?? 0) & ~bypassMark) !== record) continue;
+      if (((this.#words[place >> 2] ?? 0) & ~bypassBit) !== record) continue;
       count += 1;
       outermost = place;
     }

@@ -1,8 +1,8 @@
 // An execution thread: a WebAssembly stack that the processor suspends and resumes, with the stack of images that it is inside of.
 
 import { threadBlock } from '../abi.ts';
-import { SavedStacks, type StackMemory } from '../memory/stacks.ts';
-import { type CallSample, CallSampling } from './call-sampling.ts';
+import { SavedStacks, type StackMemory } from '../memory/c-stack.ts';
+import { type CallSample, CallSampler } from './call-sampler.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import type { Link } from './thread-queue.ts';
 
@@ -29,15 +29,15 @@ export interface ThreadOwner {
   /** Its name in messages. */
   readonly id: string;
   /** A call was served by another image than the thread's call before; the block still counts the calls of the one before. */
-  switched(thread: Thread, record: number): void;
+  onVersionSwitch(thread: Thread, record: number): void;
   /** Calls of the version that the block names were measured by one of them. */
-  measured(thread: Thread, sample: CallSample): void;
+  onCallsMeasured(thread: Thread, sample: CallSample): void;
   /** The thread's driver is to ask the processor at its next safepoint. */
-  useUpFuel(): void;
+  exhaustFuel(): void;
   /** A call completed, and with it these effects. */
-  committed(thread: Thread, effects: readonly Effect[]): void;
+  onCommit(thread: Thread, effects: readonly Effect[]): void;
   /** The thread's code has ended. It runs again if the owner says `again`, stays for the owner to enter it if `idle`, and is gone otherwise. */
-  ended(thread: Thread, ending: Ending): 'again' | 'idle' | 'gone';
+  onEnd(thread: Thread, ending: Ending): 'again' | 'idle' | 'gone';
 }
 
 /** What the thread does when it next gets the processor. */
@@ -53,11 +53,11 @@ export const running = { kind: 'running' } as const;
 /** What is to be thrown into a thread when it next gets the processor. */
 export type Injection = {
   /** The frame that it is aimed at; `threadAim` for the thread as a whole. */
-  readonly aim: number;
+  readonly target: number;
   /** Told if the error comes out of the thread's code: no access took it. */
-  readonly onLost: () => void;
+  readonly onUncaught: () => void;
   /** The image that the retry will enter, where it is known. */
-  readonly retryIn: { useUpFuel(): void } | null;
+  readonly retryIn: { exhaustFuel(): void } | null;
 };
 
 /** Why a thread waits at the entry of an image: another thread owns the image, or a garbage collection is due. */
@@ -72,7 +72,7 @@ export class Thread {
   begin: () => Promise<unknown> = () => Promise.resolve();
   /** How long one call may take, in milliseconds; null: for ever. */
   readonly callDeadline: number | null;
-  readonly sampling = new CallSampling();
+  readonly sampler = new CallSampler();
   readonly link: Link<Thread> = { queue: null, previous: null, next: null };
   continuation: Continuation = begin;
   /** Top of its stack of images, while it does not have the processor. */
@@ -89,7 +89,7 @@ export class Thread {
   /** It was woken because its call has passed its deadline. */
   isOverdue = false;
   /** The image at whose entry it waits; it may have been let in since. Null while it has the processor. */
-  waitsAt: Wait | null = null;
+  entryWait: Wait | null = null;
   /** The C stacks of the images that it is inside of, while it does not have the processor. */
   readonly savedStacks: SavedStacks;
 
@@ -107,10 +107,10 @@ export class Thread {
     this.stack = this.block + threadBlock.frames;
     this.effects = 0;
     this.savedStacks.clear();
-    this.waitsAt = null;
+    this.entryWait = null;
     this.continuation = begin;
   }
 }
 
 /** An aim that is no access's frame, so that no stub retries and the error ends the thread's code. */
-export const threadAim = 0;
+export const wholeThread = 0;

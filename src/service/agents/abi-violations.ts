@@ -5,28 +5,31 @@ import type { AuditEntry } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { AbiViolationRecords } from '../devices/abi-violation-repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
-import { notAfter } from './reported-times.ts';
+import { clampReportedTime } from './reported-times.ts';
 
 type Origin = { readonly deviceId: string; readonly bootId: string; readonly receivedAt: Date };
 
 /** Keeps what a device has found in this boot of its host, of programs that it has. Answers the events of those that are new. */
-export async function applyViolations(
+export async function recordViolations(
   connection: Connection,
   { deviceId, bootId, receivedAt }: Origin,
   reported: readonly AbiViolation[],
 ): Promise<AuditEntry[]> {
   if (reported.length === 0) return [];
   const known = new Map(
-    (await new AbiViolationRecords(connection).ofBoot(deviceId, bootId)).map((record) => [keyOf(record.programId, record), record]),
+    (await new AbiViolationRecords(connection).findByBoot(deviceId, bootId)).map((record) => [
+      violationKey(record.programId, record),
+      record,
+    ]),
   );
-  const latest = new Map(reported.map((violation) => [keyOf(violation.program, violation), violation]));
+  const latest = new Map(reported.map((violation) => [violationKey(violation.program, violation), violation]));
   const more = [...latest].flatMap(([key, { faults, lastAt }]) => {
     const record = known.get(key);
     return record !== undefined && record.faults !== null && faults > record.faults
-      ? [{ number: record.number, faults, lastAt: notAfter(receivedAt, lastAt) }]
+      ? [{ number: record.number, faults, lastFaultAt: clampReportedTime(receivedAt, lastAt) }]
       : [];
   });
-  if (more.length > 0) await new AbiViolationRecords(connection).count(more);
+  if (more.length > 0) await new AbiViolationRecords(connection).updateFaults(more);
   const unknown = [...latest].filter(([key]) => !known.has(key)).map(([, violation]) => violation);
   if (unknown.length === 0) return [];
   const names = await new ProgramRecords(connection).namesOn(
@@ -36,7 +39,7 @@ export async function applyViolations(
   const found = unknown.flatMap(({ program, at, lastAt, faults, ...facts }) => {
     const programName = names.get(program);
     if (programName === undefined) return [];
-    const times = { at: notAfter(receivedAt, at), lastAt: notAfter(receivedAt, lastAt) };
+    const times = { firstFaultAt: clampReportedTime(receivedAt, at), lastFaultAt: clampReportedTime(receivedAt, lastAt) };
     return [{ deviceId, bootId, programId: program, programName, ...facts, ...times, faults: BigInt(faults) }];
   });
   await new AbiViolationRecords(connection).create(deviceId, found);
@@ -48,6 +51,6 @@ export async function applyViolations(
 }
 
 /** Of all that a device has found in one boot. */
-function keyOf(program: string, { version, address }: { readonly version: string; readonly address: string }): string {
+function violationKey(program: string, { version, address }: { readonly version: string; readonly address: string }): string {
   return `${program} ${address} ${version}`;
 }

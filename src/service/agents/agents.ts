@@ -1,7 +1,7 @@
 // The agents of device hosts: they register, are sent orders, and report.
 
 import { digestOf } from '../../machine/digest.ts';
-import type { Order, Registration, Reports } from '../../protocol/agent.ts';
+import type { HostRegistration, Order, Reports } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
@@ -13,23 +13,23 @@ import { DeviceRecords } from '../devices/repository.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { HostRecord } from '../hosts/repository.ts';
 import { HostRecords } from '../hosts/repository.ts';
-import type { OrderBoard } from '../orders/order-board.ts';
-import { offeredOrder } from '../orders/orders.ts';
+import type { OrderDispatcher } from '../orders/order-dispatcher.ts';
+import { toOfferedOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
 import { accessEnded, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { newSecret } from '../secrets.ts';
 import type { SigningKeyRecord } from '../signing-keys/repository.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
-import { attachEmpty } from './bring-up.ts';
-import { adoptDevices, beginBoot, checkNotRevoked, creationOf, type RegistrationKey } from './registration.ts';
+import { attachNewDevices } from './reattach-devices.ts';
+import { beginBoot, checkNotRevoked, deviceCreatedEvent, type RegistrationKey, registerDevices } from './registration.ts';
 import { applyReports } from './reports.ts';
 
 /** Batches of reports that are taken at once; each host sends one after another. */
-const reportLimit = 64;
+const maxReportBatches = 64;
 
 /** What reports that cannot be applied because of a damaged row are called. */
-const reportOfDevice = 'report of device';
+const deviceReportKind = 'report of device';
 
 export type RegisteredHost = HostRecord & {
   readonly devices: number;
@@ -43,22 +43,22 @@ type Uses = {
   readonly store: Store;
   readonly clock: Clock;
   readonly signingKeys: SigningKeys;
-  readonly orderBoard: OrderBoard;
+  readonly orderDispatcher: OrderDispatcher;
   readonly damagedRows: DamagedRows;
-  readonly hosts: Pick<Hosts, 'joinTokenMark'>;
+  readonly hosts: Pick<Hosts, 'joinTokenCredential'>;
 };
 
 export class Agents {
   readonly #uses: Uses;
-  #reportsUnderWay = 0;
+  #reportBatchesInProgress = 0;
 
   constructor(uses: Uses) {
     this.#uses = uses;
   }
 
   /** Batches of reports that are being taken. */
-  get reportsUnderWay(): number {
-    return this.#reportsUnderWay;
+  get reportBatchesInProgress(): number {
+    return this.#reportBatchesInProgress;
   }
 
   /**
@@ -68,7 +68,7 @@ export class Agents {
    * @throws {Problem} `forbidden`, `unauthenticated` when the key has been revoked, `name-taken` when it brings a device whose name is another host's,
    * `too-many-devices`.
    */
-  async register(registration: Registration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
+  async register(registration: HostRegistration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
     if (key !== null && key.host !== null && name !== key.host)
       throw new Problem('forbidden', `the key is for the host ${key.host}, and does not register ${name}`);
@@ -79,20 +79,20 @@ export class Agents {
       const known = await new HostRecords(connection).findByName(name);
       const isNewBoot = known?.bootId !== bootId;
       const id = known?.id ?? newIdentifier('host');
-      const credential = key?.id ?? this.#uses.hosts.joinTokenMark;
+      const credential = key?.id ?? this.#uses.hosts.joinTokenCredential;
       const heard = { registeredAt, unreachableSince: null };
       const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, ...heard };
       await new HostRecords(connection).save(host);
-      const made = await adoptDevices(connection, host, registration);
+      const made = await registerDevices(connection, host, registration);
       if (known?.isUnreachable === true)
         await audit(connection, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
       if (isNewBoot) await beginBoot(connection, host, requester);
-      else await inSlices(made, (slice) => attachEmpty(connection, slice, requester, registeredAt));
-      await inSlices(made, (slice) => audit(connection, requester, registeredAt, slice.map(creationOf)));
+      else await inSlices(made, (slice) => attachNewDevices(connection, slice, requester, registeredAt));
+      await inSlices(made, (slice) => audit(connection, requester, registeredAt, slice.map(deviceCreatedEvent)));
       await this.#uses.signingKeys.refresh(connection);
       return { host, signingKeys: await this.#uses.signingKeys.listTrusted(connection) };
     });
-    return { ...host, devices: await new DeviceRecords(this.#uses.store.reading).countOf(host.id), token, signingKeys };
+    return { ...host, devices: await new DeviceRecords(this.#uses.store.reading).countOnHost(host.id), token, signingKeys };
   }
 
   /** What the service signs or has signed builds with, as a host is to be told. */
@@ -108,24 +108,24 @@ export class Agents {
    * The host's orders that are not settled, then those to come, and again those that stay unsettled; ends with the signal.
    * @throws {Problem} `not-found`, `stale-boot`.
    */
-  async orders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
-    const { orderBoard, store } = this.#uses;
+  async streamOrders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
+    const { orderDispatcher, store } = this.#uses;
     await checkBoot(store.reading, hostId, bootId);
-    const readable = (record: OrderRecord) => this.#readable(record);
+    const readable = (record: OrderRecord) => this.#toOffered(record);
     return (async function* () {
-      for await (const record of orderBoard.follow(hostId, signal)) yield* readable(record);
+      for await (const record of orderDispatcher.stream(hostId, signal)) yield* readable(record);
     })();
   }
 
   /** The host's next orders after a sequence, as soon as there are any; none when the signal ends the waiting. @throws {Problem} as `orders`. */
-  async nextOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
+  async pollOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
     await checkBoot(this.#uses.store.reading, hostId, bootId);
-    return (await this.#uses.orderBoard.next(hostId, after, signal)).flatMap((record) => this.#readable(record));
+    return (await this.#uses.orderDispatcher.poll(hostId, after, signal)).flatMap((record) => this.#toOffered(record));
   }
 
   /** The order, or nothing where the row is damaged: the others still reach the host, and the health names this one. */
-  #readable(record: OrderRecord): Order[] {
-    const order = readOrMark(record, record.id, (one) => offeredOrder(one, this.#uses.clock.now()));
+  #toOffered(record: OrderRecord): Order[] {
+    const order = readOrMark(record, record.id, (one) => toOfferedOrder(one, this.#uses.clock.now()));
     if (!(order instanceof DamagedItem)) {
       this.#uses.damagedRows.clear('order', record.id);
       return [order];
@@ -140,19 +140,19 @@ export class Agents {
   }
 
   /** Takes a host's reports; when it resolves they are on disk. @throws {Problem} `not-found`, `stale-boot`, `busy`. */
-  async report(hostId: string, reports: Reports, requester: Requester): Promise<void> {
-    if (this.#reportsUnderWay >= reportLimit)
-      throw new Problem('busy', `${reportLimit} batches of reports are being taken: send this one again when Retry-After has passed`);
-    this.#reportsUnderWay += 1;
+  async acceptReports(hostId: string, reports: Reports, requester: Requester): Promise<void> {
+    if (this.#reportBatchesInProgress >= maxReportBatches)
+      throw new Problem('busy', `${maxReportBatches} batches of reports are being taken: send this one again when Retry-After has passed`);
+    this.#reportBatchesInProgress += 1;
     try {
       await eachApart(
         [...new Set(reports.reports.map(({ device }) => device))],
-        (devices) => this.#apply(hostId, ofDevices(reports, new Set(devices)), requester),
+        (devices) => this.#apply(hostId, filterByDevice(reports, new Set(devices)), requester),
         // Orders that are reported on stay unsettled: they are offered again, and the host reports again.
-        (device, error) => this.#uses.damagedRows.note(reportOfDevice, new DamagedItem(device, error)),
+        (device, error) => this.#uses.damagedRows.note(deviceReportKind, new DamagedItem(device, error)),
       );
     } finally {
-      this.#reportsUnderWay -= 1;
+      this.#reportBatchesInProgress -= 1;
     }
   }
 
@@ -164,12 +164,12 @@ export class Agents {
       await checkBoot(connection, hostId, reports.bootId);
       await applyReports(connection, { hostId, ...reports }, clock.now(), requester);
     });
-    for (const { device } of reports.reports) damagedRows.clear(reportOfDevice, device);
+    for (const { device } of reports.reports) damagedRows.clear(deviceReportKind, device);
   }
 }
 
 /** The reports of some devices, in their order. */
-function ofDevices(reports: Reports, devices: ReadonlySet<string>): Reports {
+function filterByDevice(reports: Reports, devices: ReadonlySet<string>): Reports {
   return { ...reports, reports: reports.reports.filter(({ device }) => devices.has(device)) };
 }
 

@@ -44,25 +44,25 @@ export async function correctDrift(
   at: Date,
 ): Promise<AuditEntry[]> {
   const installed = Map.groupBy(await new DeviceRecords(connection).installedOn([...reported.keys()]), ({ deviceId }) => deviceId);
-  const found = [...reported].flatMap(([id, table]) => differencesOf(id, installed.get(id) ?? [], table));
+  const found = [...reported].flatMap(([id, table]) => findDifferences(id, installed.get(id) ?? [], table));
   if (found.length === 0) return [];
-  const differences = await withoutExplained(connection, hostId, found);
+  const differences = await excludeExplained(connection, hostId, found);
   if (differences.length === 0) return [];
   const before = await new HistoryRecords(connection).latest(differences);
-  await new HistoryRecords(connection).end(differences.flatMap((_, index) => leavingOf(before[index], at)));
-  await new HistoryRecords(connection).insert(differences.flatMap((difference, index) => entryOf(difference, before[index], at)));
-  await new DeviceRecords(connection).forgetModules(differences.filter(isGoneAsExpected));
+  await new HistoryRecords(connection).end(differences.flatMap((_, index) => toRemoval(before[index], at)));
+  await new HistoryRecords(connection).insert(differences.flatMap((difference, index) => toHistoryEntry(difference, before[index], at)));
+  await new DeviceRecords(connection).markModulesUnexpected(differences.filter(isExpectedlyMissing));
   await new DeviceRecords(connection).setModules(
-    differences.flatMap((difference) => (isGoneAsExpected(difference) ? [] : moduleOf(difference, at))),
+    differences.flatMap((difference) => (isExpectedlyMissing(difference) ? [] : toDeviceModule(difference, at))),
   );
-  return differences.map(eventOf);
+  return differences.map(toAuditEntry);
 }
 
 /**
  * Resolves drift where a load was refused because the device has what was asked for: the operator knows now, and wants it so.
  * A load that succeeds resolves drift by itself.
  */
-export async function resolveConfirmed(
+export async function resolveConfirmedDrift(
   connection: Connection,
   loads: readonly { readonly order: LoadOrder; readonly report: LoadReport }[],
 ): Promise<void> {
@@ -70,7 +70,7 @@ export async function resolveConfirmed(
   await new DeviceRecords(connection).resolveDrift(confirmed.map(({ order }) => ({ deviceId: order.device, module: order.module })));
 }
 
-function differencesOf(
+function findDifferences(
   deviceId: string,
   installed: readonly InstalledModule[],
   { moduleTable, memoryMap, isWhole }: ReportedTable,
@@ -79,23 +79,23 @@ function differencesOf(
   const known = new Map(installed.map((one) => [one.module, one]));
   const changed = [...observed.values()].flatMap((entry): Difference[] => {
     const one = known.get(entry.module) ?? null;
-    if (one?.isThere && one.version === entry.version && one.imageDigest === entry.image) return [];
+    if (one?.isPresent && one.version === entry.version && one.imageDigest === entry.image) return [];
     const pages = memoryMap.ranges.find(({ address }) => address === entry.address)?.pages ?? 0;
     return [{ deviceId, module: entry.module, known: one, observed: entry, pages }];
   });
-  const missing = isWhole ? installed.filter((one) => !observed.has(one.module) && (one.isThere || hasDriftedFromNone(one))) : [];
+  const missing = isWhole ? installed.filter((one) => !observed.has(one.module) && (one.isPresent || isUnexpectedModule(one))) : [];
   return [...changed, ...missing.map((one) => ({ deviceId, module: one.module, known: one, observed: null, pages: 0 }))];
 }
 
 /** Whether the service expects that the device does not have the module: when the module is gone, the drift is resolved. */
-function hasDriftedFromNone({ hasDrifted, driftedFrom }: InstalledModule): boolean {
+function isUnexpectedModule({ hasDrifted, driftedFrom }: InstalledModule): boolean {
   return hasDrifted && driftedFrom === null;
 }
 
 /** Leaves out devices that are coming up, and versions that a load under way brings in: their orders will be reported on. */
-async function withoutExplained(connection: Connection, hostId: string, differences: readonly Difference[]): Promise<Difference[]> {
+async function excludeExplained(connection: Connection, hostId: string, differences: readonly Difference[]): Promise<Difference[]> {
   const deviceIds = [...new Set(differences.map(({ deviceId }) => deviceId))];
-  const orders = Map.groupBy(await new OrderRecords(connection).unsettledOn(hostId, deviceIds), ({ deviceId }) => deviceId);
+  const orders = Map.groupBy(await new OrderRecords(connection).listUnsettled(hostId, deviceIds), ({ deviceId }) => deviceId);
   return differences.filter(({ deviceId, module, observed }) => {
     return !(orders.get(deviceId) ?? []).some((record) => {
       const order = readOrder(record);
@@ -106,22 +106,28 @@ async function withoutExplained(connection: Connection, hostId: string, differen
   });
 }
 
-function leavingOf(before: LatestResidency | undefined, at: Date): (Departure & { readonly number: number })[] {
-  if (before === undefined || before.leftAt !== null) return [];
-  const how = { leftBy: 'drifted', leftThrough: null, invalidation: null, interrupted: null };
-  return [{ number: before.number, leftAt: latest(at, before.enteredAt), ...how }];
+function toRemoval(before: LatestResidency | undefined, at: Date): (Departure & { readonly number: number })[] {
+  if (before === undefined || before.removedAt !== null) return [];
+  const how = { removalCause: 'drifted', replacedByLoadId: null, invalidation: null, interrupted: null };
+  return [{ number: before.number, removedAt: latest(at, before.installedAt), ...how }];
 }
 
-function entryOf({ deviceId, module, observed, pages }: Difference, before: LatestResidency | undefined, at: Date): NewHistoryEntry[] {
+function toHistoryEntry(
+  { deviceId, module, observed, pages }: Difference,
+  before: LatestResidency | undefined,
+  at: Date,
+): NewHistoryEntry[] {
   if (observed === null) return [];
   const { version, image, address } = observed;
-  const enteredAt = latest(at, before?.enteredAt, before?.leftAt);
-  return [{ deviceId, module, version, imageDigest: image, address, pages, enteredAt, loadId: null, requestedBy: null, observed: true }];
+  const installedAt = latest(at, before?.installedAt, before?.removedAt);
+  return [{ deviceId, module, version, imageDigest: image, address, pages, installedAt, loadId: null, requestedBy: null, observed: true }];
 }
 
-function moduleOf(difference: Difference, at: Date): NewDeviceModule[] {
+function toDeviceModule(difference: Difference, at: Date): NewDeviceModule[] {
   const { deviceId, module, known, observed } = difference;
-  const drift = isAsExpected(difference) ? { driftedAt: null, driftedFrom: null } : { driftedAt: at, driftedFrom: expectedOf(difference) };
+  const drift = isAsExpected(difference)
+    ? { driftedAt: null, driftedFrom: null }
+    : { driftedAt: at, driftedFrom: expectedVersion(difference) };
   // A module that is missing is put back when the host restarts.
   const [version, imageDigest] = observed === null ? [known?.version, known?.imageDigest] : [observed.version, observed.image];
   if (version === undefined || imageDigest === undefined) return [];
@@ -129,7 +135,7 @@ function moduleOf(difference: Difference, at: Date): NewDeviceModule[] {
 }
 
 /** The version that an operator expects: the last that the service knew of before the device first drifted from it. */
-function expectedOf({ known }: Difference): string | null {
+function expectedVersion({ known }: Difference): string | null {
   if (known === null) return null;
   return known.hasDrifted ? known.driftedFrom : known.version;
 }
@@ -142,15 +148,15 @@ function isAsExpected({ known, observed }: Difference): boolean {
 }
 
 /** Whether the module is gone and was not expected: a restart of the host does not put it back. */
-function isGoneAsExpected({ known, observed }: Difference): boolean {
-  return observed === null && known !== null && hasDriftedFromNone(known);
+function isExpectedlyMissing({ known, observed }: Difference): boolean {
+  return observed === null && known !== null && isUnexpectedModule(known);
 }
 
-function eventOf(difference: Difference): AuditEntry {
+function toAuditEntry(difference: Difference): AuditEntry {
   const { deviceId, module, observed } = difference;
   const detail = {
     module,
-    expected: expectedOf(difference),
+    expected: expectedVersion(difference),
     observed: observed?.version ?? null,
     image: observed?.image ?? null,
     resolved: isAsExpected(difference),

@@ -1,11 +1,11 @@
 // The registration of a device host: the devices that it brings along, and its new boot.
 
-import { agentLimits, type Registration } from '../../protocol/agent.ts';
+import { agentLimits, type HostRegistration } from '../../protocol/agent.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { inSlices } from '../database/slices.ts';
 import { newDevices } from '../devices/devices.ts';
-import type { NamedDevice, NewDevice } from '../devices/repository.ts';
+import type { DeviceIdentity, NewDevice } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { HostRecord } from '../hosts/repository.ts';
 import { HostRecords } from '../hosts/repository.ts';
@@ -13,7 +13,7 @@ import { KeyRecords } from '../keys/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { KeyHolder } from '../roles.ts';
-import { bringUpDevices } from './bring-up.ts';
+import { reattachDevices } from './reattach-devices.ts';
 
 /** The API key that a host registers with. */
 export type RegistrationKey = Pick<KeyHolder, 'id' | 'host'>;
@@ -30,14 +30,14 @@ export async function beginBoot(
   { id, name, bootId, capacity, registeredAt }: HostRecord,
   requester: Requester,
 ): Promise<void> {
-  await bringUpDevices(connection, id, requester, registeredAt);
+  await reattachDevices(connection, id, requester, registeredAt);
   // The old life of the host, should it still be there, is not to carry out the orders of the new one.
   await new HostRecords(connection).endStreams([id]);
   await audit(connection, requester, registeredAt, [{ action: 'host.registered', object: id, detail: { name, boot: bootId, capacity } }]);
 }
 
 /** The audit event of a device that a host brought along. */
-export function creationOf({ id, name, hostId, ramPages, labels }: NewDevice): AuditEntry {
+export function deviceCreatedEvent({ id, name, hostId, ramPages, labels }: NewDevice): AuditEntry {
   return { action: 'device.created', object: id, detail: { name, host: hostId, ramPages, labels } };
 }
 
@@ -45,18 +45,18 @@ export function creationOf({ id, name, hostId, ramPages, labels }: NewDevice): A
  * Devices that the host brings along are made, or keep what they are and get its labels, unless an operator has set them. Returns those made.
  * @throws {Problem} `name-taken`, `too-many-devices`.
  */
-export async function adoptDevices(connection: Connection, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
+export async function registerDevices(connection: Connection, host: HostRecord, registration: HostRegistration): Promise<NewDevice[]> {
   const byName = new Map(registration.devices.map((device) => [device.name, device]));
-  const known: NamedDevice[] = [];
-  await inSlices([...byName.keys()], async (slice) => void known.push(...(await new DeviceRecords(connection).named(slice))));
+  const known: DeviceIdentity[] = [];
+  await inSlices([...byName.keys()], async (slice) => void known.push(...(await new DeviceRecords(connection).findIdentities(slice))));
   const stranger = known.find(({ hostId }) => hostId !== host.id);
   if (stranger !== undefined)
     throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);
   const made = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
-  if (made.length > 0) checkDeviceLimit(host.name, await new DeviceRecords(connection).countOf(host.id), made.length);
+  if (made.length > 0) checkDeviceLimit(host.name, await new DeviceRecords(connection).countOnHost(host.id), made.length);
   const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
   await inSlices(labelledByHost, (slice) =>
-    new DeviceRecords(connection).relabel(slice.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} }))),
+    new DeviceRecords(connection).setLabels(slice.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} }))),
   );
   await inSlices(made, (slice) => new DeviceRecords(connection).create(slice));
   return made;

@@ -16,23 +16,23 @@ import { OrderRecords } from '../orders/repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
 import { settleReportedLoad } from '../rollouts/settlement.ts';
-import { applyViolations } from './abi-violations.ts';
-import { stoppedStatistics } from './bring-up.ts';
-import { correctDrift, type ReportedTable, resolveConfirmed } from './drift.ts';
-import { notAfter } from './reported-times.ts';
+import { recordViolations } from './abi-violations.ts';
+import { correctDrift, type ReportedTable, resolveConfirmedDrift } from './drift.ts';
+import { stoppedStatistics } from './reattach-devices.ts';
+import { clampReportedTime } from './reported-times.ts';
 
 type Batch = { readonly hostId: string; readonly bootId: string; readonly reports: readonly Report[] };
 type OrderReport = Exclude<Report, { kind: 'device-state' }>;
 
 type AttachOrder = OrderOf<'attach-device'>;
 /** A report of an order that is the host's and not settled. */
-type Answered = { readonly record: OrderRecord; readonly order: Order; readonly report: OrderReport };
+type ReportedOrder = { readonly record: OrderRecord; readonly order: Order; readonly report: OrderReport };
 
 /** Applies a batch of reports; one whose order is settled, or another host's, has been applied or is not the host's to make. */
 export async function applyReports(connection: Connection, batch: Batch, at: Date, requester: Requester): Promise<void> {
-  const answered = inOrderOfStates(await unsettledOf(connection, batch));
+  const answered = sortByStateSequence(await matchUnsettledOrders(connection, batch));
   const entries: AuditEntry[] = [];
-  for (const some of oneOfEachDevice(answered)) entries.push(...(await applyToDevices(connection, batch, some, at)));
+  for (const some of splitIntoRounds(answered)) entries.push(...(await applyRound(connection, batch, some, at)));
   await new OrderRecords(connection).settle(
     batch.hostId,
     answered.map(({ record }) => record.number),
@@ -43,7 +43,7 @@ export async function applyReports(connection: Connection, batch: Batch, at: Dat
 }
 
 /** The reports that settle their orders: of each order the first, unless nothing is known by it of what came of the order. */
-async function unsettledOf(connection: Connection, { hostId, reports }: Batch): Promise<Answered[]> {
+async function matchUnsettledOrders(connection: Connection, { hostId, reports }: Batch): Promise<ReportedOrder[]> {
   const orderReports = reports.filter((report): report is OrderReport => report.kind !== 'device-state');
   const unsettled = await new OrderRecords(connection).findUnsettled(
     hostId,
@@ -52,7 +52,7 @@ async function unsettledOf(connection: Connection, { hostId, reports }: Batch): 
   const open = new Map(unsettled.map((record) => [record.id, record]));
   return orderReports.flatMap((report) => {
     const record = open.get(report.order);
-    if (record === undefined || record.deviceId !== report.device || orderKinds[report.kind] !== record.kind) return [];
+    if (record === undefined || record.deviceId !== report.device || orderKindOf[report.kind] !== record.kind) return [];
     open.delete(report.order);
     const order = readOrder(record);
     // Nobody knows what a damaged one asked for; the other reports are applied.
@@ -61,7 +61,7 @@ async function unsettledOf(connection: Connection, { hostId, reports }: Batch): 
 }
 
 /** What each report is of. */
-const orderKinds = {
+const orderKindOf = {
   'device-attached': 'attach-device',
   'load-completed': 'load',
   'program-started': 'start-program',
@@ -69,7 +69,7 @@ const orderKinds = {
 } as const satisfies Record<OrderReport['kind'], Order['kind']>;
 
 /** Sorts the reports of each device by the sequence of their states, where all have one: a report may come after a newer one. */
-function inOrderOfStates(answered: readonly Answered[]): Answered[] {
+function sortByStateSequence(answered: readonly ReportedOrder[]): ReportedOrder[] {
   const groups = Map.groupBy(answered, ({ report }) => report.device);
   return [...groups.values()].flatMap((some) => {
     const numbered = some.flatMap((one) => (one.report.state.sequence === undefined ? [] : [{ one, sequence: one.report.state.sequence }]));
@@ -79,8 +79,8 @@ function inOrderOfStates(answered: readonly Answered[]): Answered[] {
 }
 
 /** In lists of which each has one report of a device at most, those of a device one after another. */
-function oneOfEachDevice(answered: readonly Answered[]): Answered[][] {
-  const lists: Answered[][] = [];
+function splitIntoRounds(answered: readonly ReportedOrder[]): ReportedOrder[][] {
+  const lists: ReportedOrder[][] = [];
   const counts = new Map<string, number>();
   for (const one of answered) {
     const place = counts.get(one.report.device) ?? 0;
@@ -93,7 +93,7 @@ function oneOfEachDevice(answered: readonly Answered[]): Answered[][] {
 }
 
 /** @param answered Of different devices. */
-async function applyToDevices(connection: Connection, batch: Batch, answered: readonly Answered[], at: Date): Promise<AuditEntry[]> {
+async function applyRound(connection: Connection, batch: Batch, answered: readonly ReportedOrder[], at: Date): Promise<AuditEntry[]> {
   const loads: Load[] = [];
   const attachments: Attachment[] = [];
   const entries: AuditEntry[] = [];
@@ -104,7 +104,7 @@ async function applyToDevices(connection: Connection, batch: Batch, answered: re
       await new ProgramRecords(connection).setStarted([order.program], report.failure);
       entries.push(programEvent('program.started', order, report));
     } else if (order.kind === 'stop-program' && report.kind === 'program-stopped') {
-      await endStopped(connection, order, report);
+      await endStoppedProgram(connection, order, report);
       entries.push(programEvent('program.stopped', order, report));
     }
   }
@@ -117,16 +117,16 @@ async function applyToDevices(connection: Connection, batch: Batch, answered: re
  * Ends a program that its device has stopped. The report says so itself: the program does not wait for a later state, which may have been taken
  * before the program stopped.
  */
-async function endStopped(
+async function endStoppedProgram(
   connection: Connection,
   { program, device }: OrderOf<'stop-program'>,
   { failure, state }: StopReport,
 ): Promise<void> {
   const last = state.programs.find((statistics) => statistics.program === program);
   if (failure !== null && last?.state === 'running') return;
-  const open = await new ProgramRecords(connection).withoutEnd([program]);
+  const open = await new ProgramRecords(connection).filterWithoutStatistics([program]);
   if (open.some(({ deviceId }) => deviceId === device))
-    await new ProgramRecords(connection).setEnds([{ id: program, statistics: stoppedStatistics(program, last) }]);
+    await new ProgramRecords(connection).setFinalStatistics([{ id: program, statistics: stoppedStatistics(program, last) }]);
 }
 
 type StopReport = Extract<Report, { kind: 'program-stopped' }>;
@@ -145,24 +145,24 @@ async function applyAttachments(
   const entries = attachments.map(({ order, report: { failure } }): AuditEntry => {
     return { action: 'device.attached', object: order.device, outcome: outcomeOf(failure), detail: { boot: bootId, failure } };
   });
-  const starting = await new ProgramRecords(connection).startingAmong(
+  const starting = await new ProgramRecords(connection).filterStarting(
     attachments.flatMap(({ order }) => order.programs.map(({ program }) => program)),
   );
   for (const { order, report } of attachments) {
     const { device, modules, programs } = order;
     const { state } = report;
     if (modules.length > 0) await recordRestored(connection, device, modules, state, at);
-    const isThere = new Set<string>(state.programs.map(({ program }) => program));
-    const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
+    const wasStarted = new Set<string>(state.programs.map(({ program }) => program));
+    const lost = programs.map(({ program }) => program).filter((program) => !wasStarted.has(program));
     const failure = report.failure ?? 'the device did not take it up again when its host restarted';
     if (lost.length > 0) await new ProgramRecords(connection).setStarted(lost, failure);
     const begun = programs.filter(({ program }) => starting.has(program));
     await new ProgramRecords(connection).setStarted(
-      begun.map(({ program }) => program).filter((program) => isThere.has(program)),
+      begun.map(({ program }) => program).filter((program) => wasStarted.has(program)),
       null,
     );
     for (const { program } of begun)
-      entries.push(programEvent('program.started', { program, device }, { failure: isThere.has(program) ? null : failure }));
+      entries.push(programEvent('program.started', { program, device }, { failure: wasStarted.has(program) ? null : failure }));
   }
   return entries;
 }
@@ -177,14 +177,14 @@ async function applyLoads(connection: Connection, hostId: string, loads: readonl
     }),
   );
   const reported = loads.map(({ order, report }) => ({ order, report: report.result, request: requests.get(order.load) }));
-  const outrun = await findOutrun(connection, hostId, loads);
+  const outrun = await findOvertakenLoads(connection, hostId, loads);
   await recordLoaded(
     connection,
     reported.filter(({ order }) => !outrun.has(order.load)),
     at,
   );
   for (const load of reported) if (outrun.has(load.order.load)) await recordOutOfOrder(connection, load, at);
-  await resolveConfirmed(connection, reported);
+  await resolveConfirmedDrift(connection, reported);
   for (const { order, report } of loads) {
     const isLate = !hadNotEnded.has(order.load);
     if (requests.get(order.load)?.rolloutId != null) await settleReportedLoad(connection, order, { ...report, at, isLate });
@@ -203,7 +203,7 @@ async function applyLoads(connection: Connection, hostId: string, loads: readonl
  * Finds the loads whose versions other loads have replaced, by the newest state of the device, and those loads were reported first.
  * Returns the identifiers of the loads.
  */
-async function findOutrun(connection: Connection, hostId: string, loads: readonly Load[]): Promise<Set<string>> {
+async function findOvertakenLoads(connection: Connection, hostId: string, loads: readonly Load[]): Promise<Set<string>> {
   const sequences = await new DeviceRecords(connection).sequencesOf(loads.map(({ order }) => order.device));
   const late = loads.filter(({ order, report: { state, result } }) => {
     return isLoaded(result) && state.sequence !== undefined && state.sequence < (sequences.get(order.device) ?? 0);
@@ -211,12 +211,12 @@ async function findOutrun(connection: Connection, hostId: string, loads: readonl
   if (late.length === 0) return new Set();
   const devices = late.map(({ order }) => order.device);
   const states = await new DeviceRecords(connection).statesOf(devices, (state) => DeviceState.safeParse(state).data ?? null);
-  const unsettled = Map.groupBy(await new OrderRecords(connection).unsettledOn(hostId, devices), ({ deviceId }) => deviceId);
+  const unsettled = Map.groupBy(await new OrderRecords(connection).listUnsettled(hostId, devices), ({ deviceId }) => deviceId);
   const newest = await new HistoryRecords(connection).latest(late.map(({ order: { device, module } }) => ({ deviceId: device, module })));
   const outrun = late.filter(({ order: { device, module } }, index) => {
     const last = newest[index];
     // Where the device reported the last version without a load, the load before is what is expected of it.
-    if (last === undefined || last.leftAt !== null || last.loadId === null) return false;
+    if (last === undefined || last.removedAt !== null || last.loadId === null) return false;
     const isLast = (one: { readonly version: string; readonly image: string }) =>
       one.version === last.version && one.image === last.imageDigest;
     if (states.get(device)?.moduleTable.some((entry) => entry.module === module && isLast(entry)) !== true) return false;
@@ -237,28 +237,33 @@ function programEvent(
 }
 
 /** Applies of each device the newest state of the batch; programs that have ended leave their last statistics. Returns the events of what was found. */
-async function applyStates(connection: Connection, batch: Batch, answered: readonly Answered[], receivedAt: Date): Promise<AuditEntry[]> {
+async function applyStates(
+  connection: Connection,
+  batch: Batch,
+  answered: readonly ReportedOrder[],
+  receivedAt: Date,
+): Promise<AuditEntry[]> {
   const newest = newestStates(batch.reports);
   const { hostId, bootId } = batch;
   const kept = await new DeviceRecords(connection).setStates(
     [...newest].map(([id, { state }]) => {
-      return { id, hostId, state, stateAt: notAfter(receivedAt, state.at), stateSequence: state.sequence ?? null };
+      return { id, hostId, state, stateReportedAt: clampReportedTime(receivedAt, state.at), stateSequence: state.sequence ?? null };
     }),
   );
   const tables = new Map<string, ReportedTable>();
   for (const [device, { state, rejection }] of newest)
     if (kept.has(device)) tables.set(device, { ...state, isWhole: rejection === undefined });
-  for (const [device, table] of await outrunTables(connection, answered, kept)) tables.set(device, table);
+  for (const [device, table] of await overtakenTables(connection, answered, kept)) tables.set(device, table);
   const entries: AuditEntry[] = await correctDrift(connection, hostId, tables, receivedAt);
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
   for (const [device, { state }] of newest) {
     if (!kept.has(device)) continue;
-    entries.push(...(await applyViolations(connection, { deviceId: device, bootId, receivedAt }, state.abiViolations.newest)));
+    entries.push(...(await recordViolations(connection, { deviceId: device, bootId, receivedAt }, state.abiViolations.newest)));
     for (const statistics of state.programs) if (statistics.state !== 'running') ended.set(statistics.program, { device, statistics });
   }
   if (ended.size === 0) return entries;
-  const open = await new ProgramRecords(connection).withoutEnd([...ended.keys()]);
-  await new ProgramRecords(connection).setEnds(
+  const open = await new ProgramRecords(connection).filterWithoutStatistics([...ended.keys()]);
+  await new ProgramRecords(connection).setFinalStatistics(
     open.flatMap(({ id, deviceId }) => {
       const end = ended.get(id);
       return end?.device === deviceId ? [{ id, statistics: end.statistics }] : [];
@@ -283,9 +288,9 @@ function newestStates(reports: readonly Report[]): Map<string, Report> {
  * What devices have in memory whose reports of orders came after a newer state: a host that is asked again for what it did long ago reports the
  * state of that time, which is not what the history is to end with.
  */
-async function outrunTables(
+async function overtakenTables(
   connection: Connection,
-  answered: readonly Answered[],
+  answered: readonly ReportedOrder[],
   kept: ReadonlySet<string>,
 ): Promise<Map<string, ReportedTable>> {
   const changed = new Set(
@@ -303,14 +308,16 @@ async function outrunTables(
 async function applyRejections(
   connection: Connection,
   { hostId, reports }: Batch,
-  answered: readonly Answered[],
+  answered: readonly ReportedOrder[],
   at: Date,
 ): Promise<AuditEntry[]> {
   const rejected = reports.filter(({ rejection }) => rejection !== undefined);
   const isRejected = new Set<string>(rejected.map(({ device }) => device));
-  await new DeviceRecords(connection).endRejections(answered.flatMap(({ report: { device } }) => (isRejected.has(device) ? [] : [device])));
+  await new DeviceRecords(connection).clearRejections(
+    answered.flatMap(({ report: { device } }) => (isRejected.has(device) ? [] : [device])),
+  );
   if (rejected.length === 0) return [];
-  const known = await new DeviceRecords(connection).setRejected(
+  const known = await new DeviceRecords(connection).recordRejections(
     [...new Map(rejected.map(({ device, rejection = '' }) => [device, { id: device, hostId, rejection }])).values()],
     at,
   );

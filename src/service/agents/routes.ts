@@ -2,7 +2,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
+import { BootId, Heartbeat, HostRegistration, Order, RegisteredHost, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { type ServiceKey, ServiceKeys, SignedStatement } from '../../protocol/signed-statement.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -24,7 +24,7 @@ const tags = ['agents'];
 /** Bytes of a batch of reports, and of a registration with many devices. */
 const bodyLimit = 8 * 1024 * 1024;
 /** How long a request for the next orders may wait, in seconds; below what proxies usually allow. */
-const longestWait = 50;
+const maxWaitSeconds = 50;
 
 const boot = BootId.describe('The boot id that the host registered with.');
 const hostParameter = z.object({ host: identifier('host') });
@@ -53,9 +53,9 @@ function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
         summary: 'Register a device host',
         description:
           'The same name is the same host. A new boot id says that its devices are empty: they are ordered to come up with what they had.',
-        body: Registration,
+        body: HostRegistration,
         response: {
-          201: Registered.describe('The host is registered.'),
+          201: RegisteredHost.describe('The host is registered.'),
           ...problems('name-taken', 'too-many-devices', 'too-large', 'unsupported-media-type'),
         },
       },
@@ -67,7 +67,7 @@ function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
       return reply
         .status(201)
         .send(
-          Registered.parse({ host: id, name, devices, token, heartbeatSeconds: hosts.heartbeatInterval / 1_000, signingKeys: signing }),
+          RegisteredHost.parse({ host: id, name, devices, token, heartbeatSeconds: hosts.heartbeatInterval / 1_000, signingKeys: signing }),
         );
     },
   );
@@ -81,7 +81,7 @@ function addOrderStreamRoute(app: Api, { agents }: Uses): void {
       exposeHeadRoute: false,
       config: { access: 'host' },
       schema: {
-        operationId: 'followOrders',
+        operationId: 'streamOrders',
         tags,
         summary: 'Follow the orders of a host',
         description:
@@ -99,7 +99,9 @@ function addOrderStreamRoute(app: Api, { agents }: Uses): void {
       },
     },
     async ({ params, query }, reply) => {
-      const stream = await eventStream(reply.raw, async (gone) => serverSentEvents(await agents.orders(params.host, query.bootId, gone)));
+      const stream = await eventStream(reply.raw, async (gone) =>
+        serverSentEvents(await agents.streamOrders(params.host, query.bootId, gone)),
+      );
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
@@ -111,7 +113,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
     {
       config: { access: 'host' },
       schema: {
-        operationId: 'nextOrders',
+        operationId: 'pollOrders',
         tags,
         summary: 'Wait for the next orders of a host',
         description:
@@ -125,7 +127,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
             .number()
             .int()
             .min(0)
-            .max(longestWait)
+            .max(maxWaitSeconds)
             .default(25)
             .describe('How long to wait where there is none.')
             .meta({ examples: [25] }),
@@ -133,7 +135,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
         response: {
           200: z
             .object({ orders: z.array(Order) })
-            .meta({ id: 'NextOrders', examples: [{ orders: Order.meta()?.['examples'] ?? [] }] })
+            .meta({ id: 'Orders', examples: [{ orders: Order.meta()?.['examples'] ?? [] }] })
             .describe('The orders, in their order.'),
           ...problems('stale-boot'),
         },
@@ -144,7 +146,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
       const gone = new AbortController();
       reply.raw.on('close', () => gone.abort());
       const ended = AbortSignal.any([gone.signal, AbortSignal.timeout(waitSeconds * 1_000)]);
-      return { orders: await agents.nextOrders(request.params.host, bootId, after, ended) };
+      return { orders: await agents.pollOrders(request.params.host, bootId, after, ended) };
     },
   );
 }
@@ -240,7 +242,7 @@ function addReportRoute(app: Api, { agents }: Uses): void {
       bodyLimit,
       config: { access: 'host' },
       schema: {
-        operationId: 'reportToControl',
+        operationId: 'sendReports',
         tags,
         summary: 'Report what came of orders, and the states of devices',
         description: 'A report whose order is settled is taken and ignored: reports may be sent again.',
@@ -253,7 +255,7 @@ function addReportRoute(app: Api, { agents }: Uses): void {
       },
     },
     async (request, reply) => {
-      await agents.report(request.params.host, request.body, requesterOf(request));
+      await agents.acceptReports(request.params.host, request.body, requesterOf(request));
       return reply.status(204).send(null);
     },
   );

@@ -21,7 +21,7 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
       exposeHeadRoute: false,
       config: { access: 'viewer' },
       schema: {
-        operationId: 'followEvents',
+        operationId: 'streamEvents',
         tags: ['operations'],
         summary: 'Follow the events',
         description:

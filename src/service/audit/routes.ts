@@ -80,7 +80,7 @@ function addTrailRoutes(app: Api, { auditTrail, damagedRows }: Uses): void {
         tags,
         summary: 'Export the audit trail',
         description:
-          'Lines of JSON: the first, an AuditExportStart, says where the export begins and ends; each of the others is an AuditEvent, in order. ' +
+          'Lines of JSON: the first, an AuditExportHeader, says where the export begins and ends; each of the others is an AuditEvent, in order. ' +
           'With a checkpoint and the public key that signed it, `patchbay audit verify` checks an export without the service. An export that ends before its last event was cut short.',
         querystring: exportQuery,
         response: {

@@ -101,15 +101,15 @@ export const auditQuery = z.strictObject({
     .meta({ examples: [exampleRequest] }),
 });
 
-const AuditExportStart = ExportStart.extend({
+const AuditExportHeader = ExportStart.extend({
   endorsements: z.array(SignedStatement).describe(ExportStart.shape.endorsements.description ?? ''),
 }).meta({
-  id: 'AuditExportStart',
+  id: 'AuditExportHeader',
   description: 'The first line of an export.',
   examples: [{ origin: exampleIdentity.origin, after: 0, until: 16, previous: null, endorsements: [], subtrees: [] }],
 });
 
-export const AuditExportLine = z.union([AuditExportStart, AuditEvent]).meta({ id: 'AuditExportLine' });
+export const AuditExportLine = z.union([AuditExportHeader, AuditEvent]).meta({ id: 'AuditExportLine' });
 
 const eventNumber = (text: string) => numberQuery.optional().describe(text);
 

@@ -37,7 +37,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   deviceModule: table('device module', ['deviceId', 'module']),
   historyEntry: table('history entry', ['number']),
   host: table('host'),
-  idempotentAnswer: table('idempotent answer', ['actor', 'key']),
+  idempotentResponse: table('idempotent response', ['actor', 'key']),
   image: table('image', ['digest']),
   load: table('load'),
   loadReport: table('load report', ['loadId']),

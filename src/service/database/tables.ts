@@ -16,7 +16,7 @@ import type {
   DeviceModuleModel,
   HistoryEntryModel,
   HostModel,
-  IdempotentAnswerModel,
+  IdempotentResponseModel,
   ImageModel,
   LoadModel,
   LoadReportModel,
@@ -57,8 +57,8 @@ export type Tables = {
   readonly DeviceLabel: Table<DeviceLabelModel>;
   readonly DeviceModule: Table<DeviceModuleModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
-  readonly Host: Table<HostModel, 'heardCount'>;
-  readonly IdempotentAnswer: Table<IdempotentAnswerModel, 'isSealed'>;
+  readonly Host: Table<HostModel, 'heartbeatCount'>;
+  readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;
   readonly Load: Table<LoadModel, 'versionPolicy' | 'similarityPolicy' | 'rollback'>;
   readonly LoadReport: Table<LoadReportModel>;
@@ -68,7 +68,7 @@ export type Tables = {
   readonly RetentionTime: Table<RetentionTimeModel>;
   readonly Rollout: Table<RolloutModel>;
   readonly RolloutDevice: Table<RolloutDeviceModel, 'attempts'>;
-  readonly RolloutWave: Table<RolloutWaveModel, 'accepted'>;
+  readonly RolloutWave: Table<RolloutWaveModel, 'failureIgnored'>;
   readonly SignaturePolicy: Table<SignaturePolicyModel>;
   readonly SigningKey: Table<SigningKeyModel>;
 };

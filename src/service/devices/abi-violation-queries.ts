@@ -22,10 +22,10 @@ export class AbiViolationQueries {
   }
 
   async list({ from, until, ...filter }: AbiViolationFilter, page: PageByTime<number>): Promise<MarkedRows<AbiViolationRecord>> {
-    const at = (comparison: Comparison<Date>): Prisma.AbiViolationWhereInput => ({ at: comparison });
+    const firstFaultAt = (comparison: Comparison<Date>): Prisma.AbiViolationWhereInput => ({ firstFaultAt: comparison });
     const violations = await this.#readable.abiViolation.findMany({
-      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, at, (number) => ({ number }))] },
-      orderBy: [{ at: page.order }, { number: page.order }],
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, firstFaultAt, (number) => ({ number }))] },
+      orderBy: [{ firstFaultAt: page.order }, { number: page.order }],
       take: page.limit,
     });
     return markedRows(violations);

@@ -11,10 +11,10 @@ export type NewAbiViolation = Omit<AbiViolationModel, 'number'>;
 export type KnownViolation = Pick<AbiViolationModel, 'number' | 'programId' | 'version' | 'address'> & { readonly faults: bigint | null };
 
 /** How often a program has faulted by now. */
-export type MoreFaults = { readonly number: number; readonly faults: number; readonly lastAt: Date };
+export type FaultUpdate = { readonly number: number; readonly faults: number; readonly lastFaultAt: Date };
 
 /** Violations kept of a device: more than one state tells of, so that none of them is forgotten while it is told of. */
-const kept = 2_000;
+const retainedPerDevice = 2_000;
 
 /** How lists call a violation. */
 const violationRow = { kind: 'ABI violation', table: 'AbiViolation', key: ['number'] } as const;
@@ -30,14 +30,14 @@ const insertViolation = new RowStatement(
     address: 'text',
     page: 'integer',
     flag: 'text',
-    at: 'time',
-    lastAt: 'time',
+    firstFaultAt: 'time',
+    lastFaultAt: 'time',
     faults: 'bigint',
   },
   (sql, violation) => sql.insertInto('AbiViolation').values(violation),
 );
 
-const countFaults = new RowStatement({ faults: 'bigint', lastAt: 'time', number: 'integer' }, (sql, { number, ...more }) =>
+const updateFaultCount = new RowStatement({ faults: 'bigint', lastFaultAt: 'time', number: 'integer' }, (sql, { number, ...more }) =>
   sql.updateTable('AbiViolation').set(more).where('number', '=', number),
 );
 
@@ -49,7 +49,7 @@ export class AbiViolationRecords {
   }
 
   /** Those of one device in one boot of its host. */
-  async ofBoot(deviceId: string, bootId: string): Promise<KnownViolation[]> {
+  async findByBoot(deviceId: string, bootId: string): Promise<KnownViolation[]> {
     const violations = this.#connection.sql.selectFrom('AbiViolation').where('deviceId', '=', deviceId).where('bootId', '=', bootId);
     const known = await violations.select(['number', 'programId', 'version', 'address']).execute();
     const counted = withoutMarks(await this.#connection.readableRows(violations.select(['number', 'faults']), violationRow));
@@ -65,16 +65,16 @@ export class AbiViolationRecords {
       .selectFrom('AbiViolation')
       .select('number')
       .where('deviceId', '=', deviceId)
-      .orderBy('lastAt', 'desc')
+      .orderBy('lastFaultAt', 'desc')
       .orderBy('number', 'desc')
-      .limit(kept);
+      .limit(retainedPerDevice);
     await sql.deleteFrom('AbiViolation').where('deviceId', '=', deviceId).where('number', 'not in', newest).execute();
   }
 
   /** Counts faults: each may have more with every state. */
-  async count(more: readonly MoreFaults[]): Promise<void> {
+  async updateFaults(more: readonly FaultUpdate[]): Promise<void> {
     await this.#connection.each(
-      countFaults,
+      updateFaultCount,
       more.map(({ faults, ...violation }) => ({ ...violation, faults: BigInt(faults) })),
     );
   }

@@ -1,7 +1,7 @@
 // Devices: where they are placed, how they are labelled, and what they last reported.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { Registration } from '../../protocol/agent.ts';
+import type { HostRegistration } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
@@ -36,7 +36,7 @@ export type DeviceView = {
 };
 
 /** What a host has room for. */
-type HostRoom = {
+type HostCapacity = {
   readonly id: string;
   readonly name: string;
   readonly capacity: number;
@@ -60,10 +60,10 @@ export class Devices {
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
   async create(request: NewDeviceRequest, requester: Requester, answerOf: AnswerOf<DeviceView>): Promise<DeviceView> {
     const createdAt = new Date();
-    const view = await this.#store.transaction(async (connection) => {
+    const get = await this.#store.transaction(async (connection) => {
       const [taken] = await new DeviceRecords(connection).findByNames([request.name]);
       if (taken !== undefined) throw new Problem('name-taken', `the device ${taken.id} has the name "${request.name}": choose another`);
-      const host = this.#chooseHost(await new HostRecords(connection).all(), request.host);
+      const host = this.#chooseHost(await new HostRecords(connection).listAll(), request.host);
       const { name, labels, ramPages } = request;
       const made: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
       await new DeviceRecords(connection).create([made]);
@@ -73,11 +73,11 @@ export class Devices {
       ]);
       const device = await new DeviceRecords(connection).find(made.id);
       if (device === null) throw notFound('device', made.id);
-      const created = viewOf(device, []);
+      const created = toView(device, []);
       await keepAnswer(connection, requester, answerOf, created);
       return created;
     });
-    return view;
+    return get;
   }
 
   /** @throws {Problem} `not-found`. */
@@ -85,26 +85,31 @@ export class Devices {
     const { reader, reading } = this.#store;
     const [device, drift] = await Promise.all([new DeviceRecords(reading).find(id), new DeviceQueries(reader).driftOf([id])]);
     if (device === null) throw notFound('device', id);
-    return viewOf(device, drift);
+    return toView(device, drift);
   }
 
   /**
    * Gives a device other labels, which its host leaves as they are when it registers again; the same once more changes nothing.
    * @param isExpected Whether the labels that it has are those that whoever asks has seen.
-   * @throws {Problem} `not-found`, `changed-since`.
+   * @throws {Problem} `not-found`, `precondition-failed`.
    */
-  async relabel(id: string, labels: Labels, isExpected: (current: DeviceRecord['labels']) => boolean, requester: Requester): Promise<void> {
+  async replaceLabels(
+    id: string,
+    labels: Labels,
+    isExpected: (current: DeviceRecord['labels']) => boolean,
+    requester: Requester,
+  ): Promise<void> {
     await this.#store.transaction(async (connection) => {
       const device = await new DeviceRecords(connection).find(id);
       if (device === null) throw notFound('device', id);
       const { labels: before, labelsByOperator } = device;
       if (!isExpected(before))
         throw new Problem(
-          'changed-since',
+          'precondition-failed',
           `the labels of ${device.name} have changed since they were read: read them again, and decide anew`,
         );
       if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
-      await new DeviceRecords(connection).relabelByOperator(id, labels);
+      await new DeviceRecords(connection).setOperatorLabels(id, labels);
       await audit(connection, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
     });
   }
@@ -124,18 +129,18 @@ export class Devices {
       positionOf: ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
       bytesOf: ({ state }) => JSON.stringify(state).length,
     });
-    return { ...found, items: await this.#viewsOf(found.items) };
+    return { ...found, items: await this.#toViews(found.items) };
   }
 
   /** What lists show of devices; one whose drift cannot be read is marked. */
-  #viewsOf(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
+  #toViews(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
     const devices = new DeviceQueries(this.#store.reader);
     return viewsOrMarks(
       items,
       ({ id }) => id,
       async (some) => {
         const drift = Map.groupBy(await devices.driftOf(some.map(({ id }) => id)), ({ deviceId }) => deviceId);
-        return some.map((device) => viewOf(device, drift.get(device.id) ?? []));
+        return some.map((device) => toView(device, drift.get(device.id) ?? []));
       },
     );
   }
@@ -148,12 +153,12 @@ export class Devices {
     await this.view(filter.deviceId);
     return readMarkedPage(page, {
       read: (wanted) => new AbiViolationQueries(this.#store.reader).list(filter, wanted),
-      positionOf: ({ at, number }) => ({ time: at, key: number }),
+      positionOf: ({ firstFaultAt, number }) => ({ time: firstFaultAt, key: number }),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
     });
   }
 
-  #chooseHost(hosts: readonly HostRoom[], wanted: string | null): HostRoom {
+  #chooseHost(hosts: readonly HostCapacity[], wanted: string | null): HostCapacity {
     if (wanted !== null) {
       const host = hosts.find(({ id, name }) => id === wanted || name === wanted);
       if (host === undefined) throw invalidValue('/host', `there is no host ${wanted}: GET /v1/hosts lists those there are`);
@@ -174,13 +179,13 @@ export class Devices {
 }
 
 /** Devices that a host brings along and that are not known yet. */
-export function newDevices(hostId: string, devices: Registration['devices'], known: ReadonlySet<string>, createdAt: Date): NewDevice[] {
+export function newDevices(hostId: string, devices: HostRegistration['devices'], known: ReadonlySet<string>, createdAt: Date): NewDevice[] {
   return devices
     .filter(({ name }) => !known.has(name))
     .map(({ name, labels, ramPages }) => ({ id: newIdentifier('device'), name, labels, ramPages, hostId, createdAt }));
 }
 
-function viewOf(device: DeviceRecord, drift: readonly DriftRecord[]): DeviceView {
-  const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
+function toView(device: DeviceRecord, drift: readonly DriftRecord[]): DeviceView {
+  const state = device.stateReportedAt === null ? null : DeviceState.safeParse(device.state);
   return { device, state: state?.success ? state.data : null, drift };
 }

@@ -23,24 +23,24 @@ import { type DeviceRecord, type DeviceStatus, toRecord } from './repository.ts'
 /** A module of a device that was not what the service knew of, until that is resolved. */
 export type DriftRecord = Pick<DeviceModuleModel, 'deviceId' | 'module' | 'version' | 'driftedFrom'> & { readonly driftedAt: Date };
 /** Modules that have drifted: how many, and some of them with the names of their devices. */
-export type Drifted = {
+export type DriftSummary = {
   readonly count: number;
   readonly first: readonly (Omit<DriftRecord, 'driftedAt'> & { readonly deviceName: string })[];
 };
 /** Devices of which a report was rejected: how many, and some of them by name. */
-export type Rejected = { readonly count: number; readonly first: readonly { readonly name: string; readonly rejection: string }[] };
+export type RejectionSummary = { readonly count: number; readonly first: readonly { readonly name: string; readonly rejection: string }[] };
 /** Devices that lack something that they had. */
-export type NotWhole = { readonly count: number; readonly first: readonly Pick<DeviceModel, 'name' | 'attachFailure'>[] };
+export type IncompleteDevices = { readonly count: number; readonly first: readonly Pick<DeviceModel, 'name' | 'attachFailure'>[] };
 
 /** What a device has in other tables than its own. */
-export type DeviceTraits = {
+export type DeviceCriteria = {
   readonly labels: Readonly<Record<string, string>>;
   /** Of a module in its memory. */
   readonly module?: string | undefined;
   readonly version?: string | undefined;
 };
 export type DeviceFilter = TimeRange &
-  DeviceTraits & {
+  DeviceCriteria & {
     /** A few; where there are none, none is found. */
     readonly ids?: readonly string[] | undefined;
     readonly hostId?: string | undefined;
@@ -68,9 +68,9 @@ export class DeviceQueries {
   }
 
   async #pageQuery(filter: DeviceFilter, page: PageByTime | PageByName) {
-    const few = await fewDevicesWith(this.#client, filter);
+    const few = await candidateDevices(this.#client, filter);
     return {
-      where: { AND: [...(few === null ? [] : [{ id: { in: few } }]), ...conditionsOf(filter, page)] },
+      where: { AND: [...(few === null ? [] : [{ id: { in: few } }]), ...filterConditions(filter, page)] },
       orderBy: page.sort === 'name' ? { name: page.order } : [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     } satisfies Prisma.DeviceFindManyArgs;
@@ -78,12 +78,12 @@ export class DeviceQueries {
 
   /** How many devices there are of each status. */
   async countByStatus(): Promise<Record<DeviceStatus, number>> {
-    const count = (status: DeviceStatus) => this.#client.device.count({ where: whereStatus(status) });
+    const count = (status: DeviceStatus) => this.#client.device.count({ where: statusCondition(status) });
     return { connected: await count('connected'), attaching: await count('attaching'), unreachable: await count('unreachable') };
   }
 
   /** Devices that could not be brought back to all that they had when their host last restarted: how many, and some of them by name. */
-  async notWhole(limit: number): Promise<NotWhole> {
+  async incomplete(limit: number): Promise<IncompleteDevices> {
     const where = { attachFailure: { not: null } };
     const first = await this.#client.device.findMany({
       where,
@@ -107,7 +107,7 @@ export class DeviceQueries {
   }
 
   /** Unresolved drift: how many modules of devices, and some of them. */
-  async drifted(limit: number): Promise<Drifted> {
+  async drifted(limit: number): Promise<DriftSummary> {
     const where = { driftedAt: { not: null } };
     const rows = await this.#client.deviceModule.findMany({
       where,
@@ -120,7 +120,7 @@ export class DeviceQueries {
   }
 
   /** Devices of which a report was rejected since then: how many, and some of them. */
-  async rejectedSince(moment: Date, limit: number): Promise<Rejected> {
+  async rejectedSince(moment: Date, limit: number): Promise<RejectionSummary> {
     const where = { rejectedAt: { gte: moment } };
     const rows = await this.#client.device.findMany({
       where,
@@ -134,42 +134,42 @@ export class DeviceQueries {
 }
 
 /** Devices that are looked up by their identifiers; where there are more, the database soon comes to them in the order of the list. */
-const fewDevices = 100;
+const maxCandidates = 100;
 
 /** The devices among which all are that have these traits, where they are few; null where they are many, or nothing is asked of them. */
-export async function fewDevicesWith(client: QueryClient, { labels, module, version }: DeviceTraits): Promise<string[] | null> {
-  const which = { select: { deviceId: true }, take: fewDevices + 1 } as const;
+export async function candidateDevices(client: QueryClient, { labels, module, version }: DeviceCriteria): Promise<string[] | null> {
+  const which = { select: { deviceId: true }, take: maxCandidates + 1 } as const;
   // In the order of the index: any few will do.
   const orderBy = [{ version: 'asc' as const }, { deviceId: 'asc' as const }];
   const reads = Object.entries(labels).map(([key, value]) => client.deviceLabel.findMany({ where: { key, value }, ...which }));
   if (module !== undefined || version !== undefined)
     reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy, ...which }));
   const [fewest] = (await Promise.all(reads)).toSorted((left, right) => left.length - right.length);
-  return fewest === undefined || fewest.length > fewDevices ? null : fewest.map(({ deviceId }) => deviceId);
+  return fewest === undefined || fewest.length > maxCandidates ? null : fewest.map(({ deviceId }) => deviceId);
 }
 
 /** Conditions that hold for devices that have all of these labels. */
-export function hasLabels(labels: Readonly<Record<string, string>>): Prisma.DeviceWhereInput[] {
+export function labelConditions(labels: Readonly<Record<string, string>>): Prisma.DeviceWhereInput[] {
   return Object.entries(labels).map(([key, value]) => ({ labels: { some: { key, value } } }));
 }
 
-function conditionsOf(filter: DeviceFilter, page: PageByTime | PageByName): Prisma.DeviceWhereInput[] {
+function filterConditions(filter: DeviceFilter, page: PageByTime | PageByName): Prisma.DeviceWhereInput[] {
   const { ids, labels, hostId, status, module, version, namePrefix = '' } = filter;
   const createdAt = (comparison: Comparison<Date>): Prisma.DeviceWhereInput => ({ createdAt: comparison });
   const name = (comparison: Comparison<string>): Prisma.DeviceWhereInput => ({ name: comparison });
   return [
     ...(ids === undefined ? [] : [{ id: { in: [...ids] } }]),
     ...(hostId === undefined ? [] : [{ hostId }]),
-    ...(status === undefined ? [] : [whereStatus(status)]),
+    ...(status === undefined ? [] : [statusCondition(status)]),
     ...(module === undefined && version === undefined ? [] : [{ modules: { some: equalTo({ module, version }) } }]),
-    ...hasLabels(labels),
+    ...labelConditions(labels),
     ...(page.sort === 'name'
       ? [...nameConditions(namePrefix, page, name), ...rangeConditions(filter, createdAt)]
       : [...prefixConditions(namePrefix, name), ...timeConditions(filter, page, createdAt, (id) => ({ id }))]),
   ];
 }
 
-function whereStatus(status: DeviceStatus): Prisma.DeviceWhereInput {
+function statusCondition(status: DeviceStatus): Prisma.DeviceWhereInput {
   if (status === 'unreachable') return { host: { unreachableSince: { not: null } } };
   return { host: { unreachableSince: null }, attachedBootId: status === 'attaching' ? null : { not: null } };
 }

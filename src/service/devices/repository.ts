@@ -21,14 +21,14 @@ export type NewDeviceModule = Omit<DeviceModuleModel, 'driftedAt' | 'driftedFrom
 /** What the service knows of one module of a device, to be compared with what the device reports. */
 export type InstalledModule = DeviceModuleRecord & {
   /** Whether the history says that the module table names it now. */
-  readonly isThere: boolean;
+  readonly isPresent: boolean;
 };
 /** What a device has reported of itself, as its host sent it. */
 export type ReportedState = {
   readonly id: string;
   readonly hostId: string;
   readonly state: Prisma.InputJsonValue;
-  readonly stateAt: Date;
+  readonly stateReportedAt: Date;
   /** Null: the state counts as newer than every other. */
   readonly stateSequence: number | null;
 };
@@ -44,7 +44,7 @@ export type NewDevice = {
 };
 
 /** What tells a device that a host brings along from others. */
-export type NamedDevice = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'labelsByOperator'>;
+export type DeviceIdentity = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'labelsByOperator'>;
 /** What a host is told of a device of its own. */
 export type HostedDevice = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'ramPages'>;
 
@@ -64,12 +64,12 @@ const hostsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
     .where(({ ref }) => ids.includes(ref('id'))),
 );
 
-const attachDevice = new RowStatement({ attachedBootId: 'text', attachFailure: 'text?', id: 'text' }, (sql, { id, ...attachment }) =>
+const updateAttachment = new RowStatement({ attachedBootId: 'text', attachFailure: 'text?', id: 'text' }, (sql, { id, ...attachment }) =>
   sql.updateTable('Device').set(attachment).where('id', '=', id),
 );
 
-const keepState = new RowStatement(
-  { state: 'json', stateAt: 'time', stateSequence: 'bigint?', id: 'text', hostId: 'text' },
+const updateState = new RowStatement(
+  { state: 'json', stateReportedAt: 'time', stateSequence: 'bigint?', id: 'text', hostId: 'text' },
   (sql, { id, hostId, ...reported }) =>
     sql
       .updateTable('Device')
@@ -81,7 +81,7 @@ const keepState = new RowStatement(
       ),
 );
 
-const keepModule = new RowStatement(
+const upsertModule = new RowStatement(
   {
     deviceId: 'text',
     module: 'text',
@@ -107,13 +107,13 @@ const keepModule = new RowStatement(
 );
 
 /** Marks a module that the device is not expected to have: `driftedFrom` without `driftedAt`. The row stays, because the history is found through it. */
-const forgetModule = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { deviceId, module }) =>
+const markUnexpected = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { deviceId, module }) =>
   sql.updateTable('DeviceModule').set({ driftedAt: null, driftedFrom: '' }).where('deviceId', '=', deviceId).where('module', '=', module),
 );
 const isExpected = ({ eb, or }: ExpressionBuilder<Tables, 'DeviceModule'>) =>
   or([eb('driftedAt', 'is not', null), eb('driftedFrom', 'is', null)]);
 
-const endDrift = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { deviceId, module }) =>
+const clearDrift = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { deviceId, module }) =>
   sql
     .updateTable('DeviceModule')
     .set({ driftedAt: null, driftedFrom: null })
@@ -122,20 +122,20 @@ const endDrift = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { 
     .where('driftedAt', 'is not', null),
 );
 
-const forgetState = new RowStatement({ id: 'text' }, (sql, { id }) =>
+const clearState = new RowStatement({ id: 'text' }, (sql, { id }) =>
   sql
     .updateTable('Device')
-    .set({ stateAt: null, stateSequence: null, attachedBootId: null })
+    .set({ stateReportedAt: null, stateSequence: null, attachedBootId: null })
     .where('id', '=', id)
-    .where(({ eb, or }) => or([eb('stateAt', 'is not', null), eb('attachedBootId', 'is not', null)])),
+    .where(({ eb, or }) => or([eb('stateReportedAt', 'is not', null), eb('attachedBootId', 'is not', null)])),
 );
 
-const noteRejection = new RowStatement(
+const updateRejection = new RowStatement(
   { rejectedAt: 'time', rejection: 'text', id: 'text', hostId: 'text' },
   (sql, { id, hostId, ...rejection }) => sql.updateTable('Device').set(rejection).where('id', '=', id).where('hostId', '=', hostId),
 );
 
-const endRejection = new RowStatement({ id: 'text' }, (sql, { id }) =>
+const clearRejection = new RowStatement({ id: 'text' }, (sql, { id }) =>
   sql.updateTable('Device').set({ rejectedAt: null, rejection: null }).where('id', '=', id).where('rejectedAt', 'is not', null),
 );
 
@@ -159,7 +159,7 @@ const labelsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
 const sequences = (sql: Kysely<Tables>) => sql.selectFrom('Device').select(['id', 'stateSequence']).where('stateSequence', 'is not', null);
 const sequencesOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) => sequences(sql).where(({ ref }) => ids.includes(ref('id'))));
 
-const namedDevices = new PreparedQuery({ names: 'list' }, (sql, { names }) =>
+const identitiesByName = new PreparedQuery({ names: 'list' }, (sql, { names }) =>
   sql
     .selectFrom('Device')
     // A value that is neither true nor false keeps no host from registering: only what is true here is.
@@ -190,13 +190,13 @@ const installedModules = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
       'driftedFrom',
       eb('driftedAt', 'is not', null).as('hasDrifted'),
       selectFrom('HistoryEntry')
-        .select((entry) => entry('leftAt', 'is', null).as('isThere'))
+        .select((entry) => entry('removedAt', 'is', null).as('isPresent'))
         .whereRef('HistoryEntry.deviceId', '=', 'DeviceModule.deviceId')
         .whereRef('HistoryEntry.module', '=', 'DeviceModule.module')
-        .orderBy('enteredAt', 'desc')
+        .orderBy('installedAt', 'desc')
         .orderBy('number', 'desc')
         .limit(1)
-        .as('isThere'),
+        .as('isPresent'),
     ])
     .where(({ ref }) => ids.includes(ref('deviceId')))
     .where(isExpected),
@@ -225,7 +225,7 @@ export class DeviceRecords {
   }
 
   /** Gives devices other labels; those that have these already are not written. */
-  async relabel(devices: readonly LabelledDevice[]): Promise<void> {
+  async setLabels(devices: readonly LabelledDevice[]): Promise<void> {
     const current = await this.labelsOf(devices.map(({ id }) => id));
     const changed = devices.filter(({ id, labels }) => !isDeepStrictEqual(current.get(id) ?? {}, labels));
     await this.#connection.each(
@@ -243,8 +243,8 @@ export class DeviceRecords {
   }
 
   /** Gives a device the labels that an operator has chosen. */
-  async relabelByOperator(id: string, labels: Readonly<Record<string, string>>): Promise<void> {
-    await this.relabel([{ id, labels }]);
+  async setOperatorLabels(id: string, labels: Readonly<Record<string, string>>): Promise<void> {
+    await this.setLabels([{ id, labels }]);
     await this.#connection.sql.updateTable('Device').set({ labelsByOperator: true }).where('id', '=', id).execute();
   }
 
@@ -288,13 +288,13 @@ export class DeviceRecords {
   }
 
   /** Devices of these names, whosever they are. */
-  async named(names: readonly string[]): Promise<NamedDevice[]> {
-    const devices = await this.#connection.all(namedDevices, { names });
+  async findIdentities(names: readonly string[]): Promise<DeviceIdentity[]> {
+    const devices = await this.#connection.all(identitiesByName, { names });
     return devices.map((device) => ({ ...device, labelsByOperator: Boolean(device.labelsByOperator) }));
   }
 
   /** Every device of a host. */
-  async listOf(hostId: string): Promise<HostedDevice[]> {
+  async listOnHost(hostId: string): Promise<HostedDevice[]> {
     const devices = this.#connection.sql
       .selectFrom('Device')
       .select(['id', 'name', 'hostId', 'ramPages'])
@@ -303,7 +303,7 @@ export class DeviceRecords {
     return withoutMarks(await this.#connection.readableRows(devices, deviceRow));
   }
 
-  async countOf(hostId: string): Promise<number> {
+  async countOnHost(hostId: string): Promise<number> {
     const { devices } = await this.#connection.sql
       .selectFrom('Device')
       .select(({ fn }) => fn.countAll<number | bigint>().as('devices'))
@@ -313,7 +313,7 @@ export class DeviceRecords {
   }
 
   /** Identifier and host of every device with these labels, the oldest first. */
-  async select(labels: Readonly<Record<string, string>>, limit: number): Promise<{ id: string; hostId: string }[]> {
+  async findByLabels(labels: Readonly<Record<string, string>>, limit: number): Promise<{ id: string; hostId: string }[]> {
     return this.#connection.sql
       .selectFrom('Device')
       .select(['id', 'hostId'])
@@ -344,13 +344,13 @@ export class DeviceRecords {
   }
 
   async setAttached(attachments: readonly Attachment[]): Promise<void> {
-    await this.#connection.each(attachDevice, attachments);
+    await this.#connection.each(updateAttachment, attachments);
   }
 
   /** Keeps states of devices, unless one with the same or a higher sequence is there or the device is another host's. Returns the devices whose state was kept. */
   async setStates(states: readonly ReportedState[]): Promise<Set<string>> {
     const changes = await this.#connection.each(
-      keepState,
+      updateState,
       states.map(({ state, stateSequence, ...reported }) => {
         return { ...reported, state: Json.of(state), stateSequence: stateSequence === null ? null : BigInt(stateSequence) };
       }),
@@ -359,9 +359,9 @@ export class DeviceRecords {
   }
 
   /** Devices come up anew: what was reported of them is not true any more. */
-  async forgetStates(ids: readonly string[]): Promise<void> {
+  async clearStates(ids: readonly string[]): Promise<void> {
     await this.#connection.each(
-      forgetState,
+      clearState,
       ids.map((id) => ({ id })),
     );
   }
@@ -376,7 +376,7 @@ export class DeviceRecords {
         .selectFrom('Device')
         .select(['id', 'state'])
         .where('id', 'in', some)
-        .where('stateAt', 'is not', null);
+        .where('stateReportedAt', 'is not', null);
       const rows = withoutMarks(await this.#connection.readableRows(reported, deviceRow));
       return rows.map(({ id, state }) => [id, partOf(state)] as const);
     });
@@ -420,44 +420,44 @@ export class DeviceRecords {
 
   async setModules(entries: readonly NewDeviceModule[]): Promise<void> {
     await this.#connection.each(
-      keepModule,
+      upsertModule,
       entries.map(({ driftedAt = null, driftedFrom = null, ...module }) => ({ ...module, driftedAt, driftedFrom })),
     );
   }
 
   /** Notes that devices are not expected to have modules: a restart does not put the modules back. The history of the modules stays. */
-  async forgetModules(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
-    await this.#connection.each(forgetModule, places);
+  async markModulesUnexpected(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
+    await this.#connection.each(markUnexpected, places);
   }
 
   /** What the service knows of the modules of these devices. */
   async installedOn(deviceIds: readonly string[]): Promise<InstalledModule[]> {
     if (deviceIds.length === 0) return [];
     const rows = await this.#connection.all(installedModules, { ids: deviceIds });
-    return rows.map((row) => ({ ...row, isThere: Boolean(row.isThere), hasDrifted: Boolean(row.hasDrifted) }));
+    return rows.map((row) => ({ ...row, isPresent: Boolean(row.isPresent), hasDrifted: Boolean(row.hasDrifted) }));
   }
 
   /** Modules of devices have not drifted any more. */
   async resolveDrift(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
-    await this.#connection.each(endDrift, places);
+    await this.#connection.each(clearDrift, places);
   }
 
   /** Notes that the service rejected reports of devices of a host, and why. Returns which of them are the host's. */
-  async setRejected(
+  async recordRejections(
     rejections: readonly { readonly id: string; readonly hostId: string; readonly rejection: string }[],
     rejectedAt: Date,
   ): Promise<Set<string>> {
     const changes = await this.#connection.each(
-      noteRejection,
+      updateRejection,
       rejections.map((rejection) => ({ ...rejection, rejectedAt })),
     );
     return new Set(rejections.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
   }
 
   /** The service has accepted reports of these devices whole. */
-  async endRejections(ids: readonly string[]): Promise<void> {
+  async clearRejections(ids: readonly string[]): Promise<void> {
     await this.#connection.each(
-      endRejection,
+      clearRejection,
       ids.map((id) => ({ id })),
     );
   }

@@ -12,7 +12,6 @@ import {
   AbiViolation,
   AbiViolationPage,
   abiViolationQuery,
-  CurrentLabels,
   Device,
   DeviceDetail,
   DeviceLabels,
@@ -20,6 +19,7 @@ import {
   deviceParameter,
   deviceQuery,
   NewDevice,
+  NewDeviceLabels,
 } from './schemas.ts';
 
 const tags = ['devices'];
@@ -112,7 +112,7 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
         params: deviceParameter,
         headers: ifNoneMatchHeaders,
         response: {
-          200: CurrentLabels.describe('The labels.'),
+          200: DeviceLabels.describe('The labels.'),
           304: z.null().describe('The labels are those named in `If-None-Match`.'),
           ...problems('not-found'),
         },
@@ -140,17 +140,17 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
           'With `If-Match`, of several who change what they have read, one succeeds and the others are answered 412.',
         params: deviceParameter,
         headers: ifMatchHeaders,
-        body: DeviceLabels,
+        body: NewDeviceLabels,
         response: {
-          200: CurrentLabels.describe('The new labels, with their `ETag`.'),
-          ...problems('not-found', 'changed-since', 'too-large', 'unsupported-media-type'),
+          200: DeviceLabels.describe('The new labels, with their `ETag`.'),
+          ...problems('not-found', 'precondition-failed', 'too-large', 'unsupported-media-type'),
         },
       },
     },
     async (request, reply) => {
       const { params, headers, body } = request;
       const isExpected = (current: Record<string, string>) => isAllowedBy(headers, entityTagOf(toLabels(current)));
-      await devices.relabel(params.device, body.labels, isExpected, requesterOf(request));
+      await devices.replaceLabels(params.device, body.labels, isExpected, requesterOf(request));
       const labels = toLabels(body.labels);
       return reply.header('etag', entityTagOf(labels)).send(labels);
     },
@@ -190,7 +190,7 @@ function addAbiViolationRoute(app: Api, { devices, damagedRows }: Uses): void {
 }
 
 /** In the order of their keys, so that the same labels are the same answer. */
-function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof CurrentLabels> {
+function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof DeviceLabels> {
   return { labels: Object.fromEntries(Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))) };
 }
 
@@ -212,7 +212,7 @@ function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
   const { device, state } = view;
   return {
     ...toDevice(view),
-    reportedAt: state === null ? null : (device.stateAt?.toISOString() ?? null),
+    reportedAt: state === null ? null : (device.stateReportedAt?.toISOString() ?? null),
     attachFailure: device.attachFailure,
     moduleTable: state?.moduleTable ?? [],
     memoryMap: state?.memoryMap ?? null,
@@ -221,7 +221,7 @@ function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
 }
 
 function toAbiViolation(violation: AbiViolationRecord): z.infer<typeof AbiViolation> {
-  const { programId, programName, module, version, address, page, flag, at, lastAt, faults } = violation;
+  const { programId, programName, module, version, address, page, flag, firstFaultAt, lastFaultAt, faults } = violation;
   return {
     program: programId,
     programName,
@@ -230,8 +230,8 @@ function toAbiViolation(violation: AbiViolationRecord): z.infer<typeof AbiViolat
     address,
     page,
     flag: AbiViolation.shape.flag.parse(flag),
-    at: at.toISOString(),
-    lastAt: lastAt.toISOString(),
+    firstFaultAt: firstFaultAt.toISOString(),
+    lastFaultAt: lastFaultAt.toISOString(),
     faults: Number(faults),
   };
 }

@@ -102,11 +102,13 @@ export const DeviceDetail = Device.extend({
 });
 export const DevicePage = pageOf('DevicePage', Device);
 
-export const DeviceLabels = z.strictObject({ labels: Labels }).meta({ id: 'DeviceLabels', examples: [{ labels: { zone: 'north' } }] });
+export const NewDeviceLabels = z
+  .strictObject({ labels: Labels })
+  .meta({ id: 'NewDeviceLabels', examples: [{ labels: { zone: 'north' } }] });
 
-export const CurrentLabels = z
+export const DeviceLabels = z
   .object({ labels: CurrentLabelValues })
-  .meta({ id: 'CurrentLabels', description: 'The labels of a device.', examples: [{ labels: { zone: 'north' } }] });
+  .meta({ id: 'DeviceLabels', description: 'The labels of a device.', examples: [{ labels: { zone: 'north' } }] });
 
 /** Devices that one query may name. */
 const namedLimit = 100;
@@ -151,8 +153,8 @@ export const AbiViolation = z
     address: z.string(),
     page: count.describe('Number of the page at the address.'),
     flag: PageFault.describe('Why the fetch faulted: the page was deleted, marked invalid, or marked NX.'),
-    at: timestamp.describe('When the program first faulted there.'),
-    lastAt: timestamp.describe('When it last did, as the device last reported.'),
+    firstFaultAt: timestamp.describe('When the program first faulted there.'),
+    lastFaultAt: timestamp.describe('When it last did, as the device last reported.'),
     faults: count.describe('How often it has.'),
   })
   .meta({

@@ -5,7 +5,7 @@ import { invalidValue, Problem } from '../problem.ts';
 import { DeviceRecords } from './repository.ts';
 
 /** Devices of one request. */
-const selectionLimit = 10_000;
+const maxSelectedDevices = 10_000;
 
 export type Selector = { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
 export type SelectedDevice = { readonly id: string; readonly hostId: string };
@@ -13,26 +13,26 @@ export type SelectedDevice = { readonly id: string; readonly hostId: string };
 /** Every selected device, once. @throws {Problem} `invalid-value` where there are none, too many, or some that there are not. */
 export async function selectDevices(connection: Connection, selector: Selector): Promise<SelectedDevice[]> {
   if ('labels' in selector) {
-    const devices = await new DeviceRecords(connection).select(selector.labels, selectionLimit + 1);
+    const devices = await new DeviceRecords(connection).findByLabels(selector.labels, maxSelectedDevices + 1);
     if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: list the devices to see their labels');
-    return checkNotTooMany(devices, '/labels', selectionLimit);
+    return checkSelectionSize(devices, '/labels', maxSelectedDevices);
   }
-  return (await namedDevices(connection, selector.devices))(selector.devices);
+  return (await deviceResolver(connection, selector.devices))(selector.devices);
 }
 
 /**
  * Reads the devices that several requests name.
  * @returns What answers each device of a list of these once. It throws {Problem} `invalid-value` where there are some that there are not.
  */
-export async function namedDevices(
+export async function deviceResolver(
   connection: Connection,
   all: readonly string[],
 ): Promise<(named: readonly string[]) => SelectedDevice[]> {
   const known = new Map((await new DeviceRecords(connection).hostsOf([...new Set(all)])).map((device) => [device.id, device]));
-  return (named) => namedAmong(known, named);
+  return (named) => resolveNamed(known, named);
 }
 
-function namedAmong(known: ReadonlyMap<string, SelectedDevice>, named: readonly string[]): SelectedDevice[] {
+function resolveNamed(known: ReadonlyMap<string, SelectedDevice>, named: readonly string[]): SelectedDevice[] {
   const invalidValues = named.flatMap((id, index) =>
     known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `there is no device ${id}` }],
   );
@@ -42,7 +42,7 @@ function namedAmong(known: ReadonlyMap<string, SelectedDevice>, named: readonly 
 }
 
 /** The devices, which are found to be no more than may be selected. @throws {Problem} `invalid-value`. */
-export function checkNotTooMany(devices: SelectedDevice[], pointer: string, limit: number): SelectedDevice[] {
+export function checkSelectionSize(devices: SelectedDevice[], pointer: string, limit: number): SelectedDevice[] {
   if (devices.length > limit) throw invalidValue(pointer, `more than ${limit} devices are selected: narrow the selection`);
   return devices;
 }

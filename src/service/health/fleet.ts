@@ -3,24 +3,24 @@
 import type { Clock } from '../clock/service-clock.ts';
 import { faultOf, isDamage } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
-import { DeviceQueries, type Drifted, type NotWhole, type Rejected } from '../devices/queries.ts';
+import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
 import type { DeviceStatus } from '../devices/repository.ts';
 import { HostQueries } from '../hosts/queries.ts';
 import { LoadQueries, type LoadTotal, type WaitingLoads } from '../loads/queries.ts';
 import { OrderQueries } from '../orders/queries.ts';
 import { RolloutQueries } from '../rollouts/queries.ts';
-import type { Levels } from './measurements.ts';
+import type { Gauges } from './metrics.ts';
 
 /** How long a load may wait for its host before the fleet counts as degraded, in minutes. */
-const longestWait = 10;
+const maxWaitMinutes = 10;
 /** Hosts, devices and rollouts that the reasons name; of more hosts and devices, the number is told. */
-const hostsNamed = 20;
-const devicesNamed = 5;
-const rolloutsNamed = 5;
+const maxHostsNamed = 20;
+const maxDevicesNamed = 5;
+const maxRolloutsNamed = 5;
 /** How long a rejected report is a reason, in minutes; a later report of an order that is accepted ends it earlier. */
-const rejectionAge = 60;
+const rejectionMinutes = 60;
 /** Characters of why a device is not whole, or why a report was rejected. */
-const failureLength = 200;
+const maxFailureLength = 200;
 
 export type FleetHealth = {
   readonly status: 'healthy' | 'degraded';
@@ -35,7 +35,7 @@ export type FleetHealth = {
   };
   readonly accesses: { readonly interrupted: number; readonly failed: number };
   /** Orders that hosts have not reported on yet. */
-  readonly ordersUnsettled: number;
+  readonly unsettledOrders: number;
 };
 
 /** @param faults What is wrong with the service itself, in words. */
@@ -49,33 +49,33 @@ export async function fleetHealth(
   const loads = new LoadQueries(reader);
   const unread: string[] = [];
   const read = readerOf(unread);
-  const [hosts, unreachable, devices, open, totals, ordersUnsettled, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
+  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
     read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
-    read('Host', hostQueries.unreachable(hostsNamed), []),
+    read('Host', hostQueries.unreachable(maxHostsNamed), []),
     read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
     read('Load', loads.countOpen(), { queued: 0, dispatched: 0 }),
     read('LoadTotal', loads.totals(), []),
     read('AgentOrder', new OrderQueries(reader).countUnsettled(), 0),
-    read('Device', deviceQueries.notWhole(devicesNamed), { count: 0, first: [] }),
-    read('DeviceModule', deviceQueries.drifted(devicesNamed), { count: 0, first: [] }),
-    read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionAge * 60_000), devicesNamed), {
+    read('Device', deviceQueries.incomplete(maxDevicesNamed), { count: 0, first: [] }),
+    read('DeviceModule', deviceQueries.drifted(maxDevicesNamed), { count: 0, first: [] }),
+    read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionMinutes * 60_000), maxDevicesNamed), {
       count: 0,
       first: [],
     }),
-    read('Load', loads.queuedBefore(new Date(clock.now().getTime() - longestWait * 60_000)), { count: 0, oldest: null }),
-    read('Rollout', new RolloutQueries(reader).stoppedByFailure(rolloutsNamed), []),
+    read('Load', loads.queuedBefore(new Date(clock.now().getTime() - maxWaitMinutes * 60_000)), { count: 0, oldest: null }),
+    read('Rollout', new RolloutQueries(reader).stoppedByFailure(maxRolloutsNamed), []),
   ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
   const reasons = [
     ...faults,
     ...unread,
     ...(hosts.connected + hosts.unreachable === 0 ? ['no device host has ever registered'] : []),
-    ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${counted(count, 'device')} is unreachable`),
-    ...(devices.attaching > 0 ? [`${counted(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} coming up`] : []),
-    ...reasonsOfDevices(notWhole),
-    ...reasonsOfDrift(drifted),
-    ...reasonsOfRejections(rejected),
-    ...reasonsOfLoads(waiting),
+    ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${pluralize(count, 'device')} is unreachable`),
+    ...(devices.attaching > 0 ? [`${pluralize(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} coming up`] : []),
+    ...incompleteReasons(notWhole),
+    ...driftReasons(drifted),
+    ...rejectionReasons(rejected),
+    ...waitingLoadReasons(waiting),
     ...stopped.map(({ id, module, version, reason }) => `the rollout ${id} of ${module}@${version} waits for an operator: ${reason}`),
   ];
   return {
@@ -89,12 +89,12 @@ export async function fleetHealth(
       outcomes: Object.fromEntries(totals.map((total) => [total.outcome, total.loads])),
     },
     accesses: { interrupted: sum(({ interrupted }) => interrupted), failed: sum(({ failed }) => failed) },
-    ordersUnsettled,
+    unsettledOrders,
   };
 }
 
 /** A count with its noun, in the singular for 1. */
-const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+const pluralize = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
 /** Reads of the health, of which a table with rows that cannot be decoded fails none: it is named instead. @param unread Where it is named. */
 function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>, otherwise: Found) => Promise<Found> {
@@ -111,15 +111,15 @@ function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>
   };
 }
 
-function reasonsOfDevices({ count, first }: NotWhole): string[] {
+function incompleteReasons({ count, first }: IncompleteDevices): string[] {
   if (count === 0) return [];
-  const named = first.map(({ name, attachFailure }) => `${name} (${attachFailure?.slice(0, failureLength)})`).join(', ');
+  const named = first.map(({ name, attachFailure }) => `${name} (${attachFailure?.slice(0, maxFailureLength)})`).join(', ');
   return [
-    `${counted(count, 'device')} ${count === 1 ? 'was' : 'were'} not brought back whole: ${named}${count > first.length ? ', and others' : ''}`,
+    `${pluralize(count, 'device')} ${count === 1 ? 'was' : 'were'} not brought back whole: ${named}${count > first.length ? ', and others' : ''}`,
   ];
 }
 
-function reasonsOfDrift({ count, first }: Drifted): string[] {
+function driftReasons({ count, first }: DriftSummary): string[] {
   if (count === 0) return [];
   const named = first.map(({ deviceName, module, version, driftedFrom }) => {
     const observed = version === driftedFrom ? module : `${module}@${version}`;
@@ -130,27 +130,27 @@ function reasonsOfDrift({ count, first }: Drifted): string[] {
   return [`${what}: ${named.join(', ')}${others}; load the version that each device should have`];
 }
 
-function reasonsOfRejections({ count, first }: Rejected): string[] {
+function rejectionReasons({ count, first }: RejectionSummary): string[] {
   if (count === 0) return [];
-  const named = first.map(({ name, rejection }) => `${name} (${rejection.slice(0, failureLength)})`).join(', ');
-  return [`the service rejected reports of ${counted(count, 'device')}: ${named}${count > first.length ? ', and others' : ''}`];
+  const named = first.map(({ name, rejection }) => `${name} (${rejection.slice(0, maxFailureLength)})`).join(', ');
+  return [`the service rejected reports of ${pluralize(count, 'device')}: ${named}${count > first.length ? ', and others' : ''}`];
 }
 
-function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
+function waitingLoadReasons({ count, oldest }: WaitingLoads): string[] {
   if (oldest === null) return [];
   const { id, requestedAt } = oldest;
   const since = requestedAt.toISOString();
-  if (count === 1) return [`1 load, ${id}, has waited for more than ${longestWait} minutes, since ${since}`];
-  return [`${count} loads have waited for more than ${longestWait} minutes, the first of them, ${id}, since ${since}`];
+  if (count === 1) return [`1 load, ${id}, has waited for more than ${maxWaitMinutes} minutes, since ${since}`];
+  return [`${count} loads have waited for more than ${maxWaitMinutes} minutes, the first of them, ${id}, since ${since}`];
 }
 
 /** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
-export async function currentLevels(store: Store): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
+export async function currentGauges(store: Store): Promise<Pick<Gauges, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'unsettledOrders'>> {
   return {
     hosts: await new HostQueries(store.reader).countByReachability(),
     devices: await new DeviceQueries(store.reader).countByStatus(),
     loads: await new LoadQueries(store.reader).countOpen(),
     rollouts: await new RolloutQueries(store.reader).countOpenByState(),
-    ordersUnsettled: await new OrderQueries(store.reader).countUnsettled(),
+    unsettledOrders: await new OrderQueries(store.reader).countUnsettled(),
   };
 }

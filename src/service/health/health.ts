@@ -3,19 +3,19 @@
 import type { Clock } from '../clock/service-clock.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
-import { currentLevels, type FleetHealth, fleetHealth } from './fleet.ts';
-import type { Levels, Measurements } from './measurements.ts';
+import { currentGauges, type FleetHealth, fleetHealth } from './fleet.ts';
+import type { Gauges, Metrics } from './metrics.ts';
 import { Readiness } from './readiness.ts';
 
 type Uses = {
   readonly store: Store;
   readonly clock: Clock;
   readonly damagedRows: DamagedRows;
-  readonly measurements: Measurements;
+  readonly metrics: Metrics;
   /** What is wrong with the service and around it, in words. */
   readonly faults: () => readonly string[];
   /** What this process has under way. */
-  readonly underWay: () => Pick<Levels, 'reportBatchesUnderWay' | 'eventFollowers' | 'orderStreams'>;
+  readonly processGauges: () => Pick<Gauges, 'reportBatchesInProgress' | 'eventStreams' | 'orderStreams'>;
 };
 
 export class Health {
@@ -36,12 +36,12 @@ export class Health {
 
   /** What is measured, in the text format of Prometheus. */
   async metrics(): Promise<string> {
-    const { store, measurements, underWay } = this.#uses;
-    return measurements.text({ ...(await currentLevels(store)), ...underWay() });
+    const { store, metrics, processGauges } = this.#uses;
+    return metrics.render({ ...(await currentGauges(store)), ...processGauges() });
   }
 
   /** Why the service cannot do its work; nothing where it can. */
-  notReadyBecause(): Promise<readonly string[]> {
+  notReadyReasons(): Promise<readonly string[]> {
     return this.#readiness.reasons();
   }
 

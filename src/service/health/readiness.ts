@@ -4,7 +4,7 @@ import type { Store } from '../database/store.ts';
 import { unavailabilityOf } from '../database/unavailable.ts';
 
 /** How long what was found is told again, in milliseconds: whoever asks more often does not write to the disk more often. */
-const freshness = 1_000;
+const cacheMilliseconds = 1_000;
 
 export class Readiness {
   readonly #store: Store;
@@ -17,7 +17,7 @@ export class Readiness {
 
   /** Why the service cannot do its work; nothing where it can. All who ask at once are answered by one look at the database. */
   async reasons(): Promise<readonly string[]> {
-    this.#probe ??= this.#look();
+    this.#probe ??= this.#probeDatabase();
     const reasons = await this.#probe;
     return this.#isClosing ? ['the service is closing', ...reasons] : reasons;
   }
@@ -27,7 +27,7 @@ export class Readiness {
     this.#isClosing = true;
   }
 
-  async #look(): Promise<string[]> {
+  async #probeDatabase(): Promise<string[]> {
     try {
       const { writeFault, migrationFaults } = await this.#store.health();
       return [...(writeFault === null ? [] : [`the database takes no writes: ${writeFault}`]), ...migrationFaults];
@@ -37,7 +37,7 @@ export class Readiness {
     } finally {
       setTimeout(() => {
         this.#probe = null;
-      }, freshness).unref();
+      }, cacheMilliseconds).unref();
     }
   }
 }

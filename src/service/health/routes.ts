@@ -3,7 +3,7 @@
 import { onlyProblems, problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import type { Health } from './health.ts';
-import { FleetHealth, Live, Readiness } from './schemas.ts';
+import { FleetHealth, Liveness, Readiness } from './schemas.ts';
 
 const tags = ['operations'];
 
@@ -33,7 +33,7 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
         operationId: 'getLiveness',
         tags,
         summary: 'Whether the service runs',
-        response: { 200: Live.describe('It runs.'), ...onlyProblems('malformed-request', 'internal') },
+        response: { 200: Liveness.describe('It runs.'), ...onlyProblems('malformed-request', 'internal') },
       },
     },
     async () => ({ status: 'live' as const }),
@@ -56,7 +56,7 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
       },
     },
     async (_request, reply) => {
-      const reasons = await health.notReadyBecause();
+      const reasons = await health.notReadyReasons();
       if (reasons.length === 0) return { status: 'ready' as const, reasons: [] };
       return reply.status(503).send({ status: 'not-ready', reasons: [...reasons] });
     },

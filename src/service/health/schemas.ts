@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { count } from '../http/common-schemas.ts';
 
-export const Live = z.object({ status: z.literal('live') }).meta({ id: 'Live', examples: [{ status: 'live' }] });
+export const Liveness = z.object({ status: z.literal('live') }).meta({ id: 'Liveness', examples: [{ status: 'live' }] });
 export const Readiness = z
   .object({ status: z.enum(['ready', 'not-ready']), reasons: z.array(z.string()).describe('Why it is not ready.') })
   .meta({ id: 'Readiness', examples: [{ status: 'ready', reasons: [] }] });
@@ -25,7 +25,7 @@ export const FleetHealth = z
       outcomes: z.record(z.string(), count).describe('Completed loads by outcome.'),
     }),
     accesses: z.object({ interrupted: count, failed: count }).describe('Of all loads.'),
-    ordersUnsettled: count.describe('Orders that hosts have not reported on yet.'),
+    unsettledOrders: count.describe('Orders that hosts have not reported on yet.'),
   })
   .meta({
     id: 'FleetHealth',
@@ -37,7 +37,7 @@ export const FleetHealth = z
         devices: { connected: 8, attaching: 0, unreachable: 8 },
         loads: { queued: 8, dispatched: 0, completed: 24, outcomes: { installed: 16, replaced: 6, 'replaced-interrupting': 2 } },
         accesses: { interrupted: 8, failed: 0 },
-        ordersUnsettled: 8,
+        unsettledOrders: 8,
       },
     ],
   });

@@ -26,7 +26,7 @@ export class History {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
-      positionOf: ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
+      positionOf: ({ installedAt, number }) => ({ time: installedAt, key: number }),
     });
   }
 

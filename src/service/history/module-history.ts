@@ -28,10 +28,10 @@ export async function recordRestored(
   const before = await new HistoryRecords(connection).latest(there.map(({ module }) => ({ deviceId, module })));
   const entries = there.flatMap(({ module, version, image, address }, index): NewHistoryEntry[] => {
     const last = before[index];
-    if (last?.leftAt === null) return [];
+    if (last?.removedAt === null) return [];
     const pages = memoryMap.ranges.find((range) => range.address === address)?.pages ?? 0;
-    const enteredAt = latest(at, last?.leftAt);
-    return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, enteredAt }];
+    const installedAt = latest(at, last?.removedAt);
+    return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, installedAt }];
   });
   await new HistoryRecords(connection).insert(entries);
   await new DeviceRecords(connection).resolveDrift(there.map(({ module }) => ({ deviceId, module })));
@@ -73,21 +73,21 @@ function toChange(load: ReportedLoad, before: LatestResidency | undefined, repor
   const swap = findStep(report, 'table-updated');
   const isWithdrawn = report.outcome === 'failed' && swap !== undefined;
   if (!isLoaded(report) && !isWithdrawn) return null;
-  const bounds = [request?.requestedAt, before?.enteredAt, before?.leftAt];
-  const enteredAt = latest(earliest(swap?.at, reportedAt), ...bounds);
-  const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, enteredAt };
+  const bounds = [request?.requestedAt, before?.installedAt, before?.removedAt];
+  const installedAt = latest(earliest(swap?.at, reportedAt), ...bounds);
+  const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, installedAt };
   if (isWithdrawn) return revertedSwap(load, { entry, before, reportedAt });
   if (report.current === null) return null;
   const { interrupted } = report;
   const { version, image, address, pages } = report.current;
   const entering = [{ ...entry, version, imageDigest: image, address, pages }];
   const current = { deviceId, module, version, imageDigest: image, loadedAt: reportedAt };
-  if (before === undefined || before.leftAt !== null) return { entering, module: current };
+  if (before === undefined || before.removedAt !== null) return { entering, module: current };
   const leaving = {
     number: before.number,
-    leftAt: enteredAt,
-    leftBy: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
-    leftThrough: loadId,
+    removedAt: installedAt,
+    removalCause: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
+    replacedByLoadId: loadId,
     invalidation: findStep(report, 'invalidated')?.facts.invalidation ?? order.invalidation,
     interrupted,
   };
@@ -108,38 +108,38 @@ export async function recordOutOfOrder(connection: Connection, { order, report, 
   const [newest] = await new HistoryRecords(connection).latest([{ deviceId, module }]);
   if (newest === undefined || report.current === null) return;
   const swap = findStep(report, 'table-updated');
-  const enteredAt = earliest(swap?.at, new Date(Math.min(reportedAt.getTime(), newest.enteredAt.getTime() - 1)));
-  const { before, after } = await new HistoryRecords(connection).findNeighbors(deviceId, module, enteredAt);
+  const installedAt = earliest(swap?.at, new Date(Math.min(reportedAt.getTime(), newest.installedAt.getTime() - 1)));
+  const { before, after } = await new HistoryRecords(connection).findNeighbors(deviceId, module, installedAt);
   if (after === null) return;
-  const wasReplaced = before !== null && (before.leftAt === null || before.leftAt > enteredAt);
+  const wasReplaced = before !== null && (before.removedAt === null || before.removedAt > installedAt);
   if (wasReplaced) {
     const invalidation = findStep(report, 'invalidated')?.facts.invalidation ?? order.invalidation;
     const { interrupted } = report;
-    const leftBy = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
+    const removalCause = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
     await new HistoryRecords(connection).end([
-      { number: before.number, leftAt: enteredAt, leftBy, leftThrough: loadId, invalidation, interrupted },
+      { number: before.number, removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation, interrupted },
     ]);
   }
-  const leaving = wasReplaced && before.leftAt !== null ? toDeparture(before) : departureBefore(after);
+  const leaving = wasReplaced && before.removedAt !== null ? toDeparture(before) : departureBefore(after);
   const { version, image, address, pages } = report.current;
   const requestedBy = request?.requestedBy ?? null;
   await new HistoryRecords(connection).insert([
-    { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, enteredAt, ...leaving },
+    { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, installedAt, ...leaving },
   ]);
 }
 
-const toDeparture = ({ leftAt, leftBy, leftThrough, invalidation, interrupted }: HistoryRecord): Departure => {
-  return { leftAt, leftBy, leftThrough, invalidation, interrupted };
+const toDeparture = ({ removedAt, removalCause, replacedByLoadId, invalidation, interrupted }: HistoryRecord): Departure => {
+  return { removedAt, removalCause, replacedByLoadId, invalidation, interrupted };
 };
 
 /** How a version left of which is known only what came after it. */
-function departureBefore({ enteredAt, loadId, observed }: HistoryRecord): Departure {
-  const leftBy = loadId !== null ? 'replaced' : observed ? 'drifted' : 'reboot';
-  return { leftAt: enteredAt, leftBy, leftThrough: loadId, invalidation: null, interrupted: null };
+function departureBefore({ installedAt, loadId, observed }: HistoryRecord): Departure {
+  const removalCause = loadId !== null ? 'replaced' : observed ? 'drifted' : 'reboot';
+  return { removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation: null, interrupted: null };
 }
 
 type RevertedSwap = {
-  readonly entry: Pick<NewHistoryEntry, 'deviceId' | 'module' | 'loadId' | 'requestedBy' | 'enteredAt'>;
+  readonly entry: Pick<NewHistoryEntry, 'deviceId' | 'module' | 'loadId' | 'requestedBy' | 'installedAt'>;
   readonly before: LatestResidency | undefined;
   readonly reportedAt: Date;
 };
@@ -147,19 +147,26 @@ type RevertedSwap = {
 /** The version before was not left in time: the new one has been in the table from the swap to the end of the load, and the one before is again. */
 function revertedSwap({ order, report }: ReportedLoad, { entry, before, reportedAt }: RevertedSwap): Change | null {
   const written = findStep(report, 'loaded');
-  if (written === undefined || before === undefined || before.leftAt !== null) return null;
-  const leftAt = latest(earliest(findStep(report, 'failed')?.at, reportedAt), entry.enteredAt);
+  if (written === undefined || before === undefined || before.removedAt !== null) return null;
+  const removedAt = latest(earliest(findStep(report, 'failed')?.at, reportedAt), entry.installedAt);
   const { address, pages } = written.facts;
   const { load, version, image } = order;
   // Nobody enters the new version any more, and it goes when those who had entered it have left.
-  const withdrawn = { leftAt, leftBy: 'withdrawn', leftThrough: null, invalidation: 'mark-invalid', interrupted: 0 };
+  const withdrawn = { removedAt, removalCause: 'reverted', replacedByLoadId: null, invalidation: 'mark-invalid', interrupted: 0 };
   const { number, loadId, requestedBy, ...stay } = before;
   const back = { version: stay.version, imageDigest: stay.imageDigest, loadId, requestedBy, address: stay.address, pages: stay.pages };
   return {
-    leaving: { number, interrupted: 0, invalidation: 'none', leftAt: entry.enteredAt, leftBy: 'replaced', leftThrough: load },
+    leaving: {
+      number,
+      interrupted: 0,
+      invalidation: 'none',
+      removedAt: entry.installedAt,
+      removalCause: 'replaced',
+      replacedByLoadId: load,
+    },
     entering: [
       { ...entry, version, imageDigest: image, address, pages, ...withdrawn },
-      { ...entry, ...back, enteredAt: leftAt },
+      { ...entry, ...back, installedAt: removedAt },
     ],
   };
 }

@@ -20,11 +20,11 @@ export type BuildOnDevices = {
 /** A device that has had a build in its module table, and when. */
 export type DeviceOfBuild = {
   readonly device: Pick<DeviceModel, 'id' | 'name'>;
-  readonly firstEnteredAt: Date;
-  readonly lastEnteredAt: Date;
+  readonly firstInstalledAt: Date;
+  readonly lastInstalledAt: Date;
   /** Null where it is there now. */
-  readonly leftAt: Date | null;
-  readonly stays: number;
+  readonly removedAt: Date | null;
+  readonly residencies: number;
 };
 
 export class HistoryQueries {
@@ -45,10 +45,10 @@ export class HistoryQueries {
       SELECT "stay"."number", "held"."module" FROM "DeviceModule" AS "held"
       JOIN "HistoryEntry" AS "stay" ON "stay"."number" = (
         SELECT "stays"."number" FROM "HistoryEntry" AS "stays"
-        WHERE "stays"."deviceId" = "held"."deviceId" AND "stays"."module" = "held"."module" AND "stays"."enteredAt" <= ${moment}
-        ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT 1)
+        WHERE "stays"."deviceId" = "held"."deviceId" AND "stays"."module" = "held"."module" AND "stays"."installedAt" <= ${moment}
+        ORDER BY "stays"."installedAt" DESC, "stays"."number" DESC LIMIT 1)
       WHERE "held"."deviceId" = ${deviceId} AND "held"."module" > ${after?.name ?? ''}
-        AND ("stay"."leftAt" IS NULL OR "stay"."leftAt" > ${moment})
+        AND ("stay"."removedAt" IS NULL OR "stay"."removedAt" > ${moment})
       ORDER BY "held"."module" LIMIT ${limit}`;
     if (found.length === 0) return [];
     // Sorted here: the database would read the whole history in the order of the modules.
@@ -66,10 +66,10 @@ export class HistoryQueries {
   }
 
   #pageQuery({ from, until, ...filter }: HistoryFilter, page: PageByTime<number>) {
-    const enteredAt = (comparison: Comparison<Date>): Prisma.HistoryEntryWhereInput => ({ enteredAt: comparison });
+    const installedAt = (comparison: Comparison<Date>): Prisma.HistoryEntryWhereInput => ({ installedAt: comparison });
     return {
-      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, enteredAt, (number) => ({ number }))] },
-      orderBy: [{ enteredAt: page.order }, { number: page.order }],
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, installedAt, (number) => ({ number }))] },
+      orderBy: [{ installedAt: page.order }, { number: page.order }],
       take: page.limit,
     } satisfies Prisma.HistoryEntryFindManyArgs;
   }
@@ -100,16 +100,18 @@ export class HistoryQueries {
     const groups = await this.#client.historyEntry.groupBy({
       by: ['deviceId'],
       where: { module, version, deviceId: { in: [...deviceIds] } },
-      _min: { enteredAt: true },
-      _max: { enteredAt: true, leftAt: true },
-      _count: { _all: true, leftAt: true },
+      _min: { installedAt: true },
+      _max: { installedAt: true, removedAt: true },
+      _count: { _all: true, removedAt: true },
       orderBy: { deviceId: 'asc' },
     });
     return groups.flatMap(({ deviceId, _min: first, _max: last, _count: count }) => {
       const device = names.get(deviceId);
-      if (device === undefined || first.enteredAt === null || last.enteredAt === null) return [];
-      const leftAt = count.leftAt < count._all ? null : last.leftAt;
-      return [checkDates({ device, firstEnteredAt: first.enteredAt, lastEnteredAt: last.enteredAt, leftAt, stays: count._all })];
+      if (device === undefined || first.installedAt === null || last.installedAt === null) return [];
+      const removedAt = count.removedAt < count._all ? null : last.removedAt;
+      return [
+        checkDates({ device, firstInstalledAt: first.installedAt, lastInstalledAt: last.installedAt, removedAt, residencies: count._all }),
+      ];
     });
   }
 
@@ -120,11 +122,11 @@ export class HistoryQueries {
         SELECT "held"."deviceId" FROM "DeviceModule" AS "held"
         WHERE "held"."module" = ${module} AND "held"."version" = ${version} AND "held"."deviceId" > ${afterId} AND EXISTS (
           SELECT 1 FROM "HistoryEntry" AS "stay" WHERE "stay"."deviceId" = "held"."deviceId" AND "stay"."module" = "held"."module"
-            AND "stay"."version" = "held"."version" AND "stay"."leftAt" IS NULL)
+            AND "stay"."version" = "held"."version" AND "stay"."removedAt" IS NULL)
         ORDER BY "held"."deviceId" LIMIT ${limit}`;
     return this.#client.$queryRaw`
       SELECT "deviceId" FROM "HistoryEntry" WHERE "module" = ${module} AND "version" = ${version} AND "deviceId" > ${afterId}
-      GROUP BY "deviceId" ${isRunning === undefined ? Prisma.empty : Prisma.sql`HAVING COUNT(*) = COUNT("leftAt")`}
+      GROUP BY "deviceId" ${isRunning === undefined ? Prisma.empty : Prisma.sql`HAVING COUNT(*) = COUNT("removedAt")`}
       ORDER BY "deviceId" LIMIT ${limit}`;
   }
 }

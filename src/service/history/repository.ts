@@ -8,12 +8,12 @@ import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts'
 import type { Tables } from '../database/tables.ts';
 
 export type HistoryRecord = HistoryEntryModel;
-export type Departure = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
+export type Departure = Pick<HistoryEntryModel, 'removedAt' | 'removalCause' | 'replacedByLoadId' | 'invalidation' | 'interrupted'>;
 /** A stay that begins, or one that has ended by the time it is told of. */
 export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Departure> &
   Partial<Departure & Pick<HistoryEntryModel, 'observed'>>;
 /** The newest stay of a module in a device, which may have ended. */
-export type LatestResidency = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Departure, 'leftAt'>>;
+export type LatestResidency = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Departure, 'removedAt'>>;
 
 /** A version that a load brought in, or that the device reported without one. */
 export type LoadedVersion = {
@@ -33,10 +33,10 @@ const insertResidency = new RowStatement(
     requestedBy: 'text?',
     address: 'text',
     pages: 'integer',
-    enteredAt: 'time',
-    leftAt: 'time?',
-    leftBy: 'text?',
-    leftThrough: 'text?',
+    installedAt: 'time',
+    removedAt: 'time?',
+    removalCause: 'text?',
+    replacedByLoadId: 'text?',
     invalidation: 'text?',
     interrupted: 'integer?',
     observed: 'truth',
@@ -45,7 +45,14 @@ const insertResidency = new RowStatement(
 );
 
 const endResidency = new RowStatement(
-  { leftAt: 'time?', leftBy: 'text?', leftThrough: 'text?', invalidation: 'text?', interrupted: 'integer?', number: 'integer' },
+  {
+    removedAt: 'time?',
+    removalCause: 'text?',
+    replacedByLoadId: 'text?',
+    invalidation: 'text?',
+    interrupted: 'integer?',
+    number: 'integer',
+  },
   (sql, { number, ...leaving }) => sql.updateTable('HistoryEntry').set(leaving).where('number', '=', number),
 );
 
@@ -56,7 +63,7 @@ function numbersLatestFirst(deviceId: Expression<string>, module: Expression<str
     .select('stays.number')
     .where('stays.deviceId', '=', deviceId)
     .where('stays.module', '=', module)
-    .orderBy('stays.enteredAt', 'desc')
+    .orderBy('stays.installedAt', 'desc')
     .orderBy('stays.number', 'desc');
 }
 
@@ -69,7 +76,7 @@ const latestResidencies = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted 
   sql
     .selectFrom(wanted.as('wanted'))
     .crossJoin('HistoryEntry')
-    .select(['wanted.place', 'number', 'version', 'imageDigest', 'loadId', 'requestedBy', 'address', 'pages', 'enteredAt', 'leftAt'])
+    .select(['wanted.place', 'number', 'version', 'imageDigest', 'loadId', 'requestedBy', 'address', 'pages', 'installedAt', 'removedAt'])
     .where('number', '=', ({ ref }) => latestNumber(ref('wanted.first'), ref('wanted.second'))),
 );
 
@@ -82,7 +89,7 @@ export class HistoryRecords {
 
   /** Adds stays, in the order of their times. */
   async insert(entries: readonly NewHistoryEntry[]): Promise<void> {
-    const lasting = { leftAt: null, leftBy: null, leftThrough: null, invalidation: null, interrupted: null, observed: false };
+    const lasting = { removedAt: null, removalCause: null, replacedByLoadId: null, invalidation: null, interrupted: null, observed: false };
     await this.#connection.each(
       insertResidency,
       entries.map((entry) => ({ ...lasting, ...entry })),
@@ -95,16 +102,16 @@ export class HistoryRecords {
   }
 
   /** Ends every stay in these devices that has not ended, for their memories are empty; none ends before it has begun. */
-  async endByReboot(deviceIds: readonly string[], leftAt: Date): Promise<void> {
+  async endByReboot(deviceIds: readonly string[], removedAt: Date): Promise<void> {
     for (const ids of chunksOf(deviceIds))
       await this.#connection.sql
         .updateTable('HistoryEntry')
         .set((is) => ({
-          leftAt: is.case().when('enteredAt', '>', leftAt).then(is.ref('enteredAt')).else(leftAt).end(),
-          leftBy: 'reboot',
+          removedAt: is.case().when('installedAt', '>', removedAt).then(is.ref('installedAt')).else(removedAt).end(),
+          removalCause: 'reboot',
           interrupted: 0,
         }))
-        .where('leftAt', 'is', null)
+        .where('removedAt', 'is', null)
         .where('number', 'in', (stays) =>
           stays
             .selectFrom('DeviceModule as held')
@@ -134,8 +141,8 @@ export class HistoryRecords {
       .where('deviceId', '=', deviceId)
       .where('module', '=', module)
       .limit(1);
-    const before = await stays.where('enteredAt', '<=', time).orderBy('enteredAt', 'desc').orderBy('number', 'desc').executeTakeFirst();
-    const after = await stays.where('enteredAt', '>', time).orderBy('enteredAt').orderBy('number').executeTakeFirst();
+    const before = await stays.where('installedAt', '<=', time).orderBy('installedAt', 'desc').orderBy('number', 'desc').executeTakeFirst();
+    const after = await stays.where('installedAt', '>', time).orderBy('installedAt').orderBy('number').executeTakeFirst();
     return { before: before ?? null, after: after ?? null };
   }
 
@@ -147,7 +154,7 @@ export class HistoryRecords {
     const newestLoaded = (deviceId: Expression<string>, ofModule: Expression<string>) =>
       numbersLatestFirst(deviceId, ofModule)
         .where((is) => is.or([is('stays.loadId', 'is not', null), is.ref('stays.observed')]))
-        .where((is) => is.or([is('stays.leftBy', 'is', null), is('stays.leftBy', '<>', 'withdrawn')]))
+        .where((is) => is.or([is('stays.removalCause', 'is', null), is('stays.removalCause', '<>', 'reverted')]))
         .limit(limit);
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql
@@ -160,7 +167,7 @@ export class HistoryRecords {
         .where('held.deviceId', 'in', some)
         .where('held.module', '=', module)
         .orderBy('stay.deviceId')
-        .orderBy('stay.enteredAt')
+        .orderBy('stay.installedAt')
         .orderBy('stay.number')
         .execute(),
     );
@@ -176,7 +183,7 @@ export class HistoryRecords {
         .where('module', '=', module)
         .where('version', '=', version)
         .where('deviceId', 'in', some)
-        .where((is) => is.or([is('leftBy', 'is', null), is('leftBy', '<>', 'withdrawn')]))
+        .where((is) => is.or([is('removalCause', 'is', null), is('removalCause', '<>', 'reverted')]))
         .groupBy('deviceId')
         .execute(),
     );

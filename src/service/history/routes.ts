@@ -65,7 +65,7 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
     {
       config: { access: 'viewer' },
       schema: {
-        operationId: 'listModulesAt',
+        operationId: 'listModulesAtTime',
         tags,
         summary: 'List what was in the module table of a device at a moment',
         params: deviceParameter,
@@ -96,7 +96,7 @@ function addModuleHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
     {
       config: { access: 'viewer' },
       schema: {
-        operationId: 'listHistory',
+        operationId: 'listModuleHistory',
         tags,
         summary: 'List the history of a module on a device',
         params: historyParameters,
@@ -154,7 +154,8 @@ function lastAddressOf(address: string, pages: number): string {
 }
 
 function toHistoryEntry(entry: HistoryRecord): z.infer<typeof HistoryEntry> {
-  const { module, version, imageDigest, loadId, requestedBy, address, pages, enteredAt, leftAt, leftThrough, interrupted } = entry;
+  const { module, version, imageDigest, loadId, requestedBy, address, pages, installedAt, removedAt, replacedByLoadId, interrupted } =
+    entry;
   const { shape } = HistoryEntry;
   return {
     module,
@@ -166,10 +167,10 @@ function toHistoryEntry(entry: HistoryRecord): z.infer<typeof HistoryEntry> {
     address,
     lastAddress: lastAddressOf(address, pages),
     pages,
-    enteredAt: enteredAt.toISOString(),
-    leftAt: leftAt?.toISOString() ?? null,
-    leftBy: shape.leftBy.parse(entry.leftBy),
-    leftThrough,
+    installedAt: installedAt.toISOString(),
+    removedAt: removedAt?.toISOString() ?? null,
+    removalCause: shape.removalCause.parse(entry.removalCause),
+    replacedByLoad: replacedByLoadId,
     invalidation: shape.invalidation.parse(entry.invalidation),
     interrupted,
   };
@@ -179,9 +180,9 @@ function toDeviceOfBuild({ device, ...times }: DeviceOfBuildRecord): z.infer<typ
   return {
     device: device.id,
     deviceName: device.name,
-    firstEnteredAt: times.firstEnteredAt.toISOString(),
-    lastEnteredAt: times.lastEnteredAt.toISOString(),
-    leftAt: times.leftAt?.toISOString() ?? null,
-    stays: times.stays,
+    firstInstalledAt: times.firstInstalledAt.toISOString(),
+    lastInstalledAt: times.lastInstalledAt.toISOString(),
+    removedAt: times.removedAt?.toISOString() ?? null,
+    residencies: times.residencies,
   };
 }

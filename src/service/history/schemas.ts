@@ -28,17 +28,17 @@ export const HistoryEntry = z
     address: z.string().describe('Its first address.'),
     lastAddress: z.string().describe('The address of the last byte of its last page.'),
     pages: count.describe('Pages of 4096 bytes.'),
-    enteredAt: timestamp.describe(
+    installedAt: timestamp.describe(
       'When the module table has named it, RFC 3339, UTC: by the clock of the device, where it tells, and not after its report came, before the load was requested, or before the version that it replaced had entered.',
     ),
-    leftAt: timestamp.nullable().describe('When the module table named it no more; null while it does.'),
-    leftBy: z
-      .enum(['replaced', 'replaced-interrupting', 'withdrawn', 'reboot', 'drifted'])
+    removedAt: timestamp.nullable().describe('When the module table named it no more; null while it does.'),
+    removalCause: z
+      .enum(['replaced', 'replaced-interrupting', 'reverted', 'reboot', 'drifted'])
       .nullable()
       .describe(
-        '`replaced`: by another version, when nobody was inside. `replaced-interrupting`: those who were inside were interrupted. `withdrawn`: those inside the version before had not left in time, so that one was put back. `reboot`: its host restarted. `drifted`: the device reported another version, or none; `leftAt` is when the service received that.',
+        '`replaced`: by another version, when nobody was inside. `replaced-interrupting`: those who were inside were interrupted. `reverted`: those inside the version before had not left in time, so that one was put back. `reboot`: its host restarted. `drifted`: the device reported another version, or none; `removedAt` is when the service received that.',
       ),
-    leftThrough: identifier('load').nullable().describe('The load whose version took its place; null where there is none.'),
+    replacedByLoad: identifier('load').nullable().describe('The load whose version took its place; null where there is none.'),
     invalidation: Invalidation.nullable().describe(
       'How its pages were invalidated when it left; null where they were not, or it is not known.',
     ),
@@ -55,10 +55,10 @@ export const HistoryEntry = z
         source: 'load',
         requestedBy: exampleIdentifier('key'),
         lastAddress: '0x1fff',
-        enteredAt: exampleTimes.installed,
-        leftAt: exampleTimes.completed,
-        leftBy: 'replaced-interrupting',
-        leftThrough: exampleIdentifier('load'),
+        installedAt: exampleTimes.installed,
+        removedAt: exampleTimes.completed,
+        removalCause: 'replaced-interrupting',
+        replacedByLoad: exampleIdentifier('load'),
         invalidation: 'nx',
         interrupted: 4,
       },
@@ -77,10 +77,10 @@ export const DeviceOfBuild = z
   .object({
     device: identifier('device'),
     deviceName: z.string(),
-    firstEnteredAt: timestamp.describe('When its module table first named the build.'),
-    lastEnteredAt: timestamp.describe('When it last began to.'),
-    leftAt: timestamp.nullable().describe('When it last ceased to; null where it names the build now.'),
-    stays: z.int().positive().describe('How often the build has been in its module table, restarts of the host counted.'),
+    firstInstalledAt: timestamp.describe('When its module table first named the build.'),
+    lastInstalledAt: timestamp.describe('When it last began to.'),
+    removedAt: timestamp.nullable().describe('When it last ceased to; null where it names the build now.'),
+    residencies: z.int().positive().describe('How often the build has been in its module table, restarts of the host counted.'),
   })
   .meta({
     id: 'DeviceOfBuild',
@@ -89,10 +89,10 @@ export const DeviceOfBuild = z
       {
         device: exampleIdentifier('device'),
         deviceName: 'router-7',
-        firstEnteredAt: exampleTimes.completed,
-        lastEnteredAt: exampleTimes.completed,
-        leftAt: null,
-        stays: 1,
+        firstInstalledAt: exampleTimes.completed,
+        lastInstalledAt: exampleTimes.completed,
+        removedAt: null,
+        residencies: 1,
       },
     ],
   });

@@ -20,14 +20,14 @@ export class Hosts {
   readonly #reachability: Reachability;
   readonly #joinTokenDigest: string;
   /** What is kept of the join token with the hosts that have registered with it. */
-  readonly joinTokenMark: string;
+  readonly joinTokenCredential: string;
 
   /** @param joinToken What a host must show to register. */
   constructor(store: Store, reachability: Reachability, joinToken: string) {
     this.#store = store;
     this.#reachability = reachability;
     this.#joinTokenDigest = digestOf(joinToken);
-    this.joinTokenMark = `${joinTokenPrefix}${slowDigest(joinToken, 'patchbay join token')}`;
+    this.joinTokenCredential = `${joinTokenPrefix}${slowDigest(joinToken, 'patchbay join token')}`;
   }
 
   /** Lets those register who have the join token. @throws {Problem} `unauthenticated`. */
@@ -45,14 +45,14 @@ export class Hosts {
     // Found by its digest, of which an attacker cannot choose a prefix: the time that it takes says nothing of the token.
     const host = token === null ? null : await new HostRecords(this.#store.reading).findByToken(digestOf(token));
     // A host that registered with a join token which has been replaced since registers again, with the new one.
-    const isOutdated = host?.credential?.startsWith(joinTokenPrefix) && host.credential !== this.joinTokenMark;
+    const isOutdated = host?.credential?.startsWith(joinTokenPrefix) && host.credential !== this.joinTokenCredential;
     if (host === null || isOutdated) {
       throw new Problem(
         'unauthenticated',
         'a host shows the token that it got when it last registered, as `Authorization: Bearer TOKEN`: register again for a new one',
       );
     }
-    await this.#reachability.heard(host.id, host.isUnreachable);
+    await this.#reachability.recordContact(host.id, host.isUnreachable);
     return host.id;
   }
 

@@ -8,19 +8,19 @@ import type { Connection } from '../database/connection.ts';
 import { Repeated } from '../database/repeated.ts';
 import type { Store } from '../database/store.ts';
 import { service } from '../requester.ts';
-import type { HeardCount } from './repository.ts';
+import type { HeartbeatCount } from './repository.ts';
 import { HostRecords } from './repository.ts';
 
 /** A host that is not heard of may miss so many heartbeats and be late with one more. */
-const heartbeatsMissed = 3;
+const missedHeartbeats = 3;
 /** So many times in the time that a host may be silent, it is put on disk who was heard of. */
-const keptTimes = 8;
+const flushesPerLimit = 8;
 /** So many times in that time, but at least every so many milliseconds, it is looked which hosts are silent. */
-const sweptTimes = 4;
-const longestSweepInterval = 1_000;
+const sweepsPerLimit = 4;
+const maxSweepInterval = 1_000;
 
 /** The number that was last seen of a host, and since when, by the time that was watched. */
-type Watched = { readonly count: number; readonly since: number };
+type Observation = { readonly count: number; readonly since: number };
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
@@ -29,95 +29,95 @@ export class Reachability {
   readonly #limit: number;
   readonly #sweepInterval: number;
   /** Hosts that were heard of here, until that is on disk. */
-  #heard = new Set<string>();
-  readonly #watched = new Map<string, Watched>();
+  #contacted = new Set<string>();
+  readonly #observations = new Map<string, Observation>();
   /** Milliseconds that were watched until the last look: those in which the process stood still, or the database did not answer, do not count. */
-  #watchedFor = 0;
-  #lookedAt: number | null = null;
-  readonly #keeping: Repeated;
-  readonly #sweeping: Repeated;
+  #observedMilliseconds = 0;
+  #lastSweepAt: number | null = null;
+  readonly #flushJob: Repeated;
+  readonly #sweepJob: Repeated;
 
   /** @param limit Milliseconds of silence after which a host is unreachable. */
   constructor(uses: Uses, limit: number) {
     this.#uses = uses;
     this.#limit = limit;
-    this.#sweepInterval = Math.min(longestSweepInterval, limit / sweptTimes);
-    this.#keeping = new Repeated(limit / keptTimes, () => this.#keep());
-    this.#sweeping = new Repeated(this.#sweepInterval, () => this.sweep());
+    this.#sweepInterval = Math.min(maxSweepInterval, limit / sweepsPerLimit);
+    this.#flushJob = new Repeated(limit / flushesPerLimit, () => this.#flush());
+    this.#sweepJob = new Repeated(this.#sweepInterval, () => this.sweep());
   }
 
   /** How often a host is to say that it is there, in milliseconds. */
   get heartbeatInterval(): number {
-    return Math.ceil(this.#limit / (heartbeatsMissed + 1));
+    return Math.ceil(this.#limit / (missedHeartbeats + 1));
   }
 
   /** A host has said something; one that was unreachable is not any more when it resolves. */
-  async heard(hostId: string, isUnreachable: boolean): Promise<void> {
-    this.#heard.add(hostId);
-    if (isUnreachable) await this.#keep();
+  async recordContact(hostId: string, isUnreachable: boolean): Promise<void> {
+    this.#contacted.add(hostId);
+    if (isUnreachable) await this.#flush();
   }
 
   /** Finds the hosts that have not been heard of for too long; nobody has, where nobody could say it. */
   async sweep(): Promise<void> {
-    const silent = this.#look(await new HostRecords(this.#uses.store.reading).heardCounts());
+    const silent = this.#findSilent(await new HostRecords(this.#uses.store.reading).heartbeatCounts());
     if (silent.size === 0) return;
     await this.#uses.store.transaction(async (connection) => {
       // Some may have been heard of while the transaction waited, or another replica has found the same.
-      const still = (await new HostRecords(connection).heardCounts()).filter(
-        ({ id, count }) => silent.get(id) === count && !this.#heard.has(id),
+      const still = (await new HostRecords(connection).heartbeatCounts()).filter(
+        ({ id, count }) => silent.get(id) === count && !this.#contacted.has(id),
       );
       const ids = still.map(({ id }) => id);
       await new HostRecords(connection).endStreams(ids);
-      await this.#change(connection, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
+      await this.#setStatus(connection, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
     });
   }
 
   /** Puts the last on disk, and no more. */
   async stop(): Promise<void> {
-    await this.#sweeping.stop();
-    await this.#keeping.stop();
-    await this.#keep().catch(() => {});
+    await this.#sweepJob.stop();
+    await this.#flushJob.stop();
+    await this.#flush().catch(() => {});
   }
 
   /** Watches the numbers of the hosts. Returns those that have not changed for too long, by host. */
-  #look(counts: readonly HeardCount[]): Map<string, number> {
+  #findSilent(counts: readonly HeartbeatCount[]): Map<string, number> {
     const now = this.#uses.clock.monotonic();
-    const elapsed = now - (this.#lookedAt ?? now);
-    this.#lookedAt = now;
-    this.#watchedFor += Math.min(elapsed, 2 * this.#sweepInterval);
+    const elapsed = now - (this.#lastSweepAt ?? now);
+    this.#lastSweepAt = now;
+    this.#observedMilliseconds += Math.min(elapsed, 2 * this.#sweepInterval);
     const silent = new Map<string, number>();
     const there = new Set<string>();
     for (const { id, count } of counts) {
       there.add(id);
-      const last = this.#watched.get(id);
-      if (last?.count !== count || this.#heard.has(id)) this.#watched.set(id, { count, since: this.#watchedFor });
-      else if (this.#watchedFor - last.since > this.#limit) silent.set(id, count);
+      const last = this.#observations.get(id);
+      if (last?.count !== count || this.#contacted.has(id)) this.#observations.set(id, { count, since: this.#observedMilliseconds });
+      else if (this.#observedMilliseconds - last.since > this.#limit) silent.set(id, count);
     }
-    for (const id of this.#watched.keys()) if (!there.has(id)) this.#watched.delete(id);
+    for (const id of this.#observations.keys()) if (!there.has(id)) this.#observations.delete(id);
     return silent;
   }
 
   /** Puts on disk who was heard of; those who were unreachable are not any more. */
-  async #keep(): Promise<void> {
-    if (this.#heard.size === 0) return;
-    const heard = this.#heard;
-    this.#heard = new Set();
+  async #flush(): Promise<void> {
+    if (this.#contacted.size === 0) return;
+    const heard = this.#contacted;
+    this.#contacted = new Set();
     try {
       await this.#uses.store.transaction(async (connection) => {
-        await new HostRecords(connection).setHeard(heard);
-        await this.#change(connection, await new HostRecords(connection).unreachableAmong([...heard]), {
+        await new HostRecords(connection).countHeartbeats(heard);
+        await this.#setStatus(connection, await new HostRecords(connection).filterUnreachable([...heard]), {
           action: 'host.reachable',
           detail: {},
         });
       });
     } catch (error) {
-      this.#heard = new Set([...heard, ...this.#heard]);
-      this.#watched.clear();
+      this.#contacted = new Set([...heard, ...this.#contacted]);
+      this.#observations.clear();
       throw error;
     }
   }
 
-  async #change(connection: Connection, hostIds: readonly string[], entry: Change): Promise<void> {
+  async #setStatus(connection: Connection, hostIds: readonly string[], entry: StatusChange): Promise<void> {
     if (hostIds.length === 0) return;
     const now = this.#uses.clock.now();
     await new HostRecords(connection).setUnreachable(hostIds, entry.action === 'host.unreachable' ? now : null);
@@ -130,4 +130,4 @@ export class Reachability {
   }
 }
 
-type Change = { readonly action: 'host.reachable' | 'host.unreachable'; readonly detail: Readonly<Record<string, number>> };
+type StatusChange = { readonly action: 'host.reachable' | 'host.unreachable'; readonly detail: Readonly<Record<string, number>> };

@@ -6,11 +6,11 @@ import type { HostModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 
-export type HostRecord = Omit<HostModel, 'heardCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
+export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
 /** Of a host that is not known to be unreachable. */
-export type HeardCount = { readonly id: string; readonly count: number };
+export type HeartbeatCount = { readonly id: string; readonly count: number };
 /** The host that a token is of, and what it registered with. */
-export type HostOfToken = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
+export type TokenHost = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
 export type KnownHost = Pick<HostModel, 'id' | 'bootId'> & { readonly isUnreachable: boolean };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
@@ -32,18 +32,18 @@ const bootOfHost = new PreparedQuery({ id: 'text' }, (sql, { id }) =>
     .where('id', '=', id),
 );
 
-const hearHost = new RowStatement({ id: 'text' }, (sql, { id }) =>
+const incrementHeartbeats = new RowStatement({ id: 'text' }, (sql, { id }) =>
   sql
     .updateTable('Host')
-    .set((host) => ({ heardCount: host('heardCount', '+', 1) }))
+    .set((host) => ({ heartbeatCount: host('heartbeatCount', '+', 1) }))
     .where('Host.id', '=', id),
 );
 
-const heardCounts = new PreparedQuery({}, (sql) =>
+const selectHeartbeatCounts = new PreparedQuery({}, (sql) =>
   sql
     .selectFrom('Host')
     // A count that is no number is 0 by this: it keeps no other from being read.
-    .select(({ cast }) => ['id', cast<number>('heardCount', 'integer').as('count')])
+    .select(({ cast }) => ['id', cast<number>('heartbeatCount', 'integer').as('count')])
     .where('unreachableSince', 'is', null),
 );
 
@@ -72,7 +72,7 @@ export class HostRecords {
   }
 
   /** The host that was given the token of this digest when it last registered. */
-  async findByToken(tokenDigest: string): Promise<HostOfToken | null> {
+  async findByToken(tokenDigest: string): Promise<TokenHost | null> {
     const [host] = await this.#connection.all(hostOfToken, { digest: tokenDigest });
     return host === undefined ? null : { ...host, isUnreachable: Boolean(host.isUnreachable) };
   }
@@ -84,7 +84,7 @@ export class HostRecords {
   }
 
   /** Hosts that registered with a credential have no token any more, and their streams of orders end. Returns which. */
-  async endAccess(credential: string): Promise<string[]> {
+  async revokeTokens(credential: string): Promise<string[]> {
     const ended = this.#connection.sql.updateTable('Host').set({ tokenDigest: null }).where('credential', '=', credential);
     const ids = (await ended.returning('id').execute()).map(({ id }) => id);
     await this.endStreams(ids);
@@ -92,12 +92,12 @@ export class HostRecords {
   }
 
   /** The hosts that are not known to be unreachable, each with a number that rises while it is heard of. */
-  async heardCounts(): Promise<HeardCount[]> {
-    return this.#connection.all(heardCounts, {});
+  async heartbeatCounts(): Promise<HeartbeatCount[]> {
+    return this.#connection.all(selectHeartbeatCounts, {});
   }
 
   /** Those of these hosts that are unreachable. */
-  async unreachableAmong(ids: readonly string[]): Promise<string[]> {
+  async filterUnreachable(ids: readonly string[]): Promise<string[]> {
     const hosts = await readInChunks(ids, (some) =>
       this.#connection.sql.selectFrom('Host').select('id').where('id', 'in', some).where('unreachableSince', 'is not', null).execute(),
     );
@@ -105,9 +105,9 @@ export class HostRecords {
   }
 
   /** Notes that hosts were heard of. */
-  async setHeard(ids: Iterable<string>): Promise<void> {
+  async countHeartbeats(ids: Iterable<string>): Promise<void> {
     await this.#connection.each(
-      hearHost,
+      incrementHeartbeats,
       [...ids].map((id) => ({ id })),
     );
   }
@@ -119,7 +119,7 @@ export class HostRecords {
   }
 
   /** A host follows its orders in this stream; any other of it ends, wherever it is. */
-  async beginStream(id: string, streamId: string): Promise<void> {
+  async setStream(id: string, streamId: string): Promise<void> {
     await this.#connection.sql.updateTable('Host').set({ streamId }).where('id', '=', id).execute();
     this.#connection.committed.endedStreams.add(id);
   }
@@ -136,13 +136,15 @@ export class HostRecords {
     const { id, ...rest } = host;
     await this.#connection.sql
       .insertInto('Host')
-      .values({ ...host, heardCount: 1 })
-      .onConflict((conflict) => conflict.column('id').doUpdateSet((saved) => ({ ...rest, heardCount: saved('Host.heardCount', '+', 1) })))
+      .values({ ...host, heartbeatCount: 1 })
+      .onConflict((conflict) =>
+        conflict.column('id').doUpdateSet((saved) => ({ ...rest, heartbeatCount: saved('Host.heartbeatCount', '+', 1) })),
+      )
       .execute();
   }
 
   /** Every host with the number of its devices. */
-  async all(): Promise<HostWithDevices[]> {
+  async listAll(): Promise<HostWithDevices[]> {
     const query = this.#connection.sql
       .selectFrom('Host')
       .selectAll('Host')

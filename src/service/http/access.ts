@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { type KeyHolder, keyPrefix, mayActAs, type Role, rolesThatMayActAs } from '../roles.ts';
+import { grantedRoles, type KeyHolder, keyPrefix, type Role, rolesThatMayActAs } from '../roles.ts';
 import { refuseOtherSites } from './browsers.ts';
 
 /**
@@ -161,7 +161,7 @@ async function identify(request: FastifyRequest, authentication: Authentication,
 }
 
 async function checkRole(request: FastifyRequest, { denials }: Authentication, holder: KeyHolder, needed: Role): Promise<Caller> {
-  if (mayActAs(holder.role, needed)) return { kind: 'key', ...holder };
+  if (grantedRoles(holder.role, needed)) return { kind: 'key', ...holder };
   const operation = `${request.method} ${request.routeOptions.url}`;
   // That it cannot be told does not open the door.
   await denials.record(holder, needed, operation, { actor: holder.id, requestId: request.id }).catch((error: unknown) => {

@@ -55,12 +55,12 @@ export const pageQuery = {
 export const DamagedItem = z
   .object({
     id: z.string().describe('Identifier or number of the item.'),
-    fault: z.string().describe('What is wrong with the stored row.'),
+    reason: z.string().describe('What is wrong with the stored row.'),
   })
   .meta({
     id: 'DamagedItem',
     description: 'An item of which the stored row violates its schema, so that it cannot be shown. `GET /v1/health` names it too.',
-    examples: [{ id: exampleIdentifier('load'), fault: 'outcome: Invalid option' }],
+    examples: [{ id: exampleIdentifier('load'), reason: 'outcome: Invalid option' }],
   });
 
 /** A page of a list, of which the example has the item's example on it. */

@@ -97,7 +97,7 @@ export function sendPage<Item, Shown, Page extends AnyPage>(
     shown.push(text);
   }
   const cursor = following === null ? null : cursorOf(request, reply, following);
-  const marks = damaged.map(({ id, fault }) => ({ id, fault }));
+  const marks = damaged.map(({ id, fault }) => ({ id, reason: fault }));
   const body = `{"items":[${shown.join(',')}],"damaged":${JSON.stringify(marks)},"next":${JSON.stringify(cursor)}}`;
   return sendRaw(
     reply

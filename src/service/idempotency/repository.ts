@@ -1,14 +1,14 @@
 // Answers to requests with an Idempotency-Key, kept to be given again.
 
 import type { Connection } from '../database/connection.ts';
-import type { IdempotentAnswerModel } from '../database/generated/models.ts';
+import type { IdempotentResponseModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 
-export type AnswerRecord = IdempotentAnswerModel;
+export type AnswerRecord = IdempotentResponseModel;
 
 const findAnswers = new PreparedQuery({ actors: 'list', keys: 'list' }, (sql, { actors, keys }) =>
   sql
-    .selectFrom('IdempotentAnswer')
+    .selectFrom('IdempotentResponse')
     .select(['actor', 'key', 'route', 'bodyDigest', 'status', 'contentType', 'location', 'body', 'isSealed', 'createdAt'])
     .where(({ ref }) => actors.includes(ref('actor')))
     .where(({ ref }) => keys.includes(ref('key'))),
@@ -29,7 +29,7 @@ const keepAnswer = new RowStatement(
   },
   (sql, answer) =>
     sql
-      .insertInto('IdempotentAnswer')
+      .insertInto('IdempotentResponse')
       .values(answer)
       .onConflict((conflict) =>
         conflict.columns(['actor', 'key']).doUpdateSet(({ ref }) => ({
@@ -64,6 +64,6 @@ export class AnswerRecords {
   }
 
   async removeOlderThan(moment: Date): Promise<void> {
-    await this.#connection.sql.deleteFrom('IdempotentAnswer').where('createdAt', '<', moment).execute();
+    await this.#connection.sql.deleteFrom('IdempotentResponse').where('createdAt', '<', moment).execute();
   }
 }

@@ -87,7 +87,7 @@ export class Keys {
       const revokedAt = new Date();
       await new KeyRecords(connection).revoke(id, revokedAt);
       const { name, role, host } = key;
-      const hostsEnded = await new HostRecords(connection).endAccess(id);
+      const hostsEnded = await new HostRecords(connection).revokeTokens(id);
       await audit(connection, requester, revokedAt, [{ action: 'key.revoked', object: id, detail: { name, role, host, hostsEnded } }]);
       return { ...key, revokedAt };
     });

@@ -82,9 +82,9 @@ function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
     },
     async (request) => {
       const caller = callerOf(request);
-      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, mayActAs: rolesOf('admin') };
+      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, grantedRoles: rolesOf('admin') };
       const { id, name, role } = toKey(await keys.find(caller.id));
-      return { id, name, role, mayActAs: rolesOf(role) };
+      return { id, name, role, grantedRoles: rolesOf(role) };
     },
   );
 

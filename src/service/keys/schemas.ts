@@ -65,12 +65,12 @@ export const CurrentKey = z
     id: identifier('key').nullable().describe('Null where the service asks nobody for a key.'),
     name: z.string().nullable(),
     role: Role,
-    mayActAs: z.array(Role).describe('The roles that its own includes: what an operation needs is one of them.'),
+    grantedRoles: z.array(Role).describe('The roles that its own includes: what an operation needs is one of them.'),
   })
   .meta({
     id: 'CurrentKey',
     description: 'The API key that a request shows.',
-    examples: [{ id: exampleIdentifier('key'), name: 'on-call', role: 'operator', mayActAs: ['viewer', 'operator'] }],
+    examples: [{ id: exampleIdentifier('key'), name: 'on-call', role: 'operator', grantedRoles: ['viewer', 'operator'] }],
   });
 export const KeyPage = pageOf('KeyPage', Key);
 

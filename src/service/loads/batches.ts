@@ -21,7 +21,7 @@ import type { NewLoad } from './repository.ts';
 import { LoadRecords } from './repository.ts';
 
 /** Loads that may wait for one device or be under way on it. */
-const queueLimit = 100;
+const maxOpenLoads = 100;
 
 /** How loads are to be carried out, and until when. */
 export const LoadTerms = LoadPolicy.extend({
@@ -35,7 +35,7 @@ export type LoadTerms = z.infer<typeof LoadTerms>;
 /** A build that is to be put on a device. */
 export type Target = { readonly device: SelectedDevice; readonly build: LoadableBuild };
 
-export type NewLoads = {
+export type CreatedLoads = {
   readonly batch: string;
   readonly loads: readonly { readonly id: string; readonly device: string; readonly version: string }[];
 };
@@ -55,8 +55,8 @@ export type Batch = {
 };
 
 /** Makes a load of each target, with its order. @throws {Problem} `image-pruned`, `busy`. */
-export async function makeLoads(connection: Connection, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<NewLoads> {
-  const [made] = await makeBatches(connection, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
+export async function createLoads(connection: Connection, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<CreatedLoads> {
+  const [made] = await createBatches(connection, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
   if (made?.status !== 'fulfilled') throw made?.reason;
   return made.value;
 }
@@ -67,33 +67,33 @@ export async function makeLoads(connection: Connection, batch: Batch, requestedA
  * @param onEnded Called with the loads that give way to these.
  * @returns Of each what was made, or why it is refused: also with the {Problem} that `makeLoads` throws.
  */
-export async function makeBatches(
+export async function createBatches(
   connection: Connection,
   wanted: readonly PromiseSettledResult<Batch>[],
   requestedAt: Date,
   onEnded: OnLoadsEnded,
-): Promise<PromiseSettledResult<NewLoads>[]> {
+): Promise<PromiseSettledResult<CreatedLoads>[]> {
   const batches = wanted.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
   const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
   const [open, demandsOn] = await Promise.all([
-    new LoadRecords(connection).openOn(deviceIds),
+    new LoadRecords(connection).countOpen(deviceIds),
     resolveDemands(connection, [...new Set(batches.map(({ module }) => module))], deviceIds),
   ]);
-  const results: PromiseSettledResult<NewLoads>[] = [];
-  const made: MadeBatch[] = [];
+  const results: PromiseSettledResult<CreatedLoads>[] = [];
+  const made: PreparedBatch[] = [];
   for (const one of wanted) {
     if (one.status === 'rejected') {
       results.push(one);
       continue;
     }
     const batch = one.value;
-    const reason = await refusalOf(connection, batch, open);
+    const reason = await rejectionOf(connection, batch, open);
     if (reason !== null) {
       results.push({ status: 'rejected', reason });
       continue;
     }
-    const { id, loads, ...rest } = newBatch(batch, demandsOn, requestedAt);
-    if (batch.terms.supersede) await supersede(connection, batch, { batchId: id, completedAt: requestedAt }, onEnded);
+    const { id, loads, ...rest } = prepareBatch(batch, demandsOn, requestedAt);
+    if (batch.terms.supersede) await supersedeQueued(connection, batch, { batchId: id, completedAt: requestedAt }, onEnded);
     for (const { device } of batch.targets) open.set(device.id, (open.get(device.id) ?? 0) + 1);
     made.push({ id, loads, ...rest });
     const told = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
@@ -108,7 +108,7 @@ export async function makeBatches(
 }
 
 /** Why no load is made of a batch, null where they are. @param open Loads of each device that wait or are under way. */
-async function refusalOf(
+async function rejectionOf(
   connection: Connection,
   { targets, module, terms }: Batch,
   open: ReadonlyMap<string, number>,
@@ -117,24 +117,24 @@ async function refusalOf(
     const lack = describePrunedImage(build);
     if (lack !== null) return new Problem('image-pruned', lack);
   }
-  const [full] = await withoutRoomAmong(
+  const [full] = await findFullQueues(
     connection,
     targets.map(({ device }) => device.id),
     module,
     terms,
     open,
   );
-  return full === undefined ? null : new Problem('busy', `${withoutRoom(full)}; nothing was loaded anywhere`);
+  return full === undefined ? null : new Problem('busy', `${queueFullMessage(full)}; nothing was loaded anywhere`);
 }
 
 /** Ends the loads that give way to those of a batch. */
-async function supersede(
+async function supersedeQueued(
   connection: Connection,
   { targets, module, requester }: Batch,
   { batchId, completedAt }: { readonly batchId: string; readonly completedAt: Date },
   onEnded: OnLoadsEnded,
 ): Promise<void> {
-  const waiting = await new LoadRecords(connection).queuedFor(
+  const waiting = await new LoadRecords(connection).listQueued(
     targets.map(({ device }) => device.id),
     module,
   );
@@ -147,18 +147,18 @@ async function supersede(
   );
 }
 
-type MadeBatch = {
+type PreparedBatch = {
   readonly id: string;
   readonly loads: readonly NewLoad[];
   readonly orders: readonly NewOrder[];
   readonly event: NewAuditEvent;
 };
 
-function newBatch(
+function prepareBatch(
   { targets, module, terms, isRollback, rolloutId, facts, requester }: Batch,
   demandsOn: DemandsOn,
   requestedAt: Date,
-): MadeBatch {
+): PreparedBatch {
   const batchId = newIdentifier('batch');
   const policy = LoadPolicy.parse(terms);
   const remainingMilliseconds = terms.deadlineSeconds * 1_000;
@@ -195,29 +195,29 @@ function newBatch(
 }
 
 /** Devices of these that no load can be requested for, as many wait for them as may. */
-export async function devicesWithoutRoom(
+export async function devicesWithFullQueue(
   connection: Connection,
   deviceIds: readonly string[],
   module: string,
   terms: Pick<LoadTerms, 'supersede'>,
 ): Promise<string[]> {
-  return withoutRoomAmong(connection, deviceIds, module, terms, await new LoadRecords(connection).openOn(deviceIds));
+  return findFullQueues(connection, deviceIds, module, terms, await new LoadRecords(connection).countOpen(deviceIds));
 }
 
-async function withoutRoomAmong(
+async function findFullQueues(
   connection: Connection,
   deviceIds: readonly string[],
   module: string,
   { supersede }: Pick<LoadTerms, 'supersede'>,
   open: ReadonlyMap<string, number>,
 ): Promise<string[]> {
-  const full = deviceIds.filter((id) => (open.get(id) ?? 0) >= queueLimit);
+  const full = deviceIds.filter((id) => (open.get(id) ?? 0) >= maxOpenLoads);
   if (full.length === 0 || !supersede) return full;
-  const makeRoom = new Set((await new LoadRecords(connection).queuedFor(full, module)).map(({ deviceId }) => deviceId));
+  const makeRoom = new Set((await new LoadRecords(connection).listQueued(full, module)).map(({ deviceId }) => deviceId));
   return full.filter((id) => !makeRoom.has(id));
 }
 
 /** What is to be done about a device without room. */
-export function withoutRoom(device: string): string {
-  return `${queueLimit} loads wait for the device ${device}, as many as may: cancel some, or ask with "supersede": true`;
+export function queueFullMessage(device: string): string {
+  return `${maxOpenLoads} loads wait for the device ${device}, as many as may: cancel some, or ask with "supersede": true`;
 }

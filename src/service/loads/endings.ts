@@ -33,7 +33,7 @@ export async function endLoads(
     ended.filter(({ dispatchedAt }) => dispatchedAt !== null),
     ended.filter(({ dispatchedAt }) => dispatchedAt === null),
   ];
-  await new OrderRecords(connection).withdraw({ sent: idsOf(sent), unsent: idsOf(unsent) }, end.completedAt);
+  await new OrderRecords(connection).cancel({ sent: idsOf(sent), unsent: idsOf(unsent) }, end.completedAt);
   const { outcome, reason } = end;
   const hasEnded = new Set(idsOf(ended));
   await audit(

@@ -1,8 +1,8 @@
 // Which loads would be refused, and why, without doing anything: decided by the devices' own rules, of what the service knows of each device.
 
 import { z } from 'zod';
-import { compareVersions } from '../../machine/isolation/succession.ts';
-import { findUnused, outOfMemory, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
+import { compareVersions } from '../../machine/isolation/version-policy.ts';
+import { findGap, outOfMemoryMessage, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
 import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
@@ -20,7 +20,7 @@ export const verdicts = [
   'would-install',
   'would-replace',
   // The device has this version.
-  'already-there',
+  'already-installed',
   'refused-not-newer',
   'refused-dissimilar',
   'refused-image',
@@ -48,7 +48,7 @@ const Reported = z.object({
 type Reported = z.infer<typeof Reported>;
 
 /** Of a device that has not reported its state since its host started, or never. */
-const memoryUnknown = 'the device has not come up since its host started: whether it has the memory is not known';
+const notReportedReason = 'the device has not come up since its host started: whether it has the memory is not known';
 
 /**
  * What loads of a build would come to if the devices began them now, by the identifiers of the devices. It is a forecast: loads that wait change
@@ -72,14 +72,14 @@ export async function forecastLoads(
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
-    if (current === build.version) return { verdict: 'already-there', reason: null, current };
+    if (current === build.version) return { verdict: 'already-installed', reason: null, current };
     const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
-    const lack = state && lackOfMemory(build, pages, state);
+    const lack = state && memoryShortage(build, pages, state);
     if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current };
-    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? memoryUnknown : null, current };
+    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? notReportedReason : null, current };
   };
   return new Map(ids.map((id) => [id, forecast(id)]));
 }
@@ -117,16 +117,16 @@ async function proofOf(connection: Connection, build: BuildRecord): Promise<Buil
 }
 
 /** What the device would say that has no room for so many pages together; null where it has. */
-function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
+function memoryShortage(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
   // Pages that were taken away are kept for programs that hold their addresses; where none runs, the next load frees them.
   const isHeld = programs.some(({ state }) => state === 'running');
   const used = memoryMap.ranges
     .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))
     .map((range) => ({ firstPage: Number(range.address) / pageBytes, pages: range.pages }))
     .toSorted((left, right) => left.firstPage - right.firstPage);
-  if (findUnused(used, pages, 1, memoryMap.pages) !== null) return null;
+  if (findGap(used, pages, 1, memoryMap.pages) !== null) return null;
   const reclaimable = memoryMap.ranges.filter((range) => range.reclaimable === true);
-  return outOfMemory(build, pages, {
+  return outOfMemoryMessage(build, pages, {
     pages: memoryMap.pages,
     usedPages: sumOfPages(used) + sumOfPages(reclaimable),
     reclaimablePages: sumOfPages(reclaimable),

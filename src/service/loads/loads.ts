@@ -10,48 +10,48 @@ import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { Repetition } from '../database/repetition.ts';
 import type { Store } from '../database/store.ts';
-import { namedDevices, type Selector, selectDevices } from '../devices/selection.ts';
+import { deviceResolver, type Selector, selectDevices } from '../devices/selection.ts';
 import { type AnswerOf, answeredMeanwhile, keepAnswers } from '../idempotency/answers.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, service } from '../requester.ts';
-import { type Batch, type LoadTerms, makeBatches, type NewLoads } from './batches.ts';
+import { type Batch, type CreatedLoads, createBatches, type LoadTerms } from './batches.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import { type LoadFilter, LoadQueries, type LoadSummary } from './queries.ts';
 import type { LoadRecord } from './repository.ts';
 import { LoadRecords } from './repository.ts';
 
 /** Devices for which loads are made at once, where several requests are carried out together. */
-const devicesAtOnce = 1_000;
+const maxDevicesPerGroup = 1_000;
 /** How often deadlines are looked at, in milliseconds. */
 const deadlineInterval = 1_000;
 /** Loads that are ended in one transaction. */
-const endedAtOnce = 500;
+const expiryBatchSize = 500;
 
 export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly version: string; readonly selector: Selector };
 
-type Asked = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: AnswerOf<NewLoads> };
+type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: AnswerOf<CreatedLoads> };
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
 export class Loads {
   readonly #uses: Uses;
   readonly #onEnded: OnLoadsEnded;
-  readonly #request: (asked: Asked) => Promise<NewLoads>;
+  readonly #request: (asked: QueuedRequest) => Promise<CreatedLoads>;
 
   /** @param onEnded Called in the transaction in which loads end that no device reports on. */
   constructor(uses: Uses, onEnded: OnLoadsEnded) {
     this.#uses = uses;
     this.#onEnded = onEnded;
-    this.#request = uses.store.together((connection, asked) => requestLoads(connection, asked, uses.clock.now(), onEnded));
+    this.#request = uses.store.together((connection, asked) => createRequestedLoads(connection, asked, uses.clock.now(), onEnded));
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
-  request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
+  request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<CreatedLoads>): Promise<CreatedLoads> {
     return this.#request({ request, requester, answerOf });
   }
 
-  /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */
+  /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-queued`. */
   async cancel(id: string, requester: Requester): Promise<LoadRecord> {
     await this.#uses.store.transaction(async (connection) => {
       const load = await new LoadRecords(connection).find(id);
@@ -59,47 +59,47 @@ export class Loads {
       if (load.outcome === 'cancelled') return;
       if (load.state !== 'queued') {
         const how = load.state === 'dispatched' ? 'its host has been sent it' : `it has ended as ${load.outcome}`;
-        throw new Problem('not-waiting', `the load ${id} cannot be cancelled any more: ${how}`);
+        throw new Problem('not-queued', `the load ${id} cannot be cancelled any more: ${how}`);
       }
       const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#uses.clock.now() };
       await endLoads(connection, [load], end, requester, this.#onEnded);
     });
-    return this.find(id);
+    return this.get(id);
   }
 
   /** Ends the loads whose deadline is over, from now on; once in the whole installation. */
-  expireRegularly(): Repetition {
+  startExpiring(): Repetition {
     return this.#uses.store.repeat('deadlines', deadlineInterval, () => this.expire());
   }
 
   /** Ends the loads whose deadline is over. */
   async expire(): Promise<void> {
     const now = this.#uses.clock.now();
-    await this.#moveFromFuture(now);
-    const isOver = await new LoadRecords(this.#uses.store.reading).overdue(now, 1);
+    await this.#correctFutureRequests(now);
+    const isOver = await new LoadRecords(this.#uses.store.reading).listOverdue(now, 1);
     if (isOver.length === 0) return;
     let ended: number;
     do {
       ended = await this.#uses.store.transaction(async (connection) => {
-        const overdue = await new LoadRecords(connection).overdue(now, endedAtOnce);
+        const overdue = await new LoadRecords(connection).listOverdue(now, expiryBatchSize);
         const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
         return endLoads(connection, overdue, end, service, this.#onEnded);
       });
-    } while (ended === endedAtOnce);
+    } while (ended === expiryBatchSize);
   }
 
   /**
    * Loads that seem to have been requested in the future were requested while the clock was ahead: they keep the time that they were given, from now
    * on.
    */
-  async #moveFromFuture(now: Date): Promise<void> {
+  async #correctFutureRequests(now: Date): Promise<void> {
     const { store } = this.#uses;
     const future = new Date(now.getTime() + clockSettings.tolerance);
-    if ((await new LoadRecords(store.reading).requestedAfter(future, 1)).length === 0) return;
+    if ((await new LoadRecords(store.reading).listRequestedAfter(future, 1)).length === 0) return;
     await store.transaction(async (connection) => {
-      const loads = withoutMarks(await new LoadRecords(connection).requestedAfter(future, endedAtOnce));
+      const loads = withoutMarks(await new LoadRecords(connection).listRequestedAfter(future, expiryBatchSize));
       if (loads.length === 0) return;
-      await new LoadRecords(connection).moveRequests(loads, now);
+      await new LoadRecords(connection).moveRequestTimes(loads, now);
       await audit(
         connection,
         service,
@@ -117,7 +117,7 @@ export class Loads {
   }
 
   /** @throws {Problem} `not-found`. */
-  async find(id: string): Promise<LoadRecord> {
+  async get(id: string): Promise<LoadRecord> {
     const load = await new LoadRecords(this.#uses.store.reading).find(id);
     if (load === null) throw notFound('load', id);
     return load;
@@ -134,56 +134,56 @@ export class Loads {
 }
 
 /** Carries out requests that have waited beside each other. */
-async function requestLoads(
+async function createRequestedLoads(
   connection: Connection,
-  asked: readonly Asked[],
+  asked: readonly QueuedRequest[],
   now: Date,
   onEnded: OnLoadsEnded,
-): Promise<PromiseSettledResult<NewLoads>[]> {
-  const results: PromiseSettledResult<NewLoads>[] = [];
-  for (const some of readTogether(asked)) results.push(...(await requestSome(connection, some, now, onEnded)));
+): Promise<PromiseSettledResult<CreatedLoads>[]> {
+  const results: PromiseSettledResult<CreatedLoads>[] = [];
+  for (const some of groupRequests(asked)) results.push(...(await createGroup(connection, some, now, onEnded)));
   return results;
 }
 
 /** In their order, those together whose loads are made at once. */
-function readTogether(asked: readonly Asked[]): Asked[][] {
-  const runs: Asked[][] = [];
+function groupRequests(asked: readonly QueuedRequest[]): QueuedRequest[][] {
+  const runs: QueuedRequest[][] = [];
   let room = 0;
   for (const one of asked) {
     const { selector, supersede } = one.request;
     // The loads that give way to others are looked for among what is written, and how many devices have some labels is not known.
-    const devices = supersede || 'labels' in selector ? devicesAtOnce : selector.devices.length;
+    const devices = supersede || 'labels' in selector ? maxDevicesPerGroup : selector.devices.length;
     const last = runs.at(-1);
     if (last !== undefined && devices <= room) last.push(one);
     else {
       runs.push([one]);
-      room = devicesAtOnce;
+      room = maxDevicesPerGroup;
     }
     room -= devices;
   }
   return runs;
 }
 
-async function requestSome(
+async function createGroup(
   connection: Connection,
-  asked: readonly Asked[],
+  asked: readonly QueuedRequest[],
   now: Date,
   onEnded: OnLoadsEnded,
-): Promise<PromiseSettledResult<NewLoads>[]> {
+): Promise<PromiseSettledResult<CreatedLoads>[]> {
   const named = asked.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
   const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
     new BuildRecords(connection).findLoadable(asked.map(({ request }) => request)),
-    namedDevices(connection, named),
+    deviceResolver(connection, named),
     answeredMeanwhile(
       connection,
       asked.map(({ requester }) => requester),
     ),
   ]);
-  const batchOf = async ({ request, requester }: Asked): Promise<Batch> => {
+  const batchOf = async ({ request, requester }: QueuedRequest): Promise<Batch> => {
     const { module, version, selector, ...terms } = request;
     checkNotAnswered(requester);
     const build = builds.find((one) => one.module === module && one.version === version);
-    if (build === undefined) throw await unknownBuild(connection, module, version);
+    if (build === undefined) throw await unknownBuildProblem(connection, module, version);
     const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);
     const targets = devices.map((device) => ({ device, build }));
     const facts = { version, ...('labels' in selector ? selector : {}) };
@@ -191,7 +191,7 @@ async function requestSome(
   };
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const one of asked) batches.push(...(await Promise.allSettled([batchOf(one)])));
-  const results = await makeBatches(connection, batches, now, onEnded);
+  const results = await createBatches(connection, batches, now, onEnded);
   const answers = results.flatMap((result, index) => {
     const { requester, answerOf } = asked[index] ?? {};
     const request = requester?.repeatable;
@@ -203,7 +203,7 @@ async function requestSome(
 }
 
 /** There is no such build; the message says which there are. */
-export async function unknownBuild(connection: Connection, module: string, version: string): Promise<Problem> {
+export async function unknownBuildProblem(connection: Connection, module: string, version: string): Promise<Problem> {
   const versions = await new BuildRecords(connection).versions(module);
   if (versions.length === 0) return invalidValue('/module', `there is no module ${module}: push a build first`);
   return invalidValue('/version', `there is no build ${module}@${version}: there is ${versions.slice(-20).join(', ')}`);

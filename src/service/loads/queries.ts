@@ -6,7 +6,7 @@ import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditio
 import type { QueryClient } from '../database/query-client.ts';
 import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { fewDevicesWith, hasLabels } from '../devices/queries.ts';
+import { candidateDevices, labelConditions } from '../devices/queries.ts';
 import type { LoadCompletion, openStates } from './repository.ts';
 
 /** A load as lists show it. */
@@ -48,8 +48,8 @@ export class LoadQueries {
 
   async #pageQuery({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {
     const requestedAt = (comparison: Comparison<Date>): Prisma.LoadWhereInput => ({ requestedAt: comparison });
-    const ofDevice = hasLabels(labels);
-    const few = await fewDevicesWith(this.#client, { labels });
+    const ofDevice = labelConditions(labels);
+    const few = await candidateDevices(this.#client, { labels });
     const areOpen = state !== undefined && state !== 'completed';
     return {
       where: {

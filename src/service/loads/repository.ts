@@ -8,7 +8,7 @@ import type { LoadModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { type MarkedRows, withoutMarks } from '../database/readable-rows.ts';
-import { keptReport, reportAsKept } from './kept-report.ts';
+import { decodeReport, encodeReport } from './stored-report.ts';
 
 /** A load with what its device has reported; null where no device has. */
 export type LoadRecord = LoadModel & { readonly report: Prisma.JsonValue };
@@ -53,7 +53,7 @@ export type EndedLoad = Pick<LoadModel, 'id' | 'rolloutId' | 'dispatchedAt'>;
 export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' | 'rolloutId'>;
 
 /** What a load came to, as it is counted. */
-type Ended = Pick<LoadCompletion, 'outcome' | 'completedAt' | 'requestedAt' | 'interrupted' | 'failed'>;
+type CountedLoad = Pick<LoadCompletion, 'outcome' | 'completedAt' | 'requestedAt' | 'interrupted' | 'failed'>;
 /** When a load was requested, and until when it may take. */
 export type LoadTimes = Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>;
 
@@ -77,7 +77,7 @@ const completeLoad = new RowStatement(
 
 const insertReport = new RowStatement({ loadId: 'text', body: 'json' }, (sql, report) => sql.insertInto('LoadReport').values(report));
 
-const countEnded = new RowStatement({ outcome: 'text', loads: 'integer', interrupted: 'bigint', failed: 'bigint' }, (sql, ended) =>
+const addToTotal = new RowStatement({ outcome: 'text', loads: 'integer', interrupted: 'bigint', failed: 'bigint' }, (sql, ended) =>
   sql
     .insertInto('LoadTotal')
     .values(ended)
@@ -90,11 +90,13 @@ const countEnded = new RowStatement({ outcome: 'text', loads: 'integer', interru
     ),
 );
 
-const moveLoad = new RowStatement({ to: 'text', dispatchedAt: 'time?', id: 'text', from: 'text' }, (sql, { to, dispatchedAt, id, from }) =>
-  sql.updateTable('Load').set({ state: to, dispatchedAt }).where('id', '=', id).where('state', '=', from),
+const updateLoadState = new RowStatement(
+  { to: 'text', dispatchedAt: 'time?', id: 'text', from: 'text' },
+  (sql, { to, dispatchedAt, id, from }) =>
+    sql.updateTable('Load').set({ state: to, dispatchedAt }).where('id', '=', id).where('state', '=', from),
 );
 
-const moveRequest = new RowStatement({ requestedAt: 'time', deadlineAt: 'time?', id: 'text' }, (sql, { id, ...times }) =>
+const updateRequestTime = new RowStatement({ requestedAt: 'time', deadlineAt: 'time?', id: 'text' }, (sql, { id, ...times }) =>
   sql.updateTable('Load').set(times).where('id', '=', id).where('outcome', 'is', null),
 );
 
@@ -140,7 +142,7 @@ export class LoadRecords {
     const load = await sql.selectFrom('Load').selectAll().where('id', '=', id).executeTakeFirst();
     if (load === undefined) return null;
     const report = await sql.selectFrom('LoadReport').select('body').where('loadId', '=', id).executeTakeFirst();
-    return { ...load, report: report === undefined ? null : reportAsKept(report.body) };
+    return { ...load, report: report === undefined ? null : decodeReport(report.body) };
   }
 
   /** The requests of loads, by their identifiers. @throws {UndecodableCell} where the time of one cannot be decoded. */
@@ -155,7 +157,7 @@ export class LoadRecords {
     const ended = completions.filter((_, index) => changes[index] === 1);
     await this.#connection.each(
       insertReport,
-      ended.map(({ id, report }) => ({ loadId: id, body: Json.ofText(keptReport(report)) })),
+      ended.map(({ id, report }) => ({ loadId: id, body: Json.ofText(encodeReport(report)) })),
     );
     for (const { report } of completions) this.#connection.committed.reports.push(report);
     await this.#count(ended);
@@ -183,7 +185,7 @@ export class LoadRecords {
   }
 
   /** Counts loads among those that have ended. */
-  async #count(ended: readonly Ended[]): Promise<void> {
+  async #count(ended: readonly CountedLoad[]): Promise<void> {
     const totals = new Map<string, { loads: number; interrupted: number; failed: number }>();
     for (const { outcome, completedAt, requestedAt, interrupted, failed } of ended) {
       this.#connection.committed.loads.push({ outcome, completedAt, requestedAt });
@@ -191,7 +193,7 @@ export class LoadRecords {
       totals.set(outcome, { loads: total.loads + 1, interrupted: total.interrupted + interrupted, failed: total.failed + failed });
     }
     await this.#connection.each(
-      countEnded,
+      addToTotal,
       [...totals].map(([outcome, { loads, interrupted, failed }]) => ({
         outcome,
         loads,
@@ -205,13 +207,13 @@ export class LoadRecords {
   async setDispatched(ids: readonly string[], dispatchedAt: Date | null): Promise<void> {
     const [from, to] = dispatchedAt === null ? ['dispatched', 'queued'] : ['queued', 'dispatched'];
     await this.#connection.each(
-      moveLoad,
+      updateLoadState,
       ids.map((id) => ({ to, dispatchedAt, id, from })),
     );
   }
 
   /** Loads that have not ended though their deadline is over, the first of them. */
-  async overdue(moment: Date, limit: number): Promise<Pick<LoadModel, 'id' | 'deviceId'>[]> {
+  async listOverdue(moment: Date, limit: number): Promise<Pick<LoadModel, 'id' | 'deviceId'>[]> {
     return this.#connection.sql
       .selectFrom('Load')
       .select(['id', 'deviceId'])
@@ -223,7 +225,7 @@ export class LoadRecords {
   }
 
   /** Loads that have not ended though they were requested after a time, the last of them. */
-  async requestedAfter(moment: Date, limit: number): Promise<MarkedRows<LoadTimes>> {
+  async listRequestedAfter(moment: Date, limit: number): Promise<MarkedRows<LoadTimes>> {
     const query = this.#connection.sql
       .selectFrom('Load')
       .select(['id', 'requestedAt', 'deadlineAt'])
@@ -236,9 +238,9 @@ export class LoadRecords {
   }
 
   /** Has loads be requested at a time, with as long until their deadlines as they had. */
-  async moveRequests(loads: readonly LoadTimes[], requestedAt: Date): Promise<void> {
+  async moveRequestTimes(loads: readonly LoadTimes[], requestedAt: Date): Promise<void> {
     await this.#connection.each(
-      moveRequest,
+      updateRequestTime,
       loads.map(({ id, requestedAt: before, deadlineAt }) => {
         const deadline = deadlineAt && new Date(deadlineAt.getTime() - before.getTime() + requestedAt.getTime());
         return { requestedAt, deadlineAt: deadline, id };
@@ -247,12 +249,12 @@ export class LoadRecords {
   }
 
   /** Loads of a module that wait for these devices and were not dispatched. */
-  async queuedFor(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
+  async listQueued(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
     return deviceIds.length === 0 ? [] : this.#connection.all(queuedLoads, { deviceIds, module });
   }
 
   /** How many loads wait for devices or are under way there, by their identifiers; a device without any is not there. */
-  async openOn(deviceIds: readonly string[]): Promise<Map<string, number>> {
+  async countOpen(deviceIds: readonly string[]): Promise<Map<string, number>> {
     if (deviceIds.length === 0) return new Map();
     const rows = await this.#connection.all(openLoadsByDevice, { deviceIds });
     return new Map(rows.map(({ deviceId, loads }) => [deviceId, Number(loads)]));

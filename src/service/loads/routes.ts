@@ -6,7 +6,7 @@ import type { DamagedRows } from '../database/damaged-rows.ts';
 import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
-import type { NewLoads as NewLoadsMade } from './batches.ts';
+import type { CreatedLoads as NewLoadsMade } from './batches.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
@@ -62,7 +62,7 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
         summary: 'Cancel a load that waits',
         description: 'Ends the load as `cancelled` if its host has not been sent it yet. Cancelling it again changes nothing.',
         params: loadParameter,
-        response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-waiting') },
+        response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-queued') },
       },
     },
     async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),
@@ -103,7 +103,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
       },
     },
     async ({ params }) => {
-      const load = await loads.find(params.load);
+      const load = await loads.get(params.load);
       return { ...toLoad(load), report: load.report === null ? null : LoadReport.parse(load.report) };
     },
   );

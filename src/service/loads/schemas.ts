@@ -7,13 +7,13 @@ import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy
 import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
 import { loadStates } from './repository.ts';
-import { drainingWhereItIsAsked, Policy, reasonedWhereItIsADowngrade, selectingOnce, selectorShape, termsShape } from './terms-schemas.ts';
+import { exactlyOneSelector, Policy, requireDowngradeReason, requireDrainStrategy, selectorShape, termsShape } from './terms-schemas.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
 
-export const NewLoads = reasonedWhereItIsADowngrade(
-  drainingWhereItIsAsked(
-    selectingOnce(
+export const NewLoads = requireDowngradeReason(
+  requireDrainStrategy(
+    exactlyOneSelector(
       z.strictObject({
         module: ModuleName,
         version,

@@ -23,14 +23,14 @@ export const selectorShape = {
 type Selected = { readonly devices?: z.infer<typeof DeviceId>[] | undefined; readonly labels?: Labels | undefined };
 
 /** The schema, of values that select devices in one way. */
-export function selectingOnce<Schema extends z.ZodType<Selected>>(schema: Schema): Schema {
-  return namingALabel(
+export function exactlyOneSelector<Schema extends z.ZodType<Selected>>(schema: Schema): Schema {
+  return requireLabel(
     schema.refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels'),
   );
 }
 
 /** The schema, of values that name a label where they select by labels. */
-export function namingALabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>(schema: Schema): Schema {
+export function requireLabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>(schema: Schema): Schema {
   return schema.refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
     path: ['labels'],
     message: 'must have at least one label',
@@ -76,7 +76,7 @@ export const Policy = z.object({
 });
 
 /** The schema, of values that give a reason where an older version may be loaded. */
-export function reasonedWhereItIsADowngrade<
+export function requireDowngradeReason<
   Schema extends z.ZodType<{ readonly versionPolicy: z.infer<typeof VersionPolicy>; readonly downgradeReason?: string | undefined }>,
 >(schema: Schema): Schema {
   return schema.refine(({ versionPolicy, downgradeReason }) => (versionPolicy === 'downgrade') === (downgradeReason !== undefined), {
@@ -86,7 +86,7 @@ export function reasonedWhereItIsADowngrade<
 }
 
 /** The schema, of values that wait only where there is something to wait for. */
-export function drainingWhereItIsAsked<
+export function requireDrainStrategy<
   Schema extends z.ZodType<{ readonly strategy: Strategy; readonly drainMilliseconds?: number | undefined }>,
 >(schema: Schema): Schema {
   return schema.refine(({ strategy, drainMilliseconds }) => drainMilliseconds === undefined || strategy !== 'inject', {

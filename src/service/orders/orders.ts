@@ -4,7 +4,7 @@ import { Order, type OrderOf } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { type DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { Requester } from '../requester.ts';
-import type { NewOrder, OrderRecord, RenewableOrder } from './repository.ts';
+import type { NewOrder, OrderRecord, ReissuableOrder } from './repository.ts';
 
 export type LoadOrder = OrderOf<'load'>;
 
@@ -36,7 +36,7 @@ function toOrder(record: Pick<OrderRecord, 'body' | 'number'>): Order {
 }
 
 /** A stored order as it is sent now: with what remains of the time for it. */
-export function offeredOrder(record: OrderRecord, now: Date): Order {
+export function toOfferedOrder(record: OrderRecord, now: Date): Order {
   const order = toOrder(record);
   if (order.kind !== 'load' || order.deadline === null) return order;
   const left = Date.parse(order.deadline) - now.getTime();
@@ -49,7 +49,7 @@ export function offeredOrder(record: OrderRecord, now: Date): Order {
  * A stored order, to be stored again for a device that has come up anew. It has another identifier: what was done under the old one, was done
  * on the device as it was before.
  */
-export function renewedOrder(record: RenewableOrder): NewOrder {
+export function reissueOrder(record: ReissuableOrder): NewOrder {
   const { hostId, deviceId, kind, loadId, createdAt } = record;
   const id = newIdentifier('order');
   return { id, hostId, deviceId, kind, loadId, createdAt, body: Order.parse({ ...Order.parse(record.body), order: id }) };

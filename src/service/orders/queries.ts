@@ -16,6 +16,6 @@ export class OrderQueries {
   }
 
   async countUnsettled(): Promise<number> {
-    return this.#client.agentOrder.count({ where: { withdrawnAt: null } });
+    return this.#client.agentOrder.count({ where: { cancelledAt: null } });
   }
 }

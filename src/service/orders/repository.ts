@@ -12,13 +12,13 @@ import type { Tables } from '../database/tables.ts';
 
 const columns = ['number', 'id', 'hostId', 'deviceId', 'kind', 'loadId'] as const;
 export type OrderRecord = Pick<AgentOrderModel, (typeof columns)[number] | 'body'>;
-export type RenewableOrder = OrderRecord & Pick<AgentOrderModel, 'createdAt'>;
-export type NewOrder = Omit<RenewableOrder, 'number' | 'body'> & {
+export type ReissuableOrder = OrderRecord & Pick<AgentOrderModel, 'createdAt'>;
+export type NewOrder = Omit<ReissuableOrder, 'number' | 'body'> & {
   readonly body: Prisma.InputJsonValue;
 };
 
 /** Loads that have ended without their devices. */
-export type WithdrawnLoads = { readonly sent: readonly string[]; readonly unsent: readonly string[] };
+export type CancelledLoads = { readonly sent: readonly string[]; readonly unsent: readonly string[] };
 
 /** How lists call an order. */
 const orderRow = { kind: 'order', table: 'AgentOrder', key: ['id'] } as const;
@@ -37,14 +37,14 @@ const selectOrders = (sql: Kysely<Tables>) =>
 
 /** Orders of a host that are still to be sent, in their order. */
 const selectOpen = (sql: Kysely<Tables>, hostId: Expression<string>) =>
-  selectOrders(sql).where('hostId', '=', hostId).where('withdrawnAt', 'is', null).orderBy('number');
+  selectOrders(sql).where('hostId', '=', hostId).where('cancelledAt', 'is', null).orderBy('number');
 
 const countInFlight = new PreparedQuery({ hostId: 'text', after: 'integer' }, (sql, { hostId, after }) =>
   sql
     .selectFrom('AgentOrder')
     .select(({ fn }) => fn.countAll<number | bigint>().as('orders'))
     .where('hostId', '=', hostId)
-    .where('withdrawnAt', 'is', null)
+    .where('cancelledAt', 'is', null)
     .where('number', '<=', after),
 );
 
@@ -52,9 +52,9 @@ const nextOrders = new PreparedQuery({ hostId: 'text', after: 'integer', limit: 
   selectOpen(sql, hostId).where('number', '>', after).limit(limit),
 );
 
-const lastNumberGiven = new PreparedQuery({}, (sql, _given, compiler) => sql.selectNoFrom(compiler.lastNumber('AgentOrder').as('number')));
+const selectLastNumber = new PreparedQuery({}, (sql, _given, compiler) => sql.selectNoFrom(compiler.lastNumber('AgentOrder').as('number')));
 
-const renewableOrders = new PreparedQuery({ hostId: 'text', after: 'integer', limit: 'integer' }, (sql, { hostId, after, limit }) =>
+const reissuableOrders = new PreparedQuery({ hostId: 'text', after: 'integer', limit: 'integer' }, (sql, { hostId, after, limit }) =>
   selectOpen(sql, hostId).select('createdAt').where('number', '>', after).where('kind', '<>', 'attach-device').limit(limit),
 );
 
@@ -98,7 +98,7 @@ export class OrderRecords {
   }
 
   /** Orders of a host up to a number that a report has not settled, in their order. */
-  async upTo(hostId: string, last: number, limit: number): Promise<OrderRecord[]> {
+  async listUpTo(hostId: string, last: number, limit: number): Promise<OrderRecord[]> {
     return (await this.#connection.all(ordersUpTo, { hostId, last, limit })).map(withBody);
   }
 
@@ -107,25 +107,25 @@ export class OrderRecords {
    * @param sent Loads whose hosts have been sent them, and may report on them still: their orders stay until then.
    * @param unsent Loads of which nobody knows: their orders go.
    */
-  async withdraw({ sent, unsent }: WithdrawnLoads, withdrawnAt: Date): Promise<void> {
+  async cancel({ sent, unsent }: CancelledLoads, cancelledAt: Date): Promise<void> {
     const { sql } = this.#connection;
-    for (const some of chunksOf(sent)) await sql.updateTable('AgentOrder').set({ withdrawnAt }).where('loadId', 'in', some).execute();
+    for (const some of chunksOf(sent)) await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', some).execute();
     for (const some of chunksOf(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', some).execute();
   }
 
   /** The highest number that an order has been given, whether there still is one or not; 0 where there was none. */
   async lastNumber(): Promise<number> {
-    const [last] = await this.#connection.all(lastNumberGiven, {});
+    const [last] = await this.#connection.all(selectLastNumber, {});
     return Number(last?.number ?? 0);
   }
 
   /** Orders of a host after a number that are to be made again when its devices come up anew, in their order. */
-  async renewable(hostId: string, after: number, limit: number): Promise<RenewableOrder[]> {
-    return (await this.#connection.all(renewableOrders, { hostId, after, limit })).map(withBody);
+  async listReissuable(hostId: string, after: number, limit: number): Promise<ReissuableOrder[]> {
+    return (await this.#connection.all(reissuableOrders, { hostId, after, limit })).map(withBody);
   }
 
   /** Orders that no report has settled, of these devices of a host. */
-  async unsettledOn(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'id' | 'number' | 'deviceId' | 'body'>[]> {
+  async listUnsettled(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'id' | 'number' | 'deviceId' | 'body'>[]> {
     return readInChunks(deviceIds, async (some) => {
       const orders = this.#connection.sql.selectFrom('AgentOrder').select(['id', 'number', 'deviceId', 'body']);
       const query = orders.where('hostId', '=', hostId).where('deviceId', 'in', some);

@@ -31,14 +31,14 @@ export type DriverRequest = {
 type Uses = { readonly store: Store; readonly signingKeys: SigningKeys; readonly compiler: Compiler };
 
 /** Programs whose drivers are looked at together. */
-const programsAtOnce = 500;
+const programBatchSize = 500;
 
 /**
  * Keeps a driver that this process has just compiled, with its signed statement. The service never signs a driver from the database, so
  * that an attacker who can write the database gets no signature.
  * @param connection Of the transaction that needs the driver.
  */
-export async function keepDriver(
+export async function storeDriver(
   connection: Connection,
   { signingKeys }: { readonly signingKeys: SigningKeys },
   request: DriverRequest,
@@ -59,10 +59,10 @@ export async function keepDriver(
  * there were statements, and those of another version of the service. Devices get them when their hosts restart. A driver that cannot be compiled any
  * more stays as it is, and the device that is to run it says why it does not.
  */
-export async function renewDrivers(uses: Uses): Promise<void> {
+export async function recompileDrivers(uses: Uses): Promise<void> {
   const { store } = uses;
   for (let after = ''; ; ) {
-    const programs = await new ProgramRecords(store.reading).openAfter(after, programsAtOnce);
+    const programs = await new ProgramRecords(store.reading).listOpenAfter(after, programBatchSize);
     const last = programs.at(-1);
     if (last === undefined) return;
     after = last.id;
@@ -71,7 +71,7 @@ export async function renewDrivers(uses: Uses): Promise<void> {
       ...new Set(readable.map(({ driverDigest }) => driverDigest)),
     ]);
     const outdated = readable.filter(({ driverDigest }) => isOutdated(statements.get(driverDigest)));
-    for (const alike of Map.groupBy(outdated, targetKey).values()) await renew(uses, alike);
+    for (const alike of Map.groupBy(outdated, targetKey).values()) await recompile(uses, alike);
   }
 }
 
@@ -87,7 +87,7 @@ const targetKey = ({ driverDigest, module, export: name, type, addressing }: Pro
   JSON.stringify([driverDigest, module, name, type, addressing]);
 
 /** @param programs With one driver, which calls one export in one way. */
-async function renew(uses: Uses, programs: readonly ProgramRecord[]): Promise<void> {
+async function recompile(uses: Uses, programs: readonly ProgramRecord[]): Promise<void> {
   const [first] = programs;
   const type = FunctionType.safeParse(first?.type);
   const addressing = Addressing.safeParse(first?.addressing);
@@ -100,7 +100,7 @@ async function renew(uses: Uses, programs: readonly ProgramRecord[]): Promise<vo
     const ids = programs.map(({ id }) => id);
     const renewed = await new ProgramRecords(connection).replaceDriver(ids, first.driverDigest, compiled.digest);
     if (renewed.length === 0) return;
-    await keepDriver(connection, uses, request, compiled);
+    await storeDriver(connection, uses, request, compiled);
     const detail = { module: request.module, export: request.export, driver: compiled.digest, previous: first.driverDigest };
     await audit(
       connection,

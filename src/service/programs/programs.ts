@@ -21,7 +21,7 @@ import { OrderRecords } from '../orders/repository.ts';
 import { type InvalidValue, invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
-import { keepDriver } from './drivers.ts';
+import { storeDriver } from './drivers.ts';
 import { toProgramOrder } from './program-order.ts';
 import { type ProgramFilter, ProgramQueries } from './queries.ts';
 import type { ProgramRecord } from './repository.ts';
@@ -62,8 +62,8 @@ export class Programs {
 
   /** @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
   async start(deviceId: string, request: NewProgramRequest, requester: Requester, answerOf: AnswerOf<ProgramView>): Promise<ProgramView> {
-    const view = await this.#devices.view(deviceId);
-    const type = await this.#typeOf(view, request);
+    const get = await this.#devices.view(deviceId);
+    const type = await this.#exportType(get, request);
     const values = checkArguments(request.arguments, type);
     const { addressing } = request;
     const target = { module: request.module, export: request.export, type, addressing };
@@ -71,7 +71,7 @@ export class Programs {
     const driver = requireCompiled(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
     const started = await this.#uses.store.transaction(async (connection) => {
-      await keepDriver(connection, this.#uses, target, driver);
+      await storeDriver(connection, this.#uses, target, driver);
       const made = await new ProgramRecords(connection).create({
         id: newIdentifier('program'),
         deviceId,
@@ -95,7 +95,7 @@ export class Programs {
         createdAt,
       });
       await new OrderRecords(connection).create([
-        newOrder(view.device, { kind: 'start-program', ...toProgramOrder(made) }, requester, createdAt),
+        newOrder(get.device, { kind: 'start-program', ...toProgramOrder(made) }, requester, createdAt),
       ]);
       const detail = {
         device: deviceId,
@@ -110,7 +110,7 @@ export class Programs {
         driver: made.driverDigest,
       };
       await audit(connection, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
-      const program = programView(made, view);
+      const program = toView(made, get);
       await keepAnswer(connection, requester, answerOf, program);
       return program;
     });
@@ -137,7 +137,7 @@ export class Programs {
     const view = await this.#devices.view(deviceId);
     const program = await new ProgramRecords(this.#uses.store.reading).find(deviceId, id);
     if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
-    return programView(program, view);
+    return toView(program, view);
   }
 
   /** @throws {Problem} `not-found`. */
@@ -153,13 +153,13 @@ export class Programs {
     return {
       ...found,
       items: found.items.map((program) =>
-        program instanceof DamagedItem ? program : readOrMark(program, program.id, () => programView(program, view)),
+        program instanceof DamagedItem ? program : readOrMark(program, program.id, () => toView(program, view)),
       ),
     };
   }
 
   /** The type of the export that a program is to call, in the version that is in the device's memory. */
-  async #typeOf(view: DeviceView, request: NewProgramRequest): Promise<FunctionType> {
+  async #exportType(view: DeviceView, request: NewProgramRequest): Promise<FunctionType> {
     const { device, state } = view;
     if (state === null)
       throw new Problem(
@@ -188,7 +188,7 @@ export class Programs {
   }
 }
 
-function programView(program: ProgramRecord, { state }: DeviceView): ProgramView {
+function toView(program: ProgramRecord, { state }: DeviceView): ProgramView {
   const reported = state?.programs.find((statistics) => statistics.program === program.id) ?? null;
   const last = program.statistics === null ? null : ProgramStatistics.parse(program.statistics);
   const statistics = last ?? reported;
@@ -203,8 +203,8 @@ function stateOf(program: ProgramRecord, statistics: ProgramStatistics | null): 
 }
 
 const integerRanges = {
-  i32: { least: -(2n ** 31n), most: 2n ** 32n - 1n },
-  i64: { least: -(2n ** 63n), most: 2n ** 64n - 1n },
+  i32: { min: -(2n ** 31n), max: 2n ** 32n - 1n },
+  i64: { min: -(2n ** 63n), max: 2n ** 64n - 1n },
 } as const;
 
 function checkArguments(values: readonly (number | string)[], type: FunctionType): string[] {
@@ -217,7 +217,7 @@ function checkArguments(values: readonly (number | string)[], type: FunctionType
   }
   const invalid: InvalidValue[] = [];
   const texts = values.map((value, index) => {
-    const wrong = reasonAgainst(String(value), parameters[index] ?? 'i32');
+    const wrong = argumentError(String(value), parameters[index] ?? 'i32');
     if (wrong !== null) invalid.push({ pointer: `/arguments/${index}`, detail: wrong });
     return String(value);
   });
@@ -226,14 +226,14 @@ function checkArguments(values: readonly (number | string)[], type: FunctionType
   return texts;
 }
 
-function reasonAgainst(text: string, type: ValueType): string | null {
+function argumentError(text: string, type: ValueType): string | null {
   switch (type) {
     case 'i32':
     case 'i64': {
-      const { least, most } = integerRanges[type];
+      const { min, max } = integerRanges[type];
       if (!/^-?\d{1,20}$/.test(text)) return `"${text}" is not an integer; the parameter is of type ${type}`;
       const value = BigInt(text);
-      return value >= least && value <= most ? null : `${text} is out of the range of ${type}: ${least} to ${most}`;
+      return value >= min && value <= max ? null : `${text} is out of the range of ${type}: ${min} to ${max}`;
     }
     case 'f32':
     case 'f64':

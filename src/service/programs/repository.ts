@@ -17,16 +17,16 @@ export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' 
 export type OpenProgram = Pick<ProgramModel, 'id' | 'deviceId' | 'started' | 'stopRequested'>;
 
 /** The last statistics of a program. */
-export type ProgramEnd = { readonly id: string; readonly statistics: Prisma.InputJsonValue };
+export type FinalStatistics = { readonly id: string; readonly statistics: Prisma.InputJsonValue };
 
 /** How lists call a program. */
 const programRow = { kind: 'program', table: 'Program', key: ['id'] } as const;
 
-const setProgramStarted = new RowStatement({ failure: 'text?', id: 'text' }, (sql, { failure, id }) =>
+const updateStarted = new RowStatement({ failure: 'text?', id: 'text' }, (sql, { failure, id }) =>
   sql.updateTable('Program').set({ started: true, failure }).where('id', '=', id),
 );
 
-const setProgramEnd = new RowStatement({ statistics: 'json', id: 'text' }, (sql, { statistics, id }) =>
+const updateStatistics = new RowStatement({ statistics: 'json', id: 'text' }, (sql, { statistics, id }) =>
   sql.updateTable('Program').set({ statistics }).where('id', '=', id),
 );
 
@@ -69,7 +69,7 @@ export class ProgramRecords {
   }
 
   /** Programs of the devices of a host that have not ended, whether they were started, and whether they are to be stopped; those that cannot be decoded are left out. */
-  async openOn(hostId: string): Promise<OpenProgram[]> {
+  async listOpenOnHost(hostId: string): Promise<OpenProgram[]> {
     const open = this.#connection.sql
       .selectFrom('Device')
       .innerJoin('Program', 'Program.deviceId', 'Device.id')
@@ -90,7 +90,7 @@ export class ProgramRecords {
   }
 
   /** Programs that have not ended, after that identifier, by their identifiers. */
-  async openAfter(after: string, limit: number): Promise<MarkedRows<ProgramRecord>> {
+  async listOpenAfter(after: string, limit: number): Promise<MarkedRows<ProgramRecord>> {
     const open = this.#connection.sql
       .selectFrom('Program')
       .selectAll()
@@ -119,13 +119,13 @@ export class ProgramRecords {
   /** A device has started these programs, or could not. */
   async setStarted(ids: readonly string[], failure: string | null): Promise<void> {
     await this.#connection.each(
-      setProgramStarted,
+      updateStarted,
       ids.map((id) => ({ failure, id })),
     );
   }
 
   /** Those of these programs that no device has started yet, or failed to start. */
-  async startingAmong(ids: readonly string[]): Promise<Set<string>> {
+  async filterStarting(ids: readonly string[]): Promise<Set<string>> {
     const programs = await readInChunks(ids, (some) =>
       this.#connection.sql.selectFrom('Program').select('id').where('id', 'in', some).where('started', '=', false).execute(),
     );
@@ -137,7 +137,7 @@ export class ProgramRecords {
   }
 
   /** Which of these programs have no last statistics yet. */
-  async withoutEnd(ids: readonly string[]): Promise<{ id: string; deviceId: string }[]> {
+  async filterWithoutStatistics(ids: readonly string[]): Promise<{ id: string; deviceId: string }[]> {
     return readInChunks(ids, (some) =>
       this.#connection.sql
         .selectFrom('Program')
@@ -148,9 +148,9 @@ export class ProgramRecords {
     );
   }
 
-  async setEnds(ends: readonly ProgramEnd[]): Promise<void> {
+  async setFinalStatistics(ends: readonly FinalStatistics[]): Promise<void> {
     await this.#connection.each(
-      setProgramEnd,
+      updateStatistics,
       ends.map(({ id, statistics }) => ({ statistics: Json.of(statistics), id })),
     );
   }

@@ -7,7 +7,7 @@ import { DeviceRecords } from '../devices/repository.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
-import { type LoadTerms, makeLoads, type NewLoads, type Target } from '../loads/batches.ts';
+import { type CreatedLoads, createLoads, type LoadTerms, type Target } from '../loads/batches.ts';
 import type { OnLoadsEnded } from '../loads/endings.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { Problem } from '../problem.ts';
@@ -26,10 +26,10 @@ export type RollbackRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason
   readonly to: string | null;
   readonly reason: string;
   /** Whether devices that have no version to go back to are left out, or nothing is loaded anywhere. */
-  readonly whereNone: 'refuse' | 'skip';
+  readonly onMissingVersion: 'reject' | 'skip';
 };
 
-export type NewRollback = NewLoads & {
+export type NewRollback = CreatedLoads & {
   /** Devices that have the version, and are left alone. */
   readonly unchanged: readonly string[];
   /** Devices that have no version to go back to. */
@@ -52,24 +52,24 @@ export class Rollbacks {
 
   /**
    * Accepts one load for each selected device that goes back, all of them or none.
-   * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-there`, `busy`.
+   * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-installed`, `busy`.
    */
   async request(request: RollbackRequest, requester: Requester, answerOf: AnswerOf<NewRollback>): Promise<NewRollback> {
-    const { module, selector, to, reason, whereNone, ...how } = request;
+    const { module, selector, to, reason, onMissingVersion, ...how } = request;
     const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
     return this.#uses.store.transaction(async (connection) => {
       const choices = await chooseTargets(connection, await selectDevices(connection, selector), module, to);
       const targets = choices.filter((choice) => choice.kind === 'goes-back');
       const unchanged = choices.flatMap(({ kind, device }) => (kind === 'unchanged' ? [device.id] : []));
       const skipped = choices.flatMap(({ kind, device }) => (kind === 'has-none' ? [device.id] : []));
-      if (skipped.length > 0 && (whereNone === 'refuse' || targets.length === 0))
+      if (skipped.length > 0 && (onMissingVersion === 'reject' || targets.length === 0))
         throw await nothingToRollBack(connection, skipped, request);
       if (targets.length === 0)
-        throw new Problem('already-there', `every device has ${module}@${to} in its module table: there is nothing to do`);
+        throw new Problem('already-installed', `every device has ${module}@${to} in its module table: there is nothing to do`);
       const versions = [...new Set(targets.map(({ build }) => build.version))];
       const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
-      const made = await makeLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
+      const made = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       const accepted = { ...made, unchanged, skipped };
       await keepAnswer(connection, requester, answerOf, accepted);
       return accepted;

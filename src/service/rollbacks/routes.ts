@@ -32,7 +32,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
         body: ModuleRollback,
         response: {
           202: AcceptedLoads.describe('The load is accepted: it is sure to reach an outcome. `Location` is the load.'),
-          ...postProblems('not-found', 'nothing-to-roll-back', 'already-there', 'image-pruned'),
+          ...postProblems('not-found', 'nothing-to-roll-back', 'already-installed', 'image-pruned'),
         },
       },
     },
@@ -40,7 +40,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       const { device, module } = request.params;
       await devices.view(device);
       const { to = null, drainMilliseconds = null, ...terms } = request.body;
-      const rollback = { ...terms, module, to, drainMilliseconds, selector: { devices: [device] }, whereNone: 'refuse' as const };
+      const rollback = { ...terms, module, to, drainMilliseconds, selector: { devices: [device] }, onMissingVersion: 'reject' as const };
       const accepted = await rollbacks.request(rollback, requesterOf(request), (made) => toAnswer(toAccepted(made)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -61,7 +61,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
           202: AcceptedRollback.describe(
             'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
           ),
-          ...postProblems('nothing-to-roll-back', 'already-there', 'image-pruned'),
+          ...postProblems('nothing-to-roll-back', 'already-installed', 'image-pruned'),
         },
       },
     },

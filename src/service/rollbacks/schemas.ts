@@ -6,7 +6,7 @@ import { ModuleName } from '../../protocol/identifiers.ts';
 import { SimilarityPolicy } from '../../protocol/load-report.ts';
 import { identifier, version } from '../http/common-schemas.ts';
 import { AcceptedLoads, exampleAccepted } from '../loads/schemas.ts';
-import { drainingWhereItIsAsked, selectingOnce, selectorShape, termsShape } from '../loads/terms-schemas.ts';
+import { exactlyOneSelector, requireDrainStrategy, selectorShape, termsShape } from '../loads/terms-schemas.ts';
 
 const rollbackShape = {
   to: version
@@ -23,23 +23,23 @@ const rollbackShape = {
 
 const reason = '1.1.0 drops packets';
 
-export const ModuleRollback = drainingWhereItIsAsked(z.strictObject(rollbackShape)).meta({ id: 'ModuleRollback', examples: [{ reason }] });
+export const ModuleRollback = requireDrainStrategy(z.strictObject(rollbackShape)).meta({ id: 'ModuleRollback', examples: [{ reason }] });
 
-export const NewRollback = drainingWhereItIsAsked(
-  selectingOnce(
+export const NewRollback = requireDrainStrategy(
+  exactlyOneSelector(
     z.strictObject({
       module: ModuleName,
       ...selectorShape,
       ...rollbackShape,
-      whereNone: z
-        .enum(['refuse', 'skip'])
-        .default('refuse')
+      onMissingVersion: z
+        .enum(['reject', 'skip'])
+        .default('reject')
         .describe(
-          'Where devices have no version to go back to. `refuse`: nothing is loaded anywhere. `skip`: they are left alone, if others go back.',
+          'Where devices have no version to go back to. `reject`: nothing is loaded anywhere. `skip`: they are left alone, if others go back.',
         ),
     }),
   ),
-).meta({ id: 'NewRollback', examples: [{ module: 'tcp', labels: { zone: 'north' }, reason, whereNone: 'skip' }] });
+).meta({ id: 'NewRollback', examples: [{ module: 'tcp', labels: { zone: 'north' }, reason, onMissingVersion: 'skip' }] });
 
 export const AcceptedRollback = AcceptedLoads.extend({
   unchanged: z.array(identifier('device')).describe('Devices that have the version, and are left alone.'),

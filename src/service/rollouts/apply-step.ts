@@ -18,7 +18,7 @@ export async function planNextStep(connection: Connection, id: string, now: Date
   if (record === null || record.endedAt !== null) return null;
   const view = await readView(connection, record, now);
   if (view.state === 'rolling-back') return { view, step: (await nextRollbackStep(connection, view, now)) ?? view.step, now };
-  if (view.state === 'aborted') return { view, step: view.tally.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
+  if (view.state === 'aborted') return { view, step: view.deviceCounts.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
   return { view, step: view.step, now };
 }
 
@@ -43,16 +43,16 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       return;
     case 'start':
       await new RolloutRecords(connection).update(id, { state: 'running', startedAt: now });
-      await tell('started', { module: record.module, version: record.version });
+      await log('started', { module: record.module, version: record.version });
       return;
     case 'ask-approval':
       await new RolloutRecords(connection).updateWave(id, step.wave, { state: 'awaiting-approval' });
       await new RolloutRecords(connection).update(id, { state: 'awaiting-approval' });
-      await tell('awaits-approval', { wave: step.wave });
+      await log('awaits-approval', { wave: step.wave });
       return;
     case 'begin-wave':
       await new RolloutRecords(connection).updateWave(id, step.wave, { state: 'loading', startedAt: now });
-      await tell('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
+      await log('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
       return;
     case 'request-loads':
       await requestLoads(connection, view, step, now);
@@ -65,18 +65,18 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
         state: 'soaking',
         soakUntil: new Date(now.getTime() + seconds * 1_000),
       });
-      await tell('wave-loaded', { wave: step.wave, soakSeconds: seconds });
+      await log('wave-loaded', { wave: step.wave, soakSeconds: seconds });
       return;
     }
     case 'pass-wave':
       await new RolloutRecords(connection).updateWave(id, step.wave, { state: 'passed', endedAt: now });
-      await tell('wave-passed', { wave: step.wave });
+      await log('wave-passed', { wave: step.wave });
       return;
     case 'fail-wave': {
       const { failure, wave } = step;
-      await tell('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
+      await log('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
       if (plan.onFailure === 'continue') {
-        await new RolloutRecords(connection).updateWave(id, wave, { accepted: true, failure });
+        await new RolloutRecords(connection).updateWave(id, wave, { failureIgnored: true, failure });
         return;
       }
       await new RolloutRecords(connection).updateWave(id, wave, { state: 'failed', failure });
@@ -86,12 +86,12 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
         return;
       }
       await new RolloutRecords(connection).update(id, { state: 'paused', reason });
-      await tell('paused', { reason });
+      await log('paused', { reason });
       return;
     }
     case 'complete':
       await new RolloutRecords(connection).update(id, { state: 'completed', endedAt: now });
-      await tell('completed', { loaded: view.tally.loaded, failed: view.tally.failed, skipped: view.tally.skipped });
+      await log('completed', { loaded: view.deviceCounts.loaded, failed: view.deviceCounts.failed, skipped: view.deviceCounts.skipped });
       return;
   }
 }

@@ -34,7 +34,7 @@ export const resume: Decision = async (connection, view, requester, now) => {
   checkState(view, 'resumed', ['paused']);
   const hasFailed = wave?.state === 'failed';
   if (wave !== null && hasFailed)
-    await new RolloutRecords(connection).updateWave(record.id, wave.number, { state: 'loading', accepted: true });
+    await new RolloutRecords(connection).updateWave(record.id, wave.number, { state: 'loading', failureIgnored: true });
   const state = record.startedAt === null ? 'pending' : wave?.state === 'awaiting-approval' ? 'awaiting-approval' : 'running';
   return applyChange(
     connection,
@@ -69,7 +69,7 @@ export const abort =
     checkState(view, 'aborted', ['pending', 'running', 'awaiting-approval', 'paused']);
     const { id } = view.record;
     const skipped = await cancelRemaining(connection, id, 'aborted', requester, now);
-    const changes = { state: 'aborted', reason: reason ?? 'aborted by an operator', joinableUntil: null };
+    const changes = { state: 'aborted', reason: reason ?? 'aborted by an operator', acceptsDevicesUntil: null };
     return applyChange(connection, view, changes, requester, now, 'aborted', { reason, skipped });
   };
 
@@ -91,7 +91,7 @@ export const retryFailed: Decision = async (connection, view, requester, now) =>
     await new RolloutRecords(connection).updateWave(record.id, number, {
       state: 'loading',
       failure: null,
-      accepted: false,
+      failureIgnored: false,
       soakUntil: null,
       endedAt: null,
     });
@@ -108,7 +108,7 @@ export const retryFailed: Decision = async (connection, view, requester, now) =>
 export const rollBack =
   (reason: string): Decision =>
   async (connection, view, requester, now) => {
-    const { record, tally, rolledBackBy } = view;
+    const { record, deviceCounts, rolledBackBy } = view;
     if (view.state === 'rolling-back' && rolledBackBy !== null) return readUpdatedView(connection, rolledBackBy, now);
     if (record.rollbackOf !== null)
       throw new Problem(
@@ -116,7 +116,7 @@ export const rollBack =
         `rollout ${record.id} is a rollback and cannot be rolled back: create a rollout of the version that the devices should run`,
       );
     checkState(view, 'rolled back', ['running', 'awaiting-approval', 'paused', 'completed', 'aborted']);
-    if (tally.loaded + tally.loading === 0)
+    if (deviceCounts.loaded + deviceCounts.loading === 0)
       throw new Problem('nothing-to-roll-back', `no device has loaded the version of rollout ${record.id}: abort the rollout instead`);
     if (record.endedAt !== null) await checkNoConflict(connection, record);
     await beginRollback(connection, view, reason, requester, now);
@@ -127,10 +127,10 @@ export const rollBack =
 /** Closes a dynamic rollout to new devices. @throws {Problem} `rollout-state` if the rollout is not dynamic. */
 export const close: Decision = async (connection, view, requester, now) => {
   const { record } = view;
-  if (record.joinableUntil === null || record.rollbackOf !== null)
+  if (record.acceptsDevicesUntil === null || record.rollbackOf !== null)
     throw new Problem('rollout-state', `rollout ${record.id} is not dynamic: its devices are fixed`);
-  if (record.joinableUntil <= now) return view;
-  return applyChange(connection, view, { joinableUntil: now }, requester, now, 'closed', {});
+  if (record.acceptsDevicesUntil <= now) return view;
+  return applyChange(connection, view, { acceptsDevicesUntil: now }, requester, now, 'closed', {});
 };
 
 function checkState({ record, state }: RolloutView, change: string, allowed: readonly RolloutState[]): void {

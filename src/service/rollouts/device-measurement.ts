@@ -3,7 +3,7 @@
 import { DeviceState } from '../../protocol/device-state.ts';
 import type { Connection } from '../database/connection.ts';
 import { findCallers, noCallers } from './callers.ts';
-import { type Activity, aggregate, Baseline, Measured, measureActivity } from './measurement.ts';
+import { type Activity, aggregate, Baseline, Measurement, measureActivity } from './measurement.ts';
 import type { RolloutDeviceRecord } from './queries.ts';
 import type { MeasurableDevice, RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -11,7 +11,7 @@ import { RolloutRecords } from './repository.ts';
 export type MeasuredDevice = {
   readonly device: RolloutDeviceRecord & { readonly name: string };
   /** The measurement with which the wave was evaluated, before that the current one; null if the device has not loaded the build. */
-  readonly measured: Measured | null;
+  readonly measured: Measurement | null;
 };
 
 /** Adds its measurement to each device. */
@@ -21,13 +21,13 @@ export async function measureDevices(
   devices: readonly (RolloutDeviceRecord & { readonly name: string })[],
 ): Promise<MeasuredDevice[]> {
   const unevaluated = devices.filter(({ state, measured }) => state === 'loaded' && measured === null).map(({ deviceId }) => deviceId);
-  const current = new Map<string, Measured>();
+  const current = new Map<string, Measurement>();
   for (const measurable of await new RolloutRecords(connection).measurableDevices(rolloutId, unevaluated)) {
     const activity = await readActivity(connection, module, measurable);
     if (activity !== null) current.set(measurable.deviceId, aggregate([activity]));
   }
   return devices.map((device) => {
-    const evaluated = Measured.safeParse(device.measured);
+    const evaluated = Measurement.safeParse(device.measured);
     return { device, measured: evaluated.success ? evaluated.data : (current.get(device.deviceId) ?? null) };
   });
 }

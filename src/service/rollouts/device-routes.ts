@@ -165,10 +165,10 @@ async function* toCsv(devices: AsyncIterable<MeasuredDevice | DamagedItem>): Asy
 async function* toJson(rollout: Rollout, devices: AsyncIterable<MeasuredDevice | DamagedItem>): AsyncGenerator<string> {
   yield `{"rollout":${JSON.stringify(rollout)},"devices":[`;
   let separator = '';
-  const damaged: { readonly id: string; readonly fault: string }[] = [];
+  const damaged: { readonly id: string; readonly reason: string }[] = [];
   for await (const device of devices) {
     if (device instanceof DamagedItem) {
-      damaged.push({ id: device.id, fault: device.fault });
+      damaged.push({ id: device.id, reason: device.fault });
       continue;
     }
     yield `${separator}${JSON.stringify(toDevice(device))}`;

@@ -15,8 +15,8 @@ export const joinableForever = new Date('9999-12-31T00:00:00Z');
 const batchSize = 1_000;
 
 /** Returns whether devices may join the rollout now. */
-export function isJoinable({ joinableUntil }: Pick<RolloutRecord, 'joinableUntil'>, now: Date): boolean {
-  return joinableUntil !== null && joinableUntil > now;
+export function acceptsDevices({ acceptsDevicesUntil }: Pick<RolloutRecord, 'acceptsDevicesUntil'>, now: Date): boolean {
+  return acceptsDevicesUntil !== null && acceptsDevicesUntil > now;
 }
 
 /** Returns the devices that can join a rollout now. Devices of another open rollout of the module wait until that rollout ends. */

@@ -2,7 +2,7 @@
 
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
-import { devicesWithoutRoom, makeLoads, withoutRoom } from '../loads/batches.ts';
+import { createLoads, devicesWithFullQueue, queueFullMessage } from '../loads/batches.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { type Requester, service } from '../requester.ts';
@@ -27,7 +27,7 @@ export async function requestLoads(
   for (const build of await new BuildRecords(connection).findMany(module, [...new Set(waiting.map((device) => device.version))]))
     builds.set(build.version, build);
   const full = new Set(
-    await devicesWithoutRoom(
+    await devicesWithFullQueue(
       connection,
       waiting.map(({ deviceId }) => deviceId),
       module,
@@ -43,14 +43,14 @@ export async function requestLoads(
   const pruned = (wanted: string) => `the image of ${module}@${wanted} was pruned: push the same source again`;
   await new RolloutRecords(connection).setFailed(
     id,
-    failed.map(({ deviceId, version: wanted }) => ({ deviceId, reason: full.has(deviceId) ? withoutRoom(deviceId) : pruned(wanted) })),
+    failed.map(({ deviceId, version: wanted }) => ({ deviceId, reason: full.has(deviceId) ? queueFullMessage(deviceId) : pruned(wanted) })),
   );
   if (targets.length > 0) {
     const isRollback = rollbackOf !== null;
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
     const requester: Requester = { actor: requestedBy, requestId: '' };
     const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester };
-    const { loads } = await makeLoads(connection, batch, now, settleUnreportedLoads);
+    const { loads } = await createLoads(connection, batch, now, settleUnreportedLoads);
     await new RolloutRecords(connection).setLoading(id, loads);
   }
   if (failed.length > 0) {

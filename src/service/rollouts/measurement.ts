@@ -35,16 +35,16 @@ const figures = {
 };
 
 /** The measurement as the API shows it and thresholds use it. */
-export const Measured = z
+export const Measurement = z
   .object({
     ...figures,
     abiViolations: count.describe('Programs that were found to hold on to code that has gone.'),
     before: z
       .object(figures)
-      .meta({ id: 'MeasuredBefore', description: 'The same of the version before, as far as the programs counted.' }),
+      .meta({ id: 'BaselineMeasurement', description: 'The same of the version before, as far as the programs counted.' }),
   })
   .meta({
-    id: 'Measured',
+    id: 'Measurement',
     description: 'What programs have done since their devices got the build.',
     examples: [
       {
@@ -56,10 +56,10 @@ export const Measured = z
       },
     ],
   });
-export type Measured = z.infer<typeof Measured>;
+export type Measurement = z.infer<typeof Measurement>;
 
 const noCalls: Calls = { completed: 0, failed: 0, latency: { microseconds: [], calls: [] } };
-export const noMeasurement: Measured = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
+export const noMeasurement: Measurement = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
 
 /** A successful load of a version. */
 export type Swap = {
@@ -136,7 +136,7 @@ function countViolations({ abiViolations }: DeviceState, module: string): number
 }
 
 /** Returns the measurement of several devices together. */
-export function aggregate(activities: readonly Activity[]): Measured {
+export function aggregate(activities: readonly Activity[]): Measurement {
   return toMeasured({
     since: sumCalls(activities.map(({ since }) => since)),
     before: sumCalls(activities.map(({ before }) => before)),
@@ -144,7 +144,7 @@ export function aggregate(activities: readonly Activity[]): Measured {
   });
 }
 
-function toMeasured({ since, before, abiViolations }: Activity): Measured {
+function toMeasured({ since, before, abiViolations }: Activity): Measurement {
   return { ...toFigures(since), abiViolations, before: toFigures(before) };
 }
 

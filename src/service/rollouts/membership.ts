@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { satisfies } from 'semver';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { checkNotTooMany, type SelectedDevice, selectDevices } from '../devices/selection.ts';
+import { checkSelectionSize, type SelectedDevice, selectDevices } from '../devices/selection.ts';
 import { type RolloutSelector, rolloutLimits } from './plan.ts';
 import type { NewRolloutDevice } from './repository.ts';
 
@@ -37,8 +37,8 @@ export async function selectMembers(
 
 async function selectByLabels(connection: Connection, labels: Readonly<Record<string, string>>): Promise<SelectedDevice[]> {
   const pointer = Object.keys(labels).length === 0 ? '/runningVersion' : '/labels';
-  const found = await new DeviceRecords(connection).select(labels, rolloutLimits.devices + 1);
-  return checkNotTooMany(found, pointer, rolloutLimits.devices);
+  const found = await new DeviceRecords(connection).findByLabels(labels, rolloutLimits.devices + 1);
+  return checkSelectionSize(found, pointer, rolloutLimits.devices);
 }
 
 const isRunning = (current: string | null, range: string | null) =>

@@ -117,7 +117,7 @@ export const OnFailure = z
 export type OnFailure = z.infer<typeof OnFailure>;
 
 /** The reaction when another open rollout of the module has some of the devices. */
-export const WhenBusy = z.enum(['refuse', 'queue']);
+export const OnConflict = z.enum(['reject', 'queue']);
 
 /** Selects devices by name, by labels, or all; `runningVersion` restricts them further. */
 export const RolloutSelector = z.object({
@@ -152,7 +152,7 @@ export const RolloutPlan = z.object({
   rollbackDeadlineSeconds: z.int(),
   startAt: z.iso.datetime().nullable(),
   window: ScheduleWindow.nullable(),
-  whenBusy: WhenBusy,
+  onConflict: OnConflict,
 });
 export type RolloutPlan = z.infer<typeof RolloutPlan>;
 

@@ -30,7 +30,7 @@ export type Installation = {
 };
 
 /** Identifies the last stored state of a device. The sequence is null if the host sends none. */
-export type StateVersion = { readonly stateAt: Date | null; readonly stateSequence: bigint | null };
+export type StateVersion = { readonly stateReportedAt: Date | null; readonly stateSequence: bigint | null };
 
 /** The baseline of a device and its last reported state. */
 export type MeasurableDevice = StateVersion & { readonly deviceId: string; readonly baseline: unknown; readonly state: unknown };
@@ -344,7 +344,7 @@ export class RolloutRecords {
     return this.#connection.sql
       .selectFrom('RolloutDevice as loaded')
       .innerJoin('Device', 'Device.id', 'loaded.deviceId')
-      .select(['loaded.deviceId', 'Device.stateAt', 'Device.stateSequence'])
+      .select(['loaded.deviceId', 'Device.stateReportedAt', 'Device.stateSequence'])
       .where('loaded.rolloutId', '=', rolloutId)
       .where('loaded.wave', '=', wave)
       .where('loaded.state', '=', 'loaded')
@@ -357,7 +357,7 @@ export class RolloutRecords {
       this.#connection.sql
         .selectFrom('RolloutDevice as loaded')
         .leftJoin('Device', 'Device.id', 'loaded.deviceId')
-        .select(['loaded.deviceId', 'loaded.baseline', 'Device.state', 'Device.stateAt', 'Device.stateSequence'])
+        .select(['loaded.deviceId', 'loaded.baseline', 'Device.state', 'Device.stateReportedAt', 'Device.stateSequence'])
         .where('loaded.rolloutId', '=', rolloutId)
         .where('loaded.deviceId', 'in', some)
         .where('loaded.state', '=', 'loaded')

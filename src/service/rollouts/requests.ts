@@ -4,7 +4,7 @@ import { validRange } from 'semver';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type Forecast, forecastLoads } from '../loads/forecast.ts';
-import { unknownBuild } from '../loads/loads.ts';
+import { unknownBuildProblem } from '../loads/loads.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
@@ -50,20 +50,20 @@ export async function findBuild(
   { module, version }: Pick<RolloutRequest, 'module' | 'version'>,
 ): Promise<BuildRecord> {
   const build = await new BuildRecords(connection).find(module, version);
-  if (build === null) throw await unknownBuild(connection, module, version);
+  if (build === null) throw await unknownBuildProblem(connection, module, version);
   return build;
 }
 
-/** Returns the devices that will load the build, in order. @throws {Problem} `invalid-value`, `already-there`. */
+/** Returns the devices that will load the build, in order. @throws {Problem} `invalid-value`, `already-installed`. */
 export async function selectMembersToUpdate(connection: Connection, request: RolloutRequest): Promise<Member[]> {
   return excludeUpToDate(await selectRequested(connection, request), request);
 }
 
-/** Returns the devices without the version. @throws {Problem} `already-there` if all devices of a rollout that is not dynamic have it. */
+/** Returns the devices without the version. @throws {Problem} `already-installed` if all devices of a rollout that is not dynamic have it. */
 function excludeUpToDate(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
   const members = withoutVersion(selected, version);
   if (members.length === 0 && joining === null)
-    throw new Problem('already-there', `every selected device already runs ${module}@${version}`);
+    throw new Problem('already-installed', `every selected device already runs ${module}@${version}`);
   return members;
 }
 
@@ -94,11 +94,11 @@ export async function checkNoConflict(connection: Connection, rollout: Pick<Roll
   const others = conflicts.length > namedConflictLimit ? ` and ${conflicts.length - namedConflictLimit} more` : '';
   throw new Problem(
     'rollout-conflict',
-    `other open rollouts of ${rollout.module} have some of these devices: ${named.join(', ')}${others}. Wait for them, abort them, or set "whenBusy": "queue"`,
+    `other open rollouts of ${rollout.module} have some of these devices: ${named.join(', ')}${others}. Wait for them, abort them, or set "onConflict": "queue"`,
   );
 }
 
-/** @throws {Problem} `invalid-value`, `already-there`. */
+/** @throws {Problem} `invalid-value`, `already-installed`. */
 export async function previewRollout(connection: Connection, request: RolloutRequest): Promise<Preview> {
   const build = await findBuild(connection, request);
   const selected = await selectRequested(connection, request);

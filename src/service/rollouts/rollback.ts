@@ -6,7 +6,7 @@ import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type Requester, service } from '../requester.ts';
 import { cancelRemaining } from './cancellation.ts';
-import { isJoinable, joinableForever } from './dynamic-membership.ts';
+import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
 import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -35,7 +35,7 @@ export async function beginRollback(
 ): Promise<void> {
   const { id, module } = record;
   await cancelRemaining(connection, id, 'rolled back', requester, now);
-  await new RolloutRecords(connection).update(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
+  await new RolloutRecords(connection).update(id, { state: 'rolling-back', reason, endedAt: null, acceptsDevicesUntil: null });
   const rollbackId = rolledBackBy ?? newIdentifier('rollout');
   if (rolledBackBy === null) {
     const rollback = {
@@ -48,7 +48,7 @@ export async function beginRollback(
       requestedAt: now,
       requestedBy: requester.actor,
       startedAt: now,
-      joinableUntil: joinableForever,
+      acceptsDevicesUntil: joinableForever,
     };
     await new RolloutRecords(connection).create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
   }
@@ -62,14 +62,18 @@ export type RollbackStep = { readonly rollback: RolloutRecord } & (
 );
 
 /** Returns the next step of a rollback; null while it waits for loads. */
-export async function nextRollbackStep(connection: Connection, { record, tally }: RolloutView, now: Date): Promise<RollbackStep | null> {
+export async function nextRollbackStep(
+  connection: Connection,
+  { record, deviceCounts }: RolloutView,
+  now: Date,
+): Promise<RollbackStep | null> {
   const rollback = await new RolloutRecords(connection).findRollbackOf(record.id);
   if (rollback === null) throw new Error(`rollout ${record.id} is in state rolling-back, but its rollback does not exist`);
   const devices = await new RolloutRecords(connection).loadedDevicesNotIn(record.id, rollback.id, batchSize);
   if (devices.length > 0) return { kind: 'add-devices', devices, rollback };
-  if (tally.loading > 0) return null;
+  if (deviceCounts.loading > 0) return null;
   if (rollback.endedAt !== null) return { kind: 'end-rollback', rollback };
-  return isJoinable(rollback, now) ? { kind: 'close-rollback', rollback } : null;
+  return acceptsDevices(rollback, now) ? { kind: 'close-rollback', rollback } : null;
 }
 
 export async function applyRollbackStep(connection: Connection, { record }: RolloutView, step: RollbackStep, now: Date): Promise<void> {
@@ -80,7 +84,7 @@ export async function applyRollbackStep(connection: Connection, { record }: Roll
       if (rollback.endedAt !== null) await reopenRollback(connection, rollback);
       return;
     case 'close-rollback':
-      await new RolloutRecords(connection).update(rollback.id, { joinableUntil: now });
+      await new RolloutRecords(connection).update(rollback.id, { acceptsDevicesUntil: now });
       return;
     case 'end-rollback':
       await new RolloutRecords(connection).update(record.id, { state: 'rolled-back', endedAt: now });
@@ -117,7 +121,7 @@ async function addDevices(
 
 async function reopenRollback(connection: Connection, { id }: RolloutRecord): Promise<void> {
   await new RolloutRecords(connection).updateWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
-  await new RolloutRecords(connection).update(id, { state: 'running', endedAt: null, joinableUntil: joinableForever });
+  await new RolloutRecords(connection).update(id, { state: 'running', endedAt: null, acceptsDevicesUntil: joinableForever });
 }
 
 /** Returns the plan of a rollback: one wave without thresholds, because the current version is known to be bad. */
@@ -143,6 +147,6 @@ function createRollbackPlan(
     rollbackDeadlineSeconds,
     startAt: null,
     window: null,
-    whenBusy: 'queue',
+    onConflict: 'queue',
   };
 }

@@ -73,7 +73,7 @@ export class Rollouts {
 
   /**
    * Accepts a rollout, which then advances in the background.
-   * @throws {Problem} `invalid-value`, `image-pruned`, `already-there`, `rollout-conflict`, `too-many-rollouts`.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `rollout-conflict`, `too-many-rollouts`.
    */
   async request(request: RolloutRequest, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
     const { module, version, plan, joining } = request;
@@ -94,14 +94,14 @@ export class Rollouts {
         requestedAt: now,
         requestedBy: requester.actor,
         startedAt: null,
-        joinableUntil: joining && (joining.until ?? joinableForever),
+        acceptsDevicesUntil: joining && (joining.until ?? joinableForever),
       };
       await new RolloutRecords(connection).create(
         rollout,
         plan.waves.map((_, index) => ({ number: index + 1, state: 'waiting', startedAt: null })),
       );
       await new RolloutRecords(connection).addDevices(id, toRolloutDevices(members, plan, version));
-      if (plan.whenBusy === 'refuse') await checkNoConflict(connection, rollout);
+      if (plan.onConflict === 'reject') await checkNoConflict(connection, rollout);
       const { waves, onFailure, selector } = plan;
       const detail = {
         module,

@@ -7,7 +7,7 @@ import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import { LoadTerms } from '../loads/batches.ts';
-import { isJoinable, joinableForever } from './dynamic-membership.ts';
+import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
 import { defaultThresholds, type RolloutPlan } from './plan.ts';
 import type { Preview, RolloutRequest } from './requests.ts';
 import type { Rollouts } from './rollouts.ts';
@@ -41,7 +41,7 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
         response: {
           200: RolloutPreview.describe('With `dryRun`: what it would come to.'),
           202: Rollout.describe('The rollout is accepted. `Location` is where it can be followed.'),
-          ...postProblems('image-pruned', 'already-there', 'rollout-conflict', 'too-many-rollouts'),
+          ...postProblems('image-pruned', 'already-installed', 'rollout-conflict', 'too-many-rollouts'),
         },
       },
     },
@@ -105,7 +105,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
       exposeHeadRoute: false,
       config: { access: 'viewer' },
       schema: {
-        operationId: 'followRollout',
+        operationId: 'streamRolloutProgress',
         tags,
         summary: 'Follow a rollout',
         description:
@@ -146,7 +146,7 @@ function toRequest(body: NewRollout): RolloutRequest {
     rollbackDeadlineSeconds: body.rollbackDeadlineSeconds,
     startAt: body.startAt ?? null,
     window: body.window ?? null,
-    whenBusy: body.whenBusy,
+    onConflict: body.onConflict,
   };
   const until = dynamicUntil === undefined ? null : new Date(dynamicUntil);
   return { module, version, plan, devices: devices ?? null, joining: dynamic ? { until } : null };
@@ -162,7 +162,7 @@ export function toAccepted(view: RolloutView): Making<202, Rollout> {
 }
 
 export function toRollout({ record, plan, ...view }: RolloutView): Rollout {
-  const { id, module, version, rollbackOf, requestedBy, joinableUntil } = record;
+  const { id, module, version, rollbackOf, requestedBy, acceptsDevicesUntil } = record;
   const { terms, window } = plan;
   const now = new Date();
   return {
@@ -176,7 +176,7 @@ export function toRollout({ record, plan, ...view }: RolloutView): Rollout {
     reason: record.reason,
     wave: view.wave?.number ?? null,
     waves: view.waves.map(toWave),
-    tally: view.tally,
+    deviceCounts: view.deviceCounts,
     onFailure: plan.onFailure,
     ...terms,
     rollbackDeadlineSeconds: plan.rollbackDeadlineSeconds,
@@ -185,9 +185,9 @@ export function toRollout({ record, plan, ...view }: RolloutView): Rollout {
     startAt: plan.startAt,
     window,
     windowOpensAt: window === null || isOpen(window, now) ? null : (nextOpening(window, now)?.toISOString() ?? null),
-    joinableUntil: joinableUntil === null || joinableUntil >= joinableForever ? null : joinableUntil.toISOString(),
-    isJoinable: isJoinable(record, now),
-    whenBusy: plan.whenBusy,
+    acceptsDevicesUntil: acceptsDevicesUntil === null || acceptsDevicesUntil >= joinableForever ? null : acceptsDevicesUntil.toISOString(),
+    acceptsDevices: acceptsDevices(record, now),
+    onConflict: plan.onConflict,
     rollbackOf,
     rolledBackBy: view.rolledBackBy,
     requestedAt: record.requestedAt.toISOString(),
@@ -197,21 +197,21 @@ export function toRollout({ record, plan, ...view }: RolloutView): Rollout {
   };
 }
 
-function toWave({ number, state, plan, record, tally, results, verdicts }: WaveView): Rollout['waves'][number] {
+function toWave({ number, state, plan, record, deviceCounts, results, verdicts }: WaveView): Rollout['waves'][number] {
   return {
     number,
     state,
-    devices: Object.values(tally).reduce((total, devices) => total + devices, 0),
+    devices: Object.values(deviceCounts).reduce((total, devices) => total + devices, 0),
     upToPercent: plan.size.kind === 'up-to-percent' ? plan.size.percent : null,
     soakSeconds: plan.soakSeconds,
     approval: plan.approval,
     thresholds: plan.thresholds,
-    tally,
+    deviceCounts,
     interruptedAccesses: results.interruptedAccesses,
     measured: results.measured,
     verdicts: [...verdicts],
     failure: record.failure,
-    goesOnDespiteFailure: record.accepted,
+    failureIgnored: record.failureIgnored,
     approvedBy: record.approvedBy,
     startedAt: record.startedAt?.toISOString() ?? null,
     soakUntil: record.soakUntil?.toISOString() ?? null,
@@ -223,7 +223,7 @@ function toPreview({ devices, waves, conflicts }: Preview): z.infer<typeof Rollo
   const isRefused = (verdict: string) => verdict.startsWith('refused-') || verdict === 'out-of-memory';
   return {
     devices: devices.length,
-    alreadyThere: devices.filter(({ wave }) => wave === null).length,
+    alreadyInstalled: devices.filter(({ wave }) => wave === null).length,
     unreachable: devices.filter(({ isReachable }) => !isReachable).length,
     refused: devices.filter(({ wave, forecast }) => wave !== null && isRefused(forecast.verdict)).length,
     waves: Array.from({ length: waves }, (_, index) => ({
@@ -236,8 +236,8 @@ function toPreview({ devices, waves, conflicts }: Preview): z.infer<typeof Rollo
       deviceName: name,
       wave,
       currentVersion: forecast.current,
-      isReachable,
-      verdict: forecast.verdict,
+      reachable: isReachable,
+      forecast: forecast.verdict,
       reason: forecast.reason,
     })),
   };

@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Store } from '../database/store.ts';
 import { applyStep, isActionable, type PlannedStep, planNextStep } from './apply-step.ts';
-import { addJoiningDevices, findJoiningDevices, isJoinable } from './dynamic-membership.ts';
+import { acceptsDevices, addJoiningDevices, findJoiningDevices } from './dynamic-membership.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 import type { RolloutView } from './status.ts';
@@ -97,7 +97,7 @@ export class RolloutRunner {
   /** Adds joining devices and measures the wave if they are due. Returns whether one of them was. */
   async #refresh(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
-    const joins = acceptsDevices(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
+    const joins = canAddDevices(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
     const measures = needsMeasurement(view) && (isWaitingForMeasurement(view) || isDue(this.#nextMeasurement, id, measurementInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
@@ -161,8 +161,8 @@ function isDue(times: Map<string, number>, id: string, interval: number): boolea
   return true;
 }
 
-function acceptsDevices({ record, state }: RolloutView, now: Date): boolean {
-  return record.rollbackOf === null && state === 'running' && isJoinable(record, now);
+function canAddDevices({ record, state }: RolloutView, now: Date): boolean {
+  return record.rollbackOf === null && state === 'running' && acceptsDevices(record, now);
 }
 
 /** Whether the next step needs a new measurement, even an unchanged one. */

@@ -8,16 +8,9 @@ import { count, DamagedItem, identifier, pageOf, pageQuery, timestamp, version }
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { verdicts } from '../loads/forecast.ts';
 import { LoadOutcome } from '../loads/schemas.ts';
-import {
-  drainingWhereItIsAsked,
-  namingALabel,
-  Policy,
-  reasonedWhereItIsADowngrade,
-  selectorShape,
-  termsShape,
-} from '../loads/terms-schemas.ts';
-import { Measured } from './measurement.ts';
-import { defaultThresholds, NewThresholds, OnFailure, rolloutLimits, ScheduleWindow, Thresholds, WhenBusy } from './plan.ts';
+import { Policy, requireDowngradeReason, requireDrainStrategy, requireLabel, selectorShape, termsShape } from '../loads/terms-schemas.ts';
+import { Measurement } from './measurement.ts';
+import { defaultThresholds, NewThresholds, OnConflict, OnFailure, rolloutLimits, ScheduleWindow, Thresholds } from './plan.ts';
 import { rolloutDeviceStates, rolloutStates, waitingReasons, waveStates } from './steps.ts';
 
 export const rolloutParameter = z.object({ rollout: identifier('rollout') });
@@ -53,9 +46,9 @@ const usualWaves = [
 
 const day = 24 * 3_600;
 
-export const NewRollout = namingALabel(
-  reasonedWhereItIsADowngrade(
-    drainingWhereItIsAsked(
+export const NewRollout = requireLabel(
+  requireDowngradeReason(
+    requireDrainStrategy(
       z.strictObject({
         name: DisplayName.optional()
           .describe('What people call it.')
@@ -99,7 +92,7 @@ export const NewRollout = namingALabel(
         dynamicUntil: Timestamp.optional()
           .describe('Until when devices join, RFC 3339; left out: until an operator closes the rollout to devices.')
           .meta({ examples: [exampleTimes.deadline] }),
-        whenBusy: WhenBusy.default('refuse').describe(
+        onConflict: OnConflict.default('reject').describe(
           'Where a rollout of the module that has not ended has some of the devices: whether this one is refused, or waits for it.',
         ),
         ...termsShape,
@@ -165,7 +158,7 @@ function isAscending(values: readonly number[]): boolean {
   return values.every((value, index) => index === 0 || value > (values[index - 1] ?? 0));
 }
 
-const DeviceTally = z
+const DeviceCounts = z
   .object({
     waiting: count.describe('They wait for their loads.'),
     loading: count.describe('Their loads are under way.'),
@@ -174,7 +167,7 @@ const DeviceTally = z
     skipped: count.describe('They were left alone: the rollout ended before, or they had another version by then.'),
   })
   .meta({
-    id: 'DeviceTally',
+    id: 'DeviceCounts',
     description: 'How many devices are at what.',
     examples: [{ waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 0 }],
   });
@@ -189,9 +182,9 @@ const Verdict = z
       .describe(
         'Rounded to two decimals, or to as many as it takes to tell it from the limit; the verdict compares the exact value. Null: there is too little yet to judge by.',
       ),
-    isPassed: z.boolean().describe('Whether more was measured than the limit: then the wave has failed.'),
+    exceeded: z.boolean().describe('Whether more was measured than the limit: then the wave has failed.'),
   })
-  .meta({ id: 'Verdict', examples: [{ threshold: 'failedCallsPercent', limit: 1, measured: 0, isPassed: false }] });
+  .meta({ id: 'Verdict', examples: [{ threshold: 'failedCallsPercent', limit: 1, measured: 0, exceeded: false }] });
 
 const exampleMeasured = {
   calls: 18_204,
@@ -200,7 +193,7 @@ const exampleMeasured = {
   abiViolations: 0,
   before: { calls: 90_112, failedCalls: 3, p99Microseconds: 431 },
 };
-const exampleTally = { waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 0 };
+const exampleDeviceCounts = { waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 0 };
 const exampleWave = {
   number: 1,
   state: 'soaking',
@@ -209,12 +202,12 @@ const exampleWave = {
   soakSeconds: 300,
   approval: false,
   thresholds: defaultThresholds,
-  tally: exampleTally,
+  deviceCounts: exampleDeviceCounts,
   interruptedAccesses: 4,
   measured: exampleMeasured,
-  verdicts: [{ threshold: 'failedCallsPercent', limit: 1, measured: 0, isPassed: false }],
+  verdicts: [{ threshold: 'failedCallsPercent', limit: 1, measured: 0, exceeded: false }],
   failure: null,
-  goesOnDespiteFailure: false,
+  failureIgnored: false,
   approvedBy: null,
   startedAt: exampleTimes.requested,
   soakUntil: exampleTimes.faulted,
@@ -235,12 +228,12 @@ const Wave = z
     soakSeconds: z.number(),
     approval: z.boolean(),
     thresholds: Thresholds,
-    tally: DeviceTally,
+    deviceCounts: DeviceCounts,
     interruptedAccesses: count.describe('Accesses inside the old version that its loads have interrupted.'),
-    measured: Measured,
+    measured: Measurement,
     verdicts: z.array(Verdict).describe('Each threshold that is judged.'),
     failure: z.string().nullable().describe('Which threshold was passed; null as long as none is.'),
-    goesOnDespiteFailure: z
+    failureIgnored: z
       .boolean()
       .describe('Whether it is not judged any more: `onFailure` is `continue`, or an operator has resumed the rollout.'),
     approvedBy: z.string().nullable().describe('Who has approved it, by the identifier of their key.'),
@@ -268,7 +261,7 @@ const exampleRollout = {
   reason: null,
   wave: 1,
   waves: [exampleWave],
-  tally: exampleTally,
+  deviceCounts: exampleDeviceCounts,
   onFailure: 'rollback',
   ...examplePolicy,
   supersede: false,
@@ -279,9 +272,9 @@ const exampleRollout = {
   startAt: null,
   window: null,
   windowOpensAt: null,
-  joinableUntil: null,
-  isJoinable: false,
-  whenBusy: 'refuse',
+  acceptsDevicesUntil: null,
+  acceptsDevices: false,
+  onConflict: 'reject',
   rollbackOf: null,
   rolledBackBy: null,
   requestedAt: exampleTimes.requested,
@@ -316,7 +309,7 @@ export const Rollout = z
     reason: z.string().nullable().describe('Why it was paused, aborted or rolled back.'),
     wave: z.int().nullable().describe('Number of the wave that is under way or next; null when all have passed.'),
     waves: z.array(Wave),
-    tally: DeviceTally,
+    deviceCounts: DeviceCounts,
     onFailure: OnFailure,
     ...Policy.shape,
     supersede: z.boolean(),
@@ -327,11 +320,11 @@ export const Rollout = z
     startAt: timestamp.nullable(),
     window: ScheduleWindow.nullable(),
     windowOpensAt: timestamp.nullable().describe('When loads may be requested again. Null where the window is open, or there is none.'),
-    joinableUntil: timestamp
+    acceptsDevicesUntil: timestamp
       .nullable()
       .describe('Until when devices that match join; null where none do, or as long as the rollout is open.'),
-    isJoinable: z.boolean().describe('Whether devices that match now join it.'),
-    whenBusy: WhenBusy,
+    acceptsDevices: z.boolean().describe('Whether devices that match now join it.'),
+    onConflict: OnConflict,
     rollbackOf: identifier('rollout').nullable().describe('The rollout whose devices it takes back.'),
     rolledBackBy: identifier('rollout').nullable().describe('The rollout that takes its devices back.'),
     requestedAt: timestamp,
@@ -390,7 +383,7 @@ export const RolloutDevice = z
     reason: z.string().nullable().describe('Why it has failed or was skipped.'),
     interruptedAccesses: count.nullable(),
     loadedAt: timestamp.nullable(),
-    measured: Measured.nullable().describe(
+    measured: Measurement.nullable().describe(
       'What its programs have done since, when the wave was judged or until now; null where it has not got the build.',
     ),
   })
@@ -436,7 +429,7 @@ export const reportQuery = z.strictObject({
 export const RolloutPreview = z
   .object({
     devices: count.describe('Devices that are selected.'),
-    alreadyThere: count.describe('Of those, how many have the version, and are left out.'),
+    alreadyInstalled: count.describe('Of those, how many have the version, and are left out.'),
     unreachable: count.describe('Of those, how many are on hosts that are not heard of: their loads would wait for them.'),
     refused: count.describe('Of those, how many would not load the build as far as can be told.'),
     waves: z.array(z.object({ number: z.int().min(1), devices: count }).meta({ id: 'PreviewedWave' })),
@@ -450,8 +443,8 @@ export const RolloutPreview = z
           deviceName: z.string(),
           wave: z.int().min(1).nullable().describe('Null: it has the version, and is left out.'),
           currentVersion: version.nullable(),
-          isReachable: z.boolean(),
-          verdict: z.enum(verdicts).describe('What its load would come to, as far as the service knows.').meta({ id: 'ForecastVerdict' }),
+          reachable: z.boolean(),
+          forecast: z.enum(verdicts).describe('What its load would come to, as far as the service knows.').meta({ id: 'LoadForecast' }),
           reason: z.string().nullable().describe('Why it would be refused, in the words of the device.'),
         })
         .meta({ id: 'PreviewedDevice' }),
@@ -463,7 +456,7 @@ export const RolloutPreview = z
     examples: [
       {
         devices: 2,
-        alreadyThere: 1,
+        alreadyInstalled: 1,
         unreachable: 0,
         refused: 0,
         waves: [{ number: 1, devices: 1 }],
@@ -474,8 +467,8 @@ export const RolloutPreview = z
             deviceName: 'router-7',
             wave: 1,
             currentVersion: exampleVersions.old.version,
-            isReachable: true,
-            verdict: 'would-replace',
+            reachable: true,
+            forecast: 'would-replace',
             reason: null,
           },
         ],

@@ -2,9 +2,9 @@
 
 import type { Connection } from '../database/connection.ts';
 import { RowError } from '../database/damaged-rows.ts';
-import { isJoinable } from './dynamic-membership.ts';
+import { acceptsDevices } from './dynamic-membership.ts';
 import { loadAllowance } from './load-rate.ts';
-import { Measured, noMeasurement } from './measurement.ts';
+import { Measurement, noMeasurement } from './measurement.ts';
 import { RolloutPlan, type WavePlan } from './plan.ts';
 import type { DeviceCount, RolloutRecord, RolloutWaveRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -29,7 +29,7 @@ export type WaveView = {
   readonly state: WaveState;
   readonly plan: WavePlan;
   readonly record: RolloutWaveRecord;
-  readonly tally: Tally;
+  readonly deviceCounts: Tally;
   readonly results: WaveResults;
   readonly verdicts: readonly Verdict[];
 };
@@ -42,7 +42,7 @@ export type RolloutView = {
   readonly waves: readonly WaveView[];
   /** The current or next wave; null when all waves have passed. */
   readonly wave: WaveView | null;
-  readonly tally: Tally;
+  readonly deviceCounts: Tally;
   /** The next step. */
   readonly step: Step;
   /** Identifier of the rollout that rolls this one back; null if there is none. */
@@ -64,7 +64,7 @@ export async function readView(connection: Connection, record: RolloutRecord, no
     plan,
     waves,
     wave: waves.find(({ state }) => state !== 'passed') ?? null,
-    tally: toTally(counts),
+    deviceCounts: toTally(counts),
     rolledBackBy: rollback?.id ?? null,
   };
   const isBlocked = record.state === 'pending' && (await new RolloutRecords(connection).conflicts(record, 'earlier')).length > 0;
@@ -81,21 +81,21 @@ function statusOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Date
       number: wave.number,
       state: wave.state,
       needsApproval: wave.plan.approval && wave.record.approvedBy === null,
-      isAccepted: wave.record.accepted,
+      isFailureIgnored: wave.record.failureIgnored,
       soakUntil: wave.record.soakUntil,
       soakSeconds: wave.plan.soakSeconds,
       measuredAt: wave.record.measuredAt,
       thresholds: wave.plan.thresholds,
-      waiting: wave.tally.waiting,
-      loading: wave.tally.loading,
-      isJoinable: wave.number === last?.number && isJoinable(record, now),
+      waiting: wave.deviceCounts.waiting,
+      loading: wave.deviceCounts.loading,
+      acceptsDevices: wave.number === last?.number && acceptsDevices(record, now),
       results: wave.results,
     },
     startAt: plan.startAt === null ? null : new Date(plan.startAt),
     isBlocked,
     isWindowOpen: plan.window === null || isOpen(plan.window, now),
     devicesInFlight: plan.devicesInFlight,
-    inFlight: view.tally.loading,
+    inFlight: view.deviceCounts.loading,
     allowance: loadAllowance(plan.loadsPerMinute, record.nextLoadAt, now),
   };
 }
@@ -106,22 +106,22 @@ function toWaveView(record: RolloutWaveRecord, { waves }: RolloutPlan, counts: r
   if (plan === undefined || state === undefined)
     throw new RowError(`wave ${record.number} of rollout ${record.rolloutId} does not match its plan`);
   const own = counts.filter(({ wave }) => wave === record.number);
-  const tally = toTally(own);
-  const { waiting, loading, loaded, failed } = tally;
+  const deviceCounts = toTally(own);
+  const { waiting, loading, loaded, failed } = deviceCounts;
   const results: WaveResults = {
     devices: waiting + loading + loaded + failed,
     loaded,
     failedLoads: failed,
     interruptedAccesses: own.reduce((total, { interrupted }) => total + interrupted, 0),
-    measured: record.measured === null ? noMeasurement : Measured.parse(record.measured),
+    measured: record.measured === null ? noMeasurement : Measurement.parse(record.measured),
   };
-  return { number: record.number, state, plan, record, tally, results, verdicts: evaluateThresholds(plan.thresholds, results) };
+  return { number: record.number, state, plan, record, deviceCounts, results, verdicts: evaluateThresholds(plan.thresholds, results) };
 }
 
 function toTally(counts: readonly DeviceCount[]): Tally {
-  const tally = { ...noDevices };
-  for (const { state, devices } of counts) if (isTallyState(state)) tally[state] += devices;
-  return tally;
+  const deviceCounts = { ...noDevices };
+  for (const { state, devices } of counts) if (isTallyState(state)) deviceCounts[state] += devices;
+  return deviceCounts;
 }
 
 function parseState(text: string): RolloutState {

@@ -26,9 +26,8 @@ export type WaveStatus = {
   readonly state: WaveState;
   readonly needsApproval: boolean;
   /** Whether its failure is ignored: the wave is not evaluated. */
-  readonly isAccepted: boolean;
+  readonly isFailureIgnored: boolean;
   readonly soakUntil: Date | null;
-
   readonly soakSeconds: number;
   /** Time of the last measurement; null if not yet measured. */
   readonly measuredAt: Date | null;
@@ -36,7 +35,7 @@ export type WaveStatus = {
   readonly waiting: number;
   readonly loading: number;
   /** Whether devices may still join it. */
-  readonly isJoinable: boolean;
+  readonly acceptsDevices: boolean;
   readonly results: WaveResults;
 };
 
@@ -119,13 +118,13 @@ function nextWaveStep(standing: RolloutStatus, wave: WaveStatus, now: Date): Ste
   }
 }
 
-function failIfDue({ number, isAccepted, thresholds, results }: WaveStatus): Step | null {
-  const failure = isAccepted ? null : describeFailure(thresholds, results);
+function failIfDue({ number, isFailureIgnored, thresholds, results }: WaveStatus): Step | null {
+  const failure = isFailureIgnored ? null : describeFailure(thresholds, results);
   return failure === null ? null : { kind: 'fail-wave', wave: number, failure };
 }
 
 function nextLoadingStep({ isWindowOpen, devicesInFlight, inFlight, allowance }: RolloutStatus, wave: WaveStatus): Step {
-  const { number, waiting, loading, isJoinable } = wave;
+  const { number, waiting, loading, acceptsDevices } = wave;
   if (waiting > 0) {
     if (!isWindowOpen) return { kind: 'wait', for: 'window' };
     if (inFlight >= devicesInFlight) return { kind: 'wait', for: 'loads' };
@@ -133,11 +132,11 @@ function nextLoadingStep({ isWindowOpen, devicesInFlight, inFlight, allowance }:
     return { kind: 'request-loads', wave: number, count: Math.min(waiting, devicesInFlight - inFlight, allowance) };
   }
   if (loading > 0) return { kind: 'wait', for: 'loads' };
-  return isJoinable ? { kind: 'wait', for: 'devices' } : { kind: 'begin-soak', wave: number };
+  return acceptsDevices ? { kind: 'wait', for: 'devices' } : { kind: 'begin-soak', wave: number };
 }
 
 function nextSoakingStep(wave: WaveStatus, now: Date): Step {
-  const { number, isAccepted, soakUntil, soakSeconds, measuredAt, thresholds, results } = wave;
+  const { number, isFailureIgnored, soakUntil, soakSeconds, measuredAt, thresholds, results } = wave;
   // A remaining time longer than the soak time was computed while the clock was ahead: the soak begins again.
   if (soakUntil !== null && soakUntil.getTime() - now.getTime() > soakSeconds * 1_000 + clockSettings.tolerance)
     return { kind: 'begin-soak', wave: number };
@@ -145,6 +144,6 @@ function nextSoakingStep(wave: WaveStatus, now: Date): Step {
   // The evaluation needs a measurement from after the soak time.
   const isMeasured = measuredAt !== null && measuredAt <= now && (soakUntil === null || measuredAt >= soakUntil);
   if (!isMeasured) return { kind: 'wait', for: 'measurement' };
-  const shortfall = isAccepted ? null : describeShortfall(thresholds, results);
+  const shortfall = isFailureIgnored ? null : describeShortfall(thresholds, results);
   return shortfall === null ? { kind: 'pass-wave', wave: number } : { kind: 'fail-wave', wave: number, failure: shortfall };
 }

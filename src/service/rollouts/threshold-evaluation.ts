@@ -9,7 +9,7 @@ import {
   roundBesideLimit,
   subtractFractions,
 } from '../../protocol/fraction.ts';
-import type { Measured } from './measurement.ts';
+import type { Measurement } from './measurement.ts';
 import type { Thresholds } from './plan.ts';
 
 /** The results of a wave so far. */
@@ -18,7 +18,7 @@ export type WaveResults = {
   readonly loaded: number;
   readonly failedLoads: number;
   readonly interruptedAccesses: number;
-  readonly measured: Measured;
+  readonly measured: Measurement;
 };
 
 /** The comparison of one threshold. `measured` is null while there is too little data. */
@@ -26,7 +26,7 @@ export type Verdict = {
   readonly threshold: 'failedLoadsPercent' | 'interruptedAccesses' | 'failedCallsPercent' | 'abiViolations' | 'latencyIncreasePercent';
   readonly limit: number;
   readonly measured: number | null;
-  readonly isPassed: boolean;
+  readonly exceeded: boolean;
 };
 
 /** Returns a verdict for each threshold that is set. */
@@ -48,19 +48,19 @@ export function evaluateThresholds(thresholds: Thresholds, results: WaveResults)
 
 /** Compares exact fractions. `measured` is rounded so that it stays on its side of the limit. */
 function evaluateThreshold(threshold: Verdict['threshold'], limit: number, figure: Fraction | null): Verdict {
-  if (figure === null) return { threshold, limit, measured: null, isPassed: false };
+  if (figure === null) return { threshold, limit, measured: null, exceeded: false };
   const exactLimit = fractionOf(limit);
   return {
     threshold,
     limit,
     measured: roundBesideLimit(figure, exactLimit),
-    isPassed: compareFractions(figure, exactLimit) > 0,
+    exceeded: compareFractions(figure, exactLimit) > 0,
   };
 }
 
 /** Returns why a wave failed; null if no threshold is exceeded. */
 export function describeFailure(thresholds: Thresholds, results: WaveResults): string | null {
-  const exceeded = evaluateThresholds(thresholds, results).filter(({ isPassed }) => isPassed);
+  const exceeded = evaluateThresholds(thresholds, results).filter(({ exceeded }) => exceeded);
   return exceeded.length === 0 ? null : exceeded.map((verdict) => describeExceeded(verdict, results)).join('; ');
 }
 
@@ -76,11 +76,11 @@ const order = ['failedLoadsPercent', 'interruptedAccesses', 'failedCallsPercent'
 const ratio = (part: number, whole: number) => (whole === 0 ? fractionOf(0) : divideFractions(fractionOf(part), fractionOf(whole)));
 const percent = (fraction: Fraction) => multiplyFractions(fraction, fractionOf(100));
 
-function failedShare({ calls, failedCalls }: Pick<Measured, 'calls' | 'failedCalls'>): Fraction {
+function failedShare({ calls, failedCalls }: Pick<Measurement, 'calls' | 'failedCalls'>): Fraction {
   return ratio(failedCalls, calls);
 }
 
-function latencyIncrease({ p99Microseconds, before }: Measured): Fraction | null {
+function latencyIncrease({ p99Microseconds, before }: Measurement): Fraction | null {
   if (p99Microseconds === null || before.p99Microseconds === null || before.p99Microseconds === 0) return null;
   return percent(subtractFractions(ratio(p99Microseconds, before.p99Microseconds), fractionOf(1)));
 }

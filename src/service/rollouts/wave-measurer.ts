@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Store } from '../database/store.ts';
 import { readActivity } from './device-measurement.ts';
-import { type Activity, aggregate, type Measured } from './measurement.ts';
+import { type Activity, aggregate, type Measurement } from './measurement.ts';
 import type { RolloutRecord, StateVersion } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
@@ -25,7 +25,7 @@ export class WaveMeasurer {
   async measure(
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
-  ): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
+  ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
     const rollouts = new RolloutRecords(this.#store.reading);
     const reported = await rollouts.stateVersions(id, wave);
     const cached = this.#cache.get(waveKey(id, wave));
@@ -57,6 +57,7 @@ export class WaveMeasurer {
 }
 
 /** Identifies a state of a device; null if the state has no sequence, so that any report may be a new state. */
-const stateKey = ({ stateAt, stateSequence }: StateVersion) => (stateSequence === null ? null : `${stateSequence} ${stateAt?.getTime()}`);
+const stateKey = ({ stateReportedAt, stateSequence }: StateVersion) =>
+  stateSequence === null ? null : `${stateSequence} ${stateReportedAt?.getTime()}`;
 
 const waveKey = (rolloutId: string, wave: number) => `${rolloutId}/${wave}`;

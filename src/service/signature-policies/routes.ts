@@ -116,7 +116,7 @@ function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
         body: NewSignaturePolicy,
         response: {
           200: SignaturePolicy.describe('The policy as it is now, with its `ETag`.'),
-          ...problems('not-found', 'changed-since', 'name-taken', 'too-large', 'unsupported-media-type'),
+          ...problems('not-found', 'precondition-failed', 'name-taken', 'too-large', 'unsupported-media-type'),
         },
       },
     },
@@ -144,7 +144,7 @@ function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
         description: 'Nothing is demanded by it any more, in loads that are requested from now on. With `If-Match`, only as it was read.',
         params: signaturePolicyParameter,
         headers: ifMatchHeaders,
-        response: { 204: z.null().describe('It is removed.'), ...problems('not-found', 'changed-since') },
+        response: { 204: z.null().describe('It is removed.'), ...problems('not-found', 'precondition-failed') },
       },
     },
     async (request, reply) => {

@@ -1,6 +1,6 @@
 // What the signature policies demand of a load on each of its devices.
 
-import type { SignatureDemand } from '../../proof/build-proof.ts';
+import type { SignatureRequirement } from '../../proof/build-proof.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
@@ -8,7 +8,7 @@ import type { SignaturePolicyRecord } from './repository.ts';
 import { SignaturePolicyRecords } from './repository.ts';
 
 /** What is demanded of builds of a module on one device, by its identifier; nothing where no policy is about it. */
-export type DemandsOn = (module: string, device: string) => readonly SignatureDemand[];
+export type DemandsOn = (module: string, device: string) => readonly SignatureRequirement[];
 
 /** What devices demand of builds of modules, by their policies, labels and the publisher keys as they are now. */
 export async function resolveDemands(connection: Connection, modules: readonly string[], deviceIds: readonly string[]): Promise<DemandsOn> {

@@ -83,7 +83,7 @@ export class SignaturePolicies {
   /**
    * Has a policy say something else, without a moment in which it says nothing.
    * @param isExpected Whether what it says is what whoever asks has seen.
-   * @throws {Problem} `not-found`, `changed-since`, `invalid-value`, `name-taken`.
+   * @throws {Problem} `not-found`, `precondition-failed`, `invalid-value`, `name-taken`.
    */
   async replace(id: string, request: SignaturePolicyRequest, isExpected: IsExpected, requester: Requester): Promise<SignaturePolicyRecord> {
     return this.#store.transaction(async (connection) => {
@@ -97,7 +97,7 @@ export class SignaturePolicies {
     });
   }
 
-  /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `changed-since`. */
+  /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `precondition-failed`. */
   async remove(id: string, isExpected: IsExpected, requester: Requester): Promise<void> {
     await this.#store.transaction(async (connection) => {
       const current = await findExpected(connection, id, isExpected);
@@ -138,7 +138,10 @@ async function findPolicy(connection: Connection, id: string): Promise<Signature
 async function findExpected(connection: Connection, id: string, isExpected: IsExpected): Promise<SignaturePolicyRecord> {
   const policy = await findPolicy(connection, id);
   if (isExpected(policy)) return policy;
-  throw new Problem('changed-since', `the signature policy ${policy.name} has changed since it was read: read it again, and decide anew`);
+  throw new Problem(
+    'precondition-failed',
+    `the signature policy ${policy.name} has changed since it was read: read it again, and decide anew`,
+  );
 }
 
 /** @param id Of the policy that is to say so; null where it is a new one. */

@@ -36,7 +36,7 @@ export class SigningKeyRecords {
     const active = await keys.where('retiredAt', 'is', null).orderBy('id', 'desc').executeTakeFirst();
     // The first vouches for none before it; by their times, one that was made while the clock was behind would seem to be the first.
     const oldest = keys.orderBy('createdAt').orderBy('id');
-    const first = (await oldest.where('predecessor', 'is', null).executeTakeFirst()) ?? (await oldest.executeTakeFirst());
+    const first = (await oldest.where('predecessorEndorsement', 'is', null).executeTakeFirst()) ?? (await oldest.executeTakeFirst());
     return active === undefined || first === undefined ? null : { active, first };
   }
 

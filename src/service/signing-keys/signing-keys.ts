@@ -162,7 +162,9 @@ export class SigningKeys {
    */
   async listTrusted(connection: Connection): Promise<SigningKeyRecord[]> {
     const keys = await new SigningKeyRecords(connection).all();
-    const vouching = keys.toReversed().flatMap(({ predecessor }) => (predecessor === null ? [] : (readEnvelope(predecessor) ?? [])));
+    const vouching = keys
+      .toReversed()
+      .flatMap(({ predecessorEndorsement }) => (predecessorEndorsement === null ? [] : (readEnvelope(predecessorEndorsement) ?? [])));
     const trusted = new Map(trustedThrough([this.#active], vouching).map((key) => [key.keyId, key]));
     return keys.flatMap((key) => {
       const { pem } = trusted.get(key.keyId) ?? {};
@@ -211,7 +213,7 @@ async function storeNewKey(
         publicKey: pem,
         createdAt,
         endorsement,
-        predecessor: forPredecessor,
+        predecessorEndorsement: forPredecessor,
       });
       const [signature] = endorsement?.signatures ?? [];
       const vouched = endorsement === null || signature === undefined ? null : { payload: endorsement.payload, ...signature };

@@ -11,11 +11,11 @@ import {
   getImage,
   getLoad,
   listAuditEvents,
-  listHistory,
-  nextOrders,
+  listModuleHistory,
+  pollOrders,
   type Report,
   registerHost,
-  reportToControl,
+  sendReports,
   startProgram,
   stopProgram,
 } from './generated/index.js';
@@ -53,7 +53,7 @@ await until('both threads are inside', async () => {
 });
 await push(job.new);
 const { id, outcome, interrupted, retried, report } = await load(job.new.version);
-const { data: history } = await listHistory<true>({ path: { device, module } });
+const { data: history } = await listModuleHistory<true>({ path: { device, module } });
 const { data: audit } = await listAuditEvents<true>({ query: { object: id, order: 'desc' } });
 await stopProgram<true>({ path: { device, program: program.id }, headers: { 'Idempotency-Key': randomUUID() } });
 
@@ -80,7 +80,7 @@ const { data: registered } = await registerHost<true>({
   auth: () => job.joinToken,
 });
 const { host, token } = registered;
-const { data: next } = await nextOrders<true>({ path: { host }, query: { bootId, waitSeconds: 5 }, auth: () => token });
+const { data: next } = await pollOrders<true>({ path: { host }, query: { bootId, waitSeconds: 5 }, auth: () => token });
 const [order] = next.orders;
 if (order === undefined) throw new Error('the host has no order');
 const answer: Report = {
@@ -96,7 +96,7 @@ const answer: Report = {
   },
   failure: null,
 };
-const { response } = await reportToControl<true>({ path: { host }, body: { bootId, reports: [answer] }, auth: () => token });
+const { response } = await sendReports<true>({ path: { host }, body: { bootId, reports: [answer] }, auth: () => token });
 if (response.status !== 204 || failureOf(answer) !== null) throw new Error(`the report was answered ${response.status}`);
 
 tell({

@@ -9,11 +9,11 @@ import {
   getDevice,
   getLoad,
   listAuditEvents,
-  listHistory,
-  nextOrders,
+  listModuleHistory,
+  pollOrders,
   type Report,
   registerHost,
-  reportToControl,
+  sendReports,
   startProgram,
   stopProgram,
 } from './generated/client.js';
@@ -48,7 +48,7 @@ await until('both threads are inside', async () => {
 });
 await push(job.new);
 const { id, outcome, interrupted, retried, report } = await load(job.new.version);
-const history = await ok(listHistory(device, module));
+const history = await ok(listModuleHistory(device, module));
 const audit = await ok(listAuditEvents({ $object: id, order: 'desc' }));
 await ok(stopProgram(device, program.id, { idempotencyKey: randomUUID() }));
 
@@ -60,7 +60,7 @@ const bootId = randomUUID();
 const registration = { name: module, bootId, capacity: 1, devices: [{ name: `of-${module}`, labels: {}, ramPages: 16 }] };
 const { host, token } = await ok(registerHost(registration, { headers: bearer(job.joinToken) }));
 const asHost = { headers: bearer(token) };
-const { orders } = await ok(nextOrders(host, bootId, { waitSeconds: 5 }, asHost));
+const { orders } = await ok(pollOrders(host, bootId, { waitSeconds: 5 }, asHost));
 const [order] = orders;
 if (order === undefined) throw new Error('the host has no order');
 const answer: Report = {
@@ -76,7 +76,7 @@ const answer: Report = {
   },
   failure: null,
 };
-const { status } = await reportToControl(host, { bootId, reports: [answer] }, asHost);
+const { status } = await sendReports(host, { bootId, reports: [answer] }, asHost);
 if (status !== 204 || failureOf(answer) !== null) throw new Error(`the report was answered ${status}`);
 
 tell({

@@ -9,12 +9,12 @@ import {
   getImage,
   getLoad,
   listAuditEvents,
-  listHistory,
-  nextOrders,
+  listModuleHistory,
   type Problem,
+  pollOrders,
   type Report,
   registerHost,
-  reportToControl,
+  sendReports,
   startProgram,
   stopProgram,
 } from './generated/client.js';
@@ -58,7 +58,7 @@ await until('both threads are inside', async () => {
 });
 await push(job.new);
 const { id, outcome, interrupted, retried, report } = await load(job.new.version);
-const history = await listHistory(device, module, {}, withKey);
+const history = await listModuleHistory(device, module, {}, withKey);
 if (history.status !== 200) throw failed(history);
 const audit = await listAuditEvents({ object: id, order: 'desc' }, withKey);
 if (audit.status !== 200) throw failed(audit);
@@ -83,7 +83,7 @@ const registered = await registerHost(
 );
 if (registered.status !== 201) throw failed(registered);
 const { host, token } = registered.data;
-const next = await nextOrders(host, { bootId, waitSeconds: 5 }, bearer(token));
+const next = await pollOrders(host, { bootId, waitSeconds: 5 }, bearer(token));
 if (next.status !== 200) throw failed(next);
 const { orders } = next.data;
 const [order] = orders;
@@ -101,7 +101,7 @@ const answer: Report = {
   },
   failure: null,
 };
-const { status } = await reportToControl(host, { bootId, reports: [answer] }, bearer(token));
+const { status } = await sendReports(host, { bootId, reports: [answer] }, bearer(token));
 if (status !== 204 || failureOf(answer) !== null) throw new Error(`the report was answered ${status}`);
 
 tell({

@@ -184,7 +184,7 @@ test('state is carried over while an access is inside, and a self-check needs no
 
 test('calls from JavaScript wait like those of programs', async () => {
   await load('counter', '1.0.0', counting());
-  const entry = machine.device.openEntry({ program: 'calls', driver: await driverImage('counter', 'work') });
+  const entry = machine.device.openHostCall({ program: 'calls', driver: await driverImage('counter', 'work') });
   const results = await Promise.all(Array.from({ length: 20 }, () => entry.call(50_000)));
   expect(results.map(Number).toSorted((left, right) => left - right)).toEqual(Array.from({ length: 20 }, (_, index) => index));
 });

@@ -103,7 +103,7 @@ test('after a drain in vain nobody enters the new version any more, also by its 
   const loading = load('1.1.0', workModule(2), { strategy: 'drain', drainMilliseconds: 2_000 });
   await until(() => machine.device.state().moduleTable[0]?.version === '1.1.0');
   await machine.start('early', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 1 });
-  await until(() => imageOf('1.1.0')?.bypassing === 1);
+  await until(() => imageOf('1.1.0')?.bypassCount === 1);
   expect(await loading).toMatchObject({ outcome: 'failed', current: { version: '1.0.0' } });
   expect(ranges()).toMatchObject([{ owner: { version: '1.0.0' } }, { owner: { version: '1.1.0' }, valid: false }]);
   expect(new Set(processor.fetchable())).toEqual(new Set([imageOf('1.0.0')]));
@@ -275,9 +275,9 @@ test('a hard-coded caller that is inside when its code goes finishes that call i
   await load('1.0.0', workModule(1));
   await machine.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2, threads: 50 });
   await until(() => machine.processor.images.size === 1 && machine.device.state().programs.length === 1);
-  await until(() => [...machine.processor.images.values()].some((image) => 'bypassing' in image && image.bypassing === 50));
+  await until(() => [...machine.processor.images.values()].some((image) => 'bypassCount' in image && image.bypassCount === 50));
   const image = await moduleImage('tcp', '1.1.0', quickModule(2));
-  const [report, inOld] = await machine.device.load({ image }).then((result) => [result, imageOf('1.0.0')?.bypassing] as const);
+  const [report, inOld] = await machine.device.load({ image }).then((result) => [result, imageOf('1.0.0')?.bypassCount] as const);
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 50, retried: 50 });
   expect(inOld).toBe(0);
   await until(() => machine.statistics('stale').state === 'finished');

@@ -5,17 +5,17 @@ import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { LoadOptions } from '../../../src/machine/device.ts';
 import { Processor } from '../../../src/machine/index.ts';
 import { LatencyHistogram } from '../../../src/machine/programs/latency-histogram.ts';
-import type { VersionStatistics } from '../../../src/machine/programs/version-tallies.ts';
+import type { VersionStatistics } from '../../../src/machine/programs/version-counters.ts';
 import { Latency, latencyCalls, latencyQuantile } from '../../../src/protocol/latency.ts';
-import { SimulatedTime, settle } from '../simulated-time.ts';
+import { SimulatedClock, settle } from '../simulated-clock.ts';
 import { compiler, createTestMachine, moduleImage, referenceCount, type TestMachine, until } from '../test-machine.ts';
 
 /** Time passes only while threads sleep or pause, so that it is known exactly how long each call takes. */
-let time: SimulatedTime;
+let time: SimulatedClock;
 let machine: TestMachine;
 beforeEach(() => {
-  time = new SimulatedTime(0);
-  machine = createTestMachine({ processor: new Processor({ time }) });
+  time = new SimulatedClock(0);
+  machine = createTestMachine({ processor: new Processor({ clock: time }) });
 });
 afterEach(() => drive(machine.close()));
 afterAll(() => compiler.close());

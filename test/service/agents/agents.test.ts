@@ -68,7 +68,7 @@ test('an order comes again in every stream until its report has settled it, and 
   expect((await service.get(path)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
   expect((await agent.report(loaded(again, '0x9000'))).status).toBe(204);
   const device = await deviceNamed('d1');
-  expect(itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ address: '0x1000', leftAt: null }]);
+  expect(itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ address: '0x1000', removedAt: null }]);
   expect(itemsOf(await service.get('/v1/audit?action=load.completed'))).toHaveLength(1);
   agent.disconnect();
   await agent.connect();
@@ -88,7 +88,9 @@ test('after a restart of its host a device is brought back to what it had, and t
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
   const device = await deviceNamed('d1');
-  expect(itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', leftBy: 'reboot' }]);
+  expect(itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([
+    { version: '1.0.0', removalCause: 'reboot' },
+  ]);
   await agent.connect();
   const [next] = await agent.order('load');
   expect(agent.orders).toMatchObject([
@@ -99,9 +101,9 @@ test('after a restart of its host a device is brought back to what it had, and t
   if (attach === undefined || next === undefined || load.kind !== 'load') throw new Error('no order');
   await agent.report(attached(attach, { tcp: { version: '1.0.0', image: load.image, address: '0x1000' } }), loaded(next, '0x2000'));
   expect(itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([
-    { version: '1.1.0', leftAt: null, address: '0x2000' },
-    { version: '1.0.0', load: null, leftBy: 'replaced' },
-    { version: '1.0.0', leftBy: 'reboot' },
+    { version: '1.1.0', removedAt: null, address: '0x2000' },
+    { version: '1.0.0', load: null, removalCause: 'replaced' },
+    { version: '1.0.0', removalCause: 'reboot' },
   ]);
   expect((await service.get(path)).body).toMatchObject({ state: 'completed' });
 });

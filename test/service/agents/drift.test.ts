@@ -47,7 +47,7 @@ const health = async () => (await service.get('/v1/health')).body;
 async function untilRuns(device: string, version: string): Promise<void> {
   await until(`the history says ${version}`, async () => {
     const [newest] = await historyOf(device);
-    return newest?.version === version && newest.leftAt === null;
+    return newest?.version === version && newest.removedAt === null;
   });
 }
 
@@ -73,9 +73,9 @@ test('after a backup from before a load is restored, the service finds what the 
 
   await untilRuns(device, '1.2.0');
   expect(await historyOf(device)).toMatchObject([
-    { version: '1.2.0', source: 'observed', load: null, requestedBy: null, leftAt: null },
-    { version: '1.1.0', source: 'load', leftBy: 'drifted', leftThrough: null },
-    { version: '1.0.0', source: 'load', leftBy: 'replaced' },
+    { version: '1.2.0', source: 'observed', load: null, requestedBy: null, removedAt: null },
+    { version: '1.1.0', source: 'load', removalCause: 'drifted', replacedByLoad: null },
+    { version: '1.0.0', source: 'load', removalCause: 'replaced' },
   ]);
   expect(await drifted()).toMatchObject([
     { object: device, detail: { module: 'tcp', expected: '1.1.0', observed: '1.2.0', resolved: false } },
@@ -123,7 +123,7 @@ test('a host that the restored database does not know registers by itself, and i
   const [device = ''] = await service.connectedDevices(1);
   expect(device).not.toBe(before);
   await untilRuns(device, '1.0.0');
-  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', leftAt: null }]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', removedAt: null }]);
   expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'tcp', expected: null, observed: '1.0.0' }] });
   expect(await service.load('tcp', '1.1.0', [device])).toMatchObject([{ outcome: 'replaced' }]);
   expect(await health()).toMatchObject({ status: 'healthy' });
@@ -148,8 +148,8 @@ test('a backup from before the host was restarted does not take from a device wh
 
   await untilRuns(device, '1.1.0');
   expect(await historyOf(device)).toMatchObject([
-    { version: '1.1.0', source: 'observed', leftAt: null },
-    { version: '1.0.0', source: 'load', leftBy: 'reboot' },
+    { version: '1.1.0', source: 'observed', removedAt: null },
+    { version: '1.0.0', source: 'load', removalCause: 'reboot' },
   ]);
   expect(await deviceOf(device)).toMatchObject({
     attachFailure: null,
@@ -232,13 +232,13 @@ test('a module that is gone has drifted until it is there again', async () => {
   await agent.report(loaded(order));
   for (let times = 0; times < 2; times += 1) await agent.report({ kind: 'device-state', device, state: state() });
   expect(await drifted()).toMatchObject([{ detail: { module: 'tcp', expected: '1.0.0', observed: null } }]);
-  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', removalCause: 'drifted' }]);
   expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [{ module: 'tcp', expected: '1.0.0', observed: null }] });
   expect((await health()).reasons).toContainEqual(expect.stringContaining('d1 (tcp, expected 1.0.0)'));
   const { version, image: digest } = order;
   await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
   expect(await drifted()).toMatchObject([{ detail: { expected: '1.0.0', observed: '1.0.0', resolved: true } }, {}]);
-  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', leftAt: null }, { leftBy: 'drifted' }]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', removedAt: null }, { removalCause: 'drifted' }]);
   expect(await deviceOf(device)).toMatchObject({ drift: [] });
   agent.disconnect();
 });
@@ -250,7 +250,7 @@ test('a module that was not expected has not drifted any more when it is gone', 
   for (let times = 0; times < 2; times += 1) await agent.report({ kind: 'device-state', device, state: state() });
   expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
   expect(await drifted()).toMatchObject([{ detail: { expected: null, observed: null, resolved: true } }, {}]);
-  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', removalCause: 'drifted' }]);
   await agent.report({ kind: 'device-state', device, state: state(table('1.0.0', 'a')) });
   expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [{ expected: null, observed: '1.0.0' }] });
   await agent.report({ kind: 'device-state', device, state: state() });
@@ -292,8 +292,8 @@ test('a report of long ago does not hide what the device runs now', async () => 
   await agent.report({ kind: 'device-state', device, state: { ...state(table('1.2.0', 'c', '0x3000')), sequence: 1_000_000 } });
   await agent.report({ ...late, state: { ...late.state, sequence: 999_999 } });
   const [now, before] = await historyOf(device);
-  expect(now).toMatchObject({ version: '1.2.0', source: 'observed', leftAt: null });
-  expect(before).toMatchObject({ version: '1.1.0', source: 'load', leftBy: 'drifted' });
+  expect(now).toMatchObject({ version: '1.2.0', source: 'observed', removedAt: null });
+  expect(before).toMatchObject({ version: '1.1.0', source: 'load', removalCause: 'drifted' });
   agent.disconnect();
 });
 
@@ -322,11 +322,11 @@ test.each([
   const [first, second, third] = locations.map((location) => location.split('/').at(-1));
   const entries = await historyOf(device);
   expect(entries).toMatchObject([
-    { version: '1.2.0', load: third, leftAt: null },
-    { version: '1.1.0', load: second, leftBy: 'replaced', leftThrough: third },
-    { version: '1.0.0', load: first, leftBy: 'replaced', leftThrough: second },
+    { version: '1.2.0', load: third, removedAt: null },
+    { version: '1.1.0', load: second, removalCause: 'replaced', replacedByLoad: third },
+    { version: '1.0.0', load: first, removalCause: 'replaced', replacedByLoad: second },
   ]);
-  expect(entries.slice(1).map(({ leftAt }) => leftAt)).toEqual(entries.slice(0, -1).map(({ enteredAt }) => enteredAt));
+  expect(entries.slice(1).map(({ removedAt }) => removedAt)).toEqual(entries.slice(0, -1).map(({ installedAt }) => installedAt));
   expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.2.0' }, drift: [] });
   expect(await drifted()).toEqual([]);
   expect((await health()).reasons).not.toContainEqual(expect.stringContaining('tcp'));

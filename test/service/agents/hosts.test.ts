@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Order, type OrderOf, Registration, Report } from '../../../src/protocol/agent.ts';
+import { HostRegistration, type Order, type OrderOf, Report } from '../../../src/protocol/agent.ts';
 import { DeviceState } from '../../../src/protocol/device-state.ts';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
@@ -69,7 +69,7 @@ class PlayedHost {
       labels: { host: this.name },
       ramPages: 64,
     }));
-    const registration = Registration.parse({ name: this.name, bootId: this.bootId, capacity: 20_000, devices });
+    const registration = HostRegistration.parse({ name: this.name, bootId: this.bootId, capacity: 20_000, devices });
     this.id = (await installation.agents.register(registration, null, requester)).id;
   }
 
@@ -81,7 +81,7 @@ class PlayedHost {
   /** The orders that are not settled, of which there are so many. */
   async orders(count: number): Promise<Order[]> {
     const orders: Order[] = [];
-    for await (const order of await installation.agents.orders(this.id, this.bootId, new AbortController().signal)) {
+    for await (const order of await installation.agents.streamOrders(this.id, this.bootId, new AbortController().signal)) {
       orders.push(order);
       if (orders.length === count) break;
     }
@@ -95,7 +95,11 @@ class PlayedHost {
   }
 
   report(...reports: unknown[]): Promise<void> {
-    return installation.agents.report(this.id, { bootId: this.bootId, reports: reports.map((report) => Report.parse(report)) }, requester);
+    return installation.agents.acceptReports(
+      this.id,
+      { bootId: this.bootId, reports: reports.map((report) => Report.parse(report)) },
+      requester,
+    );
   }
 
   async device(): Promise<string> {
@@ -245,10 +249,10 @@ test('a report of another kind than its order does not settle it: the load reach
     { ...heading(order), kind: 'program-started', program: `prg_${'0'.repeat(32)}`, failure: null, state },
     { ...heading(order), kind: 'program-stopped', program: `prg_${'0'.repeat(32)}`, failure: null, state },
   );
-  expect(await installation.loads.find(load)).toMatchObject({ state: 'dispatched' });
+  expect(await installation.loads.get(load)).toMatchObject({ state: 'dispatched' });
   expect(await host.order('load')).toMatchObject({ order: order.order, sequence: order.sequence });
   await host.report({ ...heading(order), kind: 'device-attached', failure: null, state }, loaded(order));
-  expect(await installation.loads.find(load)).toMatchObject({ state: 'completed', outcome: 'installed' });
+  expect(await installation.loads.get(load)).toMatchObject({ state: 'completed', outcome: 'installed' });
 });
 
 test('a report that arrives as the host registers anew is of its old life, and changes nothing', async () => {
@@ -258,7 +262,7 @@ test('a report that arrives as the host registers anew is of its old life, and c
   const late = host.report(loaded(order));
   const restarted = host.restart();
   const [reported] = await Promise.allSettled([late, restarted]);
-  const { state } = await installation.loads.find(load);
+  const { state } = await installation.loads.get(load);
   const [attach] = await host.orders(1);
   // Either all of it came before the host's new life, or none of it counts.
   if (reported.status === 'fulfilled') {
@@ -281,15 +285,15 @@ test('what was done before a host came up anew, in the same process too, does no
   host.bootId = bootId;
   await host.register();
   await host.report(loaded(before));
-  expect(await installation.loads.find(load)).toMatchObject({ state: 'queued' });
+  expect(await installation.loads.get(load)).toMatchObject({ state: 'queued' });
   await host.attach();
   await host.report(loaded(await host.order('load')));
-  expect(await installation.loads.find(load)).toMatchObject({ state: 'completed' });
+  expect(await installation.loads.get(load)).toMatchObject({ state: 'completed' });
 });
 
 test('the stream of a host ends when it registers in a new life', async () => {
   const host = await attachedHost();
-  const orders = await installation.agents.orders(host.id, host.bootId, new AbortController().signal);
+  const orders = await installation.agents.streamOrders(host.id, host.bootId, new AbortController().signal);
   const ended = (async () => {
     for await (const _ of orders) throw new Error('there is no order for the old life');
   })();
@@ -442,10 +446,10 @@ test('who held on to old code is kept and told once in each life of the host, ho
   await host.report(withViolations(device, violation(program, 9, 9)), withViolations(device, violation(program, 9, 9)));
   await host.report(withViolations(device, violation(program, 9, 9), violation(program, 1, 10, '1.1.0')));
   await host.report(withViolations(device, violation(program, 5, 5)));
-  const kept = { programId: program, programName: 'tcp.one', at: new Date(moment(0)) };
+  const kept = { programId: program, programName: 'tcp.one', firstFaultAt: new Date(moment(0)) };
   const inFirstLife = [
-    { ...kept, version: '1.1.0', faults: 1n, lastAt: new Date(moment(10)) },
-    { ...kept, version: '1.0.0', faults: 9n, lastAt: new Date(moment(9)) },
+    { ...kept, version: '1.1.0', faults: 1n, lastFaultAt: new Date(moment(10)) },
+    { ...kept, version: '1.0.0', faults: 9n, lastFaultAt: new Date(moment(9)) },
   ];
   expect(await violationsOf(device)).toMatchObject(inFirstLife);
   expect(await findings()).toMatchObject([
@@ -528,8 +532,8 @@ test('a host has no more than a thousand orders at once, and gets more as it rep
   await host.register();
   const first = await host.orders(1_000);
   const patience = new AbortController();
-  const more = installation.agents.nextOrders(host.id, host.bootId, first.at(-1)?.sequence ?? 0, patience.signal);
-  const second = installation.agents.nextOrders(host.id, host.bootId, 0, patience.signal);
+  const more = installation.agents.pollOrders(host.id, host.bootId, first.at(-1)?.sequence ?? 0, patience.signal);
+  const second = installation.agents.pollOrders(host.id, host.bootId, 0, patience.signal);
   expect(await second).toHaveLength(500);
   await host.report({ ...heading(first[0] ?? never()), kind: 'device-attached', failure: null, state: stateWith([]) });
   expect(await more).toHaveLength(1);

@@ -116,7 +116,7 @@ test('a load that a device completes after its deadline is in the history, and s
   for (const _ of [1, 2]) expect((await agent.report(loaded(order ?? never()))).status).toBe(204);
   expect((await service.get(path)).body).toMatchObject({ outcome: 'expired', report: null });
   const id = (await device()).id;
-  expect(itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', leftAt: null }]);
+  expect(itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', removedAt: null }]);
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
   expect(await agent.next(0, 10)).toMatchObject([{ kind: 'attach-device', modules: [{ version: '1.0.0' }] }]);
@@ -129,9 +129,9 @@ test('a load that waits can be cancelled, again and again; one that its host has
   expect(await agent.next(0, 0)).toEqual([]);
   const sent = await requestLoad('1.1.0');
   const [order] = await agent.next(0, 10);
-  expect(await service.post(`${sent}/cancel`, undefined)).toMatchObject(problem(409, 'not-waiting'));
+  expect(await service.post(`${sent}/cancel`, undefined)).toMatchObject(problem(409, 'not-queued'));
   await agent.report(loaded(order ?? never()));
-  expect(await service.post(`${sent}/cancel`, undefined)).toMatchObject(problem(409, 'not-waiting'));
+  expect(await service.post(`${sent}/cancel`, undefined)).toMatchObject(problem(409, 'not-queued'));
   expect((await service.get(sent)).body).toMatchObject({ outcome: 'installed' });
   expect(await service.post('/v1/loads/lod_00000000000000000000000000000000/cancel', undefined)).toMatchObject({ status: 404 });
 });

@@ -16,7 +16,7 @@ const limit = agentLimits.devicesPerHost;
 const devices = (prefix: string, count: number) =>
   Array.from({ length: count }, (_, index) => ({ name: `${prefix}-${index}`, labels: { zone: 'north' }, ramPages: 64 }));
 
-function register(bootId: string, brought: Schemas['Registration']['devices']) {
+function register(bootId: string, brought: Schemas['HostRegistration']['devices']) {
   const registration = { name: 'large', bootId, capacity: limit, devices: brought };
   return service.post('/agent/v1/hosts', registration, bearer(joinToken));
 }

@@ -110,7 +110,7 @@ test.each([400, 413, 422])(
     });
     expect(good).toMatchObject({ outcome: 'installed' });
     expect(await device(one)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [{ module: 'tcp', expected: null, observed: '1.0.0' }] });
-    expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'observed', leftAt: null });
+    expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'observed', removedAt: null });
     expect(await reasons()).toEqual([
       expect.stringMatching(/^1 module of a device has drifted: host-1 \(tcp@1\.0\.0, expected none\)/),
       expect.stringMatching(/rejected reports of 1 device: host-1 \(the service rejected the report/),
@@ -151,6 +151,6 @@ test('an incomplete state takes nothing from the history', async () => {
   await service.post(`/v1/devices/${one}/programs`, { module: 'tcp', export: 'work', arguments: [5], calls: 1 });
   await until('an empty state has come', async () => Object.keys((await device(one)).modules).length === 0);
   expect(await device(one)).toMatchObject({ drift: [] });
-  expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'load', leftAt: null });
+  expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'load', removedAt: null });
   expect(await reasons()).toEqual([expect.stringContaining('rejected reports of 1 device')]);
 });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Registration } from '../../../src/protocol/agent.ts';
+import { HostRegistration } from '../../../src/protocol/agent.ts';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
 import { Installation, type InstallationSettings } from '../../../src/service/installation.ts';
@@ -64,7 +64,11 @@ test('what was taken back is not logged', async () => {
 test('of a transaction with many events the first are logged, and the others are summed up', async () => {
   const installation = await open();
   const devices = Array.from({ length: 2_000 }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
-  await installation.agents.register(Registration.parse({ name: 'rack', bootId: randomUUID(), capacity: 2_000, devices }), null, requester);
+  await installation.agents.register(
+    HostRegistration.parse({ name: 'rack', bootId: randomUUID(), capacity: 2_000, devices }),
+    null,
+    requester,
+  );
   const lines = log.with({ request: 'req_1' });
   expect(lines).toHaveLength(21);
   expect(lines[0]).toMatchObject({ action: 'host.registered' });
@@ -75,7 +79,11 @@ test('of a transaction with many events the first are logged, and the others are
 test('of requests that are carried out together each is logged, however many they are', async () => {
   const installation = await open();
   const devices = Array.from({ length: 30 }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
-  await installation.agents.register(Registration.parse({ name: 'rack', bootId: randomUUID(), capacity: 30, devices }), null, requester);
+  await installation.agents.register(
+    HostRegistration.parse({ name: 'rack', bootId: randomUUID(), capacity: 30, devices }),
+    null,
+    requester,
+  );
   const source = { module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' } as const;
   await installation.builds.push(source, requester, () => ({ status: 201, contentType: null, location: null, body: '' }));
   const page = await installation.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 30, after: null });

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Order, Registration, Report } from '../../../src/protocol/agent.ts';
+import { HostRegistration, type Order, Report } from '../../../src/protocol/agent.ts';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { clockSettings } from '../../../src/service/clock/service-clock.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
@@ -52,7 +52,7 @@ afterEach(async () => {
 async function start(): Promise<{ readonly host: string; readonly device: string }> {
   installation = await Installation.open(database, settings());
   const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
-  const registration = Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices });
+  const registration = HostRegistration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices });
   const { id } = await installation.agents.register(registration, null, requester);
   const source = '(module (func (export "one") (result i32) (i32.const 1)))';
   await installation.builds.push({ module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source }, requester, never);
@@ -61,7 +61,7 @@ async function start(): Promise<{ readonly host: string; readonly device: string
   return { host: id, device: attach.device };
 }
 
-const orders = (host: string): Promise<Order[]> => installation.agents.nextOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
+const orders = (host: string): Promise<Order[]> => installation.agents.pollOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
 
 async function requestLoad(device: string, deadlineSeconds: number): Promise<string> {
   const request = { module: 'tcp', version: '1.0.0', selector: { devices: [device] }, ...defaultTerms, deadlineSeconds };
@@ -69,7 +69,7 @@ async function requestLoad(device: string, deadlineSeconds: number): Promise<str
   return loads[0]?.id ?? '';
 }
 
-const outcomeOf = async (load: string) => (await installation.loads.find(load)).outcome;
+const outcomeOf = async (load: string) => (await installation.loads.get(load)).outcome;
 const remainingOf = async (host: string) => {
   const load = (await orders(host)).find((order) => order.kind === 'load');
   return load?.remainingMilliseconds ?? Number.NaN;
@@ -122,7 +122,7 @@ test.runIf(kind === 'sqlite')(
     expect(await remainingOf(host)).toBeLessThanOrEqual(600_000);
     await installation.loads.expire();
     expect(await outcomeOf(load)).toBeNull();
-    const { requestedAt, deadlineAt } = await installation.loads.find(load);
+    const { requestedAt, deadlineAt } = await installation.loads.get(load);
     expect((deadlineAt?.getTime() ?? 0) - requestedAt.getTime()).toBe(600_000);
     expect(Math.abs(requestedAt.getTime() - Date.now())).toBeLessThan(60_000);
     expect(
@@ -160,7 +160,7 @@ test.each([hour, -hour, 10 * year, -40 * year])(
     machine.ahead = ahead;
     installation = await Installation.open(database, settings());
     const register = (name: string) =>
-      installation.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+      installation.agents.register(HostRegistration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
     const [dying, living] = [await register('dying'), await register('living')];
     await installation.hosts.authenticate(dying.token);
     const unreachable = async () => {
@@ -186,7 +186,11 @@ test.runIf(kind === 'postgresql')('a host that one replica hears is not silent f
   unreachableAfter = 1_000;
   installation = await Installation.open(database, settings());
   const register = async (name: string) =>
-    await installation.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+    await installation.agents.register(
+      HostRegistration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }),
+      null,
+      requester,
+    );
   const living = await register('living');
   machine = new Machine();
   machine.ahead = hour;
@@ -213,7 +217,7 @@ test('a host that dies is found after a restart of the service, whatever the clo
   machine.ahead = hour;
   installation = await Installation.open(database, settings());
   await installation.agents.register(
-    Registration.parse({ name: 'dying', bootId: 'the-only-boot', capacity: 1, devices: [] }),
+    HostRegistration.parse({ name: 'dying', bootId: 'the-only-boot', capacity: 1, devices: [] }),
     null,
     requester,
   );
@@ -263,9 +267,13 @@ test('a clock that is ahead makes no event and no image old', async () => {
   const { build } = await push('1.0.0');
   await push('1.1.0');
   const relabel = async (device: string, labels: Record<string, string>) =>
-    installation.devices.relabel(device, labels, () => true, requester);
+    installation.devices.replaceLabels(device, labels, () => true, requester);
   const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
-  await installation.agents.register(Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }), null, requester);
+  await installation.agents.register(
+    HostRegistration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }),
+    null,
+    requester,
+  );
   const [view] = (await installation.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 1, after: null })).items;
   const id = view === undefined || view instanceof DamagedItem ? '' : view.device.id;
   for (let turn = 0; turn < 300; turn += 1) await relabel(id, { turn: String(turn) });
@@ -315,15 +323,15 @@ test('a device whose clock is wrong has its loads in the history where they belo
     steps: [],
   };
   const report = { kind: 'load-completed', order, device, load: load.load, state: { ...state, memoryMap, programs: [] }, result };
-  await installation.agents.report(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
+  await installation.agents.acceptReports(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
   const seen = await installation.devices.view(device);
-  expect(seen.device.stateAt?.getTime()).toBeLessThan(Date.now() + clockSettings.tolerance);
+  expect(seen.device.stateReportedAt?.getTime()).toBeLessThan(Date.now() + clockSettings.tolerance);
   const { items } = await installation.history.list(
     { deviceId: device, module: 'tcp' },
     { sort: 'time', order: 'desc', limit: 9, after: null },
   );
   for (const stay of items) {
-    const enteredAt = stay instanceof DamagedItem ? Number.NaN : stay.enteredAt.getTime();
-    expect(Math.abs(enteredAt - began)).toBeLessThan(60_000);
+    const installedAt = stay instanceof DamagedItem ? Number.NaN : stay.installedAt.getTime();
+    expect(Math.abs(installedAt - began)).toBeLessThan(60_000);
   }
 });

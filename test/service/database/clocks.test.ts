@@ -65,7 +65,7 @@ test('of two rollouts with the same devices one waits for the other, though a cl
     requestedAt: new Date(now),
     requestedBy: 'test',
     startedAt: null,
-    joinableUntil: null,
+    acceptsDevicesUntil: null,
   });
   const device = { deviceId: 'dev', position: 1, wave: 1, version: '1.0.0', state: 'waiting', reason: null, previousVersion: null };
   const [earlier, later] = ['rol_b', 'rol_a'];

@@ -141,7 +141,7 @@ test.each(cases)('a damaged $kind is marked in its list, and the health names it
   expect(answer.status).toBe(200);
   expect(itemsOf(answer).map(({ id }) => id)).toContain(whole);
   expect(itemsOf(answer).map(({ id }) => id)).not.toContain(damaged);
-  expect(answer.body['damaged']).toEqual([{ id: damaged, fault: expect.stringMatching(/./) }]);
+  expect(answer.body['damaged']).toEqual([{ id: damaged, reason: expect.stringMatching(/./) }]);
   expect(await healthReasons()).toContain(`${kind} ${damaged} (`);
   if (one !== undefined) {
     const alone = await service.get(`${one}/${damaged}`);

@@ -9,7 +9,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils';
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg';
 import { expect, test } from 'vitest';
-import { functionOf } from '../../../src/machine/images/instance-exports.ts';
+import { getExportedFunction } from '../../../src/machine/images/instance-exports.ts';
 import { applyMigrations } from '../../../src/service/database/sqlite/migrations.ts';
 import { kind, newDatabase, newEmptyDatabase, openSql, runSql } from '../../databases.ts';
 
@@ -32,7 +32,7 @@ async function schemaScript(emptyDatabase: string): Promise<string> {
     './schema_engine_bg.js': engine,
   });
   engine.__wbg_set_wasm(instance.exports);
-  functionOf(instance.exports, '__wbindgen_start')();
+  getExportedFunction(instance.exports, '__wbindgen_start')();
   const path = { sqlite: 'schema.prisma', postgresql: 'postgresql/schema.prisma' }[kind];
   const content = readFileSync(new URL(`../../../prisma/${path}`, import.meta.url), 'utf8');
   const adapters = {

@@ -139,7 +139,7 @@ test('what the database itself refuses one of those that are carried out togethe
   await goOn();
   expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
   expect((await eventsIn(store)).map(({ object }) => object)).toEqual(['o0', 'o1', 'o3']);
-  expect((await new Records(store.reading).hosts.all()).map(({ id }) => id).toSorted()).toEqual(['h0', 'h1', 'h3']);
+  expect((await new Records(store.reading).hosts.listAll()).map(({ id }) => id).toSorted()).toEqual(['h0', 'h1', 'h3']);
   await store.close();
 });
 

@@ -73,17 +73,17 @@ async function addRows(device: string, other: string): Promise<void> {
     [device, 'abd'],
     [other, 'abc'],
   ]) {
-    await sql.run(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "address", "pages", "enteredAt")
+    await sql.run(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "address", "pages", "installedAt")
       VALUES ('${id}', '${module}', '1.0.0', '${digest}', '0x1000', 1, ${timeInSql(1)})`);
     await sql.run(
       `INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES ('${id}', '${module}', '1.0.0', '${digest}')`,
     );
   }
   for (const page of [1, 2])
-    await sql.run(`INSERT INTO "AbiViolation" ("deviceId", "bootId", "programId", "programName", "module", "version", "address", "page", "flag", "at",
-      "lastAt", "faults") VALUES ('${device}', 'boot', 'prg_1', 'prg_1', 'abc', '1.0.0', '0x${page}000', ${page}, 'not-present', ${timeInSql(page)}, ${timeInSql(2)}, 1)`);
+    await sql.run(`INSERT INTO "AbiViolation" ("deviceId", "bootId", "programId", "programName", "module", "version", "address", "page", "flag", "firstFaultAt",
+      "lastFaultAt", "faults") VALUES ('${device}', 'boot', 'prg_1', 'prg_1', 'abc', '1.0.0', '0x${page}000', ${page}, 'not-present', ${timeInSql(page)}, ${timeInSql(2)}, 1)`);
   await sql.run(
-    `INSERT INTO "Host" ("id", "name", "bootId", "registeredAt", "capacity", "heardCount") VALUES ('hst_2', 'host-b', 'boot', ${timeInSql(1)}, 1, 1)`,
+    `INSERT INTO "Host" ("id", "name", "bootId", "registeredAt", "capacity", "heartbeatCount") VALUES ('hst_2', 'host-b', 'boot', ${timeInSql(1)}, 1, 1)`,
   );
 }
 
@@ -133,7 +133,7 @@ const tables: readonly {
   {
     table: 'Host',
     kind: 'host',
-    values: { capacity: [text], heardCount: [text], registeredAt: times, unreachableSince: [far] },
+    values: { capacity: [text], heartbeatCount: [text], registeredAt: times, unreachableSince: [far] },
     lists: [{ path: '/v1/hosts' }],
   },
   {
@@ -145,7 +145,7 @@ const tables: readonly {
       labelsByOperator: [text],
       state: [json],
       createdAt: times,
-      stateAt: [far],
+      stateReportedAt: [far],
       rejectedAt: [far],
     },
     lists: [{ path: '/v1/devices' }],
@@ -191,18 +191,18 @@ const tables: readonly {
     kind: 'history entry',
     row: () => `"deviceId" = '${parameters['device']}' AND "module" = 'abc'`,
     key: 'number',
-    values: { pages: [text], interrupted: [text], observed: [text], enteredAt: times, leftAt: [far] },
+    values: { pages: [text], interrupted: [text], observed: [text], installedAt: times, removedAt: [far] },
     lists: [
       { path: '/v1/devices/{device}/history', key: 'module' },
       { path: '/v1/devices/{device}/modules/{module}/history', key: 'module' },
       // What entered at no time was there at no moment.
-      { path: '/v1/devices/{device}/modules', key: 'module', columns: ['pages', 'interrupted', 'observed', 'leftAt'] },
+      { path: '/v1/devices/{device}/modules', key: 'module', columns: ['pages', 'interrupted', 'observed', 'removedAt'] },
       {
         path: '/v1/modules/{module}/builds/{version}/devices',
         key: 'device',
         kind: 'device',
         id: () => parameters['device'] ?? '',
-        columns: ['enteredAt', 'leftAt'],
+        columns: ['installedAt', 'removedAt'],
       },
     ],
   },
@@ -211,13 +211,13 @@ const tables: readonly {
     kind: 'ABI violation',
     row: () => `"address" = '0x1000'`,
     key: 'number',
-    values: { page: [text], faults: [text], at: times, lastAt: [far] },
+    values: { page: [text], faults: [text], firstFaultAt: times, lastFaultAt: [far] },
     lists: [{ path: '/v1/devices/{device}/abi-violations', key: 'address' }],
   },
   {
     table: 'Rollout',
     kind: 'rollout',
-    values: { plan: [json], requestedAt: times, startedAt: [far], nextLoadAt: [far], joinableUntil: [far] },
+    values: { plan: [json], requestedAt: times, startedAt: [far], nextLoadAt: [far], acceptsDevicesUntil: [far] },
     lists: [{ path: '/v1/rollouts' }],
     one: (id) => `/v1/rollouts/${id}`,
   },
@@ -226,7 +226,7 @@ const tables: readonly {
     kind: 'rollout',
     row: () => `"rolloutId" = '${parameters['rollout']}' AND "number" = 1`,
     key: 'rolloutId',
-    values: { accepted: [text], measured: [json], startedAt: [far], soakUntil: [far], endedAt: [far], measuredAt: [far] },
+    values: { failureIgnored: [text], measured: [json], startedAt: [far], soakUntil: [far], endedAt: [far], measuredAt: [far] },
     lists: [{ path: '/v1/rollouts' }],
     one: (id) => `/v1/rollouts/${id}`,
   },
@@ -349,7 +349,7 @@ async function expectMarked(
   for (const order of ['asc', 'desc']) {
     const answer = await service.get(`${inUrl(path)}?limit=200${orderOf(path, order)}`);
     expect(answer.status).toBe(200);
-    expect(answer.body['damaged']).toEqual([{ id: marked, fault: expect.stringMatching(/./) }]);
+    expect(answer.body['damaged']).toEqual([{ id: marked, reason: expect.stringMatching(/./) }]);
     expect(itemsOf(answer)).toHaveLength(count - 1);
     expect(await idsByPages(inUrl(path), order, key)).toHaveLength(count - 1);
   }

@@ -95,7 +95,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
 
   test('a damaged history of a device keeps no report of another device from being applied', async () => {
     const [damaged, whole] = await requestLoads('1.1.0');
-    const correct = await damage('HistoryEntry', 'enteredAt', text, `"deviceId" = '${devices[0]}'`);
+    const correct = await damage('HistoryEntry', 'installedAt', text, `"deviceId" = '${devices[0]}'`);
     const reports = [loaded(await loadOrder(damaged), '0x2000'), loaded(await loadOrder(whole), '0x2000')];
     expect((await agent.report(...reports)).status).toBe(204);
     expect(await outcomeOf(whole)).toBe('installed');
@@ -177,7 +177,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await reasons()).not.toContain('stored rows are damaged');
   });
 
-  test.each(['capacity', 'registeredAt', 'unreachableSince', 'heardCount'])(
+  test.each(['capacity', 'registeredAt', 'unreachableSince', 'heartbeatCount'])(
     'a host whose row is damaged in %s is whole once it registers',
     async (column) => {
       await damage('Host', column, text, `"name" = 'host-b'`);
@@ -245,7 +245,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     const correct = await damage('RolloutDevice', 'interrupted', text, `"rolloutId" = '${rollout}' AND "deviceId" = '${devices[0]}'`);
     const { body } = await service.get(`/v1/rollouts/${rollout}/report`);
     expect(body.devices).toMatchObject([{ device: devices[1] }]);
-    expect(body.damaged).toMatchObject([{ id: devices[0], fault: expect.stringContaining('interrupted') }]);
+    expect(body.damaged).toMatchObject([{ id: devices[0], reason: expect.stringContaining('interrupted') }]);
     const csv = await fetch(`${service.url}/v1/rollouts/${rollout}/report?format=csv`, { headers: bearer(service.key) });
     expect(await csv.text()).toMatch(new RegExp(`^${devices[0]},.*the stored row is damaged: `, 'm'));
     await correct();

@@ -60,7 +60,7 @@ test('labels that have changed since are not replaced', async () => {
   for (const named of ['"other"', `W/${etag}`, '"a", "b"']) {
     expect(await put({ lost: 'yes' }, { 'if-match': named })).toMatchObject({
       status: 412,
-      body: { type: 'urn:patchbay:problem:changed-since', detail: expect.stringContaining('read them again') },
+      body: { type: 'urn:patchbay:problem:precondition-failed', detail: expect.stringContaining('read them again') },
     });
   }
   expect(etagOf(await get())).toBe(etag);

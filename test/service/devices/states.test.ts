@@ -34,7 +34,7 @@ const reported = (id: string, stateSequence: number | null, state: string): Repo
   id,
   hostId: 'h',
   state: { state },
-  stateAt: new Date(1),
+  stateReportedAt: new Date(1),
   stateSequence,
 });
 

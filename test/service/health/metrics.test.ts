@@ -250,9 +250,9 @@ test('answers given again, and requests to be made again, are counted by their r
 test('a follower of the events is counted while connected', async () => {
   const stop = new AbortController();
   await fetch(`${service.url}/v1/events`, { headers: bearer(service.key), signal: stop.signal });
-  expect((await scrape())('patchbay_event_followers')).toBe(1);
+  expect((await scrape())('patchbay_event_streams')).toBe(1);
   stop.abort();
-  await until('nobody follows', async () => (await scrape())('patchbay_event_followers') === 0);
+  await until('nobody follows', async () => (await scrape())('patchbay_event_streams') === 0);
 });
 
 test('the metrics require a key of the role viewer', async () => {

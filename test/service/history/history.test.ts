@@ -62,16 +62,16 @@ test('each stay says who brought it in, at what address, and how and through wha
   ]);
 
   const [swap, end] = [timeOf(tried, 'table-updated'), timeOf(tried, 'failed')];
-  const none = { leftAt: null, leftBy: null, leftThrough: null, invalidation: null, interrupted: null };
+  const none = { removedAt: null, removalCause: null, replacedByLoad: null, invalidation: null, interrupted: null };
   const by = { module: 'tcp', requestedBy: operator.id, pages: 1 };
   const old = { ...by, version: '1.0.0', load: first['id'], address: '0x1000', lastAddress: '0x1fff' };
   expect(await historyOf(device, 'tcp')).toMatchObject([
     {
       ...old,
-      enteredAt: timeOf(first, 'table-updated'),
-      leftAt: swap,
-      leftBy: 'replaced',
-      leftThrough: tried['id'],
+      installedAt: timeOf(first, 'table-updated'),
+      removedAt: swap,
+      removalCause: 'replaced',
+      replacedByLoad: tried['id'],
       invalidation: 'none',
       interrupted: 0,
     },
@@ -81,18 +81,18 @@ test('each stay says who brought it in, at what address, and how and through wha
       load: tried['id'],
       address: '0x2000',
       lastAddress: '0x2fff',
-      enteredAt: swap,
-      leftAt: end,
-      leftBy: 'withdrawn',
-      leftThrough: null,
+      installedAt: swap,
+      removedAt: end,
+      removalCause: 'reverted',
+      replacedByLoad: null,
       invalidation: 'mark-invalid',
     },
     {
       ...old,
-      enteredAt: end,
-      leftAt: timeOf(second, 'table-updated'),
-      leftBy: 'replaced-interrupting',
-      leftThrough: second['id'],
+      installedAt: end,
+      removedAt: timeOf(second, 'table-updated'),
+      removalCause: 'replaced-interrupting',
+      replacedByLoad: second['id'],
       invalidation: 'mark-invalid',
       interrupted: 3,
     },
@@ -100,13 +100,13 @@ test('each stay says who brought it in, at what address, and how and through wha
       ...by,
       version: '1.2.0',
       load: second['id'],
-      leftAt: timeOf(third, 'table-updated'),
-      leftBy: 'replaced',
-      leftThrough: third['id'],
+      removedAt: timeOf(third, 'table-updated'),
+      removalCause: 'replaced',
+      replacedByLoad: third['id'],
       invalidation: 'delete',
       interrupted: 0,
     },
-    { ...by, version: '1.3.0', load: third['id'], enteredAt: timeOf(third, 'table-updated'), ...none },
+    { ...by, version: '1.3.0', load: third['id'], installedAt: timeOf(third, 'table-updated'), ...none },
   ]);
   expect(Date.parse(String(end))).toBeGreaterThan(Date.parse(String(swap)));
 });
@@ -126,10 +126,10 @@ test('the module table of a device can be read for any time', async () => {
   const before = (time: unknown) => new Date(Date.parse(String(time)) - 1).toISOString();
   for (const time of ['0000-01-01T00:00:00Z', '2000-01-01T00:00:00Z']) expect(await at(time)).toEqual([]);
   expect(await at(before(begin))).toEqual([]);
-  expect(await at(old?.enteredAt)).toContain('a@1.0.0');
-  expect(await at(before(newer?.enteredAt))).toEqual(['a@1.0.0', 'b@1.0.0']);
-  expect(await at(newer?.enteredAt)).toEqual(['a@1.1.0', 'b@1.0.0']);
-  expect(await at(String(newer?.enteredAt).replace('Z', '999Z'))).toEqual(['a@1.1.0', 'b@1.0.0']);
+  expect(await at(old?.installedAt)).toContain('a@1.0.0');
+  expect(await at(before(newer?.installedAt))).toEqual(['a@1.0.0', 'b@1.0.0']);
+  expect(await at(newer?.installedAt)).toEqual(['a@1.1.0', 'b@1.0.0']);
+  expect(await at(String(newer?.installedAt).replace('Z', '999Z'))).toEqual(['a@1.1.0', 'b@1.0.0']);
   expect(await at('2100-01-01T00:00:00Z')).toEqual(['a@1.1.0', 'b@1.0.0']);
   const now = await service.get(`/v1/devices/${device}/modules`);
   expect(itemsOf(now)).toEqual([newer, other]);
@@ -167,12 +167,16 @@ test('devices that run a build are told, those that did, and those that do not a
   expect(items.find(({ device }) => device === north2)).toEqual({
     device: north2,
     deviceName: 'north-2',
-    firstEnteredAt: first?.enteredAt,
-    lastEnteredAt: last?.enteredAt,
-    leftAt: null,
-    stays: 2,
+    firstInstalledAt: first?.installedAt,
+    lastInstalledAt: last?.installedAt,
+    removedAt: null,
+    residencies: 2,
   });
-  expect(items.find(({ device }) => device === north1)).toMatchObject({ deviceName: 'north-1', leftAt: gone?.leftAt, stays: 1 });
+  expect(items.find(({ device }) => device === north1)).toMatchObject({
+    deviceName: 'north-1',
+    removedAt: gone?.removedAt,
+    residencies: 1,
+  });
   const page = await of('1.0.0', 'limit=1');
   expect(itemsOf(page)).toEqual(items.slice(0, 1));
   expect(await ids('1.0.0', `limit=1&cursor=${page.body.next}`)).toEqual(byIdentifier.slice(1));
@@ -189,9 +193,9 @@ test('a version that is put back after a restart of the host is another stay, of
     const stays = await historyOf(device, 'kept');
     return stays.length === 2 && stays;
   });
-  expect(before).toMatchObject({ load: first['id'], leftBy: 'reboot', leftThrough: null, invalidation: null, interrupted: 0 });
-  expect(after).toMatchObject({ version: '1.0.0', load: null, requestedBy: null, leftAt: null });
-  expect(Date.parse(String(after?.enteredAt))).toBeGreaterThanOrEqual(Date.parse(String(before?.leftAt)));
+  expect(before).toMatchObject({ load: first['id'], removalCause: 'reboot', replacedByLoad: null, invalidation: null, interrupted: 0 });
+  expect(after).toMatchObject({ version: '1.0.0', load: null, requestedBy: null, removedAt: null });
+  expect(Date.parse(String(after?.installedAt))).toBeGreaterThanOrEqual(Date.parse(String(before?.removedAt)));
 });
 
 test('a host that was cut off does not make the history false: the times are those of its devices', async () => {
@@ -219,7 +223,7 @@ test('a host that was cut off does not make the history false: the times are tho
   // It has swapped the table, and comes to tell of it when there is another time.
   await until('time has passed', async () => Date.now() > Date.parse(swappedAt) + 20);
   expect((await agent.report({ ...report, result: { ...report.result, steps: [swap] } })).status).toBe(204);
-  expect(await historyOf(attach.device, 'late')).toMatchObject([{ enteredAt: swappedAt, load: orderLoad(requested) }]);
+  expect(await historyOf(attach.device, 'late')).toMatchObject([{ installedAt: swappedAt, load: orderLoad(requested) }]);
 
   // Until its device has come up again, it does not run the build.
   const running = async () => itemsOf(await service.get('/v1/modules/late/builds/1.0.0/devices?running=true')).map(({ device }) => device);

@@ -80,8 +80,8 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     await correctDrift(records.connection, 'h', new Map([[deviceId, reported]]), new Date(event.at));
     const known = new Map((await records.devices.installedOn([deviceId])).map((one) => [one.module, one]));
     // What the service knows is what was reported.
-    for (const [module, { version }] of table) expect(known.get(module)).toMatchObject({ version, isThere: true });
-    if (event.isWhole) expect([...known.values()].filter(({ isThere }) => isThere)).toHaveLength(table.length);
+    for (const [module, { version }] of table) expect(known.get(module)).toMatchObject({ version, isPresent: true });
+    if (event.isWhole) expect([...known.values()].filter(({ isPresent }) => isPresent)).toHaveLength(table.length);
     return;
   }
   const { kind, module, requestedAt, swappedAt, endedAt, reportedAt } = event;
@@ -134,9 +134,11 @@ function faultsOf(stays: readonly HistoryRecord[]): string[] {
   return stays.flatMap((stay, index) => {
     const next = stays[index + 1];
     return [
-      ...(stay.leftAt !== null && stay.leftAt < stay.enteredAt ? [`${stay.number} leaves before it enters`] : []),
-      ...(next === undefined || (stay.leftAt !== null && stay.leftAt <= next.enteredAt) ? [] : [`${stay.number} is there with the next`]),
-      ...((stay.leftAt === null) === (stay.leftBy === null) ? [] : [`${stay.number} leaves without saying how`]),
+      ...(stay.removedAt !== null && stay.removedAt < stay.installedAt ? [`${stay.number} leaves before it enters`] : []),
+      ...(next === undefined || (stay.removedAt !== null && stay.removedAt <= next.installedAt)
+        ? []
+        : [`${stay.number} is there with the next`]),
+      ...((stay.removedAt === null) === (stay.removalCause === null) ? [] : [`${stay.number} leaves without saying how`]),
     ];
   });
 }
@@ -154,10 +156,10 @@ test('stays of a module never overlap, and what ran at any moment is what was th
         (left, right) => left.number - right.number,
       );
       expect([...Map.groupBy(all, ({ module }) => module).values()].flatMap(faultsOf)).toEqual([]);
-      for (const time of [-1, ...all.flatMap(({ enteredAt, leftAt }) => [enteredAt, leftAt ?? enteredAt].map(Number)), 1_000]) {
+      for (const time of [-1, ...all.flatMap(({ installedAt, removedAt }) => [installedAt, removedAt ?? installedAt].map(Number)), 1_000]) {
         const moment = new Date(time);
         const there = all
-          .filter(({ enteredAt, leftAt }) => enteredAt <= moment && (leftAt === null || leftAt > moment))
+          .filter(({ installedAt, removedAt }) => installedAt <= moment && (removedAt === null || removedAt > moment))
           .toSorted((left, right) => (left.module < right.module ? -1 : 1));
         const found = await new HistoryQueries(store.reader).at(id, moment, { sort: 'name', order: 'asc', limit: 10, after: null });
         expect([time, found]).toEqual([time, there]);
@@ -187,5 +189,5 @@ test('the times are the device’s, and none that cannot be', async () => {
   });
   const page = { sort: 'time', order: 'asc', limit: 1_000, after: null } as const;
   const stays = withoutMarks(await new HistoryQueries(store.reader).list({ deviceId: id, module: 'tcp' }, page));
-  expect(stays.map(({ enteredAt }) => enteredAt.getTime())).toEqual(events.map(([, time]) => time));
+  expect(stays.map(({ installedAt }) => installedAt.getTime())).toEqual(events.map(([, time]) => time));
 });

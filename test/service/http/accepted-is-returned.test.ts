@@ -218,7 +218,7 @@ const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
   startProgram: () =>
     fc.nat(2).chain((index) => posts('startProgram', `/v1/devices/${devices[index]}/programs`, bodiesOf('startProgram', programMembers))),
   registerHost: () => registrations,
-  reportToControl: () => fc.oneof(reports(), orderReports()),
+  sendReports: () => fc.oneof(reports(), orderReports()),
 };
 const anyCall = () => fc.oneof(...Object.values(kinds).map((kind) => kind()));
 /** A public key that no other call has. */
@@ -228,7 +228,7 @@ const plainRollout = {
   module: fc.constant('tcp'),
   version: fc.constant('1.1.0-rc.1+b.2'),
   devices: oneDevice,
-  whenBusy: fc.constant('queue'),
+  onConflict: fc.constant('queue'),
 };
 const rolloutMembers = {
   runningVersion: fc.constantFrom(undefined, '>=0.0.1', '1.x || 2.x'),
@@ -273,7 +273,7 @@ const unordered = { sequence: undefined };
 
 function reports(): fc.Arbitrary<Call> {
   return fc.record({ index: fc.nat(2), state: states(), at: fc.option(past, { freq: 1 }) }).map(({ index, state, at }) => ({
-    operationId: 'reportToControl',
+    operationId: 'sendReports',
     send: () => {
       const now = { at: new Date().toISOString(), moduleTable: [inMemory] };
       const timed = { ...toObject(state), ...unordered, ...(at === null ? now : { at }) };
@@ -298,7 +298,7 @@ function orderReports(): fc.Arbitrary<Call> {
   return fc
     .record({ state: states(), result: results, failure: fc.option(fc.string({ maxLength: 1_001 })) })
     .map(({ state, result, failure }) => ({
-      operationId: 'reportToControl',
+      operationId: 'sendReports',
       send: async () => {
         const order = agent.orders.shift();
         if (order === undefined) return agent.heartbeat();

@@ -206,7 +206,7 @@ async function endRollouts(): Promise<void> {
 
 async function roll(body: Partial<Sent<'NewRollout'>>): Promise<string> {
   const selection = 'labels' in body || 'devices' in body ? {} : { devices: [silentDevice] };
-  const usual: Sent<'NewRollout'> = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', whenBusy: 'queue', ...selection };
+  const usual: Sent<'NewRollout'> = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', onConflict: 'queue', ...selection };
   return String(succeeded(await service.post('/v1/rollouts', { ...usual, ...body })).id);
 }
 
@@ -234,7 +234,7 @@ async function loadNewer(): Promise<Readonly<Record<string, string>>> {
 const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   approveWave: async () => ({ wave: 1 }),
   // Others are in its way, and it is in nobody's.
-  createRollout: async () => ({ startAt: later.startAt, whenBusy: 'queue' }),
+  createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
   signBuild: async () => {

@@ -86,7 +86,7 @@ beforeAll(async () => {
     ['runningVersion', ['*', '<2', 'none']],
     ['waves', [[{ upToPercent: 100 }], [{ devices: 1 }, { upToPercent: 100 }], [{ devices: 1 }]]],
     ['startAt', ['2100-01-01T00:00:00Z']],
-    ['whenBusy', ['queue']],
+    ['onConflict', ['queue']],
     ['signingKey', itemsOf(await service.get('/v1/signing-keys')).map(({ id }) => id)],
     ['keyId', [signed.keyid]],
     ['signature', [signed.sig]],
@@ -133,7 +133,7 @@ async function makeRollouts(devices: readonly string[], silent: string): Promise
   const approved = await roll({ version: '1.0.0', devices: [silent], waves: [{ upToPercent: 100, approval: true }] });
   await becomes(approved, 'awaiting-approval');
   await service.post(`/v1/rollouts/${approved}/approve`, { wave: 1 });
-  for (let index = 0; index < 5; index += 1) await roll({ version: '1.1.0', devices: [silent], whenBusy: 'queue' });
+  for (let index = 0; index < 5; index += 1) await roll({ version: '1.1.0', devices: [silent], onConflict: 'queue' });
   await roll({ version: '1.1.0', labels: { zone: 'south' }, dynamic: true });
   await service.load('udp', '1.1.0', devices);
   await becomes(await roll({ module: 'udp', version: '1.0.0', devices }), 'paused');

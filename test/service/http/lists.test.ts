@@ -172,7 +172,7 @@ const newStay = (deviceId: string) => (index: number) => ({
   requestedBy: null,
   address: `0x${index}`,
   pages: 1,
-  enteredAt: anyTime(),
+  installedAt: anyTime(),
 });
 
 const newViolation = (deviceId: string, programs: readonly { id: string }[]) => (index: number) => ({
@@ -185,8 +185,8 @@ const newViolation = (deviceId: string, programs: readonly { id: string }[]) => 
   address: `0x${index}`,
   page: index,
   flag: 'nx',
-  at: anyTime(),
-  lastAt: anyTime(),
+  firstFaultAt: anyTime(),
+  lastFaultAt: anyTime(),
   faults: 1n,
 });
 
@@ -314,22 +314,22 @@ beforeAll(async () => {
     ...['history', 'modules/tcp/history'].map((path) => ({
       path: `/v1/devices/${device.id}/${path}`,
       mark: 'address',
-      sorts: ['enteredAt'],
+      sorts: ['installedAt'],
       hasRange: true,
       items: stays
-        .map((stay, index) => ({ ...named, ...stay, mark: stay.address, key: index, time: stay.enteredAt.getTime(), selectedBy: {} }))
+        .map((stay, index) => ({ ...named, ...stay, mark: stay.address, key: index, time: stay.installedAt.getTime(), selectedBy: {} }))
         .filter(({ module }) => path === 'history' || module === 'tcp'),
     })),
     {
       path: `/v1/devices/${device.id}/abi-violations`,
       mark: 'address',
-      sorts: ['at'],
+      sorts: ['firstFaultAt'],
       hasRange: true,
-      items: violations.map(({ address, at, programId, module }, index) => ({
+      items: violations.map(({ address, firstFaultAt, programId, module }, index) => ({
         ...named,
         mark: address,
         key: index,
-        time: at.getTime(),
+        time: firstFaultAt.getTime(),
         selectedBy: { program: [programId], module: [module] },
       })),
     },

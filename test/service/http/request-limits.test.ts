@@ -170,7 +170,7 @@ test.each([
   ['2999-01-01t00:00:00z', '2999-01-01T00:00:00.000Z'],
   ['2999-01-01T00:00:00Z', '2999-01-01T00:00:00.000Z'],
 ])('a rollout may start at %s, which is answered in UTC', async (startAt, utc) => {
-  const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, whenBusy: 'queue' });
+  const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, onConflict: 'queue' });
   expect(rollout).toMatchObject({ status: 202, body: { startAt: utc } });
   expect((await service.get(`/v1/rollouts/${rollout.body.id}`)).body.startAt).toBe(utc);
   expect((await service.get('/v1/rollouts')).status).toBe(200);

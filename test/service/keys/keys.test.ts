@@ -38,10 +38,10 @@ test('a key is told what it may be used for', async () => {
   const made = await make('on-call', 'operator');
   const current = await service.get('/v1/keys/current', bearer(String(made.body.secret)));
   expect(current).toMatchObject({ status: 200 });
-  expect(current.body).toEqual({ id: made.body.id, name: 'on-call', role: 'operator', mayActAs: ['viewer', 'operator'] });
+  expect(current.body).toEqual({ id: made.body.id, name: 'on-call', role: 'operator', grantedRoles: ['viewer', 'operator'] });
   expect((await service.get('/v1/keys/current')).body).toMatchObject({
     role: 'admin',
-    mayActAs: ['viewer', 'operator', 'publisher', 'admin'],
+    grantedRoles: ['viewer', 'operator', 'publisher', 'admin'],
   });
 });
 
@@ -51,7 +51,7 @@ test('a service without authentication permits every request', async () => {
   await open.start();
   try {
     const { body } = await open.get('/v1/keys/current');
-    expect(body).toEqual({ id: null, name: null, role: 'admin', mayActAs: ['viewer', 'operator', 'publisher', 'admin'] });
+    expect(body).toEqual({ id: null, name: null, role: 'admin', grantedRoles: ['viewer', 'operator', 'publisher', 'admin'] });
   } finally {
     await open.close();
   }

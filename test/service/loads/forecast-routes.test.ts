@@ -43,7 +43,7 @@ async function forecastOf(module: string, version: string, policy: RequestedPoli
 const outcomeOf: Partial<Record<Forecast['verdict'], string>> = {
   'would-install': 'installed',
   'would-replace': 'replaced',
-  'already-there': 'refused-not-newer',
+  'already-installed': 'refused-not-newer',
   'out-of-memory': 'failed',
 };
 
@@ -52,7 +52,7 @@ async function fulfilled(module: string, version: string, policy: RequestedPolic
   const forecast = await forecastOf(module, version, policy, on);
   const { verdict, reason } = forecast ?? {};
   const [load] = await service.load(module, version, [on], policy);
-  const isThere = verdict === 'already-there';
+  const isThere = verdict === 'already-installed';
   expect(load).toMatchObject({
     outcome: verdict && (outcomeOf[verdict] ?? verdict),
     reason: isThere ? expect.stringContaining('of the same precedence') : reason,
@@ -76,7 +76,7 @@ describe('the version', () => {
     const source = workModule(1);
     const module = await pushed({ '1.0.0': source, '1.1.0': source, '1.1.0+again': source, '1.1.0-rc.1': source });
     expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'would-install', reason: null, current: null });
-    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'already-there', reason: null, current: '1.0.0' });
+    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'already-installed', reason: null, current: '1.0.0' });
     expect(await fulfilled(module, '1.1.0')).toEqual({ verdict: 'would-replace', reason: null, current: '1.0.0' });
     for (const version of ['1.0.0', '1.1.0+again', '1.1.0-rc.1'])
       expect(await fulfilled(module, version)).toEqual({
@@ -280,10 +280,10 @@ describe('a device that', () => {
     await fulfilled(module, '1.1.0', {}, on);
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'out-of-memory' });
     await stop();
-    await change((records) => records.devices.forgetStates([on]));
+    await change((records) => records.devices.clearStates([on]));
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'would-replace', reason: expect.any(String) });
     service.startHost('again', 1);
-    await until('it is there again', async () => (await new Records(store.reading).devices.find(on))?.stateAt !== null);
+    await until('it is there again', async () => (await new Records(store.reading).devices.find(on))?.stateReportedAt !== null);
     expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({ verdict: 'would-replace', reason: null, current: '1.1.0' });
   });
 });

@@ -60,7 +60,7 @@ beforeAll(async () => {
   });
   const reported = devices
     .filter((_, index) => index % 10 === 9)
-    .map(({ id }) => ({ id, hostId: 'h', state: state(), stateAt: at, stateSequence: 1 }));
+    .map(({ id }) => ({ id, hostId: 'h', state: state(), stateReportedAt: at, stateSequence: 1 }));
   const demand = {
     id: 'p',
     name: 'demand',
@@ -73,7 +73,7 @@ beforeAll(async () => {
   };
   await inTransaction(store, async (records) => {
     await records.hosts.save(host);
-    await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessor: null });
+    await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessorEndorsement: null });
     for (const version of ['1.0.0', '2.0.0', '3.0.0']) await records.builds.create(buildOf(version));
     await records.devices.create(
       devices.map((device, index) => ({ ...device, name: device.id, ramPages: 64, createdAt: at, labels: labelled(index) })),
@@ -98,7 +98,7 @@ test('ten thousand devices are forecast by what each has, and what is demanded o
   );
   expect(Object.fromEntries([...counted].map(([what, some]) => [what, some.length]))).toEqual({
     '0 would-replace 1.0.0': 1_000,
-    '1 already-there 2.0.0': 1_000,
+    '1 already-installed 2.0.0': 1_000,
     '2 refused-not-newer 3.0.0': 1_000,
     '3 refused-image null': 1_000,
     '4 would-install null': 1_000,

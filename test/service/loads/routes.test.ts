@@ -106,10 +106,10 @@ test('a build is loaded by labels, patched under a running program, and all of i
 
   const history = itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`));
   expect(history).toMatchObject([
-    { version: '1.1.0', load: load?.id, address: '0x2000', leftAt: null, leftBy: null },
-    { version: '1.0.0', address: '0x1000', leftBy: 'replaced-interrupting', interrupted: 7 },
+    { version: '1.1.0', load: load?.id, address: '0x2000', removedAt: null, removalCause: null },
+    { version: '1.0.0', address: '0x1000', removalCause: 'replaced-interrupting', interrupted: 7 },
   ]);
-  expect(history[1]?.leftAt).toBe(history[0]?.enteredAt);
+  expect(history[1]?.removedAt).toBe(history[0]?.installedAt);
   expect((await service.get(`/v1/devices/${device}`)).body).toMatchObject({
     status: 'connected',
     moduleTable: [{ module: 'tcp', version: '1.1.0', address: '0x2000' }],

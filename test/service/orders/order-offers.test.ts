@@ -4,18 +4,18 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { OrderOffers, offerIntervals } from '../../../src/service/orders/order-offers.ts';
 
-const { first, longest } = offerIntervals;
+const { first, max: longest } = offerIntervals;
 
 /** The times of all offers of one order that is looked at every second and never settled, in seconds. */
 function offersOf(seconds: number): number[] {
   let now = 0;
   const offers = new OrderOffers({ monotonic: () => now });
   const times: number[] = [0];
-  offers.note('host', [{ number: 1 }]);
+  offers.record('host', [{ number: 1 }]);
   for (; now <= seconds * 1_000; now += 1_000) {
     if (!offers.mayBeDue('host')) continue;
-    const due = offers.due('host', [{ number: 1 }]);
-    offers.note('host', due);
+    const due = offers.findDue('host', [{ number: 1 }]);
+    offers.record('host', due);
     if (due.length > 0) times.push(now / 1_000);
   }
   return times;
@@ -44,7 +44,7 @@ test('what another replica has offered is offered within the first interval, and
       const unsettled = new Set<number>();
       const look = () => {
         if (!offers.mayBeDue('host')) return;
-        const due = offers.due(
+        const due = offers.findDue(
           'host',
           [...unsettled].map((number) => ({ number })),
         );
@@ -54,7 +54,7 @@ test('what another replica has offered is offered within the first interval, and
           if (before !== undefined) expect(now - before).toBeGreaterThanOrEqual(first);
           offeredAt.set(number, now);
         }
-        offers.note('host', due);
+        offers.record('host', due);
       };
       for (const { settles, makes, passes } of events) {
         for (let count = 0; count < makes; count += 1) {
@@ -62,7 +62,7 @@ test('what another replica has offered is offered within the first interval, and
           unsettled.add(made);
           // Every second one is offered here, the others by another replica.
           if (made % 2 === 0) continue;
-          offers.note('host', [{ number: made }]);
+          offers.record('host', [{ number: made }]);
           offeredAt.set(made, now);
         }
         unsettled.delete(settles);

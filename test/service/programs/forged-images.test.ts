@@ -103,7 +103,7 @@ async function insertSigningKey(): Promise<string> {
   const [active] = await byHand('SELECT "keyId", "publicKey" FROM "SigningKey" WHERE "retiredAt" IS NULL');
   const predecessor = { keyId: String(active?.['keyId']), pem: String(active?.['publicKey']) };
   await byHand(
-    `INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "retiredAt", "endorsement", "predecessor") VALUES (?, ?, ?, ${timeInSql(1)}, ${timeInSql(2)}, ?, ?)`,
+    `INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "retiredAt", "endorsement", "predecessorEndorsement") VALUES (?, ?, ?, ${timeInSql(1)}, ${timeInSql(2)}, ?, ?)`,
     `sgk_${'0'.repeat(32)}`,
     keyId,
     pem,

@@ -161,7 +161,7 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
       const named = { keyId: String(active?.['keyId']), pem: String(active?.['publicKey']) };
       const forActive = JSON.stringify(endorse(forger, named, new Date()));
       await byHand(
-        `INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "retiredAt", "predecessor") VALUES (?, ?, ?, ${timeInSql(1)}, ${timeInSql(2)}, ?)`,
+        `INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "retiredAt", "predecessorEndorsement") VALUES (?, ?, ?, ${timeInSql(1)}, ${timeInSql(2)}, ?)`,
         `sgk_${'0'.repeat(31)}${(await byHand('SELECT * FROM "SigningKey"')).length}`,
         keyIdOf(pem),
         pem,

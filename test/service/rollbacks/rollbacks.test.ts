@@ -53,7 +53,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
     };
     return {
       load: { id: loadId, ...common, ...made, rollback: minor < 0, rolloutId: null },
-      stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, enteredAt: moment },
+      stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, installedAt: moment },
     };
   });
   const current = loaded.at(-1)?.stay;
@@ -83,7 +83,7 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       module: 'tcp',
       to,
       reason: 'a test',
-      whereNone: 'refuse',
+      onMissingVersion: 'reject',
       strategy: 'inject',
       invalidation: 'nx',
       drainMilliseconds: null,

@@ -108,7 +108,7 @@ test('a module goes back to a version that is named, and forward again', async (
   expect(await versionOn(device, 'named')).toBe('1.0.0');
   expect(await rollBack(device, 'named', { to: '1.0.0' })).toMatchObject({
     status: 409,
-    body: { type: 'urn:patchbay:problem:already-there', detail: expect.stringContaining('every device has named@1.0.0') },
+    body: { type: 'urn:patchbay:problem:already-installed', detail: expect.stringContaining('every device has named@1.0.0') },
   });
   await outcomesOf((await rollBack(device, 'named', { to: '1.2.0' })).body.batch);
   expect(await versionOn(device, 'named')).toBe('1.2.0');
@@ -140,7 +140,7 @@ test('devices with labels go back, each to its own version before; those that ha
     body: { type: 'urn:patchbay:problem:nothing-to-roll-back', detail: expect.stringMatching(/^south-1 have no version/) },
   });
   expect(await loadsOf('fleet')).toBe(before);
-  const skipping = await rollBackAll('fleet', { ...all, to: '1.0.0', whereNone: 'skip' });
+  const skipping = await rollBackAll('fleet', { ...all, to: '1.0.0', onMissingVersion: 'skip' });
   expect(skipping).toMatchObject({ status: 202, body: { loads: [{ device: north1, version: '1.0.0' }], unchanged: [] } });
   expect(skipping.body.skipped).toEqual([north2, south]);
   await outcomesOf(skipping.body.batch);
@@ -165,7 +165,7 @@ test('devices with labels go back, each to its own version before; those that ha
   await outcomesOf(mixed.body.batch);
   expect(await rollBackAll('fleet', { labels: { zone: 'north' }, to: '1.1.0' })).toMatchObject({
     status: 409,
-    body: { type: 'urn:patchbay:problem:already-there' },
+    body: { type: 'urn:patchbay:problem:already-installed' },
   });
 });
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Store } from '../../../src/service/database/store.ts';
-import { checkNotTooMany } from '../../../src/service/devices/selection.ts';
+import { checkSelectionSize } from '../../../src/service/devices/selection.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { newDatabase } from '../../databases.ts';
@@ -13,8 +13,8 @@ import { inTransaction } from '../records.ts';
 
 test('more devices than may be selected are refused, and said where', () => {
   const devices = Array.from({ length: 3 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
-  expect(checkNotTooMany(devices, '/labels', 3)).toBe(devices);
-  const refusal = () => checkNotTooMany(devices, '/labels', 2);
+  expect(checkSelectionSize(devices, '/labels', 3)).toBe(devices);
+  const refusal = () => checkSelectionSize(devices, '/labels', 2);
   expect(refusal).toThrow(Problem);
   expect(refusal).toThrow('more than 2 devices are selected: narrow the selection');
 });
@@ -24,7 +24,7 @@ test('a load that was tried as often as it may be is not tried again', async () 
   const store = await Store.open(await newDatabase(folder));
   const now = new Date();
   const rollout = { id: 'r', module: 'tcp', version: '1.0.0', plan: {}, state: 'paused', reason: null, rollbackOf: null, requestedAt: now };
-  const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, joinableUntil: null };
+  const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, acceptsDevicesUntil: null };
   const device = { deviceId: 'd', position: 1, wave: 1, version: '1.0.0', state: 'waiting', reason: null, previousVersion: null };
   await inTransaction(store, async ({ rollouts }) => {
     await rollouts.create({ ...rollout, ...times }, [{ number: 1, state: 'loading', startedAt: now }]);

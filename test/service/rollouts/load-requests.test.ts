@@ -34,7 +34,7 @@ const plan: RolloutPlan = {
   rollbackDeadlineSeconds: 600,
   startAt: null,
   window: null,
-  whenBusy: 'refuse',
+  onConflict: 'reject',
 };
 
 /** A rollout of 2.0.0 to three devices that have 1.0.0. */
@@ -55,7 +55,7 @@ beforeEach(async () => {
       await builds.create({ id: version, ...made, sourceDigest: '', imageDigest: image, imageBytes: 1 });
     }
     const rollout = { id: 'r', module: 'tcp', version: '2.0.0', plan, state: 'running', reason: null, rollbackOf: null, requestedAt: now };
-    const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, joinableUntil: null };
+    const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, acceptsDevicesUntil: null };
     await rollouts.create({ ...rollout, ...times }, [{ number: 1, state: 'loading', startedAt: now }]);
     const device = { wave: 1, version: '2.0.0', state: 'waiting', reason: null, previousVersion: '1.0.0' };
     await rollouts.addDevices(

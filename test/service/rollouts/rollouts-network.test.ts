@@ -18,7 +18,7 @@ const Rollout = z.looseObject({
   id: z.string(),
   state: z.string(),
   waitingFor: z.string().nullable(),
-  tally: z.record(z.string(), z.number()),
+  deviceCounts: z.record(z.string(), z.number()),
   rolledBackBy: z.string().nullable(),
   endedAt: z.string().nullable(),
 });
@@ -88,20 +88,20 @@ test('a device that never answers does not hold its wave up beyond its deadline;
   const { id } = await roll({ version: '1.1.0', devices: [...real, silent], deadlineSeconds: 1, onFailure: 'rollback' });
   const [order] = await ordersOf('1.1.0', 1);
   const rollout = await ended(id);
-  expect(rollout).toMatchObject({ state: 'rolled-back', tally: { loaded: 2, failed: 1 } });
+  expect(rollout).toMatchObject({ state: 'rolled-back', deviceCounts: { loaded: 2, failed: 1 } });
   expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([{ device: silent, outcome: 'expired' }]);
   const back = await ended(rollout.rolledBackBy ?? '');
-  expect(back.tally['loaded']).toBe(2);
+  expect(back.deviceCounts['loaded']).toBe(2);
   // It had begun in time, and was cut off: now it tells that it has the version.
   if (order === undefined) throw new Error('no order');
   await agent.report(replaced(order, '1.0.0', '0x2000'));
-  expect(await read(id)).toMatchObject({ state: 'rolling-back', endedAt: null, tally: { loaded: 3, failed: 0 } });
+  expect(await read(id)).toMatchObject({ state: 'rolling-back', endedAt: null, deviceCounts: { loaded: 3, failed: 0 } });
   const [wayBack] = (await ordersOf('1.0.0', 3)).slice(2);
   expect(wayBack).toMatchObject({ device: silent, versionPolicy: 'downgrade' });
   if (wayBack === undefined) throw new Error('no order');
   await agent.report(replaced(wayBack, '1.1.0', '0x3000'));
   expect(await ended(id)).toMatchObject({ state: 'rolled-back' });
-  expect(await ended(back.id)).toMatchObject({ tally: { loaded: 3 } });
+  expect(await ended(back.id)).toMatchObject({ deviceCounts: { loaded: 3 } });
 });
 
 test('a device that got the build by a load that had expired has it when it is tried again, and is taken back', async () => {
@@ -118,7 +118,7 @@ test('a device that got the build by a load that had expired has it when it is t
   await agent.report(replaced(late, '1.0.0', '0x7000'));
   const report = replaced(again, '1.1.0', '0x7000');
   await agent.report({ ...report, result: { ...report.result, outcome: 'refused-not-newer', reason: 'of the same precedence' } });
-  expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 1 } });
+  expect(await ended(id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 1 } });
   expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices`))).toMatchObject([{ attempts: 2, previousVersion: '1.0.0' }]);
   await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   const [back] = await ordersOf('1.0.0', 1);
@@ -131,10 +131,10 @@ test('a device that got the build by a load that had expired has it when it is t
 test('loads that wait are cancelled when a rollout is rolled back, and the rollback does not wait for them', async () => {
   await leave();
   const { id } = await roll({ version: '1.1.0', devices: [real[0] ?? '', ...played] });
-  await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
+  await when(id, 'has one device', ({ deviceCounts }) => deviceCounts['loaded'] === 1);
   const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
-  expect(await ended(id)).toMatchObject({ state: 'rolled-back', tally: { loaded: 1, failed: 2 } });
-  expect(await ended(String(body.id))).toMatchObject({ tally: { loaded: 1 } });
+  expect(await ended(id)).toMatchObject({ state: 'rolled-back', deviceCounts: { loaded: 1, failed: 2 } });
+  expect(await ended(String(body.id))).toMatchObject({ deviceCounts: { loaded: 1 } });
   const failed = itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`));
   expect(failed).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'cancelled' }]);
   await agent.connect();
@@ -145,17 +145,17 @@ test('a load that its host was sent is waited for, and its device goes back too'
   agent.orders.length = 0;
   const { id } = await roll({ version: '1.1.0', devices: [real[0] ?? '', silent] });
   const [order] = await ordersOf('1.1.0', 1);
-  await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
+  await when(id, 'has one device', ({ deviceCounts }) => deviceCounts['loaded'] === 1);
   const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
-  const isOpen = ({ tally, waitingFor }: Rollout) => tally['loaded'] === 1 && waitingFor === 'devices';
+  const isOpen = ({ deviceCounts, waitingFor }: Rollout) => deviceCounts['loaded'] === 1 && waitingFor === 'devices';
   await when(String(body.id), 'has taken it back, and waits for the other', isOpen);
-  expect(await read(id)).toMatchObject({ state: 'rolling-back', endedAt: null, tally: { loading: 1 } });
+  expect(await read(id)).toMatchObject({ state: 'rolling-back', endedAt: null, deviceCounts: { loading: 1 } });
   if (order === undefined) throw new Error('no order');
   await agent.report(replaced(order, '1.0.0', '0x9000'));
   const [wayBack] = await ordersOf('1.0.0', 1);
   if (wayBack === undefined) throw new Error('no order');
   await agent.report(replaced(wayBack, '1.1.0', '0xa000'));
-  expect(await ended(id)).toMatchObject({ state: 'rolled-back', tally: { loaded: 2 } });
+  expect(await ended(id)).toMatchObject({ state: 'rolled-back', deviceCounts: { loaded: 2 } });
   agent.orders.length = 0;
 });
 
@@ -186,7 +186,7 @@ test('loads that no host was sent are cancelled when a rollout is aborted, and t
   await leave();
   const [first = '', second = ''] = played;
   const { id } = await roll({ version: '1.1.0', devices: [first, second] });
-  await when(id, 'has requested its loads', ({ tally }) => tally['loading'] === 2);
+  await when(id, 'has requested its loads', ({ deviceCounts }) => deviceCounts['loading'] === 2);
   const { body } = await service.post(`/v1/rollouts/${id}/abort`, {});
   expect(body).toMatchObject({ state: 'aborted' });
   await ended(id);
@@ -194,11 +194,11 @@ test('loads that no host was sent are cancelled when a rollout is aborted, and t
   await agent.connect();
   const other = await roll({ version: '1.1.0', devices: [first, second] });
   const orders = await ordersOf('1.1.0', 2);
-  await when(other.id, 'is with the host', ({ tally }) => tally['loading'] === 2);
+  await when(other.id, 'is with the host', ({ deviceCounts }) => deviceCounts['loading'] === 2);
   await service.post(`/v1/rollouts/${other.id}/abort`, {});
-  expect(await read(other.id)).toMatchObject({ state: 'aborted', endedAt: null, tally: { loading: 2 } });
+  expect(await read(other.id)).toMatchObject({ state: 'aborted', endedAt: null, deviceCounts: { loading: 2 } });
   await agent.report(...orders.slice(-2).map((order) => replaced(order, '1.0.0', '0x4000')));
-  expect(await ended(other.id)).toMatchObject({ state: 'aborted', tally: { loaded: 2 } });
+  expect(await ended(other.id)).toMatchObject({ state: 'aborted', deviceCounts: { loaded: 2 } });
 });
 
 test('a rollout goes on where it was when the service stops in any of its states', async () => {
@@ -215,7 +215,7 @@ test('a rollout goes on where it was when the service stops in any of its states
   await restart();
   await when(id, 'is in its second wave', (rollout) => rollout['wave'] === 2 && rollout.waitingFor === 'soak');
   await restart();
-  await when(id, 'waits for the played devices', ({ tally }) => tally['loading'] === 2);
+  await when(id, 'waits for the played devices', ({ deviceCounts }) => deviceCounts['loading'] === 2);
   await restart();
   await agent.register('played', ['silent-1', 'silent-2']);
   await agent.connect();
@@ -225,13 +225,13 @@ test('a rollout goes on where it was when the service stops in any of its states
   await restart();
   await agent.register('played', ['silent-1', 'silent-2']);
   await agent.report(...[...loads.values()].map((order) => replaced(order, '1.1.0', '0x5000')));
-  expect(await read(id)).toMatchObject({ state: 'paused', tally: { loaded: 4 } });
+  expect(await read(id)).toMatchObject({ state: 'paused', deviceCounts: { loaded: 4 } });
   await service.post(`/v1/rollouts/${id}/resume`, undefined);
-  expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 4 } });
+  expect(await ended(id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 4 } });
   const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   await restart();
   const back = Rollout.parse(body);
-  await when(back.id, 'has taken the real ones back', ({ tally }) => tally['loaded'] === 2 && tally['loading'] === 2);
+  await when(back.id, 'has taken the real ones back', ({ deviceCounts }) => deviceCounts['loaded'] === 2 && deviceCounts['loading'] === 2);
   await restart();
   await agent.register('played', ['silent-1', 'silent-2']);
   await agent.connect();

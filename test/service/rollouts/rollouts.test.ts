@@ -45,9 +45,9 @@ const Wave = z.looseObject({
   number: z.number(),
   state: z.string(),
   devices: z.number(),
-  tally: z.record(z.string(), z.number()),
+  deviceCounts: z.record(z.string(), z.number()),
   failure: z.string().nullable(),
-  goesOnDespiteFailure: z.boolean(),
+  failureIgnored: z.boolean(),
   approvedBy: z.string().nullable(),
   interruptedAccesses: z.number(),
   measured: z.looseObject({ calls: z.number(), failedCalls: z.number(), abiViolations: z.number() }),
@@ -59,7 +59,7 @@ const Rollout = z.looseObject({
   reason: z.string().nullable(),
   wave: z.number().nullable(),
   waves: z.array(Wave),
-  tally: z.record(z.string(), z.number()),
+  deviceCounts: z.record(z.string(), z.number()),
   rolledBackBy: z.string().nullable(),
   endedAt: z.string().nullable(),
 });
@@ -152,7 +152,7 @@ describe('waves', () => {
     const { id } = await roll({ module, version: '1.1.0', runningVersion: '<1.1.0', waves });
     const rollout = await ended(id);
     expect(rollout.state).toBe('completed');
-    expect(rollout.waves.map(({ state, devices: count, tally }) => [state, count, tally['loaded']])).toEqual([
+    expect(rollout.waves.map(({ state, devices: count, deviceCounts }) => [state, count, deviceCounts['loaded']])).toEqual([
       ['passed', 1, 1],
       ['passed', 5, 5],
       ['passed', 6, 6],
@@ -207,13 +207,13 @@ describe('waves', () => {
       waves: [{ devices: 1 }, { devices: 1, approval: true }, { upToPercent: 100, approval: true }],
     });
     const waiting = await when(id, 'waits for approval', ({ state }) => state === 'awaiting-approval');
-    expect(waiting).toMatchObject({ wave: 2, waitingFor: 'approval', tally: { loaded: 1, waiting: 5 } });
+    expect(waiting).toMatchObject({ wave: 2, waitingFor: 'approval', deviceCounts: { loaded: 1, waiting: 5 } });
     expect((await decide(id, 'approve', { wave: 3 })).body).toMatchObject({ type: 'urn:patchbay:problem:rollout-state', status: 409 });
     expect((await decide(id, 'approve', { wave: 2 })).status).toBe(200);
     expect((await decide(id, 'approve', { wave: 2 })).status).toBe(200);
     const next = await when(id, 'waits for the next approval', ({ wave, state }) => wave === 3 && state === 'awaiting-approval');
     expect(next.waves.map(({ approvedBy }) => approvedBy !== null)).toEqual([false, true, false]);
-    expect(next.tally['loaded']).toBe(2);
+    expect(next.deviceCounts['loaded']).toBe(2);
     await decide(id, 'approve', { wave: 3 });
     expect((await ended(id)).state).toBe('completed');
   });
@@ -235,7 +235,7 @@ describe('waves', () => {
     await waitsFor(id, 'soak');
     expect((await decide(id, 'abort', { reason: 'enough' })).body).toMatchObject({ state: 'aborted', reason: 'enough' });
     const rollout = await ended(id);
-    expect(rollout.tally).toEqual({ waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 5 });
+    expect(rollout.deviceCounts).toEqual({ waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 5 });
     expect((await versionsOf(module, east)).filter((version) => version === '1.1.0')).toHaveLength(1);
     expect((await decide(id, 'resume', undefined)).body).toMatchObject({ type: 'urn:patchbay:problem:rollout-state' });
   });
@@ -251,7 +251,7 @@ describe('waves', () => {
     const window = { days: [inThreeDays], from: '10:00', until: '11:00', timeZone: 'UTC' };
     const other = await roll({ module, version: '1.1.0', devices: east, window });
     const waiting = await waitsFor(other.id, 'window');
-    expect(waiting).toMatchObject({ state: 'running', tally: { waiting: 6 } });
+    expect(waiting).toMatchObject({ state: 'running', deviceCounts: { waiting: 6 } });
     expect(String(waiting['windowOpensAt'])).toMatch(/T10:00:00/);
     await decide(other.id, 'abort', {});
     await ended(other.id);
@@ -272,9 +272,9 @@ describe('brakes', () => {
     const rollout = await ended(id);
     expect(rollout.state).toBe('rolled-back');
     expect(rollout.reason).toMatch(/^wave 1 has failed: \d+ of \d+ calls have failed since/);
-    expect(rollout.tally).toEqual({ waiting: 0, loading: 0, loaded: 2, failed: 0, skipped: 4 });
+    expect(rollout.deviceCounts).toEqual({ waiting: 0, loading: 0, loaded: 2, failed: 0, skipped: 4 });
     const back = await ended(rollout.rolledBackBy ?? '');
-    expect(back).toMatchObject({ state: 'completed', rollbackOf: id, version: null, tally: { loaded: 2, failed: 0 } });
+    expect(back).toMatchObject({ state: 'completed', rollbackOf: id, version: null, deviceCounts: { loaded: 2, failed: 0 } });
     expect(new Set(await versionsOf('net', east))).toEqual(new Set(['1.0.0']));
     const failures = async () => {
       const programs = await Promise.all(east.map(async (device) => itemsOf(await service.get(`/v1/devices/${device}/programs`))));
@@ -304,7 +304,7 @@ describe('brakes', () => {
     const { id } = await roll({ module, version: '1.1.0', devices: [blocked, ...east], waves: [{ devices: 2 }, { upToPercent: 100 }] });
     const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
     expect(paused.reason).toBe('wave 1 has failed: 1 of 2 loads have not succeeded, and 0 % may');
-    expect(paused.waves[0]).toMatchObject({ state: 'failed', tally: { loaded: 1, failed: 1 } });
+    expect(paused.waves[0]).toMatchObject({ state: 'failed', deviceCounts: { loaded: 1, failed: 1 } });
     expect((await service.get('/v1/health')).body.reasons).toContainEqual(expect.stringContaining(id));
     expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([
       { device: blocked, outcome: 'refused-not-newer', attempts: 1 },
@@ -315,7 +315,7 @@ describe('brakes', () => {
     await service.load(module, '1.0.0', [blocked], { versionPolicy: 'downgrade', downgradeReason: 'for the test' });
     await decide(id, 'retry-failed', undefined);
     const rollout = await ended(id);
-    expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: 7, failed: 0 } });
+    expect(rollout).toMatchObject({ state: 'completed', deviceCounts: { loaded: 7, failed: 0 } });
     expect((await decide(id, 'retry-failed', undefined)).body).toMatchObject({ type: 'urn:patchbay:problem:rollout-state' });
   });
 
@@ -326,15 +326,15 @@ describe('brakes', () => {
     await when(id, 'is paused', ({ state }) => state === 'paused');
     await decide(id, 'resume', undefined);
     const rollout = await ended(id);
-    expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: 5, failed: 1 } });
-    expect(rollout.waves[0]).toMatchObject({ state: 'passed', goesOnDespiteFailure: true, failure: expect.stringContaining('1 of 2') });
+    expect(rollout).toMatchObject({ state: 'completed', deviceCounts: { loaded: 5, failed: 1 } });
+    expect(rollout.waves[0]).toMatchObject({ state: 'passed', failureIgnored: true, failure: expect.stringContaining('1 of 2') });
     // What has completed can be tried again too, and is judged anew.
     await decide(id, 'retry-failed', undefined);
     const again = await when(id, 'is paused again', ({ state }) => state === 'paused');
-    expect(again.waves[0]).toMatchObject({ state: 'failed', goesOnDespiteFailure: false });
+    expect(again.waves[0]).toMatchObject({ state: 'failed', failureIgnored: false });
     await service.load(module, '1.0.0', [east[0] ?? ''], { versionPolicy: 'downgrade', downgradeReason: 'for the test' });
     expect((await decide(id, 'retry-failed', undefined)).body).toMatchObject({ state: 'running', endedAt: null });
-    expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 6, failed: 0 } });
+    expect(await ended(id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 6, failed: 0 } });
   });
 
   test('a rollout that continues on failure reports the failure', async () => {
@@ -348,9 +348,9 @@ describe('brakes', () => {
       onFailure: 'continue',
     });
     const rollout = await ended(id);
-    expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: 5, failed: 1 } });
-    expect(rollout.waves[0]).toMatchObject({ state: 'passed', goesOnDespiteFailure: true, failure: expect.stringContaining('1 of 1') });
-    expect(rollout.waves[1]).toMatchObject({ failure: null, goesOnDespiteFailure: false });
+    expect(rollout).toMatchObject({ state: 'completed', deviceCounts: { loaded: 5, failed: 1 } });
+    expect(rollout.waves[0]).toMatchObject({ state: 'passed', failureIgnored: true, failure: expect.stringContaining('1 of 1') });
+    expect(rollout.waves[1]).toMatchObject({ failure: null, failureIgnored: false });
   });
 
   test('a build that finds itself sick gets nowhere, and there is nothing to roll back', async () => {
@@ -358,7 +358,7 @@ describe('brakes', () => {
     await service.push(module, '1.3.0', sickModule(4));
     const { id } = await roll({ module, version: '1.3.0', devices: east, similarityPolicy: 'off', onFailure: 'rollback' });
     const rollout = await ended(id);
-    expect(rollout).toMatchObject({ state: 'rolled-back', tally: { loaded: 0, failed: 1, skipped: 5 } });
+    expect(rollout).toMatchObject({ state: 'rolled-back', deviceCounts: { loaded: 0, failed: 1, skipped: 5 } });
     expect(new Set(await versionsOf(module, east))).toEqual(new Set(['1.0.0']));
     expect((await decide(id, 'rollback', { reason: 'once more' })).status).toBe(409);
   });
@@ -449,7 +449,7 @@ describe('the way back', () => {
     expect(answer.status).toBe(202);
     const back = Rollout.parse(answer.body);
     expect(answer.headers.get('location')).toBe(`/v1/rollouts/${back.id}`);
-    expect(await ended(back.id)).toMatchObject({ state: 'completed', tally: { loaded: 6 } });
+    expect(await ended(back.id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 6 } });
     expect(await ended(id)).toMatchObject({ state: 'rolled-back', reason: 'it is slow', rolledBackBy: back.id });
     expect(await versionsOf(module, east)).toEqual(['1.1.0', '1.0.0', '1.0.0', '1.0.0', '1.0.0', '1.0.0']);
     expect(itemsOf(await service.get(`/v1/loads?module=${module}&device=${east[0]}&limit=1`))).toMatchObject([
@@ -461,7 +461,7 @@ describe('the way back', () => {
     const first = await roll({ module: 'fresh', version: '1.0.0', devices: [east[0] ?? ''] });
     await ended(first.id);
     const none = Rollout.parse((await decide(first.id, 'rollback', { reason: 'it is slow' })).body);
-    expect(await ended(none.id)).toMatchObject({ tally: { loaded: 0, failed: 1 } });
+    expect(await ended(none.id)).toMatchObject({ deviceCounts: { loaded: 0, failed: 1 } });
     expect(itemsOf(await service.get(`/v1/rollouts/${none.id}/devices`))).toMatchObject([
       { reason: expect.stringContaining('nothing to go back to') },
     ]);
@@ -473,7 +473,7 @@ describe('the way back', () => {
     await ended(id);
     await service.load(module, '1.2.0', [east[3] ?? '']);
     const back = Rollout.parse((await decide(id, 'rollback', { reason: 'it is slow' })).body);
-    expect(await ended(back.id)).toMatchObject({ tally: { loaded: 5, skipped: 1 } });
+    expect(await ended(back.id)).toMatchObject({ deviceCounts: { loaded: 5, skipped: 1 } });
     expect((await versionsOf(module, east))[3]).toBe('1.2.0');
   });
 });
@@ -495,20 +495,20 @@ describe('two at once', () => {
     expect(itemsOf(await service.get(`/v1/rollouts?module=${module}`))).toHaveLength(1);
     // Others are not in its way.
     await ended((await roll({ module, version: '1.1.0', devices: west })).id);
-    const second = await roll({ module, version: '1.2.0', devices: [east[5] ?? '', west[0] ?? ''], whenBusy: 'queue' });
+    const second = await roll({ module, version: '1.2.0', devices: [east[5] ?? '', west[0] ?? ''], onConflict: 'queue' });
     await waitsFor(second.id, 'earlier-rollouts');
-    const third = await roll({ module, version: '1.2.0', devices: [west[0] ?? ''], whenBusy: 'queue', versionPolicy: 'different' });
+    const third = await roll({ module, version: '1.2.0', devices: [west[0] ?? ''], onConflict: 'queue', versionPolicy: 'different' });
     await waitsFor(third.id, 'earlier-rollouts');
     await decide(first.id, 'abort', {});
-    expect(await ended(second.id)).toMatchObject({ state: 'completed', tally: { loaded: 2 } });
+    expect(await ended(second.id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 2 } });
     // The third finds the version of the second, and that is as well.
-    expect(await ended(third.id)).toMatchObject({ state: 'completed', tally: { loaded: 1 } });
+    expect(await ended(third.id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 1 } });
     expect(itemsOf(await service.get(`/v1/rollouts/${third.id}/devices`))).toMatchObject([
       { state: 'loaded', outcome: 'refused-not-newer' },
     ]);
     // It has not brought it, and does not take it away.
     const back = Rollout.parse((await decide(third.id, 'rollback', { reason: 'none' })).body);
-    expect(await ended(back.id)).toMatchObject({ tally: { loaded: 0, skipped: 1 } });
+    expect(await ended(back.id)).toMatchObject({ deviceCounts: { loaded: 0, skipped: 1 } });
     expect((await versionsOf(module, west))[0]).toBe('1.2.0');
     // What has ended does not begin anew on devices that another has.
     const open = await roll({
@@ -533,21 +533,21 @@ describe('before and after', () => {
     const waves = [{ devices: 2 }, { upToPercent: 100 }];
     const { status, body } = await ask({ module, version: '1.1.0', devices: east, waves, dryRun: true });
     expect(status).toBe(200);
-    expect(body).toMatchObject({ devices: 6, alreadyThere: 1, refused: 1, unreachable: 0, conflicts: [] });
+    expect(body).toMatchObject({ devices: 6, alreadyInstalled: 1, refused: 1, unreachable: 0, conflicts: [] });
     expect(body.waves).toEqual([
       { number: 1, devices: 2 },
       { number: 2, devices: 3 },
     ]);
     expect(itemsOf({ status, headers: new Headers(), body })).toMatchObject([
-      { device: east[0], wave: null, currentVersion: '1.1.0', verdict: 'already-there' },
+      { device: east[0], wave: null, currentVersion: '1.1.0', forecast: 'already-installed' },
       {
         device: east[1],
         wave: 1,
         currentVersion: '1.2.0',
-        verdict: 'refused-not-newer',
+        forecast: 'refused-not-newer',
         reason: expect.stringContaining('older than 1.2.0'),
       },
-      { device: east[2], deviceName: 'east-3', wave: 1, currentVersion: '1.0.0', verdict: 'would-replace', isReachable: true },
+      { device: east[2], deviceName: 'east-3', wave: 1, currentVersion: '1.0.0', forecast: 'would-replace', reachable: true },
       { wave: 2 },
       { wave: 2 },
       { wave: 2 },
@@ -585,13 +585,13 @@ describe('before and after', () => {
       [west[0], 'west'],
     ])
       expect((await service.request('PUT', `/v1/devices/${device}/labels`, { labels: { zone, ring: 'inner' } })).status).toBe(200);
-    await when(id, 'has the one device', ({ tally, waitingFor }) => waitingFor === 'devices' && tally['loaded'] === 1);
+    await when(id, 'has the one device', ({ deviceCounts, waitingFor }) => waitingFor === 'devices' && deviceCounts['loaded'] === 1);
     expect((await versionsOf(module, west))[0]).toBe('1.0.0');
     await decide(other.id, 'abort', {});
-    await when(id, 'has the other', ({ tally, waitingFor }) => waitingFor === 'devices' && tally['loaded'] === 2);
-    expect((await read(id))['isJoinable']).toBe(true);
+    await when(id, 'has the other', ({ deviceCounts, waitingFor }) => waitingFor === 'devices' && deviceCounts['loaded'] === 2);
+    expect((await read(id))['acceptsDevices']).toBe(true);
     await decide(id, 'close', undefined);
-    expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 2 }, isJoinable: false });
+    expect(await ended(id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 2 }, acceptsDevices: false });
     expect((await decide((await roll({ module, version: '1.2.0', devices: east })).id, 'close', undefined)).status).toBe(409);
     for (const [device, zone] of [
       [east[0], 'east'],
@@ -707,7 +707,7 @@ describe('what is refused', () => {
 
   test('a rollout to devices that all have the version', async () => {
     const module = await newModule('there');
-    expect((await ask({ module, version: '1.0.0', devices: east })).body).toMatchObject({ type: 'urn:patchbay:problem:already-there' });
+    expect((await ask({ module, version: '1.0.0', devices: east })).body).toMatchObject({ type: 'urn:patchbay:problem:already-installed' });
   });
 
   test('a request repeated with its idempotency key is executed once', async () => {
@@ -772,7 +772,7 @@ describe('what is refused', () => {
     const startAt = new Date(Date.now() + 3_600_000).toISOString();
     const made: string[] = [];
     for (;;) {
-      const answer = await ask({ module, version: '1.1.0', devices: [east[0] ?? ''], startAt, whenBusy: 'queue' });
+      const answer = await ask({ module, version: '1.1.0', devices: [east[0] ?? ''], startAt, onConflict: 'queue' });
       if (answer.status !== 202) {
         expect(answer.body).toMatchObject({ status: 409, type: 'urn:patchbay:problem:too-many-rollouts' });
         break;

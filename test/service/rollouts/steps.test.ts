@@ -13,14 +13,14 @@ function wave(changes: Partial<WaveStatus> = {}): WaveStatus {
     number: 1,
     state: 'loading',
     needsApproval: false,
-    isAccepted: false,
+    isFailureIgnored: false,
     soakUntil: null,
     soakSeconds: 60,
     measuredAt: null,
     thresholds: defaultThresholds,
     waiting: 0,
     loading: 0,
-    isJoinable: false,
+    acceptsDevices: false,
     results: { devices: 4, loaded: 0, failedLoads: 0, interruptedAccesses: 0, measured: noMeasurement },
     ...changes,
   };
@@ -86,7 +86,7 @@ test.each<[string, RolloutStatus, object]>([
   ],
   ['loads that are under way are waited for', standing({ inFlight: 1, wave: wave({ loading: 1 }) }), { kind: 'wait', for: 'loads' }],
   ['then the wave is watched', standing(), { kind: 'begin-soak', wave: 1 }],
-  ['but for one that devices still join', standing({ wave: wave({ isJoinable: true }) }), { kind: 'wait', for: 'devices' }],
+  ['but for one that devices still join', standing({ wave: wave({ acceptsDevices: true }) }), { kind: 'wait', for: 'devices' }],
   [
     'until its time is over',
     standing({ wave: wave({ state: 'soaking', soakUntil: at(101), measuredAt: at(99) }) }),
@@ -127,7 +127,7 @@ test.each<[string, RolloutStatus, object]>([
   ],
   [
     'a wave that is accepted does not',
-    standing({ wave: wave({ waiting: 1, isAccepted: true, results: failed }) }),
+    standing({ wave: wave({ waiting: 1, isFailureIgnored: true, results: failed }) }),
     { kind: 'request-loads', wave: 1, count: 1 },
   ],
   ['what is paused waits', standing({ state: 'paused', wave: wave({ waiting: 1, results: failed }) }), { kind: 'wait', for: 'operator' }],
@@ -254,7 +254,7 @@ class RolloutModel {
         current.soakUntil = at(this.now + current.soakSeconds);
         return;
       case 'pass-wave':
-        expect(current.failures === 0 || current.isAccepted).toBe(true);
+        expect(current.failures === 0 || current.isFailureIgnored).toBe(true);
         expect(current.waiting + current.loading).toBe(0);
         current.state = 'passed';
         return;
@@ -291,7 +291,7 @@ class RolloutModel {
     const current = this.waves.find(({ state }) => state !== 'passed');
     if (current?.state === 'failed') {
       current.state = 'loading';
-      current.isAccepted = true;
+      current.isFailureIgnored = true;
     }
     this.state = current?.state === 'awaiting-approval' ? 'awaiting-approval' : 'running';
   }

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { DeviceState } from '../../../src/protocol/device-state.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { noCallers } from '../../../src/service/rollouts/callers.ts';
-import { aggregate, captureBaseline, type Measured, measureActivity } from '../../../src/service/rollouts/measurement.ts';
+import { aggregate, captureBaseline, type Measurement, measureActivity } from '../../../src/service/rollouts/measurement.ts';
 import { defaultThresholds, type Thresholds } from '../../../src/service/rollouts/plan.ts';
 import {
   describeFailure,
@@ -15,7 +15,7 @@ import {
 } from '../../../src/service/rollouts/threshold-evaluation.ts';
 import { state } from '../agents/agent.ts';
 
-const measured: Measured = {
+const measured: Measurement = {
   calls: 1_000,
   failedCalls: 0,
   p99Microseconds: 100,
@@ -24,7 +24,7 @@ const measured: Measured = {
 };
 const well: WaveResults = { devices: 100, loaded: 100, failedLoads: 0, interruptedAccesses: 0, measured };
 
-const failure = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measured> = {}) =>
+const failure = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measurement> = {}) =>
   describeFailure({ ...defaultThresholds, ...thresholds }, { ...well, ...results, measured: { ...measured, ...figures } });
 
 test('a wave in which all goes well has not failed', () => {
@@ -105,7 +105,7 @@ test('a share that is a little more than the limit is shown as more', () => {
     threshold: 'failedLoadsPercent',
     limit: 28,
     measured: 28.002,
-    isPassed: true,
+    exceeded: true,
   });
   expect(
     failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: 1_500_001, before: { ...measured.before, p99Microseconds: 1_000_000 } }),
@@ -126,11 +126,11 @@ const cases = fc.tuple(counts, counts).chain(([now, before]) => {
 });
 
 /** The verdict about one threshold. */
-const isExceeded = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measured> = {}) =>
+const isExceeded = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measurement> = {}) =>
   evaluateThresholds(
     { ...defaultThresholds, failedLoadsPercent: null, failedCallsPercent: null, abiViolations: null, minimumCalls: 0, ...thresholds },
     { ...well, ...results, measured: { ...measured, ...figures } },
-  ).map(({ isPassed }) => isPassed);
+  ).map(({ exceeded }) => exceeded);
 
 test('every threshold is compared as an exact fraction', () => {
   fc.assert(
@@ -157,9 +157,9 @@ test('every threshold is compared as an exact fraction', () => {
 test('every threshold that is passed is told, and each that is judged has a verdict', () => {
   expect(failure({}, { failedLoads: 1 }, { abiViolations: 2 })).toMatch(/^1 of 100 .*; 2 programs/);
   expect(evaluateThresholds(defaultThresholds, { ...well, measured: { ...measured, calls: 3 } })).toEqual([
-    { threshold: 'failedLoadsPercent', limit: 0, measured: 0, isPassed: false },
-    { threshold: 'failedCallsPercent', limit: 1, measured: null, isPassed: false },
-    { threshold: 'abiViolations', limit: 0, measured: 0, isPassed: false },
+    { threshold: 'failedLoadsPercent', limit: 0, measured: 0, exceeded: false },
+    { threshold: 'failedCallsPercent', limit: 1, measured: null, exceeded: false },
+    { threshold: 'abiViolations', limit: 0, measured: 0, exceeded: false },
   ]);
 });
 

@@ -187,7 +187,7 @@ describe('a policy', () => {
     expect(read.body).toEqual(policy.body);
     expect((await service.get(path, { 'if-none-match': etagOf(read) })).status).toBe(304);
     const next = { name: 'renamed', device: one, module: 'tcp', publisherKeys: [first.id], threshold: 1 };
-    expect(await put(policy, next, { 'if-match': '"other"' })).toMatchObject(problem(412, 'changed-since', 'read it again'));
+    expect(await put(policy, next, { 'if-match': '"other"' })).toMatchObject(problem(412, 'precondition-failed', 'read it again'));
     const replaced = await put(policy, next, { 'if-match': etagOf(read) });
     expect(replaced).toMatchObject({ status: 200, body: { ...next, labels: null, createdAt: policy.body.createdAt } });
     expect(etagOf(replaced)).toBe(etagOf(await service.get(path)));

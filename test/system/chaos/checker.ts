@@ -108,7 +108,7 @@ function checkDevices({ devices, loads, events }: Reading): string[] {
 function checkModule({ detail, history }: DeviceReading, module: string, loads: readonly Schemas['Load'][]): string[] {
   const entry = detail.moduleTable.find((one) => one.module === module);
   const inTable = entry === undefined ? 'nothing' : `${entry.version} at ${entry.address}`;
-  const open = (history.get(module) ?? []).filter(({ leftAt }) => leftAt === null);
+  const open = (history.get(module) ?? []).filter(({ removedAt }) => removedAt === null);
   const inHistory = open.map(({ version, address }) => `${version} at ${address}`).join(' and ') || 'nothing';
   const last = loads.findLast((load) => load.module === module);
   return [
@@ -129,8 +129,8 @@ function accountOf({ detail: { id, host }, history }: DeviceReading, module: str
       const times = `dispatched ${dispatchedAt ?? 'never'}, completed ${completedAt ?? 'never'}`;
       return `${requestedAt} load ${load.id} of ${load.version} (${load.versionPolicy}): ${load.outcome ?? load.state}, ${times}: ${load.reason}`;
     }),
-    ...(history.get(module) ?? []).map(({ enteredAt, leftAt, leftBy, ...stay }) => {
-      return `${enteredAt} in memory: ${stay.version} at ${stay.address} by ${stay.load ?? stay.source}, left ${leftAt ?? 'never'} (${leftBy})`;
+    ...(history.get(module) ?? []).map(({ installedAt, removedAt, removalCause, ...stay }) => {
+      return `${installedAt} in memory: ${stay.version} at ${stay.address} by ${stay.load ?? stay.source}, left ${removedAt ?? 'never'} (${removalCause})`;
     }),
     ...events
       .filter(({ object }) => known.has(object))

@@ -185,9 +185,9 @@ function Devices({ module, version }: { readonly module: string; readonly versio
                 keyOf={({ device }) => device}
                 columns={[
                   { heading: 'Device', cell: ({ device, deviceName }) => <a href={devicePath(device)}>{deviceName}</a> },
-                  { heading: 'First entered', cell: ({ firstEnteredAt }) => <Moment at={firstEnteredAt} /> },
-                  { heading: 'Last entered', cell: ({ lastEnteredAt }) => <Moment at={lastEnteredAt} /> },
-                  { heading: 'Stays', isNumber: true, cell: ({ stays }) => stays },
+                  { heading: 'First entered', cell: ({ firstInstalledAt }) => <Moment at={firstInstalledAt} /> },
+                  { heading: 'Last entered', cell: ({ lastInstalledAt }) => <Moment at={lastInstalledAt} /> },
+                  { heading: 'Stays', isNumber: true, cell: ({ residencies }) => residencies },
                 ]}
               />
               <More pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />

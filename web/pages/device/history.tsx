@@ -35,7 +35,7 @@ export function History({ device, concerns }: Parts) {
               <Table
                 caption="History"
                 rows={items}
-                keyOf={({ module, enteredAt, address }) => `${module} ${enteredAt} ${address}`}
+                keyOf={({ module, installedAt, address }) => `${module} ${installedAt} ${address}`}
                 columns={[
                   { heading: 'Build', cell: (stay) => <Module module={stay.module} version={stay.version} /> },
                   {
@@ -47,9 +47,12 @@ export function History({ device, concerns }: Parts) {
                       </code>
                     ),
                   },
-                  { heading: 'Entered', cell: ({ enteredAt }) => <Moment at={enteredAt} /> },
+                  { heading: 'Entered', cell: ({ installedAt }) => <Moment at={installedAt} /> },
                   { heading: 'Through', cell: ({ load, source }) => <Through load={load} source={source} /> },
-                  { heading: 'Left', cell: ({ leftAt }) => (leftAt === null ? <strong>in the table now</strong> : <Moment at={leftAt} />) },
+                  {
+                    heading: 'Left',
+                    cell: ({ removedAt }) => (removedAt === null ? <strong>in the table now</strong> : <Moment at={removedAt} />),
+                  },
                   { heading: 'Why', isWide: true, cell: why },
                 ]}
               />
@@ -67,15 +70,15 @@ function Through({ load, source }: Pick<Stay, 'load' | 'source'>) {
   return <span class="soft">{source === 'observed' ? 'observed, no load known' : 'put back after a restart'}</span>;
 }
 
-function why({ leftBy, leftThrough, interrupted, invalidation }: Stay) {
-  if (leftBy === null) return null;
+function why({ removalCause, replacedByLoad, interrupted, invalidation }: Stay) {
+  if (removalCause === null) return null;
   const facts = [
     ...(interrupted === null || interrupted === 0 ? [] : [`${counted(interrupted, 'access', 'accesses')} interrupted`]),
     ...(invalidation === null ? [] : [`pages: ${invalidation}`]),
   ];
   return (
     <>
-      {leftThrough === null ? leftBy : <a href={loadPath(leftThrough)}>{leftBy}</a>}
+      {replacedByLoad === null ? removalCause : <a href={loadPath(replacedByLoad)}>{removalCause}</a>}
       {facts.length > 0 && <span class="soft">, {facts.join(', ')}</span>}
     </>
   );

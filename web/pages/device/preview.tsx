@@ -86,17 +86,17 @@ type Noticed = {
   readonly references: number;
 };
 
-function ForecastNotice({ forecast: { verdict, reason, currentVersion }, device, module, version, references }: Noticed) {
-  const isWilling = verdict === 'would-install' || verdict === 'would-replace';
+function ForecastNotice({ forecast: { forecast, reason, currentVersion }, device, module, version, references }: Noticed) {
+  const isWilling = forecast === 'would-install' || forecast === 'would-replace';
   const what = {
     'would-install': `${module}@${version} would be the first of its module on ${device.name}.`,
     'would-replace': `${version} would take the place of ${currentVersion}${references > 0 ? `, with ${counted(references, 'access', 'accesses')} inside now` : ', with nobody inside now'}.`,
-    'already-there': `${device.name} has ${version} already: the load would be refused.`,
+    'already-installed': `${device.name} has ${version} already: the load would be refused.`,
     'refused-not-newer': 'The device would refuse it: it is not newer.',
     'refused-dissimilar': 'The device would refuse it: it is not substantially similar.',
     'refused-image': 'The device would refuse its image.',
     'out-of-memory': 'The load would fail: there is not the memory.',
-  }[verdict];
+  }[forecast];
   return (
     <p class="notice" data-is={isWilling ? 'well' : 'warning'} role="status">
       <strong>{what}</strong>

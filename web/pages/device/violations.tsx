@@ -32,14 +32,14 @@ export function Violations({ device: { id, abiViolations } }: { readonly device:
           <Table
             caption="ABI violations"
             rows={items}
-            keyOf={({ program, address, at }) => `${program} ${address} ${at}`}
+            keyOf={({ program, address, firstFaultAt }) => `${program} ${address} ${firstFaultAt}`}
             columns={[
               { heading: 'Program', cell: ({ programName }) => programName },
               { heading: 'Keeps', cell: ({ module, version }) => <Module module={module} version={version} /> },
               { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
               { heading: 'Fault', cell: ({ flag }) => <span class="code">{flag}</span> },
               { heading: 'Faults', isNumber: true, cell: ({ faults }) => countText(faults) },
-              { heading: 'Last', cell: ({ lastAt }) => <Moment at={lastAt} /> },
+              { heading: 'Last', cell: ({ lastFaultAt }) => <Moment at={lastFaultAt} /> },
             ]}
           />
         )}

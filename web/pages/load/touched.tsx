@@ -107,15 +107,15 @@ function Stale({ load, way, nameOf }: Parts & { readonly load: Load }) {
                 <Table
                   caption="Programs that faulted on the stale address"
                   rows={found}
-                  keyOf={({ program, at }) => `${program} ${at}`}
+                  keyOf={({ program, firstFaultAt }) => `${program} ${firstFaultAt}`}
                   columns={[
                     { heading: 'Program', cell: ({ programName }) => programName },
                     { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
                     { heading: 'Page', isNumber: true, cell: ({ page }) => page },
                     { heading: 'Fault', cell: ({ flag }) => <span class="code">{flag}</span> },
                     { heading: 'Faults', isNumber: true, cell: ({ faults }) => countText(faults) },
-                    { heading: 'First', cell: ({ at }) => <Moment at={at} /> },
-                    { heading: 'Last', cell: ({ lastAt }) => <Moment at={lastAt} /> },
+                    { heading: 'First', cell: ({ firstFaultAt }) => <Moment at={firstFaultAt} /> },
+                    { heading: 'Last', cell: ({ lastFaultAt }) => <Moment at={lastFaultAt} /> },
                   ]}
                 />
               )}

@@ -41,28 +41,28 @@ export function mainDecision(rollout: Rollout): Decision | null {
 
 /** What may be decided about a rollout as it stands; the service has the last word. */
 export function decisionsOn(rollout: Rollout): Decision[] {
-  const { state, wave, waves, tally, isJoinable, rollbackOf } = rollout;
+  const { state, wave, waves, deviceCounts, acceptsDevices, rollbackOf } = rollout;
   const waiting = waves.find((one) => one.state === 'awaiting-approval');
   const isOpen = state === 'pending' || state === 'running' || state === 'awaiting-approval' || state === 'paused';
   const mayBeRetried = (isOpen && state !== 'pending') || state === 'completed';
   const mayGoBack = mayBeRetried || state === 'aborted';
   const has = (isThere: boolean, decision: Decision) => (isThere ? [decision] : []);
   const resume = has(state === 'paused', { kind: 'resume' });
-  const rollback = has(mayGoBack && rollbackOf === null && tally.loaded + tally.loading > 0, { kind: 'rollback' });
+  const rollback = has(mayGoBack && rollbackOf === null && deviceCounts.loaded + deviceCounts.loading > 0, { kind: 'rollback' });
   return [
     ...(hasFailed(rollout) ? rollback : []),
     ...has(state === 'awaiting-approval' && waiting !== undefined, { kind: 'approve', wave: waiting?.number ?? wave ?? 0 }),
     ...(hasFailed(rollout) ? [] : resume),
-    ...has(mayBeRetried && tally.failed > 0, { kind: 'retry-failed' }),
+    ...has(mayBeRetried && deviceCounts.failed > 0, { kind: 'retry-failed' }),
     ...has(isOpen && state !== 'paused', { kind: 'pause' }),
-    ...has(isJoinable && rollbackOf === null, { kind: 'close' }),
+    ...has(acceptsDevices && rollbackOf === null, { kind: 'close' }),
     ...has(isOpen, { kind: 'abort' }),
     ...(hasFailed(rollout) ? resume : rollback),
   ];
 }
 
 /** What comes of it. */
-function meaningOf(decision: Decision, { waves, tally, onFailure }: Rollout): string {
+function meaningOf(decision: Decision, { waves, deviceCounts, onFailure }: Rollout): string {
   switch (decision.kind) {
     case 'approve': {
       const devices = waves.find(({ number }) => number === decision.wave)?.devices ?? 0;
@@ -75,13 +75,13 @@ function meaningOf(decision: Decision, { waves, tally, onFailure }: Rollout): st
         ? 'It goes on from where it was. The wave that has failed is not judged any more: its other devices get the build, and the next wave follows.'
         : 'It goes on from where it was.';
     case 'retry-failed':
-      return `The loads of ${counted(tally.failed, 'device')} are tried again, and their waves judged anew (${onFailure} on failure).`;
+      return `The loads of ${counted(deviceCounts.failed, 'device')} are tried again, and their waves judged anew (${onFailure} on failure).`;
     case 'close':
       return 'No more devices join it. It ends when those that it has are done.';
     case 'abort':
       return 'It ends. Devices that have the build keep it; loads that no host has been sent are cancelled.';
     case 'rollback':
-      return `Every device that has got the build, ${counted(tally.loaded, 'device')} now, goes back to the version that it had. A rollout of its own does that.`;
+      return `Every device that has got the build, ${counted(deviceCounts.loaded, 'device')} now, goes back to the version that it had. A rollout of its own does that.`;
   }
 }
 

@@ -241,8 +241,9 @@ const reactionMeanings = {
   continue: 'it is told, and the rollout goes on',
 };
 
-function joiningText({ selectedBy, isJoinable, whenBusy }: Draft): string {
-  const others = whenBusy === 'refuse' ? 'refused where another rollout has some of them' : 'waits where another rollout has some of them';
+function joiningText({ selectedBy, acceptsDevices, onConflict }: Draft): string {
+  const others =
+    onConflict === 'reject' ? 'refused where another rollout has some of them' : 'waits where another rollout has some of them';
   if (selectedBy === 'name') return others;
-  return `${isJoinable ? 'devices that match later join it' : 'no devices join it later'}, ${others}`;
+  return `${acceptsDevices ? 'devices that match later join it' : 'no devices join it later'}, ${others}`;
 }

@@ -42,9 +42,9 @@ export type Draft = {
   readonly labels: string;
   readonly runningVersion: string;
   /** Whether devices that match later join it, and until when; empty: until somebody closes it. */
-  readonly isJoinable: boolean;
-  readonly joinableUntil: string;
-  readonly whenBusy: 'refuse' | 'queue';
+  readonly acceptsDevices: boolean;
+  readonly acceptsDevicesUntil: string;
+  readonly onConflict: 'reject' | 'queue';
   readonly waves: readonly WaveDraft[];
   readonly limits: Limits;
   readonly onFailure: Schemas['OnFailure'];
@@ -74,9 +74,9 @@ export function usualDraft(module: string, version: string): Draft {
     devices: [],
     labels: '',
     runningVersion: '',
-    isJoinable: false,
-    joinableUntil: '',
-    whenBusy: 'refuse',
+    acceptsDevices: false,
+    acceptsDevicesUntil: '',
+    onConflict: 'reject',
     waves: [
       { key: 1, unit: 'devices', size: 1, ...usualWave },
       { key: 2, unit: 'percent of all', size: 10, ...usualWave },
@@ -134,7 +134,7 @@ export function isSelecting({ selectedBy, devices, labels, runningVersion }: Dra
 }
 
 export function bodyOf(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
-  const { module, version, name, waves, limits, onFailure, devicesInFlight, whenBusy, startAt, window, loadsPerMinute } = draft;
+  const { module, version, name, waves, limits, onFailure, devicesInFlight, onConflict, startAt, window, loadsPerMinute } = draft;
   const { deadlineSeconds, rollbackDeadlineSeconds, supersede } = draft;
   return {
     module,
@@ -154,7 +154,7 @@ export function bodyOf(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
     ...(window === null ? {} : { window }),
     devicesInFlight,
     ...(loadsPerMinute === null ? {} : { loadsPerMinute }),
-    whenBusy,
+    onConflict,
     ...termsBody(draft.terms),
     ...precedenceBody(draft.precedence),
     deadlineSeconds,
@@ -162,13 +162,13 @@ export function bodyOf(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
   };
 }
 
-function selectionOf({ selectedBy, devices, labels, runningVersion, isJoinable, joinableUntil }: Draft) {
+function selectionOf({ selectedBy, devices, labels, runningVersion, acceptsDevices, acceptsDevicesUntil }: Draft) {
   const chosen = labelsIn(labels) ?? {};
   const running = runningVersion.trim() === '' ? {} : { runningVersion: runningVersion.trim() };
   if (selectedBy === 'name') return { devices: devices.map(({ id }) => id), ...running };
   return {
     ...(Object.keys(chosen).length === 0 ? {} : { labels: chosen }),
     ...running,
-    ...(isJoinable ? { dynamic: true, ...(joinableUntil === '' ? {} : { dynamicUntil: joinableUntil }) } : {}),
+    ...(acceptsDevices ? { dynamic: true, ...(acceptsDevicesUntil === '' ? {} : { dynamicUntil: acceptsDevicesUntil }) } : {}),
   };
 }

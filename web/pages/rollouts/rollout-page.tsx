@@ -123,14 +123,14 @@ function Standing({ rollout }: { readonly rollout: Rollout }) {
 }
 
 function Facts({ rollout }: { readonly rollout: Rollout }) {
-  const { module, version, tally, downgradeReason, onFailure } = rollout;
+  const { module, version, deviceCounts, downgradeReason, onFailure } = rollout;
   const { requestedAt, requestedBy, startedAt, endedAt } = rollout;
   return (
     <dl class="rollout-facts">
       <div class="wide">
         <dt>Devices</dt>
         <dd>
-          <Tally tally={tally} />
+          <Tally deviceCounts={deviceCounts} />
         </dd>
       </div>
       <div>

@@ -12,19 +12,19 @@ type Preview = Schemas['RolloutPreview'];
 const namedLimit = 50;
 
 export function RolloutPreview({
-  preview: { devices, alreadyThere, unreachable, refused, waves, conflicts, items },
+  preview: { devices, alreadyInstalled, unreachable, refused, waves, conflicts, items },
 }: {
   readonly preview: Preview;
 }) {
-  const refusing = items.filter(({ wave, verdict }) => wave !== null && isRefusedForecast[verdict]);
+  const refusing = items.filter(({ wave, forecast }) => wave !== null && isRefusedForecast[forecast]);
   return (
     <div class="preview" role="status">
       <p class="notice" data-is={refused > 0 || conflicts.length > 0 ? 'warning' : 'well'}>
         <strong>
-          It would go to {counted(devices - alreadyThere, 'device')}:{' '}
+          It would go to {counted(devices - alreadyInstalled, 'device')}:{' '}
           {waves.map(({ number, devices: count }) => `${countText(count)} in wave ${number}`).join(', ')}
         </strong>
-        {alreadyThere > 0 && <span>{counted(alreadyThere, 'device has', 'devices have')} it already, and would be left out.</span>}
+        {alreadyInstalled > 0 && <span>{counted(alreadyInstalled, 'device has', 'devices have')} it already, and would be left out.</span>}
         {unreachable > 0 && (
           <span>{counted(unreachable, 'device is', 'devices are')} on hosts that are not heard of: the loads would wait for them.</span>
         )}
@@ -45,7 +45,7 @@ export function RolloutPreview({
               { heading: 'Device', cell: ({ device, deviceName }) => <a href={devicePath(device)}>{deviceName}</a> },
               { heading: 'Wave', isNumber: true, cell: ({ wave }) => wave },
               { heading: 'Has', cell: ({ currentVersion }) => <span class="code">{currentVersion ?? 'none'}</span> },
-              { heading: 'Would be', cell: ({ verdict }) => <span class="code">{verdict}</span> },
+              { heading: 'Would be', cell: ({ forecast }) => <span class="code">{forecast}</span> },
               { heading: 'Why', isWide: true, cell: ({ reason }) => reason },
             ]}
           />

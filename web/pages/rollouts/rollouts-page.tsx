@@ -102,7 +102,7 @@ const columns: readonly Column<Rollout>[] = [
     heading: 'Wave',
     cell: ({ wave, waves }) => (wave === null ? <span class="soft">all {waves.length} passed</span> : `${wave} of ${waves.length}`),
   },
-  { heading: 'Devices', isWide: true, cell: ({ tally }) => <Tally tally={tally} /> },
+  { heading: 'Devices', isWide: true, cell: ({ deviceCounts }) => <Tally deviceCounts={deviceCounts} /> },
   { heading: 'Requested', cell: ({ requestedAt }) => <Moment at={requestedAt} /> },
   { heading: 'Ended', cell: ({ endedAt }) => (endedAt === null ? null : <Moment at={endedAt} />) },
 ];

@@ -58,36 +58,36 @@ export function Selected({ draft, onChange }: Parts) {
   return isSelecting(draft) ? null : <p class="soft">Give labels, versions or both: every device that has all of it gets the build.</p>;
 }
 
-const busyReactions = ['refuse', 'queue'] as const;
+const busyReactions = ['reject', 'queue'] as const;
 const busyMeanings = { refuse: 'this one is refused', queue: 'this one waits until that has ended' };
 
 /** Whether others join later, and what comes of devices that another rollout has. */
-export function JoiningFields({ draft: { selectedBy, isJoinable, joinableUntil, whenBusy }, onChange }: Parts) {
+export function JoiningFields({ draft: { selectedBy, acceptsDevices, acceptsDevicesUntil, onConflict }, onChange }: Parts) {
   return (
     <div class="fields">
       {selectedBy === 'labels and versions' && (
         <Tick
           label="devices that match later join the last wave"
           at="/dynamic"
-          isOn={isJoinable}
-          onChange={(isOn) => onChange({ isJoinable: isOn })}
+          isOn={acceptsDevices}
+          onChange={(isOn) => onChange({ acceptsDevices: isOn })}
         />
       )}
-      {selectedBy === 'labels and versions' && isJoinable && (
+      {selectedBy === 'labels and versions' && acceptsDevices && (
         <TimeField
           label="Until; empty: until it is closed"
           at="/dynamicUntil"
-          value={joinableUntil}
-          onChange={(value) => onChange({ joinableUntil: value })}
+          value={acceptsDevicesUntil}
+          onChange={(value) => onChange({ acceptsDevicesUntil: value })}
         />
       )}
       <Choice
         label="If another rollout has some of the devices"
-        at="/whenBusy"
-        value={whenBusy}
+        at="/onConflict"
+        value={onConflict}
         options={busyReactions}
         meanings={busyMeanings}
-        onChange={(value) => onChange({ whenBusy: value })}
+        onChange={(value) => onChange({ onConflict: value })}
       />
     </div>
   );

@@ -5,7 +5,7 @@ import { rolloutDeviceStates } from '../../../src/client/enum-values.ts';
 import { countText } from '../../parts/numbers.ts';
 import './tally.css';
 
-type Parts = { readonly tally: Schemas['DeviceTally'] };
+type Parts = { readonly deviceCounts: Schemas['DeviceCounts'] };
 
 /** In the order in which they fill the bar: what is through first. */
 const order = rolloutDeviceStates.toSorted((left, right) => rank(left) - rank(right));
@@ -14,8 +14,8 @@ function rank(state: Schemas['RolloutDeviceState']): number {
   return ['loaded', 'failed', 'loading', 'waiting', 'skipped'].indexOf(state);
 }
 
-export function Tally({ tally }: Parts) {
-  const counts = order.map((state) => [state, tally[state]] as const).filter(([, count]) => count > 0);
+export function Tally({ deviceCounts }: Parts) {
+  const counts = order.map((state) => [state, deviceCounts[state]] as const).filter(([, count]) => count > 0);
   return (
     <div class="tally">
       <div class="tally-bar" aria-hidden="true">

@@ -12,7 +12,7 @@ import { amountText, thresholdTexts, type Wave, waveTones } from './words.ts';
 type Verdict = Schemas['Verdict'];
 
 export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly isCurrent: boolean }) {
-  const { number, state, devices, upToPercent, tally, failure, goesOnDespiteFailure, approval, approvedBy, verdicts } = wave;
+  const { number, state, devices, upToPercent, deviceCounts, failure, failureIgnored, approval, approvedBy, verdicts } = wave;
   const hasBegun = wave.startedAt !== null;
   return (
     <li class={isCurrent ? 'wave current' : 'wave'} aria-current={isCurrent ? 'step' : undefined}>
@@ -25,13 +25,13 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
           {upToPercent === null ? '' : `, up to ${upToPercent}% of all`}
           {approval && (approvedBy === null ? ', begins when it is approved' : `, approved by ${approvedBy}`)}
         </span>
-        <Tally tally={tally} />
+        <Tally deviceCounts={deviceCounts} />
         <Soak wave={wave} />
         {failure !== null && (
           <p class="notice" data-is="failed">
             <span>
               {failure}
-              {goesOnDespiteFailure ? '; it goes on in spite of that' : ''}
+              {failureIgnored ? '; it goes on in spite of that' : ''}
             </span>
           </p>
         )}
@@ -60,21 +60,21 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
   );
 }
 
-function Measured({ verdict: { threshold, limit, measured, isPassed } }: { readonly verdict: Verdict }) {
+function Measured({ verdict: { threshold, limit, measured, exceeded } }: { readonly verdict: Verdict }) {
   if (measured === null) return <span class="soft">too few calls to judge by</span>;
-  const share = isPassed ? 100 : limit === 0 ? 0 : Math.min(100, (100 * Math.max(0, measured)) / limit);
+  const share = exceeded ? 100 : limit === 0 ? 0 : Math.min(100, (100 * Math.max(0, measured)) / limit);
   return (
     <span class="against">
       <span class="against-bar" aria-hidden="true">
-        <span class={isPassed ? 'bad' : ''} style={{ width: `${share}%` }} />
+        <span class={exceeded ? 'bad' : ''} style={{ width: `${share}%` }} />
       </span>
       {amountText(threshold, measured)}
     </span>
   );
 }
 
-function VerdictBadge({ verdict: { measured, isPassed }, isOver }: { readonly verdict: Verdict; readonly isOver: boolean }) {
-  if (isPassed) return <Badge tone="bad">too much</Badge>;
+function VerdictBadge({ verdict: { measured, exceeded }, isOver }: { readonly verdict: Verdict; readonly isOver: boolean }) {
+  if (exceeded) return <Badge tone="bad">too much</Badge>;
   if (measured === null) return <Badge tone="plain">not judged</Badge>;
   return <Badge tone="good">{isOver ? 'good' : 'good so far'}</Badge>;
 }

@@ -66,7 +66,7 @@ export function nameOf(rollout: Pick<Rollout, 'name' | 'module' | 'version' | 'r
 
 /** What a rollout waits for; null where it has ended, or is taking its next step. @param time Writes a time. */
 export function waitText(rollout: Rollout, time: (at: string) => string): string | null {
-  const { waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, joinableUntil } = rollout;
+  const { waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, acceptsDevicesUntil } = rollout;
   switch (waitingFor) {
     case null:
       return null;
@@ -94,7 +94,7 @@ export function waitText(rollout: Rollout, time: (at: string) => string): string
       return 'the last measurement of the wave';
     case 'devices':
       if (rollbackOf !== null) return 'what is still to come of the rollout that it takes back';
-      return `devices that join it${joinableUntil === null ? '' : ` until ${time(joinableUntil)}`}`;
+      return `devices that join it${acceptsDevicesUntil === null ? '' : ` until ${time(acceptsDevicesUntil)}`}`;
     case 'rollback':
       return 'its devices to be taken back';
   }
@@ -113,13 +113,13 @@ export function paceText({ devicesInFlight, loadsPerMinute, startAt, window }: P
 }
 
 /** Which devices were asked for. */
-export function selectorText({ selector: { devices, labels, runningVersion }, isJoinable, rollbackOf }: Rollout): string {
+export function selectorText({ selector: { devices, labels, runningVersion }, acceptsDevices, rollbackOf }: Rollout): string {
   if (rollbackOf !== null) return 'those that have got the build by the rollout that it takes back';
   const parts = [
     ...(devices === null ? [] : [`${counted(devices, 'device')} by name`]),
     ...(labels === null ? [] : Object.entries(labels).map(([key, value]) => `${key}=${value}`)),
     ...(runningVersion === null ? [] : [`those that run ${runningVersion}`]),
-    ...(isJoinable ? ['also those that match later'] : []),
+    ...(acceptsDevices ? ['also those that match later'] : []),
   ];
   return parts.join(', ');
 }

@@ -34,15 +34,15 @@ function damage(column: string, value: number | string | null): void {
 }
 
 test('a count that is no number is 0, and rises again when the host is heard of', async () => {
-  damage('heardCount', 'garbage');
-  const counts = async () => new Map((await new Records(store.reading).hosts.heardCounts()).map(({ id, count }) => [id, count]));
+  damage('heartbeatCount', 'garbage');
+  const counts = async () => new Map((await new Records(store.reading).hosts.heartbeatCounts()).map(({ id, count }) => [id, count]));
   expect(await counts()).toEqual(
     new Map([
       ['damaged', 0],
       ['whole', 1],
     ]),
   );
-  await inTransaction(store, ({ hosts }) => hosts.setHeard(['damaged']));
+  await inTransaction(store, ({ hosts }) => hosts.countHeartbeats(['damaged']));
   expect((await counts()).get('damaged')).toBe(1);
 });
 
@@ -51,7 +51,7 @@ test.each([2 ** 53, 'garbage'])('a time of %s since which a host is unreachable 
   const { hosts } = new Records(store.reading);
   expect(await hosts.findByToken('token-damaged')).toEqual({ id: 'damaged', isUnreachable: true, credential: null });
   expect(await hosts.findByName('host-damaged')).toEqual({ id: 'damaged', bootId: 'boot', isUnreachable: true });
-  expect((await hosts.all()).map(({ id }) => id)).toEqual(['whole']);
+  expect((await hosts.listAll()).map(({ id }) => id)).toEqual(['whole']);
   await inTransaction(store, (records) =>
     records.hosts.save({ ...host, id: 'damaged', name: 'host-damaged', tokenDigest: 'token-damaged', credential: 'key' }),
   );

@@ -78,7 +78,7 @@ test('a database with devices and loads of before is migrated with all that it h
   const { orders } = new Records(store.reading);
   expect((await new OrderQueries(store.reader).allUnsettled('h')).map(({ id }) => id)).toEqual(['withdrawn', 'waits']);
   expect((await orders.next('h', 0, 10, 10)).map(({ id }) => id)).toEqual(['waits']);
-  const unknown = { requestedBy: null, leftThrough: null, invalidation: null };
+  const unknown = { requestedBy: null, replacedByLoadId: null, invalidation: null };
   expect(await new HistoryQueries(store.reader).at('d', at, { ...firstPage, sort: 'name' })).toMatchObject([
     { version: '1.0.0', ...unknown },
   ]);

@@ -50,11 +50,11 @@ beforeAll(async () => {
     requestedBy: null,
     address: '0x1000',
     pages: 1,
-    enteredAt: createdAt,
+    installedAt: createdAt,
   };
   await records.history.insert([
     { ...stay, deviceId: 'd1' },
-    { ...stay, deviceId: 'd2', leftAt: createdAt },
+    { ...stay, deviceId: 'd2', removedAt: createdAt },
   ]);
   await records.devices.setModules([{ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null }]);
 });
@@ -146,11 +146,11 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['waiting loads', () => loadQueries.list({ ...noLabels, state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
   ['completed loads', () => loadQueries.list({ ...noLabels, state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
   ['the first load that waits', () => loadQueries.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
-  ['loads that are overdue', () => loads.overdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
+  ['loads that are overdue', () => loads.listOverdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
   [
     'the next orders of a host',
     () => orders.next('x', 5, 10, 10),
-    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND withdrawnAt=? AND number>?)',
+    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND cancelledAt=? AND number>?)',
   ],
   ['devices', () => deviceQueries.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
   ['devices by name', () => deviceQueries.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
@@ -192,17 +192,17 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'history',
     () => historyQueries.list({ deviceId: 'x', module: 'y' }, byNumber),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'history of a device',
     () => historyQueries.list({ deviceId: 'x', ...range }, byNumber),
-    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND enteredAt>? AND enteredAt<?)',
+    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND installedAt>? AND installedAt<?)',
   ],
   [
     'what ran at a moment',
     () => historyQueries.at('x', moment, byName),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'modules that a device has had',
@@ -242,7 +242,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'violations',
     () => abiViolationQueries.list({ deviceId: 'x', programId: 'y', module: 'z' }, byNumber),
-    'AbiViolation_deviceId_at_idx (deviceId=? AND at<?)',
+    'AbiViolation_deviceId_firstFaultAt_idx (deviceId=? AND firstFaultAt<?)',
   ],
   [
     'programs',
@@ -331,8 +331,8 @@ test.each<[string, () => Promise<unknown>, string]>([
     'sqlite_autoindex_RolloutDevice_1 (rolloutId=? AND deviceId=?)',
   ],
   ['the device of a load', () => rollouts.reopenRolledBack('x'), 'RolloutDevice_loadId_idx (loadId=?)'],
-  ['open loads of devices', () => loads.openOn(['d1']), 'Load_open_deviceId_idx (deviceId=?)'],
-  ['waiting loads of devices', () => loads.queuedFor(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
+  ['open loads of devices', () => loads.countOpen(['d1']), 'Load_open_deviceId_idx (deviceId=?)'],
+  ['waiting loads of devices', () => loads.listQueued(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
   ['the build of an image', () => builds.findByImageDigest('x'), 'Build_imageDigest_idx (imageDigest=?)'],
   ['how builds were made', () => audit.findByAction('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
   [

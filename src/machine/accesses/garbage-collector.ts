@@ -1,11 +1,11 @@
 // Garbage collection between accesses: a collector that knows only one thread's stack may run only while no access is inside the image.
 
 import { allocationBudgetExport, imageRecord, memoryExport } from '../abi.ts';
+import type { Clock } from '../clock.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import type { Frames } from '../threads/frames.ts';
 import type { Thread } from '../threads/thread.ts';
 import { ThreadQueue } from '../threads/thread-queue.ts';
-import type { Time } from '../time.ts';
 import type { AtomicCalls } from './atomic-calls.ts';
 
 /** How long accesses are held back for those inside to leave, in milliseconds; then they enter, and the collection is due again later. */
@@ -14,9 +14,9 @@ const holdLimit = 100;
 const minimumBudget = 16 * 1024;
 const budgetShare = 1 / 4;
 
-export type CollectionSurroundings = {
+export type GarbageCollectorDependencies = {
   readonly kernelMemory: KernelMemory;
-  readonly time: Time;
+  readonly time: Clock;
   readonly frames: Frames;
   readonly atomicCalls: AtomicCalls;
   /** Lets a thread run that has waited. */
@@ -24,9 +24,9 @@ export type CollectionSurroundings = {
 };
 
 /** The collector of one instance of an image. */
-export class Collection {
+export class GarbageCollector {
   readonly record: number;
-  readonly #surroundings: CollectionSurroundings;
+  readonly #surroundings: GarbageCollectorDependencies;
   readonly #collect: WebAssembly.ExportedFunction;
   readonly #budget: WebAssembly.Global;
   readonly #memory: WebAssembly.Memory;
@@ -40,7 +40,7 @@ export class Collection {
     record: number,
     collect: WebAssembly.ExportedFunction,
     exports: WebAssembly.Instance['exports'],
-    surroundings: CollectionSurroundings,
+    surroundings: GarbageCollectorDependencies,
   ) {
     const [budget, memory] = [exports[allocationBudgetExport], exports[memoryExport]];
     if (!(budget instanceof WebAssembly.Global) || !(memory instanceof WebAssembly.Memory))
@@ -62,7 +62,7 @@ export class Collection {
   request(): void {
     this.#refill();
     if (this.isDue) return;
-    this.#surroundings.kernelMemory.words[(this.record + imageRecord.held) >> 2] = 1;
+    this.#surroundings.kernelMemory.words[(this.record + imageRecord.entryHeld) >> 2] = 1;
     this.#cancelHold = this.#surroundings.time.after(holdLimit, () => this.#letIn());
   }
 
@@ -73,7 +73,7 @@ export class Collection {
   }
 
   /** A thread that was held back has the processor. */
-  resumed(): void {
+  noteResumed(): void {
     this.#heldBack -= 1;
   }
 
@@ -100,7 +100,7 @@ export class Collection {
   #letIn(): void {
     this.#cancelHold?.();
     this.#cancelHold = null;
-    this.#surroundings.kernelMemory.words[(this.record + imageRecord.held) >> 2] = 0;
+    this.#surroundings.kernelMemory.words[(this.record + imageRecord.entryHeld) >> 2] = 0;
     for (let thread = this.#waiting.shift(); thread !== null; thread = this.#waiting.shift()) this.#surroundings.wake(thread);
   }
 

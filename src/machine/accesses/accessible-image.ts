@@ -5,23 +5,23 @@ import type { MemoryRange } from '../memory/random-access-memory.ts';
 import type { TaintReason } from './taint.ts';
 
 /** An image in a device's memory, as its gate finds it. */
-export type Enterable = {
+export type AccessibleImage = {
   readonly image: { readonly stamp: { readonly module: string; readonly version: string } };
   /** What the image exports and imports; null once nothing may enter it any more. */
   readonly stamp: Stamp | null;
   readonly range: MemoryRange;
   readonly referenceCount: number;
-  readonly bypassing: number;
+  readonly bypassCount: number;
   functionAt(index: number): WebAssembly.ExportedFunction;
   /** An access has ended abnormally inside. */
-  taint(reason: TaintReason): void;
+  recordTaint(reason: TaintReason): void;
 };
 
 /** The images of all devices, by the addresses of their records. */
-export type Enterables = Map<number, Enterable>;
+export type ImagesByRecord = Map<number, AccessibleImage>;
 
 /** Returns the name and version of a record's image, for messages. */
-export function nameOf(images: Enterables, record: number): string {
+export function formatImageName(images: ImagesByRecord, record: number): string {
   const stamp = images.get(record)?.image.stamp;
   return stamp === undefined ? 'a removed module' : `${stamp.module}@${stamp.version}`;
 }

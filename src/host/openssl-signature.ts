@@ -4,4 +4,4 @@ import { createPublicKey, verify } from 'node:crypto';
 import type { SignatureCheck } from '../proof/ed25519.ts';
 
 /** The same as `isSignedBy` of `src/proof`. @throws {Error} where the PEM is no key. */
-export const isSignedByOpenSsl: SignatureCheck = ({ pem }, message, signature) => verify(null, message, createPublicKey(pem), signature);
+export const verifySignature: SignatureCheck = ({ pem }, message, signature) => verify(null, message, createPublicKey(pem), signature);

@@ -2,13 +2,13 @@
 // signature ensures that the code uses them as the ABI demands (verified-image.ts).
 
 import {
-  entryNamespace,
   fuelExport,
   kernelFunctions,
   kernelNamespace,
   offsetNamespacePrefix,
   pinnedRecordExport,
   systemNamespace,
+  tableEntryNamespace,
 } from '../abi.ts';
 import type { BinarySections } from './binary-sections.ts';
 import type { FunctionType, Stamp } from './stamp.ts';
@@ -66,7 +66,7 @@ const driverExports = ['main', 'call'];
 const referenceTypes: readonly string[] = ['funcref', 'externref'];
 
 /** Returns why an image must not come into a device's memory, by what it imports and exports; null where it may. */
-export function borderFault(code: WebAssembly.Module, sections: BinarySections, stamp: Stamp): string | null {
+export function findImageError(code: WebAssembly.Module, sections: BinarySections, stamp: Stamp): string | null {
   const imports = WebAssembly.Module.imports(code);
   return (
     referenceFault(stamp) ??
@@ -79,7 +79,7 @@ export function borderFault(code: WebAssembly.Module, sections: BinarySections, 
 }
 
 /** Returns why a gate is none; null where it is. */
-export function gateFault(gate: WebAssembly.Module, stamp: Stamp): string | null {
+export function findLazyStubError(gate: WebAssembly.Module, stamp: Stamp): string | null {
   for (const { module, name, kind } of WebAssembly.Module.imports(gate))
     if (module !== systemNamespace || name !== gateImport || kind !== 'function')
       return `its gate imports "${module}" "${name}" (${kind}); a gate imports "${systemNamespace}" "${gateImport}" alone`;
@@ -132,7 +132,7 @@ function importFault({ module, name, kind }: WebAssembly.ModuleImportDescriptor,
     if (stamp.kind === 'driver') return `${what}; a driver calls its module and nothing else`;
     return imports.some((one) => one.module === module && one.name === name) ? null : `${what}, which its stamp does not list`;
   }
-  const isEntry = module === entryNamespace && kind === 'global' && accesses.some((access) => access.module === name);
+  const isEntry = module === tableEntryNamespace && kind === 'global' && accesses.some((access) => access.module === name);
   const isOffset =
     kind === 'global' && accesses.some((access) => module === `${offsetNamespacePrefix}${access.module}` && access.name === name);
   return isEntry || isOffset ? null : `${what}, which its stamp does not list`;

@@ -46,7 +46,7 @@ const verifying = (count: number) => `
 const finished = (program: string) => until(() => machine.statistics(program).state === 'finished');
 
 async function pages(): Promise<number> {
-  const entry = machine.device.openEntry({ program: 'pages', driver: await driverImage('words', 'pages') });
+  const entry = machine.device.openHostCall({ program: 'pages', driver: await driverImage('words', 'pages') });
   return Number(await entry.call(0));
 }
 
@@ -63,7 +63,7 @@ test('a module that allocates keeps a steady memory for 100,000 calls of eight t
 
 test('calls from JavaScript let the collector run too', async () => {
   await load(await assemblyScriptImage('words', example('words.ts').toString()));
-  const entry = machine.device.openEntry({ program: 'calls', driver: await driverImage('words', 'work') });
+  const entry = machine.device.openHostCall({ program: 'calls', driver: await driverImage('words', 'work') });
   for (let call = 0; call < 5_000; call += 1) expect(await entry.call(100)).toBe(expected(100));
   expect(await pages()).toBeLessThanOrEqual(4);
 });
@@ -162,7 +162,7 @@ test('the caller decides how a prebuilt module is entered', async () => {
 test('a module that allocates only when it is initialized is computed as it is', async () => {
   const source = 'const table = new StaticArray<i32>(64); export function work(n: i32): i32 { table[n & 63] += n; return table[n & 63]; }';
   await load(await assemblyScriptImage('words', source));
-  const entry = machine.device.openEntry({ program: 'calls', driver: await driverImage('words', 'work') });
+  const entry = machine.device.openHostCall({ program: 'calls', driver: await driverImage('words', 'work') });
   expect(await entry.call(5)).toBe(5);
   expect(await entry.call(5)).toBe(10);
 });

@@ -1,8 +1,8 @@
 // Calls from JavaScript: they answer what the export returns, go through the module table, and are interrupted and retried as a program's are.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { CallError, type Entry, Processor } from '../../../src/machine/index.ts';
-import { realTime } from '../../../src/machine/time.ts';
+import { systemClock } from '../../../src/machine/clock.ts';
+import { CallError, type HostCall, Processor } from '../../../src/machine/index.ts';
 import {
   compiler,
   createTestMachine,
@@ -22,8 +22,8 @@ beforeEach(() => {
 afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
-const open = async (module: string, name = 'work', parameters = 1): Promise<Entry> =>
-  machine.device.openEntry({ program: 'p', driver: await driverImage(module, name, parameters) });
+const open = async (module: string, name = 'work', parameters = 1): Promise<HostCall> =>
+  machine.device.openHostCall({ program: 'p', driver: await driverImage(module, name, parameters) });
 
 test('a call answers what the export returns, and takes effect once', async () => {
   await machine.load('tcp', '1.0.0', quickModule(1));
@@ -41,11 +41,11 @@ test('a call of a quick export is made without a look at the clock', async () =>
   let looks = 0;
   const now = () => {
     looks += 1;
-    return realTime.now();
+    return systemClock.now();
   };
-  const counted = createTestMachine({ processor: new Processor({ time: { ...realTime, now } }) });
+  const counted = createTestMachine({ processor: new Processor({ clock: { ...systemClock, now } }) });
   await counted.load('tcp', '1.0.0', '(module (func (export "work") (param i32) (result i32) (local.get 0)))');
-  const entry = counted.device.openEntry({ program: 'p', driver: await driverImage('tcp', 'work', 1) });
+  const entry = counted.device.openHostCall({ program: 'p', driver: await driverImage('tcp', 'work', 1) });
   const looksBefore = looks;
   for (let call = 0; call < 1_000; call += 1) await entry.call(7);
   expect(looks - looksBefore).toBeLessThan(10);
@@ -104,7 +104,7 @@ test('a call that is made where another is under way has its turn', async () => 
     },
   });
   await busy.load('tcp', '1.0.0', quickModule(1));
-  const entry = busy.device.openEntry({ program: 'p', driver: await driverImage('tcp', 'work', 1) });
+  const entry = busy.device.openHostCall({ program: 'p', driver: await driverImage('tcp', 'work', 1) });
   await busy.start('other', { module: 'tcp', arguments: ['5'], calls: 3 });
   await until(() => answers.length === 3);
   expect(answers).toEqual([7, 7, 7]);
@@ -115,7 +115,7 @@ test('a call that is made where another is under way has its turn', async () => 
 test('a call that runs too long is ended with its own error', async () => {
   await machine.load('tcp', '1.0.0', workModule(1));
   const driver = await driverImage('tcp', 'work', 1);
-  const entry = machine.device.openEntry({ program: 'p', driver, deadlineMilliseconds: 20 });
+  const entry = machine.device.openHostCall({ program: 'p', driver, deadlineMilliseconds: 20 });
   await expect(entry.call(Number(endless))).rejects.toThrow('the call ran longer than its deadline of 20 ms');
   expect(referenceCount(machine, 'tcp')).toBe(0);
   expect(machine.effects).toEqual([]);
@@ -124,8 +124,8 @@ test('a call that runs too long is ended with its own error', async () => {
 test('the deadline of a call counts from the call, however long the host has been up', async () => {
   const machine = createTestMachine();
   await machine.load('tcp', '1.0.0', workModule(1));
-  await until(() => machine.processor.time.now() > 100);
-  const entry = machine.device.openEntry({ program: 'p', driver: await driverImage('tcp', 'work', 1), deadlineMilliseconds: 100 });
+  await until(() => machine.processor.clock.now() > 100);
+  const entry = machine.device.openHostCall({ program: 'p', driver: await driverImage('tcp', 'work', 1), deadlineMilliseconds: 100 });
   expect(await entry.call(7)).toBe(8);
   await machine.close();
 });
@@ -133,7 +133,7 @@ test('the deadline of a call counts from the call, however long the host has bee
 test('calls past the threads that the host may have are refused, and calls under way are ended when the device is closed', async () => {
   const small = createTestMachine({ processor: new Processor({ threadLimit: 2 }) });
   await small.load('tcp', '1.0.0', workModule(1));
-  const entry = small.device.openEntry({ program: 'p', driver: await driverImage('tcp', 'work', 1) });
+  const entry = small.device.openHostCall({ program: 'p', driver: await driverImage('tcp', 'work', 1) });
   const calls = [entry.call(Number(endless)), entry.call(Number(endless))];
   await expect(entry.call(1)).rejects.toThrow('this host runs 2 threads, its limit');
   const ended = Promise.allSettled(calls);
@@ -144,5 +144,5 @@ test('calls past the threads that the host may have are refused, and calls under
 
 test('a driver of hard-coded addressing is refused', async () => {
   const driver = await driverImage('tcp', 'work', 1, 'hard-coded');
-  expect(() => machine.device.openEntry({ program: 'p', driver })).toThrow('compile the driver for that');
+  expect(() => machine.device.openHostCall({ program: 'p', driver })).toThrow('compile the driver for that');
 });

@@ -2,11 +2,11 @@
 
 import { compare } from 'semver';
 import type { Stamp } from '../images/stamp.ts';
-import { reasonOf } from '../reason.ts';
+import { sanitizeReason } from '../reason.ts';
 import type { SimilarityPolicy, VersionPolicy } from './load-report.ts';
 import { compareInterfaces, type Similarity } from './similarity.ts';
 
-export type Succession = {
+export type VersionDecision = {
   readonly precedence: 'newer' | 'same' | 'older';
   readonly similarity: Similarity;
   /** Null where it may. */
@@ -18,7 +18,7 @@ export function compareVersions(
   next: Pick<Stamp, 'module' | 'version' | 'interface'>,
   inMemory: Pick<Stamp, 'version' | 'interface'>,
   { versionPolicy, similarityPolicy }: { readonly versionPolicy: VersionPolicy; readonly similarityPolicy: SimilarityPolicy },
-): Succession {
+): VersionDecision {
   const order = compare(next.version, inMemory.version);
   const precedence = order > 0 ? 'newer' : order < 0 ? 'older' : 'same';
   const similarity = compareInterfaces(inMemory.interface, next.interface);
@@ -34,7 +34,7 @@ export function compareVersions(
       ...similarity.changed.map((changed) => `changed the type of ${changed}`),
     ];
     const reason = `${name} is not substantially similar to ${inMemory.version}: it ${lost.join(', ')}`;
-    return { precedence, similarity, refusal: { outcome: 'refused-dissimilar', reason: reasonOf(reason) } };
+    return { precedence, similarity, refusal: { outcome: 'refused-dissimilar', reason: sanitizeReason(reason) } };
   }
   return { precedence, similarity, refusal: null };
 }

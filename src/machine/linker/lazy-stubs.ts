@@ -1,19 +1,19 @@
 // Gates: functions that stand in for an image's own until its first access, which instantiates the image.
 
 import { systemNamespace } from '../abi.ts';
-import type { Enterables } from '../accesses/enterable.ts';
+import type { ImagesByRecord } from '../accesses/accessible-image.ts';
 import type { ModuleImage } from '../images/image.ts';
-import { functionOf } from '../images/instance-exports.ts';
+import { getExportedFunction } from '../images/instance-exports.ts';
 import type { Frames } from '../threads/frames.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
 
-export class Gates {
-  readonly #images: Enterables;
+export class LazyStubs {
+  readonly #images: ImagesByRecord;
   readonly #running: RunningThread;
   readonly #frames: Frames;
   readonly #gates = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
 
-  constructor(images: Enterables, running: RunningThread, frames: Frames) {
+  constructor(images: ImagesByRecord, running: RunningThread, frames: Frames) {
     this.#images = images;
     this.#running = running;
     this.#frames = frames;
@@ -24,8 +24,8 @@ export class Gates {
     const known = this.#gates.get(image);
     if (known !== undefined) return known;
     const resolve = (index: number) => this.#resolve(index);
-    const { exports } = new WebAssembly.Instance(image.gate, { [systemNamespace]: { resolve } });
-    const gate = image.stamp.interface.exports.map((_, index) => functionOf(exports, String(index)));
+    const { exports } = new WebAssembly.Instance(image.lazyStubs, { [systemNamespace]: { resolve } });
+    const gate = image.stamp.interface.exports.map((_, index) => getExportedFunction(exports, String(index)));
     this.#gates.set(image, gate);
     return gate;
   }

@@ -1,19 +1,19 @@
 // The collectors of all images that have one, and those of them that are due.
 
 import { collectExport } from '../abi.ts';
-import { functionOf } from '../images/instance-exports.ts';
+import { getExportedFunction } from '../images/instance-exports.ts';
 import type { Thread } from '../threads/thread.ts';
-import { Collection, type CollectionSurroundings } from './collection.ts';
-import type { Enterables } from './enterable.ts';
+import type { ImagesByRecord } from './accessible-image.ts';
+import { GarbageCollector, type GarbageCollectorDependencies } from './garbage-collector.ts';
 
-export class Collections {
-  readonly #images: Enterables;
-  readonly #surroundings: CollectionSurroundings;
+export class GarbageCollectors {
+  readonly #images: ImagesByRecord;
+  readonly #surroundings: GarbageCollectorDependencies;
   /** By the records of the images. */
-  readonly #collections = new Map<number, Collection>();
-  readonly #due = new Set<Collection>();
+  readonly #collections = new Map<number, GarbageCollector>();
+  readonly #due = new Set<GarbageCollector>();
 
-  constructor(images: Enterables, surroundings: CollectionSurroundings) {
+  constructor(images: ImagesByRecord, surroundings: GarbageCollectorDependencies) {
     this.#images = images;
     this.#surroundings = surroundings;
   }
@@ -21,7 +21,7 @@ export class Collections {
   /** Adds the collector of an image's instance, if it has one. @throws {Error} when the instance lacks what a collector needs. */
   add(record: number, exports: WebAssembly.Instance['exports']): void {
     if (!(collectExport in exports)) return;
-    this.#collections.set(record, new Collection(record, functionOf(exports, collectExport), exports, this.#surroundings));
+    this.#collections.set(record, new GarbageCollector(record, getExportedFunction(exports, collectExport), exports, this.#surroundings));
   }
 
   /** Forgets the collector of an image that no access is inside of. */
@@ -31,7 +31,7 @@ export class Collections {
   }
 
   /** Whether a collection waits to be run. */
-  get areDue(): boolean {
+  get hasDue(): boolean {
     return this.#due.size > 0;
   }
 
@@ -54,17 +54,17 @@ export class Collections {
   }
 
   /** A thread that was held back at the entry of an image has the processor. */
-  resumed(record: number): void {
-    this.#collections.get(record)?.resumed();
+  noteResumed(record: number): void {
+    this.#collections.get(record)?.noteResumed();
   }
 
   /** Runs the collectors that are due and whose images no access is inside of; only between two slices. */
-  run(): void {
+  runDue(): void {
     for (const collection of this.#due) {
       try {
         collection.runIfPossible();
       } catch {
-        this.#images.get(collection.record)?.taint('trap');
+        this.#images.get(collection.record)?.recordTaint('trap');
       }
       if (!collection.isDue) this.#due.delete(collection);
     }

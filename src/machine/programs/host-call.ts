@@ -2,18 +2,18 @@
 
 import { pinnedRecordExport } from '../abi.ts';
 import type { DriverImage } from '../images/image.ts';
-import { functionOf } from '../images/instance-exports.ts';
+import { getExportedFunction } from '../images/instance-exports.ts';
 import type { ImportedFunction } from '../images/stamp.ts';
 import { LimitError } from '../limit.ts';
-import { type Effect, type Ending, type Thread, type ThreadOwner, threadAim } from '../threads/thread.ts';
-import { ProgramError, type ProgramSurroundings } from './program.ts';
+import { type Effect, type Ending, type Thread, type ThreadOwner, wholeThread } from '../threads/thread.ts';
+import { type ProgramDependencies, ProgramError } from './program.ts';
 
 /** A call failed: it trapped, it was stopped, or the host has too many threads. */
 export class CallError extends Error {
   override readonly name = 'CallError';
 }
 
-export type EntryRequest = {
+export type HostCallRequest = {
   /** By what name its accesses and effects are known. */
   readonly program: string;
   /** Compiled for the export that is called, with addressing through the module table. */
@@ -25,11 +25,11 @@ export type EntryRequest = {
 /** Threads that are kept for the next calls. */
 const idleLimit = 64;
 
-export class Entry implements ThreadOwner {
+export class HostCall implements ThreadOwner {
   readonly id: string;
   /** What the driver imports of modules. */
   readonly imports: readonly ImportedFunction[];
-  readonly #surroundings: ProgramSurroundings;
+  readonly #surroundings: ProgramDependencies;
   readonly #deadline: number | null;
   readonly #function: (...values: readonly (number | bigint)[]) => Promise<WebAssembly.Results>;
   readonly #idle: Thread[] = [];
@@ -38,7 +38,7 @@ export class Entry implements ThreadOwner {
   #closed = false;
 
   /** @throws {ProgramError} when the driver keeps a hard-coded address. */
-  constructor(request: EntryRequest, surroundings: ProgramSurroundings) {
+  constructor(request: HostCallRequest, surroundings: ProgramDependencies) {
     this.id = request.program;
     this.imports = request.driver.stamp.interface.imports;
     this.#surroundings = surroundings;
@@ -49,7 +49,7 @@ export class Entry implements ThreadOwner {
     const [access] = request.driver.stamp.interface.imports;
     if (access?.results.some((type) => !['i32', 'i64', 'f32', 'f64'].includes(type)))
       throw new ProgramError(`${access.module}.${access.name} returns what is no number: JavaScript cannot call it`);
-    this.#function = WebAssembly.promising(functionOf(exports, 'call'));
+    this.#function = WebAssembly.promising(getExportedFunction(exports, 'call'));
   }
 
   /** Threads whose calls are under way. */
@@ -66,7 +66,7 @@ export class Entry implements ThreadOwner {
     let thread = this.#idle.pop();
     try {
       const { processor, group } = this.#surroundings;
-      thread ??= processor.makeThread(this, group, this.#deadline);
+      thread ??= processor.createThread(this, group, this.#deadline);
     } catch (error) {
       return Promise.reject(error instanceof LimitError ? new CallError(error.message) : error);
     }
@@ -77,33 +77,33 @@ export class Entry implements ThreadOwner {
   async close(): Promise<void> {
     this.#closed = true;
     const { processor } = this.#surroundings;
-    for (const thread of this.#idle.splice(0)) processor.endThread(thread);
+    for (const thread of this.#idle.splice(0)) processor.removeThread(thread);
     while (this.#calls.size > 0) {
       const ended = [...this.#calls.values()].map(({ promise }) => promise.catch(() => {}));
-      await processor.betweenSlices(() => {
-        for (const thread of this.#calls.keys()) if (thread.injection === null) processor.inject(thread, threadAim);
+      await processor.atSafepoint(() => {
+        for (const thread of this.#calls.keys()) if (thread.injection === null) processor.inject(thread, wholeThread);
       });
       await Promise.race(ended);
     }
   }
 
-  switched(): void {}
+  onVersionSwitch(): void {}
 
-  measured(): void {}
+  onCallsMeasured(): void {}
 
-  useUpFuel(): void {}
+  exhaustFuel(): void {}
 
-  committed(_thread: Thread, effects: readonly Effect[]): void {
+  onCommit(_thread: Thread, effects: readonly Effect[]): void {
     this.#surroundings.onEffects(this.id, effects);
   }
 
-  ended(thread: Thread, ending: Ending): 'idle' | 'gone' {
+  onEnd(thread: Thread, ending: Ending): 'idle' | 'gone' {
     const { reject } = this.#pending(thread);
     this.#calls.delete(thread);
     if (ending.kind === 'trapped') reject(new CallError(this.#surroundings.explainTrap(ending.error, ending.frames, this.id).message));
     if (ending.kind === 'injected') {
       reject(
-        new CallError(ending.aim === threadAim ? 'the call was ended' : 'an injected error left the access, which had no retries left'),
+        new CallError(ending.aim === wholeThread ? 'the call was ended' : 'an injected error left the access, which had no retries left'),
       );
     }
     if (this.#closed || this.#idle.length >= idleLimit) return 'gone';
@@ -112,7 +112,7 @@ export class Entry implements ThreadOwner {
   }
 
   #callOn(thread: Thread, values: readonly (number | bigint)[]): Promise<WebAssembly.Results> {
-    const answer = this.#surroundings.processor.enter(
+    const answer = this.#surroundings.processor.runOnIdleThread(
       thread,
       () => this.#function(thread.block, ...values),
       (promise) => {
@@ -123,7 +123,7 @@ export class Entry implements ThreadOwner {
     );
     if (answer === null) return this.#pending(thread).promise;
     if (this.#idle.length < idleLimit) this.#idle.push(thread);
-    else this.#surroundings.processor.endThread(thread);
+    else this.#surroundings.processor.removeThread(thread);
     return answer;
   }
 

@@ -8,7 +8,7 @@ import { LimitError } from '../limit.ts';
 const savedLimit = 1024 * 1024;
 
 /** The C stack of one instance of an image. */
-export class ImageStack {
+export class CStack {
   readonly #name: string;
   readonly #pointer: WebAssembly.Global;
   readonly #memory: WebAssembly.Memory;
@@ -53,20 +53,20 @@ export class ImageStack {
   }
 
   /** Copies the part from an address up into a buffer, which must be large enough, and empties the stack. Returns the number of bytes. */
-  takeOut(from: number, into: Uint8Array): number {
+  copyOut(from: number, into: Uint8Array): number {
     into.set(this.#view().subarray(from, this.#base));
-    this.empty();
+    this.reset();
     return this.#base - from;
   }
 
   /** Puts a part back. */
-  putBack(pointer: number, from: number, bytes: Uint8Array): void {
+  copyIn(pointer: number, from: number, bytes: Uint8Array): void {
     this.#view().set(bytes, from);
     this.#pointer.value = pointer;
   }
 
   /** Returns the pointer to the base: no access is inside. */
-  empty(): void {
+  reset(): void {
     this.#pointer.value = this.#base;
   }
 
@@ -103,7 +103,7 @@ export class StackMemory {
   }
 
   /** Counts bytes of a buffer. @throws {LimitError} when the limit is reached. */
-  take(bytes: number): void {
+  reserve(bytes: number): void {
     if (this.#used + bytes > this.limit)
       throw new LimitError(
         `limit reached (${this.limit} bytes of stacks of all threads on this host): run fewer threads, or use smaller local arrays`,
@@ -112,14 +112,14 @@ export class StackMemory {
   }
 
   /** Bytes of a buffer are gone. */
-  give(bytes: number): void {
+  release(bytes: number): void {
     this.#used -= bytes;
   }
 }
 
 const noBytes = new Uint8Array();
 
-type SavedStack = { stack: ImageStack; pointer: number; from: number; buffer: Uint8Array; length: number };
+type SavedStack = { stack: CStack; pointer: number; from: number; buffer: Uint8Array; length: number };
 
 /** The parts of C stacks that belong to one thread while it does not have the processor; at most 1 MiB. */
 export class SavedStacks {
@@ -146,7 +146,7 @@ export class SavedStacks {
    * Takes the thread's part out of a stack, once.
    * @throws {LimitError} when the stack has overflowed, or the thread would hold more than it may.
    */
-  save(stack: ImageStack): void {
+  save(stack: CStack): void {
     for (let index = 0; index < this.#count; index += 1) if (this.#saved[index]?.stack === stack) return;
     const { pointer } = stack;
     const from = stack.lowestInUse();
@@ -155,36 +155,36 @@ export class SavedStacks {
       throw new LimitError(`limit reached (${savedLimit} bytes of stacks per thread): use fewer or smaller local arrays`);
     const spare = this.#saved[this.#count]?.buffer;
     const buffer = spare !== undefined && spare.length >= size ? spare : this.#bufferOf(size, spare?.length ?? 0);
-    const length = stack.takeOut(from, buffer);
+    const length = stack.copyOut(from, buffer);
     this.#saved[this.#count] = { stack, pointer, from, buffer, length };
     this.#count += 1;
     this.#bytes += length;
   }
 
   /** Puts back the parts in those stacks that the thread is still inside of. */
-  restore(isInside: (stack: ImageStack) => boolean): void {
+  restore(isInside: (stack: CStack) => boolean): void {
     for (let index = 0; index < this.#count; index += 1) {
       const saved = this.#saved[index];
       if (saved === undefined || !isInside(saved.stack)) continue;
-      saved.stack.putBack(saved.pointer, saved.from, saved.buffer.subarray(0, saved.length));
+      saved.stack.copyIn(saved.pointer, saved.from, saved.buffer.subarray(0, saved.length));
     }
     this.#count = 0;
     this.#bytes = 0;
     for (const saved of this.#saved) {
       if (saved.buffer.length <= keptBufferBytes) continue;
-      this.#memory.give(saved.buffer.length);
+      this.#memory.release(saved.buffer.length);
       saved.buffer = noBytes;
     }
   }
 
   #bufferOf(size: number, replaced: number): Uint8Array {
-    this.#memory.take(size - replaced);
+    this.#memory.reserve(size - replaced);
     return new Uint8Array(size);
   }
 
   /** Frees the buffers; the thread has ended. */
   clear(): void {
-    for (const { buffer } of this.#saved) this.#memory.give(buffer.length);
+    for (const { buffer } of this.#saved) this.#memory.release(buffer.length);
     this.#saved = [];
     this.#count = 0;
     this.#bytes = 0;

@@ -4,7 +4,7 @@ import type { Frames } from '../threads/frames.ts';
 
 type Waiter = { readonly record: number; readonly bypasses: 'counted' | 'ignored'; readonly then: () => void };
 
-export class Sections {
+export class SafepointOperations {
   readonly #frames: Frames;
   readonly #sections: (() => void)[] = [];
   #waiters: Waiter[] = [];
@@ -35,7 +35,7 @@ export class Sections {
    * Calls back as soon as no access is inside an image; returns how to call that off.
    * @param bypasses Whether accesses by a hard-coded address count; they may never cease where they are not kept from entering.
    */
-  whenUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
+  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
     const waiter: Waiter = { record, bypasses, then };
     this.#waiters.push(waiter);
     return () => {

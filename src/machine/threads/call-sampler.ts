@@ -2,7 +2,7 @@
 // thread gives the processor up every few calls; of faster calls about one in a millisecond is, which stands for the calls since the one before. How many
 // lie in between is random and has nothing to do with how long they take: what a program does at every so many calls is found as often as it is.
 
-import { workBetweenLooks } from '../abi.ts';
+import { fuelPerRefill } from '../abi.ts';
 
 /** Calls of one version, told by one of them. */
 export type CallSample = { readonly milliseconds: number; readonly calls: number };
@@ -22,7 +22,7 @@ const strides = { shortest: 256, longest: 32_768 } as const;
 const none: readonly CallSample[] = [];
 
 /** Calls are told by their numbers, as the driver counts them in the thread's block; the count wraps around. */
-export class CallSampling {
+export class CallSampler {
   /** The call that is being measured; null: none is. */
   #measured: { readonly call: number; readonly beganAt: number } | null = null;
   #areAllMeasured = true;
@@ -55,10 +55,10 @@ export class CallSampling {
     this.#choose(begun);
     const call = (begun + 1) | 0;
     if (!this.#areAllMeasured) {
-      if (distance(call, this.#next) > 0) return workBetweenLooks;
+      if (distance(call, this.#next) > 0) return fuelPerRefill;
       // The driver asks after so many calls, always as many: a random part of that is not in step with what the calls do.
       this.#isNear = !this.#isNear;
-      if (this.#isNear) return this.#nextRandom() % workBetweenLooks;
+      if (this.#isNear) return this.#nextRandom() % fuelPerRefill;
     }
     this.#measured = { call, beganAt: now };
     return 0;
@@ -84,7 +84,7 @@ export class CallSampling {
   }
 
   /** The call that is under way was interrupted or has failed: it is not measured, and no sample stands for it. */
-  spoil(begun: number): void {
+  discard(begun: number): void {
     this.#measured = null;
     if (begun === this.#spoiled) return;
     this.#spoiled = begun;

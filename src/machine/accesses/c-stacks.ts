@@ -1,15 +1,15 @@
 // The C stacks of all images, switched with the threads: what a thread has on them is taken out where it gives up the processor, and put back after.
 
-import { bypassMark, imageRecord } from '../abi.ts';
+import { bypassBit, imageRecord } from '../abi.ts';
 import type { Stamp } from '../images/stamp.ts';
+import { CStack } from '../memory/c-stack.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
-import { ImageStack } from '../memory/stacks.ts';
 import { type Frames, firstFrameOf } from '../threads/frames.ts';
 import type { Injection, Thread } from '../threads/thread.ts';
 
-export class ImageStacks {
+export class CStacks {
   /** By the records of the images. */
-  readonly #stacks = new Map<number, ImageStack>();
+  readonly #stacks = new Map<number, CStack>();
   readonly #words: Int32Array;
   readonly #frames: Frames;
 
@@ -20,7 +20,7 @@ export class ImageStacks {
 
   /** Switches the stack of an image's instance from now on. @throws {Error} when the instance does not export what its stamp says. */
   add(record: number, stamp: Stamp, exports: WebAssembly.Instance['exports']): void {
-    this.#stacks.set(record, new ImageStack(stamp, exports));
+    this.#stacks.set(record, new CStack(stamp, exports));
     this.#words[(record + imageRecord.stack) >> 2] = 1;
   }
 
@@ -38,7 +38,7 @@ export class ImageStacks {
     const words = this.#words;
     const end = this.#frames.endOf(thread);
     for (let place = firstFrameOf(thread); place < end; place += 4) {
-      const record = (words[place >> 2] ?? 0) & ~bypassMark;
+      const record = (words[place >> 2] ?? 0) & ~bypassBit;
       if (words[(record + imageRecord.stack) >> 2] === 0) continue;
       const stack = this.#stacks.get(record);
       if (stack !== undefined) thread.savedStacks.save(stack);
@@ -53,18 +53,19 @@ export class ImageStacks {
       savedStacks.restore(() => true);
       return;
     }
-    const inside = new Set<ImageStack | undefined>();
-    for (let place = firstFrameOf(thread); place < injection.aim; place += 4) inside.add(this.#stacks.get(this.#frames.at(place).record));
+    const inside = new Set<CStack | undefined>();
+    for (let place = firstFrameOf(thread); place < injection.target; place += 4)
+      inside.add(this.#stacks.get(this.#frames.at(place).record));
     savedStacks.restore((stack) => inside.has(stack));
   }
 
   /** Empties the stacks of the images that the running thread's code was inside of; the code has ended. */
-  empty(thread: Thread): void {
-    for (const { record } of this.#frames.of(thread)) this.#stacks.get(record)?.empty();
+  resetStacksOf(thread: Thread): void {
+    for (const { record } of this.#frames.of(thread)) this.#stacks.get(record)?.reset();
   }
 
   /** Empties all stacks: every thread is suspended and has taken its parts along. */
-  emptyAll(): void {
-    for (const stack of this.#stacks.values()) stack.empty();
+  resetAll(): void {
+    for (const stack of this.#stacks.values()) stack.reset();
   }
 }

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { Device, Processor } from '../../../src/machine/index.ts';
-import { compareVersions } from '../../../src/machine/isolation/succession.ts';
+import { compareVersions } from '../../../src/machine/isolation/version-policy.ts';
 import { compiler, moduleImage } from '../test-machine.ts';
 
 const processor = new Processor();

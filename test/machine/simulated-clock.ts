@@ -1,11 +1,11 @@
 // A time of the test's own: it stands still unless it is looked at, and what is to happen happens one step after another.
 
-import type { Time } from '../../src/machine/time.ts';
+import type { Clock } from '../../src/machine/clock.ts';
 
 /** Longer than threads run without a step between them, so that whatever the processor does next is a step. */
 const millisecondsPerLook = 5;
 
-export class SimulatedTime implements Time {
+export class SimulatedClock implements Clock {
   #now = 0;
   #perLook: number;
   readonly #later: (() => void)[] = [];

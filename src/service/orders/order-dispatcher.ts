@@ -17,19 +17,19 @@ import { OrderRecords } from './repository.ts';
 const batchSize = 500;
 
 /** In which a host follows its orders, at this replica of the service. */
-type Stream = { readonly id: string; readonly ending: AbortController };
+type OrderStream = { readonly id: string; readonly ending: AbortController };
 
 /** Called in the transaction in which a host is offered orders, with the loads that they are for. */
 export type OnDispatched = (connection: Connection, loads: readonly string[], at: Date) => Promise<void>;
 
-export class OrderBoard {
+export class OrderDispatcher {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #onDispatched: OnDispatched;
   readonly #offers: OrderOffers;
-  readonly #streams = new Map<string, Stream>();
+  readonly #streams = new Map<string, OrderStream>();
   /** Whoever waits for a host's orders, to be woken. */
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #waiters = new Map<string, Set<() => void>>();
   readonly #closed = new AbortController();
 
   constructor(store: Store, clock: Clock, onDispatched: OnDispatched) {
@@ -40,16 +40,16 @@ export class OrderBoard {
   }
 
   /** How many hosts follow their orders in a stream. */
-  get streams(): number {
+  get streamCount(): number {
     return this.#streams.size;
   }
 
   /** There may be new orders, or room for more; and streams are to end. */
-  tell({ hosts, endedStreams }: News): void {
+  notify({ hosts, endedStreams }: News): void {
     const all = hosts === 'all' || endedStreams === 'all';
     // Also those whose streams end: where the host has no access any more, waiting for its next orders ends too.
-    for (const hostId of all ? this.#waiting.keys() : [...hosts, ...endedStreams])
-      for (const wake of this.#waiting.get(hostId) ?? []) wake();
+    for (const hostId of all ? this.#waiters.keys() : [...hosts, ...endedStreams])
+      for (const wake of this.#waiters.get(hostId) ?? []) wake();
     for (const hostId of endedStreams === 'all' ? [...this.#streams.keys()] : endedStreams) void this.#endIfReplaced(hostId);
   }
 
@@ -74,13 +74,13 @@ export class OrderBoard {
    * Those up to that number that no report has settled are among them again when their offers are due: delivery is at least once.
    * @throws {Problem} `unauthenticated` when the host has no token any more.
    */
-  async next(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
+  async poll(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
     while (!this.#closed.signal.aborted) {
       const { promise: news, resolve } = Promise.withResolvers<void>();
       const wake = () => resolve();
-      const waiting = this.#waiting.get(hostId) ?? new Set();
-      this.#waiting.set(hostId, waiting.add(wake));
+      const waiting = this.#waiters.get(hostId) ?? new Set();
+      this.#waiters.set(hostId, waiting.add(wake));
       ended.addEventListener('abort', wake);
       const offersDue = setTimeout(wake, offerIntervals.first);
       try {
@@ -92,7 +92,7 @@ export class OrderBoard {
         clearTimeout(offersDue);
         ended.removeEventListener('abort', wake);
         waiting.delete(wake);
-        if (waiting.size === 0 && this.#waiting.get(hostId) === waiting) this.#waiting.delete(hostId);
+        if (waiting.size === 0 && this.#waiters.get(hostId) === waiting) this.#waiters.delete(hostId);
       }
       if (ended.aborted) return [];
     }
@@ -103,16 +103,16 @@ export class OrderBoard {
    * Every order of a host that no report has settled, then those to come, and again those that stay unsettled; until the signal is aborted, another
    * stream of the host begins, or the board is closed.
    */
-  async *follow(hostId: string, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
-    const stream: Stream = { id: randomUUID(), ending: new AbortController() };
+  async *stream(hostId: string, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
+    const stream: OrderStream = { id: randomUUID(), ending: new AbortController() };
     const ended = AbortSignal.any([signal, stream.ending.signal, this.#closed.signal]);
     this.#streams.get(hostId)?.ending.abort();
     this.#streams.set(hostId, stream);
     let last = 0;
     try {
-      await this.#store.transaction((connection) => new HostRecords(connection).beginStream(hostId, stream.id));
+      await this.#store.transaction((connection) => new HostRecords(connection).setStream(hostId, stream.id));
       while (!ended.aborted) {
-        for (const order of await this.next(hostId, last, ended)) {
+        for (const order of await this.poll(hostId, last, ended)) {
           if (ended.aborted) return;
           last = Math.max(last, order.number);
           yield order;
@@ -125,7 +125,7 @@ export class OrderBoard {
 
   /** Reads the next orders; before a host is sent one for the first time that is on disk, so that it cannot be withdrawn behind its back. */
   async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
-    const again = await this.#offeredAgain(hostId, after);
+    const again = await this.#dispatchDue(hostId, after);
     if (again.length > 0) return again;
     const [first] = await new OrderRecords(this.#store.reading).next(hostId, after, agentLimits.ordersInFlight, 1);
     if (first === undefined) {
@@ -145,7 +145,7 @@ export class OrderBoard {
         found.flatMap(({ loadId }) => loadId ?? []),
         this.#clock.now(),
       );
-      this.#offers.note(hostId, found);
+      this.#offers.record(hostId, found);
       return found;
     });
   }
@@ -154,16 +154,16 @@ export class OrderBoard {
    * Orders up to a number that no report has settled, where it is time to offer them again. A host may know of a higher number than the database has
    * given to any order, as after a restored backup: then this finds new orders too.
    */
-  async #offeredAgain(hostId: string, after: number): Promise<OrderRecord[]> {
+  async #dispatchDue(hostId: string, after: number): Promise<OrderRecord[]> {
     if (after === 0) return [];
     const orders = new OrderRecords(this.#store.reading);
     const isStream = this.#streams.has(hostId);
     if (!this.#offers.mayBeDue(hostId) && (isStream || (await orders.lastNumber()) >= after)) return [];
-    const isDue = this.#offers.due(hostId, await orders.upTo(hostId, after, agentLimits.ordersInFlight)).length > 0;
+    const isDue = this.#offers.findDue(hostId, await orders.listUpTo(hostId, after, agentLimits.ordersInFlight)).length > 0;
     if (!isDue) return [];
     return this.#offer(hostId, async (connection) => {
       return this.#offers
-        .due(hostId, await new OrderRecords(connection).upTo(hostId, after, agentLimits.ordersInFlight))
+        .findDue(hostId, await new OrderRecords(connection).listUpTo(hostId, after, agentLimits.ordersInFlight))
         .slice(0, batchSize);
     });
   }

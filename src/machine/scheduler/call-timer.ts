@@ -1,10 +1,10 @@
 // How long calls take: the deadline of the call that a thread is in, and the calls that are measured.
 
 import { threadBlock } from '../abi.ts';
+import type { Clock } from '../clock.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import type { Frames } from '../threads/frames.ts';
 import type { Thread } from '../threads/thread.ts';
-import type { Time } from '../time.ts';
 
 /** A call passed its deadline. */
 export class DeadlineError extends Error {
@@ -15,19 +15,19 @@ export class DeadlineError extends Error {
   }
 }
 
-export class CallClock {
+export class CallTimer {
   readonly #words: Int32Array;
   readonly #frames: Frames;
-  readonly #time: Time;
+  readonly #time: Clock;
 
-  constructor({ words }: KernelMemory, frames: Frames, time: Time) {
+  constructor({ words }: KernelMemory, frames: Frames, time: Clock) {
     this.#words = words;
     this.#frames = frames;
     this.#time = time;
   }
 
   /** Returns the milliseconds until the deadline of a thread's call. A call counts from when its thread is first looked at in it; a pause is in no call. */
-  timeLeft(thread: Thread): number {
+  remainingMilliseconds(thread: Thread): number {
     const { callDeadline, watchedCall } = thread;
     if (callDeadline === null || this.#frames.isEmpty(thread)) return Number.POSITIVE_INFINITY;
     const now = this.#time.now();
@@ -38,26 +38,26 @@ export class CallClock {
 
   /** A thread is about to begin a call. Returns how much work there is until its driver is to ask again. */
   beginSample(thread: Thread, now: number): number {
-    return thread.sampling.begin(this.#begunBy(thread), now);
+    return thread.sampler.begin(this.#begunBy(thread), now);
   }
 
   /** A thread has ended a call, which may be one that is measured. */
   endSample(thread: Thread, now: number): void {
-    for (const sample of thread.sampling.end(this.#begunBy(thread), now)) thread.owner.measured(thread, sample);
+    for (const sample of thread.sampler.end(this.#begunBy(thread), now)) thread.owner.onCallsMeasured(thread, sample);
   }
 
   /** A thread's call was interrupted or has failed: it is not measured. */
-  spoilSample(thread: Thread): void {
-    thread.sampling.spoil(this.#begunBy(thread));
+  discardSample(thread: Thread): void {
+    thread.sampler.discard(this.#begunBy(thread));
   }
 
   /** A thread's call was served by another version than the one before. */
   restartSamples(thread: Thread): void {
-    thread.sampling.restart(this.#begunBy(thread));
+    thread.sampler.restart(this.#begunBy(thread));
   }
 
   /** How many calls a thread has begun, which is the number of the last. */
   #begunBy(thread: Thread): number {
-    return this.#words[(thread.block + threadBlock.begun) >> 2] ?? 0;
+    return this.#words[(thread.block + threadBlock.callsBegun) >> 2] ?? 0;
   }
 }

@@ -1,6 +1,6 @@
 // What is asked of the service once and kept, and asked anew when what is kept may be out of date.
 
-export class Rereadable<Value> {
+export class Refreshable<Value> {
   readonly #read: () => Promise<Value>;
   #latest: Promise<Value> | null = null;
   #next: Promise<Value> | null = null;
@@ -10,12 +10,12 @@ export class Rereadable<Value> {
   }
 
   /** What was last read; where that failed, it is read anew. */
-  latest(): Promise<Value> {
-    return this.#latest ?? this.again();
+  get(): Promise<Value> {
+    return this.#latest ?? this.refresh();
   }
 
   /** What is read from now on. All who ask before it begins share one reading; one that has begun may know nothing of what they ask for. */
-  again(): Promise<Value> {
+  refresh(): Promise<Value> {
     this.#next ??= this.#begin();
     return this.#next;
   }

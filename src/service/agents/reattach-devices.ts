@@ -1,6 +1,6 @@
 // A host's new boot: its devices are empty, and are brought back to what they had before they go on with what was asked of them.
 
-import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
 import { ProgramId } from '../../protocol/identifiers.ts';
 import type { Connection } from '../database/connection.ts';
@@ -11,8 +11,8 @@ import { DeviceRecords } from '../devices/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { LoadRecords } from '../loads/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { newOrder, readOrder, renewedOrder } from '../orders/orders.ts';
-import type { RenewableOrder } from '../orders/repository.ts';
+import { newOrder, readOrder, reissueOrder } from '../orders/orders.ts';
+import type { ReissuableOrder } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
 import { toProgramOrder } from '../programs/program-order.ts';
 import type { OpenProgram, ProgramRecord } from '../programs/repository.ts';
@@ -20,12 +20,12 @@ import { ProgramRecords } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
 
 /** Orders read at once. */
-const ordersAtOnce = 500;
+const orderBatchSize = 500;
 
 /** Orders every device of a host to come up with what it had, and with the programs that are to start; the other orders that were not settled follow, under new numbers. */
-export async function bringUpDevices(connection: Connection, hostId: string, requester: Requester, at: Date): Promise<void> {
-  const devices = await new DeviceRecords(connection).listOf(hostId);
-  const open = await new ProgramRecords(connection).openOn(hostId);
+export async function reattachDevices(connection: Connection, hostId: string, requester: Requester, at: Date): Promise<void> {
+  const devices = await new DeviceRecords(connection).listOnHost(hostId);
+  const open = await new ProgramRecords(connection).listOpenOnHost(hostId);
   const ended = await endStoppingPrograms(
     connection,
     open.filter(({ started, stopRequested }) => started && stopRequested),
@@ -33,7 +33,7 @@ export async function bringUpDevices(connection: Connection, hostId: string, req
   // Those that are to start too: a device that is not empty, for it was taken for a new one by mistake, may have started them already.
   const wanted = open.filter(({ stopRequested }) => !stopRequested);
   const running = Map.groupBy(wanted, ({ deviceId }) => deviceId);
-  const others = await ordersToRenew(connection, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
+  const others = await ordersToReissue(connection, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
   await new OrderRecords(connection).removeUnsettled(hostId);
   await inSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);
@@ -42,14 +42,14 @@ export async function bringUpDevices(connection: Connection, hostId: string, req
     const programs = Map.groupBy(await new ProgramRecords(connection).findMany(programIds), ({ deviceId }) => deviceId);
     await new OrderRecords(connection).create(
       slice.map((device) =>
-        newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
+        newOrder(device, attachOrderContent(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
       ),
     );
     await new HistoryRecords(connection).endByReboot(ids, at);
-    await new DeviceRecords(connection).forgetStates(ids);
+    await new DeviceRecords(connection).clearStates(ids);
   });
   await inSlices(others, async (slice) => {
-    await new OrderRecords(connection).create(slice.map(renewedOrder));
+    await new OrderRecords(connection).create(slice.map(reissueOrder));
     await new LoadRecords(connection).setDispatched(
       slice.flatMap(({ loadId }) => loadId ?? []),
       null,
@@ -74,14 +74,14 @@ async function restorableModules(connection: Connection, deviceIds: readonly str
  * Orders that were not settled and are still wanted.
  * @param programs Those that have stopped, which need not be stopped again, and those that come up with their devices.
  */
-async function ordersToRenew(
+async function ordersToReissue(
   connection: Connection,
   hostId: string,
   programs: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
-): Promise<RenewableOrder[]> {
-  const found: RenewableOrder[] = [];
+): Promise<ReissuableOrder[]> {
+  const found: ReissuableOrder[] = [];
   for (let after = 0; ; ) {
-    const some = await new OrderRecords(connection).renewable(hostId, after, ordersAtOnce);
+    const some = await new OrderRecords(connection).listReissuable(hostId, after, orderBatchSize);
     found.push(
       ...some.filter((record) => {
         const order = readOrder(record);
@@ -92,13 +92,13 @@ async function ordersToRenew(
       }),
     );
     after = some.at(-1)?.number ?? after;
-    if (some.length < ordersAtOnce) return found;
-    await turnOfTheEventLoop();
+    if (some.length < orderBatchSize) return found;
+    await yieldToEventLoop();
   }
 }
 
 /** The content of an order to bring a device up with what it had. */
-function attachment(
+function attachOrderContent(
   device: Pick<DeviceRecord, 'name' | 'ramPages'>,
   modules: readonly DeviceModuleRecord[],
   programs: readonly ProgramRecord[],
@@ -113,15 +113,20 @@ function attachment(
 }
 
 /** Orders new devices to come up. */
-export async function attachEmpty(connection: Connection, devices: readonly NewDevice[], requester: Requester, at: Date): Promise<void> {
-  await new OrderRecords(connection).create(devices.map((device) => newOrder(device, attachment(device, [], []), requester, at)));
+export async function attachNewDevices(
+  connection: Connection,
+  devices: readonly NewDevice[],
+  requester: Requester,
+  at: Date,
+): Promise<void> {
+  await new OrderRecords(connection).create(devices.map((device) => newOrder(device, attachOrderContent(device, [], []), requester, at)));
 }
 
 /** Programs that were to stop have stopped with their device, with what it last said of them. Answers which. */
 async function endStoppingPrograms(connection: Connection, stopping: readonly OpenProgram[]): Promise<Set<string>> {
   const deviceIds = [...new Set(stopping.map(({ deviceId }) => deviceId))];
   const states = await new DeviceRecords(connection).statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
-  await new ProgramRecords(connection).setEnds(
+  await new ProgramRecords(connection).setFinalStatistics(
     stopping.map(({ id, deviceId }) => {
       const last = states.get(deviceId)?.programs.find(({ program }) => program === id);
       return { id, statistics: stoppedStatistics(id, last) };
@@ -133,10 +138,10 @@ async function endStoppingPrograms(connection: Connection, stopping: readonly Op
 /** The last statistics of a program that was stopped. @param last What its device last reported of it. */
 export function stoppedStatistics(program: string, last: ProgramStatistics | undefined): ProgramStatistics {
   if (last !== undefined && last.state !== 'running') return last;
-  return { ...(last ?? nothingReported), program: ProgramId.parse(program), state: 'stopped', threads: 0 };
+  return { ...(last ?? emptyStatistics), program: ProgramId.parse(program), state: 'stopped', threads: 0 };
 }
 
-const nothingReported: Omit<ProgramStatistics, 'program' | 'state' | 'threads'> = {
+const emptyStatistics: Omit<ProgramStatistics, 'program' | 'state' | 'threads'> = {
   callsCompleted: 0,
   callsFailed: 0,
   faults: 0,

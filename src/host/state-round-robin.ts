@@ -3,7 +3,7 @@
 import type { DeviceId } from '../protocol/identifiers.ts';
 
 /** Devices whose states are taken in one turn; where more may have changed, each is told of less often. */
-export const statesAtOnce = 100;
+export const statesPerRound = 100;
 
 /** A device, as it is watched. */
 export type Watched = {
@@ -11,7 +11,7 @@ export type Watched = {
   readonly mayHaveChanged: boolean;
 };
 
-export class StateRounds<Device extends Watched> {
+export class StateRoundRobin<Device extends Watched> {
   readonly #devices: ReadonlyMap<DeviceId, Device>;
   #rest: IterableIterator<[DeviceId, Device]>;
 
@@ -22,9 +22,9 @@ export class StateRounds<Device extends Watched> {
   }
 
   /** The devices whose turn it is, `statesAtOnce` of them at most: those that may have changed, after the ones of the last turn. */
-  *turn(): Generator<[DeviceId, Device]> {
+  *nextRound(): Generator<[DeviceId, Device]> {
     let taken = 0;
-    for (let looked = 0; looked < this.#devices.size && taken < statesAtOnce; looked += 1) {
+    for (let looked = 0; looked < this.#devices.size && taken < statesPerRound; looked += 1) {
       const next = this.#next();
       if (next === null) return;
       if (!next[1].mayHaveChanged) continue;

@@ -2,20 +2,20 @@
 
 import { expect, test } from 'vitest';
 import { exampleLoadReport, LoadReport } from '../../../src/protocol/load-report.ts';
-import { keptReport, reportAsKept } from '../../../src/service/loads/kept-report.ts';
+import { decodeReport, encodeReport } from '../../../src/service/loads/stored-report.ts';
 
 const report = LoadReport.parse(exampleLoadReport);
 
 test('a report is the same after it was kept, to the order of its members', () => {
-  expect(JSON.stringify(reportAsKept(JSON.parse(keptReport(report))))).toBe(JSON.stringify(report));
+  expect(JSON.stringify(decodeReport(JSON.parse(encodeReport(report))))).toBe(JSON.stringify(report));
 });
 
 test('two reports of loads that interrupt are on one page of the database', () => {
   const page = 4_096;
-  expect(keptReport(report).length).toBeLessThan(page / 2 - 64);
+  expect(encodeReport(report).length).toBeLessThan(page / 2 - 64);
 });
 
 test('what was kept before, step by step with names, is told as it is', () => {
-  expect(reportAsKept(JSON.parse(JSON.stringify(report)))).toEqual(report);
-  for (const other of [null, 'text', [], {}, { steps: null }]) expect(reportAsKept(other)).toEqual(other);
+  expect(decodeReport(JSON.parse(JSON.stringify(report)))).toEqual(report);
+  for (const other of [null, 'text', [], {}, { steps: null }]) expect(decodeReport(other)).toEqual(other);
 });

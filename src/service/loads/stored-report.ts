@@ -8,12 +8,12 @@ const stepMembers = ['step', 'operation', 'at', 'startedMicroseconds', 'microsec
 type Step = LoadReport['steps'][number];
 
 /** The report, as it is kept. */
-export function keptReport({ steps, ...report }: LoadReport): string {
+export function encodeReport({ steps, ...report }: LoadReport): string {
   return JSON.stringify({ ...report, steps: steps.map((step) => stepMembers.map((member) => step[member])) });
 }
 
 /** What was reported; reports of before are kept as they came. */
-export function reportAsKept(kept: Prisma.JsonValue): Prisma.JsonValue {
+export function decodeReport(kept: Prisma.JsonValue): Prisma.JsonValue {
   const steps = isObject(kept) ? kept['steps'] : null;
   if (!isObject(kept) || !Array.isArray(steps)) return kept;
   const named = (step: readonly Prisma.JsonValue[]) =>

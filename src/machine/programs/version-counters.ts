@@ -16,7 +16,7 @@ type Tally = { completed: number; failed: number; readonly latency: LatencyHisto
 /** Versions that are told apart; what came of the calls of older ones is counted with the oldest kept. */
 const versionLimit = 100;
 
-export class VersionTallies {
+export class VersionCounters {
   /** In the order of the versions' coming. */
   readonly #tallies = new Map<string, Tally>();
 
@@ -26,7 +26,7 @@ export class VersionTallies {
   }
 
   /** The tally of a version, to be added to at once: it may go when others come. */
-  of(version: string): Tally {
+  forVersion(version: string): Tally {
     const known = this.#tallies.get(version);
     if (known !== undefined) return known;
     const tally: Tally = { completed: 0, failed: 0, latency: new LatencyHistogram() };

@@ -106,7 +106,7 @@ test('a load that the host executed before it was taken for a new one keeps its 
   });
   expect(load).toMatchObject({ outcome: 'installed', reason: null });
   const history = itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`));
-  expect(history).toMatchObject([{ version: '1.0.0', load: load?.id, leftAt: null }]);
+  expect(history).toMatchObject([{ version: '1.0.0', load: load?.id, removedAt: null }]);
   expect(itemsOf(await service.get('/v1/audit?action=device.drifted'))).toEqual([]);
 });
 

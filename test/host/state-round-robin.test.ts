@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { StateRounds, statesAtOnce, type Watched } from '../../src/host/state-rounds.ts';
+import { StateRoundRobin, statesPerRound, type Watched } from '../../src/host/state-round-robin.ts';
 import { DeviceId, newIdentifier } from '../../src/protocol/identifiers.ts';
 
 const device = (mayHaveChanged: boolean): Watched => ({ mayHaveChanged });
@@ -11,14 +11,14 @@ const idsOf = (turn: Iterable<[DeviceId, Watched]>) => [...turn].map(([id]) => i
 
 test('in each turn as many are taken as may be, none twice, and whoever may have changed comes before another comes again', () => {
   fc.assert(
-    fc.property(fc.array(fc.boolean(), { maxLength: 4 * statesAtOnce }), fc.integer({ min: 1, max: 8 }), (changes, turns) => {
+    fc.property(fc.array(fc.boolean(), { maxLength: 4 * statesPerRound }), fc.integer({ min: 1, max: 8 }), (changes, turns) => {
       const devices = new Map(changes.map((mayHaveChanged) => [newDevice(), device(mayHaveChanged)] as const));
       const changing = [...devices].flatMap(([id, { mayHaveChanged }]) => (mayHaveChanged ? [id] : []));
-      const rounds = new StateRounds(devices);
+      const rounds = new StateRoundRobin(devices);
       const taken: DeviceId[] = [];
       for (let turn = 0; turn < turns; turn += 1) {
-        const ids = idsOf(rounds.turn());
-        expect(ids).toHaveLength(Math.min(changing.length, statesAtOnce));
+        const ids = idsOf(rounds.nextRound());
+        expect(ids).toHaveLength(Math.min(changing.length, statesPerRound));
         taken.push(...ids);
       }
       expect(taken).toEqual(taken.map((_, index) => changing[index % changing.length]));
@@ -28,11 +28,11 @@ test('in each turn as many are taken as may be, none twice, and whoever may have
 
 test('a device that comes has its turn, also where there was none', () => {
   const devices = new Map<DeviceId, Watched>();
-  const rounds = new StateRounds(devices);
-  expect(idsOf(rounds.turn())).toEqual([]);
+  const rounds = new StateRoundRobin(devices);
+  expect(idsOf(rounds.nextRound())).toEqual([]);
   const [first, second] = [newDevice(), newDevice()];
   devices.set(first, device(true));
-  expect(idsOf(rounds.turn())).toEqual([first]);
+  expect(idsOf(rounds.nextRound())).toEqual([first]);
   devices.set(second, device(true));
-  expect(idsOf(rounds.turn()).toSorted()).toEqual([first, second].toSorted());
+  expect(idsOf(rounds.nextRound()).toSorted()).toEqual([first, second].toSorted());
 });

@@ -1,6 +1,6 @@
 // Time as the processor knows it, so that tests can run the machine on a time of their own.
 
-export type Time = {
+export type Clock = {
   /** Milliseconds since any moment. */
   now(): number;
   /** Calls back after so many milliseconds; answers how to call that off. */
@@ -10,7 +10,7 @@ export type Time = {
 };
 
 /** The time of the process. */
-export const realTime: Time = {
+export const systemClock: Clock = {
   now: () => performance.now(),
   after: (milliseconds, then) => {
     const timer = setTimeout(then, milliseconds);

@@ -7,15 +7,15 @@ import type { DeviceStatus } from '../devices/repository.ts';
 import { rolloutStates } from '../rollouts/steps.ts';
 
 /** What there is at the moment. */
-export type Levels = {
+export type Gauges = {
   readonly hosts: Readonly<Record<'connected' | 'unreachable', number>>;
   readonly devices: Readonly<Record<DeviceStatus, number>>;
   readonly loads: Readonly<Record<'queued' | 'dispatched', number>>;
   /** That have not ended, by their states. */
   readonly rollouts: ReadonlyMap<string, number>;
-  readonly ordersUnsettled: number;
-  readonly reportBatchesUnderWay: number;
-  readonly eventFollowers: number;
+  readonly unsettledOrders: number;
+  readonly reportBatchesInProgress: number;
+  readonly eventStreams: number;
   readonly orderStreams: number;
 };
 
@@ -26,7 +26,7 @@ const loadBuckets = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 3_600, 86_400];
 const transactionBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30];
 
 /** Measurements of one service; several of one process have nothing in common but the process. */
-export class Measurements {
+export class Metrics {
   /** Where others add what they measure. */
   readonly registry = new Registry();
   readonly #loadsCompleted;
@@ -73,9 +73,9 @@ export class Measurements {
         'state',
       ]),
       rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by their states.', ['state']),
-      ordersUnsettled: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
-      reportBatchesUnderWay: gauge('report_batches_under_way', 'Batches of reports that are being taken.'),
-      eventFollowers: gauge('event_followers', 'Clients that follow the events.'),
+      unsettledOrders: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
+      reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports that are being taken.'),
+      eventStreams: gauge('event_streams', 'Clients that follow the events.'),
       orderStreams: gauge('order_streams', 'Hosts that follow their orders in a stream.'),
     };
     // Those that nothing has happened to yet are 0, not missing.
@@ -84,7 +84,7 @@ export class Measurements {
   }
 
   /** A transaction has ended; of one that is taken back only that is measured. */
-  transactionEnded(end: TransactionEnd): void {
+  observeTransaction(end: TransactionEnd): void {
     this.#transactionDuration.observe({ result: end.result }, end.milliseconds / 1_000);
     if (end.result === 'rolled-back') return;
     for (const { action } of end.events) this.#auditEvents.inc({ action });
@@ -96,14 +96,14 @@ export class Measurements {
   }
 
   /** Everything that is measured, in the text format of Prometheus. */
-  async text({ hosts, devices, loads, rollouts, ...others }: Levels): Promise<string> {
+  async render({ hosts, devices, loads, rollouts, ...others }: Gauges): Promise<string> {
     for (const [status, count] of Object.entries(hosts)) this.#gauges.hosts.set({ status }, count);
     for (const [status, count] of Object.entries(devices)) this.#gauges.devices.set({ status }, count);
     for (const [state, count] of Object.entries(loads)) this.#gauges.loads.set({ state }, count);
     for (const state of rolloutStates) this.#gauges.rollouts.set({ state }, rollouts.get(state) ?? 0);
-    this.#gauges.ordersUnsettled.set(others.ordersUnsettled);
-    this.#gauges.reportBatchesUnderWay.set(others.reportBatchesUnderWay);
-    this.#gauges.eventFollowers.set(others.eventFollowers);
+    this.#gauges.unsettledOrders.set(others.unsettledOrders);
+    this.#gauges.reportBatchesInProgress.set(others.reportBatchesInProgress);
+    this.#gauges.eventStreams.set(others.eventStreams);
     this.#gauges.orderStreams.set(others.orderStreams);
     return this.registry.metrics();
   }

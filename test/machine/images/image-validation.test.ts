@@ -177,7 +177,7 @@ test('an image is not taken before its statement is compared with it', async () 
   expect(await call('restore', unverified)).toMatchObject(refused);
   const driver = read(forgedDriver('tcp'));
   const program = { program: 'p', driver, module: 'tcp', export: 'work', arguments: ['1'], threads: 1, calls: 1, pauseMilliseconds: 0 };
-  for (const method of ['startProgram', 'openEntry']) expect(() => call(method, program)).toThrow(ProgramError);
+  for (const method of ['startProgram', 'openHostCall']) expect(() => call(method, program)).toThrow(ProgramError);
   expect(machine.device.state()).toMatchObject({ moduleTable: [], programs: [] });
   await machine.close();
 });
