@@ -125,7 +125,7 @@ test('how to roll out', patience, async () => {
     /\nwaits for the approval of wave 2: .*\n\nWAVE .*\n.*\n +1 +passed +1 +1 +0 .* good\n +2 +awaiting-approval +3 +0 +0 /,
   );
   expect(said).toMatch(/router-1\.1 \(rol_\w+\) is completed\n/);
-  expect(said).toMatch(/router-1\.2 \(rol_\w+\) is rolled-back: wave 1 has failed: .*\nexit code 4\n/);
+  expect(said).toMatch(/router-1\.2 \(rol_\w+\) is rolled-back: wave 1 failed: .*\nexit code 4\n/);
   expect(said).toMatch(/\n +1 +embedded-1 +loaded +1\.2\.0 +1\.1\.0 .*\n +2 +embedded-2 +skipped +1\.2\.0 +1\.1\.0 /);
   expect(said.match(/\nembedded-[1-4] .* in memory +[12](?=\n)/g)).toHaveLength(4);
   expect(said).toMatch(/the rollback rol_\w+ of rol_\w+ is completed\n/);

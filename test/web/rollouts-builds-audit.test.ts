@@ -104,7 +104,7 @@ describe('rollouts', () => {
     const waves = [{ devices: 1, soakSeconds: 0 }, { upToPercent: 100 }];
     failed = await rollOut({ name: 'dissimilar', module: 'tcp', version: '2.0.0', labels: { zone: 'south' }, waves });
     const page = await dashboard.open(`/rollouts/${failed}`);
-    await page.getByText('paused: wave 1 has failed').waitFor();
+    await page.getByText('paused: wave 1 failed').waitFor();
     // The fleet is not well until somebody has decided, and says what about.
     await page.goto('/');
     await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: failed }).click();
@@ -116,7 +116,7 @@ describe('rollouts', () => {
     await page.getByRole('dialog').getByText('The loads of 1 device are tried again').waitFor();
     await button(page.getByRole('dialog'), 'Retry failed loads').click();
     await page.getByText('refused-dissimilar, attempt 2').waitFor();
-    await page.getByText('paused: wave 1 has failed').waitFor();
+    await page.getByText('paused: wave 1 failed').waitFor();
     await button(page, 'Resume…').click();
     await page.getByRole('dialog').getByText('is not judged any more').waitFor();
     await button(page.getByRole('dialog'), 'Cancel').click();
@@ -155,7 +155,7 @@ describe('rollouts', () => {
 
     const zone = page.getByLabel('By the clock of');
     await zone.and(page.locator(':focus')).waitFor();
-    await page.getByText('there is no time zone "Europe/Nowhere"').first().waitFor();
+    await page.getByText('unknown time zone "Europe/Nowhere"').first().waitFor();
     expect(await zone.getAttribute('aria-invalid')).toBe('true');
     await zone.fill('Europe/Berlin');
     expect(await zone.getAttribute('aria-invalid')).toBe('false');
@@ -209,7 +209,7 @@ describe('rollouts', () => {
     await page.getByRole('group', { name: 'Wave 2' }).getByLabel('Accesses interrupted on a device').fill('');
     await button(page, 'See what it would come to').click();
     await button(page, 'Roll hold@1.1.0 out').click();
-    await page.getByText('paused: wave 1 has failed').waitFor();
+    await page.getByText('paused: wave 1 failed').waitFor();
     await page.getByRole('row', { name: 'Accesses interrupted on a device 1 0 too much' }).waitFor();
     // To resume would give the build to more devices.
     const [first, ...others] = await decisions(page);

@@ -95,7 +95,7 @@ export function formatWaves(waves: readonly Wave[]): string[] {
 }
 
 /** Why a wave has failed. */
-export const formatFailure = ({ number, failure }: Wave) => (failure === null ? [] : [`wave ${number} has failed: ${failure}`]);
+export const formatFailure = ({ number, failure }: Wave) => (failure === null ? [] : [`wave ${number} failed: ${failure}`]);
 
 function formatResult({ state, failure, failureIgnored }: Wave): string {
   if (state === 'waiting' || state === 'awaiting-approval') return '-';
