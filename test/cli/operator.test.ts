@@ -178,12 +178,12 @@ test('devices go back to the version before, or to one that is named', async () 
   expect(already).toMatchObject({
     code: 0,
     stdout: '',
-    stderr: expect.stringMatching(/^every device has work@1\.0\.0 .*nothing to do\n$/),
+    stderr: expect.stringMatching(/^every selected device already runs work@1\.0\.0\n$/),
   });
   const none = await command('rollback', '--device', 'away-1', '--device', 'rack-1', '--module', 'work', '--reason', 'again');
   expect(none).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/away-1, rack-1 have no version of work before .*nothing was loaded anywhere/),
+    stderr: expect.stringMatching(/no previous version of work .* on away-1, rack-1; no load was created/),
   });
 });
 

@@ -1,4 +1,4 @@
-// What has been in the module tables of devices, and where a build is or was.
+// Module history under /v1/devices and /v1/modules: versions installed on a device, and devices that have or had a build.
 
 import type { z } from 'zod';
 import { MemoryMap } from '../../protocol/device-state.ts';
@@ -148,7 +148,7 @@ function addBuildHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
 
 const pageBytes = MemoryMap.shape.pageBytes.value;
 
-/** The last address of pages; where nobody knows how many there are, there is one at least. */
+/** Returns the last address of a range of pages. An unknown number of pages (0) counts as one. */
 function lastAddressOf(address: string, pages: number): string {
   return `0x${(BigInt(address) + BigInt(Math.max(pages, 1) * pageBytes - 1)).toString(16)}`;
 }

@@ -1,4 +1,4 @@
-// /v1/rollbacks, and the rollback of a module on a device: devices go back to versions that they had.
+// /v1/rollbacks, and the rollback of a module on one device.
 
 import type { z } from 'zod';
 import type { Devices } from '../devices/devices.ts';
