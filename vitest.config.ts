@@ -23,7 +23,7 @@ const everything = ['test/service/**/*.test.ts'];
 const ofDatabases = [
   'test/service/database/{clocks,copy,durability,migrations,replicas,restart,schema,statements,prepared-statements,transactions,undecodable-rows}.test.ts',
   'test/service/database/postgresql/*.test.ts',
-  'test/service/{clock/clocks,hosts/host-access,idempotency/answers,keys/keys,agents/drift,http/texts}.test.ts',
+  'test/service/{clock/clocks,hosts/host-access,idempotency/idempotency-store,keys/keys,agents/drift,http/unicode-validation}.test.ts',
   'test/service/{loads/{loads,routes},rollbacks/{rollbacks,routes},rollouts/load-requests}.test.ts',
 ];
 

@@ -11,7 +11,7 @@ import { verifyExport } from '../src/proof/audit-export.ts';
 import { hashText } from '../src/proof/merkle-tree.ts';
 import { AuditTrail } from '../src/service/audit/audit-trail.ts';
 import { Checkpoints } from '../src/service/audit/checkpoints.ts';
-import type { NewAuditEvent } from '../src/service/database/committed.ts';
+import type { NewAuditEvent } from '../src/service/database/commit-effects.ts';
 import { Store } from '../src/service/database/store.ts';
 import { SigningKeys } from '../src/service/signing-keys/signing-keys.ts';
 import { PrivateKeysInMemory } from '../test/private-keys-in-memory.ts';

@@ -22,7 +22,7 @@ const page = { sort: 'name', order: 'asc', limit: 51, after: null } as const;
 const begin = Date.UTC(2026, 0, 1);
 const year = 365 * 24 * 60 * 60 * 1_000;
 
-type Subject = Pick<Store, 'reading' | 'reader'>;
+type Subject = Pick<Store, 'readConnection' | 'reader'>;
 type Question = { readonly what: string; readonly calls: number; readonly ask: (subject: Subject, call: number) => Promise<unknown> };
 type Figures = { readonly p50: number; readonly p99: number; readonly plans: readonly (readonly string[])[] };
 
@@ -121,7 +121,7 @@ function questionsOf(devices: number): Question[] {
     {
       what: 'what every device can roll back to (100, 10,000)',
       calls: 5,
-      ask: ({ reading }) => new HistoryRecords(reading).loadedVersions(all, 'tcp', 50),
+      ask: ({ readConnection }) => new HistoryRecords(readConnection).loadedVersions(all, 'tcp', 50),
     },
   ];
 }

@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { formatTable } from '../src/cli/terminal/table.ts';
 import { agentLimits } from '../src/protocol/agent.ts';
 import { createService } from '../src/service/app.ts';
-import { usualLimits } from '../src/service/http/limits.ts';
+import { defaultLimits } from '../src/service/http/request-limits.ts';
 
 const joinToken = 'join-token-of-the-benchmark';
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-registration-'));
@@ -23,7 +23,7 @@ const app = await createService({
   signingKeys: { privateKeys: { read: () => null, write: () => {}, remove: () => {} }, isLost: true },
   retention: { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 5 },
   adminKey: null,
-  limits: { ...usualLimits, eventLoopDelay: 0 },
+  limits: { ...defaultLimits, eventLoopDelay: 0 },
   logger: false,
 });
 try {

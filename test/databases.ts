@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { afterAll, inject } from 'vitest';
-import { isPostgresql } from '../src/service/database/store.ts';
+import { isPostgresqlUrl } from '../src/service/database/store.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -23,30 +23,30 @@ export const kind = inject('databases');
 /** Names a database that nobody has opened yet. @param folder Where it may keep a file. */
 export async function newDatabase(folder: string): Promise<string> {
   if (kind === 'sqlite') return join(folder, 'patchbay.db');
-  return newPostgresql();
+  return createPostgresql();
 }
 
 /** Names one in which nothing is, no migration either. */
 export async function newEmptyDatabase(folder: string): Promise<string> {
   if (kind === 'sqlite') return join(folder, 'patchbay.db');
-  return newPostgresql('template0');
+  return createPostgresql('template0');
 }
 
 /** Those that the tests of one file have made: they go with it, most of them before they are on the disk. */
-const made: string[] = [];
+const createdDatabases: string[] = [];
 afterAll(async () => {
-  if (made.length === 0) return;
+  if (createdDatabases.length === 0) return;
   const sql = await openSql(inject('postgresqlUrl'));
-  for (const name of made) await sql.run(`DROP DATABASE ${name} WITH (FORCE)`);
+  for (const name of createdDatabases) await sql.run(`DROP DATABASE ${name} WITH (FORCE)`);
   await sql.close();
 });
 
 /** Makes a database of PostgreSQL. @param template What it is a copy of: if need be another than that with all migrations. */
-export async function newPostgresql(template = inject('postgresqlTemplate')): Promise<string> {
+export async function createPostgresql(template = inject('postgresqlTemplate')): Promise<string> {
   const name = `${inject('postgresqlTemplate')}_${randomUUID().replaceAll('-', '')}`;
   const url = new URL(inject('postgresqlUrl'));
   await runSql(url.href, `CREATE DATABASE ${name} TEMPLATE ${template}`);
-  made.push(name);
+  createdDatabases.push(name);
   url.pathname = `/${name}`;
   return url.href;
 }
@@ -80,7 +80,7 @@ export type Sql = {
 };
 
 export async function openSql(database: string): Promise<Sql> {
-  return isPostgresql(database) ? openPostgresql(database) : openFile(database);
+  return isPostgresqlUrl(database) ? openPostgresql(database) : openFile(database);
 }
 
 /** Runs statements as `Sql` does, on a connection of their own. */

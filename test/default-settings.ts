@@ -6,12 +6,12 @@ import type { RetentionSettings } from '../src/service/retention/retention.ts';
 import { PrivateKeysInMemory } from './private-keys-in-memory.ts';
 
 /** Of a service that removes nothing. */
-export const keepAll: RetentionSettings = { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 5 };
+export const retainEverything: RetentionSettings = { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 5 };
 
 /** Of all services of a file of tests, for one takes a second to start. */
 export const sharedCompiler = new Compiler();
 afterAll(() => sharedCompiler.close());
 
 export function defaultSettings() {
-  return { signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false }, retention: keepAll, sharedCompiler };
+  return { signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false }, retention: retainEverything, sharedCompiler };
 }

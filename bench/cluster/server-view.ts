@@ -2,7 +2,7 @@
 
 import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
-import { channel } from '../../src/service/database/postgresql/announcements.ts';
+import { channel } from '../../src/service/database/postgresql/notifier.ts';
 
 /** The server counts a transaction of a connection that is idle after this, in milliseconds. */
 const countedAfter = 2_000;

@@ -2,10 +2,10 @@
 
 import Database from 'better-sqlite3';
 import { LoadPolicy } from '../../src/protocol/load-report.ts';
-import { chunksOf } from '../../src/service/database/chunks.ts';
+import { splitIntoChunks } from '../../src/service/database/chunks.ts';
 import { logPages } from '../../src/service/database/sqlite/engine.ts';
 import { newOrder } from '../../src/service/orders/orders.ts';
-import { service } from '../../src/service/requester.ts';
+import { systemActor } from '../../src/service/requester.ts';
 import type { DatabaseView } from './database-view.ts';
 import type { Installation } from './installation.ts';
 
@@ -52,8 +52,8 @@ export class FleetFloor {
     const began = performance.now();
     writer.request(requests, loads);
     const request = performance.now() - began;
-    for (const some of chunksOf(loads, atOnce)) writer.dispatch(some);
-    for (const some of chunksOf(loads, atOnce)) writer.report(some);
+    for (const some of splitIntoChunks(loads, atOnce)) writer.dispatch(some);
+    for (const some of splitIntoChunks(loads, atOnce)) writer.report(some);
     const all = performance.now() - began;
     database.close();
     return { all, afterRequest: all - request };
@@ -92,7 +92,12 @@ function orderOf(load: Row, { hostId }: Row, { imageDigest }: Row): Row {
   const policy = Object.fromEntries(Object.keys(LoadPolicy.shape).map((name) => [name, load[name]]));
   const deadline = new Date(Number(deadlineAt)).toISOString();
   const content = { kind: 'load' as const, load: id, module, version, image: imageDigest, ...policy, deadline, demands: [] };
-  const { body, ...order } = newOrder({ id: String(deviceId), hostId: String(hostId) }, content, service, new Date(Number(requestedAt)));
+  const { body, ...order } = newOrder(
+    { id: String(deviceId), hostId: String(hostId) },
+    content,
+    systemActor,
+    new Date(Number(requestedAt)),
+  );
   return { ...order, body: JSON.stringify(body), createdAt: requestedAt };
 }
 

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 import { fastify } from 'fastify';
 import pg from 'pg';
-import { isPostgresql } from '../../src/service/database/store.ts';
+import { isPostgresqlUrl } from '../../src/service/database/store.ts';
 
 type Row = [id: string, device: string, body: string, at: number];
 /** What keeps rows. */
@@ -32,7 +32,7 @@ async function onPostgresql(connectionString: string): Promise<Floor> {
 }
 
 const [, , database = ''] = process.argv;
-const floor = isPostgresql(database) ? await onPostgresql(database) : onFile(database);
+const floor = isPostgresqlUrl(database) ? await onPostgresql(database) : onFile(database);
 
 const text = { type: 'string', minLength: 1, maxLength: 64 } as const;
 const schema = {

@@ -1,6 +1,6 @@
 // What one device costs as there are more of them, and what lists and loads cost as their history grows.
 
-import { chunksOf } from '../../src/service/database/chunks.ts';
+import { splitIntoChunks } from '../../src/service/database/chunks.ts';
 import { measureHistory } from './history.ts';
 import { type HostSize, Installation } from './installation.ts';
 import { median } from './measuring.ts';
@@ -87,7 +87,7 @@ class Fleet {
     this.#installation = installation;
     this.#devices = devices;
     this.#progress = progress;
-    this.#hosts = chunksOf([...Array(devices).keys()], devicesPerHost).map((some, index) => {
+    this.#hosts = splitIntoChunks([...Array(devices).keys()], devicesPerHost).map((some, index) => {
       return { name: `host-${index + 1}`, devices: some.length, labels: `fleet=host-${index + 1}` };
     });
   }

@@ -3,7 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { NewAuditEvent } from '../../src/service/database/committed.ts';
+import type { NewAuditEvent } from '../../src/service/database/commit-effects.ts';
 import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../src/service/database/store.ts';
 import { inTransaction } from '../../test/service/records.ts';

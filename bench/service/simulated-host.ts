@@ -5,7 +5,7 @@ import { ControlConnection } from '../../src/host/control-connection.ts';
 import { agentLimits, type HostRegistration, type Order, type Report } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
 import type { Labels } from '../../src/protocol/identifiers.ts';
-import { chunksOf } from '../../src/service/database/chunks.ts';
+import { splitIntoChunks } from '../../src/service/database/chunks.ts';
 import type { Installation } from './installation.ts';
 
 export class SimulatedHost {
@@ -39,7 +39,7 @@ export class SimulatedHost {
     const timer = setInterval(() => {
       const reports = this.#attached;
       this.#attached = [];
-      for (const some of chunksOf(reports, agentLimits.reportsPerRequest))
+      for (const some of splitIntoChunks(reports, agentLimits.reportsPerRequest))
         this.#connection.report(host, this.#bootId, JSON.stringify(some)).catch((error) => {
           if (!this.#stop.signal.aborted) process.stderr.write(`a report of the host ${host} was not taken: ${error}\n`);
         });

@@ -13,20 +13,20 @@ import { addMetricsRoute } from './health/metrics-routes.ts';
 import { addOperationsRoutes } from './health/routes.ts';
 import { addHistoryRoutes } from './history/routes.ts';
 import { addHostRoutes } from './hosts/routes.ts';
-import { checkAccess, type KeyPolicy } from './http/access.ts';
-import { protectBrowsers } from './http/browsers.ts';
-import { trustOf } from './http/client-address.ts';
+import { addAccessControl, type KeyPolicy } from './http/access.ts';
+import { protectBrowsers } from './http/browser-protection.ts';
+import { createProxyTrust } from './http/client-address.ts';
 import { ClientErrors } from './http/client-errors.ts';
+import { allowedConnections } from './http/connection-limit.ts';
 import { addDashboard } from './http/dashboard.ts';
 import { acceptEmptyBodies } from './http/empty-bodies.ts';
-import { makePostsRepeatable } from './http/idempotency.ts';
-import { connectionLimit, type Limits, limitRates, refuseOverload, serverOptions } from './http/limits.ts';
-import { connectionsAllowed } from './http/open-files.ts';
+import { addIdempotency } from './http/idempotency.ts';
 import { addDocumentation } from './http/openapi-document.ts';
-import { answerNoRoute, answerWithProblems } from './http/problems.ts';
-import { RequestLog, requestIdOf } from './http/request-log.ts';
-import { measureRequests } from './http/request-measurements.ts';
-import { refuseNoTexts } from './http/texts.ts';
+import { addErrorHandlers, handleRouterError } from './http/problems.ts';
+import { addLoadShedding, createRateLimiter, type Limits, maxConnections, serverOptions } from './http/request-limits.ts';
+import { getRequestId, RequestLog } from './http/request-log.ts';
+import { addRequestMetrics } from './http/request-metrics.ts';
+import { rejectInvalidUnicode } from './http/unicode-validation.ts';
 import { Installation, type InstallationSettings } from './installation.ts';
 import { addKeyRoutes } from './keys/routes.ts';
 import { addLoadRoutes } from './loads/routes.ts';
@@ -72,13 +72,13 @@ export async function createService({
     ...serverOptions(limits),
     schemaController: { compilersFactory: { buildValidator: noOtherCompiler, buildSerializer: noOtherCompiler } },
     forceCloseConnections: true,
-    trustProxy: trustedProxies.length === 0 ? false : trustOf(trustedProxies),
-    clientErrorHandler: clientErrors.handle,
-    frameworkErrors: answerNoRoute,
-    genReqId: requestIdOf,
+    trustProxy: trustedProxies.length === 0 ? false : createProxyTrust(trustedProxies),
+    clientErrorHandler: clientErrors.handleClientError,
+    frameworkErrors: handleRouterError,
+    genReqId: getRequestId,
   });
   clientErrors.watch(app.server);
-  app.server.maxConnections = connectionsAllowed(connectionLimit);
+  app.server.maxConnections = allowedConnections(maxConnections);
   app.setValidatorCompiler<$ZodType>((route) => {
     const validate = validatorCompiler(route);
     // A prebuilt module, which no schema describes further: the compiler checks it.
@@ -90,17 +90,17 @@ export async function createService({
   });
   app.addHook('preClose', async () => installation.endStreams());
   app.addHook('onClose', async () => installation.close());
-  answerWithProblems(app, installation.damagedRows);
+  addErrorHandlers(app, installation.damagedRows);
   acceptEmptyBodies(app);
-  refuseNoTexts(app);
-  measureRequests(app, installation.metrics.registry);
+  rejectInvalidUnicode(app);
+  addRequestMetrics(app, installation.metrics.registry);
   await protectBrowsers(app);
-  await refuseOverload(app, limits);
-  checkAccess(app, installation, keys, await limitRates(app, limits));
+  await addLoadShedding(app, limits);
+  addAccessControl(app, installation, keys, await createRateLimiter(app, limits));
   await addDocumentation(app);
   await app.register(async (scope) => {
     const api = scope.withTypeProvider<ZodTypeProvider>();
-    makePostsRepeatable(scope, installation.answers);
+    addIdempotency(scope, installation.idempotencyStore);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), installation));
     addProvenanceRoutes(api, installation);
     addDeviceRoutes(api, installation);

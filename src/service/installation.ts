@@ -8,12 +8,12 @@ import { AuditTrail } from './audit/audit-trail.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { EventFeed } from './audit/event-feed.ts';
 import { logEvents } from './audit/event-log.ts';
-import { type Clock, machineTime, type TimeSource } from './clock/service-clock.ts';
+import { type Clock, systemTime, type TimeSource } from './clock/service-clock.ts';
 import { TimeKeeper } from './clock/time-keeper.ts';
 import type { Connection } from './database/connection.ts';
 import { DamagedRows } from './database/damaged-rows.ts';
-import { DatabaseWatch } from './database/database-watch.ts';
-import type { Repetition } from './database/repetition.ts';
+import { DatabaseFileMonitor } from './database/file-monitor.ts';
+import type { RecurringJob } from './database/recurring-job.ts';
 import { Store } from './database/store.ts';
 import { Devices } from './devices/devices.ts';
 import { Health } from './health/health.ts';
@@ -21,7 +21,7 @@ import { Metrics } from './health/metrics.ts';
 import { History } from './history/history.ts';
 import { Hosts } from './hosts/hosts.ts';
 import { Reachability } from './hosts/reachability.ts';
-import { Answers } from './idempotency/answers.ts';
+import { IdempotencyStore } from './idempotency/idempotency-store.ts';
 import { Denials } from './keys/denials.ts';
 import { Keys } from './keys/keys.ts';
 import { KeyRecords } from './keys/repository.ts';
@@ -33,7 +33,7 @@ import { recompileDrivers } from './programs/drivers.ts';
 import { Programs } from './programs/programs.ts';
 import { backfillProvenance, Provenance } from './provenance/provenance.ts';
 import { PublisherKeys } from './publisher-keys/publisher-keys.ts';
-import { pruneRegularly, type RetentionSettings } from './retention/retention.ts';
+import { type RetentionSettings, schedulePruning } from './retention/retention.ts';
 import { Rollbacks } from './rollbacks/rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
 import { settleUnreportedLoads } from './rollouts/settlement.ts';
@@ -53,9 +53,9 @@ export type InstallationSettings = {
   /** Called before a database is made, or the first keys in one that has none; where it throws, none is. */
   readonly beforeCreation?: () => void;
   /** Whether the service starts although its SQLite file lost transactions while it was down. */
-  readonly areLostTransactionsAccepted?: boolean;
+  readonly acceptLostTransactions?: boolean;
   /** What is wrong around the service, in words, for the health of the fleet. */
-  readonly surroundingFaults?: () => readonly string[];
+  readonly environmentFaults?: () => readonly string[];
   /** One that is shared with others in this process, who close it; without it, it has one of its own. */
   readonly sharedCompiler?: Compiler;
   /** Where time comes from; without it, the clocks of the machine. */
@@ -75,7 +75,7 @@ type Parts = {
 
 export class Installation {
   readonly agents: Agents;
-  readonly answers: Answers;
+  readonly idempotencyStore: IdempotencyStore;
   readonly auditTrail: AuditTrail;
   readonly builds: Builds;
   readonly checkpoints: Checkpoints;
@@ -98,23 +98,23 @@ export class Installation {
   readonly rollouts: Rollouts;
   readonly #parts: Parts;
   readonly #reachability: Reachability;
-  readonly #surroundingFaults: () => readonly string[];
+  readonly #environmentFaults: () => readonly string[];
   /** Null where the compiler is shared with others. */
   readonly #ownCompiler: Compiler | null;
   /** What is done once in the whole installation, beside the rollouts. */
-  readonly #shared: readonly Repetition[];
-  readonly #keepingUses: Repetition;
-  readonly #databaseWatch: DatabaseWatch;
+  readonly #shared: readonly RecurringJob[];
+  readonly #keepingUses: RecurringJob;
+  readonly #databaseWatch: DatabaseFileMonitor;
 
   private constructor(parts: Parts, settings: InstallationSettings, logger: BaseLogger) {
     const { store, orderDispatcher, signingKeys, damagedRows, timeKeeper } = parts;
-    const { joinToken, unreachableAfter, retention, sharedCompiler, surroundingFaults = () => [] } = settings;
+    const { joinToken, unreachableAfter, retention, sharedCompiler, environmentFaults = () => [] } = settings;
     this.#parts = parts;
     this.#ownCompiler = sharedCompiler === undefined ? parts.compiler : null;
-    this.#surroundingFaults = surroundingFaults;
-    this.#databaseWatch = new DatabaseWatch(store, logger);
+    this.#environmentFaults = environmentFaults;
+    this.#databaseWatch = new DatabaseFileMonitor(store, logger);
     this.#reachability = new Reachability(parts, unreachableAfter);
-    this.answers = new Answers(parts);
+    this.idempotencyStore = new IdempotencyStore(parts);
     this.builds = new Builds(parts);
     this.checkpoints = new Checkpoints(store, signingKeys);
     this.auditTrail = new AuditTrail(store, this.checkpoints);
@@ -148,7 +148,7 @@ export class Installation {
     this.#keepingUses = this.keys.recordUsesPeriodically();
     this.#shared = [
       this.loads.startExpiring(),
-      pruneRegularly({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
+      schedulePruning({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
       this.checkpoints.createPeriodically(),
     ];
   }
@@ -164,7 +164,7 @@ export class Installation {
     settings: InstallationSettings,
     logger: BaseLogger = pino({ enabled: false }),
   ): Promise<Installation> {
-    const { beforeCreation = () => {}, areLostTransactionsAccepted = false } = settings;
+    const { beforeCreation = () => {}, acceptLostTransactions: areLostTransactionsAccepted = false } = settings;
     const onLostTransactions = (loss: string) =>
       logger.error(`${loss}: the service continues without them, because its start accepts lost transactions`);
     const options = areLostTransactionsAccepted ? { onLostTransactions } : {};
@@ -176,10 +176,10 @@ export class Installation {
       await store.close();
       throw error;
     });
-    const timeKeeper = await TimeKeeper.start(store, settings.time ?? machineTime);
+    const timeKeeper = await TimeKeeper.start(store, settings.time ?? systemTime);
     const { clock } = timeKeeper;
     const damagedRows = new DamagedRows();
-    store.onUnreadable((row) => damagedRows.noteUnreadable(row));
+    store.onUnreadable((row) => damagedRows.recordUnreadable(row));
     const compiler = settings.sharedCompiler ?? new Compiler();
     const parts = {
       store,
@@ -195,7 +195,7 @@ export class Installation {
       await backfillProvenance(parts);
       await recompileDrivers(parts);
       if (settings.adminKey !== null) await installation.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
-      if (isCreation) await store.bringLogOver();
+      if (isCreation) await store.checkpointLog();
       return installation;
     } catch (error) {
       await installation.close();
@@ -233,7 +233,7 @@ export class Installation {
       if (end.result === 'rolled-back') return;
       logEvents(logger, end.events);
     });
-    store.onNews((news) => {
+    store.onChange((news) => {
       this.#parts.orderDispatcher.notify(news);
       if (news.events) this.events.notify();
       if (news.loads) this.rollouts.wake();
@@ -244,12 +244,12 @@ export class Installation {
   #faults(): readonly string[] {
     const { store, timeKeeper } = this.#parts;
     const ownFaults = [store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
-    return [...ownFaults, ...this.#surroundingFaults(), ...timeKeeper.faults, ...this.rollouts.faults];
+    return [...ownFaults, ...this.#environmentFaults(), ...timeKeeper.faults, ...this.rollouts.faults];
   }
 }
 
 async function openSigningKeys(store: Store, settings: SigningKeySettings) {
-  const isCreation = !(await hasKeys(store.reading));
+  const isCreation = !(await hasKeys(store.readConnection));
   return { isCreation, signingKeys: await SigningKeys.open(store, settings) };
 }
 

@@ -75,7 +75,7 @@ export function notFound(kind: string, name: string): Problem {
 }
 
 /** The credential that a host registered with is not valid any more. */
-export function accessEnded(host: string): Problem {
+export function registrationKeyRevoked(host: string): Problem {
   return new Problem('unauthenticated', `the key that the host ${host} registered with was revoked: register with another`);
 }
 

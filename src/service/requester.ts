@@ -1,7 +1,7 @@
 // Who asks for something: a client of the API, or the service itself.
 
 /** A request with an `Idempotency-Key`. */
-export type RepeatableRequest = {
+export type IdempotentRequest = {
   /** Who makes it: two clients that choose the same key do not meet. */
   readonly actor: string;
   readonly key: string;
@@ -16,8 +16,8 @@ export type Requester = {
   readonly actor: string;
   readonly requestId: string;
   /** Where the request has a key under which it may be repeated. */
-  readonly repeatable?: RepeatableRequest;
+  readonly idempotentRequest?: IdempotentRequest;
 };
 
 /** The service, where it does something by itself. */
-export const service: Requester = { actor: 'service', requestId: '' };
+export const systemActor: Requester = { actor: 'service', requestId: '' };

@@ -13,18 +13,18 @@ const included: Readonly<Record<Role, readonly Role[]>> = {
 };
 
 /** The roles for which something is needed that a holder of this role may do. */
-export function rolesOf(role: Role): Role[] {
+export function grantedRoles(role: Role): Role[] {
   return [...included[role]];
 }
 
 /** Whether a holder of one role may do what another is needed for. */
-export function grantedRoles(role: Role, needed: Role): boolean {
+export function grantsRole(role: Role, needed: Role): boolean {
   return included[role].includes(needed);
 }
 
 /** The roles of whose holders each may do what this role is needed for. */
-export function rolesThatMayActAs(needed: Role): Role[] {
-  return roles.filter((role) => grantedRoles(role, needed));
+export function rolesGranting(needed: Role): Role[] {
+  return roles.filter((role) => grantsRole(role, needed));
 }
 
 /** What every key begins with, and no other token that the service makes. */

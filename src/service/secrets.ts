@@ -12,7 +12,7 @@ export function newSecret(): string {
 }
 
 /** Whether two texts are the same; of two of one length, how long that takes says nothing of where they differ. */
-export function isSame(left: string, right: string): boolean {
+export function equalsInConstantTime(left: string, right: string): boolean {
   const [first, second] = [Buffer.from(left), Buffer.from(right)];
   return first.length === second.length && timingSafeEqual(first, second);
 }

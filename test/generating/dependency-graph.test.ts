@@ -7,7 +7,7 @@ const graph = (edges: Record<string, readonly string[]>) =>
   new Map(Object.entries(edges).map(([node, targets]) => [node, new Set(targets)]));
 
 test('files belong to their folders, and those of the service to groups of domains', () => {
-  expect(['src/host/host.ts', 'web/pages/load/load-page.tsx', 'test/lines.ts', 'fs'].map(nodeOf)).toEqual(['host', 'web', null, null]);
+  expect(['src/host/host.ts', 'web/pages/load/load-page.tsx', 'test/log-lines.ts', 'fs'].map(nodeOf)).toEqual(['host', 'web', null, null]);
   expect(['src/service/app.ts', 'src/service/rollbacks/routes.ts'].map(nodeOf)).toEqual([
     'service/app',
     'service/rollouts, rollbacks, retention',

@@ -8,7 +8,7 @@ import { hashOfEvent, toldEvent } from '../../src/proof/audit-event.ts';
 import { fromBase64, textOf } from '../../src/proof/bytes.ts';
 import { isSignedBy, rawPublicKey, readPublicKey, readPublicKeys } from '../../src/proof/ed25519.ts';
 import { leafHash, nodeHash } from '../../src/proof/merkle-tree.ts';
-import { hashOfRecord } from '../../src/service/database/audit-chain.ts';
+import { hashStoredEvent } from '../../src/service/database/audit-chain.ts';
 
 const bytes = fc.uint8Array({ maxLength: 300 });
 const plain = (content: Uint8Array) => Array.from(content);
@@ -43,7 +43,7 @@ test('the service hashes an event as those do who verify it', () => {
       const previous = new Uint8Array(32).fill(7);
       const event = { number, at: new Date(1_700_000_000_000 + number), actor: text, action: 'load.completed', object: text };
       const kept = { ...event, outcome: 'succeeded', requestId, detail: { text, of: [number, null, true] }, previous };
-      expect(plain(hashOfRecord(kept))).toEqual(plain(hashOfEvent(toldEvent(kept))));
+      expect(plain(hashStoredEvent(kept))).toEqual(plain(hashOfEvent(toldEvent(kept))));
     }),
   );
 });

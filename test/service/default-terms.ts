@@ -4,5 +4,5 @@ import { LoadPolicy } from '../../src/protocol/load-report.ts';
 import type { LoadTerms } from '../../src/service/loads/batches.ts';
 
 /** As it is where nothing else is said. */
-export const usualPolicy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
-export const defaultTerms: LoadTerms = { ...usualPolicy, deadlineSeconds: 600, supersede: false };
+export const defaultPolicy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
+export const defaultTerms: LoadTerms = { ...defaultPolicy, deadlineSeconds: 600, supersede: false };

@@ -9,7 +9,7 @@ import { AbiViolationRecords } from '../../src/service/devices/abi-violation-rep
 import { DeviceRecords } from '../../src/service/devices/repository.ts';
 import { HistoryRecords } from '../../src/service/history/repository.ts';
 import { HostRecords } from '../../src/service/hosts/repository.ts';
-import { AnswerRecords } from '../../src/service/idempotency/repository.ts';
+import { IdempotentResponseRecords } from '../../src/service/idempotency/repository.ts';
 import { KeyRecords } from '../../src/service/keys/repository.ts';
 import { LoadRecords } from '../../src/service/loads/repository.ts';
 import { BuildRecords } from '../../src/service/modules/repository.ts';
@@ -23,7 +23,7 @@ import { SigningKeyRecords } from '../../src/service/signing-keys/repository.ts'
 
 export class Records {
   readonly abiViolations: AbiViolationRecords;
-  readonly answers: AnswerRecords;
+  readonly idempotentResponses: IdempotentResponseRecords;
   readonly audit: AuditRecords;
   readonly builds: BuildRecords;
   readonly checkpoints: CheckpointRecords;
@@ -46,7 +46,7 @@ export class Records {
   constructor(connection: Connection) {
     this.connection = connection;
     this.abiViolations = new AbiViolationRecords(connection);
-    this.answers = new AnswerRecords(connection);
+    this.idempotentResponses = new IdempotentResponseRecords(connection);
     this.audit = new AuditRecords(connection);
     this.builds = new BuildRecords(connection);
     this.checkpoints = new CheckpointRecords(connection);

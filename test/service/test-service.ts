@@ -13,17 +13,17 @@ import { runHost } from '../../src/host/host.ts';
 import type { PublicKey } from '../../src/proof/ed25519.ts';
 import { createService, type ServiceOptions } from '../../src/service/app.ts';
 import type { KeyPolicy } from '../../src/service/http/access.ts';
-import { type Limits, usualLimits } from '../../src/service/http/limits.ts';
+import { defaultLimits, type Limits } from '../../src/service/http/request-limits.ts';
 import type { RetentionSettings } from '../../src/service/retention/retention.ts';
 import { newDatabase } from '../databases.ts';
-import { keepAll, sharedCompiler } from '../default-settings.ts';
+import { retainEverything, sharedCompiler } from '../default-settings.ts';
 import { PrivateKeysInMemory } from '../private-keys-in-memory.ts';
-import type { AnswerBody, RequestBody, Sent } from './typed-paths.ts';
+import type { RequestBody, RequestSchema, ResponseBody } from './typed-paths.ts';
 
-export type Answer<Body = Record<string, unknown>> = { readonly status: number; readonly headers: Headers; readonly body: Body };
+export type TestResponse<Body = Record<string, unknown>> = { readonly status: number; readonly headers: Headers; readonly body: Body };
 
 /** Options of a request for loads, besides the build and the devices. */
-export type LoadPolicy = Partial<Omit<Sent<'NewLoads'>, 'module' | 'version' | 'devices' | 'labels'>>;
+export type LoadPolicy = Partial<Omit<RequestSchema<'NewLoads'>, 'module' | 'version' | 'devices' | 'labels'>>;
 
 /** What hosts register with. */
 export const joinToken = 'join-token-of-the-tests';
@@ -36,7 +36,7 @@ export class TestService {
   /** To be set before the start. */
   keys: KeyPolicy = 'required';
   /** To be set before the start; there are tests that ask more often than anybody should, and that keep this process busy themselves. */
-  limits: Limits = { ...usualLimits, requestsPerMinute: 1_000_000, unknownPerMinute: 1_000_000, eventLoopDelay: 0 };
+  limits: Limits = { ...defaultLimits, requestsPerMinute: 1_000_000, unauthenticatedPerMinute: 1_000_000, eventLoopDelay: 0 };
   /** What hosts register with; to be set before the start. */
   joinToken = joinToken;
   /** To be set before the start. */
@@ -46,7 +46,7 @@ export class TestService {
   /** Adds to the service before it listens; to be set before the start. */
   prepare: (app: FastifyInstance) => void = () => {};
   /** To be set before the start; without it, everything is kept. */
-  retention: RetentionSettings = keepAll;
+  retention: RetentionSettings = retainEverything;
   /** The key of an administrator, shown where a request shows nothing else. */
   key = '';
   /** To be set before the start, where others are to sign with the same. */
@@ -140,7 +140,7 @@ export class TestService {
     if (this.#folder !== null) rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  get<Path extends string>(path: Path, headers: Record<string, string> = {}): Promise<Answer<AnswerBody<Path, 'get'>>> {
+  get<Path extends string>(path: Path, headers: Record<string, string> = {}): Promise<TestResponse<ResponseBody<Path, 'get'>>> {
     return this.#ask('GET', path, undefined, headers);
   }
 
@@ -148,7 +148,7 @@ export class TestService {
     path: Path,
     body: RequestBody<Path, 'post'>,
     headers: Record<string, string> = {},
-  ): Promise<Answer<AnswerBody<Path, 'post'>>> {
+  ): Promise<TestResponse<ResponseBody<Path, 'post'>>> {
     return this.#ask('POST', path, body, headers);
   }
 
@@ -156,22 +156,22 @@ export class TestService {
     path: Path,
     body: RequestBody<Path, 'put'>,
     headers: Record<string, string> = {},
-  ): Promise<Answer<AnswerBody<Path, 'put'>>> {
+  ): Promise<TestResponse<ResponseBody<Path, 'put'>>> {
     return this.#ask('PUT', path, body, headers);
   }
 
   /** Posts a body that no type checks, such as an invalid one. */
-  postRaw(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  postRaw(path: string, body: unknown, headers: Record<string, string> = {}): Promise<TestResponse> {
     return this.request('POST', path, body, headers);
   }
 
   /** Sends a body that no type checks: bytes and texts unchanged, anything else as JSON. */
-  request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<TestResponse> {
     return this.#ask(method, path, body, headers);
   }
 
   /** As in the generated client, the body of the answer has the type that the API document states. */
-  async #ask<Body>(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<Answer<Body>> {
+  async #ask<Body>(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<TestResponse<Body>> {
     const isRaw = typeof body === 'string' || body instanceof Uint8Array;
     const payload = isRaw ? new Uint8Array(typeof body === 'string' ? Buffer.from(body) : body) : JSON.stringify(body);
     const response = await fetch(`${this.url}${path}`, {
@@ -220,13 +220,13 @@ export class TestService {
 }
 
 /** Returns the items of a page. @throws {Error} if the answer is no page. */
-export function itemsOf<Item = Record<string, unknown>>({ body }: Answer<{ readonly items?: readonly Item[] }>): readonly Item[] {
+export function itemsOf<Item = Record<string, unknown>>({ body }: TestResponse<{ readonly items?: readonly Item[] }>): readonly Item[] {
   if (!Array.isArray(body.items)) throw new Error(`not a page: ${JSON.stringify(body)}`);
   return body.items;
 }
 
 /** Returns the first item of a page. @throws {Error} if the page is empty. */
-export function firstOf<Item = Record<string, unknown>>(answer: Answer<{ readonly items?: readonly Item[] }>): Item {
+export function firstOf<Item = Record<string, unknown>>(answer: TestResponse<{ readonly items?: readonly Item[] }>): Item {
   const [first] = itemsOf(answer);
   if (first === undefined) throw new Error('a page without items');
   return first;

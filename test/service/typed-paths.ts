@@ -41,7 +41,7 @@ type BodyIn<Of> = Of extends { requestBody: infer Body }
     ? JsonOf<NonNullable<Body>> | undefined
     : undefined;
 
-type AnswersOf<Of> = Of extends { responses: infer Responses } ? JsonOf<Responses[keyof Responses]> : never;
+type ResponsesOf<Of> = Of extends { responses: infer Responses } ? JsonOf<Responses[keyof Responses]> : never;
 
 type KeysOf<Union> = Union extends unknown ? keyof Union : never;
 type ValueOf<Union, Key extends PropertyKey> = Union extends unknown ? (Key extends keyof Union ? Union[Key] : never) : never;
@@ -62,9 +62,9 @@ export type RequestBody<Path extends string, Of extends Method> = [Operation<Pat
   : Readable<BodyIn<Operation<Path, Of>>>;
 
 /** A schema of the API as a request body. */
-export type Sent<Name extends keyof Schemas> = Readable<Schemas[Name]>;
+export type RequestSchema<Name extends keyof Schemas> = Readable<Schemas[Name]>;
 
 /** The body that a path answers: a result, a problem, or the text of another media type. */
-export type AnswerBody<Path extends string, Of extends Method> = [Operation<Path, Of>] extends [never]
+export type ResponseBody<Path extends string, Of extends Method> = [Operation<Path, Of>] extends [never]
   ? Record<string, unknown>
-  : AnyOf<AnswersOf<Operation<Path, Of>> | { text: string }>;
+  : AnyOf<ResponsesOf<Operation<Path, Of>> | { text: string }>;

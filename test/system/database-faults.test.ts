@@ -11,7 +11,7 @@ import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from 
 import { verifyExport } from '../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../src/proof/ed25519.ts';
 import { applyMigrations } from '../../src/service/database/postgresql/migrations.ts';
-import { alterPostgresql, endConnections, newPostgresql } from '../databases.ts';
+import { alterPostgresql, createPostgresql, endConnections } from '../databases.ts';
 import { bearer, until, workModule } from '../service/test-service.ts';
 
 let folder: string;
@@ -109,7 +109,7 @@ test.each([
   '%s: deadlines, rollouts, checkpoints and the audit trail resume without a restart',
   { timeout: 400_000 },
   async (_what, kind, fault) => {
-    const database = kind === 'sqlite' ? join(folder, 'patchbay.db') : await newPostgresql();
+    const database = kind === 'sqlite' ? join(folder, 'patchbay.db') : await createPostgresql();
     if (kind === 'postgresql') await applyMigrations(database);
     const url = await startService(database);
     const client = createPatchbayClient(url, key());

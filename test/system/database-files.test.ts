@@ -25,7 +25,7 @@ import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 import { applyMigrations as applyToPostgresql } from '../../src/service/database/postgresql/migrations.ts';
 import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
-import { newPostgresql, runSql } from '../databases.ts';
+import { createPostgresql, runSql } from '../databases.ts';
 import { bearer, until } from '../service/test-service.ts';
 
 let folder: string;
@@ -130,7 +130,7 @@ test('a service that lost all but the migrations of its database does not start 
 });
 
 test('the same on PostgreSQL', async () => {
-  const postgresql = await newPostgresql();
+  const postgresql = await createPostgresql();
   await applyToPostgresql(postgresql);
   const first = start();
   await urlOf(first);
@@ -152,7 +152,7 @@ test('a first start that died between the migrations and the creation of keys is
 });
 
 test('replicas that start together on PostgreSQL and share their folder make one signing key and one admin key', async () => {
-  const postgresql = await newPostgresql();
+  const postgresql = await createPostgresql();
   const keys = [
     '--admin-key-file',
     join(folder, 'admin-key'),
@@ -217,7 +217,7 @@ test('a database of a newer version is refused with a message, on both databases
   await first.stop();
   const newer = `INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at, applied_steps_count)
     VALUES ('x', 'x', CURRENT_TIMESTAMP, '29991231000000_later', CURRENT_TIMESTAMP, 1)`;
-  const postgresql = await newPostgresql();
+  const postgresql = await createPostgresql();
   for (const where of [database(), postgresql]) {
     await runSql(where, newer);
     const refused = start('--database', where);

@@ -9,7 +9,7 @@ import { expect } from 'vitest';
 import { z } from 'zod';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 import type { Schemas } from '../../src/client/client.ts';
-import { Lines } from '../lines.ts';
+import { LogLines } from '../log-lines.ts';
 import { itemsOf, joinToken, TestService, until } from '../service/test-service.ts';
 import { startBrowser } from './browser.ts';
 
@@ -52,7 +52,7 @@ type Watched = { readonly addresses: string[]; readonly wrongs: string[] };
 
 export class Dashboard {
   readonly service = new TestService();
-  readonly log = new Lines();
+  readonly log = new LogLines();
   readonly #browser: Browser;
   readonly #hosts: PatchbayProcess[] = [];
   readonly #watched: Watched = { addresses: [], wrongs: [] };

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { replaceFile } from '../../generating/replace-files.ts';
 import { createService } from '../../service/app.ts';
-import { usualLimits } from '../../service/http/limits.ts';
+import { defaultLimits } from '../../service/http/request-limits.ts';
 import { openPrivateKeys } from '../running/signing-keys.ts';
 import { renderReference } from './reference.ts';
 
@@ -25,7 +25,7 @@ async function generate() {
       signingKeys: { privateKeys: openPrivateKeys(join(folder, 'signing-keys')), isLost: false },
       retention: { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 1 },
       keys: 'required',
-      limits: usualLimits,
+      limits: defaultLimits,
     });
     await app.ready();
     const document = app.swagger();

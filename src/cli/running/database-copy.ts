@@ -6,7 +6,7 @@ import { CopyError, type CopyProgress, copyDatabase } from '../../service/databa
 import { MigrationError } from '../../service/database/migrations.ts';
 import { DatabaseInUse } from '../../service/database/sqlite/lock.ts';
 import { TransactionsLost } from '../../service/database/sqlite/log-marker.ts';
-import { isPostgresql } from '../../service/database/store.ts';
+import { isPostgresqlUrl } from '../../service/database/store.ts';
 import { PoolerError } from '../../service/database/unavailable.ts';
 import { CommandError, UsageError } from '../option-values.ts';
 import { rejectFileUrl } from './file-url.ts';
@@ -15,7 +15,7 @@ import { rejectFileUrl } from './file-url.ts';
 export async function copyInstallation(given: { readonly from: string; readonly to: string }): Promise<void> {
   const from = given.from.replace(/^sqlite:(\/\/)?/, '');
   rejectFileUrl('--from', from);
-  if (!isPostgresql(given.to)) throw new UsageError('--to is where PostgreSQL is: postgresql://USER:PASSWORD@HOST/NAME');
+  if (!isPostgresqlUrl(given.to)) throw new UsageError('--to is where PostgreSQL is: postgresql://USER:PASSWORD@HOST/NAME');
   if (!existsSync(from)) throw new CommandError(`there is no file ${from}: give the database of a service with --from`);
   try {
     await copyDatabase(from, given.to, (progress) => console.log(lineOf(progress)));

@@ -11,10 +11,10 @@ import { createService } from '../../service/app.ts';
 import { MigrationError } from '../../service/database/migrations.ts';
 import { DatabaseInUse } from '../../service/database/sqlite/lock.ts';
 import { TransactionsLost } from '../../service/database/sqlite/log-marker.ts';
-import { isPostgresql } from '../../service/database/store.ts';
-import { PoolerError, unavailabilityOf } from '../../service/database/unavailable.ts';
+import { isPostgresqlUrl } from '../../service/database/store.ts';
+import { findUnavailability, PoolerError } from '../../service/database/unavailable.ts';
 import type { KeyPolicy } from '../../service/http/access.ts';
-import { usualLimits } from '../../service/http/limits.ts';
+import { defaultLimits } from '../../service/http/request-limits.ts';
 import type { RetentionSettings } from '../../service/retention/retention.ts';
 import { SigningKeyError } from '../../service/signing-keys/signing-keys.ts';
 import { CommandError, readImageMemory, readInteger, readLogLevel, UsageError } from '../option-values.ts';
@@ -98,7 +98,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
   }
   const database = given('database', environment['DATABASE_URL'] ?? 'data/patchbay.db');
   rejectFileUrl('--database', database);
-  const isShared = isPostgresql(database);
+  const isShared = isPostgresqlUrl(database);
   if (!isShared && /^[a-z]+:\/\//.test(database))
     throw new UsageError(`--database ${withoutPassword(database)} is none that the service knows: give a file, or postgresql://…`);
   const folder = isShared ? 'data' : dirname(database);
@@ -123,7 +123,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
       keepVersions: readInteger('keep-versions', given('keepVersions', '5'), 1, 1_000),
     },
     keys: hasKeys ? 'required' : 'off',
-    requestsPerMinute: readInteger('rate-limit', given('rateLimit', String(usualLimits.requestsPerMinute)), 1, 1_000_000_000),
+    requestsPerMinute: readInteger('rate-limit', given('rateLimit', String(defaultLimits.requestsPerMinute)), 1, 1_000_000_000),
     trustedProxies: readTrustedProxies(given('trustedProxies')),
     token: environment['PATCHBAY_TOKEN'],
     tokenFile: given('tokenFile') || join(folder, 'join-token'),
@@ -207,8 +207,8 @@ async function openService(settings: ServeSettings, start: Start): Promise<Servi
     try {
       return await tryToOpen(settings, start);
     } catch (error) {
-      const isAway = unavailabilityOf(error)?.isTransient === true;
-      const isWaitedFor = isPostgresql(settings.database) && isAway && Date.now() < deadline && !start.signal.aborted;
+      const isAway = findUnavailability(error)?.isTransient === true;
+      const isWaitedFor = isPostgresqlUrl(settings.database) && isAway && Date.now() < deadline && !start.signal.aborted;
       if (!isWaitedFor) throw cannotOpen(settings.database, error);
       if (!isTold) console.error(`waiting up to ${databaseWaits.most / 1_000} s for the database ${withoutPassword(settings.database)}`);
       await delay(databaseWaits.interval);
@@ -228,10 +228,10 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     signingKeys: { privateKeys: openPrivateKeys(signingKeys), isLost: newSigningKey },
     retention,
     beforeCreation: () => refuseWithoutDatabase(settings),
-    areLostTransactionsAccepted: settings.acceptLostTransactions,
-    surroundingFaults: () => exposedSecrets(settings),
+    acceptLostTransactions: settings.acceptLostTransactions,
+    environmentFaults: () => exposedSecrets(settings),
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
-    limits: { ...usualLimits, requestsPerMinute },
+    limits: { ...defaultLimits, requestsPerMinute },
     trustedProxies,
     logger: { level: logLevel, stream: survivingStream(process.stderr.fd) },
   });
@@ -259,7 +259,7 @@ function exposedSecrets(settings: ServeSettings): string[] {
 
 /** The files of the service that only its owner is to read. */
 function secretFiles({ database, adminKeyFile, signingKeys, token, tokenFile }: ServeSettings): string[] {
-  const files = isPostgresql(database) ? [] : [database, `${database}-wal`, `${database}-shm`];
+  const files = isPostgresqlUrl(database) ? [] : [database, `${database}-wal`, `${database}-shm`];
   return [...files, adminKeyFile, ...(token === undefined ? [tokenFile] : []), ...listSigningKeyFiles(signingKeys)];
 }
 
@@ -283,12 +283,12 @@ function cannotOpen(database: string, error: unknown): unknown {
         'to continue without these transactions, start once with --accept-lost-transactions',
     );
   if (error instanceof MigrationError) return new CommandError(`cannot use the database ${withoutPassword(database)}: ${error.message}`);
-  const unavailable = unavailabilityOf(error);
+  const unavailable = findUnavailability(error);
   if (!isSystemError(error)) {
     if (unavailable === null) return error;
     return new CommandError(`cannot open the database ${withoutPassword(database)}: ${unavailable.detail}`);
   }
-  const otherwise = isPostgresql(database) ? 'see that it is there and lets this user in' : 'choose another file with --database';
+  const otherwise = isPostgresqlUrl(database) ? 'see that it is there and lets this user in' : 'choose another file with --database';
   return new CommandError(`cannot open the database ${withoutPassword(database)}: ${error.message || error.code}: ${otherwise}`);
 }
 

@@ -6,8 +6,8 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
-import { DamagedItem, type DamagedRows, eachApart, readOrMark } from '../database/damaged-rows.ts';
-import { inSlices } from '../database/slices.ts';
+import { DamagedItem, type DamagedRows, readOrMark, runBatchOrEach } from '../database/damaged-rows.ts';
+import { processInSlices } from '../database/slices.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -16,7 +16,7 @@ import { HostRecords } from '../hosts/repository.ts';
 import type { OrderDispatcher } from '../orders/order-dispatcher.ts';
 import { toOfferedOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
-import { accessEnded, notFound, Problem } from '../problem.ts';
+import { notFound, Problem, registrationKeyRevoked } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { newSecret } from '../secrets.ts';
 import type { SigningKeyRecord } from '../signing-keys/repository.ts';
@@ -87,12 +87,12 @@ export class Agents {
       if (known?.isUnreachable === true)
         await audit(connection, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
       if (isNewBoot) await beginBoot(connection, host, requester);
-      else await inSlices(made, (slice) => attachNewDevices(connection, slice, requester, registeredAt));
-      await inSlices(made, (slice) => audit(connection, requester, registeredAt, slice.map(deviceCreatedEvent)));
+      else await processInSlices(made, (slice) => attachNewDevices(connection, slice, requester, registeredAt));
+      await processInSlices(made, (slice) => audit(connection, requester, registeredAt, slice.map(deviceCreatedEvent)));
       await this.#uses.signingKeys.refresh(connection);
       return { host, signingKeys: await this.#uses.signingKeys.listTrusted(connection) };
     });
-    return { ...host, devices: await new DeviceRecords(this.#uses.store.reading).countOnHost(host.id), token, signingKeys };
+    return { ...host, devices: await new DeviceRecords(this.#uses.store.readConnection).countOnHost(host.id), token, signingKeys };
   }
 
   /** What the service signs or has signed builds with, as a host is to be told. */
@@ -110,7 +110,7 @@ export class Agents {
    */
   async streamOrders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
     const { orderDispatcher, store } = this.#uses;
-    await checkBoot(store.reading, hostId, bootId);
+    await checkBoot(store.readConnection, hostId, bootId);
     const readable = (record: OrderRecord) => this.#toOffered(record);
     return (async function* () {
       for await (const record of orderDispatcher.stream(hostId, signal)) yield* readable(record);
@@ -119,7 +119,7 @@ export class Agents {
 
   /** The host's next orders after a sequence, as soon as there are any; none when the signal ends the waiting. @throws {Problem} as `orders`. */
   async pollOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
-    await checkBoot(this.#uses.store.reading, hostId, bootId);
+    await checkBoot(this.#uses.store.readConnection, hostId, bootId);
     return (await this.#uses.orderDispatcher.poll(hostId, after, signal)).flatMap((record) => this.#toOffered(record));
   }
 
@@ -127,16 +127,16 @@ export class Agents {
   #toOffered(record: OrderRecord): Order[] {
     const order = readOrMark(record, record.id, (one) => toOfferedOrder(one, this.#uses.clock.now()));
     if (!(order instanceof DamagedItem)) {
-      this.#uses.damagedRows.clear('order', record.id);
+      this.#uses.damagedRows.remove('order', record.id);
       return [order];
     }
-    this.#uses.damagedRows.note('order', order);
+    this.#uses.damagedRows.record('order', order);
     return [];
   }
 
   /** The host says that it is there, in this boot. @throws {Problem} `not-found`, `stale-boot`. */
   heartbeat(hostId: string, bootId: string): Promise<void> {
-    return checkBoot(this.#uses.store.reading, hostId, bootId);
+    return checkBoot(this.#uses.store.readConnection, hostId, bootId);
   }
 
   /** Takes a host's reports; when it resolves they are on disk. @throws {Problem} `not-found`, `stale-boot`, `busy`. */
@@ -145,11 +145,11 @@ export class Agents {
       throw new Problem('busy', `${maxReportBatches} batches of reports are being taken: send this one again when Retry-After has passed`);
     this.#reportBatchesInProgress += 1;
     try {
-      await eachApart(
+      await runBatchOrEach(
         [...new Set(reports.reports.map(({ device }) => device))],
         (devices) => this.#apply(hostId, filterByDevice(reports, new Set(devices)), requester),
         // Orders that are reported on stay unsettled: they are offered again, and the host reports again.
-        (device, error) => this.#uses.damagedRows.note(deviceReportKind, new DamagedItem(device, error)),
+        (device, error) => this.#uses.damagedRows.record(deviceReportKind, new DamagedItem(device, error)),
       );
     } finally {
       this.#reportBatchesInProgress -= 1;
@@ -164,7 +164,7 @@ export class Agents {
       await checkBoot(connection, hostId, reports.bootId);
       await applyReports(connection, { hostId, ...reports }, clock.now(), requester);
     });
-    for (const { device } of reports.reports) damagedRows.clear(deviceReportKind, device);
+    for (const { device } of reports.reports) damagedRows.remove(deviceReportKind, device);
   }
 }
 
@@ -176,7 +176,7 @@ function filterByDevice(reports: Reports, devices: ReadonlySet<string>): Reports
 async function checkBoot(connection: Connection, hostId: string, bootId: string): Promise<void> {
   const host = await new HostRecords(connection).bootOf(hostId);
   if (host === null) throw notFound('host', hostId);
-  if (!host.isRegistered) throw accessEnded(host.name);
+  if (!host.isRegistered) throw registrationKeyRevoked(host.name);
   if (host.bootId !== bootId)
     throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
 }

@@ -5,7 +5,7 @@ import { DeviceState, type ProgramStatistics } from '../../protocol/device-state
 import { ProgramId } from '../../protocol/identifiers.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
-import { inSlices } from '../database/slices.ts';
+import { processInSlices } from '../database/slices.ts';
 import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
@@ -35,7 +35,7 @@ export async function reattachDevices(connection: Connection, hostId: string, re
   const running = Map.groupBy(wanted, ({ deviceId }) => deviceId);
   const others = await ordersToReissue(connection, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
   await new OrderRecords(connection).removeUnsettled(hostId);
-  await inSlices(devices, async (slice) => {
+  await processInSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);
     const modules = Map.groupBy(await restorableModules(connection, ids), ({ deviceId }) => deviceId);
     const programIds = ids.flatMap((id) => (running.get(id) ?? []).map((program) => program.id));
@@ -48,7 +48,7 @@ export async function reattachDevices(connection: Connection, hostId: string, re
     await new HistoryRecords(connection).endByReboot(ids, at);
     await new DeviceRecords(connection).clearStates(ids);
   });
-  await inSlices(others, async (slice) => {
+  await processInSlices(others, async (slice) => {
     await new OrderRecords(connection).create(slice.map(reissueOrder));
     await new LoadRecords(connection).setDispatched(
       slice.flatMap(({ loadId }) => loadId ?? []),

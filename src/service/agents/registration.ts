@@ -3,7 +3,7 @@
 import { agentLimits, type HostRegistration } from '../../protocol/agent.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
-import { inSlices } from '../database/slices.ts';
+import { processInSlices } from '../database/slices.ts';
 import { newDevices } from '../devices/devices.ts';
 import type { DeviceIdentity, NewDevice } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
@@ -48,17 +48,20 @@ export function deviceCreatedEvent({ id, name, hostId, ramPages, labels }: NewDe
 export async function registerDevices(connection: Connection, host: HostRecord, registration: HostRegistration): Promise<NewDevice[]> {
   const byName = new Map(registration.devices.map((device) => [device.name, device]));
   const known: DeviceIdentity[] = [];
-  await inSlices([...byName.keys()], async (slice) => void known.push(...(await new DeviceRecords(connection).findIdentities(slice))));
+  await processInSlices(
+    [...byName.keys()],
+    async (slice) => void known.push(...(await new DeviceRecords(connection).findIdentities(slice))),
+  );
   const stranger = known.find(({ hostId }) => hostId !== host.id);
   if (stranger !== undefined)
     throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);
   const made = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
   if (made.length > 0) checkDeviceLimit(host.name, await new DeviceRecords(connection).countOnHost(host.id), made.length);
   const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
-  await inSlices(labelledByHost, (slice) =>
+  await processInSlices(labelledByHost, (slice) =>
     new DeviceRecords(connection).setLabels(slice.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} }))),
   );
-  await inSlices(made, (slice) => new DeviceRecords(connection).create(slice));
+  await processInSlices(made, (slice) => new DeviceRecords(connection).create(slice));
   return made;
 }
 

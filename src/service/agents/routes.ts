@@ -6,12 +6,12 @@ import { BootId, Heartbeat, HostRegistration, Order, RegisteredHost, Reports } f
 import { Digest } from '../../protocol/identifiers.ts';
 import { type ServiceKey, ServiceKeys, SignedStatement } from '../../protocol/signed-statement.ts';
 import type { Hosts } from '../hosts/hosts.ts';
-import { callerOf } from '../http/access.ts';
+import { getCaller } from '../http/access.ts';
 import { identifier } from '../http/common-schemas.ts';
 import { entityTag } from '../http/entity-tags.ts';
 import { lastEventId, numberQuery } from '../http/list-schemas.ts';
 import { problems } from '../http/problem-schemas.ts';
-import { type Api, requesterOf, sendRaw } from '../http/route.ts';
+import { type Api, getRequester, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import type { Builds } from '../modules/builds.ts';
 import type { Provenance } from '../provenance/provenance.ts';
@@ -61,7 +61,7 @@ function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
       },
     },
     async (request, reply) => {
-      const host = await agents.register(request.body, keyOf(request), requesterOf(request));
+      const host = await agents.register(request.body, keyOf(request), getRequester(request));
       const { id, name, devices, token } = host;
       const signing = host.signingKeys.map(toServiceKey);
       return reply
@@ -255,7 +255,7 @@ function addReportRoute(app: Api, { agents }: Uses): void {
       },
     },
     async (request, reply) => {
-      await agents.acceptReports(request.params.host, request.body, requesterOf(request));
+      await agents.acceptReports(request.params.host, request.body, getRequester(request));
       return reply.status(204).send(null);
     },
   );
@@ -268,7 +268,7 @@ function toServiceKey({ keyId, publicKey, createdAt, endorsement }: SigningKeyRe
 
 /** The API key that the caller shows; null where they show the join token. */
 function keyOf(request: FastifyRequest): RegistrationKey | null {
-  const caller = callerOf(request);
+  const caller = getCaller(request);
   return caller.kind === 'key' ? caller : null;
 }
 

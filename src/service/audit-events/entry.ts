@@ -1,7 +1,7 @@
 // Entries of the audit trail, as every domain writes them in the transaction of what they tell.
 
 import type { AuditOutcome } from '../../proof/audit-event.ts';
-import type { NewAuditEvent } from '../database/committed.ts';
+import type { NewAuditEvent } from '../database/commit-effects.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Requester } from '../requester.ts';
 import { AuditRecords } from './repository.ts';

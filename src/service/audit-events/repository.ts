@@ -1,9 +1,9 @@
 // The audit trail: who did what to which object, when.
 
 import { wellFormed } from '../../proof/audit-event.ts';
-import { hashOfRecord } from '../database/audit-chain.ts';
+import { hashStoredEvent } from '../database/audit-chain.ts';
 import { readInChunks } from '../database/chunks.ts';
-import type { NewAuditEvent } from '../database/committed.ts';
+import type { NewAuditEvent } from '../database/commit-effects.ts';
 import type { Connection } from '../database/connection.ts';
 import type { AuditEventModel, AuditHeadModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
@@ -65,16 +65,19 @@ export class AuditRecords {
       number += 1;
       if (event.at > at || at.getTime() - event.at.getTime() > reorderTolerance) at = event.at;
       const unhashed = { ...event, detail: wellFormed(event.detail), at, number, previous: hash };
-      hash = hashOfRecord(unhashed);
+      hash = hashStoredEvent(unhashed);
       return { ...unhashed, detail: Json.of(unhashed.detail), hash };
     });
-    await Promise.all([this.#connection.each(insertEvent, rows), this.#connection.each(moveHead, [{ number, hash, at }])]);
-    for (const event of events) this.#connection.committed.events.push(event);
+    await Promise.all([
+      this.#connection.executeForRows(insertEvent, rows),
+      this.#connection.executeForRows(moveHead, [{ number, hash, at }]),
+    ]);
+    for (const event of events) this.#connection.commitEffects.events.push(event);
   }
 
   /** Where the trail ends. */
   async head(): Promise<AuditHead> {
-    const [head] = await this.#connection.all(readHead, {});
+    const [head] = await this.#connection.query(readHead, {});
     if (head === undefined) throw new Error('the row that says where the audit trail ends is gone: restore the database from a backup');
     return head;
   }
@@ -90,7 +93,7 @@ export class AuditRecords {
   async findByAction(action: string, objects: readonly string[]): Promise<AuditRecord[]> {
     return readInChunks(objects, async (some) => {
       const query = this.#connection.sql.selectFrom('AuditEvent').selectAll().where('action', '=', action).where('object', 'in', some);
-      return withoutMarks(await this.#connection.readableRows(query, eventRow));
+      return withoutMarks(await this.#connection.queryReadable(query, eventRow));
     });
   }
 

@@ -7,10 +7,10 @@ import type { AuditRecord } from '../audit-events/repository.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { UnreadableRow } from '../database/unreadable.ts';
+import { UnreadableRow } from '../database/undecodable-row.ts';
 import { invalidQuery, Problem } from '../problem.ts';
 import { SigningKeyRecords } from '../signing-keys/repository.ts';
 import type { Checkpoints } from './checkpoints.ts';
@@ -33,7 +33,7 @@ export class AuditTrail {
     this.#checkpoints = checkpoints;
   }
 
-  list(filter: AuditFilter, page: PageByTime<number>): Promise<PageOf<AuditRecord | DamagedItem, PageByTime<number>>> {
+  list(filter: AuditFilter, page: PageByTime<number>): Promise<PageResult<AuditRecord | DamagedItem, PageByTime<number>>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
@@ -48,7 +48,7 @@ export class AuditTrail {
    * @throws {Problem} `pruned`, `invalid-value`.
    */
   async export(given: number | undefined): Promise<{ readonly start: ExportStart; readonly events: AsyncGenerator<ExportedEvent, void> }> {
-    const { number: until, prunedThrough } = await new AuditRecords(this.#store.reading).head();
+    const { number: until, prunedThrough } = await new AuditRecords(this.#store.readConnection).head();
     const after = given ?? prunedThrough;
     checkNotPruned(after, prunedThrough);
     if (after > until) throw invalidQuery('after', `the newest event is ${until}: there is none after ${after}`);
@@ -56,7 +56,7 @@ export class AuditTrail {
     const subtrees: string[] = [];
     for (const { level, index } of wholeSubtrees(after)) subtrees.push(hashText(await read(level, index)));
     const previous = after === 0 ? null : hashText(await read(0, after - 1));
-    const endorsements = (await new SigningKeyRecords(this.#store.reading).all()).flatMap(({ endorsement }) =>
+    const endorsements = (await new SigningKeyRecords(this.#store.readConnection).all()).flatMap(({ endorsement }) =>
       endorsement === null ? [] : [Envelope.parse(endorsement)],
     );
     const start = { origin: this.#checkpoints.origin, after, until, previous, endorsements, subtrees };
@@ -71,7 +71,7 @@ export class AuditTrail {
       if (events.length === 0) return;
       for (const event of events) if (event.number <= until) yield event;
       last = events.at(-1)?.number ?? until;
-      checkNotPruned(last, (await new AuditRecords(this.#store.reading).head()).prunedThrough);
+      checkNotPruned(last, (await new AuditRecords(this.#store.readConnection).head()).prunedThrough);
     }
   }
 }

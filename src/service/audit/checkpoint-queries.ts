@@ -4,7 +4,7 @@ import type { Hash } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import type { CheckpointRecord } from './checkpoint-repository.ts';
 
@@ -29,7 +29,7 @@ export class CheckpointQueries {
       orderBy: [{ at: page.order }, { size: page.order }],
       take: page.limit,
     });
-    return markedRows(checkpoints);
+    return restoreMarks(checkpoints);
   }
 
   /** The hashes of a tile, one after another; null where there is none yet. */

@@ -41,6 +41,6 @@ export class CheckpointRecords {
   }
 
   async createTiles(tiles: readonly TileRecord[]): Promise<void> {
-    await this.#connection.each(insertTile, tiles);
+    await this.#connection.executeForRows(insertTile, tiles);
   }
 }

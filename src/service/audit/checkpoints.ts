@@ -4,14 +4,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { writeCheckpoint } from '../../proof/checkpoint.ts';
 import { consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree, rootOf } from '../../proof/merkle-tree.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
-import { linkFault } from '../database/audit-chain.ts';
+import { checkLink } from '../database/audit-chain.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Repetition } from '../database/repetition.ts';
+import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { UnreadableRow } from '../database/unreadable.ts';
+import { UnreadableRow } from '../database/undecodable-row.ts';
 import { invalidQuery, notFound, Problem } from '../problem.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { CheckpointQueries } from './checkpoint-queries.ts';
@@ -60,8 +60,8 @@ export class Checkpoints {
   }
 
   /** Has checkpoints made from now on; once in the whole installation. */
-  createPeriodically(): Repetition {
-    return this.#store.repeat('checkpoints', interval, async () => {
+  createPeriodically(): RecurringJob {
+    return this.#store.scheduleJob('checkpoints', interval, async () => {
       await this.create();
     });
   }
@@ -73,9 +73,9 @@ export class Checkpoints {
    */
   create(): Promise<{ readonly checkpoint: CheckpointRecord; readonly isNew: boolean }> {
     return this.#inTurn(async () => {
-      const { reader, reading } = this.#store;
+      const { reader, readConnection } = this.#store;
       const newest = await this.#queries.newest();
-      const head = await new AuditRecords(reading).head();
+      const head = await new AuditRecords(readConnection).head();
       if (newest?.size === head.number) return { checkpoint: newest, isNew: false };
       this.#broken = await this.#faultOf(newest, head.number);
       if (this.#broken !== null) throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
@@ -92,12 +92,12 @@ export class Checkpoints {
 
   /** @throws {Problem} `not-found`. */
   async find(size: number): Promise<CheckpointRecord> {
-    const checkpoint = await new CheckpointRecords(this.#store.reading).find(size);
+    const checkpoint = await new CheckpointRecords(this.#store.readConnection).find(size);
     if (checkpoint === null) throw notFound('checkpoint of', `${size} events: GET /v1/audit/checkpoints lists those that there are`);
     return checkpoint;
   }
 
-  list(page: PageByTime<number>): Promise<PageOf<CheckpointRecord | DamagedItem, PageByTime<number>>> {
+  list(page: PageByTime<number>): Promise<PageResult<CheckpointRecord | DamagedItem, PageByTime<number>>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(wanted),
       positionOf: ({ at, size }) => ({ time: at, key: size }),
@@ -139,7 +139,7 @@ export class Checkpoints {
       const events = (await trail.after(last, batchSize)).filter((event) => numberOf(event) <= newest);
       for (const event of events) {
         if (event instanceof UnreadableRow) return `event ${event.id} of the audit trail is not as it was written (${event.fault})`;
-        const fault = linkFault(event, { number: last, hash: previous });
+        const fault = checkLink(event, { number: last, hash: previous });
         if (fault !== null) return fault;
         last = event.number;
         previous = event.hash;

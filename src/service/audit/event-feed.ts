@@ -3,7 +3,7 @@
 import type { AuditRecord } from '../audit-events/repository.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import type { Store } from '../database/store.ts';
-import { UnreadableRow } from '../database/unreadable.ts';
+import { UnreadableRow } from '../database/undecodable-row.ts';
 import { Problem } from '../problem.ts';
 import { checkNotPruned } from './audit-trail.ts';
 import { AuditQueries, numberOf } from './queries.ts';
@@ -49,12 +49,12 @@ export class EventFeed {
 
   /** @throws {Problem} `pruned` where events after a number are not there any more; after 0 are those that there are. */
   async checkAvailable(after: number): Promise<void> {
-    if (after > 0) checkNotPruned(after, (await new AuditRecords(this.#store.reading).head()).prunedThrough);
+    if (after > 0) checkNotPruned(after, (await new AuditRecords(this.#store.readConnection).head()).prunedThrough);
   }
 
   /** The number of the newest event; whoever follows after it gets those to come. */
   lastNumber(): Promise<number> {
-    return new AuditRecords(this.#store.reading).lastNumber();
+    return new AuditRecords(this.#store.readConnection).lastNumber();
   }
 
   /**

@@ -1,7 +1,7 @@
 // What the service did, in the log: a line for each event of the audit trail, once it is on disk.
 
 import type { BaseLogger } from 'pino';
-import type { NewAuditEvent } from '../database/committed.ts';
+import type { NewAuditEvent } from '../database/commit-effects.ts';
 
 /** Lines of one request; what is more is summed up in one line for each action. */
 const lineLimit = 20;

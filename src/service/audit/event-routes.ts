@@ -2,7 +2,7 @@
 
 import type { AuditRecord } from '../audit-events/repository.ts';
 import { DamagedItem, type DamagedRows, readOrMark } from '../database/damaged-rows.ts';
-import { actorOf, callerOf } from '../http/access.ts';
+import { actorName, getCaller } from '../http/access.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
@@ -45,7 +45,7 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
         await events.checkAvailable(after);
         const types = query.types ?? eventTypes;
         const followed = events.follow(after, [...new Set<EventType>([...types, 'key'])], gone);
-        return serverSentEvents(untilRevoked(followed, actorOf(callerOf(request))), types.includes('key'), damagedRows);
+        return serverSentEvents(untilRevoked(followed, actorName(getCaller(request))), types.includes('key'), damagedRows);
       });
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
@@ -69,7 +69,7 @@ async function* serverSentEvents(
     if (!withKeys && event.action.startsWith('key.')) continue;
     const data = readOrMark(event, String(event.number), toAuditEvent);
     // One that is damaged is left out: it must not end the stream for all that come after it.
-    if (data instanceof DamagedItem) damagedRows.note('audit event', data);
+    if (data instanceof DamagedItem) damagedRows.record('audit event', data);
     else yield { id: event.number, event: event.action, data };
   }
 }

@@ -21,7 +21,7 @@ const tileBatchSize = 64;
 export async function storeCompleteTiles(store: Store, size: number): Promise<void> {
   for (let level = 0, nodes = size; nodes >= tileWidth; level += 1, nodes = Math.floor(nodes / tileWidth)) {
     const wanted = Math.floor(nodes / tileWidth);
-    for (let next = await new CheckpointRecords(store.reading).countTiles(level); next < wanted; next += tileBatchSize) {
+    for (let next = await new CheckpointRecords(store.readConnection).countTiles(level); next < wanted; next += tileBatchSize) {
       const count = Math.min(tileBatchSize, wanted - next);
       const hashes = await readNodes(store.reader, level, next * tileWidth, count * tileWidth);
       const tiles = Array.from({ length: count }, (_, place) => {

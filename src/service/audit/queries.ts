@@ -5,9 +5,9 @@ import type { AuditHead, AuditRecord } from '../audit-events/repository.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { UnreadableRow } from '../database/unreadable.ts';
+import { UnreadableRow } from '../database/undecodable-row.ts';
 
 export type AuditFilter = TimeRange & {
   readonly action?: string | undefined;
@@ -27,7 +27,7 @@ export class AuditQueries {
   }
 
   async list(filter: AuditFilter, page: PageByTime<number>): Promise<MarkedRows<AuditRecord>> {
-    return markedRows(await this.#readable.auditEvent.findMany(this.#pageQuery(filter, page)));
+    return restoreMarks(await this.#readable.auditEvent.findMany(this.#pageQuery(filter, page)));
   }
 
   #pageQuery({ from, until, ...filter }: AuditFilter, page: PageByTime<number>) {
@@ -46,13 +46,13 @@ export class AuditQueries {
       orderBy: { number: 'asc' },
       take: limit,
     });
-    return markedRows(events);
+    return restoreMarks(events);
   }
 
   /** Events after a number, in their order. */
   async after(number: number, limit: number): Promise<MarkedRows<AuditRecord>> {
     const where = { number: { gt: number } };
-    return markedRows(await this.#readable.auditEvent.findMany({ where, orderBy: { number: 'asc' }, take: limit }));
+    return restoreMarks(await this.#readable.auditEvent.findMany({ where, orderBy: { number: 'asc' }, take: limit }));
   }
 
   /** The hashes of events after a number, in their order. */

@@ -8,7 +8,7 @@ import { type Hash, hashText } from '../../proof/merkle-tree.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import type { AuditRecord } from '../audit-events/repository.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import type { AuditTrail, ExportedEvent } from './audit-trail.ts';
@@ -57,8 +57,8 @@ function addTrailRoutes(app: Api, { auditTrail, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { action, object, actor, outcome, request: requestId } = request.query;
-      const filter = { action, object, actor, outcome, requestId, ...rangeOf(request.query) };
-      const page = await auditTrail.list(filter, pageByTimeAndNumber(request));
+      const filter = { action, object, actor, outcome, requestId, ...parseTimeRange(request.query) };
+      const page = await auditTrail.list(filter, parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'audit event',
         schema: AuditEvent,
@@ -136,7 +136,7 @@ function addCheckpointRoutes(app: Api, { checkpoints, damagedRows }: Uses): void
       },
     },
     async (request, reply) => {
-      const page = await checkpoints.list(pageByTimeAndNumber(request));
+      const page = await checkpoints.list(parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'checkpoint',
         schema: Checkpoint,

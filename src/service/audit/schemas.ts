@@ -6,7 +6,7 @@ import { ExportStart } from '../../proof/audit-export.ts';
 import { exampleHashes, exampleIdentity, exampleRequest, exampleTimes } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier, RequestId } from '../../protocol/identifiers.ts';
 import { exampleServiceKey, SignedStatement } from '../../protocol/signed-statement.ts';
-import { count, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
+import { count, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { numberQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 
 /** What an event says beyond who, what and when, by name. */
@@ -65,7 +65,7 @@ export const AuditEvent = z
       },
     ],
   });
-export const AuditPage = pageOf('AuditPage', AuditEvent);
+export const AuditPage = pageSchema('AuditPage', AuditEvent);
 
 export const auditQuery = z.strictObject({
   ...pageQuery,
@@ -138,7 +138,7 @@ export const Checkpoint = z
     description: 'What the audit trail was at a time, signed by the service.',
     examples: [{ size: 16, root: exampleHashes.event, at: exampleTimes.faulted, keyId: exampleServiceKey.keyId, note: exampleNote }],
   });
-export const CheckpointPage = pageOf('CheckpointPage', Checkpoint);
+export const CheckpointPage = pageSchema('CheckpointPage', Checkpoint);
 export const checkpointQuery = z.strictObject({ ...pageQuery, ...orderQuery });
 
 export const checkpointParameter = z.object({

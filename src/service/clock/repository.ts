@@ -16,7 +16,7 @@ export class RetentionTimeRecords {
 
   /** Null where it was never set. */
   async find(): Promise<Date | null> {
-    const [row] = await this.#connection.all(readTime, {});
+    const [row] = await this.#connection.query(readTime, {});
     return row?.at ?? null;
   }
 

@@ -10,7 +10,7 @@ export const retentionSpeeds = { fastest: 2, slowest: 0.5 } as const;
  * @param elapsed Milliseconds of real time.
  * @param target The time of the service.
  */
-export function retentionTimeAfter(at: number, elapsed: number, target: number): number {
+export function advanceRetentionTime(at: number, elapsed: number, target: number): number {
   if (target > at + elapsed) return Math.min(target, at + elapsed * retentionSpeeds.fastest);
   return Math.max(target, at + elapsed * retentionSpeeds.slowest);
 }

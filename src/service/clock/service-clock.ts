@@ -10,7 +10,7 @@ export type TimeSource = {
 };
 
 /** The clocks of the machine that the process runs on. */
-export const machineTime: TimeSource = { wall: () => Date.now(), monotonic: () => performance.now() };
+export const systemTime: TimeSource = { wall: () => Date.now(), monotonic: () => performance.now() };
 
 /** What decides by time asks for the time here. */
 export type Clock = {

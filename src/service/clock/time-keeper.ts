@@ -1,10 +1,10 @@
 // Keeps the clock of the service: reads the clock of the machine, or the one that the database shares among all replicas, again and again.
 
 import type { Connection } from '../database/connection.ts';
-import { Repeated } from '../database/repeated.ts';
+import { LocalRecurringJob } from '../database/local-recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { RetentionTimeRecords } from './repository.ts';
-import { retentionTimeAfter } from './retention-time.ts';
+import { advanceRetentionTime } from './retention-time.ts';
 import { type Clock, ServiceClock, type TimeSource } from './service-clock.ts';
 
 /** How often the source is read, in milliseconds. */
@@ -21,8 +21,8 @@ export class TimeKeeper {
   readonly #store: Store;
   readonly #time: TimeSource;
   readonly #clock: ServiceClock;
-  readonly #reading: Repeated;
-  readonly #keeping: Repeated;
+  readonly #reading: LocalRecurringJob;
+  readonly #keeping: LocalRecurringJob;
   #kept: Kept;
 
   private constructor(store: Store, time: TimeSource, clock: ServiceClock, kept: Kept) {
@@ -30,16 +30,17 @@ export class TimeKeeper {
     this.#time = time;
     this.#clock = clock;
     this.#kept = kept;
-    this.#reading = new Repeated(readInterval, () => this.read());
-    this.#keeping = new Repeated(keepInterval, () => this.keep());
+    this.#reading = new LocalRecurringJob(readInterval, () => this.read());
+    this.#keeping = new LocalRecurringJob(keepInterval, () => this.save());
   }
 
   /** Begins with what the source says now: before that, nothing is known of the time. */
   static async start(store: Store, time: TimeSource): Promise<TimeKeeper> {
-    const shared = await store.sharedTime();
+    const shared = await store.clusterTime();
     const clock = new ServiceClock(time.monotonic, shared ?? time.wall());
     const known =
-      (await new RetentionTimeRecords(store.reading).find()) ?? (await store.transaction((connection) => begin(connection, clock.now())));
+      (await new RetentionTimeRecords(store.readConnection).find()) ??
+      (await store.transaction((connection) => begin(connection, clock.now())));
     return new TimeKeeper(store, time, clock, { at: known.getTime(), monotonic: time.monotonic() });
   }
 
@@ -60,18 +61,18 @@ export class TimeKeeper {
   /** Reads the source once. */
   async read(): Promise<void> {
     const before = this.#time.monotonic();
-    const shared = await this.#store.sharedTime();
+    const shared = await this.#store.clusterTime();
     const after = this.#time.monotonic();
     if (shared === null) this.#clock.observe(this.#time.wall());
     else if (after - before <= longestReading) this.#clock.observe(shared, (before + after) / 2);
   }
 
   /** Puts on disk how far the retention time has come. Replicas do so side by side: it is as far as the one says that has come farthest. */
-  async keep(): Promise<void> {
+  async save(): Promise<void> {
     this.#kept = await this.#store.transaction(async (connection) => {
       const retentionTime = new RetentionTimeRecords(connection);
       const monotonic = this.#time.monotonic();
-      const mine = retentionTimeAfter(this.#kept.at, monotonic - this.#kept.monotonic, this.#clock.now().getTime());
+      const mine = advanceRetentionTime(this.#kept.at, monotonic - this.#kept.monotonic, this.#clock.now().getTime());
       const known = (await retentionTime.find())?.getTime() ?? mine;
       const at = Math.max(known, Math.floor(mine));
       if (at !== known) await retentionTime.set(new Date(at));
@@ -83,7 +84,7 @@ export class TimeKeeper {
   async stop(): Promise<void> {
     await this.#reading.stop();
     await this.#keeping.stop();
-    await this.keep().catch(() => {});
+    await this.save().catch(() => {});
   }
 }
 

@@ -1,30 +1,30 @@
 // A connection to the database, or a transaction on one: the SQL builder, and statements that were compiled before.
 
 import { type Compilable, type CompiledQuery, type DatabaseConnection, type Dialect, type Driver, Kysely, type QueryResult } from 'kysely';
-import type { Committed } from './committed.ts';
-import type { Given, GivenLists, PreparedQuery, RowStatement, ValuesOf } from './prepared-statements.ts';
+import type { CommitEffects } from './commit-effects.ts';
+import type { Params, ParamValues, PreparedQuery, QueryParams, RowStatement } from './prepared-statements.ts';
 import type { MarkedRows } from './readable-rows.ts';
 import type { Tables } from './tables.ts';
-import type { RowKind } from './unreadable.ts';
+import type { RowKind } from './undecodable-row.ts';
 
 export interface Connection {
   /** What others are told of once the transaction is on disk. */
-  readonly committed: Committed;
+  readonly commitEffects: CommitEffects;
   /** Builds and runs statements, in the order in which they are executed. */
   readonly sql: Kysely<Tables>;
   /** Executes a statement for each row. Returns how many rows of the table each has changed; of an insert 1. */
-  each<Names extends Given>(statement: RowStatement<Names>, rows: readonly ValuesOf<Names>[]): Promise<number[]>;
+  executeForRows<Names extends Params>(statement: RowStatement<Names>, rows: readonly ParamValues<Names>[]): Promise<number[]>;
   /** Every row of a query. */
-  all<Names extends GivenLists, Row>(query: PreparedQuery<Names, Row>, given: ValuesOf<Names>): Promise<Row[]>;
+  query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, given: ParamValues<Names>): Promise<Row[]>;
   /** Every row of a query; in the place of one that cannot be decoded there is a mark, and the row is reported. */
-  readableRows<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>>;
+  queryReadable<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>>;
 }
 
 /** Runs a compiled statement on one connection. */
-export type Run = <Row>(query: CompiledQuery) => Promise<QueryResult<Row>>;
+export type ExecuteQuery = <Row>(query: CompiledQuery) => Promise<QueryResult<Row>>;
 
 /** A builder whose statements run on one connection. Transactions are begun and ended by `Engine`, never by the builder. */
-export function builderOn(dialect: Omit<Dialect, 'createDriver'>, run: Run): Kysely<Tables> {
+export function createQueryBuilder(dialect: Omit<Dialect, 'createDriver'>, run: ExecuteQuery): Kysely<Tables> {
   const driver = new ConnectionDriver(run);
   return new Kysely<Tables>({
     dialect: {
@@ -39,7 +39,7 @@ export function builderOn(dialect: Omit<Dialect, 'createDriver'>, run: Run): Kys
 class ConnectionDriver implements Driver {
   readonly #connection: DatabaseConnection;
 
-  constructor(run: Run) {
+  constructor(run: ExecuteQuery) {
     this.#connection = {
       executeQuery: (query) => run(query),
       streamQuery: () => {

@@ -4,11 +4,11 @@ import Database from 'better-sqlite3';
 import pg from 'pg';
 import type { Json } from '../../proof/canonical-json.ts';
 import { type Hash, isSameHash } from '../../proof/merkle-tree.ts';
-import { linkFault } from './audit-chain.ts';
+import { checkLink } from './audit-chain.ts';
 import { applyMigrations as migratePostgresql } from './postgresql/migrations.ts';
-import { refusePooler } from './postgresql/pooler.ts';
+import { rejectPooler } from './postgresql/pooler.ts';
 import { DatabaseLock } from './sqlite/lock.ts';
-import { checkNothingLost } from './sqlite/log-marker.ts';
+import { checkForLostTransactions } from './sqlite/log-marker.ts';
 import { applyMigrations as migrateSqlite } from './sqlite/migrations.ts';
 
 /** Rows, or bytes of them, in one transaction. */
@@ -44,9 +44,9 @@ type Column = { readonly name: string; readonly type: string };
  * @throws {CopyError} {MigrationError} {PoolerError} {DatabaseInUse} where a service has the file. {TransactionsLost} where the file lost some.
  */
 export async function copyDatabase(from: string, to: string, tell: (progress: CopyProgress) => void): Promise<void> {
-  const lock = DatabaseLock.take(from);
+  const lock = DatabaseLock.acquire(from);
   try {
-    checkNothingLost(from);
+    checkForLostTransactions(from);
     await copyLocked(from, to, tell);
   } finally {
     lock.release();
@@ -54,7 +54,7 @@ export async function copyDatabase(from: string, to: string, tell: (progress: Co
 }
 
 async function copyLocked(from: string, to: string, tell: (progress: CopyProgress) => void): Promise<void> {
-  await refusePooler(to);
+  await rejectPooler(to);
   migrateSqlite(from);
   await migratePostgresql(to);
   const source = new Database(from, { fileMustExist: true });
@@ -219,7 +219,7 @@ async function checkChain(target: pg.Client): Promise<number> {
     );
     for (const { moment, ...row } of rows) {
       const event = { ...row, at: moment, previous: new Uint8Array(row.previous), hash: new Uint8Array(row.hash) };
-      if (linkFault(event, { number: last, hash: previous }) !== null) throw new CopyError(brokenAt(last + 1));
+      if (checkLink(event, { number: last, hash: previous }) !== null) throw new CopyError(brokenAt(last + 1));
       [last, previous, events] = [event.number, event.hash, events + 1];
     }
     if (rows.length === 0) throw new CopyError(brokenAt(last + 1));

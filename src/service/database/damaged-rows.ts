@@ -2,7 +2,7 @@
 // the fleet names them.
 
 import { z } from 'zod';
-import { isUnreadable, type RowPlace, type UnreadableRow, unreadableFault } from './unreadable.ts';
+import { describeDecodeError, isDecodeError, type RowLocation, type UnreadableRow } from './undecodable-row.ts';
 
 /** Rows that are remembered; of more, the first found. */
 const rememberedLimit = 1_000;
@@ -23,7 +23,7 @@ export class DamagedItem {
 
   constructor(id: string, error: unknown) {
     this.id = id;
-    this.fault = faultOf(error);
+    this.fault = describeFault(error);
   }
 }
 
@@ -41,7 +41,7 @@ export function readOrMark<Item, View>(item: Item, id: string, read: (item: Item
  * damaged.
  * @param onDamage Called with each item for which the work failed so.
  */
-export async function eachApart<Item>(
+export async function runBatchOrEach<Item>(
   items: readonly Item[],
   work: (items: readonly Item[]) => Promise<void>,
   onDamage: (item: Item, error: unknown) => void,
@@ -49,23 +49,23 @@ export async function eachApart<Item>(
   try {
     await work(items);
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!isDamagedRowError(error)) throw error;
     const [only, ...others] = items;
     if (only === undefined) throw error;
     if (others.length === 0) onDamage(only, error);
-    else for (const item of items) await eachApart([item], work, onDamage);
+    else for (const item of items) await runBatchOrEach([item], work, onDamage);
   }
 }
 
 /** The views of items; where a damaged row fails the reading of all, each is read by itself, and those that fail are marked. */
-export async function viewsOrMarks<Item, View>(
+export async function readViewsOrMarks<Item, View>(
   items: readonly (Item | DamagedItem)[],
   idOf: (item: Item) => string,
   read: (items: readonly Item[]) => Promise<readonly View[]>,
 ): Promise<(View | DamagedItem)[]> {
   const views: (View | DamagedItem)[] = [];
   const readable = items.filter((item): item is Item => !(item instanceof DamagedItem));
-  await eachApart(
+  await runBatchOrEach(
     readable,
     async (some) => void views.push(...(await read(some))),
     (item, error) => void views.push(new DamagedItem(idOf(item), error)),
@@ -80,13 +80,13 @@ export class RowError extends Error {
 }
 
 /** Whether something failed because a stored row violates its schema. */
-export function isDamage(error: unknown): boolean {
-  return error instanceof z.core.$ZodError || error instanceof RowError || isUnreadable(error);
+export function isDamagedRowError(error: unknown): boolean {
+  return error instanceof z.core.$ZodError || error instanceof RowError || isDecodeError(error);
 }
 
 /** What is wrong with a row: the members that violate its schema. */
-export function faultOf(error: unknown): string {
-  if (!(error instanceof z.core.$ZodError)) return unreadableFault(error);
+export function describeFault(error: unknown): string {
+  if (!(error instanceof z.core.$ZodError)) return describeDecodeError(error);
   return error.issues
     .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
     .join('; ')
@@ -98,7 +98,7 @@ type Found = {
   readonly fault: string;
   readonly at: number;
   /** Where the row is, to look whether it was corrected; null where that is seen when it is shown again. */
-  readonly place: RowPlace | null;
+  readonly place: RowLocation | null;
 };
 
 /** The damaged rows that this process has met. */
@@ -106,27 +106,27 @@ export class DamagedRows {
   readonly #found = new Map<string, Found>();
 
   /** Remembers a row. @param kind What it is, as `load`. */
-  note(kind: string, { id, fault }: DamagedItem): void {
+  record(kind: string, { id, fault }: DamagedItem): void {
     this.#note(`${kind} ${id}`, fault, this.#found.get(`${kind} ${id}`)?.place ?? null);
   }
 
   /** Remembers a row that the database cannot decode. */
-  noteUnreadable({ kind, id, fault, place }: UnreadableRow): void {
+  recordUnreadable({ kind, id, fault, location: place }: UnreadableRow): void {
     this.#note(`${kind} ${id}`, fault, place);
   }
 
-  #note(name: string, fault: string, place: RowPlace | null): void {
+  #note(name: string, fault: string, place: RowLocation | null): void {
     if (this.#found.has(name) || this.#found.size < rememberedLimit) this.#found.set(name, { name, fault, place, at: performance.now() });
   }
 
   /** Forgets rows that were corrected or removed: of those that can be looked for, the first few. */
-  async forgetCorrected(isUndecodable: (place: RowPlace) => Promise<boolean>): Promise<void> {
+  async removeCorrected(isUndecodable: (place: RowLocation) => Promise<boolean>): Promise<void> {
     const findable = [...this.#found.values()].filter(({ place }) => place !== null).slice(0, lookedFor);
     for (const { name, place } of findable) if (place !== null && !(await isUndecodable(place))) this.#found.delete(name);
   }
 
   /** Forgets a row that could be read. */
-  clear(kind: string, id: string): void {
+  remove(kind: string, id: string): void {
     if (this.#found.size > 0) this.#found.delete(`${kind} ${id}`);
   }
 

@@ -4,7 +4,7 @@ import type { Connection } from './connection.ts';
 import type { RecordedMigration } from './migrations.ts';
 import type { QueryClient } from './query-client.ts';
 import type { OnUnreadable } from './readable-rows.ts';
-import type { Repetition } from './repetition.ts';
+import type { RecurringJob } from './recurring-job.ts';
 
 /** A transaction in which several are carried out, of which some may fail. */
 export type Transaction = {
@@ -12,17 +12,17 @@ export type Transaction = {
    * Carries out a part; when that rejects, nothing of it stays.
    * @param isAll Whether the transaction has no other part, and is given up where this one fails: then it need not be taken back by itself.
    */
-  readonly part: (carryOut: (connection: Connection) => Promise<void>, isAll?: boolean) => Promise<void>;
+  readonly savepoint: (carryOut: (connection: Connection) => Promise<void>, isAll?: boolean) => Promise<void>;
   /** Tells the other replicas of the service, if there are any, once this is on disk: a text of at most `announcementLimit` bytes. */
-  readonly announce: (text: string) => void;
+  readonly notify: (text: string) => void;
 };
 
 /** Bytes of one announcement. */
-export const announcementLimit = 7_000;
+export const maxNotificationBytes = 7_000;
 
 export interface Engine {
   /** Reads what is committed; a write is refused. */
-  readonly reading: Connection;
+  readonly readConnection: Connection;
   /** The same by Prisma. */
   readonly client: QueryClient;
   /**
@@ -35,19 +35,19 @@ export interface Engine {
   /** Sets the listener for rows that a read left out because they cannot be decoded. It must not throw. */
   onUnreadable(listener: OnUnreadable): void;
   /** Calls back with what other replicas announce; and with null when some may have been missed. */
-  onAnnouncement(listener: (text: string | null) => void): void;
+  onNotification(listener: (text: string | null) => void): void;
   /** Has work done at intervals of so many milliseconds, by one of the replicas at a time: what it does, it may do twice. */
-  repeat(name: string, interval: number, work: () => Promise<void>): Repetition;
+  scheduleJob(name: string, interval: number, work: () => Promise<void>): RecurringJob;
   /** The time that all replicas of the service share, in milliseconds since 1970; null where there is one process, whose own time it is. */
-  sharedTime(): Promise<number | null>;
+  clusterTime(): Promise<number | null>;
   /** Brings what is in a log beside the database file into that file; where there is no such log it does nothing. */
-  bringLogOver(): Promise<void>;
+  checkpointLog(): Promise<void>;
   /** Whether what is committed is on disk. */
   isDurable(): Promise<boolean>;
   /** What happened to the database behind the back of the service, so that nothing is written to it any more, in words; null where nothing did. */
   fault(): string | null;
   /** Writes something that stays nowhere. @throws {Error} when the database takes no writes. */
   probe(): Promise<void>;
-  recordedMigrations(): Promise<RecordedMigration[]>;
+  readRecordedMigrations(): Promise<RecordedMigration[]>;
   close(): Promise<void>;
 }

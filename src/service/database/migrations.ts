@@ -12,7 +12,7 @@ export class MigrationError extends Error {
 export type Migration = { readonly name: string; readonly sql: string };
 
 /** The migrations in a folder beside `prisma/`, in their order. */
-export function committedMigrations(folder: string): Migration[] {
+export function readMigrations(folder: string): Migration[] {
   const path = fileURLToPath(new URL(`../../../prisma/${folder}`, import.meta.url));
   return readdirSync(path, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
@@ -29,13 +29,13 @@ export type RecordedMigration = {
 };
 
 /** Reads that table. */
-export const readRecorded = 'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations';
+export const selectRecordedMigrations = 'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations';
 
 /** Called before anything is made in a database that has no migration yet; where it throws, the database stays as it was. */
 export type BeforeCreation = () => void;
 
 /** Which migrations a database with these records is still to have. @throws {MigrationError} when one of its has changed since, or is none of them. */
-export function missingMigrations(recorded: readonly RecordedMigration[], migrations: readonly Migration[]): Migration[] {
+export function findPendingMigrations(recorded: readonly RecordedMigration[], migrations: readonly Migration[]): Migration[] {
   const applied = recorded.filter(({ finished_at, rolled_back_at }) => finished_at !== null && rolled_back_at === null);
   const checksums = new Map(applied.map(({ migration_name, checksum }) => [migration_name, checksum]));
   for (const name of checksums.keys()) {
@@ -46,14 +46,14 @@ export function missingMigrations(recorded: readonly RecordedMigration[], migrat
   }
   return migrations.filter(({ name, sql }) => {
     const checksum = checksums.get(name);
-    if (checksum !== undefined && checksum !== checksumOf(sql))
+    if (checksum !== undefined && checksum !== computeChecksum(sql))
       throw new MigrationError(`the migration ${name} has changed since it was applied to this database: restore its file`);
     return checksum === undefined;
   });
 }
 
 /** Why a database with these records is not the one of the migrations, in words; nothing where it is. */
-export function migrationFaults(recorded: readonly RecordedMigration[], migrations: readonly Migration[]): string[] {
+export function findMigrationFaults(recorded: readonly RecordedMigration[], migrations: readonly Migration[]): string[] {
   const standing = recorded.filter(({ rolled_back_at }) => rolled_back_at === null);
   const names = new Set(migrations.map(({ name }) => name));
   const unknown = new Set(standing.map(({ migration_name }) => migration_name).filter((name) => !names.has(name)));
@@ -63,12 +63,12 @@ export function migrationFaults(recorded: readonly RecordedMigration[], migratio
     const finished = records.filter(({ finished_at }) => finished_at !== null);
     if (finished.length < records.length) faults.push(`the migration ${name} was begun and has not been finished`);
     else if (finished.length === 0) faults.push(`the migration ${name} is not applied: start the service again, which applies it`);
-    else if (finished.some(({ checksum }) => checksum !== checksumOf(sql)))
+    else if (finished.some(({ checksum }) => checksum !== computeChecksum(sql)))
       faults.push(`the migration ${name} has changed since it was applied`);
   }
   return faults;
 }
 
-export function checksumOf(sql: string): string {
+export function computeChecksum(sql: string): string {
   return createHash('sha256').update(sql).digest('hex');
 }

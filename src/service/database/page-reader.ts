@@ -2,10 +2,10 @@
 
 import { DamagedItem } from './damaged-rows.ts';
 import type { MarkedRows } from './readable-rows.ts';
-import { UnreadableRow } from './unreadable.ts';
+import { UnreadableRow } from './undecodable-row.ts';
 
 /** The items of a page of a list, and the next page. */
-export type PageOf<Item, Page> = {
+export type PageResult<Item, Page> = {
   readonly items: readonly Item[];
   readonly next: Page | null;
   /** The page that begins after the item at an index, for a page that is cut short there; null where there is none. */
@@ -13,14 +13,14 @@ export type PageOf<Item, Page> = {
 };
 
 /** Bytes of the items of a page, about: whoever reads ends the page where it has them, and at least one item is on it. */
-export const pageBytes = 4 * 1024 * 1024;
+export const maxPageBytes = 4 * 1024 * 1024;
 /** Items of a list of large ones that are read before it is known how large they are. */
 const firstRows = 20;
 
 type AnyPage = { readonly limit: number; readonly after: unknown };
 
 /** How the rows of a list are read. */
-type RowReading<Row, Page extends AnyPage> = {
+type RowSource<Row, Page extends AnyPage> = {
   readonly read: (page: Page) => Promise<MarkedRows<Row>>;
   readonly positionOf: (row: Row) => Page['after'];
   /** The position of a row that cannot be decoded; null where only such rows follow. */
@@ -31,8 +31,8 @@ type RowReading<Row, Page extends AnyPage> = {
 /** Reads a page as `readPage` does; in the place of a row that cannot be decoded there is a mark. */
 export async function readMarkedPage<Row extends object, Page extends AnyPage>(
   page: Page,
-  { read, positionOf, positionOfUnreadable, bytesOf }: RowReading<Row, Page>,
-): Promise<PageOf<Row | DamagedItem, Page>> {
+  { read, positionOf, positionOfUnreadable, bytesOf }: RowSource<Row, Page>,
+): Promise<PageResult<Row | DamagedItem, Page>> {
   const found = await readPage<Row | UnreadableRow, Page>(
     page,
     read,
@@ -52,12 +52,12 @@ async function readPage<Item, Page extends AnyPage>(
   read: (page: Page) => Promise<Item[]>,
   positionOf: (item: Item) => Page['after'],
   bytesOf: ((item: Item) => number) | null = null,
-): Promise<PageOf<Item, Page>> {
+): Promise<PageResult<Item, Page>> {
   const wanted = page.limit + 1;
   const found: Item[] = [];
   let bytes = 0;
   let isLast = false;
-  while (found.length < wanted && bytes < pageBytes && !isLast) {
+  while (found.length < wanted && bytes < maxPageBytes && !isLast) {
     const room = bytesOf === null ? wanted : rowsFor(found.length, bytes);
     const limit = Math.min(wanted - found.length, room);
     const last = found.at(-1);
@@ -82,5 +82,5 @@ async function readPage<Item, Page extends AnyPage>(
 /** How many items more are read, so that a page has about its bytes. */
 function rowsFor(rows: number, bytes: number): number {
   if (rows === 0) return firstRows;
-  return Math.max(1, Math.floor((pageBytes - bytes) / Math.max(1, bytes / rows)));
+  return Math.max(1, Math.floor((maxPageBytes - bytes) / Math.max(1, bytes / rows)));
 }

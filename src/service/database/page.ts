@@ -28,13 +28,13 @@ type Condition<Cell, Where> = (comparison: Comparison<Cell>) => Where;
 const firstTime = new Date('0001-01-01T00:00:00.000Z');
 
 /** A time that may be asked for, as both databases can be asked for it. */
-export const askedTime = (time: Date) => (time < firstTime ? firstTime : time);
+export const clampTime = (time: Date) => (time < firstTime ? firstTime : time);
 
 /** Conditions that hold for the items of a range of times. */
 export function rangeConditions<Where>({ from, until }: TimeRange, time: Condition<Date, Where>): Where[] {
   return [
-    ...(from === undefined ? [] : [time({ gte: askedTime(from) })]),
-    ...(until === undefined ? [] : [time({ lt: askedTime(until) })]),
+    ...(from === undefined ? [] : [time({ gte: clampTime(from) })]),
+    ...(until === undefined ? [] : [time({ lt: clampTime(until) })]),
   ];
 }
 
@@ -49,7 +49,7 @@ export function timeConditions<Key extends string | number, Where>(
   key: Condition<Key, Where>,
 ): (Where | { OR: Where[] })[] {
   if (after === null) return rangeConditions(range, time);
-  const last = askedTime(after.time);
+  const last = clampTime(after.time);
   if (order === 'asc') {
     if (range.from !== undefined && range.from > last) return rangeConditions(range, time);
     const afterIt = { OR: [time({ gt: last }), key({ gt: after.key })] };

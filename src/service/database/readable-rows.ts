@@ -4,7 +4,7 @@
 import type { Prisma } from './generated/client.ts';
 import type { PageByName, PageByNumber, PageByTime } from './page.ts';
 import type { QueryClient } from './query-client.ts';
-import { checkDates, isUnreadable, type RowName, type RowPlace, UnreadableRow } from './unreadable.ts';
+import { checkDates, isDecodeError, type RowLocation, type RowName, UnreadableRow } from './undecodable-row.ts';
 
 /** Called with each row that cannot be decoded. */
 export type OnUnreadable = (row: UnreadableRow) => void;
@@ -63,18 +63,18 @@ type Model = {
 };
 
 /** The rows that `findMany` left out of what it returned, with their places among the others. */
-const leftOut = new WeakMap<readonly object[], readonly { readonly index: number; readonly row: UnreadableRow }[]>();
+const omittedRows = new WeakMap<readonly object[], readonly { readonly index: number; readonly row: UnreadableRow }[]>();
 
 /**
  * Returns a client whose `findMany` leaves out rows that cannot be decoded. It is for rows that do not depend on each other: where the lack of a row
  * would change what follows from the others, as of a wave of a rollout, a client from `checkedRowsOf` is to be used, which throws.
  */
-export function readableRowsOf(client: QueryClient, onUnreadable: OnUnreadable): QueryClient {
+export function createReadableClient(client: QueryClient, onUnreadable: OnUnreadable): QueryClient {
   return withReads(client, (model, property) => ({ findMany: (args = {}) => readMany({ property, model, onUnreadable }, args) }));
 }
 
 /** Returns a client whose reads throw where a time of a row is none: by itself, Prisma returns an invalid date. */
-export function checkedRowsOf(client: QueryClient): QueryClient {
+export function createCheckedClient(client: QueryClient): QueryClient {
   const checkOne = (row: object | null) => (row === null ? null : checkDates(row));
   return withReads(client, (model) => ({
     findMany: async (args = {}) => (await model.findMany(args)).map(checkDates),
@@ -105,9 +105,9 @@ function withReads(client: QueryClient, readsOf: (model: Model, property: TableN
 }
 
 /** What a client from `readableRowsOf` found, with marks in the places of the rows that it left out. */
-export function markedRows<Row extends object>(found: readonly Row[]): MarkedRows<Row> {
+export function restoreMarks<Row extends object>(found: readonly Row[]): MarkedRows<Row> {
   const rows: MarkedRows<Row> = [...found];
-  for (const { index, row } of leftOut.get(found) ?? []) rows.splice(index, 0, row);
+  for (const { index, row } of omittedRows.get(found) ?? []) rows.splice(index, 0, row);
   return rows;
 }
 
@@ -131,7 +131,7 @@ export const unreadablePosition = {
 };
 
 /** How rows are read one by one. */
-export type OneByOne<Key, Row extends object> = {
+export type RowReader<Key, Row extends object> = {
   readonly nameOf: (key: Key) => RowName;
   /** Returns null if the row was deleted. */
   readonly read: (key: Key) => Promise<Row | null>;
@@ -142,7 +142,7 @@ export type OneByOne<Key, Row extends object> = {
 /** Reads rows one by one, in the order of their keys; a row that was deleted meanwhile is left out. */
 export async function readOneByOne<Key, Row extends object>(
   keys: readonly Key[],
-  { nameOf, read, sortedBy, onUnreadable }: OneByOne<Key, Row>,
+  { nameOf, read, sortedBy, onUnreadable }: RowReader<Key, Row>,
 ): Promise<MarkedRows<Row>> {
   const rows: MarkedRows<Row> = [];
   for (const key of keys) {
@@ -150,7 +150,7 @@ export async function readOneByOne<Key, Row extends object>(
       const row = await read(key);
       if (row !== null) rows.push(checkDates(row));
     } catch (error) {
-      if (!isUnreadable(error)) throw error;
+      if (!isDecodeError(error)) throw error;
       const mark = new UnreadableRow(nameOf(key), error, await sortedBy(key));
       onUnreadable(mark);
       rows.push(mark);
@@ -160,7 +160,7 @@ export async function readOneByOne<Key, Row extends object>(
 }
 
 /** Reads rows; where one of them cannot be decoded, reads them another way. */
-export async function readOrElse<Rows extends readonly object[], Others>(
+export async function readOrFallBack<Rows extends readonly object[], Others>(
   read: () => Promise<Rows>,
   readOtherwise: () => Promise<Others>,
 ): Promise<Rows | Others> {
@@ -169,16 +169,16 @@ export async function readOrElse<Rows extends readonly object[], Others>(
     for (const row of rows) checkDates(row);
     return rows;
   } catch (error) {
-    if (!isUnreadable(error)) throw error;
+    if (!isDecodeError(error)) throw error;
     return readOtherwise();
   }
 }
 
 /** Whether a row is there and cannot be decoded. */
-export async function isUndecodable(client: QueryClient, { model: property, where }: RowPlace): Promise<boolean> {
+export async function isUndecodable(client: QueryClient, { model: property, where }: RowLocation): Promise<boolean> {
   const model: unknown = Reflect.get(client, property);
   if (!isModel(model)) return false;
-  const found = await readOrElse(
+  const found = await readOrFallBack(
     () => model.findMany({ where, take: 1 }),
     async () => null,
   );
@@ -189,20 +189,20 @@ type Reading = { readonly property: TableName; readonly model: Model; readonly o
 
 function readMany({ property, model, onUnreadable }: Reading, args: Arguments): Promise<object[]> {
   const { kind, key, name } = tables[property];
-  return readOrElse(
+  return readOrFallBack(
     () => model.findMany(args),
     async () => {
       const { select, include, omit, ...which } = args;
       const keys = await model.findMany({ ...which, select: Object.fromEntries(key.map((column) => [column, true])) });
       const shape = Object.fromEntries(Object.entries({ select, include, omit }).filter(([, shown]) => shown !== undefined));
       const rows = await readOneByOne(keys.map(cellsOf), {
-        nameOf: (where) => ({ kind, id: name.map((column) => String(where[column])).join('/'), place: { model: property, where } }),
+        nameOf: (where) => ({ kind, id: name.map((column) => String(where[column])).join('/'), location: { model: property, where } }),
         read: async (where) => (await model.findMany({ ...shape, where, take: 1 }))[0] ?? null,
         sortedBy: (where) => sortedByOf(model, where, args),
         onUnreadable,
       });
       const found = withoutMarks(rows);
-      leftOut.set(
+      omittedRows.set(
         found,
         rows.flatMap((row, index) => (row instanceof UnreadableRow ? [{ index, row }] : [])),
       );
@@ -228,7 +228,7 @@ async function sortedByOf(model: Model, where: Cells, { orderBy }: Arguments): P
     const cell = row === undefined ? null : cellsOf(checkDates(row))[column];
     if (cell instanceof Date || typeof cell === 'number' || typeof cell === 'string') return cell;
   } catch (error) {
-    if (!isUnreadable(error)) throw error;
+    if (!isDecodeError(error)) throw error;
   }
   const isBefore = async (middle: Date | number) => (await model.count({ where: { AND: [where, { [column]: { lt: middle } }] } })) > 0;
   return numberColumns.has(column) ? boundOf(numbers, order, isBefore) : boundOf(times, order, isBefore);

@@ -1,10 +1,10 @@
 // Reads for lists and figures, outside transactions: Prisma Client on connections that only read.
 
 import type { QueryClient } from './query-client.ts';
-import { checkedRowsOf, type OnUnreadable, readableRowsOf, tableNames } from './readable-rows.ts';
+import { createCheckedClient, createReadableClient, type OnUnreadable, tableNames } from './readable-rows.ts';
 
 /** @throws {Error} where a client does not have every table: the clients are of two schemas. */
-export function queryClientOf(client: object): QueryClient {
+export function toQueryClient(client: object): QueryClient {
   if (!hasEveryTable(client)) throw new Error('the generated clients do not have the same tables: run `npm run generate`');
   return client;
 }
@@ -19,8 +19,8 @@ export type Reader = {
   readonly onUnreadable: OnUnreadable;
 };
 
-export const readerOf = (client: QueryClient, onUnreadable: OnUnreadable): Reader => ({
-  client: checkedRowsOf(client),
-  readable: readableRowsOf(client, onUnreadable),
+export const createReader = (client: QueryClient, onUnreadable: OnUnreadable): Reader => ({
+  client: createCheckedClient(client),
+  readable: createReadableClient(client, onUnreadable),
   onUnreadable,
 });

@@ -1,24 +1,24 @@
 // The database behind what the service needs of it: reads, and transactions that change it.
 
 import { existsSync } from 'node:fs';
+import type { ChangeNotification } from './change-notification.ts';
 import type { Connection } from './connection.ts';
 import type { Engine } from './engine.ts';
-import { type BeforeCreation, type Migration, migrationFaults } from './migrations.ts';
-import type { News } from './news.ts';
+import { type BeforeCreation, findMigrationFaults, type Migration } from './migrations.ts';
 import { isUndecodable, type OnUnreadable } from './readable-rows.ts';
-import { type Reader, readerOf } from './reader.ts';
-import type { Repetition } from './repetition.ts';
+import { createReader, type Reader } from './reader.ts';
+import type { RecurringJob } from './recurring-job.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
 import { DatabaseLock } from './sqlite/lock.ts';
-import { checkNothingLost, type OnLostTransactions } from './sqlite/log-marker.ts';
+import { checkForLostTransactions, type OnLostTransactions } from './sqlite/log-marker.ts';
 import { applyMigrations, sqliteMigrations } from './sqlite/migrations.ts';
 import { createPrivateFile } from './sqlite/private-file.ts';
-import { type ChangeTogether, type TransactionEnd, Transactions } from './transactions.ts';
-import { asDatabaseError, atDatabase, unavailabilityOf } from './unavailable.ts';
-import type { RowPlace } from './unreadable.ts';
+import { type BatchedChange, type TransactionEnd, Transactions } from './transactions.ts';
+import { findUnavailability, markDatabaseError, withDatabaseErrors } from './unavailable.ts';
+import type { RowLocation } from './undecodable-row.ts';
 
 /** Whether a database is named by where PostgreSQL is, and not by a file. */
-export const isPostgresql = (database: string) => /^postgres(ql)?:\/\//.test(database);
+export const isPostgresqlUrl = (database: string) => /^postgres(ql)?:\/\//.test(database);
 
 export type StoreOptions = {
   readonly beforeCreation?: BeforeCreation;
@@ -30,7 +30,7 @@ export type StoreOptions = {
 
 export class Store {
   /** Reads outside a transaction, of what is committed; a write is refused. */
-  readonly reading: Connection;
+  readonly readConnection: Connection;
   /** Reads for lists and figures, by Prisma. */
   readonly reader: Reader;
   readonly #engine: Engine;
@@ -42,8 +42,8 @@ export class Store {
     this.#engine = engine;
     this.#migrations = migrations;
     engine.onUnreadable((row) => this.#unreadableListener(row));
-    this.reader = readerOf(engine.client, (row) => this.#unreadableListener(row));
-    this.reading = engine.reading;
+    this.reader = createReader(engine.client, (row) => this.#unreadableListener(row));
+    this.readConnection = engine.readConnection;
     this.#transactions = new Transactions(engine);
   }
 
@@ -54,13 +54,13 @@ export class Store {
    * {TransactionsLost} where such a file lost transactions that were acknowledged.
    */
   static open(database: string, options: StoreOptions = {}): Promise<Store> {
-    return atDatabase(() => Store.#open(database, options));
+    return withDatabaseErrors(() => Store.#open(database, options));
   }
 
   static async #open(database: string, { beforeCreation = () => {}, isExclusive = false, ...options }: StoreOptions): Promise<Store> {
-    if (isPostgresql(database)) {
+    if (isPostgresqlUrl(database)) {
       // Here, for a service on a file starts without all that this takes.
-      const { openPostgresql } = await import('./postgresql/opening.ts');
+      const { openPostgresql } = await import('./postgresql/open.ts');
       return new Store(...(await openPostgresql(database, beforeCreation)));
     }
     const migrations = sqliteMigrations();
@@ -70,9 +70,9 @@ export class Store {
     }
     if (!existsSync(database)) beforeCreation();
     createPrivateFile(database);
-    const lock = DatabaseLock.take(database);
+    const lock = DatabaseLock.acquire(database);
     try {
-      checkNothingLost(database, options.onLostTransactions);
+      checkForLostTransactions(database, options.onLostTransactions);
       applyMigrations(database, migrations, beforeCreation);
       return new Store(new SqliteEngine(database, lock), migrations);
     } catch (error) {
@@ -87,20 +87,20 @@ export class Store {
    * @throws {TooManyTransactions}
    */
   transaction<Result>(change: (connection: Connection) => Promise<Result>): Promise<Result> {
-    return this.together<null, Result>(async (connection) => [{ status: 'fulfilled', value: await change(connection) }])(null);
+    return this.batched<null, Result>(async (connection) => [{ status: 'fulfilled', value: await change(connection) }])(null);
   }
 
   /**
    * Makes a transaction for each request of one kind; neighbours in the queue are made by one call.
    * @returns What takes a request, and answers as `transaction` does.
    */
-  together<Request, Result>(change: ChangeTogether<Request, Result>): (request: Request) => Promise<Result> {
-    return this.#transactions.ofKind(change);
+  batched<Request, Result>(change: BatchedChange<Request, Result>): (request: Request) => Promise<Result> {
+    return this.#transactions.batched(change);
   }
 
   /** Sets the listener for news, whichever replica of the service has written it. It must not throw. */
-  onNews(listener: (news: News) => void): void {
-    this.#transactions.onNews(listener);
+  onChange(listener: (news: ChangeNotification) => void): void {
+    this.#transactions.onChange(listener);
   }
 
   /** Sets the listener for the end of each transaction: what is committed is on disk by then. It must not throw. */
@@ -109,7 +109,7 @@ export class Store {
   }
 
   /** Whether a row that a read left out is still there, and still cannot be decoded. */
-  isUndecodable(place: RowPlace): Promise<boolean> {
+  isUndecodable(place: RowLocation): Promise<boolean> {
     return isUndecodable(this.#engine.client, place);
   }
 
@@ -119,18 +119,18 @@ export class Store {
   }
 
   /** Has work done at intervals of so many milliseconds, once in the whole installation at a time. What it does, it may do twice. */
-  repeat(name: string, interval: number, work: () => Promise<void>): Repetition {
-    return this.#engine.repeat(name, interval, work);
+  scheduleJob(name: string, interval: number, work: () => Promise<void>): RecurringJob {
+    return this.#engine.scheduleJob(name, interval, work);
   }
 
   /** The time of the database, which all replicas of the service share, in milliseconds since 1970; null where there are no replicas. */
-  sharedTime(): Promise<number | null> {
-    return atDatabase(() => this.#engine.sharedTime());
+  clusterTime(): Promise<number | null> {
+    return withDatabaseErrors(() => this.#engine.clusterTime());
   }
 
   /** Brings all that is committed into the main file of the database, so that it stays where the log beside that file is lost. */
-  bringLogOver(): Promise<void> {
-    return this.#engine.bringLogOver();
+  checkpointLog(): Promise<void> {
+    return this.#engine.checkpointLog();
   }
 
   /** What happened to the files of the database behind the back of the service, in words; null where nothing did. */
@@ -145,7 +145,7 @@ export class Store {
     readonly migrationFaults: readonly string[];
   }> {
     return {
-      isDurable: await atDatabase(() => this.#engine.isDurable()),
+      isDurable: await withDatabaseErrors(() => this.#engine.isDurable()),
       writeFault: await this.#writeFault(),
       migrationFaults: await this.#migrationFaults(),
     };
@@ -156,14 +156,14 @@ export class Store {
       await this.#engine.probe();
       return null;
     } catch (error) {
-      const { detail } = unavailabilityOf(asDatabaseError(error)) ?? {};
+      const { detail } = findUnavailability(markDatabaseError(error)) ?? {};
       return detail ?? (error instanceof Error ? error.message : String(error));
     }
   }
 
   async #migrationFaults(): Promise<string[]> {
     try {
-      return migrationFaults(await this.#engine.recordedMigrations(), this.#migrations);
+      return findMigrationFaults(await this.#engine.readRecordedMigrations(), this.#migrations);
     } catch {
       return ['the database does not say which migrations it has'];
     }

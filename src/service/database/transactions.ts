@@ -3,16 +3,16 @@
 // told. Explained in docs/explanation/write-path.md.
 
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
-import { type Committed, newCommitted } from './committed.ts';
+import { type ChangeNotification, decodeNotification, encodeNotification } from './change-notification.ts';
+import { type CommitEffects, newCommitEffects } from './commit-effects.ts';
 import type { Connection } from './connection.ts';
 import type { Engine, Transaction } from './engine.ts';
-import { announcementOf, type News, newsOf } from './news.ts';
-import { asDatabaseError, unavailabilityOf } from './unavailable.ts';
+import { findUnavailability, markDatabaseError } from './unavailable.ts';
 
 /** How long a group may take, in milliseconds; how many changes it has at most; and how many may wait. */
-export const transactionLimits = { timeout: 60_000, group: 256, waiting: 20_000 };
+export const transactionLimits = { timeout: 60_000, groupSize: 256, queueLength: 20_000 };
 /** While the database cannot be written to, changes that have waited for longer than this fail together with the group that was tried, in milliseconds. */
-const patience = 10_000;
+const maxQueueTimeWhileUnavailable = 10_000;
 
 /** As many changes wait as may. */
 export class TooManyTransactions extends Error {
@@ -21,7 +21,7 @@ export class TooManyTransactions extends Error {
   readonly statusCode = 503;
 
   constructor() {
-    super(`${transactionLimits.waiting} transactions wait for the database, as many as may`);
+    super(`${transactionLimits.queueLength} transactions wait for the database, as many as may`);
   }
 }
 
@@ -29,48 +29,48 @@ export class TooManyTransactions extends Error {
  * Makes the changes that several requests ask for, in their order, and answers each by itself: what is refused has changed nothing. Where it rejects,
  * nothing of all that is kept, and each request is made alone.
  */
-export type ChangeTogether<Request, Result> = (
+export type BatchedChange<Request, Result> = (
   connection: Connection,
   requests: readonly Request[],
 ) => Promise<readonly PromiseSettledResult<Result>[]>;
 
 /** Makes changes of one kind; for each that succeeds, answers what resolves its promise. */
-type Work = (connection: Connection, changes: readonly Waiting[]) => Promise<readonly PromiseSettledResult<() => void>[]>;
+type RunBatch = (connection: Connection, changes: readonly QueuedTransaction[]) => Promise<readonly PromiseSettledResult<() => void>[]>;
 
 /** A change that waits. */
-type Waiting = {
+type QueuedTransaction = {
   /** When it was asked for, by the clock of `performance`. */
-  readonly asked: number;
+  readonly queuedAt: number;
   /** The same object for all changes of its kind. */
-  readonly work: Work;
+  readonly work: RunBatch;
   readonly reject: (error: unknown) => void;
 };
 
 /** A change that was made: what others are told of it, and what resolves its promise. */
-type Made = { readonly committed: Committed; readonly resolve: () => void };
+type CommittedTransaction = { readonly effects: CommitEffects; readonly resolve: () => void };
 /** In the order in which they were made. */
-type Outcomes = Map<Waiting, PromiseSettledResult<Made>>;
+type Outcomes = Map<QueuedTransaction, PromiseSettledResult<CommittedTransaction>>;
 
 /** How a transaction ended, and how long it took from when it was asked for, the waiting included, in milliseconds. */
 export type TransactionEnd = { readonly milliseconds: number } & (
   | { readonly result: 'rolled-back' }
-  | ({ readonly result: 'committed' } & Committed)
+  | ({ readonly result: 'committed' } & CommitEffects)
 );
 
 export class Transactions {
   readonly #engine: Engine;
-  readonly #queue: Waiting[] = [];
+  readonly #queue: QueuedTransaction[] = [];
   #isWriting = false;
   #endListener: (end: TransactionEnd) => void = () => {};
-  #newsListener: (news: News) => void = () => {};
+  #newsListener: (news: ChangeNotification) => void = () => {};
 
   constructor(engine: Engine) {
     this.#engine = engine;
-    engine.onAnnouncement((text) => this.#newsListener(newsOf(text)));
+    engine.onNotification((text) => this.#newsListener(decodeNotification(text)));
   }
 
   /** Sets the listener for news, whichever replica of the service has written it. It must not throw. */
-  onNews(listener: (news: News) => void): void {
+  onChange(listener: (news: ChangeNotification) => void): void {
     this.#newsListener = listener;
   }
 
@@ -84,9 +84,9 @@ export class Transactions {
    * written by one statement.
    * @returns What queues a request. Its promise resolves when the change is on disk; when it rejects, nothing was changed.
    */
-  ofKind<Request, Result>(change: ChangeTogether<Request, Result>): (request: Request) => Promise<Result> {
-    const asked = new WeakMap<Waiting, { readonly request: Request; readonly resolve: (result: Result) => void }>();
-    const work: Work = async (connection, waiting) => {
+  batched<Request, Result>(change: BatchedChange<Request, Result>): (request: Request) => Promise<Result> {
+    const asked = new WeakMap<QueuedTransaction, { readonly request: Request; readonly resolve: (result: Result) => void }>();
+    const work: RunBatch = async (connection, waiting) => {
       const all = waiting.flatMap((one) => asked.get(one) ?? []);
       const requests = all.map(({ request }) => request);
       return (await change(connection, requests)).map((result, index) =>
@@ -94,9 +94,9 @@ export class Transactions {
       );
     };
     return (request) => {
-      if (this.#queue.length >= transactionLimits.waiting) return Promise.reject(new TooManyTransactions());
+      if (this.#queue.length >= transactionLimits.queueLength) return Promise.reject(new TooManyTransactions());
       const { promise, resolve, reject } = Promise.withResolvers<Result>();
-      const waiting: Waiting = { asked: performance.now(), work, reject };
+      const waiting: QueuedTransaction = { queuedAt: performance.now(), work, reject };
       asked.set(waiting, { request, resolve });
       this.#queue.push(waiting);
       if (!this.#isWriting) void this.#writeAll();
@@ -116,49 +116,49 @@ export class Transactions {
 
   async #writeGroup(): Promise<void> {
     const outcomes: Outcomes = new Map();
-    let group: readonly Waiting[] = [];
-    let news: News | null = null;
+    let group: readonly QueuedTransaction[] = [];
+    let news: ChangeNotification | null = null;
     try {
       news = await this.#engine.transaction(async (transaction) => {
         // Step 2. Not before: while other replicas had the write lock, more have come.
         group = this.#takeGroup();
-        await makeChanges(group, transaction, outcomes);
-        return announceNews(outcomes, transaction);
+        await runGroup(group, transaction, outcomes);
+        return notifyReplicas(outcomes, transaction);
         // Step 4 follows: the engine commits.
       }, transactionLimits.timeout);
     } catch (error) {
-      this.#failGroup(group, asDatabaseError(error), outcomes);
+      this.#failGroup(group, markDatabaseError(error), outcomes);
     }
     this.#notify(outcomes, news);
   }
 
-  #takeGroup(): Waiting[] {
-    return this.#queue.splice(0, transactionLimits.group);
+  #takeGroup(): QueuedTransaction[] {
+    return this.#queue.splice(0, transactionLimits.groupSize);
   }
 
   /** The transaction of a group has failed, and so has each change in it; those that were refused by themselves keep their own reasons. */
-  #failGroup(group: readonly Waiting[], reason: unknown, outcomes: Outcomes): void {
+  #failGroup(group: readonly QueuedTransaction[], reason: unknown, outcomes: Outcomes): void {
     const failed = group.length === 0 ? this.#takeGroup() : group;
-    const overdue = unavailabilityOf(reason) === null ? [] : this.#takeOverdue();
+    const overdue = findUnavailability(reason) === null ? [] : this.#takeOverdue();
     for (const one of [...failed, ...overdue])
       if (outcomes.get(one)?.status !== 'rejected') outcomes.set(one, { status: 'rejected', reason });
   }
 
   /** So that nobody waits for one attempt after another at a database that does not come back. */
-  #takeOverdue(): Waiting[] {
-    const moment = performance.now() - patience;
-    const count = this.#queue.findIndex(({ asked }) => asked > moment);
+  #takeOverdue(): QueuedTransaction[] {
+    const moment = performance.now() - maxQueueTimeWhileUnavailable;
+    const count = this.#queue.findIndex(({ queuedAt: asked }) => asked > moment);
     return this.#queue.splice(0, count === -1 ? this.#queue.length : count);
   }
 
   /** Step 5: first the service itself is told what has changed, then each who has asked for a change. */
-  #notify(outcomes: Outcomes, news: News | null): void {
-    for (const [{ asked }, outcome] of outcomes) {
+  #notify(outcomes: Outcomes, news: ChangeNotification | null): void {
+    for (const [{ queuedAt: asked }, outcome] of outcomes) {
       const milliseconds = performance.now() - asked;
       if (outcome.status === 'rejected') this.#endListener({ result: 'rolled-back', milliseconds });
-      else this.#endListener({ result: 'committed', milliseconds, ...outcome.value.committed });
+      else this.#endListener({ result: 'committed', milliseconds, ...outcome.value.effects });
     }
-    for (const { committed } of madeIn(outcomes)) for (const run of committed.afterwards) run();
+    for (const { effects: committed } of succeededIn(outcomes)) for (const run of committed.afterCommit) run();
     if (news !== null) this.#newsListener(news);
     for (const [{ reject }, outcome] of outcomes) {
       if (outcome.status === 'rejected') reject(outcome.reason);
@@ -168,37 +168,37 @@ export class Transactions {
 }
 
 /** Step 3: makes the changes of a group in their order; those of one kind that are beside each other together. */
-async function makeChanges(group: readonly Waiting[], { part }: Transaction, outcomes: Outcomes): Promise<void> {
+async function runGroup(group: readonly QueuedTransaction[], { savepoint: part }: Transaction, outcomes: Outcomes): Promise<void> {
   const isAll = group.length === 1;
-  for (const changes of besideEachOther(group)) await makeTogether(changes, (carryOut) => part(carryOut, isAll), outcomes);
+  for (const changes of groupConsecutive(group)) await runBatch(changes, (carryOut) => part(carryOut, isAll), outcomes);
 }
 
 /** Makes changes of one kind in one part of the transaction; where that fails, each in a part of its own. */
-async function makeTogether(changes: readonly Waiting[], part: Transaction['part'], outcomes: Outcomes): Promise<void> {
+async function runBatch(changes: readonly QueuedTransaction[], part: Transaction['savepoint'], outcomes: Outcomes): Promise<void> {
   const [first] = changes;
   if (first === undefined) return;
-  let results: Awaited<ReturnType<Work>> = [];
-  let committed = newCommitted();
+  let results: Awaited<ReturnType<RunBatch>> = [];
+  let committed = newCommitEffects();
   try {
     await part(async (connection) => {
       results = await first.work(connection, changes);
-      committed = connection.committed;
+      committed = connection.commitEffects;
     });
   } catch (reason) {
     if (changes.length === 1) outcomes.set(first, { status: 'rejected', reason });
-    else for (const one of changes) await makeTogether([one], part, outcomes);
+    else for (const one of changes) await runBatch([one], part, outcomes);
     return;
   }
   for (const [index, one] of changes.entries()) {
     const result = results[index] ?? { status: 'rejected', reason: new Error('the change has no result') };
-    outcomes.set(one, result.status === 'rejected' ? result : { ...result, value: { committed, resolve: result.value } });
+    outcomes.set(one, result.status === 'rejected' ? result : { ...result, value: { effects: committed, resolve: result.value } });
     // What they have changed together is told of once.
-    if (result.status === 'fulfilled') committed = newCommitted();
+    if (result.status === 'fulfilled') committed = newCommitEffects();
   }
 }
 
-function besideEachOther(group: readonly Waiting[]): Waiting[][] {
-  const runs: Waiting[][] = [];
+function groupConsecutive(group: readonly QueuedTransaction[]): QueuedTransaction[][] {
+  const runs: QueuedTransaction[][] = [];
   for (const one of group) {
     const last = runs.at(-1);
     if (last?.[0]?.work === one.work) last.push(one);
@@ -207,19 +207,20 @@ function besideEachOther(group: readonly Waiting[]): Waiting[][] {
   return runs;
 }
 
-const madeIn = (outcomes: Outcomes) => [...outcomes.values()].flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
+const succeededIn = (outcomes: Outcomes) =>
+  [...outcomes.values()].flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
 
 /** Has other replicas told what a group has changed, once it is on disk. @throws {Error} where every change of the group has failed: there is nothing to commit. */
-function announceNews(outcomes: Outcomes, { announce }: Transaction): News {
-  const made = madeIn(outcomes);
+function notifyReplicas(outcomes: Outcomes, { notify: announce }: Transaction): ChangeNotification {
+  const made = succeededIn(outcomes);
   if (made.length === 0) throw new Error('every transaction of the group has failed');
-  const news = newsIn(made.map(({ committed }) => committed));
-  const text = announcementOf(news);
+  const news = summarizeChanges(made.map(({ effects: committed }) => committed));
+  const text = encodeNotification(news);
   if (text !== null) announce(text);
   return news;
 }
 
-function newsIn(committed: readonly Committed[]): News {
+function summarizeChanges(committed: readonly CommitEffects[]): ChangeNotification {
   return {
     events: committed.some(({ events }) => events.length > 0),
     loads: committed.some(({ loads }) => loads.length > 0),

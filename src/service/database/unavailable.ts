@@ -137,17 +137,17 @@ const systemCodes: ReadonlyMap<string, Unavailability> = new Map([
 const databaseErrors = new WeakSet<object>();
 
 /** Notes that an error comes from a driver of the database, or from its files. Returns the error. */
-export function asDatabaseError<Failure>(error: Failure): Failure {
+export function markDatabaseError<Failure>(error: Failure): Failure {
   if (typeof error === 'object' && error !== null) databaseErrors.add(error);
   return error;
 }
 
 /** Runs work at the database; an error of it is one that comes from the database. */
-export async function atDatabase<Result>(work: () => Promise<Result>): Promise<Result> {
+export async function withDatabaseErrors<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
   } catch (error) {
-    throw asDatabaseError(error);
+    throw markDatabaseError(error);
   }
 }
 
@@ -155,19 +155,19 @@ export async function atDatabase<Result>(work: () => Promise<Result>): Promise<R
 const maxDepth = 6;
 
 /** Why a failure is one of the database's being unavailable; null where it is another. */
-export function unavailabilityOf(error: unknown): Unavailability | null {
+export function findUnavailability(error: unknown): Unavailability | null {
   if (error instanceof DatabaseUnavailable) {
     const { message, retryAfterSeconds, isTransient, isLost } = error;
     return { detail: message, retryAfterSeconds, isTransient, isLost };
   }
   const causes = causesOf(error);
   const own = causes.find((cause) => cause instanceof DatabaseUnavailable);
-  if (own !== undefined) return unavailabilityOf(own);
+  if (own !== undefined) return findUnavailability(own);
   const isOfDatabase = causes.some((cause) => databaseErrors.has(cause) || isOfPrisma(cause));
   // The innermost has the code of the database itself; those around it have more general ones.
   for (const cause of causes.toReversed()) {
     for (const code of codesOf(cause)) {
-      const known = isOfDatabase || !systemCodes.has(code) ? unavailabilityByCode(code) : null;
+      const known = isOfDatabase || !systemCodes.has(code) ? classifyErrorCode(code) : null;
       if (known !== null) return known;
     }
   }
@@ -180,7 +180,7 @@ function isLostConnection(error: object): boolean {
 }
 
 /** Why a result code of SQLite, a SQLSTATE or a code of Prisma or the operating system means that the database is unavailable; null where it does not. */
-export function unavailabilityByCode(code: string): Unavailability | null {
+export function classifyErrorCode(code: string): Unavailability | null {
   if (code.startsWith('SQLITE_')) return longestMatch(sqliteCodes, (known) => code === known || code.startsWith(`${known}_`));
   const known = prismaCodes.get(code) ?? systemCodes.get(code);
   return known ?? (/^[0-9A-Z]{5}$/.test(code) ? longestMatch(sqlStates, (known) => code.startsWith(known)) : null);

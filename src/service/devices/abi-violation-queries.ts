@@ -4,7 +4,7 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { AbiViolationModel } from '../database/generated/models.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 
 export type AbiViolationRecord = AbiViolationModel;
@@ -28,6 +28,6 @@ export class AbiViolationQueries {
       orderBy: [{ firstFaultAt: page.order }, { number: page.order }],
       take: page.limit,
     });
-    return markedRows(violations);
+    return restoreMarks(violations);
   }
 }

@@ -52,14 +52,14 @@ export class AbiViolationRecords {
   async findByBoot(deviceId: string, bootId: string): Promise<KnownViolation[]> {
     const violations = this.#connection.sql.selectFrom('AbiViolation').where('deviceId', '=', deviceId).where('bootId', '=', bootId);
     const known = await violations.select(['number', 'programId', 'version', 'address']).execute();
-    const counted = withoutMarks(await this.#connection.readableRows(violations.select(['number', 'faults']), violationRow));
+    const counted = withoutMarks(await this.#connection.queryReadable(violations.select(['number', 'faults']), violationRow));
     const faults = new Map(counted.map((row) => [row.number, row.faults]));
     return known.map((row) => ({ ...row, faults: faults.get(row.number) ?? null }));
   }
 
   /** Adds violations of one device; of more than may be kept, those whose last faults are the longest ago are forgotten. */
   async create(deviceId: string, violations: readonly NewAbiViolation[]): Promise<void> {
-    await this.#connection.each(insertViolation, violations);
+    await this.#connection.executeForRows(insertViolation, violations);
     const { sql } = this.#connection;
     const newest = sql
       .selectFrom('AbiViolation')
@@ -73,7 +73,7 @@ export class AbiViolationRecords {
 
   /** Counts faults: each may have more with every state. */
   async updateFaults(more: readonly FaultUpdate[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       updateFaultCount,
       more.map(({ faults, ...violation }) => ({ ...violation, faults: BigInt(faults) })),
     );

@@ -6,13 +6,13 @@ import { DeviceState } from '../../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
-import { type DamagedItem, viewsOrMarks } from '../database/damaged-rows.ts';
+import { type DamagedItem, readViewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { HostRecords } from '../hosts/repository.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { type AbiViolationFilter, AbiViolationQueries, type AbiViolationRecord } from './abi-violation-queries.ts';
@@ -58,7 +58,7 @@ export class Devices {
   }
 
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
-  async create(request: NewDeviceRequest, requester: Requester, answerOf: AnswerOf<DeviceView>): Promise<DeviceView> {
+  async create(request: NewDeviceRequest, requester: Requester, answerOf: ToResponse<DeviceView>): Promise<DeviceView> {
     const createdAt = new Date();
     const get = await this.#store.transaction(async (connection) => {
       const [taken] = await new DeviceRecords(connection).findByNames([request.name]);
@@ -74,7 +74,7 @@ export class Devices {
       const device = await new DeviceRecords(connection).find(made.id);
       if (device === null) throw notFound('device', made.id);
       const created = toView(device, []);
-      await keepAnswer(connection, requester, answerOf, created);
+      await storeResponse(connection, requester, answerOf, created);
       return created;
     });
     return get;
@@ -82,8 +82,8 @@ export class Devices {
 
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<DeviceView> {
-    const { reader, reading } = this.#store;
-    const [device, drift] = await Promise.all([new DeviceRecords(reading).find(id), new DeviceQueries(reader).driftOf([id])]);
+    const { reader, readConnection } = this.#store;
+    const [device, drift] = await Promise.all([new DeviceRecords(readConnection).find(id), new DeviceQueries(reader).driftOf([id])]);
     if (device === null) throw notFound('device', id);
     return toView(device, drift);
   }
@@ -118,10 +118,10 @@ export class Devices {
   async list(
     { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
     page: PageByTime | PageByName,
-  ): Promise<PageOf<DeviceView | DamagedItem, PageByTime | PageByName>> {
-    const { reader, reading } = this.#store;
+  ): Promise<PageResult<DeviceView | DamagedItem, PageByTime | PageByName>> {
+    const { reader, readConnection } = this.#store;
     const devices = new DeviceQueries(reader);
-    const hostId = host === undefined ? undefined : (await new HostRecords(reading).findByIdOrName(host))?.id;
+    const hostId = host === undefined ? undefined : (await new HostRecords(readConnection).findByIdOrName(host))?.id;
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
     const found = await readMarkedPage(page, {
       read: (wanted) => devices.list({ ...filter, hostId }, wanted),
@@ -135,7 +135,7 @@ export class Devices {
   /** What lists show of devices; one whose drift cannot be read is marked. */
   #toViews(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
     const devices = new DeviceQueries(this.#store.reader);
-    return viewsOrMarks(
+    return readViewsOrMarks(
       items,
       ({ id }) => id,
       async (some) => {
@@ -149,7 +149,7 @@ export class Devices {
   async abiViolations(
     filter: AbiViolationFilter,
     page: PageByTime<number>,
-  ): Promise<PageOf<AbiViolationRecord | DamagedItem, PageByTime<number>>> {
+  ): Promise<PageResult<AbiViolationRecord | DamagedItem, PageByTime<number>>> {
     await this.view(filter.deviceId);
     return readMarkedPage(page, {
       read: (wanted) => new AbiViolationQueries(this.#store.reader).list(filter, wanted),

@@ -15,9 +15,9 @@ import {
   timeConditions,
 } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, mapReadable, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, mapReadable, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { checkDates } from '../database/unreadable.ts';
+import { checkDates } from '../database/undecodable-row.ts';
 import { type DeviceRecord, type DeviceStatus, toRecord } from './repository.ts';
 
 /** A module of a device that was not what the service knew of, until that is resolved. */
@@ -61,7 +61,7 @@ export class DeviceQueries {
 
   async list(filter: DeviceFilter, page: PageByTime | PageByName): Promise<MarkedRows<DeviceRecord>> {
     const devices = await this.#readable.device.findMany({ ...(await this.#pageQuery(filter, page)), include: withLabels });
-    return mapReadable(markedRows(devices), ({ host, labels, ...device }) => {
+    return mapReadable(restoreMarks(devices), ({ host, labels, ...device }) => {
       const known = Object.fromEntries(labels.map(({ key, value }) => [key, value]));
       return toRecord(device, known, host.unreachableSince === null);
     });

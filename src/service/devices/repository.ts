@@ -8,7 +8,7 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
-import { readOrElse, withoutMarks } from '../database/readable-rows.ts';
+import { readOrFallBack, withoutMarks } from '../database/readable-rows.ts';
 import type { Tables } from '../database/tables.ts';
 
 export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>>; readonly status: DeviceStatus };
@@ -140,7 +140,7 @@ const clearRejection = new RowStatement({ id: 'text' }, (sql, { id }) =>
 );
 
 const insertDevice = new RowStatement(
-  { id: 'text', name: 'text', hostId: 'text', ramPages: 'integer', createdAt: 'time', labelsByOperator: 'truth' },
+  { id: 'text', name: 'text', hostId: 'text', ramPages: 'integer', createdAt: 'time', labelsByOperator: 'boolean' },
   (sql, device) => sql.insertInto('Device').values(device),
 );
 const insertLabel = new RowStatement({ deviceId: 'text', key: 'text', value: 'text' }, (sql, label) =>
@@ -217,7 +217,7 @@ export class DeviceRecords {
   }
 
   async create(devices: readonly NewDevice[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertDevice,
       devices.map((device) => ({ ...device, labelsByOperator: false })),
     );
@@ -228,7 +228,7 @@ export class DeviceRecords {
   async setLabels(devices: readonly LabelledDevice[]): Promise<void> {
     const current = await this.labelsOf(devices.map(({ id }) => id));
     const changed = devices.filter(({ id, labels }) => !isDeepStrictEqual(current.get(id) ?? {}, labels));
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       removeLabels,
       changed.map(({ id }) => ({ deviceId: id })),
     );
@@ -236,7 +236,7 @@ export class DeviceRecords {
   }
 
   async #insertLabels(devices: readonly LabelledDevice[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertLabel,
       devices.flatMap(({ id, labels }) => Object.entries(labels).map(([key, value]) => ({ deviceId: id, key, value }))),
     );
@@ -277,7 +277,7 @@ export class DeviceRecords {
 
   /** Which of these devices there are, with their hosts. */
   async hostsOf(ids: readonly string[]): Promise<{ id: string; hostId: string }[]> {
-    return ids.length === 0 ? [] : this.#connection.all(hostsOfDevices, { ids });
+    return ids.length === 0 ? [] : this.#connection.query(hostsOfDevices, { ids });
   }
 
   async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {
@@ -289,7 +289,7 @@ export class DeviceRecords {
 
   /** Devices of these names, whosever they are. */
   async findIdentities(names: readonly string[]): Promise<DeviceIdentity[]> {
-    const devices = await this.#connection.all(identitiesByName, { names });
+    const devices = await this.#connection.query(identitiesByName, { names });
     return devices.map((device) => ({ ...device, labelsByOperator: Boolean(device.labelsByOperator) }));
   }
 
@@ -300,7 +300,7 @@ export class DeviceRecords {
       .select(['id', 'name', 'hostId', 'ramPages'])
       .where('hostId', '=', hostId)
       .orderBy('id', 'desc');
-    return withoutMarks(await this.#connection.readableRows(devices, deviceRow));
+    return withoutMarks(await this.#connection.queryReadable(devices, deviceRow));
   }
 
   async countOnHost(hostId: string): Promise<number> {
@@ -337,19 +337,19 @@ export class DeviceRecords {
 
   /** The labels of devices, by their identifiers; a device without any is not there. */
   async labelsOf(ids: readonly string[]): Promise<Map<string, Record<string, string>>> {
-    const rows = await this.#connection.all(labelsOfDevices, { ids });
+    const rows = await this.#connection.query(labelsOfDevices, { ids });
     const labels = new Map<string, Record<string, string>>();
     for (const { deviceId, key, value } of rows) labels.set(deviceId, { ...labels.get(deviceId), [key]: value });
     return labels;
   }
 
   async setAttached(attachments: readonly Attachment[]): Promise<void> {
-    await this.#connection.each(updateAttachment, attachments);
+    await this.#connection.executeForRows(updateAttachment, attachments);
   }
 
   /** Keeps states of devices, unless one with the same or a higher sequence is there or the device is another host's. Returns the devices whose state was kept. */
   async setStates(states: readonly ReportedState[]): Promise<Set<string>> {
-    const changes = await this.#connection.each(
+    const changes = await this.#connection.executeForRows(
       updateState,
       states.map(({ state, stateSequence, ...reported }) => {
         return { ...reported, state: Json.of(state), stateSequence: stateSequence === null ? null : BigInt(stateSequence) };
@@ -360,7 +360,7 @@ export class DeviceRecords {
 
   /** Devices come up anew: what was reported of them is not true any more. */
   async clearStates(ids: readonly string[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       clearState,
       ids.map((id) => ({ id })),
     );
@@ -377,7 +377,7 @@ export class DeviceRecords {
         .select(['id', 'state'])
         .where('id', 'in', some)
         .where('stateReportedAt', 'is not', null);
-      const rows = withoutMarks(await this.#connection.readableRows(reported, deviceRow));
+      const rows = withoutMarks(await this.#connection.queryReadable(reported, deviceRow));
       return rows.map(({ id, state }) => [id, partOf(state)] as const);
     });
     return new Map(parts);
@@ -385,8 +385,8 @@ export class DeviceRecords {
 
   /** Returns the sequences of the newest states of devices, by their identifiers; a device whose state has none is not there. */
   async sequencesOf(ids: readonly string[]): Promise<Map<string, number>> {
-    const rows = await readOrElse(
-      () => this.#connection.all(sequencesOfDevices, { ids }),
+    const rows = await readOrFallBack(
+      () => this.#connection.query(sequencesOfDevices, { ids }),
       () => this.#readableSequences(ids),
     );
     return new Map(rows.flatMap(({ id, stateSequence }) => (stateSequence === null ? [] : [[id, Number(stateSequence)]])));
@@ -395,12 +395,12 @@ export class DeviceRecords {
   async #readableSequences(ids: readonly string[]): Promise<{ id: string; stateSequence: bigint | null }[]> {
     return readInChunks(ids, async (some) => {
       const query = sequences(this.#connection.sql).where('id', 'in', some);
-      return withoutMarks(await this.#connection.readableRows(query, deviceRow));
+      return withoutMarks(await this.#connection.queryReadable(query, deviceRow));
     });
   }
 
   async modulesOf(deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
-    const rows = await this.#connection.all(modulesOfDevices, { ids: deviceIds });
+    const rows = await this.#connection.query(modulesOfDevices, { ids: deviceIds });
     return rows.map((row) => ({ ...row, hasDrifted: Boolean(row.hasDrifted) }));
   }
 
@@ -419,7 +419,7 @@ export class DeviceRecords {
   }
 
   async setModules(entries: readonly NewDeviceModule[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       upsertModule,
       entries.map(({ driftedAt = null, driftedFrom = null, ...module }) => ({ ...module, driftedAt, driftedFrom })),
     );
@@ -427,19 +427,19 @@ export class DeviceRecords {
 
   /** Notes that devices are not expected to have modules: a restart does not put the modules back. The history of the modules stays. */
   async markModulesUnexpected(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
-    await this.#connection.each(markUnexpected, places);
+    await this.#connection.executeForRows(markUnexpected, places);
   }
 
   /** What the service knows of the modules of these devices. */
   async installedOn(deviceIds: readonly string[]): Promise<InstalledModule[]> {
     if (deviceIds.length === 0) return [];
-    const rows = await this.#connection.all(installedModules, { ids: deviceIds });
+    const rows = await this.#connection.query(installedModules, { ids: deviceIds });
     return rows.map((row) => ({ ...row, isPresent: Boolean(row.isPresent), hasDrifted: Boolean(row.hasDrifted) }));
   }
 
   /** Modules of devices have not drifted any more. */
   async resolveDrift(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
-    await this.#connection.each(clearDrift, places);
+    await this.#connection.executeForRows(clearDrift, places);
   }
 
   /** Notes that the service rejected reports of devices of a host, and why. Returns which of them are the host's. */
@@ -447,7 +447,7 @@ export class DeviceRecords {
     rejections: readonly { readonly id: string; readonly hostId: string; readonly rejection: string }[],
     rejectedAt: Date,
   ): Promise<Set<string>> {
-    const changes = await this.#connection.each(
+    const changes = await this.#connection.executeForRows(
       updateRejection,
       rejections.map((rejection) => ({ ...rejection, rejectedAt })),
     );
@@ -456,7 +456,7 @@ export class DeviceRecords {
 
   /** The service has accepted reports of these devices whole. */
   async clearRejections(ids: readonly string[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       clearRejection,
       ids.map((id) => ({ id })),
     );

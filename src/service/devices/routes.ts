@@ -2,10 +2,10 @@
 
 import { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
-import { pageByName, pageByTime, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
+import { computeEntityTag, ifMatchHeaders, ifNoneMatchHeaders, matchesIfMatch, matchesIfNoneMatch } from '../http/entity-tags.ts';
+import { parsePageByName, parsePageByTime, parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { AbiViolationRecord } from './abi-violation-queries.ts';
 import type { Devices, DeviceView } from './devices.ts';
 import {
@@ -51,7 +51,9 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { host, ...device } = request.body;
-      const view = await devices.create({ ...device, host: host ?? null }, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const view = await devices.create({ ...device, host: host ?? null }, getRequester(request), (made) =>
+        toStoredResponse(toCreated(made)),
+      );
       const { status, location, body } = toCreated(view);
       return reply.status(status).header('location', location).send(body);
     },
@@ -71,8 +73,8 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { id: ids, sort, label = {}, host, status, module, version, name } = request.query;
-      const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...rangeOf(request.query) };
-      const page = await devices.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
+      const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...parseTimeRange(request.query) };
+      const page = await devices.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'device',
         schema: Device,
@@ -121,9 +123,9 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
     async ({ params, headers }, reply) => {
       const { device } = await devices.view(params.device);
       const labels = toLabels(device.labels);
-      const etag = entityTagOf(labels);
+      const etag = computeEntityTag(labels);
       reply.header('etag', etag);
-      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(labels);
+      return matchesIfNoneMatch(headers, etag) ? reply.status(304).send(null) : reply.send(labels);
     },
   );
 
@@ -149,10 +151,10 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
     },
     async (request, reply) => {
       const { params, headers, body } = request;
-      const isExpected = (current: Record<string, string>) => isAllowedBy(headers, entityTagOf(toLabels(current)));
-      await devices.replaceLabels(params.device, body.labels, isExpected, requesterOf(request));
+      const isExpected = (current: Record<string, string>) => matchesIfMatch(headers, computeEntityTag(toLabels(current)));
+      await devices.replaceLabels(params.device, body.labels, isExpected, getRequester(request));
       const labels = toLabels(body.labels);
-      return reply.header('etag', entityTagOf(labels)).send(labels);
+      return reply.header('etag', computeEntityTag(labels)).send(labels);
     },
   );
 }
@@ -176,8 +178,8 @@ function addAbiViolationRoute(app: Api, { devices, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { program, module } = request.query;
-      const filter = { deviceId: request.params.device, programId: program, module, ...rangeOf(request.query) };
-      const page = await devices.abiViolations(filter, pageByTimeAndNumber(request));
+      const filter = { deviceId: request.params.device, programId: program, module, ...parseTimeRange(request.query) };
+      const page = await devices.abiViolations(filter, parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'ABI violation',
         schema: AbiViolation,
@@ -204,7 +206,7 @@ function toDevice({ device, state, drift }: DeviceView): z.infer<typeof Device> 
   return { ...facts, createdAt: createdAt.toISOString() };
 }
 
-function toCreated(view: DeviceView): Making<201, z.infer<typeof DeviceDetail>> {
+function toCreated(view: DeviceView): CreatedResponse<201, z.infer<typeof DeviceDetail>> {
   return { status: 201, location: `/v1/devices/${view.device.id}`, body: toDeviceDetail(view) };
 }
 

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DeviceId, DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
-import { count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
+import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
 import { deviceStatuses } from './repository.ts';
 
@@ -100,7 +100,7 @@ export const DeviceDetail = Device.extend({
     },
   ],
 });
-export const DevicePage = pageOf('DevicePage', Device);
+export const DevicePage = pageSchema('DevicePage', Device);
 
 export const NewDeviceLabels = z
   .strictObject({ labels: Labels })
@@ -162,7 +162,7 @@ export const AbiViolation = z
     description: 'A finding of the ABI test: a program has called code that had gone, by an address that it keeps.',
     examples: [{ ...exampleViolation, programName: 'abi-test' }],
   });
-export const AbiViolationPage = pageOf('AbiViolationPage', AbiViolation);
+export const AbiViolationPage = pageSchema('AbiViolationPage', AbiViolation);
 export const abiViolationQuery = z.strictObject({
   ...pageQuery,
   ...orderQuery,

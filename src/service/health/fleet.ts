@@ -1,7 +1,7 @@
 // The fleet's health: which hosts are connected, which devices are up, what became of the loads, and why it is not all well.
 
 import type { Clock } from '../clock/service-clock.ts';
-import { faultOf, isDamage } from '../database/damaged-rows.ts';
+import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
 import type { DeviceStatus } from '../devices/repository.ts';
@@ -102,9 +102,9 @@ function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>
     try {
       return await read;
     } catch (error) {
-      if (!isDamage(error)) throw error;
+      if (!isDamagedRowError(error)) throw error;
       unread.push(
-        `rows of the table ${table} cannot be read (${faultOf(error)}): correct them in the database, or restore it from a backup`,
+        `rows of the table ${table} cannot be read (${describeFault(error)}): correct them in the database, or restore it from a backup`,
       );
       return otherwise;
     }

@@ -30,7 +30,7 @@ export class Health {
   /** The health of the fleet, with every fault of the service among its reasons. */
   async fleet(): Promise<FleetHealth> {
     const { store, damagedRows, faults } = this.#uses;
-    await damagedRows.forgetCorrected((place) => store.isUndecodable(place));
+    await damagedRows.removeCorrected((place) => store.isUndecodable(place));
     return fleetHealth(this.#uses, [...faults(), ...damagedRows.reasons]);
   }
 

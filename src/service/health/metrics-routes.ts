@@ -11,7 +11,7 @@ export function addMetricsRoute(app: Api, { health }: { readonly health: Health 
   app.get(
     '/metrics',
     {
-      config: { access: 'viewer', evenWhenOverloaded: true },
+      config: { access: 'viewer', exemptFromLoadShedding: true },
       schema: {
         operationId: 'getMetrics',
         tags: ['operations'],

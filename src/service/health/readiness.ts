@@ -1,7 +1,7 @@
 // Whether the service can do its work: the database takes writes and is the one of this version, and the service is not closing.
 
 import type { Store } from '../database/store.ts';
-import { unavailabilityOf } from '../database/unavailable.ts';
+import { findUnavailability } from '../database/unavailable.ts';
 
 /** How long what was found is told again, in milliseconds: whoever asks more often does not write to the disk more often. */
 const cacheMilliseconds = 1_000;
@@ -32,7 +32,7 @@ export class Readiness {
       const { writeFault, migrationFaults } = await this.#store.health();
       return [...(writeFault === null ? [] : [`the database takes no writes: ${writeFault}`]), ...migrationFaults];
     } catch (error) {
-      const reason = unavailabilityOf(error)?.detail;
+      const reason = findUnavailability(error)?.detail;
       return [reason ?? 'the database does not answer'];
     } finally {
       setTimeout(() => {

@@ -28,7 +28,7 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
   app.get(
     '/health/live',
     {
-      config: { access: 'public', isUncounted: true },
+      config: { access: 'public', exemptFromRateLimit: true },
       schema: {
         operationId: 'getLiveness',
         tags,
@@ -42,7 +42,7 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
   app.get(
     '/health/ready',
     {
-      config: { access: 'public', isUncounted: true },
+      config: { access: 'public', exemptFromRateLimit: true },
       schema: {
         operationId: 'getReadiness',
         tags,

@@ -2,7 +2,7 @@
 
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
@@ -21,7 +21,7 @@ export class History {
   }
 
   /** Returns the residencies on a device, of one module or of all. @throws {Problem} `not-found`. */
-  async list(filter: HistoryFilter, page: PageByTime<number>): Promise<PageOf<HistoryRecord | DamagedItem, PageByTime<number>>> {
+  async list(filter: HistoryFilter, page: PageByTime<number>): Promise<PageResult<HistoryRecord | DamagedItem, PageByTime<number>>> {
     await this.#checkDevice(filter.deviceId);
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(filter, wanted),
@@ -31,7 +31,7 @@ export class History {
   }
 
   /** Returns the contents of a device's module table at a time, sorted by module name. @throws {Problem} `not-found`. */
-  async at(deviceId: string, moment: Date, page: PageByName): Promise<PageOf<HistoryRecord | DamagedItem, PageByName>> {
+  async at(deviceId: string, moment: Date, page: PageByName): Promise<PageResult<HistoryRecord | DamagedItem, PageByName>> {
     await this.#checkDevice(deviceId);
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.at(deviceId, moment, wanted),
@@ -41,9 +41,10 @@ export class History {
   }
 
   /** Returns the devices that have or had a build installed, sorted by identifier. @throws {Problem} `not-found`. */
-  async devicesOf(build: BuildOnDevices, page: PageByName): Promise<PageOf<DeviceOfBuild | DamagedItem, PageByName>> {
+  async devicesOf(build: BuildOnDevices, page: PageByName): Promise<PageResult<DeviceOfBuild | DamagedItem, PageByName>> {
     const { module, version } = build;
-    if ((await new BuildRecords(this.#store.reading).find(module, version)) === null) throw notFound('build', `${module}@${version}`);
+    if ((await new BuildRecords(this.#store.readConnection).find(module, version)) === null)
+      throw notFound('build', `${module}@${version}`);
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.devicesOfBuild(build, wanted),
       positionOf: ({ device }) => ({ name: device.id }),
@@ -52,6 +53,6 @@ export class History {
   }
 
   async #checkDevice(id: string): Promise<void> {
-    if ((await new DeviceRecords(this.#store.reading).find(id)) === null) throw notFound('device', id);
+    if ((await new DeviceRecords(this.#store.readConnection).find(id)) === null) throw notFound('device', id);
   }
 }

@@ -2,11 +2,11 @@
 
 import { Prisma } from '../database/generated/client.ts';
 import type { DeviceModel } from '../database/generated/models.ts';
-import { askedTime, type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
+import { type Comparison, clampTime, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows, type OnUnreadable, readOneByOne, readOrElse } from '../database/readable-rows.ts';
+import { type MarkedRows, type OnUnreadable, readOneByOne, readOrFallBack, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { checkDates, UnreadableRow } from '../database/unreadable.ts';
+import { checkDates, UnreadableRow } from '../database/undecodable-row.ts';
 import type { HistoryRecord } from './repository.ts';
 
 export type HistoryFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
@@ -40,7 +40,7 @@ export class HistoryQueries {
 
   /** Returns the contents of a device's module table at a time, sorted by module name. */
   async at(deviceId: string, time: Date, { after, limit }: PageByName): Promise<MarkedRows<HistoryRecord>> {
-    const moment = askedTime(time);
+    const moment = clampTime(time);
     const found = await this.#client.$queryRaw<Pick<HistoryRecord, 'number' | 'module'>[]>`
       SELECT "entry"."number", "installed"."module" FROM "DeviceModule" AS "installed"
       JOIN "HistoryEntry" AS "entry" ON "entry"."number" = (
@@ -53,7 +53,7 @@ export class HistoryQueries {
     if (found.length === 0) return [];
     // Sorted here: sorting by module in the database would read the whole history.
     const where = { number: { in: found.map(({ number }) => number) } };
-    const rows = markedRows(await this.#readable.historyEntry.findMany({ where }));
+    const rows = restoreMarks(await this.#readable.historyEntry.findMany({ where }));
     const byNumber = new Map(rows.map((row) => [row instanceof UnreadableRow ? Number(row.id) : row.number, row]));
     return found.flatMap(({ number, module }) => {
       const row = byNumber.get(number) ?? [];
@@ -62,7 +62,7 @@ export class HistoryQueries {
   }
 
   async list(filter: HistoryFilter, page: PageByTime<number>): Promise<MarkedRows<HistoryRecord>> {
-    return markedRows(await this.#readable.historyEntry.findMany(this.#pageQuery(filter, page)));
+    return restoreMarks(await this.#readable.historyEntry.findMany(this.#pageQuery(filter, page)));
   }
 
   #pageQuery({ from, until, ...filter }: HistoryFilter, page: PageByTime<number>) {
@@ -80,11 +80,11 @@ export class HistoryQueries {
     if (ids.length === 0) return [];
     const devices = await this.#client.device.findMany({ where: { id: { in: ids } }, select: { id: true, name: true } });
     const names = new Map(devices.map((device) => [device.id, device]));
-    return readOrElse(
+    return readOrFallBack(
       () => this.#summarizeResidencies(build, ids, names),
       () =>
         readOneByOne(ids, {
-          nameOf: (id) => ({ kind: 'device', id, place: null }),
+          nameOf: (id) => ({ kind: 'device', id, location: null }),
           read: async (id) => (await this.#summarizeResidencies(build, [id], names))[0] ?? null,
           sortedBy: (id) => id,
           onUnreadable: this.#onUnreadable,

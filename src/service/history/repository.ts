@@ -1,7 +1,7 @@
 // The module history of devices: every residency, that is, every period a version was installed on a device.
 
 import { type Expression, expressionBuilder } from 'kysely';
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { HistoryEntryModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
@@ -39,7 +39,7 @@ const insertResidency = new RowStatement(
     replacedByLoadId: 'text?',
     invalidation: 'text?',
     interrupted: 'integer?',
-    observed: 'truth',
+    observed: 'boolean',
   },
   (sql, residency) => sql.insertInto('HistoryEntry').values(residency),
 );
@@ -76,7 +76,18 @@ const latestResidencies = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted 
   sql
     .selectFrom(wanted.as('wanted'))
     .crossJoin('HistoryEntry')
-    .select(['wanted.place', 'number', 'version', 'imageDigest', 'loadId', 'requestedBy', 'address', 'pages', 'installedAt', 'removedAt'])
+    .select([
+      'wanted.position',
+      'number',
+      'version',
+      'imageDigest',
+      'loadId',
+      'requestedBy',
+      'address',
+      'pages',
+      'installedAt',
+      'removedAt',
+    ])
     .where('number', '=', ({ ref }) => latestNumber(ref('wanted.first'), ref('wanted.second'))),
 );
 
@@ -90,7 +101,7 @@ export class HistoryRecords {
   /** Adds residencies, in the order of their times. */
   async insert(entries: readonly NewHistoryEntry[]): Promise<void> {
     const current = { removedAt: null, removalCause: null, replacedByLoadId: null, invalidation: null, interrupted: null, observed: false };
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertResidency,
       entries.map((entry) => ({ ...current, ...entry })),
     );
@@ -98,12 +109,12 @@ export class HistoryRecords {
 
   /** Ends residencies. */
   async end(removals: readonly (Removal & { readonly number: number })[]): Promise<void> {
-    await this.#connection.each(endResidency, removals);
+    await this.#connection.executeForRows(endResidency, removals);
   }
 
   /** Ends the current residencies on these devices after a boot, which empties their memories. No residency ends before it begins. */
   async endByReboot(deviceIds: readonly string[], removedAt: Date): Promise<void> {
-    for (const ids of chunksOf(deviceIds))
+    for (const ids of splitIntoChunks(deviceIds))
       await this.#connection.sql
         .updateTable('HistoryEntry')
         .set((is) => ({
@@ -125,7 +136,7 @@ export class HistoryRecords {
   async latest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(LatestResidency | undefined)[]> {
     const found: (LatestResidency | undefined)[] = places.map(() => undefined);
     const wanted = places.map(({ deviceId, module }) => [deviceId, module] as const);
-    for (const { place, ...residency } of await this.#connection.all(latestResidencies, { wanted })) found[place] = residency;
+    for (const { position, ...residency } of await this.#connection.query(latestResidencies, { wanted })) found[position] = residency;
     return found;
   }
 

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { MemoryMap } from '../../protocol/device-state.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { deviceParameter } from '../devices/schemas.ts';
-import { pageByName, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByName, parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import { buildParameters } from '../modules/schemas.ts';
@@ -48,8 +48,8 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
       },
     },
     async (request, reply) => {
-      const filter = { deviceId: request.params.device, ...rangeOf(request.query) };
-      const page = await history.list(filter, pageByTimeAndNumber(request));
+      const filter = { deviceId: request.params.device, ...parseTimeRange(request.query) };
+      const page = await history.list(filter, parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'history entry',
         schema: HistoryEntry,
@@ -78,7 +78,7 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
     },
     async (request, reply) => {
       const { at = new Date() } = request.query;
-      const page = await history.at(request.params.device, at, pageByName(request));
+      const page = await history.at(request.params.device, at, parsePageByName(request));
       return sendPage(request, reply, page, {
         kind: 'history entry',
         schema: HistoryEntry,
@@ -106,7 +106,7 @@ function addModuleHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { device, module } = request.params;
-      const page = await history.list({ deviceId: device, module, ...rangeOf(request.query) }, pageByTimeAndNumber(request));
+      const page = await history.list({ deviceId: device, module, ...parseTimeRange(request.query) }, parsePageByTimeAndNumber(request));
       return sendPage(request, reply, page, {
         kind: 'history entry',
         schema: HistoryEntry,
@@ -134,7 +134,7 @@ function addBuildHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
       },
     },
     async (request, reply) => {
-      const page = await history.devicesOf({ ...request.params, isRunning: request.query.running }, pageByName(request));
+      const page = await history.devicesOf({ ...request.params, isRunning: request.query.running }, parsePageByName(request));
       return sendPage(request, reply, page, {
         kind: 'device',
         schema: DeviceOfBuild,

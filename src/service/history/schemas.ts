@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Invalidation } from '../../protocol/load-report.ts';
-import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
-import { momentQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
+import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
+import { orderQuery, rangeQuery, timeQuery } from '../http/list-schemas.ts';
 
 export const historyParameters = z.object({
   device: identifier('device'),
@@ -64,13 +64,13 @@ export const HistoryEntry = z
       },
     ],
   });
-export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
+export const HistoryPage = pageSchema('HistoryPage', HistoryEntry);
 export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery });
 
 /** Times of the history are whole milliseconds: what was there within one was there at its beginning. */
 export const modulesAtQuery = z.strictObject({
   ...pageQuery,
-  at: momentQuery('earlier').optional().describe('The moment that is asked for, RFC 3339; now where it is left out.'),
+  at: timeQuery('earlier').optional().describe('The moment that is asked for, RFC 3339; now where it is left out.'),
 });
 
 export const DeviceOfBuild = z
@@ -96,7 +96,7 @@ export const DeviceOfBuild = z
       },
     ],
   });
-export const DeviceOfBuildPage = pageOf('DeviceOfBuildPage', DeviceOfBuild);
+export const DeviceOfBuildPage = pageSchema('DeviceOfBuildPage', DeviceOfBuild);
 
 export const devicesOfBuildQuery = z.strictObject({
   ...pageQuery,

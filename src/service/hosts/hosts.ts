@@ -3,11 +3,11 @@
 import { digestOf } from '../../machine/digest.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { Problem } from '../problem.ts';
-import { isSame, slowDigest } from '../secrets.ts';
+import { equalsInConstantTime, slowDigest } from '../secrets.ts';
 import { type HostFilter, HostQueries } from './queries.ts';
 import type { Reachability } from './reachability.ts';
 import type { HostWithDevices } from './repository.ts';
@@ -32,7 +32,7 @@ export class Hosts {
 
   /** Lets those register who have the join token. @throws {Problem} `unauthenticated`. */
   checkJoinToken(token: string | null): void {
-    if (token === null || !isSame(digestOf(token), this.#joinTokenDigest)) {
+    if (token === null || !equalsInConstantTime(digestOf(token), this.#joinTokenDigest)) {
       throw new Problem(
         'unauthenticated',
         'a host registers with the join token, as `Authorization: Bearer TOKEN`: the service keeps it in the file join-token beside its database; or with a key of the role agent',
@@ -43,7 +43,7 @@ export class Hosts {
   /** The host whose token this is; it has been heard of. @throws {Problem} `unauthenticated`. */
   async authenticate(token: string | null): Promise<string> {
     // Found by its digest, of which an attacker cannot choose a prefix: the time that it takes says nothing of the token.
-    const host = token === null ? null : await new HostRecords(this.#store.reading).findByToken(digestOf(token));
+    const host = token === null ? null : await new HostRecords(this.#store.readConnection).findByToken(digestOf(token));
     // A host that registered with a join token which has been replaced since registers again, with the new one.
     const isOutdated = host?.credential?.startsWith(joinTokenPrefix) && host.credential !== this.joinTokenCredential;
     if (host === null || isOutdated) {
@@ -61,7 +61,7 @@ export class Hosts {
     return this.#reachability.heartbeatInterval;
   }
 
-  list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageOf<HostWithDevices | DamagedItem, PageByTime | PageByName>> {
+  list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageResult<HostWithDevices | DamagedItem, PageByTime | PageByName>> {
     const hosts = new HostQueries(this.#store.reader);
     return readMarkedPage(page, {
       read: (wanted) => hosts.list(filter, wanted),

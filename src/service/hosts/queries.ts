@@ -4,7 +4,7 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { HostModel } from '../database/generated/models.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, mapReadable, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, mapReadable, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import type { HostWithDevices } from './repository.ts';
 
@@ -27,7 +27,7 @@ export class HostQueries {
 
   async list(filter: HostFilter, page: PageByTime | PageByName): Promise<MarkedRows<HostWithDevices>> {
     const hosts = await this.#readable.host.findMany({ ...pageQuery(filter, page), include: withDeviceCount });
-    return mapReadable(markedRows(hosts), toHostWithDevices);
+    return mapReadable(restoreMarks(hosts), toHostWithDevices);
   }
 
   /** How many hosts are heard of, and how many are not. */

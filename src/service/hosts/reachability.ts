@@ -5,9 +5,9 @@
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
-import { Repeated } from '../database/repeated.ts';
+import { LocalRecurringJob } from '../database/local-recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { service } from '../requester.ts';
+import { systemActor } from '../requester.ts';
 import type { HeartbeatCount } from './repository.ts';
 import { HostRecords } from './repository.ts';
 
@@ -34,16 +34,16 @@ export class Reachability {
   /** Milliseconds that were watched until the last look: those in which the process stood still, or the database did not answer, do not count. */
   #observedMilliseconds = 0;
   #lastSweepAt: number | null = null;
-  readonly #flushJob: Repeated;
-  readonly #sweepJob: Repeated;
+  readonly #flushJob: LocalRecurringJob;
+  readonly #sweepJob: LocalRecurringJob;
 
   /** @param limit Milliseconds of silence after which a host is unreachable. */
   constructor(uses: Uses, limit: number) {
     this.#uses = uses;
     this.#limit = limit;
     this.#sweepInterval = Math.min(maxSweepInterval, limit / sweepsPerLimit);
-    this.#flushJob = new Repeated(limit / flushesPerLimit, () => this.#flush());
-    this.#sweepJob = new Repeated(this.#sweepInterval, () => this.sweep());
+    this.#flushJob = new LocalRecurringJob(limit / flushesPerLimit, () => this.#flush());
+    this.#sweepJob = new LocalRecurringJob(this.#sweepInterval, () => this.sweep());
   }
 
   /** How often a host is to say that it is there, in milliseconds. */
@@ -59,7 +59,7 @@ export class Reachability {
 
   /** Finds the hosts that have not been heard of for too long; nobody has, where nobody could say it. */
   async sweep(): Promise<void> {
-    const silent = this.#findSilent(await new HostRecords(this.#uses.store.reading).heartbeatCounts());
+    const silent = this.#findSilent(await new HostRecords(this.#uses.store.readConnection).heartbeatCounts());
     if (silent.size === 0) return;
     await this.#uses.store.transaction(async (connection) => {
       // Some may have been heard of while the transaction waited, or another replica has found the same.
@@ -123,7 +123,7 @@ export class Reachability {
     await new HostRecords(connection).setUnreachable(hostIds, entry.action === 'host.unreachable' ? now : null);
     await audit(
       connection,
-      service,
+      systemActor,
       now,
       hostIds.map((object) => ({ object, ...entry })),
     );

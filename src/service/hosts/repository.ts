@@ -1,6 +1,6 @@
 // Device hosts.
 
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { HostModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
@@ -73,13 +73,13 @@ export class HostRecords {
 
   /** The host that was given the token of this digest when it last registered. */
   async findByToken(tokenDigest: string): Promise<TokenHost | null> {
-    const [host] = await this.#connection.all(hostOfToken, { digest: tokenDigest });
+    const [host] = await this.#connection.query(hostOfToken, { digest: tokenDigest });
     return host === undefined ? null : { ...host, isUnreachable: Boolean(host.isUnreachable) };
   }
 
   /** The boot that a host has registered last, its name, and whether it has a token. */
   async bootOf(id: string): Promise<{ readonly name: string; readonly bootId: string; readonly isRegistered: boolean } | null> {
-    const [host] = await this.#connection.all(bootOfHost, { id });
+    const [host] = await this.#connection.query(bootOfHost, { id });
     return host === undefined ? null : { ...host, isRegistered: Boolean(host.isRegistered) };
   }
 
@@ -93,7 +93,7 @@ export class HostRecords {
 
   /** The hosts that are not known to be unreachable, each with a number that rises while it is heard of. */
   async heartbeatCounts(): Promise<HeartbeatCount[]> {
-    return this.#connection.all(selectHeartbeatCounts, {});
+    return this.#connection.query(selectHeartbeatCounts, {});
   }
 
   /** Those of these hosts that are unreachable. */
@@ -106,7 +106,7 @@ export class HostRecords {
 
   /** Notes that hosts were heard of. */
   async countHeartbeats(ids: Iterable<string>): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       incrementHeartbeats,
       [...ids].map((id) => ({ id })),
     );
@@ -114,21 +114,21 @@ export class HostRecords {
 
   /** Notes that hosts are heard of (null), or since when they are not. */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
-    for (const some of chunksOf(ids))
+    for (const some of splitIntoChunks(ids))
       await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', some).execute();
   }
 
   /** A host follows its orders in this stream; any other of it ends, wherever it is. */
   async setStream(id: string, streamId: string): Promise<void> {
     await this.#connection.sql.updateTable('Host').set({ streamId }).where('id', '=', id).execute();
-    this.#connection.committed.endedStreams.add(id);
+    this.#connection.commitEffects.endedStreams.add(id);
   }
 
   /** What hosts follow their orders in ends, wherever it is. */
   async endStreams(ids: readonly string[]): Promise<void> {
-    for (const some of chunksOf(ids))
+    for (const some of splitIntoChunks(ids))
       await this.#connection.sql.updateTable('Host').set({ streamId: null }).where('id', 'in', some).execute();
-    for (const id of ids) this.#connection.committed.endedStreams.add(id);
+    for (const id of ids) this.#connection.commitEffects.endedStreams.add(id);
   }
 
   /** Makes the host, or renews the one of that name: it has just been heard of. */
@@ -154,7 +154,7 @@ export class HostRecords {
           .whereRef('Device.hostId', '=', 'Host.id')
           .as('devices'),
       );
-    const hosts = withoutMarks(await this.#connection.readableRows(query, hostRow));
+    const hosts = withoutMarks(await this.#connection.queryReadable(query, hostRow));
     return hosts.map((host) => ({ ...host, devices: Number(host.devices) }));
   }
 }

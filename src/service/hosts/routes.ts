@@ -2,7 +2,7 @@
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { pageByName, pageByTime, sendPage } from '../http/pages.ts';
+import { parsePageByName, parsePageByTime, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import type { Hosts } from './hosts.ts';
@@ -25,7 +25,7 @@ export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts
     async (request, reply) => {
       const { sort, status } = request.query;
       const filter = { isReachable: status === undefined ? undefined : status === 'connected' };
-      const page = await hosts.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
+      const page = await hosts.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'host', schema: Host, idOf: ({ id }) => id, toItem: toHost, damagedRows });
     },
   );

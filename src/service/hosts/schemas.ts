@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { exampleTimes } from '../../protocol/examples.ts';
 import { exampleIdentifier } from '../../protocol/identifiers.ts';
-import { count, identifier, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
+import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
 
 export const Host = z
@@ -34,7 +34,7 @@ export const Host = z
       },
     ],
   });
-export const HostPage = pageOf('HostPage', Host);
+export const HostPage = pageSchema('HostPage', Host);
 
 export const hostQuery = z.strictObject({
   ...pageQuery,

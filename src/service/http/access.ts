@@ -4,8 +4,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { grantedRoles, type KeyHolder, keyPrefix, type Role, rolesThatMayActAs } from '../roles.ts';
-import { refuseOtherSites } from './browsers.ts';
+import { grantsRole, type KeyHolder, keyPrefix, type Role, rolesGranting } from '../roles.ts';
+import { rejectCrossOrigin } from './browser-protection.ts';
 
 /**
  * What a route needs: a key that may act in a role; what a host registers with (the join token, or a key of the role `agent`);
@@ -68,7 +68,7 @@ function needOf(access: Access): string | undefined {
     case 'host':
       return 'Needs the token that the host got when it registered.';
     default:
-      return `Needs a key of the role ${rolesThatMayActAs(access)
+      return `Needs a key of the role ${rolesGranting(access)
         .map((role) => `\`${role}\``)
         .join(' or ')}.`;
   }
@@ -82,12 +82,12 @@ const hostParameter = z.object({ host: z.string() });
 const callers = new WeakMap<FastifyRequest, Caller>();
 
 /** Who makes a request, once that is known. */
-export function callerOf(request: FastifyRequest): Caller {
+export function getCaller(request: FastifyRequest): Caller {
   return callers.get(request) ?? { kind: 'unknown' };
 }
 
 /** A caller as the audit trail names them. */
-export function actorOf(caller: Caller): string {
+export function actorName(caller: Caller): string {
   switch (caller.kind) {
     case 'unknown':
     case 'anyone':
@@ -108,7 +108,7 @@ export function bearerToken({ headers }: Pick<FastifyRequest, 'headers'>): strin
  * Has every request to a route checked; to be called before routes are added.
  * @param count Counts a request when it is known who makes it, or that nobody knows; it may refuse the request.
  */
-export function checkAccess(
+export function addAccessControl(
   app: FastifyInstance,
   authentication: Authentication,
   keys: KeyPolicy,
@@ -155,13 +155,13 @@ async function identify(request: FastifyRequest, authentication: Authentication,
       if (policy === 'required') return checkRole(request, authentication, await authentication.keys.authenticate(token), access);
       checkIsLocal(request);
       // Without keys, another origin must not even start what is costly, such as an export. Following a link is allowed.
-      if (request.headers['sec-fetch-mode'] !== 'navigate') refuseOtherSites(request);
+      if (request.headers['sec-fetch-mode'] !== 'navigate') rejectCrossOrigin(request);
       return { kind: 'anyone' };
   }
 }
 
 async function checkRole(request: FastifyRequest, { denials }: Authentication, holder: KeyHolder, needed: Role): Promise<Caller> {
-  if (grantedRoles(holder.role, needed)) return { kind: 'key', ...holder };
+  if (grantsRole(holder.role, needed)) return { kind: 'key', ...holder };
   const operation = `${request.method} ${request.routeOptions.url}`;
   // That it cannot be told does not open the door.
   await denials.record(holder, needed, operation, { actor: holder.id, requestId: request.id }).catch((error: unknown) => {
@@ -169,7 +169,7 @@ async function checkRole(request: FastifyRequest, { denials }: Authentication, h
   });
   throw new Problem(
     'forbidden',
-    `the key is of the role ${holder.role}, and this needs ${rolesThatMayActAs(needed).join(' or ')}: ask an administrator for such a key`,
+    `the key is of the role ${holder.role}, and this needs ${rolesGranting(needed).join(' or ')}: ask an administrator for such a key`,
   );
 }
 

@@ -8,7 +8,7 @@ import type { FastifyRequest } from 'fastify';
  * Returns whether an address of `X-Forwarded-For`, or of a connection, is that of a trusted proxy.
  * @param proxies IP addresses and CIDR ranges.
  */
-export function trustOf(proxies: readonly string[]): (forwarded: string) => boolean {
+export function createProxyTrust(proxies: readonly string[]): (forwarded: string) => boolean {
   const trusted = new BlockList();
   for (const proxy of proxies) {
     const [address = '', prefix] = proxy.split('/');
@@ -22,7 +22,7 @@ export function trustOf(proxies: readonly string[]): (forwarded: string) => bool
 }
 
 /** Returns the client's address: of the connection, or as a trusted proxy forwards it. A proxy that forwards something else counts as the client. */
-export function addressOf({ ip, socket }: Pick<FastifyRequest, 'ip' | 'socket'>): string {
+export function clientAddress({ ip, socket }: Pick<FastifyRequest, 'ip' | 'socket'>): string {
   const { remoteAddress = 'gone' } = socket;
   const address = withoutPort(ip ?? '');
   // The zone of a link-local address is a name that the sender chooses.

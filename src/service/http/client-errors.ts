@@ -33,7 +33,7 @@ export class ClientErrors {
     });
   }
 
-  readonly handle = (error: ClientError, socket: Socket): void => {
+  readonly handleClientError = (error: ClientError, socket: Socket): void => {
     if (error.code === timeoutCode) void this.#endOverdue(error, socket);
     else this.#end(error, socket);
   };

@@ -64,7 +64,7 @@ export const DamagedItem = z
   });
 
 /** A page of a list, of which the example has the item's example on it. */
-export function pageOf<Item extends z.ZodType>(id: string, item: Item) {
+export function pageSchema<Item extends z.ZodType>(id: string, item: Item) {
   return z
     .object({
       items: z.array(item).describe('At most `limit`; fewer, with a cursor, where they are larger than 4 MiB together.'),

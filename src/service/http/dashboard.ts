@@ -9,7 +9,7 @@ import type { FastifyReply } from 'fastify';
 import type { z } from 'zod';
 import { pagePaths } from '../../../web/page-paths.ts';
 import { Problem } from '../problem.ts';
-import { entityTag, ifNoneMatchHeaders, isKnownBy } from './entity-tags.ts';
+import { entityTag, ifNoneMatchHeaders, matchesIfNoneMatch } from './entity-tags.ts';
 import { type Api, sendRaw } from './route.ts';
 
 const builtFolder = fileURLToPath(new URL('../../../web/built/', import.meta.url));
@@ -78,7 +78,7 @@ function takesPages(headers: AskedWith): boolean {
 
 function send(headers: AskedWith, reply: FastifyReply, { body, packed, mediaType, etag }: Served): FastifyReply {
   reply.headers({ 'content-security-policy': contentSecurityPolicy, etag, vary: 'accept, accept-encoding' }).type(mediaType);
-  if (isKnownBy(headers, etag)) return reply.status(304).send();
+  if (matchesIfNoneMatch(headers, etag)) return reply.status(304).send();
   if (!/\bgzip\b/.test(String(headers['accept-encoding'] ?? ''))) return sendRaw(reply, body);
   return sendRaw(reply.header('content-encoding', 'gzip'), packed());
 }

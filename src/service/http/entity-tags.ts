@@ -7,7 +7,7 @@ import { z } from 'zod';
 export const entityTag = (digest: string) => `"${digest}"`;
 
 /** The strong tag of an answer: it is another where one character of it is. */
-export function entityTagOf(answer: object): string {
+export function computeEntityTag(answer: object): string {
   return entityTag(createHash('sha256').update(JSON.stringify(answer)).digest('base64url'));
 }
 
@@ -25,7 +25,7 @@ const condition = z
   .transform((text): '*' | string[] => (text.trim() === '*' ? '*' : (text.match(everyTag) ?? [])))
   .optional();
 
-const exampleTags = { tag: { value: entityTagOf({ labels: { zone: 'north' } }) } };
+const exampleTags = { tag: { value: computeEntityTag({ labels: { zone: 'north' } }) } };
 
 export const ifMatchHeaders = z.looseObject({
   'if-match': condition
@@ -39,13 +39,13 @@ export const ifNoneMatchHeaders = z.looseObject({
 });
 
 /** Whether `If-Match` allows a change of what has this tag. A weak tag is none of what is to be the same to the letter. */
-export function isAllowedBy(headers: z.output<typeof ifMatchHeaders>, current: string): boolean {
+export function matchesIfMatch(headers: z.output<typeof ifMatchHeaders>, current: string): boolean {
   const named = headers['if-match'] ?? '*';
   return named === '*' || named.includes(current);
 }
 
 /** Whether `If-None-Match` says that the client has what has this tag. */
-export function isKnownBy(headers: z.output<typeof ifNoneMatchHeaders>, current: string): boolean {
+export function matchesIfNoneMatch(headers: z.output<typeof ifNoneMatchHeaders>, current: string): boolean {
   const named = headers['if-none-match'] ?? [];
   return named === '*' || named.some((one) => one.replace(/^W\//, '') === current);
 }

@@ -1,10 +1,10 @@
 // The Idempotency-Key header: a POST that is repeated with its key is answered as the first time, and done once.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type Answer, AnsweredMeanwhile, type Answers } from '../idempotency/answers.ts';
+import { AlreadyProcessed, type IdempotencyStore, type StoredResponse } from '../idempotency/idempotency-store.ts';
 import { Problem } from '../problem.ts';
-import type { RepeatableRequest } from '../requester.ts';
-import { actorOf, bearerToken, callerOf } from './access.ts';
+import type { IdempotentRequest } from '../requester.ts';
+import { actorName, bearerToken, getCaller } from './access.ts';
 
 /** Characters of a key. */
 const keyLimit = 255;
@@ -12,19 +12,19 @@ const keyLimit = 255;
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Whether the route answers a secret, which is not to be kept as it is. */
-    answersSecret?: boolean;
+    respondsWithSecret?: boolean;
   }
 }
 
-const underWay = new WeakMap<FastifyRequest, RepeatableRequest>();
+const underWay = new WeakMap<FastifyRequest, IdempotentRequest>();
 
 /** The request as one that may be repeated, if it has a key. */
-export function repeatableOf(request: FastifyRequest): RepeatableRequest | null {
+export function getIdempotentRequest(request: FastifyRequest): IdempotentRequest | null {
   return underWay.get(request) ?? null;
 }
 
 /** Makes every POST under a prefix repeatable. */
-export function makePostsRepeatable(app: FastifyInstance, answers: Answers): void {
+export function addIdempotency(app: FastifyInstance, answers: IdempotencyStore): void {
   app.addHook('preHandler', async (request, reply) => {
     const key = request.headers['idempotency-key'];
     if (request.method !== 'POST' || key === undefined) return;
@@ -33,11 +33,11 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
       throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'header:idempotency-key', detail }] });
     }
     const repeatable = {
-      actor: actorOf(callerOf(request)),
+      actor: actorName(getCaller(request)),
       key,
       route: `${request.method} ${request.url}`,
       body: bodyText(request.body),
-      sealedBy: request.routeOptions.config.answersSecret ? (bearerToken(request) ?? '') : null,
+      sealedBy: request.routeOptions.config.respondsWithSecret ? (bearerToken(request) ?? '') : null,
     };
     const answer = await answers.begin(repeatable);
     if (answer === null) {
@@ -51,13 +51,13 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
 
   // Thrown on to the handler of all errors.
   app.setErrorHandler(async (error, request, reply) => {
-    if (!(error instanceof AnsweredMeanwhile)) throw error;
+    if (!(error instanceof AlreadyProcessed)) throw error;
     const repeatable = underWay.get(request);
     underWay.delete(request);
     if (repeatable !== undefined) answers.abandon(repeatable);
-    return replay(reply, error.answer)
+    return replay(reply, error.response)
       .serializer((body: string) => body)
-      .send(error.answer.body);
+      .send(error.response.body);
   });
 
   // It comes also where the client has gone meanwhile: what is carried out is under way until then.
@@ -71,7 +71,7 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
       return payload;
     }
     const text = (value: unknown) => (typeof value === 'string' ? value : null);
-    const known = await answers.keep(repeatable, {
+    const known = await answers.store(repeatable, {
       status: reply.statusCode,
       contentType: text(reply.getHeader('content-type')),
       location: text(reply.getHeader('location')),
@@ -84,7 +84,7 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
 }
 
 /** Has a reply be what it was the first time, but for its body. */
-function replay(reply: FastifyReply, { location, status, contentType }: Answer): FastifyReply {
+function replay(reply: FastifyReply, { location, status, contentType }: StoredResponse): FastifyReply {
   if (location !== null) reply.header('location', location);
   return reply
     .header('idempotency-replayed', 'true')

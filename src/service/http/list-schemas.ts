@@ -36,7 +36,7 @@ const unescapedOffset = / (?=\d\d:\d\d$)/;
  * A moment in a query, RFC 3339 with any offset.
  * @param betweenMilliseconds Which whole millisecond is meant by a time between two.
  */
-export function momentQuery(betweenMilliseconds: 'earlier' | 'later') {
+export function timeQuery(betweenMilliseconds: 'earlier' | 'later') {
   return z
     .string()
     .max(40)
@@ -51,8 +51,8 @@ export function momentQuery(betweenMilliseconds: 'earlier' | 'later') {
 }
 
 export const rangeQuery = {
-  from: momentQuery('later').optional().describe('Only items of this time or later; RFC 3339.'),
-  until: momentQuery('later').optional().describe('Only items before this time; RFC 3339.'),
+  from: timeQuery('later').optional().describe('Only items of this time or later; RFC 3339.'),
+  until: timeQuery('later').optional().describe('Only items before this time; RFC 3339.'),
 };
 
 const labelRule = `must be of the form key=value, the only comparison that there is, at most ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;

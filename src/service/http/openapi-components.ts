@@ -33,7 +33,7 @@ function withoutClosedness(schema: JsonObject): JsonObject {
  * A parameter's schema as the document's generator takes it: it drops what is said beside a reference, so that is said of a choice of one, which
  * `tidyComponents` undoes.
  */
-export function withoutBareReferences(parameters: JsonObject): JsonObject {
+export function wrapDescribedReferences(parameters: JsonObject): JsonObject {
   return mapSchemas(parameters, (schema) => {
     const { $ref, ...others } = schema;
     return $ref === undefined || Object.keys(others).length === 0 ? schema : { ...others, anyOf: [{ $ref }] };

@@ -4,7 +4,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
-import { describeRequests, isObject, tidyComponents, toJson, withoutBareReferences } from './openapi-components.ts';
+import { describeRequests, isObject, tidyComponents, toJson, wrapDescribedReferences } from './openapi-components.ts';
 
 const description =
   'Loads new versions of in-memory modules into many running devices and isolates the old ones by error injection (US 8,689,206 B2). ' +
@@ -56,7 +56,7 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
     transform: (route) => {
       const { schema, url } = jsonSchemaTransform(route);
       const { querystring } = schema;
-      return isObject(querystring) ? { url, schema: { ...schema, querystring: withoutBareReferences(querystring) } } : { url, schema };
+      return isObject(querystring) ? { url, schema: { ...schema, querystring: wrapDescribedReferences(querystring) } } : { url, schema };
     },
     transformObject: (document) => describeRequests(tidyComponents(toJson(jsonSchemaTransformObject(document)))),
   });

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { DamagedItem, type DamagedRows, readOrMark } from '../database/damaged-rows.ts';
 import type { Order, PageByName, PageByNumber, PageByTime, TimeRange } from '../database/page.ts';
-import { type PageOf, pageBytes } from '../database/page-reader.ts';
+import { maxPageBytes, type PageResult } from '../database/page-reader.ts';
 import { invalidQuery, type Problem } from '../problem.ts';
 import { sendRaw } from './route.ts';
 
@@ -30,27 +30,27 @@ const numberAlone = z.tuple([number]).transform(([one]) => ({ number: one }));
 const nameAlone = z.tuple([z.string()]).transform(([name]) => ({ name }));
 
 /** The page that a query asks for, of a list by time. @throws {Problem} `invalid-value`. */
-export function pageByTime(request: ListRequest): PageByTime {
+export function parsePageByTime(request: ListRequest): PageByTime {
   return pageAsked(request, 'time', request.query.order ?? 'desc', timeAndText);
 }
 
 /** The page that a query asks for, of a list by time whose items have numbers. @throws {Problem} `invalid-value`. */
-export function pageByTimeAndNumber(request: ListRequest): PageByTime<number> {
+export function parsePageByTimeAndNumber(request: ListRequest): PageByTime<number> {
   return pageAsked(request, 'time', request.query.order ?? 'desc', timeAndNumber);
 }
 
 /** The page that a query asks for, of a list by name. @throws {Problem} `invalid-value`. */
-export function pageByName(request: ListRequest): PageByName {
+export function parsePageByName(request: ListRequest): PageByName {
   return pageAsked(request, 'name', request.query.order ?? 'asc', nameAlone);
 }
 
 /** The page that a query asks for, of a list by number. @throws {Problem} `invalid-value`. */
-export function pageByNumber(request: ListRequest): PageByNumber {
+export function parsePageByNumber(request: ListRequest): PageByNumber {
   return pageAsked(request, 'number', request.query.order ?? 'asc', numberAlone);
 }
 
 /** The range of times that a query asks for. @throws {Problem} `invalid-value`. */
-export function rangeOf({ from, until }: TimeRange): TimeRange {
+export function parseTimeRange({ from, until }: TimeRange): TimeRange {
   if (from !== undefined && until !== undefined && from > until)
     throw invalidQuery('from', 'from is after until: give a `from` that is before `until`, or leave one of them out');
   return { from, until };
@@ -75,7 +75,7 @@ type Listing<Item, Shown> = {
 export function sendPage<Item, Shown, Page extends AnyPage>(
   request: FastifyRequest,
   reply: FastifyReply,
-  { items, next, pageAfter }: PageOf<Item | DamagedItem, Page>,
+  { items, next, pageAfter }: PageResult<Item | DamagedItem, Page>,
   listing: Listing<Item, Shown>,
 ): FastifyReply {
   const shown: string[] = [];
@@ -90,7 +90,7 @@ export function sendPage<Item, Shown, Page extends AnyPage>(
       continue;
     }
     bytes += Buffer.byteLength(text);
-    if (bytes > pageBytes && shown.length > 0) {
+    if (bytes > maxPageBytes && shown.length > 0) {
       following = pageAfter(index - 1);
       break;
     }
@@ -114,8 +114,8 @@ function textOf<Item, Shown>(
   { kind, schema, idOf, toItem, damagedRows }: Listing<Item, Shown>,
 ): string | DamagedItem {
   const text = item instanceof DamagedItem ? item : readOrMark(item, idOf(item), (one) => JSON.stringify(z.encode(schema, toItem(one))));
-  if (text instanceof DamagedItem) damagedRows.note(kind, text);
-  else if (!(item instanceof DamagedItem)) damagedRows.clear(kind, idOf(item));
+  if (text instanceof DamagedItem) damagedRows.record(kind, text);
+  else if (!(item instanceof DamagedItem)) damagedRows.remove(kind, idOf(item));
   return text;
 }
 

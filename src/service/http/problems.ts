@@ -2,8 +2,8 @@
 
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod';
-import { DamagedItem, type DamagedRows, isDamage } from '../database/damaged-rows.ts';
-import { databaseProblemOf } from '../database/database-problem.ts';
+import { DamagedItem, type DamagedRows, isDamagedRowError } from '../database/damaged-rows.ts';
+import { toDatabaseProblem } from '../database/database-problem.ts';
 import { Problem } from '../problem.ts';
 import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, problemUri } from './problem-schemas.ts';
 
@@ -11,7 +11,7 @@ import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, 
  * Makes the service answer every error with problem details; to be called before routes are added.
  * @param damagedRows Where damaged rows are noted that an object could not be shown for.
  */
-export function answerWithProblems(app: FastifyInstance, damagedRows: DamagedRows): void {
+export function addErrorHandlers(app: FastifyInstance, damagedRows: DamagedRows): void {
   const routes: { readonly method: string; readonly path: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
     const path = new RegExp(`^${url.replaceAll(/:[a-zA-Z]+/g, '[^/]+').replaceAll('*', '.*')}$`);
@@ -21,7 +21,7 @@ export function answerWithProblems(app: FastifyInstance, damagedRows: DamagedRow
     sendProblem(request, reply, damageIn(error, request, damagedRows) ?? describe(error, request)),
   );
   app.addHook('onResponse', async ({ method, url }, { statusCode }) => {
-    if (method === 'GET' && statusCode === 200) damagedRows.clear(answerTo, url.split('?')[0] ?? '');
+    if (method === 'GET' && statusCode === 200) damagedRows.remove(answerTo, url.split('?')[0] ?? '');
   });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
@@ -37,20 +37,20 @@ export function answerWithProblems(app: FastifyInstance, damagedRows: DamagedRow
 }
 
 /** Answers what the router refuses before any route is found: a path that is not one, or a part of it that is too long. */
-export function answerNoRoute(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+export function handleRouterError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   sendProblem(request, reply, { type: 'malformed-request', detail: error.message.slice(0, 500) });
 }
 
 /** Statuses of what may succeed when it is tried again. */
 const laterStatuses: ReadonlySet<number> = new Set([429, 503]);
 /** Problems that may be over when the request is made again. */
-export const laterTypes = Object.entries(problemTypes)
+export const retryableTypes = Object.entries(problemTypes)
   .filter(([, { status }]) => laterStatuses.has(status))
   .map(([type]) => type);
 const laterProblems = new WeakMap<FastifyRequest, ProblemType>();
 
 /** Why a request was to be made again later; null where it was not. */
-export function laterProblemOf(request: FastifyRequest): ProblemType | null {
+export function getRetryableProblem(request: FastifyRequest): ProblemType | null {
   return laterProblems.get(request) ?? null;
 }
 
@@ -95,7 +95,7 @@ function describe(error: unknown, request: FastifyRequest): Description {
       errors,
     };
   }
-  const ofDatabase = databaseProblemOf(error);
+  const ofDatabase = toDatabaseProblem(error);
   if (ofDatabase !== null) {
     request.log.warn({ err: error }, 'the database cannot be used');
     return describeProblem(ofDatabase);
@@ -109,11 +109,11 @@ const answerTo = 'the answer to GET';
 /** What to answer where an object cannot be shown because of what is stored of it; null for every other error. */
 function damageIn(error: unknown, request: FastifyRequest, damagedRows: DamagedRows): Description | null {
   const cause = isResponseSerializationError(error) ? error.cause : error;
-  if (!isDamage(cause)) return null;
+  if (!isDamagedRowError(cause)) return null;
   const path = request.url.split('?')[0] ?? '';
   const item = new DamagedItem(path, cause);
   request.log.error({ err: error }, 'a stored row violates its schema');
-  if (request.method === 'GET') damagedRows.note(answerTo, item);
+  if (request.method === 'GET') damagedRows.record(answerTo, item);
   return {
     type: 'damaged',
     detail: `what is stored of it violates its schema (${item.fault}): correct it in the database, or restore it from a backup`,

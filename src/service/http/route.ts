@@ -10,10 +10,10 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { Answer } from '../idempotency/answers.ts';
+import type { StoredResponse } from '../idempotency/idempotency-store.ts';
 import type { Requester } from '../requester.ts';
-import { actorOf, callerOf } from './access.ts';
-import { repeatableOf } from './idempotency.ts';
+import { actorName, getCaller } from './access.ts';
+import { getIdempotentRequest } from './idempotency.ts';
 
 /** The application, with handlers typed by their routes' zod schemas. */
 export type Api = FastifyInstance<
@@ -25,16 +25,16 @@ export type Api = FastifyInstance<
 >;
 
 /** Who makes a request, as the audit trail names them. */
-export function requesterOf(request: FastifyRequest): Requester {
-  const repeatable = repeatableOf(request);
-  return { actor: actorOf(callerOf(request)), requestId: request.id, ...(repeatable === null ? {} : { repeatable }) };
+export function getRequester(request: FastifyRequest): Requester {
+  const idempotentRequest = getIdempotentRequest(request);
+  return { actor: actorName(getCaller(request)), requestId: request.id, ...(idempotentRequest === null ? {} : { idempotentRequest }) };
 }
 
 /** What a request that makes something is answered. */
-export type Making<Status extends number, Body> = { readonly status: Status; readonly location: string; readonly body: Body };
+export type CreatedResponse<Status extends number, Body> = { readonly status: Status; readonly location: string; readonly body: Body };
 
 /** The same, as it is kept for who repeats the request. */
-export function toAnswer({ status, location, body }: Making<number, object>): Answer {
+export function toStoredResponse({ status, location, body }: CreatedResponse<number, object>): StoredResponse {
   return { status, contentType: 'application/json; charset=utf-8', location, body: JSON.stringify(body) };
 }
 

@@ -1,12 +1,12 @@
-// Answers to requests with an Idempotency-Key, kept to be given again.
+// Stored responses to requests with an Idempotency-Key.
 
 import type { Connection } from '../database/connection.ts';
 import type { IdempotentResponseModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 
-export type AnswerRecord = IdempotentResponseModel;
+export type IdempotentResponseRecord = IdempotentResponseModel;
 
-const findAnswers = new PreparedQuery({ actors: 'list', keys: 'list' }, (sql, { actors, keys }) =>
+const findResponses = new PreparedQuery({ actors: 'list', keys: 'list' }, (sql, { actors, keys }) =>
   sql
     .selectFrom('IdempotentResponse')
     .select(['actor', 'key', 'route', 'bodyDigest', 'status', 'contentType', 'location', 'body', 'isSealed', 'createdAt'])
@@ -14,7 +14,7 @@ const findAnswers = new PreparedQuery({ actors: 'list', keys: 'list' }, (sql, { 
     .where(({ ref }) => keys.includes(ref('key'))),
 );
 
-const keepAnswer = new RowStatement(
+const upsertResponse = new RowStatement(
   {
     actor: 'text',
     key: 'text',
@@ -24,13 +24,13 @@ const keepAnswer = new RowStatement(
     contentType: 'text?',
     location: 'text?',
     body: 'text',
-    isSealed: 'truth',
+    isSealed: 'boolean',
     createdAt: 'time',
   },
-  (sql, answer) =>
+  (sql, response) =>
     sql
       .insertInto('IdempotentResponse')
-      .values(answer)
+      .values(response)
       .onConflict((conflict) =>
         conflict.columns(['actor', 'key']).doUpdateSet(({ ref }) => ({
           route: ref('excluded.route'),
@@ -45,25 +45,25 @@ const keepAnswer = new RowStatement(
       ),
 );
 
-export class AnswerRecords {
+export class IdempotentResponseRecords {
   readonly #connection: Connection;
 
   constructor(connection: Connection) {
     this.#connection = connection;
   }
 
-  /** All that were kept for these actors under these keys: those that are wanted, and others where several actors are. */
-  async findMany(wanted: readonly Pick<AnswerRecord, 'actor' | 'key'>[]): Promise<AnswerRecord[]> {
+  /** Returns the stored responses for these actors and keys: every combination of an actor and a key that exists, so with several actors more than was wanted. */
+  async findMany(wanted: readonly Pick<IdempotentResponseRecord, 'actor' | 'key'>[]): Promise<IdempotentResponseRecord[]> {
     if (wanted.length === 0) return [];
     const [actors, keys] = [new Set(wanted.map(({ actor }) => actor)), new Set(wanted.map(({ key }) => key))];
-    return this.#connection.all(findAnswers, { actors: [...actors], keys: [...keys] });
+    return this.#connection.query(findResponses, { actors: [...actors], keys: [...keys] });
   }
 
-  async keep(answers: readonly AnswerRecord[]): Promise<void> {
-    await this.#connection.each(keepAnswer, answers);
+  async store(responses: readonly IdempotentResponseRecord[]): Promise<void> {
+    await this.#connection.executeForRows(upsertResponse, responses);
   }
 
-  async removeOlderThan(moment: Date): Promise<void> {
-    await this.#connection.sql.deleteFrom('IdempotentResponse').where('createdAt', '<', moment).execute();
+  async deleteOlderThan(time: Date): Promise<void> {
+    await this.#connection.sql.deleteFrom('IdempotentResponse').where('createdAt', '<', time).execute();
   }
 }

@@ -5,18 +5,18 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
+import { LocalRecurringJob } from '../database/local-recurring-job.ts';
 import type { PageByTime, TimeRange } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import { Repeated } from '../database/repeated.ts';
-import type { Repetition } from '../database/repetition.ts';
+import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { HostRecords } from '../hosts/repository.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { notFound, Problem } from '../problem.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { type KeyHolder, keyPrefix, type Role, roles } from '../roles.ts';
-import { isSame, newSecret } from '../secrets.ts';
+import { equalsInConstantTime, newSecret } from '../secrets.ts';
 import { KeyQueries } from './queries.ts';
 import type { KeyFilter, KeyRecord } from './repository.ts';
 import { KeyRecords } from './repository.ts';
@@ -43,10 +43,10 @@ export class Keys {
   }
 
   /** @throws {Problem} `name-taken`, `too-many-keys`. */
-  async create(request: NewKeyRequest, requester: Requester, answerOf: AnswerOf<CreatedKey>): Promise<CreatedKey> {
+  async create(request: NewKeyRequest, requester: Requester, answerOf: ToResponse<CreatedKey>): Promise<CreatedKey> {
     return this.#store.transaction(async (connection) => {
       const created = await createKey(connection, request, requester);
-      await keepAnswer(connection, requester, answerOf, created);
+      await storeResponse(connection, requester, answerOf, created);
       return created;
     });
   }
@@ -60,16 +60,16 @@ export class Keys {
       if (when === 'first start' && (await new KeyRecords(connection).count({})) > 0) return;
       const id = newIdentifier('key');
       const name = `admin-${id.slice(-8)}`;
-      keep((await createKey(connection, { name, role: 'admin', host: null }, service, id)).secret);
+      keep((await createKey(connection, { name, role: 'admin', host: null }, systemActor, id)).secret);
     });
   }
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<KeyRecord> {
-    return findKey(this.#store.reading, id);
+    return findKey(this.#store.readConnection, id);
   }
 
-  list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageOf<KeyRecord | DamagedItem, PageByTime>> {
+  list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageResult<KeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => new KeyQueries(this.#store.reader).list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
@@ -96,8 +96,8 @@ export class Keys {
   /** Who shows this key. @throws {Problem} `unauthenticated`. */
   async authenticate(secret: string | null): Promise<KeyHolder> {
     const id = secret === null ? null : parseKeyId(secret);
-    const key = id === null ? null : await new KeyRecords(this.#store.reading).find(id);
-    if (secret === null || key === null || !isSame(digestOf(secret), key.secretDigest)) {
+    const key = id === null ? null : await new KeyRecords(this.#store.readConnection).find(id);
+    if (secret === null || key === null || !equalsInConstantTime(digestOf(secret), key.secretDigest)) {
       throw new Problem(
         'unauthenticated',
         secret === null
@@ -111,8 +111,8 @@ export class Keys {
   }
 
   /** Puts on disk when keys were last used, from now on: each replica of the service knows some of it. */
-  recordUsesPeriodically(): Repetition {
-    return new Repeated(usesInterval, () => this.recordUses());
+  recordUsesPeriodically(): RecurringJob {
+    return new LocalRecurringJob(usesInterval, () => this.recordUses());
   }
 
   /** Puts on disk when keys were last used. */

@@ -3,7 +3,7 @@
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import type { KeyFilter, KeyRecord } from './repository.ts';
 
@@ -25,6 +25,6 @@ export class KeyQueries {
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
-    return markedRows(keys);
+    return restoreMarks(keys);
   }
 }

@@ -24,7 +24,7 @@ export class KeyRecords {
   }
 
   async find(id: string): Promise<KeyRecord | null> {
-    const [key] = await this.#connection.all(keyById, { id });
+    const [key] = await this.#connection.query(keyById, { id });
     return key ?? null;
   }
 

@@ -2,11 +2,11 @@
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { callerOf } from '../http/access.ts';
-import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { getCaller } from '../http/access.ts';
+import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
-import { rolesOf } from '../roles.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
+import { grantedRoles } from '../roles.ts';
 import { type CreatedKey as CreatedKeyMade, type Keys, toRole } from './keys.ts';
 import type { KeyRecord } from './repository.ts';
 import { CreatedKey, CurrentKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from './schemas.ts';
@@ -25,7 +25,7 @@ function addCreationRoute(app: Api, { keys }: Uses): void {
   app.post(
     '/v1/keys',
     {
-      config: { access: 'admin', answersSecret: true },
+      config: { access: 'admin', respondsWithSecret: true },
       schema: {
         operationId: 'createKey',
         tags,
@@ -40,7 +40,7 @@ function addCreationRoute(app: Api, { keys }: Uses): void {
     },
     async (request, reply) => {
       const { host = null, ...rest } = request.body;
-      const created = await keys.create({ ...rest, host }, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const created = await keys.create({ ...rest, host }, getRequester(request), (made) => toStoredResponse(toCreated(made)));
       const { status, location, body } = toCreated(created);
       return reply.status(status).header('location', location).header('cache-control', 'no-store').send(body);
     },
@@ -62,8 +62,8 @@ function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { role, revoked } = request.query;
-      const filter = { role, isRevoked: revoked === undefined ? undefined : revoked === 'true', ...rangeOf(request.query) };
-      const page = await keys.list(filter, pageByTime(request));
+      const filter = { role, isRevoked: revoked === undefined ? undefined : revoked === 'true', ...parseTimeRange(request.query) };
+      const page = await keys.list(filter, parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'key', schema: Key, idOf: ({ id }) => id, toItem: toKey, damagedRows });
     },
   );
@@ -81,10 +81,10 @@ function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
       },
     },
     async (request) => {
-      const caller = callerOf(request);
-      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, grantedRoles: rolesOf('admin') };
+      const caller = getCaller(request);
+      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, grantedRoles: grantedRoles('admin') };
       const { id, name, role } = toKey(await keys.find(caller.id));
-      return { id, name, role, grantedRoles: rolesOf(role) };
+      return { id, name, role, grantedRoles: grantedRoles(role) };
     },
   );
 
@@ -119,11 +119,11 @@ function addRevocationRoute(app: Api, { keys }: Uses): void {
         response: { 200: Key.describe('The key, revoked.'), ...postProblems('not-found', 'last-admin') },
       },
     },
-    async (request) => toKey(await keys.revoke(request.params.key, requesterOf(request))),
+    async (request) => toKey(await keys.revoke(request.params.key, getRequester(request))),
   );
 }
 
-function toCreated({ key, secret }: CreatedKeyMade): Making<201, z.infer<typeof CreatedKey>> {
+function toCreated({ key, secret }: CreatedKeyMade): CreatedResponse<201, z.infer<typeof CreatedKey>> {
   return { status: 201, location: `/v1/keys/${key.id}`, body: { ...toKey(key), secret } };
 }
 

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
-import { identifier, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
+import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { roles } from '../roles.ts';
 
@@ -72,7 +72,7 @@ export const CurrentKey = z
     description: 'The API key that a request shows.',
     examples: [{ id: exampleIdentifier('key'), name: 'on-call', role: 'operator', grantedRoles: ['viewer', 'operator'] }],
   });
-export const KeyPage = pageOf('KeyPage', Key);
+export const KeyPage = pageSchema('KeyPage', Key);
 
 export const keyQuery = z.strictObject({
   ...pageQuery,

@@ -5,7 +5,7 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
 import { type AuditEntry, toNewAuditEvent } from '../audit-events/entry.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
-import type { NewAuditEvent } from '../database/committed.ts';
+import type { NewAuditEvent } from '../database/commit-effects.ts';
 import type { Connection } from '../database/connection.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';

@@ -6,15 +6,15 @@ import { clockSettings } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
-import type { Repetition } from '../database/repetition.ts';
+import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { deviceResolver, type Selector, selectDevices } from '../devices/selection.ts';
-import { type AnswerOf, answeredMeanwhile, keepAnswers } from '../idempotency/answers.ts';
+import { createDuplicateCheck, storeResponses, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { type Batch, type CreatedLoads, createBatches, type LoadTerms } from './batches.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import { type LoadFilter, LoadQueries, type LoadSummary } from './queries.ts';
@@ -30,7 +30,7 @@ const expiryBatchSize = 500;
 
 export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly version: string; readonly selector: Selector };
 
-type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: AnswerOf<CreatedLoads> };
+type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: ToResponse<CreatedLoads> };
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
@@ -43,11 +43,11 @@ export class Loads {
   constructor(uses: Uses, onEnded: OnLoadsEnded) {
     this.#uses = uses;
     this.#onEnded = onEnded;
-    this.#request = uses.store.together((connection, asked) => createRequestedLoads(connection, asked, uses.clock.now(), onEnded));
+    this.#request = uses.store.batched((connection, asked) => createRequestedLoads(connection, asked, uses.clock.now(), onEnded));
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
-  request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<CreatedLoads>): Promise<CreatedLoads> {
+  request(request: NewLoadsRequest, requester: Requester, answerOf: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
     return this.#request({ request, requester, answerOf });
   }
 
@@ -68,22 +68,22 @@ export class Loads {
   }
 
   /** Ends the loads whose deadline is over, from now on; once in the whole installation. */
-  startExpiring(): Repetition {
-    return this.#uses.store.repeat('deadlines', deadlineInterval, () => this.expire());
+  startExpiring(): RecurringJob {
+    return this.#uses.store.scheduleJob('deadlines', deadlineInterval, () => this.expire());
   }
 
   /** Ends the loads whose deadline is over. */
   async expire(): Promise<void> {
     const now = this.#uses.clock.now();
     await this.#correctFutureRequests(now);
-    const isOver = await new LoadRecords(this.#uses.store.reading).listOverdue(now, 1);
+    const isOver = await new LoadRecords(this.#uses.store.readConnection).listOverdue(now, 1);
     if (isOver.length === 0) return;
     let ended: number;
     do {
       ended = await this.#uses.store.transaction(async (connection) => {
         const overdue = await new LoadRecords(connection).listOverdue(now, expiryBatchSize);
         const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
-        return endLoads(connection, overdue, end, service, this.#onEnded);
+        return endLoads(connection, overdue, end, systemActor, this.#onEnded);
       });
     } while (ended === expiryBatchSize);
   }
@@ -95,14 +95,14 @@ export class Loads {
   async #correctFutureRequests(now: Date): Promise<void> {
     const { store } = this.#uses;
     const future = new Date(now.getTime() + clockSettings.tolerance);
-    if ((await new LoadRecords(store.reading).listRequestedAfter(future, 1)).length === 0) return;
+    if ((await new LoadRecords(store.readConnection).listRequestedAfter(future, 1)).length === 0) return;
     await store.transaction(async (connection) => {
       const loads = withoutMarks(await new LoadRecords(connection).listRequestedAfter(future, expiryBatchSize));
       if (loads.length === 0) return;
       await new LoadRecords(connection).moveRequestTimes(loads, now);
       await audit(
         connection,
-        service,
+        systemActor,
         now,
         loads.map(({ id, requestedAt }) => {
           const reason = 'the clock of the service was ahead when it was requested';
@@ -118,12 +118,12 @@ export class Loads {
 
   /** @throws {Problem} `not-found`. */
   async get(id: string): Promise<LoadRecord> {
-    const load = await new LoadRecords(this.#uses.store.reading).find(id);
+    const load = await new LoadRecords(this.#uses.store.readConnection).find(id);
     if (load === null) throw notFound('load', id);
     return load;
   }
 
-  list(filter: LoadFilter, page: PageByTime): Promise<PageOf<LoadSummary | DamagedItem, PageByTime>> {
+  list(filter: LoadFilter, page: PageByTime): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => new LoadQueries(this.#uses.store.reader).list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
@@ -174,7 +174,7 @@ async function createGroup(
   const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
     new BuildRecords(connection).findLoadable(asked.map(({ request }) => request)),
     deviceResolver(connection, named),
-    answeredMeanwhile(
+    createDuplicateCheck(
       connection,
       asked.map(({ requester }) => requester),
     ),
@@ -194,11 +194,11 @@ async function createGroup(
   const results = await createBatches(connection, batches, now, onEnded);
   const answers = results.flatMap((result, index) => {
     const { requester, answerOf } = asked[index] ?? {};
-    const request = requester?.repeatable;
+    const request = requester?.idempotentRequest;
     if (result.status === 'rejected' || request === undefined || answerOf === undefined) return [];
     return { request, answer: answerOf(result.value) };
   });
-  await keepAnswers(connection, answers);
+  await storeResponses(connection, answers);
   return results;
 }
 

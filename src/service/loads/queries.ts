@@ -4,7 +4,7 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { LoadModel } from '../database/generated/models.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import { candidateDevices, labelConditions } from '../devices/queries.ts';
 import type { LoadCompletion, openStates } from './repository.ts';
@@ -43,7 +43,7 @@ export class LoadQueries {
   }
 
   async list(filter: LoadFilter, page: PageByTime): Promise<MarkedRows<LoadSummary>> {
-    return markedRows(await this.#readable.load.findMany(await this.#pageQuery(filter, page)));
+    return restoreMarks(await this.#readable.load.findMany(await this.#pageQuery(filter, page)));
   }
 
   async #pageQuery({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {

@@ -29,7 +29,7 @@ const newLoadColumns = {
   state: 'text',
   requestedAt: 'time',
   requestedBy: 'text?',
-  rollback: 'truth',
+  rollback: 'boolean',
   rolloutId: 'text?',
   deadlineAt: 'time?',
 } as const;
@@ -134,7 +134,7 @@ export class LoadRecords {
   }
 
   async create(loads: readonly NewLoad[]): Promise<void> {
-    await this.#connection.each(insertLoad, loads);
+    await this.#connection.executeForRows(insertLoad, loads);
   }
 
   async find(id: string): Promise<LoadRecord | null> {
@@ -147,19 +147,19 @@ export class LoadRecords {
 
   /** The requests of loads, by their identifiers. @throws {UndecodableCell} where the time of one cannot be decoded. */
   async requestsOf(ids: readonly string[]): Promise<Map<string, LoadRequest>> {
-    const rows = await this.#connection.all(requestsOfLoads, { ids });
+    const rows = await this.#connection.query(requestsOfLoads, { ids });
     return new Map(rows.map((row) => [row.id, row]));
   }
 
   /** Ends loads as their devices report; those that have ended before stay as they are. Answers which had not. */
   async complete(completions: readonly LoadCompletion[]): Promise<Set<string>> {
-    const changes = await this.#connection.each(completeLoad, completions);
+    const changes = await this.#connection.executeForRows(completeLoad, completions);
     const ended = completions.filter((_, index) => changes[index] === 1);
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertReport,
       ended.map(({ id, report }) => ({ loadId: id, body: Json.ofText(encodeReport(report)) })),
     );
-    for (const { report } of completions) this.#connection.committed.reports.push(report);
+    for (const { report } of completions) this.#connection.commitEffects.reports.push(report);
     await this.#count(ended);
     return new Set(ended.map(({ id }) => id));
   }
@@ -174,7 +174,7 @@ export class LoadRecords {
         .select(['id', 'requestedAt', 'rolloutId', 'dispatchedAt'])
         .where('id', 'in', some)
         .where('outcome', 'is', null);
-      const ended = withoutMarks(await this.#connection.readableRows(open, loadRow));
+      const ended = withoutMarks(await this.#connection.queryReadable(open, loadRow));
       if (ended.length === 0) return [];
       const endedIds = ended.map(({ id }) => id);
       const end = { state: 'completed', outcome, reason, completedAt };
@@ -188,11 +188,11 @@ export class LoadRecords {
   async #count(ended: readonly CountedLoad[]): Promise<void> {
     const totals = new Map<string, { loads: number; interrupted: number; failed: number }>();
     for (const { outcome, completedAt, requestedAt, interrupted, failed } of ended) {
-      this.#connection.committed.loads.push({ outcome, completedAt, requestedAt });
+      this.#connection.commitEffects.loads.push({ outcome, completedAt, requestedAt });
       const total = totals.get(outcome) ?? { loads: 0, interrupted: 0, failed: 0 };
       totals.set(outcome, { loads: total.loads + 1, interrupted: total.interrupted + interrupted, failed: total.failed + failed });
     }
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       addToTotal,
       [...totals].map(([outcome, { loads, interrupted, failed }]) => ({
         outcome,
@@ -206,7 +206,7 @@ export class LoadRecords {
   /** Loads are with their hosts, or (null) wait again. */
   async setDispatched(ids: readonly string[], dispatchedAt: Date | null): Promise<void> {
     const [from, to] = dispatchedAt === null ? ['dispatched', 'queued'] : ['queued', 'dispatched'];
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       updateLoadState,
       ids.map((id) => ({ to, dispatchedAt, id, from })),
     );
@@ -234,12 +234,12 @@ export class LoadRecords {
       .orderBy('requestedAt', 'desc')
       .orderBy('id', 'desc')
       .limit(limit);
-    return this.#connection.readableRows(query, loadRow);
+    return this.#connection.queryReadable(query, loadRow);
   }
 
   /** Has loads be requested at a time, with as long until their deadlines as they had. */
   async moveRequestTimes(loads: readonly LoadTimes[], requestedAt: Date): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       updateRequestTime,
       loads.map(({ id, requestedAt: before, deadlineAt }) => {
         const deadline = deadlineAt && new Date(deadlineAt.getTime() - before.getTime() + requestedAt.getTime());
@@ -250,13 +250,13 @@ export class LoadRecords {
 
   /** Loads of a module that wait for these devices and were not dispatched. */
   async listQueued(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
-    return deviceIds.length === 0 ? [] : this.#connection.all(queuedLoads, { deviceIds, module });
+    return deviceIds.length === 0 ? [] : this.#connection.query(queuedLoads, { deviceIds, module });
   }
 
   /** How many loads wait for devices or are under way there, by their identifiers; a device without any is not there. */
   async countOpen(deviceIds: readonly string[]): Promise<Map<string, number>> {
     if (deviceIds.length === 0) return new Map();
-    const rows = await this.#connection.all(openLoadsByDevice, { deviceIds });
+    const rows = await this.#connection.query(openLoadsByDevice, { deviceIds });
     return new Map(rows.map(({ deviceId, loads }) => [deviceId, Number(loads)]));
   }
 }

@@ -3,9 +3,9 @@
 import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { CreatedLoads as NewLoadsMade } from './batches.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
@@ -44,8 +44,8 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
     async (request, reply) => {
       const { devices, labels, drainMilliseconds = null, downgradeReason = null, ...rest } = request.body;
       const selector = selectorOf({ devices, labels });
-      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, requesterOf(request), (made) =>
-        toAnswer(toAccepted(made)),
+      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, getRequester(request), (made) =>
+        toStoredResponse(toAccepted(made)),
       );
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -65,7 +65,7 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
         response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-queued') },
       },
     },
-    async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),
+    async (request) => toLoad(await loads.cancel(request.params.load, getRequester(request))),
   );
 }
 
@@ -84,8 +84,8 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { batch, device, label = {}, module, version, state, outcome } = request.query;
-      const filter = { batchId: batch, deviceId: device, labels: label, module, version, state, outcome, ...rangeOf(request.query) };
-      const page = await loads.list(filter, pageByTime(request));
+      const filter = { batchId: batch, deviceId: device, labels: label, module, version, state, outcome, ...parseTimeRange(request.query) };
+      const page = await loads.list(filter, parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'load', schema: Load, idOf: ({ id }) => id, toItem: toLoad, damagedRows });
     },
   );
@@ -115,7 +115,7 @@ export function locationOf({ batch, loads }: NewLoadsMade): string {
   return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
 }
 
-export function toAccepted(made: NewLoadsMade): Making<202, z.infer<typeof AcceptedLoads>> {
+export function toAccepted(made: NewLoadsMade): CreatedResponse<202, z.infer<typeof AcceptedLoads>> {
   return { status: 202, location: locationOf(made), body: { batch: made.batch, loads: [...made.loads] } };
 }
 

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
-import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
+import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
 import { loadStates } from './repository.ts';
 import { exactlyOneSelector, Policy, requireDowngradeReason, requireDrainStrategy, selectorShape, termsShape } from './terms-schemas.ts';
@@ -122,7 +122,7 @@ export const Load = z
 export const LoadDetail = Load.extend({
   report: LoadReport.nullable().describe('What the device reported: every operation of the isolation workflow with its time and facts.'),
 }).meta({ id: 'LoadDetail', examples: [{ ...exampleLoad, report: exampleLoadReport }] });
-export const LoadPage = pageOf('LoadPage', Load);
+export const LoadPage = pageSchema('LoadPage', Load);
 
 export const loadQuery = z.strictObject({
   ...pageQuery,

@@ -13,10 +13,10 @@ import { RetentionTimeRecords } from '../clock/repository.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
@@ -54,11 +54,11 @@ export class Builds {
    * Compiles a source and keeps the build. The same source under the same version is the same build; a version never changes.
    * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or what the compiler found.
    */
-  async push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
+  async push(request: NewBuildRequest, requester: Requester, answerOf: ToResponse<PushedBuild>): Promise<PushedBuild> {
     const { module, version } = request;
     if (!isNextVersion(version)) return this.#push(request, requester, answerOf);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
-      const versions = await new BuildRecords(this.#uses.store.reading).versions(module);
+      const versions = await new BuildRecords(this.#uses.store.readConnection).versions(module);
       const assigned = assignVersion(versions, version);
       if (assigned === null)
         throw invalidValue(
@@ -75,7 +75,7 @@ export class Builds {
     throw new Problem('busy', `too many builds of ${module} are being pushed at once: try again`);
   }
 
-  async #push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
+  async #push(request: NewBuildRequest, requester: Requester, answerOf: ToResponse<PushedBuild>): Promise<PushedBuild> {
     const { module, version, language } = request;
     if (!isVersion(version)) {
       throw invalidValue(
@@ -83,7 +83,7 @@ export class Builds {
         `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(nextVersions).join(', ')}`,
       );
     }
-    const existing = await new BuildRecords(this.#uses.store.reading).find(module, version);
+    const existing = await new BuildRecords(this.#uses.store.readConnection).find(module, version);
     if (existing !== null && existing.imagePrunedAt === null) return requireSameBuild(existing, request);
     if (existing !== null) requireSameBuild(existing, request);
     const startedAt = new Date();
@@ -123,7 +123,7 @@ export class Builds {
       });
       const detail = { module, version, language, image: imageDigest, bytes: compiled.image.length, source: sourceDigest };
       await audit(connection, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
-      await keepAnswer(connection, requester, answerOf, { build, warnings, isNew: true });
+      await storeResponse(connection, requester, answerOf, { build, warnings, isNew: true });
       return build;
     });
     return kept.id === id ? { build: kept, warnings, isNew: true } : requireSameBuild(kept, request);
@@ -131,7 +131,7 @@ export class Builds {
 
   /** @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<BuildRecord> {
-    const build = await new BuildRecords(this.#uses.store.reading).find(module, version);
+    const build = await new BuildRecords(this.#uses.store.readConnection).find(module, version);
     if (build === null) throw notFound('build', `${module}@${version}`);
     return build;
   }
@@ -143,7 +143,7 @@ export class Builds {
     return image;
   }
 
-  list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord | DamagedItem, PageByTime>> {
+  list(filter: BuildFilter, page: PageByTime): Promise<PageResult<BuildRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
@@ -153,7 +153,7 @@ export class Builds {
   }
 
   /** By name, or by the time of the last build. */
-  listModules(page: PageByTime | PageByName): Promise<PageOf<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
+  listModules(page: PageByTime | PageByName): Promise<PageResult<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.listModules(wanted),
       positionOf: ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),

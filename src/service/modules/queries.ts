@@ -12,9 +12,9 @@ import {
   timeConditions,
 } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows, type OnUnreadable, readOneByOne, readOrElse, timeBound } from '../database/readable-rows.ts';
+import { type MarkedRows, type OnUnreadable, readOneByOne, readOrFallBack, restoreMarks, timeBound } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { checkDates } from '../database/unreadable.ts';
+import { checkDates } from '../database/undecodable-row.ts';
 import type { BuildRecord } from './repository.ts';
 
 export type BuildFilter = TimeRange & { readonly module: string; readonly language?: string | undefined };
@@ -39,11 +39,11 @@ export class BuildQueries {
   /** Builds without a statement, after that identifier, by their identifiers. */
   async listWithoutProvenance(after: string, limit: number): Promise<MarkedRows<BuildRecord>> {
     const where = { envelope: null, id: { gt: after } };
-    return markedRows(await this.#readable.build.findMany({ where, orderBy: { id: 'asc' }, take: limit }));
+    return restoreMarks(await this.#readable.build.findMany({ where, orderBy: { id: 'asc' }, take: limit }));
   }
 
   async list(filter: BuildFilter, page: PageByTime): Promise<MarkedRows<BuildRecord>> {
-    return markedRows(await this.#readable.build.findMany(this.#pageQuery(filter, page)));
+    return restoreMarks(await this.#readable.build.findMany(this.#pageQuery(filter, page)));
   }
 
   #pageQuery({ from, until, ...filter }: BuildFilter, page: PageByTime) {
@@ -66,11 +66,11 @@ export class BuildQueries {
       orderBy: [...(page.sort === 'time' ? [{ _max: { createdAt: page.order } }] : []), { module: page.order }],
       take: page.limit,
     } satisfies Prisma.BuildGroupByArgs;
-    return readOrElse(
+    return readOrFallBack(
       async () => (await builds.groupBy({ ...query, ...count })).map(toModuleSummary),
       async () =>
         readOneByOne(await builds.groupBy(query), {
-          nameOf: ({ module }) => ({ kind: 'module', id: module, place: null }),
+          nameOf: ({ module }) => ({ kind: 'module', id: module, location: null }),
           read: async ({ module }) =>
             (await builds.groupBy({ by: ['module'], where: { module }, ...count })).map(toModuleSummary)[0] ?? null,
           sortedBy: ({ module }) =>

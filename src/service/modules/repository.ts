@@ -1,6 +1,6 @@
 // Builds, and the images of builds and drivers.
 
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { BuildModel } from '../database/generated/models.ts';
@@ -52,7 +52,7 @@ export class BuildRecords {
   async findLoadable(wanted: readonly Pick<BuildModel, 'module' | 'version'>[]): Promise<LoadableBuild[]> {
     const modules = [...new Set(wanted.map(({ module }) => module))];
     const versions = [...new Set(wanted.map(({ version }) => version))];
-    return this.#connection.all(loadableBuilds, { modules, versions });
+    return this.#connection.query(loadableBuilds, { modules, versions });
   }
 
   async findMany(module: string, versions: readonly string[]): Promise<BuildRecord[]> {
@@ -103,7 +103,7 @@ export class BuildRecords {
 
   /** Builds of these images are without them since then; null: they have them. */
   async setPruned(digests: readonly string[], imagePrunedAt: Date | null): Promise<void> {
-    for (const some of chunksOf(digests))
+    for (const some of splitIntoChunks(digests))
       await this.#connection.sql.updateTable('Build').set({ imagePrunedAt }).where('imageDigest', 'in', some).execute();
   }
 }

@@ -4,10 +4,10 @@ import { z } from 'zod';
 import { readEnvelope } from '../../proof/envelope.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../http/entity-tags.ts';
-import { pageByName, pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { computeEntityTag, entityTag, ifNoneMatchHeaders, matchesIfNoneMatch } from '../http/entity-tags.ts';
+import { parsePageByName, parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse } from '../http/route.ts';
 import { Problem } from '../problem.ts';
 import { readBuildOptions } from './build-provenance.ts';
 import type { Builds, PushedBuild } from './builds.ts';
@@ -87,8 +87,8 @@ function addPushRoute(app: Api, { builds }: Uses): void {
               concurrency: request.query.concurrency,
             }
           : { module, ...request.body },
-        requesterOf(request),
-        (made) => toAnswer(toPushed(made)),
+        getRequester(request),
+        (made) => toStoredResponse(toPushed(made)),
       );
       const { status, location, body: build } = toPushed(pushed);
       return reply.status(status).header('location', location).send(build);
@@ -110,7 +110,7 @@ function addListRoutes(app: Api, { builds, damagedRows }: Uses): void {
       },
     },
     async (request, reply) => {
-      const page = await builds.listModules(request.query.sort === 'name' ? pageByName(request) : pageByTime(request));
+      const page = await builds.listModules(request.query.sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'module',
         schema: Module,
@@ -137,7 +137,7 @@ function addListRoutes(app: Api, { builds, damagedRows }: Uses): void {
     async (request, reply) => {
       const { module } = request.params;
       const { language } = request.query;
-      const page = await builds.list({ module, language, ...rangeOf(request.query) }, pageByTime(request));
+      const page = await builds.list({ module, language, ...parseTimeRange(request.query) }, parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'build', schema: Build, idOf: ({ id }) => id, toItem: toBuild, damagedRows });
     },
   );
@@ -164,9 +164,9 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
     },
     async ({ params, headers }, reply) => {
       const build = toBuild(await builds.find(params.module, params.version));
-      const etag = entityTagOf(build);
+      const etag = computeEntityTag(build);
       reply.header('etag', etag);
-      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(build);
+      return matchesIfNoneMatch(headers, etag) ? reply.status(304).send(null) : reply.send(build);
     },
   );
 
@@ -194,7 +194,7 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
       const { imageDigest } = build;
       const etag = entityTag(imageDigest);
       reply.header('etag', etag).header('cache-control', 'public, max-age=31536000, immutable');
-      if (isKnownBy(headers, etag)) return reply.status(304).send(null);
+      if (matchesIfNoneMatch(headers, etag)) return reply.status(304).send(null);
       return sendRaw(reply.status(200).type('application/wasm'), await builds.image(imageDigest));
     },
   );
@@ -236,7 +236,7 @@ export function toBuild(build: BuildRecord): z.infer<typeof Build> {
   };
 }
 
-function toPushed(pushed: PushedBuild): Making<200 | 201, z.infer<typeof CreatedBuild>> {
+function toPushed(pushed: PushedBuild): CreatedResponse<200 | 201, z.infer<typeof CreatedBuild>> {
   const { module, version } = pushed.build;
   const location = `/v1/modules/${module}/builds/${encodeURIComponent(version)}`;
   return { status: pushed.isNew ? 201 : 200, location, body: toCreatedBuild(pushed) };

@@ -6,7 +6,7 @@ import { concurrencies } from '../../compiler/result.ts';
 import { exampleBuild, exampleIdentity, exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
-import { count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
+import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { Diagnostic } from '../http/problem-schemas.ts';
 
@@ -97,7 +97,7 @@ export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describ
   id: 'CreatedBuild',
   examples: [{ ...exampleAnswer, warnings: [] }],
 });
-export const BuildPage = pageOf('BuildPage', Build);
+export const BuildPage = pageSchema('BuildPage', Build);
 
 export const buildQuery = z.strictObject({
   ...pageQuery,
@@ -114,7 +114,7 @@ export const Module = z.object({ name: z.string(), builds: count, lastBuildAt: t
   description: 'A named logical unit of kernel code.',
   examples: [{ name: 'tcp', builds: 2, lastBuildAt: exampleTimes.pushed }],
 });
-export const ModulePage = pageOf('ModulePage', Module);
+export const ModulePage = pageSchema('ModulePage', Module);
 
 export const moduleQuery = z.strictObject({
   ...pageQuery,

@@ -3,12 +3,12 @@
 import { randomUUID } from 'node:crypto';
 import { agentLimits } from '../../protocol/agent.ts';
 import type { Clock } from '../clock/service-clock.ts';
+import type { ChangeNotification } from '../database/change-notification.ts';
 import type { Connection } from '../database/connection.ts';
-import type { News } from '../database/news.ts';
 import type { Store } from '../database/store.ts';
 import { HostQueries } from '../hosts/queries.ts';
 import { HostRecords } from '../hosts/repository.ts';
-import { accessEnded } from '../problem.ts';
+import { registrationKeyRevoked } from '../problem.ts';
 import { OrderOffers, offerIntervals } from './order-offers.ts';
 import type { OrderRecord } from './repository.ts';
 import { OrderRecords } from './repository.ts';
@@ -45,7 +45,7 @@ export class OrderDispatcher {
   }
 
   /** There may be new orders, or room for more; and streams are to end. */
-  notify({ hosts, endedStreams }: News): void {
+  notify({ hosts, endedStreams }: ChangeNotification): void {
     const all = hosts === 'all' || endedStreams === 'all';
     // Also those whose streams end: where the host has no access any more, waiting for its next orders ends too.
     for (const hostId of all ? this.#waiters.keys() : [...hosts, ...endedStreams])
@@ -127,9 +127,9 @@ export class OrderDispatcher {
   async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
     const again = await this.#dispatchDue(hostId, after);
     if (again.length > 0) return again;
-    const [first] = await new OrderRecords(this.#store.reading).next(hostId, after, agentLimits.ordersInFlight, 1);
+    const [first] = await new OrderRecords(this.#store.readConnection).next(hostId, after, agentLimits.ordersInFlight, 1);
     if (first === undefined) {
-      await checkAccess(this.#store.reading, hostId);
+      await checkAccess(this.#store.readConnection, hostId);
       return [];
     }
     return this.#offer(hostId, (connection) => new OrderRecords(connection).next(hostId, after, agentLimits.ordersInFlight, batchSize));
@@ -156,7 +156,7 @@ export class OrderDispatcher {
    */
   async #dispatchDue(hostId: string, after: number): Promise<OrderRecord[]> {
     if (after === 0) return [];
-    const orders = new OrderRecords(this.#store.reading);
+    const orders = new OrderRecords(this.#store.readConnection);
     const isStream = this.#streams.has(hostId);
     if (!this.#offers.mayBeDue(hostId) && (isStream || (await orders.lastNumber()) >= after)) return [];
     const isDue = this.#offers.findDue(hostId, await orders.listUpTo(hostId, after, agentLimits.ordersInFlight)).length > 0;
@@ -171,5 +171,5 @@ export class OrderDispatcher {
 
 /** @throws {Problem} `unauthenticated` when the host has no token any more. */
 async function checkAccess(connection: Connection, hostId: string): Promise<void> {
-  if ((await new HostRecords(connection).bootOf(hostId))?.isRegistered === false) throw accessEnded(hostId);
+  if ((await new HostRecords(connection).bootOf(hostId))?.isRegistered === false) throw registrationKeyRevoked(hostId);
 }

@@ -1,7 +1,7 @@
 // Orders to device hosts, from their making until a report has settled them.
 
 import { type Expression, type Kysely, sql as text } from 'kysely';
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { AgentOrderModel } from '../database/generated/models.ts';
@@ -80,11 +80,11 @@ export class OrderRecords {
 
   /** Adds orders; their numbers rise in the order given. */
   async create(orders: readonly NewOrder[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertOrder,
       orders.map((order) => ({ ...order, body: Json.of(order.body) })),
     );
-    for (const { hostId } of orders) this.#connection.committed.hosts.add(hostId);
+    for (const { hostId } of orders) this.#connection.commitEffects.hosts.add(hostId);
   }
 
   /**
@@ -92,14 +92,14 @@ export class OrderRecords {
    * @param flight How many the host may have at once; those up to that number count.
    */
   async next(hostId: string, after: number, flight: number, limit: number): Promise<OrderRecord[]> {
-    const [inFlight] = await this.#connection.all(countInFlight, { hostId, after });
+    const [inFlight] = await this.#connection.query(countInFlight, { hostId, after });
     const room = Math.max(0, Math.min(limit, flight - Number(inFlight?.orders ?? 0)));
-    return (await this.#connection.all(nextOrders, { hostId, after, limit: room })).map(withBody);
+    return (await this.#connection.query(nextOrders, { hostId, after, limit: room })).map(withBody);
   }
 
   /** Orders of a host up to a number that a report has not settled, in their order. */
   async listUpTo(hostId: string, last: number, limit: number): Promise<OrderRecord[]> {
-    return (await this.#connection.all(ordersUpTo, { hostId, last, limit })).map(withBody);
+    return (await this.#connection.query(ordersUpTo, { hostId, last, limit })).map(withBody);
   }
 
   /**
@@ -109,19 +109,20 @@ export class OrderRecords {
    */
   async cancel({ sent, unsent }: CancelledLoads, cancelledAt: Date): Promise<void> {
     const { sql } = this.#connection;
-    for (const some of chunksOf(sent)) await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', some).execute();
-    for (const some of chunksOf(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', some).execute();
+    for (const some of splitIntoChunks(sent))
+      await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', some).execute();
+    for (const some of splitIntoChunks(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', some).execute();
   }
 
   /** The highest number that an order has been given, whether there still is one or not; 0 where there was none. */
   async lastNumber(): Promise<number> {
-    const [last] = await this.#connection.all(selectLastNumber, {});
+    const [last] = await this.#connection.query(selectLastNumber, {});
     return Number(last?.number ?? 0);
   }
 
   /** Orders of a host after a number that are to be made again when its devices come up anew, in their order. */
   async listReissuable(hostId: string, after: number, limit: number): Promise<ReissuableOrder[]> {
-    return (await this.#connection.all(reissuableOrders, { hostId, after, limit })).map(withBody);
+    return (await this.#connection.query(reissuableOrders, { hostId, after, limit })).map(withBody);
   }
 
   /** Orders that no report has settled, of these devices of a host. */
@@ -129,19 +130,19 @@ export class OrderRecords {
     return readInChunks(deviceIds, async (some) => {
       const orders = this.#connection.sql.selectFrom('AgentOrder').select(['id', 'number', 'deviceId', 'body']);
       const query = orders.where('hostId', '=', hostId).where('deviceId', 'in', some);
-      return withoutMarks(await this.#connection.readableRows(query, orderRow));
+      return withoutMarks(await this.#connection.queryReadable(query, orderRow));
     });
   }
 
   /** Those of these orders that are the host's and unsettled. */
   async findUnsettled(hostId: string, ids: readonly string[]): Promise<OrderRecord[]> {
-    return (await this.#connection.all(unsettledOrders, { ids, hostId })).map(withBody);
+    return (await this.#connection.query(unsettledOrders, { ids, hostId })).map(withBody);
   }
 
   /** Removes orders of a host that have been reported on: it has room for others. */
   async settle(hostId: string, numbers: readonly number[]): Promise<void> {
-    if (numbers.length > 0) this.#connection.committed.hosts.add(hostId);
-    await this.#connection.each(
+    if (numbers.length > 0) this.#connection.commitEffects.hosts.add(hostId);
+    await this.#connection.executeForRows(
       removeOrder,
       numbers.map((number) => ({ number })),
     );

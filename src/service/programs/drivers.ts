@@ -15,7 +15,7 @@ import { withoutMarks } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { BuildQueries } from '../modules/queries.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { service } from '../requester.ts';
+import { systemActor } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { ProgramRecord } from './repository.ts';
 import { ProgramRecords } from './repository.ts';
@@ -62,7 +62,7 @@ export async function storeDriver(
 export async function recompileDrivers(uses: Uses): Promise<void> {
   const { store } = uses;
   for (let after = ''; ; ) {
-    const programs = await new ProgramRecords(store.reading).listOpenAfter(after, programBatchSize);
+    const programs = await new ProgramRecords(store.readConnection).listOpenAfter(after, programBatchSize);
     const last = programs.at(-1);
     if (last === undefined) return;
     after = last.id;
@@ -104,7 +104,7 @@ async function recompile(uses: Uses, programs: readonly ProgramRecord[]): Promis
     const detail = { module: request.module, export: request.export, driver: compiled.digest, previous: first.driverDigest };
     await audit(
       connection,
-      service,
+      systemActor,
       new Date(),
       renewed.map((object) => ({ action: 'program.driver-compiled', object, detail })),
     );

@@ -9,11 +9,11 @@ import { Interface } from '../../protocol/interface.ts';
 import { audit } from '../audit-events/entry.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import type { Devices, DeviceView } from '../devices/devices.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { requireCompiled } from '../modules/compilation.ts';
 import { BuildQueries } from '../modules/queries.ts';
 import { newOrder } from '../orders/orders.ts';
@@ -61,7 +61,7 @@ export class Programs {
   }
 
   /** @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
-  async start(deviceId: string, request: NewProgramRequest, requester: Requester, answerOf: AnswerOf<ProgramView>): Promise<ProgramView> {
+  async start(deviceId: string, request: NewProgramRequest, requester: Requester, answerOf: ToResponse<ProgramView>): Promise<ProgramView> {
     const get = await this.#devices.view(deviceId);
     const type = await this.#exportType(get, request);
     const values = checkArguments(request.arguments, type);
@@ -111,7 +111,7 @@ export class Programs {
       };
       await audit(connection, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
       const program = toView(made, get);
-      await keepAnswer(connection, requester, answerOf, program);
+      await storeResponse(connection, requester, answerOf, program);
       return program;
     });
     return started;
@@ -135,13 +135,13 @@ export class Programs {
   /** @throws {Problem} `not-found`. */
   async view(deviceId: string, id: string): Promise<ProgramView> {
     const view = await this.#devices.view(deviceId);
-    const program = await new ProgramRecords(this.#uses.store.reading).find(deviceId, id);
+    const program = await new ProgramRecords(this.#uses.store.readConnection).find(deviceId, id);
     if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
     return toView(program, view);
   }
 
   /** @throws {Problem} `not-found`. */
-  async list(filter: ProgramFilter, page: PageByTime): Promise<PageOf<ProgramView | DamagedItem, PageByTime>> {
+  async list(filter: ProgramFilter, page: PageByTime): Promise<PageResult<ProgramView | DamagedItem, PageByTime>> {
     const view = await this.#devices.view(filter.deviceId);
     const queries = new ProgramQueries(this.#uses.store.reader);
     const found = await readMarkedPage(page, {

@@ -3,7 +3,7 @@
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import type { ProgramRecord } from './repository.ts';
 
@@ -23,6 +23,6 @@ export class ProgramQueries {
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
-    return markedRows(programs);
+    return restoreMarks(programs);
   }
 }

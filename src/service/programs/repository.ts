@@ -78,14 +78,14 @@ export class ProgramRecords {
       .where('Program.failure', 'is', null)
       .where('Program.statistics', 'is', null)
       .orderBy('Program.id');
-    return withoutMarks(await this.#connection.readableRows(open, programRow));
+    return withoutMarks(await this.#connection.queryReadable(open, programRow));
   }
 
   /** Programs by their identifiers; those that cannot be decoded are left out. */
   async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
     return readInChunks(ids, async (some) => {
       const programs = this.#connection.sql.selectFrom('Program').selectAll().where('id', 'in', some).orderBy('id');
-      return withoutMarks(await this.#connection.readableRows(programs, programRow));
+      return withoutMarks(await this.#connection.queryReadable(programs, programRow));
     });
   }
 
@@ -99,7 +99,7 @@ export class ProgramRecords {
       .where('statistics', 'is', null)
       .orderBy('id')
       .limit(limit);
-    return this.#connection.readableRows(open, programRow);
+    return this.#connection.queryReadable(open, programRow);
   }
 
   /** Gives programs another driver. Returns the identifiers of those that had the first and have the second now. */
@@ -118,7 +118,7 @@ export class ProgramRecords {
 
   /** A device has started these programs, or could not. */
   async setStarted(ids: readonly string[], failure: string | null): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       updateStarted,
       ids.map((id) => ({ failure, id })),
     );
@@ -149,7 +149,7 @@ export class ProgramRecords {
   }
 
   async setFinalStatistics(ends: readonly FinalStatistics[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       updateStatistics,
       ends.map(({ id, statistics }) => ({ statistics: Json.of(statistics), id })),
     );

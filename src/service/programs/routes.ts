@@ -6,9 +6,9 @@ import { FunctionType } from '../../protocol/interface.ts';
 import { type Latency, latencyCalls, latencyQuantile } from '../../protocol/latency.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { deviceParameter } from '../devices/schemas.ts';
-import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { Programs, ProgramView } from './programs.ts';
 import { NewProgram, Program, ProgramPage, programParameters, programQuery, type Statistics } from './schemas.ts';
 
@@ -44,7 +44,9 @@ function addStartRoute(app: Api, { programs }: Uses): void {
     async (request, reply) => {
       const { device } = request.params;
       const { name, ...rest } = request.body;
-      const view = await programs.start(device, { ...rest, name: name ?? null }, requesterOf(request), (made) => toAnswer(toStarted(made)));
+      const view = await programs.start(device, { ...rest, name: name ?? null }, getRequester(request), (made) =>
+        toStoredResponse(toStarted(made)),
+      );
       const { status, location, body } = toStarted(view);
       return reply.status(status).header('location', location).send(body);
     },
@@ -67,8 +69,8 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { device } = request.params;
-      const filter = { deviceId: device, module: request.query.module, ...rangeOf(request.query) };
-      const page = await programs.list(filter, pageByTime(request));
+      const filter = { deviceId: device, module: request.query.module, ...parseTimeRange(request.query) };
+      const page = await programs.list(filter, parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'program',
         schema: Program,
@@ -111,12 +113,12 @@ function addStopRoute(app: Api, { programs }: Uses): void {
     },
     async (request, reply) => {
       const { device, program } = request.params;
-      return reply.status(202).send(toProgram(await programs.stop(device, program, requesterOf(request))));
+      return reply.status(202).send(toProgram(await programs.stop(device, program, getRequester(request))));
     },
   );
 }
 
-function toStarted(view: ProgramView): Making<202, z.infer<typeof Program>> {
+function toStarted(view: ProgramView): CreatedResponse<202, z.infer<typeof Program>> {
   const { id, deviceId } = view.program;
   return { status: 202, location: `/v1/devices/${deviceId}/programs/${id}`, body: toProgram(view) };
 }

@@ -6,7 +6,7 @@ import { exampleStatistics as exampleReport, ProgramStatistics } from '../../pro
 import { exampleFunction, exampleTimes } from '../../protocol/examples.ts';
 import { DisplayName, ExportName, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { FunctionType } from '../../protocol/interface.ts';
-import { count, identifier, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
+import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { programStates } from './programs.ts';
 
@@ -132,7 +132,7 @@ export const Program = z
       },
     ],
   });
-export const ProgramPage = pageOf('ProgramPage', Program);
+export const ProgramPage = pageSchema('ProgramPage', Program);
 
 export const programQuery = z.strictObject({
   ...pageQuery,

@@ -13,7 +13,7 @@ import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 
 /** Builds from before that get their statements in one transaction. */
@@ -34,13 +34,13 @@ export class Provenance {
 
   /** The statement of a build, with its signatures. @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<Envelope> {
-    const build = await findBuild(this.#store.reading, module, version);
+    const build = await findBuild(this.#store.readConnection, module, version);
     return requireEnvelope(build);
   }
 
   /** The statement of the build, or of the driver, that an image is of. @throws {Problem} `not-found`. */
   async findByImage(digest: string): Promise<Envelope> {
-    const build = await new BuildRecords(this.#store.reading).findByImageDigest(digest);
+    const build = await new BuildRecords(this.#store.readConnection).findByImageDigest(digest);
     if (build !== null) return requireEnvelope(build);
     const statement = await new BuildQueries(this.#store.reader).findDriverStatement(digest);
     const envelope = statement === null ? null : readEnvelope(statement);
@@ -116,7 +116,7 @@ async function signAuditedBuilds(connection: Connection, signingKeys: SigningKey
   }
   await audit(
     connection,
-    service,
+    systemActor,
     new Date(),
     stated.map(({ id, module, version, imageDigest }) => ({
       action: 'build.stated',

@@ -2,9 +2,9 @@
 
 import { z } from 'zod';
 import { SignedStatement } from '../../protocol/signed-statement.ts';
-import { entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../http/entity-tags.ts';
+import { computeEntityTag, ifNoneMatchHeaders, matchesIfNoneMatch } from '../http/entity-tags.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, requesterOf } from '../http/route.ts';
+import { type Api, getRequester } from '../http/route.ts';
 import { toBuild } from '../modules/routes.ts';
 import { Build, buildParameters } from '../modules/schemas.ts';
 import type { Provenance } from './provenance.ts';
@@ -37,9 +37,9 @@ export function addProvenanceRoutes(app: Api, { provenance }: Uses): void {
     },
     async ({ params, headers }, reply) => {
       const envelope = await provenance.find(params.module, params.version);
-      const etag = entityTagOf(envelope);
+      const etag = computeEntityTag(envelope);
       reply.header('etag', etag);
-      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(envelope);
+      return matchesIfNoneMatch(headers, etag) ? reply.status(304).send(null) : reply.send(envelope);
     },
   );
 
@@ -64,7 +64,7 @@ export function addProvenanceRoutes(app: Api, { provenance }: Uses): void {
     },
     async (request) => {
       const { module, version } = request.params;
-      return toBuild(await provenance.sign(module, version, request.body, requesterOf(request)));
+      return toBuild(await provenance.sign(module, version, request.body, getRequester(request)));
     },
   );
 }

@@ -6,10 +6,10 @@ import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { type PublisherKeyFilter, PublisherKeyQueries } from './queries.ts';
@@ -36,7 +36,7 @@ export class PublisherKeys {
   async create(
     { name, publicKey }: NewPublisherKeyRequest,
     requester: Requester,
-    answerOf: AnswerOf<PublisherKeyRecord>,
+    answerOf: ToResponse<PublisherKeyRecord>,
   ): Promise<PublisherKeyRecord> {
     const { keyId, pem } = readKey(publicKey);
     return this.#store.transaction(async (connection) => {
@@ -56,17 +56,17 @@ export class PublisherKeys {
       await audit(connection, requester, createdAt, [
         { action: 'publisher-key.created', object: id, detail: { name, keyId, publicKey: pem } },
       ]);
-      await keepAnswer(connection, requester, answerOf, key);
+      await storeResponse(connection, requester, answerOf, key);
       return key;
     });
   }
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<PublisherKeyRecord> {
-    return findKey(this.#store.reading, id);
+    return findKey(this.#store.readConnection, id);
   }
 
-  list(filter: PublisherKeyFilter, page: PageByTime): Promise<PageOf<PublisherKeyRecord | DamagedItem, PageByTime>> {
+  list(filter: PublisherKeyFilter, page: PageByTime): Promise<PageResult<PublisherKeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => new PublisherKeyQueries(this.#store.reader).list(filter, wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),

@@ -3,9 +3,9 @@
 import type { z } from 'zod';
 import { Digest } from '../../protocol/identifiers.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { pageByTime, sendPage } from '../http/pages.ts';
+import { parsePageByTime, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { PublisherKeys } from './publisher-keys.ts';
 import type { PublisherKeyRecord } from './repository.ts';
 import { NewPublisherKey, PublisherKey, PublisherKeyPage, publisherKeyParameter, publisherKeyQuery } from './schemas.ts';
@@ -36,7 +36,7 @@ function addCreationRoute(app: Api, { publisherKeys }: Uses): void {
       },
     },
     async (request, reply) => {
-      const created = await publisherKeys.create(request.body, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const created = await publisherKeys.create(request.body, getRequester(request), (made) => toStoredResponse(toCreated(made)));
       const { status, location, body } = toCreated(created);
       return reply.status(status).header('location', location).send(body);
     },
@@ -59,7 +59,7 @@ function addReadingRoutes(app: Api, { publisherKeys, damagedRows }: Uses): void 
     async (request, reply) => {
       const { revoked } = request.query;
       const filter = { isRevoked: revoked === undefined ? undefined : revoked === 'true' };
-      const page = await publisherKeys.list(filter, pageByTime(request));
+      const page = await publisherKeys.list(filter, parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'publisher key',
         schema: PublisherKey,
@@ -101,11 +101,11 @@ function addRevocationRoute(app: Api, { publisherKeys }: Uses): void {
         response: { 200: PublisherKey.describe('The key, revoked.'), ...postProblems('not-found') },
       },
     },
-    async (request) => toPublisherKey(await publisherKeys.revoke(request.params.publisherKey, requesterOf(request))),
+    async (request) => toPublisherKey(await publisherKeys.revoke(request.params.publisherKey, getRequester(request))),
   );
 }
 
-function toCreated(key: PublisherKeyRecord): Making<201, z.infer<typeof PublisherKey>> {
+function toCreated(key: PublisherKeyRecord): CreatedResponse<201, z.infer<typeof PublisherKey>> {
   return { status: 201, location: `/v1/publisher-keys/${key.id}`, body: toPublisherKey(key) };
 }
 

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { exampleIdentity, exampleTimes } from '../../protocol/examples.ts';
 import { Digest, DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
-import { identifier, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
+import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
 
 export const publisherKeyParameter = z.object({ publisherKey: identifier('publisher key') });
@@ -41,7 +41,7 @@ export const PublisherKey = z
       },
     ],
   });
-export const PublisherKeyPage = pageOf('PublisherKeyPage', PublisherKey);
+export const PublisherKeyPage = pageSchema('PublisherKeyPage', PublisherKey);
 
 export const publisherKeyQuery = z.strictObject({
   ...pageQuery,

@@ -1,11 +1,11 @@
 // Which images are needed, and the removal of those that are not.
 
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { BuildModel } from '../database/generated/models.ts';
 
 /** A version that a device has had, by its image, and the number of its newest stay there. */
-export type ImageStay = { readonly deviceId: string; readonly module: string; readonly imageDigest: string; readonly newest: number };
+export type ImageResidency = { readonly deviceId: string; readonly module: string; readonly imageDigest: string; readonly newest: number };
 
 export class ImageRecords {
   readonly #connection: Connection;
@@ -15,7 +15,7 @@ export class ImageRecords {
   }
 
   /** Digests of the images that were kept before a time. */
-  async keptBefore(moment: Date): Promise<string[]> {
+  async storedBefore(moment: Date): Promise<string[]> {
     const images = await this.#connection.sql.selectFrom('Image').select('digest').where('createdAt', '<', moment).execute();
     return images.map(({ digest }) => digest);
   }
@@ -69,7 +69,7 @@ export class ImageRecords {
   }
 
   /** What some devices have had, each version once. */
-  async staysOf(deviceIds: readonly string[]): Promise<ImageStay[]> {
+  async residenciesOf(deviceIds: readonly string[]): Promise<ImageResidency[]> {
     return readInChunks(deviceIds, (some) =>
       this.#connection.sql
         .selectFrom('HistoryEntry')
@@ -98,7 +98,7 @@ export class ImageRecords {
   }
 
   /** Removes images. */
-  async remove(digests: readonly string[]): Promise<void> {
-    for (const some of chunksOf(digests)) await this.#connection.sql.deleteFrom('Image').where('digest', 'in', some).execute();
+  async delete(digests: readonly string[]): Promise<void> {
+    for (const some of splitIntoChunks(digests)) await this.#connection.sql.deleteFrom('Image').where('digest', 'in', some).execute();
   }
 }

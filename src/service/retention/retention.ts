@@ -10,11 +10,11 @@ import { RetentionTimeRecords } from '../clock/repository.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { TimeKeeper } from '../clock/time-keeper.ts';
 import type { Connection } from '../database/connection.ts';
-import type { Repetition } from '../database/repetition.ts';
+import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { service } from '../requester.ts';
-import type { ImageStay } from './repository.ts';
+import { systemActor } from '../requester.ts';
+import type { ImageResidency } from './repository.ts';
 import { ImageRecords } from './repository.ts';
 
 export type RetentionSettings = {
@@ -38,10 +38,10 @@ const imagesAtOnce = 100;
 type Uses = { readonly store: Store; readonly checkpoints: Checkpoints; readonly timeKeeper: TimeKeeper };
 
 /** Removes what is old, from now on; once in the whole installation. */
-export function pruneRegularly({ store, checkpoints, timeKeeper }: Uses, settings: RetentionSettings): Repetition {
+export function schedulePruning({ store, checkpoints, timeKeeper }: Uses, settings: RetentionSettings): RecurringJob {
   const { clock } = timeKeeper;
-  return store.repeat('retention', settings.interval, async () => {
-    await timeKeeper.keep();
+  return store.scheduleJob('retention', settings.interval, async () => {
+    await timeKeeper.save();
     await pruneEvents(store, checkpoints, settings, clock);
     await pruneImages(store, settings, clock);
   });
@@ -56,8 +56,8 @@ async function pruneEvents(
 ): Promise<void> {
   if (keepEvents === null) return;
   // Events have the time of the service: one that is behind, or has been ahead, makes none of them old.
-  const now = Math.min((await new RetentionTimeRecords(store.reading).now()).getTime(), clock.now().getTime());
-  const head = await new AuditRecords(store.reading).head();
+  const now = Math.min((await new RetentionTimeRecords(store.readConnection).now()).getTime(), clock.now().getTime());
+  const head = await new AuditRecords(store.readConnection).head();
   const lastOld = await new AuditQueries(store.reader).findLastOlderThan(head, new Date(now - keepEvents));
   let { prunedThrough } = head;
   if (lastOld - prunedThrough < tileWidth) return;
@@ -68,7 +68,7 @@ async function pruneEvents(
     await store.transaction(async (connection) => {
       await new AuditRecords(connection).prune(through);
       const detail = { after: prunedThrough, through, checkpoint: checkpoint.size };
-      await audit(connection, service, clock.now(), [{ action: 'audit.pruned', object: `checkpoint ${checkpoint.size}`, detail }]);
+      await audit(connection, systemActor, clock.now(), [{ action: 'audit.pruned', object: `checkpoint ${checkpoint.size}`, detail }]);
     });
     prunedThrough = through;
     await delay(0);
@@ -78,13 +78,14 @@ async function pruneEvents(
 /** Removes images that are older than they are kept, and that no device has or can go back to. */
 async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings, clock: Pick<Clock, 'now'>): Promise<void> {
   if (keepImages === null) return;
-  const now = await new RetentionTimeRecords(store.reading).now();
-  const old = await new ImageRecords(store.reading).keptBefore(new Date(now.getTime() - keepImages));
-  const used = await new ImageRecords(store.reading).inUse();
+  const now = await new RetentionTimeRecords(store.readConnection).now();
+  const old = await new ImageRecords(store.readConnection).storedBefore(new Date(now.getTime() - keepImages));
+  const used = await new ImageRecords(store.readConnection).inUse();
   const unused = new Set(old.filter((digest) => !used.has(digest)));
   for (let last = ''; unused.size > 0; ) {
-    const deviceIds = await new ImageRecords(store.reading).deviceIdsAfter(last, devicesAtOnce);
-    for (const digest of withinReach(await new ImageRecords(store.reading).staysOf(deviceIds), keepVersions)) unused.delete(digest);
+    const deviceIds = await new ImageRecords(store.readConnection).deviceIdsAfter(last, devicesAtOnce);
+    for (const digest of findRetainedImages(await new ImageRecords(store.readConnection).residenciesOf(deviceIds), keepVersions))
+      unused.delete(digest);
     last = deviceIds.at(-1) ?? '';
     if (deviceIds.length < devicesAtOnce) break;
     await delay(0);
@@ -95,7 +96,7 @@ async function pruneImages(store: Store, { keepImages, keepVersions }: Retention
 }
 
 /** The images that each device has and can go back to. */
-export function withinReach(stays: readonly ImageStay[], keepVersions: number): Set<string> {
+export function findRetainedImages(stays: readonly ImageResidency[], keepVersions: number): Set<string> {
   const ofModules = Map.groupBy(stays, ({ deviceId, module }) => `${deviceId}/${module}`);
   return new Set(
     [...ofModules.values()].flatMap((ofModule) =>
@@ -113,10 +114,10 @@ async function remove(connection: Connection, digests: readonly string[], pruned
   const unused = digests.filter((digest) => !used.has(digest));
   if (unused.length === 0) return;
   const builds = await new ImageRecords(connection).buildsOf(unused);
-  await new ImageRecords(connection).remove(unused);
+  await new ImageRecords(connection).delete(unused);
   await new BuildRecords(connection).setPruned(unused, prunedAt);
   const drivers = unused.length - builds.length;
-  await audit(connection, service, prunedAt, [
+  await audit(connection, systemActor, prunedAt, [
     ...builds.map(({ id, module, version, imageDigest }) => ({
       action: 'build.image-pruned',
       object: id,

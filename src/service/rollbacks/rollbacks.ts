@@ -6,7 +6,7 @@ import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
 import { HistoryRecords } from '../history/repository.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { type CreatedLoads, createLoads, type LoadTerms, type Target } from '../loads/batches.ts';
 import type { OnLoadsEnded } from '../loads/endings.ts';
 import { BuildRecords } from '../modules/repository.ts';
@@ -54,7 +54,7 @@ export class Rollbacks {
    * Creates one load for each device to roll back, all or none.
    * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-installed`, `busy`.
    */
-  async request(request: RollbackRequest, requester: Requester, answerOf: AnswerOf<NewRollback>): Promise<NewRollback> {
+  async request(request: RollbackRequest, requester: Requester, answerOf: ToResponse<NewRollback>): Promise<NewRollback> {
     const { module, selector, to, reason, onMissingVersion, ...how } = request;
     const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
     return this.#uses.store.transaction(async (connection) => {
@@ -70,7 +70,7 @@ export class Rollbacks {
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       const accepted = { ...created, unchanged, skipped };
-      await keepAnswer(connection, requester, answerOf, accepted);
+      await storeResponse(connection, requester, answerOf, accepted);
       return accepted;
     });
   }

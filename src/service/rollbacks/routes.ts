@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import type { Devices } from '../devices/devices.ts';
 import { historyParameters } from '../history/schemas.ts';
 import { postProblems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import { locationOf, toAccepted } from '../loads/routes.ts';
 import { AcceptedLoads } from '../loads/schemas.ts';
 import { selectorOf } from '../loads/terms-schemas.ts';
@@ -41,7 +41,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       await devices.view(device);
       const { to = null, drainMilliseconds = null, ...terms } = request.body;
       const rollback = { ...terms, module, to, drainMilliseconds, selector: { devices: [device] }, onMissingVersion: 'reject' as const };
-      const accepted = await rollbacks.request(rollback, requesterOf(request), (made) => toAnswer(toAccepted(made)));
+      const accepted = await rollbacks.request(rollback, getRequester(request), (made) => toStoredResponse(toAccepted(made)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
     },
@@ -68,14 +68,14 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
     async (request, reply) => {
       const { devices: named, labels, to = null, drainMilliseconds = null, ...rest } = request.body;
       const rollback = { ...rest, to, drainMilliseconds, selector: selectorOf({ devices: named, labels }) };
-      const accepted = await rollbacks.request(rollback, requesterOf(request), (made) => toAnswer(toAcceptedRollback(made)));
+      const accepted = await rollbacks.request(rollback, getRequester(request), (made) => toStoredResponse(toAcceptedRollback(made)));
       const { status, location, body } = toAcceptedRollback(accepted);
       return reply.status(status).header('location', location).send(body);
     },
   );
 }
 
-function toAcceptedRollback(made: NewRollbackMade): Making<202, z.infer<typeof AcceptedRollback>> {
+function toAcceptedRollback(made: NewRollbackMade): CreatedResponse<202, z.infer<typeof AcceptedRollback>> {
   const { batch, loads, unchanged, skipped } = made;
   return { status: 202, location: locationOf(made), body: { batch, loads: [...loads], unchanged: [...unchanged], skipped: [...skipped] } };
 }

@@ -2,7 +2,7 @@
 
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
-import { service } from '../requester.ts';
+import { systemActor } from '../requester.ts';
 import { requestLoads } from './load-requests.ts';
 import { RolloutRecords } from './repository.ts';
 import { applyRollbackStep, beginRollback, nextRollbackStep, type RollbackStep } from './rollback.ts';
@@ -28,7 +28,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
   const { record, plan } = view;
   const { id } = record;
   const log = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
-    audit(connection, service, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
+    audit(connection, systemActor, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
   switch (step.kind) {
     case 'wait':
     case 'none':
@@ -82,7 +82,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       await new RolloutRecords(connection).updateWave(id, wave, { state: 'failed', failure });
       const reason = `wave ${wave} failed: ${failure}`;
       if (plan.onFailure === 'rollback') {
-        await beginRollback(connection, view, reason, service, now);
+        await beginRollback(connection, view, reason, systemActor, now);
         return;
       }
       await new RolloutRecords(connection).update(id, { state: 'paused', reason });

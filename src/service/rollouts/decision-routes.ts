@@ -2,7 +2,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import { postProblems } from '../http/problem-schemas.ts';
-import { type Api, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, getRequester, toStoredResponse } from '../http/route.ts';
 import { abort, approve, close, type Decision, pause, resume, retryFailed, rollBack } from './decisions.ts';
 import type { Rollouts } from './rollouts.ts';
 import { toAccepted, toRollout } from './routes.ts';
@@ -141,8 +141,8 @@ function addEndingRoutes(app: Api, { rollouts }: Uses): void {
     },
     async (request, reply) => {
       const { params, body } = request;
-      const rollback = await rollouts.decide(params.rollout, rollBack(body.reason), requesterOf(request), (view) =>
-        toAnswer(toAccepted(view)),
+      const rollback = await rollouts.decide(params.rollout, rollBack(body.reason), getRequester(request), (view) =>
+        toStoredResponse(toAccepted(view)),
       );
       const accepted = toAccepted(rollback);
       return reply.status(accepted.status).header('location', accepted.location).send(accepted.body);
@@ -151,7 +151,7 @@ function addEndingRoutes(app: Api, { rollouts }: Uses): void {
 }
 
 function applyDecision(rollouts: Rollouts, id: string, decision: Decision, request: FastifyRequest): Promise<RolloutView> {
-  return rollouts.decide(id, decision, requesterOf(request), (view) => ({
+  return rollouts.decide(id, decision, getRequester(request), (view) => ({
     status: 200,
     contentType: 'application/json; charset=utf-8',
     location: null,

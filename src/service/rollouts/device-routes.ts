@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { DamagedItem, type DamagedRows } from '../database/damaged-rows.ts';
 import { csvLine } from '../http/csv.ts';
-import { pageByNumber, sendPage } from '../http/pages.ts';
+import { parsePageByNumber, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import type { MeasuredDevice } from './device-measurement.ts';
@@ -62,7 +62,7 @@ export function addRolloutDeviceRoutes(app: Api, { rollouts, damagedRows }: Uses
     },
     async (request, reply) => {
       const { wave, state } = request.query;
-      const page = await rollouts.devices({ rolloutId: request.params.rollout, wave, state }, pageByNumber(request));
+      const page = await rollouts.devices({ rolloutId: request.params.rollout, wave, state }, parsePageByNumber(request));
       return sendPage(request, reply, page, {
         kind: 'rollout device',
         schema: RolloutDevice,

@@ -2,7 +2,7 @@
 
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
-import { service } from '../requester.ts';
+import { systemActor } from '../requester.ts';
 import { type Member, selectMembers, toWaitingDevice, withoutVersion } from './membership.ts';
 import { RolloutPlan, rolloutLimits } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
@@ -52,5 +52,5 @@ export async function addJoiningDevices(connection: Connection, id: string, now:
     id,
     joining.map((member, index) => toWaitingDevice(member, { version, position: last + index + 1, wave: waves.length })),
   );
-  await audit(connection, service, now, [{ action: 'rollout.devices-joined', object: id, detail: { devices: joining.length } }]);
+  await audit(connection, systemActor, now, [{ action: 'rollout.devices-joined', object: id, detail: { devices: joining.length } }]);
 }

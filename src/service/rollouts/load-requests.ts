@@ -5,7 +5,7 @@ import type { Connection } from '../database/connection.ts';
 import { createLoads, devicesWithFullQueue, queueFullMessage } from '../loads/batches.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { nextLoadTime } from './load-rate.ts';
 import { RolloutRecords } from './repository.ts';
 import { settleUnreportedLoads } from './settlement.ts';
@@ -55,7 +55,7 @@ export async function requestLoads(
   }
   if (failed.length > 0) {
     const detail = { wave, devices: failed.length };
-    await audit(connection, service, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
+    await audit(connection, systemActor, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
   }
   await new RolloutRecords(connection).update(id, {
     nextLoadAt: nextLoadTime(waiting.length, plan.loadsPerMinute, record.nextLoadAt, now),

@@ -5,7 +5,7 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { RolloutDeviceModel, RolloutModel } from '../database/generated/models.ts';
 import { type Comparison, equalTo, type PageByNumber, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, mapReadable, markedRows, withoutMarks } from '../database/readable-rows.ts';
+import { type MarkedRows, mapReadable, restoreMarks, withoutMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import type { RolloutRecord } from './repository.ts';
 
@@ -32,7 +32,7 @@ export class RolloutQueries {
       orderBy: [{ requestedAt: page.order }, { id: page.order }],
       take: page.limit,
     });
-    return markedRows(rollouts);
+    return restoreMarks(rollouts);
   }
 
   /** Returns the rollouts paused by a failed wave, oldest first. */
@@ -67,7 +67,7 @@ export class RolloutQueries {
       take: page.limit,
       omit: { baseline: true },
     });
-    const devices = markedRows(found);
+    const devices = restoreMarks(found);
     const names = await this.#namesOf(withoutMarks(devices).map(({ deviceId }) => deviceId));
     return mapReadable(devices, (device) => ({ ...device, name: names.get(device.deviceId) ?? '' }));
   }

@@ -102,7 +102,7 @@ export class RolloutRecords {
       .insertInto('Rollout')
       .values({ ...rollout, plan: Json.of(plan) })
       .execute();
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertWave,
       waves.map((wave) => ({ rolloutId: rollout.id, ...wave })),
     );
@@ -110,7 +110,7 @@ export class RolloutRecords {
 
   /** Adds devices that are not in the rollout. */
   async addDevices(rolloutId: string, devices: readonly NewRolloutDevice[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertDevice,
       devices.map((device) => ({ rolloutId, ...device })),
     );
@@ -204,7 +204,7 @@ export class RolloutRecords {
 
   /** Sets devices to `loading` and counts the attempt. */
   async setLoading(rolloutId: string, loads: readonly { readonly id: string; readonly device: string }[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       setDeviceLoading,
       loads.map(({ id, device }) => ({ loadId: id, rolloutId, deviceId: device })),
     );
@@ -212,7 +212,7 @@ export class RolloutRecords {
 
   /** Sets the devices of loads that ended without success to `failed`. */
   async settleFailed(loads: readonly EndedLoad[]): Promise<void> {
-    await this.#connection.each(settleFailure, loads);
+    await this.#connection.executeForRows(settleFailure, loads);
   }
 
   /** Sets the device of a load to `loaded`. */
@@ -249,7 +249,7 @@ export class RolloutRecords {
 
   /** Sets devices for which no load can be created to `failed`. */
   async setFailed(rolloutId: string, devices: readonly { readonly deviceId: string; readonly reason: string }[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       setDeviceFailed,
       devices.map((device) => ({ rolloutId, ...device })),
     );
@@ -370,7 +370,7 @@ export class RolloutRecords {
     rolloutId: string,
     devices: readonly { readonly deviceId: string; readonly measured: Prisma.InputJsonValue }[],
   ): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       setDeviceMeasured,
       devices.map(({ deviceId, measured }) => ({ rolloutId, deviceId, measured: Json.of(measured) })),
     );

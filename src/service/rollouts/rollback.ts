@@ -4,7 +4,7 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { cancelRemaining } from './cancellation.ts';
 import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
@@ -88,7 +88,7 @@ export async function applyRollbackStep(connection: Connection, { record }: Roll
       return;
     case 'end-rollback':
       await new RolloutRecords(connection).update(record.id, { state: 'rolled-back', endedAt: now });
-      await audit(connection, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: rollback.id } }]);
+      await audit(connection, systemActor, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: rollback.id } }]);
   }
 }
 

@@ -5,13 +5,13 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
-import { DamagedItem, isDamage, viewsOrMarks } from '../database/damaged-rows.ts';
+import { DamagedItem, isDamagedRowError, readViewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByNumber, PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Repetition } from '../database/repetition.ts';
+import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { checkHasImage } from '../modules/pruned-image.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
@@ -41,14 +41,14 @@ type Uses = { readonly store: Store; readonly clock: Clock };
 export class Rollouts {
   readonly #uses: Uses;
   readonly #runner: RolloutRunner;
-  readonly #look: Repetition;
+  readonly #look: RecurringJob;
   readonly #closed = new AbortController();
   #followers = 0;
 
   constructor(uses: Uses) {
     this.#uses = uses;
     this.#runner = new RolloutRunner(uses);
-    this.#look = uses.store.repeat('rollouts', checkInterval, () => this.#runner.advance());
+    this.#look = uses.store.scheduleJob('rollouts', checkInterval, () => this.#runner.advance());
   }
 
   /** Why rollouts cannot advance, one message per rollout. */
@@ -58,7 +58,7 @@ export class Rollouts {
 
   /** Checks open rollouts soon, because loads have ended. */
   wake(): void {
-    this.#look.hasten();
+    this.#look.trigger();
   }
 
   /** Ends every follower's stream; later streams end at once. */
@@ -75,7 +75,7 @@ export class Rollouts {
    * Accepts a rollout, which then advances in the background.
    * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `rollout-conflict`, `too-many-rollouts`.
    */
-  async request(request: RolloutRequest, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
+  async request(request: RolloutRequest, requester: Requester, answerOf: ToResponse<RolloutView>): Promise<RolloutView> {
     const { module, version, plan, joining } = request;
     const view = await this.#uses.store.transaction(async (connection) => {
       checkHasImage(await findBuild(connection, request));
@@ -113,7 +113,7 @@ export class Rollouts {
       };
       await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
       const created = await readView(connection, await findRollout(connection, id), now);
-      await keepAnswer(connection, requester, answerOf, created);
+      await storeResponse(connection, requester, answerOf, created);
       return created;
     });
     this.wake();
@@ -122,15 +122,15 @@ export class Rollouts {
 
   /** Returns the effect of a rollout without creating it. @throws {Problem} as `request`, except for conflicts. */
   preview(request: RolloutRequest): Promise<Preview> {
-    return previewRollout(this.#uses.store.reading, request);
+    return previewRollout(this.#uses.store.readConnection, request);
   }
 
   /** Applies an operator's decision. @throws {Problem} `not-found`, and the problems of the decision. */
-  async decide(id: string, decision: Decision, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
+  async decide(id: string, decision: Decision, requester: Requester, answerOf: ToResponse<RolloutView>): Promise<RolloutView> {
     const view = await this.#uses.store.transaction(async (connection) => {
       const now = this.#uses.clock.now();
       const result = await decision(connection, await readView(connection, await findRollout(connection, id), now), requester, now);
-      await keepAnswer(connection, requester, answerOf, result);
+      await storeResponse(connection, requester, answerOf, result);
       return result;
     });
     this.#runner.recheck(id);
@@ -140,12 +140,12 @@ export class Rollouts {
 
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<RolloutView> {
-    const { reading } = this.#uses.store;
-    return readView(reading, await findRollout(reading, id), this.#uses.clock.now());
+    const { readConnection } = this.#uses.store;
+    return readView(readConnection, await findRollout(readConnection, id), this.#uses.clock.now());
   }
 
-  async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageOf<RolloutView | DamagedItem, PageByTime>> {
-    const { reading, reader } = this.#uses.store;
+  async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageResult<RolloutView | DamagedItem, PageByTime>> {
+    const { readConnection, reader } = this.#uses.store;
     const queries = new RolloutQueries(reader);
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => queries.list(filter, wanted),
@@ -154,24 +154,24 @@ export class Rollouts {
     });
     const now = this.#uses.clock.now();
     const items: (RolloutView | DamagedItem)[] = [];
-    for (const record of page.items) items.push(record instanceof DamagedItem ? record : await viewOrMark(reading, record, now));
+    for (const record of page.items) items.push(record instanceof DamagedItem ? record : await viewOrMark(readConnection, record, now));
     return { ...page, items };
   }
 
   /** Returns devices of a rollout in loading order, with their measurements. @throws {Problem} `not-found`. */
-  async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<MeasuredDevice | DamagedItem, PageByNumber>> {
-    const { reading, reader } = this.#uses.store;
+  async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageResult<MeasuredDevice | DamagedItem, PageByNumber>> {
+    const { readConnection, reader } = this.#uses.store;
     const queries = new RolloutQueries(reader);
-    const rollout = await findRollout(reading, filter.rolloutId);
+    const rollout = await findRollout(readConnection, filter.rolloutId);
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => queries.devices(filter, wanted),
       positionOf: ({ position }) => ({ number: position }),
       positionOfUnreadable: unreadablePosition.byNumber,
     });
-    const items = await viewsOrMarks(
+    const items = await readViewsOrMarks(
       page.items,
       ({ deviceId }) => deviceId,
-      (some) => measureDevices(reading, rollout, some),
+      (some) => measureDevices(readConnection, rollout, some),
     );
     return { ...page, items };
   }
@@ -180,7 +180,7 @@ export class Rollouts {
   async *report(id: string): AsyncGenerator<MeasuredDevice | DamagedItem, void> {
     let page: PageByNumber | null = { sort: 'number', order: 'asc', limit: reportBatchSize, after: null };
     while (page !== null) {
-      const { items, next }: PageOf<MeasuredDevice | DamagedItem, PageByNumber> = await this.devices({ rolloutId: id }, page);
+      const { items, next }: PageResult<MeasuredDevice | DamagedItem, PageByNumber> = await this.devices({ rolloutId: id }, page);
       yield* items;
       page = next;
     }
@@ -219,7 +219,7 @@ async function viewOrMark(connection: Connection, record: RolloutRecord, now: Da
   try {
     return await readView(connection, record, now);
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!isDamagedRowError(error)) throw error;
     return new DamagedItem(record.id, error);
   }
 }

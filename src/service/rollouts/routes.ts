@@ -2,9 +2,9 @@
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import { LoadTerms } from '../loads/batches.ts';
 import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
@@ -48,7 +48,7 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
     async (request, reply) => {
       const rollout = toRequest(request.body);
       if (request.body.dryRun) return reply.status(200).send(toPreview(await rollouts.preview(rollout)));
-      const created = await rollouts.request(rollout, requesterOf(request), (view) => toAnswer(toAccepted(view)));
+      const created = await rollouts.request(rollout, getRequester(request), (view) => toStoredResponse(toAccepted(view)));
       const { status, location, body } = toAccepted(created);
       return reply.status(status).header('location', location).send(body);
     },
@@ -70,7 +70,7 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { module, state } = request.query;
-      const page = await rollouts.list({ module, state, ...rangeOf(request.query) }, pageByTime(request));
+      const page = await rollouts.list({ module, state, ...parseTimeRange(request.query) }, parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'rollout',
         schema: Rollout,
@@ -157,7 +157,7 @@ function omitUndefined(thresholds: NewRollout['thresholds']) {
   return Object.fromEntries(entries);
 }
 
-export function toAccepted(view: RolloutView): Making<202, Rollout> {
+export function toAccepted(view: RolloutView): CreatedResponse<202, Rollout> {
   return { status: 202, location: `/v1/rollouts/${view.record.id}`, body: toRollout(view) };
 }
 

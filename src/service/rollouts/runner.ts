@@ -59,7 +59,7 @@ export class RolloutRunner {
 
   /** Applies the steps of all open rollouts that are possible now. */
   async advance(): Promise<void> {
-    const open = await new RolloutRecords(this.#uses.store.reading).openIds();
+    const open = await new RolloutRecords(this.#uses.store.readConnection).openIds();
     for (const id of open) {
       if (!isDue(this.#nextCheck, id, 0)) continue;
       try {
@@ -84,7 +84,7 @@ export class RolloutRunner {
   async #advance(id: string): Promise<RolloutView | null> {
     const { store, clock } = this.#uses;
     for (let steps = 0; steps < stepLimit; steps++) {
-      const planned = await planNextStep(store.reading, id, clock.now());
+      const planned = await planNextStep(store.readConnection, id, clock.now());
       if (planned === null) return null;
       if (await this.#refresh(planned.view)) continue;
       if (!isActionable(planned.step)) return planned.view;
@@ -118,7 +118,7 @@ export class RolloutRunner {
   async #join({ record }: RolloutView): Promise<void> {
     const { store, clock } = this.#uses;
     // Searched outside the transaction first: with many devices the search is slow, and it mostly finds none.
-    if ((await findJoiningDevices(store.reading, record.id)).length === 0) return;
+    if ((await findJoiningDevices(store.readConnection, record.id)).length === 0) return;
     await store.transaction((connection) => addJoiningDevices(connection, record.id, clock.now()));
   }
 

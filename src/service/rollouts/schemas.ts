@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Labels, ModuleName, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
-import { count, DamagedItem, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
+import { count, DamagedItem, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { verdicts } from '../loads/forecast.ts';
 import { LoadOutcome } from '../loads/schemas.ts';
@@ -337,7 +337,7 @@ export const Rollout = z
   })
   .meta({ id: 'Rollout', description: 'One build to many devices, in waves.', examples: [exampleRollout] });
 export type Rollout = z.infer<typeof Rollout>;
-export const RolloutPage = pageOf('RolloutPage', Rollout);
+export const RolloutPage = pageSchema('RolloutPage', Rollout);
 
 export const rolloutQuery = z.strictObject({
   ...pageQuery,
@@ -388,7 +388,7 @@ export const RolloutDevice = z
     ),
   })
   .meta({ id: 'RolloutDevice', description: 'What has become of one device of a rollout.', examples: [exampleDevice] });
-export const RolloutDevicePage = pageOf('RolloutDevicePage', RolloutDevice);
+export const RolloutDevicePage = pageSchema('RolloutDevicePage', RolloutDevice);
 
 export const rolloutDeviceQuery = z.strictObject({
   ...pageQuery,

@@ -26,7 +26,7 @@ export class WaveMeasurer {
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
   ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
-    const rollouts = new RolloutRecords(this.#store.reading);
+    const rollouts = new RolloutRecords(this.#store.readConnection);
     const reported = await rollouts.stateVersions(id, wave);
     const cached = this.#cache.get(waveKey(id, wave));
     const activities = new Map<string, CachedActivity>();
@@ -37,7 +37,7 @@ export class WaveMeasurer {
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !activities.has(deviceId));
     for (let first = 0; first < changed.length; first += batchSize) {
       for (const measurable of await rollouts.measurableDevices(id, changed.slice(first, first + batchSize))) {
-        const activity = await readActivity(this.#store.reading, module, measurable);
+        const activity = await readActivity(this.#store.readConnection, module, measurable);
         if (activity !== null) activities.set(measurable.deviceId, { state: stateKey(measurable), activity });
       }
       await setImmediate();

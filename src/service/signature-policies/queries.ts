@@ -4,7 +4,7 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { SignaturePolicyModel } from '../database/generated/models.ts';
 import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 
 export class SignaturePolicyQueries {
@@ -22,6 +22,6 @@ export class SignaturePolicyQueries {
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
-    return markedRows(policies);
+    return restoreMarks(policies);
   }
 }

@@ -54,7 +54,7 @@ export class SignaturePolicyRecords {
 
   /** Those that are about builds of one of the modules, the oldest first. */
   async findForModules(modules: readonly string[]): Promise<SignaturePolicyRecord[]> {
-    return (await this.#connection.all(policiesOfModules, { modules })).map(toPolicyRecord);
+    return (await this.#connection.query(policiesOfModules, { modules })).map(toPolicyRecord);
   }
 
   async count(): Promise<number> {

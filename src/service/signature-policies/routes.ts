@@ -2,10 +2,10 @@
 
 import { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
-import { pageByTime, sendPage } from '../http/pages.ts';
+import { computeEntityTag, ifMatchHeaders, ifNoneMatchHeaders, matchesIfMatch, matchesIfNoneMatch } from '../http/entity-tags.ts';
+import { parsePageByTime, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { SignaturePolicyRecord } from './repository.ts';
 import { NewSignaturePolicy, SignaturePolicy, SignaturePolicyPage, signaturePolicyParameter, signaturePolicyQuery } from './schemas.ts';
 import type { SignaturePolicies, SignaturePolicyRequest } from './signature-policies.ts';
@@ -40,7 +40,9 @@ function addCreationRoute(app: Api, { signaturePolicies }: Uses): void {
       },
     },
     async (request, reply) => {
-      const created = await signaturePolicies.create(toRequest(request.body), requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const created = await signaturePolicies.create(toRequest(request.body), getRequester(request), (made) =>
+        toStoredResponse(toCreated(made)),
+      );
       const { status, location, body } = toCreated(created);
       return reply.status(status).header('location', location).send(body);
     },
@@ -61,7 +63,7 @@ function addReadingRoutes(app: Api, { signaturePolicies, damagedRows }: Uses): v
       },
     },
     async (request, reply) => {
-      const page = await signaturePolicies.list(pageByTime(request));
+      const page = await signaturePolicies.list(parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'signature policy',
         schema: SignaturePolicy,
@@ -92,9 +94,9 @@ function addReadingRoutes(app: Api, { signaturePolicies, damagedRows }: Uses): v
     },
     async ({ params, headers }, reply) => {
       const policy = toPolicy(await signaturePolicies.find(params.signaturePolicy));
-      const etag = entityTagOf(policy);
+      const etag = computeEntityTag(policy);
       reply.header('etag', etag);
-      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(policy);
+      return matchesIfNoneMatch(headers, etag) ? reply.status(304).send(null) : reply.send(policy);
     },
   );
 }
@@ -121,15 +123,15 @@ function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
       },
     },
     async (request, reply) => {
-      const isExpected = (current: SignaturePolicyRecord) => isAllowedBy(request.headers, entityTagOf(toPolicy(current)));
+      const isExpected = (current: SignaturePolicyRecord) => matchesIfMatch(request.headers, computeEntityTag(toPolicy(current)));
       const replaced = await signaturePolicies.replace(
         request.params.signaturePolicy,
         toRequest(request.body),
         isExpected,
-        requesterOf(request),
+        getRequester(request),
       );
       const policy = toPolicy(replaced);
-      return reply.header('etag', entityTagOf(policy)).send(policy);
+      return reply.header('etag', computeEntityTag(policy)).send(policy);
     },
   );
 
@@ -148,8 +150,8 @@ function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
       },
     },
     async (request, reply) => {
-      const isExpected = (current: SignaturePolicyRecord) => isAllowedBy(request.headers, entityTagOf(toPolicy(current)));
-      await signaturePolicies.remove(request.params.signaturePolicy, isExpected, requesterOf(request));
+      const isExpected = (current: SignaturePolicyRecord) => matchesIfMatch(request.headers, computeEntityTag(toPolicy(current)));
+      await signaturePolicies.remove(request.params.signaturePolicy, isExpected, getRequester(request));
       return reply.status(204).send(null);
     },
   );
@@ -160,7 +162,7 @@ function toRequest(body: z.infer<typeof NewSignaturePolicy>): SignaturePolicyReq
   return { ...rest, module, threshold, scope: device === undefined ? { labels } : { device } };
 }
 
-function toCreated(policy: SignaturePolicyRecord): Making<201, z.infer<typeof SignaturePolicy>> {
+function toCreated(policy: SignaturePolicyRecord): CreatedResponse<201, z.infer<typeof SignaturePolicy>> {
   return { status: 201, location: `/v1/signature-policies/${policy.id}`, body: toPolicy(policy) };
 }
 

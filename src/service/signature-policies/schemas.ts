@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { policyLimits } from '../../protocol/agent.ts';
 import { exampleTimes } from '../../protocol/examples.ts';
 import { DeviceId, DisplayName, exampleIdentifier, Labels, ModuleName, PublisherKeyId } from '../../protocol/identifiers.ts';
-import { identifier, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
+import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
 
 export const signaturePolicyParameter = z.object({ signaturePolicy: identifier('signature policy') });
@@ -56,5 +56,5 @@ export const SignaturePolicy = z
       { id: exampleIdentifier('signature policy'), device: null, module: 'tcp', ...examplePolicy, createdAt: exampleTimes.registered },
     ],
   });
-export const SignaturePolicyPage = pageOf('SignaturePolicyPage', SignaturePolicy);
+export const SignaturePolicyPage = pageSchema('SignaturePolicyPage', SignaturePolicy);
 export const signaturePolicyQuery = z.strictObject({ ...pageQuery, ...orderQuery });

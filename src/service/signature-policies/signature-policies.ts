@@ -6,11 +6,11 @@ import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import type { Requester } from '../requester.ts';
@@ -46,7 +46,7 @@ export class SignaturePolicies {
   async create(
     request: SignaturePolicyRequest,
     requester: Requester,
-    answerOf: AnswerOf<SignaturePolicyRecord>,
+    answerOf: ToResponse<SignaturePolicyRecord>,
   ): Promise<SignaturePolicyRecord> {
     return this.#store.transaction(async (connection) => {
       if ((await new SignaturePolicyRecords(connection).count()) >= policyLimit)
@@ -58,17 +58,17 @@ export class SignaturePolicies {
       };
       await new SignaturePolicyRecords(connection).create(policy);
       await audit(connection, requester, policy.createdAt, [toAuditEntry('created', policy.id, describePolicy(policy))]);
-      await keepAnswer(connection, requester, answerOf, policy);
+      await storeResponse(connection, requester, answerOf, policy);
       return policy;
     });
   }
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<SignaturePolicyRecord> {
-    return findPolicy(this.#store.reading, id);
+    return findPolicy(this.#store.readConnection, id);
   }
 
-  async list(page: PageByTime): Promise<PageOf<SignaturePolicyRecord | DamagedItem, PageByTime>> {
+  async list(page: PageByTime): Promise<PageResult<SignaturePolicyRecord | DamagedItem, PageByTime>> {
     const found = await readMarkedPage(page, {
       read: (wanted) => new SignaturePolicyQueries(this.#store.reader).list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),

@@ -3,7 +3,7 @@
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import type { SigningKeyRecord } from './repository.ts';
 
@@ -21,6 +21,6 @@ export class SigningKeyQueries {
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
-    return markedRows(keys);
+    return restoreMarks(keys);
   }
 }

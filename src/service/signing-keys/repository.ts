@@ -51,7 +51,7 @@ export class SigningKeyRecords {
   /** Every key that there ever was, the oldest first; those that cannot be decoded are left out. */
   async all(): Promise<SigningKeyRecord[]> {
     const keys = this.#connection.sql.selectFrom('SigningKey').selectAll().orderBy('createdAt').orderBy('id');
-    return withoutMarks(await this.#connection.readableRows(keys, { kind: 'signing key', table: 'SigningKey', key: ['id'] }));
+    return withoutMarks(await this.#connection.queryReadable(keys, { kind: 'signing key', table: 'SigningKey', key: ['id'] }));
   }
 
   /** Nothing is signed with any key that there is from then on. */

@@ -5,9 +5,9 @@ import { verifierKeyOf } from '../../proof/signed-note.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { SignedStatement } from '../../protocol/signed-statement.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { pageByTime, sendPage } from '../http/pages.ts';
+import { parsePageByTime, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
-import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { SigningKeyRecord } from './repository.ts';
 import { SigningKey, SigningKeyPage, signingKeyParameter, signingKeyQuery } from './schemas.ts';
 import type { SigningKeys } from './signing-keys.ts';
@@ -33,7 +33,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
     },
     async (request, reply) => {
       const { status, location, body } = toCreated(
-        await signingKeys.rotate(requesterOf(request), (made) => toAnswer(toCreated(made, signingKeys.origin))),
+        await signingKeys.rotate(getRequester(request), (made) => toStoredResponse(toCreated(made, signingKeys.origin))),
         signingKeys.origin,
       );
       return reply.status(status).header('location', location).send(body);
@@ -53,7 +53,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
       },
     },
     async (request, reply) => {
-      const page = await signingKeys.list(pageByTime(request));
+      const page = await signingKeys.list(parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'signing key',
         schema: SigningKey,
@@ -80,7 +80,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
   );
 }
 
-function toCreated(record: SigningKeyRecord, origin: string): Making<201, z.infer<typeof SigningKey>> {
+function toCreated(record: SigningKeyRecord, origin: string): CreatedResponse<201, z.infer<typeof SigningKey>> {
   return { status: 201, location: `/v1/signing-keys/${record.id}`, body: toSigningKey(record, origin) };
 }
 

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { exampleIdentity } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier } from '../../protocol/identifiers.ts';
 import { exampleServiceKey, SignedStatement } from '../../protocol/signed-statement.ts';
-import { identifier, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
+import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
 
 export const signingKeyParameter = z.object({ signingKey: identifier('signing key') });
@@ -33,5 +33,5 @@ export const SigningKey = z
       },
     ],
   });
-export const SigningKeyPage = pageOf('SigningKeyPage', SigningKey);
+export const SigningKeyPage = pageSchema('SigningKeyPage', SigningKey);
 export const signingKeyQuery = z.strictObject({ ...pageQuery, ...orderQuery });

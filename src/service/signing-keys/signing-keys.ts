@@ -10,12 +10,12 @@ import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { notFound, Problem } from '../problem.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { SigningKeyQueries } from './queries.ts';
 import type { SigningKeyRecord } from './repository.ts';
 import { SigningKeyRecords } from './repository.ts';
@@ -69,7 +69,7 @@ export class SigningKeys {
    * @throws {SigningKeyError} where it is gone, and not said to be lost.
    */
   static async open(store: Store, { privateKeys, isLost, beforeFirst = async () => {} }: SigningKeySettings): Promise<SigningKeys> {
-    const current = await new SigningKeyRecords(store.reading).current();
+    const current = await new SigningKeyRecords(store.readConnection).current();
     const privateKey = current === null ? null : privateKeys.read(current.active.id);
     if (current === null || (privateKey === null && isLost)) {
       const made = generateKey();
@@ -81,7 +81,7 @@ export class SigningKeys {
         if (!(await isStillSo(connection))) throw new ConcurrentKeyCreation();
         // In the transaction: replicas that start together see each other's private keys, but only once the database has the first key.
         await beforeFirst(connection);
-        return { predecessor, vouching: null, requester: service };
+        return { predecessor, vouching: null, requester: systemActor };
       }).then(
         () => true,
         (error: unknown) => {
@@ -127,7 +127,7 @@ export class SigningKeys {
   }
 
   /** Replaces the key by a new one, for which it vouches; its private part is gone then. @throws {Problem} `too-many-keys`. */
-  async rotate(requester: Requester, answerOf: AnswerOf<SigningKeyRecord>): Promise<SigningKeyRecord> {
+  async rotate(requester: Requester, answerOf: ToResponse<SigningKeyRecord>): Promise<SigningKeyRecord> {
     const made = generateKey();
     let replaced = this.#active;
     try {
@@ -150,7 +150,7 @@ export class SigningKeys {
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<SigningKeyRecord> {
-    const key = await new SigningKeyRecords(this.#store.reading).find(id);
+    const key = await new SigningKeyRecords(this.#store.readConnection).find(id);
     if (key === null) throw notFound('signing key', id);
     return key;
   }
@@ -172,7 +172,7 @@ export class SigningKeys {
     });
   }
 
-  list(page: PageByTime): Promise<PageOf<SigningKeyRecord | DamagedItem, PageByTime>> {
+  list(page: PageByTime): Promise<PageResult<SigningKeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => new SigningKeyQueries(this.#store.reader).list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
@@ -187,7 +187,7 @@ type Introduction = {
   /** That key where it can vouch for the new one. */
   readonly vouching: ActiveKey | null;
   readonly requester: Requester;
-  readonly answerOf?: AnswerOf<SigningKeyRecord>;
+  readonly answerOf?: ToResponse<SigningKeyRecord>;
 };
 
 /** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
@@ -220,7 +220,7 @@ async function storeNewKey(
       await audit(connection, requester, createdAt, [
         { action: 'signing-key.created', object: id, detail: { keyId, publicKey: pem, endorsement: vouched } },
       ]);
-      if (answerOf !== undefined) await keepAnswer(connection, requester, answerOf, record);
+      if (answerOf !== undefined) await storeResponse(connection, requester, answerOf, record);
       return record;
     });
   } catch (error) {

@@ -5,8 +5,8 @@ import { expect } from 'vitest';
 import { z } from 'zod';
 import type { Schemas } from '../../../src/client/client.ts';
 import { Order } from '../../../src/protocol/agent.ts';
-import { type Answer, bearer, eventsOf, joinToken, type TestService, until } from '../test-service.ts';
-import type { Sent } from '../typed-paths.ts';
+import { bearer, eventsOf, joinToken, type TestResponse, type TestService, until } from '../test-service.ts';
+import type { RequestSchema } from '../typed-paths.ts';
 
 export class Agent {
   readonly orders: Order[] = [];
@@ -64,12 +64,12 @@ export class Agent {
     });
   }
 
-  report(...reports: Sent<'Report'>[]) {
+  report(...reports: RequestSchema<'Report'>[]) {
     return this.#service.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }
 
   /** Sends reports that no type checks, such as invalid ones. */
-  reportRaw(...reports: unknown[]): Promise<Answer> {
+  reportRaw(...reports: unknown[]): Promise<TestResponse> {
     return this.#service.postRaw(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }
 

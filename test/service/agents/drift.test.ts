@@ -4,7 +4,7 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
-import { kind, newPostgresql } from '../../databases.ts';
+import { createPostgresql, kind } from '../../databases.ts';
 import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded, state } from './agent.ts';
 
@@ -27,7 +27,7 @@ async function backUp(): Promise<() => Promise<void>> {
 }
 
 async function copyOf(database: string): Promise<string> {
-  if (kind === 'postgresql') return newPostgresql(new URL(database).pathname.slice(1));
+  if (kind === 'postgresql') return createPostgresql(new URL(database).pathname.slice(1));
   const copy = join(service.folder, 'backup.db');
   cpSync(database, copy);
   return copy;

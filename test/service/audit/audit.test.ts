@@ -7,7 +7,7 @@ import { type Verification, verifyExport } from '../../../src/proof/audit-export
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
 import { AuditQueries } from '../../../src/service/audit/queries.ts';
-import { hashOfRecord } from '../../../src/service/database/audit-chain.ts';
+import { hashStoredEvent } from '../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { kind, openSql, type Sql, timeInSql } from '../../databases.ts';
@@ -74,7 +74,7 @@ async function verify(checkpoints: readonly string[], lines?: readonly string[],
   return verifyExport(iterate(lines ?? (await exported())), { checkpoints, keys: [readPublicKey(pinned)], isPartial });
 }
 
-const newestNumber = async () => (await new Records(store.reading).audit.head()).number;
+const newestNumber = async () => (await new Records(store.readConnection).audit.head()).number;
 
 test('a trail that nobody has changed is whole, and is what its checkpoints say', async () => {
   const early = await checkpoint();
@@ -204,7 +204,7 @@ const tamperings: readonly Tampering[] = [
           VALUES (?, ${timeInSql(at.getTime())}, 'a', 'b.c', 'd', 'succeeded', NULL, '{}', ?, ?)`,
         number,
         previous,
-        hashOfRecord(event),
+        hashStoredEvent(event),
       );
     },
   },
@@ -258,7 +258,7 @@ async function forge(number: number): Promise<void> {
   await sql.run(`UPDATE "AuditEvent" SET "object" = 'dev_forged' WHERE "number" = ?`, number);
   let previous = await hashBefore(number);
   for (const event of withoutMarks(await new AuditQueries(store.reader).after(number - 1, 10_000))) {
-    const hash = hashOfRecord({ ...event, previous });
+    const hash = hashStoredEvent({ ...event, previous });
     await sql.run('UPDATE "AuditEvent" SET "previous" = ?, "hash" = ? WHERE "number" = ?', previous, hash, event.number);
     previous = hash;
   }

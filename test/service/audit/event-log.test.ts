@@ -12,7 +12,7 @@ import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
 import { Installation, type InstallationSettings } from '../../../src/service/installation.ts';
 import { newDatabase } from '../../databases.ts';
 import { defaultSettings } from '../../default-settings.ts';
-import { Lines } from '../../lines.ts';
+import { LogLines } from '../../log-lines.ts';
 
 const settings: InstallationSettings = {
   joinToken: 'not used',
@@ -24,11 +24,11 @@ const requester = { actor: 'key_1', requestId: 'req_1' };
 
 let folder: string;
 let database: string;
-let log: Lines;
+let log: LogLines;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-event-log-'));
   database = await newDatabase(folder);
-  log = new Lines();
+  log = new LogLines();
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -36,14 +36,14 @@ const open = (more: Partial<InstallationSettings> = {}) => Installation.open(dat
 
 test('an event is logged when it is on disk, and not before', async () => {
   const installation = await open();
-  const repeatable = { actor: 'key_1', key: 'k', route: 'POST /builds', body: '{}', sealedBy: null };
+  const idempotentRequest = { actor: 'key_1', key: 'k', route: 'POST /builds', body: '{}', sealedBy: null };
   let whileItRan: unknown[] | null = null;
   const answerOf = () => {
     whileItRan = log.with({ action: 'build.created' });
     return { status: 201, contentType: null, location: null, body: '' };
   };
   const source = { module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' } as const;
-  const { build } = await installation.builds.push(source, { ...requester, repeatable }, answerOf);
+  const { build } = await installation.builds.push(source, { ...requester, idempotentRequest }, answerOf);
   expect(whileItRan).toEqual([]);
   expect(log.with({ action: 'build.created' })).toMatchObject([
     { level: 30, object: build.id, actor: 'key_1', request: 'req_1', detail: { module: 'tcp', version: '1.0.0' }, msg: 'build.created' },

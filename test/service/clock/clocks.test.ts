@@ -233,8 +233,8 @@ const answer = { status: 201, contentType: 'application/json', location: null, b
 test.each([hour, 10 * year, -40 * year])('a request is not done twice though the clock was wrong by %d ms for some time', async (ahead) => {
   installation = await Installation.open(database, settings());
   const keep = async (key: string) => {
-    expect(await installation.answers.begin({ ...repeatable, key })).toBeNull();
-    await installation.answers.keep({ ...repeatable, key }, answer);
+    expect(await installation.idempotencyStore.begin({ ...repeatable, key })).toBeNull();
+    await installation.idempotencyStore.store({ ...repeatable, key }, answer);
   };
   await keep('before');
   // Also over restarts, at which the service begins with what the clock says; old answers are removed after the first request of each.
@@ -243,18 +243,18 @@ test.each([hour, 10 * year, -40 * year])('a request is not done twice though the
     await installation.close();
     installation = await Installation.open(database, settings());
     await keep(`at start ${wrong} ${performance.now()}`);
-    expect(await installation.answers.begin({ ...repeatable, key: 'before' })).toMatchObject(answer);
+    expect(await installation.idempotencyStore.begin({ ...repeatable, key: 'before' })).toMatchObject(answer);
     if (wrong !== 0)
-      await installation.answers
+      await installation.idempotencyStore
         .begin({ ...repeatable, key: 'while wrong' })
-        .then((known) => known ?? installation.answers.keep({ ...repeatable, key: 'while wrong' }, answer));
+        .then((known) => known ?? installation.idempotencyStore.store({ ...repeatable, key: 'while wrong' }, answer));
   }
-  expect(await installation.answers.begin({ ...repeatable, key: 'while wrong' })).toMatchObject(answer);
+  expect(await installation.idempotencyStore.begin({ ...repeatable, key: 'while wrong' })).toMatchObject(answer);
   // What is a day old is forgotten at last.
   machine.slept += 25 * hour;
   await installation.close();
   installation = await Installation.open(database, settings());
-  expect(await installation.answers.begin({ ...repeatable, key: 'before' })).toBeNull();
+  expect(await installation.idempotencyStore.begin({ ...repeatable, key: 'before' })).toBeNull();
 });
 
 test('a clock that is ahead makes no event and no image old', async () => {
@@ -286,7 +286,7 @@ test('a clock that is ahead makes no event and no image old', async () => {
   };
   installation = await Installation.open(database, settings());
   const store = await Store.open(database);
-  const retentionTime = async () => (await new Records(store.reading).retentionTime.now()).getTime();
+  const retentionTime = async () => (await new Records(store.readConnection).retentionTime.now()).getTime();
   // Each turn of the retention puts that time on disk before it removes anything.
   for (let turn = 0; turn < 3; turn += 1) {
     const before = await retentionTime();

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { retentionSpeeds, retentionTimeAfter } from '../../../src/service/clock/retention-time.ts';
+import { advanceRetentionTime, retentionSpeeds } from '../../../src/service/clock/retention-time.ts';
 
 const { fastest, slowest } = retentionSpeeds;
 
@@ -14,13 +14,13 @@ test('it never runs faster than twice nor slower than half as fast as time, and 
       let real = at;
       for (const { elapsed, ahead } of steps) {
         real += elapsed;
-        const next = retentionTimeAfter(at, elapsed, real + ahead);
+        const next = advanceRetentionTime(at, elapsed, real + ahead);
         expect(next - at).toBeLessThanOrEqual(elapsed * fastest);
         expect(next - at).toBeGreaterThanOrEqual(elapsed * slowest);
         at = next;
       }
       const rest = 2 * Math.abs(real - at);
-      expect(retentionTimeAfter(at, rest, real + rest)).toBe(real + rest);
+      expect(advanceRetentionTime(at, rest, real + rest)).toBe(real + rest);
     }),
   );
 });

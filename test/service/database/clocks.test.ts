@@ -38,7 +38,7 @@ test('whatever times events have, no event is old that is not, nor one after it'
   const days = fc.integer({ min: -4_000, max: 4_000 });
   await fc.assert(
     fc.asyncProperty(fc.array(days, { minLength: 1, maxLength: 8 }), days, async (times, moment) => {
-      const { number: before } = await new Records(store.reading).audit.head();
+      const { number: before } = await new Records(store.readConnection).audit.head();
       await inTransaction(store, ({ audit }) =>
         audit.append(times.map((day) => ({ ...event('a'), at: new Date(now + day * 86_400_000) }))),
       );
@@ -75,9 +75,9 @@ test('of two rollouts with the same devices one waits for the other, though a cl
     for (const id of [earlier, later]) await rollouts.addDevices(id, [device]);
   });
   const waitsFor = async (id: string) => {
-    const record: RolloutRecord | null = await new Records(store.reading).rollouts.find(id);
+    const record: RolloutRecord | null = await new Records(store.readConnection).rollouts.find(id);
     if (record === null) throw new Error('no rollout');
-    return (await new Records(store.reading).rollouts.conflicts(record, 'earlier')).map(({ rolloutId }) => rolloutId);
+    return (await new Records(store.readConnection).rollouts.conflicts(record, 'earlier')).map(({ rolloutId }) => rolloutId);
   };
   expect(await waitsFor(later)).toEqual([earlier]);
   await inTransaction(store, ({ rollouts }) => rollouts.update(earlier, { state: 'completed', endedAt: new Date(now) }));

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CopyProgress, copyDatabase } from '../../../src/service/database/copy.ts';
-import { kind, newPostgresql, runSql } from '../../databases.ts';
+import { createPostgresql, kind, runSql } from '../../databases.ts';
 import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
 let service: TestService;
@@ -38,7 +38,7 @@ describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
     service = new TestService();
     file = join(service.folder, 'patchbay.db');
     service.database = file;
-    target = await newPostgresql();
+    target = await createPostgresql();
     await service.start();
     const stopHost = service.startHost('host', 3, { zone: 'north' });
     const devices = await service.connectedDevices(3);

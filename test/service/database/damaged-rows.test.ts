@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql } from '../../databases.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { type Answer, bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { bearer, eventsOf, itemsOf, type TestResponse, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
 const agent = new Agent(service);
@@ -36,7 +36,7 @@ async function healthReasons(): Promise<string> {
   return String((await service.get('/v1/health')).body.reasons);
 }
 
-const idOf = ({ body }: Answer) => String(body['id'] ?? '');
+const idOf = ({ body }: TestResponse) => String(body['id'] ?? '');
 
 const Accepted = z.object({ loads: z.array(z.object({ id: z.string() })) });
 

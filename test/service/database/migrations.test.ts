@@ -4,12 +4,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { checksumOf, MigrationError } from '../../../src/service/database/migrations.ts';
+import { computeChecksum, MigrationError } from '../../../src/service/database/migrations.ts';
 import { applyMigrations as applyToPostgresql, postgresqlMigrations } from '../../../src/service/database/postgresql/migrations.ts';
 import { applyMigrations as applyToSqlite, sqliteMigrations } from '../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../src/service/database/store.ts';
-import { kind, newEmptyDatabase, runSql } from '../../databases.ts';
-import { inTransaction } from '../records.ts';
+import { kind, newEmptyDatabase, runSql, timeInSql } from '../../databases.ts';
+import { inTransaction, Records } from '../records.ts';
 import { event, eventsIn } from './events.ts';
 
 const migrations = kind === 'sqlite' ? sqliteMigrations() : postgresqlMigrations();
@@ -33,7 +33,7 @@ const recorded = () =>
 test('they are applied once and recorded as Prisma records them', async () => {
   await apply();
   const first = await recorded();
-  expect(first).toEqual(migrations.map(({ name, sql }) => ({ name, checksum: checksumOf(sql), steps: 1, finished: 1 })));
+  expect(first).toEqual(migrations.map(({ name, sql }) => ({ name, checksum: computeChecksum(sql), steps: 1, finished: 1 })));
   await apply();
   expect(await recorded()).toEqual(first);
 });
@@ -61,4 +61,78 @@ test('a database whose migration has changed, or is of a newer version, is refus
   if (first === undefined) throw new Error('no migrations');
   await expect(apply([{ ...first, sql: `${first.sql}\n-- changed` }, ...rest])).rejects.toThrow(MigrationError);
   await expect(apply([])).rejects.toThrow(/use the newer version of the service/);
+});
+
+test('renaming columns keeps what is stored', async () => {
+  await apply(migrations.filter(({ name }) => name < '20261129000200'));
+  const [first, second, third] = [1, 2, 3].map(timeInSql);
+  const plan = { name: 'tcp', selector: { labels: { zone: 'north' } }, whenBusy: 'refuse' };
+  const plans = [plan, { ...plan, whenBusy: 'queue' }, {}].map((value) => JSON.stringify(value));
+  await runSql(
+    database,
+    `
+    INSERT INTO "Host" ("id", "name", "bootId", "capacity", "registeredAt", "heardCount") VALUES ('h', 'host', 'boot', 1, ${first}, 7);
+    INSERT INTO "Device" ("id", "name", "hostId", "ramPages", "createdAt", "state", "stateAt", "stateSequence")
+      VALUES ('d', 'device', 'h', 16, ${first}, '{}', ${second}, 5);
+    INSERT INTO "HistoryEntry"
+        ("deviceId", "module", "version", "imageDigest", "loadId", "address", "pages", "enteredAt", "leftAt", "leftBy", "leftThrough")
+      VALUES ('d', 'tcp', '1.0.0', '', 'a', '0x1000', 1, ${first}, ${second}, 'replaced', 'b'),
+        ('d', 'tcp', '1.1.0', '', 'b', '0x2000', 1, ${second}, ${third}, 'withdrawn', NULL),
+        ('d', 'tcp', '1.0.0', '', 'a', '0x1000', 1, ${third}, NULL, NULL, NULL);
+    INSERT INTO "AbiViolation" ("deviceId", "bootId", "programId", "programName", "module", "version", "address", "page", "flag", "at", "lastAt", "faults")
+      VALUES ('d', 'boot', 'p', 'program', 'tcp', '1.0.0', '0x1000', 1, 'nx', ${first}, ${third}, 4);
+    INSERT INTO "Rollout" ("id", "module", "plan", "state", "requestedAt", "requestedBy", "joinableUntil")
+      VALUES ('r', 'tcp', '${plans[0]}', 'running', ${first}, 'k', ${third}), ('s', 'tcp', '${plans[1]}', 'pending', ${second}, 'k', NULL),
+        ('t', 'tcp', '${plans[2]}', 'completed', ${third}, 'k', NULL);
+    INSERT INTO "RolloutWave" ("rolloutId", "number", "state", "accepted") VALUES ('r', 1, 'passed', ${kind === 'sqlite' ? 1 : 'TRUE'}), ('r', 2, 'waiting', ${kind === 'sqlite' ? 0 : 'FALSE'});
+    INSERT INTO "AgentOrder" ("id", "hostId", "deviceId", "kind", "body", "createdAt", "withdrawnAt")
+      VALUES ('o', 'h', 'd', 'load', '{}', ${first}, ${second}), ('q', 'h', 'd', 'load', '{}', ${first}, NULL);
+    INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "predecessor") VALUES ('sgk', 'key', 'pem', ${first}, '{"payload":""}');
+    INSERT INTO "IdempotentAnswer" ("actor", "key", "route", "bodyDigest", "status", "body", "createdAt")
+      VALUES ('k', 'once', 'POST /v1/loads', 'digest', 202, '{}', ${second});`,
+  );
+  const store = await Store.open(database);
+  const { sql } = new Records(store.readConnection).connection;
+  const [one, two, three] = [1, 2, 3].map((time) => new Date(time));
+  expect(await sql.selectFrom('Host').selectAll().execute()).toMatchObject([{ id: 'h', heartbeatCount: 7 }]);
+  expect(await sql.selectFrom('Device').selectAll().execute()).toMatchObject([{ id: 'd', stateReportedAt: two, stateSequence: 5n }]);
+  expect(await sql.selectFrom('HistoryEntry').selectAll().orderBy('number').execute()).toMatchObject([
+    { version: '1.0.0', installedAt: one, removedAt: two, removalCause: 'replaced', replacedByLoadId: 'b' },
+    { version: '1.1.0', installedAt: two, removedAt: three, removalCause: 'reverted', replacedByLoadId: null },
+    { version: '1.0.0', installedAt: three, removedAt: null, removalCause: null, replacedByLoadId: null },
+  ]);
+  expect(await sql.selectFrom('AbiViolation').selectAll().execute()).toMatchObject([
+    { programId: 'p', firstFaultAt: one, lastFaultAt: three, faults: 4n },
+  ]);
+  const { whenBusy: _, ...other } = plan;
+  expect(await sql.selectFrom('Rollout').selectAll().orderBy('requestedAt').execute()).toMatchObject([
+    { id: 'r', plan: { ...other, onConflict: 'reject' }, acceptsDevicesUntil: three },
+    { id: 's', plan: { ...other, onConflict: 'queue' }, acceptsDevicesUntil: null },
+    { id: 't', plan: {} },
+  ]);
+  expect(await sql.selectFrom('RolloutWave').select(['number', 'failureIgnored']).orderBy('number').execute()).toEqual([
+    { number: 1, failureIgnored: true },
+    { number: 2, failureIgnored: false },
+  ]);
+  expect(await sql.selectFrom('AgentOrder').select(['id', 'cancelledAt']).orderBy('number').execute()).toEqual([
+    { id: 'o', cancelledAt: two },
+    { id: 'q', cancelledAt: null },
+  ]);
+  expect(await sql.selectFrom('SigningKey').selectAll().execute()).toMatchObject([{ id: 'sgk', predecessorEndorsement: '{"payload":""}' }]);
+  expect(await sql.selectFrom('IdempotentResponse').selectAll().execute()).toMatchObject([
+    { actor: 'k', key: 'once', status: 202, body: '{}', isSealed: false, createdAt: two },
+  ]);
+  expect((await store.health()).migrationFaults).toEqual([]);
+  await store.close();
+});
+
+test('renaming columns leaves a rollout plan that is not valid JSON as it is', async () => {
+  if (kind === 'postgresql') return expect(kind).toBe('postgresql');
+  await apply(migrations.filter(({ name }) => name < '20261129000200'));
+  await runSql(
+    database,
+    `INSERT INTO "Rollout" ("id", "module", "plan", "state", "requestedAt", "requestedBy") VALUES ('r', 'tcp', '{broken', 'running', 1, 'k')`,
+  );
+  await apply();
+  expect(await runSql(database, 'SELECT "plan" FROM "Rollout"')).toEqual([{ plan: '{broken' }]);
 });

@@ -19,8 +19,8 @@ let engine: Engine;
 
 /** As Prisma has columns of these types. */
 const columns = {
-  sqlite: '"integer" BIGINT, "time" DATETIME, "truth" BOOLEAN, "json" JSONB, "bytes" BLOB, "text" TEXT',
-  postgresql: '"integer" BIGINT, "time" TIMESTAMP(3), "truth" BOOLEAN, "json" JSONB, "bytes" BYTEA, "text" TEXT COLLATE "C"',
+  sqlite: '"integer" BIGINT, "time" DATETIME, "boolean" BOOLEAN, "json" JSONB, "bytes" BLOB, "text" TEXT',
+  postgresql: '"integer" BIGINT, "time" TIMESTAMP(3), "boolean" BOOLEAN, "json" JSONB, "bytes" BYTEA, "text" TEXT COLLATE "C"',
 };
 
 beforeAll(async () => {
@@ -37,20 +37,20 @@ type Kept = {
   readonly number: number;
   readonly integer: bigint | null;
   readonly time: Date | null;
-  readonly truth: boolean | null;
+  readonly boolean: boolean | null;
   readonly json: ColumnType<unknown, Json | null, Json | null>;
   readonly bytes: Uint8Array | null;
   readonly text: string | null;
 };
 const keptIn = (sql: Connection['sql']) => sql.withTables<{ Kept: Kept }>();
 
-const values = { integer: 'bigint?', time: 'time?', truth: 'truth?', json: 'json?', bytes: 'bytes?', text: 'text?' } as const;
+const values = { integer: 'bigint?', time: 'time?', boolean: 'boolean?', json: 'json?', bytes: 'bytes?', text: 'text?' } as const;
 const insert = new RowStatement({ number: 'integer', ...values }, (sql, row) => keptIn(sql).insertInto('Kept').values(row));
 // In another order than it is given, with constants, and some of it twice.
 const update = new RowStatement({ number: 'integer', ...values }, (sql, row) =>
   keptIn(sql)
     .updateTable('Kept')
-    .set({ text: row.text, bytes: row.bytes, json: row.json, truth: row.truth, time: row.time, integer: row.integer })
+    .set({ text: row.text, bytes: row.bytes, json: row.json, boolean: row.boolean, time: row.time, integer: row.integer })
     .where('number', '=', row.number)
     .where('number', '>=', 0)
     .where((is) => is.or([is(row.text, '=', row.text), is(row.text, 'is', null)])),
@@ -95,7 +95,7 @@ const row = fc.record({
   time: fc.option(
     fc.integer({ min: Date.parse('0001-01-01T00:00:00.000Z'), max: Date.parse('9999-12-31T23:59:59.999Z') }).map((time) => new Date(time)),
   ),
-  truth: fc.option(fc.boolean()),
+  boolean: fc.option(fc.boolean()),
   json: fc.option(json),
   bytes: fc.option(fc.uint8Array({ maxLength: 300 })),
   text: fc.option(text),
@@ -111,13 +111,13 @@ const asRead = <One extends Row>({ json: kept, bytes, ...rest }: One) => ({
   bytes: bytes === null ? null : [...bytes],
 });
 const keptRows = async (connection: Connection) =>
-  (await connection.all(read, {})).map(({ bytes, ...one }) => ({ ...one, bytes: bytes === null ? null : [...bytes] }));
+  (await connection.query(read, {})).map(({ bytes, ...one }) => ({ ...one, bytes: bytes === null ? null : [...bytes] }));
 
 /** Runs statements of which nothing stays. */
 async function trying(work: (connection: Connection) => Promise<void>): Promise<void> {
   const enough = new Error('enough');
-  const trial = engine.transaction(async ({ part }) => {
-    await part(work);
+  const trial = engine.transaction(async ({ savepoint }) => {
+    await savepoint(work);
     throw enough;
   }, 60_000);
   await trial.catch((error) => {
@@ -130,10 +130,10 @@ test('rows that are inserted come back the same, and so do those that they are c
     fc.asyncProperty(rows, rows, (first, second) =>
       trying(async (connection) => {
         const before = numbered(first);
-        expect(await connection.each(insert, before)).toEqual(first.map(() => 1));
+        expect(await connection.executeForRows(insert, before)).toEqual(first.map(() => 1));
         expect(await keptRows(connection)).toEqual(before.map(asRead));
         const changes = numbered(second);
-        const changed = await connection.each(update, changes);
+        const changed = await connection.executeForRows(update, changes);
         // There may be no row of that number.
         expect(changed).toEqual(changes.map(({ number }) => (number < first.length ? 1 : 0)));
         expect(await keptRows(connection)).toEqual(before.map((one) => asRead(changes[one.number] ?? one)));
@@ -141,7 +141,7 @@ test('rows that are inserted come back the same, and so do those that they are c
           number,
           text: index % 2 === 0 ? ((changes[index] ?? before[index])?.text ?? null) : 'another',
         }));
-        const removed = await connection.each(remove, removals);
+        const removed = await connection.executeForRows(remove, removals);
         expect(removed).toEqual(removals.map(({ text: words }, index) => (index % 2 === 0 && words !== null ? 1 : 0)));
         expect((await keptRows(connection)).map(({ number }) => number)).toEqual(
           before.map(({ number }) => number).filter((number) => removed[number] === 0),
@@ -157,8 +157,8 @@ const findInteger = new PreparedQuery({ wanted: 'bigint?' }, (sql, { wanted }) =
 const findTime = new PreparedQuery({ wanted: 'time?' }, (sql, { wanted }) =>
   keptIn(sql).selectFrom('Kept').select('number').where('time', '=', wanted).orderBy('number'),
 );
-const findTruth = new PreparedQuery({ wanted: 'truth?' }, (sql, { wanted }) =>
-  keptIn(sql).selectFrom('Kept').select('number').where('truth', '=', wanted).orderBy('number'),
+const findTruth = new PreparedQuery({ wanted: 'boolean?' }, (sql, { wanted }) =>
+  keptIn(sql).selectFrom('Kept').select('number').where('boolean', '=', wanted).orderBy('number'),
 );
 const findBytes = new PreparedQuery({ wanted: 'bytes?' }, (sql, { wanted }) =>
   keptIn(sql).selectFrom('Kept').select('number').where('bytes', '=', wanted).orderBy('number'),
@@ -176,20 +176,20 @@ const findAny = new PreparedQuery({ wanted: 'list' }, (sql, { wanted }) =>
 
 /** Finds rows by a value of each type: as a prepared query, and as one that is built with the value in it. */
 const find = {
-  integer: (to: Connection, { integer: wanted }: Row) => to.all(findInteger, { wanted }),
-  time: (to: Connection, { time: wanted }: Row) => to.all(findTime, { wanted }),
-  truth: (to: Connection, { truth: wanted }: Row) => to.all(findTruth, { wanted }),
-  bytes: (to: Connection, { bytes: wanted }: Row) => to.all(findBytes, { wanted }),
-  text: (to: Connection, { text: wanted }: Row) => to.all(findText, { wanted }),
+  integer: (to: Connection, { integer: wanted }: Row) => to.query(findInteger, { wanted }),
+  time: (to: Connection, { time: wanted }: Row) => to.query(findTime, { wanted }),
+  boolean: (to: Connection, { boolean: wanted }: Row) => to.query(findTruth, { wanted }),
+  bytes: (to: Connection, { bytes: wanted }: Row) => to.query(findBytes, { wanted }),
+  text: (to: Connection, { text: wanted }: Row) => to.query(findText, { wanted }),
 };
-const findDirectly = (connection: Connection, column: 'integer' | 'time' | 'truth' | 'bytes' | 'text', wanted: Row) =>
+const findDirectly = (connection: Connection, column: 'integer' | 'time' | 'boolean' | 'bytes' | 'text', wanted: Row) =>
   keptIn(connection.sql)
     .selectFrom('Kept')
     .select('number')
     .where((is) => {
       if (column === 'integer') return is(column, '=', wanted[column]);
       if (column === 'time') return is(column, '=', wanted[column]);
-      if (column === 'truth') return is(column, '=', wanted[column]);
+      if (column === 'boolean') return is(column, '=', wanted[column]);
       return column === 'bytes' ? is(column, '=', wanted[column]) : is(column, '=', wanted[column]);
     })
     .orderBy('number')
@@ -203,17 +203,17 @@ test('what is asked for is found by what it is, and by a list of what it may be'
     fc.asyncProperty(fc.array(row, { minLength: 1, maxLength: 12 }), fc.array(text, { maxLength: 5 }), (some, texts) =>
       trying(async (connection) => {
         const all = numbered(some);
-        await connection.each(insert, all);
+        await connection.executeForRows(insert, all);
         const wanted = all[0];
         if (wanted === undefined) return;
-        for (const column of ['integer', 'time', 'truth', 'bytes', 'text'] as const) {
+        for (const column of ['integer', 'time', 'boolean', 'bytes', 'text'] as const) {
           const expected = all.filter((one) => isEqual(one[column], wanted[column])).map(({ number }) => ({ number }));
           expect(await find[column](connection, wanted)).toEqual(expected);
           expect(await findDirectly(connection, column, wanted)).toEqual(expected);
         }
         const list = [...texts, ...some.flatMap((one, index) => (index % 2 === 0 && one.text !== null ? [one.text] : []))];
         const expected = all.filter((one) => one.text !== null && list.includes(one.text));
-        expect(await connection.all(findAny, { wanted: list })).toEqual(expected.map(({ number }) => ({ number })));
+        expect(await connection.query(findAny, { wanted: list })).toEqual(expected.map(({ number }) => ({ number })));
       }),
     ),
   );
@@ -223,8 +223,8 @@ const findPairs = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted }) =>
   keptIn(sql)
     .selectFrom(wanted.as('wanted'))
     .leftJoin('Kept', (join) => join.onRef('Kept.text', '=', 'wanted.first').onRef('Kept.text', '<>', 'wanted.second'))
-    .select(['wanted.place', 'wanted.first', 'wanted.second', 'Kept.number'])
-    .orderBy('wanted.place', 'desc'),
+    .select(['wanted.position', 'wanted.first', 'wanted.second', 'Kept.number'])
+    .orderBy('wanted.position', 'desc'),
 );
 
 test('a query is given pairs of texts as rows, each with its place', async () => {
@@ -232,12 +232,12 @@ test('a query is given pairs of texts as rows, each with its place', async () =>
     fc.asyncProperty(fc.array(fc.tuple(text, text), { maxLength: 5 }), (pairs) =>
       trying(async (connection) => {
         const words = [...new Set(pairs.flat())];
-        const nothing = { integer: null, time: null, truth: null, json: null, bytes: null };
-        await connection.each(insert, numbered(words.map((word) => ({ ...nothing, text: word }))));
-        const expected = pairs.map(([one, other], place) => {
-          return { place, first: one, second: other, number: one === other ? null : words.indexOf(one) };
+        const nothing = { integer: null, time: null, boolean: null, json: null, bytes: null };
+        await connection.executeForRows(insert, numbered(words.map((word) => ({ ...nothing, text: word }))));
+        const expected = pairs.map(([one, other], position) => {
+          return { position, first: one, second: other, number: one === other ? null : words.indexOf(one) };
         });
-        expect(await connection.all(findPairs, { wanted: pairs })).toEqual(expected.toReversed());
+        expect(await connection.query(findPairs, { wanted: pairs })).toEqual(expected.toReversed());
       }),
     ),
   );
@@ -249,14 +249,14 @@ test('rows that a statement returns have the types of its columns', async () => 
       number: 1,
       integer: 2n,
       time: new Date(3),
-      truth: true,
+      boolean: true,
       json: Json.of({ a: [null] }),
       bytes: new Uint8Array([4]),
       text: 'five',
     };
     const written = await keptIn(sql).insertInto('Kept').values(one).returningAll().executeTakeFirstOrThrow();
     expect({ ...written, bytes: [...(written.bytes ?? [])] }).toEqual({ ...one, json: { a: [null] }, bytes: [4] });
-    const { numUpdatedRows } = await keptIn(sql).updateTable('Kept').set({ truth: false }).where('number', '=', 1).executeTakeFirst();
+    const { numUpdatedRows } = await keptIn(sql).updateTable('Kept').set({ boolean: false }).where('number', '=', 1).executeTakeFirst();
     expect(numUpdatedRows).toBe(1n);
     const { count } = await keptIn(sql)
       .selectFrom('Kept')

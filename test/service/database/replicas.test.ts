@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
-import { kind, newPostgresql } from '../../databases.ts';
+import { createPostgresql, kind } from '../../databases.ts';
 import { Agent } from '../agents/agent.ts';
 import { bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
@@ -18,7 +18,7 @@ let devices: string[] = [];
 
 beforeAll(async () => {
   if (kind === 'sqlite') return;
-  const database = await newPostgresql();
+  const database = await createPostgresql();
   for (const replica of replicas) {
     replica.database = database;
     replica.privateKeys = first.privateKeys;

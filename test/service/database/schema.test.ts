@@ -79,7 +79,9 @@ const questions = {
     columns: `SELECT attname, format_type(atttypid, atttypmod), attnotnull, attidentity, pg_get_expr(adbin, adrelid)
       FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
       WHERE attrelid = quote_ident(?)::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname`,
-    constraints: `SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = quote_ident(?)::regclass ORDER BY conname`,
+    // Without NOT NULL, which the columns show: since version 18 PostgreSQL names it after the column, and keeps the name when the column is renamed.
+    constraints: `SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+      WHERE conrelid = quote_ident(?)::regclass AND contype <> 'n' ORDER BY conname`,
     indexes: `SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = quote_ident(?)::regclass ORDER BY 1`,
   },
 } satisfies Record<typeof kind, Record<string, string>>;

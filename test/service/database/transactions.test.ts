@@ -64,7 +64,7 @@ test('what was kept while another transaction fails is kept, and nothing is writ
   });
   await begun.promise;
   const kept = inTransaction(store, (records) => records.audit.append([event('b')]));
-  await expect(new Records(store.reading).audit.append([event('c')])).rejects.toThrow();
+  await expect(new Records(store.readConnection).audit.append([event('c')])).rejects.toThrow();
   end.resolve();
   await expect(failing).rejects.toThrow('halfway');
   await kept;
@@ -139,7 +139,7 @@ test('what the database itself refuses one of those that are carried out togethe
   await goOn();
   expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
   expect((await eventsIn(store)).map(({ object }) => object)).toEqual(['o0', 'o1', 'o3']);
-  expect((await new Records(store.reading).hosts.listAll()).map(({ id }) => id).toSorted()).toEqual(['h0', 'h1', 'h3']);
+  expect((await new Records(store.readConnection).hosts.listAll()).map(({ id }) => id).toSorted()).toEqual(['h0', 'h1', 'h3']);
   await store.close();
 });
 
@@ -187,7 +187,7 @@ test.runIf(kind === 'sqlite')('as many transactions wait as may; one more is ref
   const store = await Store.open(database);
   const goOn = await holdUp(store);
   let carriedOut = 0;
-  const waiting = Array.from({ length: transactionLimits.waiting }, () =>
+  const waiting = Array.from({ length: transactionLimits.queueLength }, () =>
     store.transaction(async () => {
       carriedOut += 1;
     }),
@@ -195,7 +195,7 @@ test.runIf(kind === 'sqlite')('as many transactions wait as may; one more is ref
   await expect(store.transaction(async () => {})).rejects.toThrow(TooManyTransactions);
   await goOn();
   await Promise.all(waiting);
-  expect(carriedOut).toBe(transactionLimits.waiting);
+  expect(carriedOut).toBe(transactionLimits.queueLength);
   await store.close();
 });
 
@@ -223,9 +223,9 @@ test('the audit trail is in the order of its times, whatever waited for its tran
 
 test('as many reads at once as there may be requests are each answered', async () => {
   const store = await Store.open(database);
-  const { answers, builds, keys } = new Records(store.reading);
+  const { idempotentResponses, builds, keys } = new Records(store.readConnection);
   const reads = Array.from({ length: 2_000 }, (_, index) => [
-    answers.findMany([{ actor: 'key_1', key: String(index) }]),
+    idempotentResponses.findMany([{ actor: 'key_1', key: String(index) }]),
     builds.find('tcp', String(index)),
     keys.find(String(index)),
   ]);
@@ -238,7 +238,7 @@ describe('of transactions that wait for the same', () => {
 
   /** Has each write an event, all of them together, and notes who was carried out with whom. */
   function writeTogether(store: Store, calls: string[][]) {
-    return store.together<Asked, number>(async (connection, asked) => {
+    return store.batched<Asked, number>(async (connection, asked) => {
       const records = new Records(connection);
       calls.push(asked.map(([object]) => object));
       const { number } = await records.audit.head();
@@ -325,15 +325,15 @@ describe('of transactions that wait for the same', () => {
     const store = await Store.open(database);
     const goOn = await holdUp(store);
     let carriedOut = 0;
-    const count = store.together<null, null>(async (_records, asked) => {
+    const count = store.batched<null, null>(async (_records, asked) => {
       carriedOut += asked.length;
       return asked.map(() => ({ status: 'fulfilled', value: null }));
     });
-    const waiting = Array.from({ length: transactionLimits.waiting }, () => count(null));
+    const waiting = Array.from({ length: transactionLimits.queueLength }, () => count(null));
     await expect(count(null)).rejects.toThrow(TooManyTransactions);
     await goOn();
     await Promise.all(waiting);
-    expect(carriedOut).toBe(transactionLimits.waiting);
+    expect(carriedOut).toBe(transactionLimits.queueLength);
     await store.close();
   });
 });

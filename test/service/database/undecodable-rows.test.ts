@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql, type Sql, timeInSql } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { type Answer, itemsOf, TestService, workModule } from '../test-service.ts';
+import { itemsOf, type TestResponse, TestService, workModule } from '../test-service.ts';
 
 const service = new TestService();
 const agent = new Agent(service);
@@ -36,7 +36,7 @@ afterAll(async () => {
 });
 
 /** Returns the body of a success. @throws {Error} if the request was refused. */
-function made<Body>({ status, body }: Answer<Body>): Body {
+function made<Body>({ status, body }: TestResponse<Body>): Body {
   if (status >= 300) throw new Error(JSON.stringify(body));
   return body;
 }

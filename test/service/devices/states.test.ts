@@ -39,7 +39,7 @@ const reported = (id: string, stateSequence: number | null, state: string): Repo
 });
 
 const setStates = (...states: ReportedState[]) => inTransaction(store, (records) => records.devices.setStates(states));
-const stateOf = async (id: string) => (await new Records(store.reading).devices.find(id))?.state;
+const stateOf = async (id: string) => (await new Records(store.readConnection).devices.find(id))?.state;
 
 const large = Number.MAX_SAFE_INTEGER;
 
@@ -59,7 +59,7 @@ test.each<[kept: number | null, next: number | null, isKept: boolean]>([
   expect(await setStates(reported(id, next, 'second'))).toEqual(new Set(isKept ? [id] : []));
   expect(await stateOf(id)).toEqual({ state: isKept ? 'second' : 'first' });
   const sequence = isKept ? next : kept;
-  expect(await new Records(store.reading).devices.sequencesOf([id])).toEqual(new Map(sequence === null ? [] : [[id, sequence]]));
+  expect(await new Records(store.readConnection).devices.sequencesOf([id])).toEqual(new Map(sequence === null ? [] : [[id, sequence]]));
 });
 
 test('of several states, those that are newer and of a device of their host are kept', async () => {

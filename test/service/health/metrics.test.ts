@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
-import { usualLimits } from '../../../src/service/http/limits.ts';
+import { defaultLimits } from '../../../src/service/http/request-limits.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { bearer, firstOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 import { type Family, readExposition } from './exposition.ts';
@@ -234,7 +234,7 @@ test('no label is something that a client chose', async () => {
 test('answers given again, and requests to be made again, are counted by their reasons', async () => {
   await service.close();
   service = new TestService();
-  service.limits = { ...usualLimits, requestsPerMinute: 20 };
+  service.limits = { ...defaultLimits, requestsPerMinute: 20 };
   await service.start();
   const { body: viewer } = await service.post('/v1/keys', { name: 'prometheus', role: 'viewer' });
   const ask = { 'idempotency-key': 'k' };

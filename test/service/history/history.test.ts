@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { type Answer, bearer, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
-import type { AnswerBody } from '../typed-paths.ts';
+import { bearer, itemsOf, type LoadPolicy, type TestResponse, TestService, until, workModule } from '../test-service.ts';
+import type { ResponseBody } from '../typed-paths.ts';
 
 const service = new TestService();
 let devices: string[];
@@ -38,7 +38,7 @@ const historyOf = async (device: string, module: string) =>
   itemsOf(await service.get(`/v1/devices/${device}/modules/${module}/history?order=asc`));
 
 /** Returns the time of a step in the report. */
-function timeOf({ report }: Pick<AnswerBody<'/v1/loads/{load}', 'get'>, 'report'>, step: Schemas['Step']['step']): string | undefined {
+function timeOf({ report }: Pick<ResponseBody<'/v1/loads/{load}', 'get'>, 'report'>, step: Schemas['Step']['step']): string | undefined {
   return report?.steps.find((reported) => reported.step === step)?.at;
 }
 
@@ -235,6 +235,6 @@ test('a late report of a disconnected host is recorded with the times of its dev
 });
 
 /** Returns the identifier of the only load of a request. */
-function orderLoad({ body }: Answer<AnswerBody<'/v1/loads', 'post'>>): string | undefined {
+function orderLoad({ body }: TestResponse<ResponseBody<'/v1/loads', 'post'>>): string | undefined {
   return body.loads?.[0]?.id;
 }

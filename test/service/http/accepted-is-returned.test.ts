@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { labelPatterns } from '../../../src/protocol/identifiers.ts';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { Agent, attached, state } from '../agents/agent.ts';
-import { type Answer, bearer, itemsOf, joinToken, TestService, workModule } from '../test-service.ts';
+import { bearer, itemsOf, joinToken, type TestResponse, TestService, workModule } from '../test-service.ts';
 import { documentedBody, type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';
 import { type Known, validValue } from './fuzzing/values.ts';
 
@@ -108,7 +108,7 @@ const names: Readonly<Record<string, readonly [parameter: string, property: stri
   listCheckpoints: ['size', 'size'],
 };
 
-function noteItems({ operationId }: Operation, answer: Answer, ids: Map<string, string[]>): void {
+function noteItems({ operationId }: Operation, answer: TestResponse, ids: Map<string, string[]>): void {
   const [parameter, property] = names[operationId] ?? [];
   if (parameter === undefined || property === undefined) return;
   const found = itemsOf(answer).map((item) => String(item[property]));
@@ -126,7 +126,7 @@ function pathsOf({ path, parameters, operationId }: Operation, ids: ReadonlyMap<
 }
 
 /** 2xx as documented; 404 only of pairs of identifiers that do not belong together. */
-function checkAnswer(operation: Operation, path: string, { status, headers, body }: Answer): void {
+function checkAnswer(operation: Operation, path: string, { status, headers, body }: TestResponse): void {
   const told = `${operation.method} ${path}: ${JSON.stringify(body).slice(0, 1_000)}`;
   if (status === 404 && (path.match(/\{/g) ?? operation.path.match(/\{/g) ?? []).length > 1) return;
   expect([status >= 200 && status < 300, told]).toEqual([true, told]);
@@ -135,7 +135,7 @@ function checkAnswer(operation: Operation, path: string, { status, headers, body
   expect([documented.safeParse(body).error?.message, told]).toEqual([undefined, told]);
 }
 
-type Call = { readonly operationId: string; readonly send: () => Promise<Answer> };
+type Call = { readonly operationId: string; readonly send: () => Promise<TestResponse> };
 
 /** Requests of an operation by its path and the bodies that the document allows. */
 const posts = (operationId: string, path: string, bodies: fc.Arbitrary<unknown>, method = 'POST'): fc.Arbitrary<Call> =>

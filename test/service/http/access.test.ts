@@ -3,7 +3,7 @@
 import { request as httpRequest } from 'node:http';
 import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { checkAccess } from '../../../src/service/http/access.ts';
+import { addAccessControl } from '../../../src/service/http/access.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { defaultSettings } from '../../default-settings.ts';
 import { Agent } from '../agents/agent.ts';
@@ -104,7 +104,7 @@ test('a route that does not say who may use it cannot be added', async () => {
   });
   try {
     const app = Fastify();
-    checkAccess(app, installation, 'required', async () => {});
+    addAccessControl(app, installation, 'required', async () => {});
     expect(() => app.get('/v1/forgotten', async () => 'open to all')).toThrow('GET /v1/forgotten does not say who may use it');
     app.get('/v1/remembered', { config: { access: 'public' } }, async () => 'open to all');
     expect((await app.inject('/v1/remembered')).statusCode).toBe(200);

@@ -6,8 +6,8 @@ import { z } from 'zod';
 import { Envelope } from '../../../src/proof/envelope.ts';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { signatureOf } from '../../../src/signing/sealing.ts';
-import { type Answer, firstOf, itemsOf, joinToken, TestService, until } from '../test-service.ts';
-import type { Sent } from '../typed-paths.ts';
+import { firstOf, itemsOf, joinToken, type TestResponse, TestService, until } from '../test-service.ts';
+import type { RequestSchema } from '../typed-paths.ts';
 import {
   documentText,
   examplesOf,
@@ -204,9 +204,15 @@ async function endRollouts(): Promise<void> {
       succeeded(await service.post(`/v1/rollouts/${id}/abort`, {}));
 }
 
-async function roll(body: Partial<Sent<'NewRollout'>>): Promise<string> {
+async function roll(body: Partial<RequestSchema<'NewRollout'>>): Promise<string> {
   const selection = 'labels' in body || 'devices' in body ? {} : { devices: [silentDevice] };
-  const usual: Sent<'NewRollout'> = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', onConflict: 'queue', ...selection };
+  const usual: RequestSchema<'NewRollout'> = {
+    module: 'tcp',
+    version: '1.0.0',
+    versionPolicy: 'different',
+    onConflict: 'queue',
+    ...selection,
+  };
   return String(succeeded(await service.post('/v1/rollouts', { ...usual, ...body })).id);
 }
 
@@ -258,7 +264,7 @@ async function demand(name: string): Promise<string> {
   return String(succeeded(await service.post('/v1/signature-policies', policy)).id);
 }
 
-function succeeded<Body>({ status, body }: Answer<Body>): Body {
+function succeeded<Body>({ status, body }: TestResponse<Body>): Body {
   if (status >= 400) throw new Error(`what the examples need was answered ${JSON.stringify(body)}`);
   return body;
 }
@@ -361,7 +367,7 @@ async function tokenFor({ security: [first = {}] }: Operation): Promise<string> 
 }
 
 /** Makes the request that the examples show, and answers what it was answered: a success, as documented. */
-async function ask(operation: Operation, parameters: readonly Parameter[], body: unknown): Promise<Answer> {
+async function ask(operation: Operation, parameters: readonly Parameter[], body: unknown): Promise<TestResponse> {
   const { operationId, method, path, responses } = operation;
   const own = (await needs[operationId]?.()) ?? {};
   const authorization = `Bearer ${await tokenFor(operation)}`;

@@ -9,7 +9,7 @@ import { Envelope } from '../../../src/proof/envelope.ts';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { signatureOf } from '../../../src/signing/sealing.ts';
 import { firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
-import type { Sent } from '../typed-paths.ts';
+import type { RequestSchema } from '../typed-paths.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
 import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
 
@@ -112,7 +112,7 @@ afterAll(async () => {
 /** Rollouts of which each decision can be taken about some: that have completed, failed, were approved, have not begun, and that devices join. */
 async function makeRollouts(devices: readonly string[], silent: string): Promise<string[]> {
   const made: string[] = [];
-  const roll = async (body: Omit<Sent<'NewRollout'>, 'module'> & { module?: string }) => {
+  const roll = async (body: Omit<RequestSchema<'NewRollout'>, 'module'> & { module?: string }) => {
     const { status, body: rollout } = await service.post('/v1/rollouts', {
       module: 'tcp',
       soakSeconds: 0,

@@ -37,7 +37,7 @@ test('a key may make so many requests a minute, and another is not held back by 
 });
 
 test('an address that is refused again and again is told to wait, and those with keys are not', async () => {
-  await limitTo({ unknownPerMinute: 30 });
+  await limitTo({ unauthenticatedPerMinute: 30 });
   const guess = (index: number) => service.get('/v1/devices', bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`));
   for (let index = 0; index < 30; index += 1) expect((await guess(index)).status).toBe(401);
   expect(await guess(31)).toMatchObject({ status: 429, body: { type: 'urn:patchbay:problem:too-many-requests' } });
@@ -52,7 +52,7 @@ const guessFrom = (forwardedFor: string, index = 0) =>
 const statuses = async (paths: readonly string[]) => Promise.all(paths.map(async (path) => (await fetch(`${service.url}${path}`)).status));
 
 test('requests that are refused lock nobody out of the health and the pages', async () => {
-  await limitTo({ unknownPerMinute: 5 });
+  await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 10; index += 1) await guessFrom('', index);
   for (const path of ['/v1/nothing', '/nothing']) expect((await service.get(path, { authorization: '' })).status).toBe(429);
   const asset = /src="(\/assets\/[^"]+)"/.exec(await (await fetch(`${service.url}/`)).text())?.[1] ?? '';
@@ -63,7 +63,7 @@ test('requests that are refused lock nobody out of the health and the pages', as
 
 test('the clients of a trusted proxy are counted one by one, by the address that the proxy has seen', async () => {
   service.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
-  await limitTo({ unknownPerMinute: 5 });
+  await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`203.0.113.${index}, 198.51.100.7`, index)).status).toBe(401);
   // What the client says of itself is before what the proxy adds. Another trusted proxy on the way is none of the clients.
   for (const address of ['198.51.100.7', '203.0.113.9, 198.51.100.7', '198.51.100.7, 10.1.2.3'])
@@ -76,7 +76,7 @@ test.each([
   ['[2001:db8:1::1]', '[2001:db8:2::1]'],
 ])('a client whose port is forwarded too, as %s:1000, is counted by its address', async (client, another) => {
   service.trustedProxies = ['127.0.0.1'];
-  await limitTo({ unknownPerMinute: 5 });
+  await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`${client}:${1000 + index}`, index)).status).toBe(401);
   for (const same of [`${client}:443`, client, client.replaceAll(/[[\]]/g, '')]) expect((await guessFrom(same)).status).toBe(429);
   expect((await guessFrom(`${another}:1000`)).status).toBe(401);
@@ -91,7 +91,7 @@ test.each([
   ['203.0.113.11, [::ffff:10.1.2.3]:5678', '203.0.113.12, [::ffff:10.1.2.3]:5678'],
 ])('behind a chain of trusted proxies that forward ports, as %s, clients are counted one by one', async (client, another) => {
   service.trustedProxies = ['10.0.0.0/8', '2001:db8:ffff::/48', '127.0.0.1'];
-  await limitTo({ unknownPerMinute: 5 });
+  await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(client, index)).status).toBe(401);
   expect((await guessFrom(client)).status).toBe(429);
   expect((await guessFrom(another)).status).toBe(401);
@@ -101,7 +101,7 @@ test.each(['unknown', '_hidden', '203.0.113.1:99999x', '[2001:db8::1', '203.0.11
   'a forwarded value that is no address, as "%s", ends the chain: the request counts for the proxy, and a client cannot choose its address',
   async (invalid) => {
     service.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
-    await limitTo({ unknownPerMinute: 5 });
+    await limitTo({ unauthenticatedPerMinute: 5 });
     for (let index = 0; index < 5; index += 1)
       expect((await guessFrom(`203.0.113.${index}, ${invalid}, 10.1.2.3:80`, index)).status).toBe(401);
     expect((await guessFrom(`203.0.113.77, ${invalid}, 10.1.2.3:80`)).status).toBe(429);
@@ -111,7 +111,7 @@ test.each(['unknown', '_hidden', '203.0.113.1:99999x', '[2001:db8::1', '203.0.11
 
 test('an address forwarded by an untrusted proxy, or a malformed one, counts for the proxy', async () => {
   service.trustedProxies = ['192.0.2.1'];
-  await limitTo({ unknownPerMinute: 5 });
+  await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`198.51.100.${index}`, index)).status).toBe(401);
   expect((await guessFrom('198.51.100.99')).status).toBe(429);
   await service.stop();

@@ -8,7 +8,7 @@ import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { KeyQueries } from '../../../src/service/keys/queries.ts';
-import { usualPolicy } from '../default-terms.ts';
+import { defaultPolicy } from '../default-terms.ts';
 import { inTransaction } from '../records.ts';
 import { itemsOf, TestService } from '../test-service.ts';
 
@@ -86,7 +86,7 @@ const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => (
     buildId: newIdentifier('build'),
     module: oneOf(['tcp', 'udp']),
     version: `1.${random(3)}.0`,
-    ...usualPolicy,
+    ...defaultPolicy,
     state: loadState,
     requestedAt: anyTime(),
     requestedBy: null,

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { withoutSecrets } from '../../../src/protocol/logging.ts';
-import { Lines } from '../../lines.ts';
+import { LogLines } from '../../log-lines.ts';
 import { Agent } from '../agents/agent.ts';
 import { bearer, firstOf, itemsOf, joinToken, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
@@ -19,12 +19,12 @@ const unknownToken = `agt_${secretText()}`;
 const cookie = `session=${secretText()}`;
 
 let service: TestService;
-let log: Lines;
+let log: LogLines;
 let children: { readonly child: ChildProcess; readonly ended: Promise<void> }[];
 beforeEach(async () => {
   children = [];
   service = new TestService();
-  log = new Lines();
+  log = new LogLines();
   service.logger = { level: 'trace', stream: log };
   service.prepare = (app) =>
     app.get('/fails', { config: { access: 'public' } }, async () => {
@@ -43,8 +43,8 @@ afterEach(async () => {
 });
 
 /** A host as its user starts it, and all that it says. */
-function startHostProcess(control: string, token = joinToken): Lines {
-  const lines = new Lines();
+function startHostProcess(control: string, token = joinToken): LogLines {
+  const lines = new LogLines();
   const tokenFile = join(service.folder, 'token');
   writeFileSync(tokenFile, token);
   const command = fileURLToPath(new URL('../../../src/cli/patchbay.ts', import.meta.url));

@@ -28,7 +28,7 @@ afterAll(async () => {
 });
 
 async function buildOf(module: string, version: string): Promise<BuildRecord> {
-  const build = await new Records(store.reading).builds.find(module, version);
+  const build = await new Records(store.readConnection).builds.find(module, version);
   if (build === null) throw new Error(`no build ${module}@${version}`);
   return build;
 }
@@ -36,7 +36,7 @@ async function buildOf(module: string, version: string): Promise<BuildRecord> {
 /** What is forecast of a load. */
 async function forecastOf(module: string, version: string, policy: RequestedPolicy = {}, on = device): Promise<Forecast | undefined> {
   const how = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', ...policy });
-  const forecasts = await forecastLoads(store.reading, await buildOf(module, version), [{ id: on, hostId: '' }], how);
+  const forecasts = await forecastLoads(store.readConnection, await buildOf(module, version), [{ id: on, hostId: '' }], how);
   return forecasts.get(on);
 }
 
@@ -155,7 +155,7 @@ describe('the proof', () => {
     const module = await pushed();
     const { imageDigest } = await buildOf(module, '1.0.0');
     await change(async ({ images, builds }) => {
-      await images.remove([imageDigest]);
+      await images.delete([imageDigest]);
       await builds.setPruned([imageDigest], new Date());
     });
     const forecast = await forecastOf(module, '1.0.0');
@@ -200,7 +200,7 @@ describe('the memory', () => {
   beforeAll(async () => {
     service.startHost('own', 1);
     await service.connectedDevices(2);
-    own = (await new Records(store.reading).devices.findByNames(['own-1']))[0]?.id ?? '';
+    own = (await new Records(store.readConnection).devices.findByNames(['own-1']))[0]?.id ?? '';
   });
 
   test('that is smaller than the module, for its first page is never given out', async () => {
@@ -225,7 +225,7 @@ describe('the memory', () => {
   });
 
   test('that is free, but not together', async () => {
-    const [found] = await new Records(store.reading).devices.findMany([own]);
+    const [found] = await new Records(store.readConnection).devices.findMany([own]);
     const { memoryMap } = z.object({ memoryMap: z.object({ pages: z.number(), usedPages: z.number() }) }).parse(found?.state);
     const left = memoryMap.pages - 1 - memoryMap.usedPages;
     const third = Math.floor((left - 1) / 3);
@@ -271,7 +271,7 @@ describe('a device that', () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
     const stop = service.startHost('again', 1);
     const [again] = await until('it is there', async () => {
-      const found = await new Records(store.reading).devices.findByNames(['again-1']);
+      const found = await new Records(store.readConnection).devices.findByNames(['again-1']);
       return found[0]?.status === 'connected' && found;
     });
     const on = again?.id ?? '';
@@ -283,7 +283,7 @@ describe('a device that', () => {
     await change((records) => records.devices.clearStates([on]));
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'would-replace', reason: expect.any(String) });
     service.startHost('again', 1);
-    await until('it is there again', async () => (await new Records(store.reading).devices.find(on))?.stateReportedAt !== null);
+    await until('it is there again', async () => (await new Records(store.readConnection).devices.find(on))?.stateReportedAt !== null);
     expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({ verdict: 'would-replace', reason: null, current: '1.1.0' });
   });
 });

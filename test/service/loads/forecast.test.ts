@@ -84,7 +84,7 @@ beforeAll(async () => {
   });
 });
 
-const forecast = async (records = new Records(store.reading)) => {
+const forecast = async (records = new Records(store.readConnection)) => {
   const build = await records.builds.find('tcp', '2.0.0');
   if (build === null) throw new Error('no build');
   return forecastLoads(records.connection, build, devices, policy);

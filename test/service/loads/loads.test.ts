@@ -8,7 +8,7 @@ import { digestOf } from '../../../src/machine/digest.ts';
 import { ModuleName, newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { Store } from '../../../src/service/database/store.ts';
-import { AnsweredMeanwhile } from '../../../src/service/idempotency/answers.ts';
+import { AlreadyProcessed } from '../../../src/service/idempotency/idempotency-store.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import type { NewLoadsRequest } from '../../../src/service/loads/loads.ts';
 import { OrderQueries } from '../../../src/service/orders/queries.ts';
@@ -99,7 +99,7 @@ test('they are made at one moment, in their order, and the last of more than a d
   expect(answers).toEqual([...Array.from({ length: 100 }, () => made), 'busy', made]);
   const loads = (await orders()).map(({ loadId }) => loadId);
   expect(loads).toEqual(answers.filter((ids) => ids !== 'busy').flat());
-  const requests = await new Records(store.reading).loads.requestsOf(loads.map(String));
+  const requests = await new Records(store.readConnection).loads.requestsOf(loads.map(String));
   expect(new Set([...requests.values()].map(({ requestedAt }) => requestedAt.getTime())).size).toBe(1);
   expect(await eventsOf('load.requested')).toBe(101);
   expect(await ask([{}, { selector: { devices: [three] } }])).toEqual(['busy', made]);
@@ -120,7 +120,7 @@ test('each that cannot be carried out is told why, and the others are made', asy
 
 test('loads that give way to those of one request are those that were asked for before it', async () => {
   const [before = [], superseding = [], after = []] = await ask([{}, { supersede: true }, { selector: { devices: [one, two] } }]);
-  const outcome = async (id = '') => (await new Records(store.reading).loads.find(id))?.outcome;
+  const outcome = async (id = '') => (await new Records(store.readConnection).loads.find(id))?.outcome;
   expect([before, superseding, after].map((ids) => ids.length)).toEqual([1, 1, 2]);
   expect(await Promise.all([before[0], superseding[0], after[0]].map(outcome))).toEqual(['superseded', null, null]);
 });
@@ -139,14 +139,14 @@ test('one that fails for a reason of the service leaves nothing, and the others 
   const [first, failed, last] = await ask([{ key: 'a' }, { key: 'b', answerOf }, { key: 'c' }]);
   expect([first, failed, last]).toEqual([made, 'Error: no answer', made]);
   expect(await orders()).toHaveLength(2);
-  const kept = await new Records(store.reading).answers.findMany(['a', 'b', 'c'].map(repeatableWith));
+  const kept = await new Records(store.readConnection).idempotentResponses.findMany(['a', 'b', 'c'].map(repeatableWith));
   expect(kept.map(({ key }) => key).toSorted()).toEqual(['a', 'c']);
 });
 
 test('one that was answered by another replica meanwhile is answered the same, and a key of another request is refused', async () => {
   const kept = { actor: 'key_1', ...answer, isSealed: false, createdAt: new Date(), route: 'POST /v1/loads' };
-  await inTransaction(store, ({ answers }) =>
-    answers.keep([
+  await inTransaction(store, ({ idempotentResponses }) =>
+    idempotentResponses.store([
       { ...kept, key: 'a', bodyDigest: digestOf('{}'), body: 'batch_a' },
       { ...kept, key: 'b', bodyDigest: 'another', body: 'batch_b' },
       // Of another client.
@@ -154,14 +154,14 @@ test('one that was answered by another replica meanwhile is answered the same, a
     ]),
   );
   const requestAs = (actor: string, key: string) =>
-    installation.loads.request(usual, { actor, requestId: 'r', repeatable: { ...repeatableWith(key), actor } }, ({ batch }) => ({
+    installation.loads.request(usual, { actor, requestId: 'r', idempotentRequest: { ...repeatableWith(key), actor } }, ({ batch }) => ({
       ...answer,
       body: batch,
     }));
   const asked = [requestAs('key_1', 'a'), requestAs('key_1', 'b'), requestAs('key_1', 'c'), requestAs('key_2', 'a')];
   const [first, second, ...others] = await Promise.allSettled(asked);
   expect(first).toMatchObject({ reason: { answer: { body: 'batch_a' } } });
-  expect(first?.status === 'rejected' && first.reason instanceof AnsweredMeanwhile).toBe(true);
+  expect(first?.status === 'rejected' && first.reason instanceof AlreadyProcessed).toBe(true);
   expect(second).toMatchObject({ reason: { kind: 'invalid-value' } });
   expect(others).toMatchObject([{ status: 'fulfilled' }, { status: 'fulfilled' }]);
   expect(await orders()).toHaveLength(2);

@@ -3,7 +3,7 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { itemsOf, prebuiltModule, TestService } from '../test-service.ts';
-import type { Sent } from '../typed-paths.ts';
+import type { RequestSchema } from '../typed-paths.ts';
 
 const service = new TestService();
 beforeAll(() => service.start());
@@ -13,7 +13,7 @@ const pushBytes = (module: string, bytes: Uint8Array, query = '') =>
   service.request('POST', `/v1/modules/${module}/builds?version=1.0.0${query}`, new Uint8Array(bytes), {
     'content-type': 'application/wasm',
   });
-const pushSource = (module: string, body: Omit<Sent<'NewBuild'>, 'version'>) =>
+const pushSource = (module: string, body: Omit<RequestSchema<'NewBuild'>, 'version'>) =>
   service.post(`/v1/modules/${module}/builds`, { version: '1.0.0', ...body });
 
 test('a malformed custom section after a valid module does not matter', async () => {
@@ -82,7 +82,12 @@ test.each([
 test('a build may ask for SIMD and for concurrency', async () => {
   const source = 'export function f(a: i32): i32 { return i32x4.extract_lane(i32x4.splat(a), 3); }';
   expect(await pushSource('lanes', { language: 'assemblyscript', source })).toMatchObject({ status: 422 });
-  const chosen: Omit<Sent<'NewBuild'>, 'version'> = { language: 'assemblyscript', source, features: ['simd'], concurrency: 'exclusive' };
+  const chosen: Omit<RequestSchema<'NewBuild'>, 'version'> = {
+    language: 'assemblyscript',
+    source,
+    features: ['simd'],
+    concurrency: 'exclusive',
+  };
   const options = { concurrency: 'exclusive', features: ['simd'] };
   expect(await pushSource('lanes', chosen)).toMatchObject({ status: 201, body: { options } });
   expect(await pushSource('lanes', chosen)).toMatchObject({ status: 200, body: { options } });

@@ -6,7 +6,7 @@ import { verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
 import { Store } from '../../../src/service/database/store.ts';
-import { withinReach } from '../../../src/service/retention/retention.ts';
+import { findRetainedImages } from '../../../src/service/retention/retention.ts';
 import { inTransaction } from '../records.ts';
 import { bearer, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
@@ -205,7 +205,7 @@ test('within reach are the newest versions of each device and module', () => {
           );
           for (const digest of [...had].slice(0, keepVersions + 1)) expected.add(digest);
         }
-      expect(withinReach([...stays.values()], keepVersions)).toEqual(expected);
+      expect(findRetainedImages([...stays.values()], keepVersions)).toEqual(expected);
     }),
   );
 });

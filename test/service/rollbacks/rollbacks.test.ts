@@ -92,19 +92,19 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       supersede: false,
       selector: { devices: [device] },
     },
-    { actor: 'key_1', requestId: 'req_test', repeatable: request },
+    { actor: 'key_1', requestId: 'req_test', idempotentRequest: request },
     ({ batch }) => ({ ...answer, body: batch }),
   );
 
 test('commits a rollback together with its response', async () => {
   await createDevice(device, 0, 1);
-  await installation.answers.begin(repeatable);
+  await installation.idempotencyStore.begin(repeatable);
   const { batch, loads } = await rollBack();
   expect(loads).toMatchObject([{ device, version: '1.0.0' }]);
   // The service stops before it responds.
   await installation.close();
   installation = await Installation.open(database, settings);
-  expect(await installation.answers.begin(repeatable)).toMatchObject({ ...answer, body: batch });
+  expect(await installation.idempotencyStore.begin(repeatable)).toMatchObject({ ...answer, body: batch });
 });
 
 const upTo = (last: number) => Array.from({ length: last + 1 }, (_, minor) => minor);

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
-import type { Sent } from '../typed-paths.ts';
+import type { RequestSchema } from '../typed-paths.ts';
 
 const service = new TestService();
 let north: string[];
@@ -30,9 +30,14 @@ async function install(module: string, devices: readonly string[], ...versions: 
   }
 }
 
-const rollBack = (device: string, module: string, body: Partial<Sent<'ModuleRollback'>> = {}, headers: Record<string, string> = {}) =>
-  service.post(`/v1/devices/${device}/modules/${module}/rollback`, { reason, ...body }, headers);
-const rollBackAll = (module: string, body: Partial<Sent<'NewRollback'>>) => service.post('/v1/rollbacks', { module, reason, ...body });
+const rollBack = (
+  device: string,
+  module: string,
+  body: Partial<RequestSchema<'ModuleRollback'>> = {},
+  headers: Record<string, string> = {},
+) => service.post(`/v1/devices/${device}/modules/${module}/rollback`, { reason, ...body }, headers);
+const rollBackAll = (module: string, body: Partial<RequestSchema<'NewRollback'>>) =>
+  service.post('/v1/rollbacks', { module, reason, ...body });
 
 /** Returns the loads of a batch once all have outcomes. */
 async function outcomesOf(batch: unknown): Promise<readonly Schemas['Load'][]> {

@@ -14,7 +14,7 @@ import { defaultThresholds, type RolloutPlan } from '../../../src/service/rollou
 import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { readView } from '../../../src/service/rollouts/status.ts';
 import { newDatabase } from '../../databases.ts';
-import { defaultTerms, usualPolicy } from '../default-terms.ts';
+import { defaultPolicy, defaultTerms } from '../default-terms.ts';
 import { inTransaction, Records } from '../records.ts';
 
 let folder: string;
@@ -98,10 +98,10 @@ test('creates the requested number of loads in the order of the devices', async 
     [ids[2], 'waiting', 0],
   ]);
   const [first] = await devicesOf();
-  const load = await new Records(store.reading).loads.find(first?.loadId ?? '');
+  const load = await new Records(store.readConnection).loads.find(first?.loadId ?? '');
   expect(load).toMatchObject({ deviceId: ids[0], version: '2.0.0', rolloutId: 'r', requestedBy: 'key_a', rollback: false });
   // At one load per second, the third load is due two seconds later.
-  expect((await new Records(store.reading).rollouts.find('r'))?.nextLoadAt?.getTime()).toBe(now.getTime() + 2_000);
+  expect((await new Records(store.readConnection).rollouts.find('r'))?.nextLoadAt?.getTime()).toBe(now.getTime() + 2_000);
 });
 
 test('fails a device at the limit of open loads and loads the others', async () => {
@@ -112,7 +112,7 @@ test('fails a device at the limit of open loads and loads the others', async () 
     buildId: '1.0.0',
     module: 'udp',
     version: '1.0.0',
-    ...usualPolicy,
+    ...defaultPolicy,
     state: 'queued',
     requestedAt: now,
     requestedBy: null,
@@ -144,7 +144,7 @@ test('fails devices whose build has no image', async () => {
 });
 
 test('keeps the images that an open rollout may still load or roll back to', async () => {
-  const used = () => new Records(store.reading).images.inUse();
+  const used = () => new Records(store.readConnection).images.inUse();
   // The newest image of a module is always in use.
   expect(await used()).toEqual(new Set([digest('1'), digest('2'), digest('3')]));
   await inTransaction(store, ({ rollouts }) => rollouts.update('r', { endedAt: now }));

@@ -6,7 +6,7 @@ import type { Schemas } from '../../../src/client/client.ts';
 import type { Order } from '../../../src/protocol/agent.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { itemsOf, TestService, until, workModule } from '../test-service.ts';
-import type { Sent } from '../typed-paths.ts';
+import type { RequestSchema } from '../typed-paths.ts';
 
 const service = new TestService();
 const agent = new Agent(service);
@@ -48,7 +48,7 @@ afterAll(async () => {
   await service.close();
 });
 
-async function roll(body: Omit<Sent<'NewRollout'>, 'module'>): Promise<Rollout> {
+async function roll(body: Omit<RequestSchema<'NewRollout'>, 'module'>): Promise<Rollout> {
   const answer = await service.post('/v1/rollouts', { module: 'tcp', soakSeconds: 0, waves: [{ upToPercent: 100 }], ...body });
   if (answer.status !== 202) throw new Error(JSON.stringify(answer.body));
   return Rollout.parse(answer.body);

@@ -2,8 +2,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { type Answer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
-import type { RequestBody, Sent } from '../typed-paths.ts';
+import { eventsOf, itemsOf, type TestResponse, TestService, until, workModule } from '../test-service.ts';
+import type { RequestBody, RequestSchema } from '../typed-paths.ts';
 
 const service = new TestService();
 /** Twelve devices: six in the zone `east`, six in `west`. */
@@ -105,7 +105,7 @@ async function newModule(module: string, on = east): Promise<string> {
 }
 
 /** A request for a rollout, by default of the module `net`. */
-type RolloutBody = Omit<Sent<'NewRollout'>, 'module'> & { readonly module?: string };
+type RolloutBody = Omit<RequestSchema<'NewRollout'>, 'module'> & { readonly module?: string };
 const request = (body: RolloutBody) => service.post('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
 
 async function roll(body: RolloutBody): Promise<Rollout> {
@@ -139,7 +139,7 @@ async function versionsOf(module: string, on = devices): Promise<string[]> {
   );
 }
 
-const pointersOf = ({ body }: Answer) =>
+const pointersOf = ({ body }: TestResponse) =>
   z
     .array(z.looseObject({ pointer: z.string() }))
     .parse(body['errors'])

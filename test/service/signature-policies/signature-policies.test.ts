@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../agents/agent.ts';
 import { Publisher } from '../publishing.ts';
-import { type Answer, itemsOf, TestService, workModule } from '../test-service.ts';
-import type { Sent } from '../typed-paths.ts';
+import { itemsOf, type TestResponse, TestService, workModule } from '../test-service.ts';
+import type { RequestSchema } from '../typed-paths.ts';
 
 const service = new TestService();
 let one = '';
@@ -31,12 +31,12 @@ const problem = (status: number, type: string, detail: string) => ({
   status,
   body: { type: `urn:patchbay:problem:${type}`, detail: expect.stringContaining(detail) },
 });
-const etagOf = ({ headers }: Answer<unknown>) => headers.get('etag') ?? '';
+const etagOf = ({ headers }: TestResponse<unknown>) => headers.get('etag') ?? '';
 type Made = Awaited<ReturnType<typeof demand>>;
 const remove = (policy: Made, headers: Record<string, string> = {}) =>
   service.request('DELETE', `/v1/signature-policies/${policy.body.id}`, undefined, headers);
 
-async function demand(content: Omit<Sent<'NewSignaturePolicy'>, 'name'> & { name?: string }) {
+async function demand(content: Omit<RequestSchema<'NewSignaturePolicy'>, 'name'> & { name?: string }) {
   const policy = await service.post('/v1/signature-policies', { name: `policy-${randomUUID()}`, ...content });
   expect(policy.status).toBe(201);
   return policy;
@@ -169,7 +169,7 @@ test('an order carries what is demanded of it, and no more', async () => {
 
 describe('a policy', () => {
   const content = () => ({ name: 'replaced', labels: { zone: 'nowhere', tier: 'edge' }, publisherKeys: [first.id, second.id] });
-  const put = (policy: Made, body: Sent<'NewSignaturePolicy'>, headers: Record<string, string> = {}) =>
+  const put = (policy: Made, body: RequestSchema<'NewSignaturePolicy'>, headers: Record<string, string> = {}) =>
     service.put(`/v1/signature-policies/${policy.body.id}`, body, headers);
 
   test('is replaced by who has seen what it says, and audited with what it said before', async () => {

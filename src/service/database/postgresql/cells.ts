@@ -22,7 +22,7 @@ const readers = new Map<number, (text: string) => unknown>([
 export const cellTypes = { getTypeParser: (type: number) => readers.get(type) ?? String };
 
 /** A value as the driver sends it. */
-export function sentCell(value: unknown): unknown {
+export function encodeCell(value: unknown): unknown {
   if (value instanceof Date) return value.toISOString();
   if (value instanceof Json) return value.text;
   if (value instanceof Uint8Array) return Buffer.from(value);
@@ -31,8 +31,8 @@ export function sentCell(value: unknown): unknown {
 }
 
 /** A value of a row in the JSON that has all rows: as it is cast to its type there. */
-export function cellInJson(value: unknown, type: ValueType): unknown {
+export function encodeJsonCell(value: unknown, type: ValueType): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
   if (type === 'bytes' && value !== null) throw new TypeError('bytes are given as a Uint8Array');
-  return sentCell(value);
+  return encodeCell(value);
 }

@@ -2,14 +2,21 @@
 
 import type { Compilable, CompiledQuery, Kysely, QueryResult } from 'kysely';
 import type pg from 'pg';
-import { newCommitted } from '../committed.ts';
-import { builderOn, type Connection } from '../connection.ts';
-import { type Given, type GivenLists, Parameter, type PreparedQuery, type RowStatement, type ValuesOf } from '../prepared-statements.ts';
+import { newCommitEffects } from '../commit-effects.ts';
+import { type Connection, createQueryBuilder } from '../connection.ts';
+import {
+  Parameter,
+  type Params,
+  type ParamValues,
+  type PreparedQuery,
+  type QueryParams,
+  type RowStatement,
+} from '../prepared-statements.ts';
 import type { MarkedRows, OnUnreadable } from '../readable-rows.ts';
 import type { Tables } from '../tables.ts';
-import type { RowKind } from '../unreadable.ts';
-import { checkDates, rowOrMark } from '../unreadable.ts';
-import { cellInJson, cellTypes, sentCell } from './cells.ts';
+import type { RowKind } from '../undecodable-row.ts';
+import { checkDates, decodeOrMark } from '../undecodable-row.ts';
+import { cellTypes, encodeCell, encodeJsonCell } from './cells.ts';
 import { allRows, postgresqlCompiler, postgresqlDialect, valueTypeOf } from './statement-compiler.ts';
 
 type Values = Readonly<Record<string, unknown>>;
@@ -33,7 +40,7 @@ function namedOf(statement: object, compile: () => CompiledQuery): Named {
 }
 
 export class PostgresqlConnection implements Connection {
-  readonly committed = newCommitted();
+  readonly commitEffects = newCommitEffects();
   readonly sql: Kysely<Tables>;
   readonly #send: Send;
   readonly #onUnreadable: OnUnreadable;
@@ -41,33 +48,33 @@ export class PostgresqlConnection implements Connection {
   constructor(send: Send, onUnreadable: OnUnreadable) {
     this.#send = send;
     this.#onUnreadable = onUnreadable;
-    this.sql = builderOn(postgresqlDialect, (query) => this.#run(query));
+    this.sql = createQueryBuilder(postgresqlDialect, (query) => this.#run(query));
   }
 
-  async each<Names extends Given>(statement: RowStatement<Names>, rows: readonly ValuesOf<Names>[]): Promise<number[]> {
+  async executeForRows<Names extends Params>(statement: RowStatement<Names>, rows: readonly ParamValues<Names>[]): Promise<number[]> {
     if (rows.length === 0) return [];
     const prepared = namedOf(statement, () => statement.compile(postgresqlCompiler));
-    const types = Object.entries(statement.given).map(([name, type]) => [name, valueTypeOf(type)] as const);
-    const given = JSON.stringify(rows.map((row: Values) => types.map(([name, type]) => cellInJson(row[name], type))));
-    const changed = await this.#send<{ place: number }>(queryOf(prepared, { [allRows]: given }));
+    const types = Object.entries(statement.params).map(([name, type]) => [name, valueTypeOf(type)] as const);
+    const given = JSON.stringify(rows.map((row: Values) => types.map(([name, type]) => encodeJsonCell(row[name], type))));
+    const changed = await this.#send<{ position: number }>(queryOf(prepared, { [allRows]: given }));
     if (changed.command === 'INSERT') return rows.map(() => 1);
     const counts = rows.map(() => 0);
-    for (const { place } of changed.rows) counts[place - 1] = (counts[place - 1] ?? 0) + 1;
+    for (const { position } of changed.rows) counts[position - 1] = (counts[position - 1] ?? 0) + 1;
     return counts;
   }
 
-  async all<Names extends GivenLists, Row>(query: PreparedQuery<Names, Row>, given: ValuesOf<Names>): Promise<Row[]> {
+  async query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, given: ParamValues<Names>): Promise<Row[]> {
     const prepared = namedOf(query, () => query.compile(postgresqlCompiler));
     const values: Record<string, unknown> = {};
-    for (const [name, type] of Object.entries(query.given))
-      values[name] = type === 'list' || type === 'pairs' ? sentCell(given[name]) : cellInJson(given[name], valueTypeOf(type));
+    for (const [name, type] of Object.entries(query.params))
+      values[name] = type === 'list' || type === 'pairs' ? encodeCell(given[name]) : encodeJsonCell(given[name], valueTypeOf(type));
     const { rows } = await this.#send<Row & pg.QueryResultRow>(queryOf(prepared, values));
     return rows.map(checkDates);
   }
 
-  async readableRows<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>> {
+  async queryReadable<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>> {
     const { rows } = await this.#send<Row & pg.QueryResultRow>(unnamed(query.compile()));
-    return rows.map((row) => rowOrMark<Row>(row, checkDates, rowKind, this.#onUnreadable));
+    return rows.map((row) => decodeOrMark<Row>(row, checkDates, rowKind, this.#onUnreadable));
   }
 
   async #run<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
@@ -78,12 +85,12 @@ export class PostgresqlConnection implements Connection {
 
 const unnamed = ({ sql, parameters }: CompiledQuery): pg.QueryConfig => ({
   text: sql,
-  values: parameters.map(sentCell),
+  values: parameters.map(encodeCell),
   types: cellTypes,
 });
 
 /** The statement with its values; parameters that have no name are constants of the statement. */
 function queryOf({ name, text, parameters }: Named, given: Values): pg.QueryConfig {
-  const values = parameters.map((parameter) => (parameter instanceof Parameter ? given[parameter.name] : sentCell(parameter)));
+  const values = parameters.map((parameter) => (parameter instanceof Parameter ? given[parameter.name] : encodeCell(parameter)));
   return { name, text, values, types: cellTypes };
 }

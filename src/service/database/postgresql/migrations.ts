@@ -4,12 +4,12 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import {
   type BeforeCreation,
-  checksumOf,
-  committedMigrations,
+  computeChecksum,
+  findPendingMigrations,
   type Migration,
-  missingMigrations,
   type RecordedMigration,
-  readRecorded,
+  readMigrations,
+  selectRecordedMigrations,
 } from '../migrations.ts';
 
 /** The table in which Prisma's own tools record what they have applied. */
@@ -31,7 +31,7 @@ const migrationLock = 72_707_369;
 const patience = 300_000;
 
 /** Those of this version, in their order. */
-export const postgresqlMigrations = (): Migration[] => committedMigrations('postgresql/migrations');
+export const postgresqlMigrations = (): Migration[] => readMigrations('postgresql/migrations');
 
 /** @throws {MigrationError} when a migration that was applied has changed since, or is not among those given. */
 export async function applyMigrations(
@@ -49,8 +49,8 @@ export async function applyMigrations(
     await client.query('SELECT pg_advisory_lock($1)', [migrationLock]);
     if (!(await hasMigrations(client))) beforeCreation();
     await client.query(migrationsTable);
-    const { rows } = await client.query<RecordedMigration>(readRecorded);
-    for (const migration of missingMigrations(rows, migrations)) await applyOne(client, migration);
+    const { rows } = await client.query<RecordedMigration>(selectRecordedMigrations);
+    for (const migration of findPendingMigrations(rows, migrations)) await applyOne(client, migration);
   } finally {
     await client.end();
   }
@@ -68,7 +68,7 @@ async function applyOne(client: pg.Client, { name, sql }: Migration): Promise<vo
     await client.query(sql);
     await client.query(
       'INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at, applied_steps_count) VALUES ($1, $2, now(), $3, $4, 1)',
-      [randomUUID(), checksumOf(sql), name, started],
+      [randomUUID(), computeChecksum(sql), name, started],
     );
     await client.query('COMMIT');
   } catch (error) {

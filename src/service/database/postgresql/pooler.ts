@@ -4,15 +4,15 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { PoolerError } from '../unavailable.ts';
-import { connectionTo, statementMilliseconds } from './connections.ts';
+import { connectionOptions, statementMilliseconds } from './connection-options.ts';
 
 /** Rounds in which is looked whether two connections have the same session: a pooler may give them different ones by chance. */
 const rounds = 3;
 const advice = 'name PostgreSQL itself with --database, or a proxy that passes connections through, but no pooler such as PgBouncer';
 
 /** @throws {PoolerError} where a pooler is in between. */
-export async function refusePooler(url: string): Promise<void> {
-  const clients = [new pg.Client(connectionTo(url)), new pg.Client(connectionTo(url))] as const;
+export async function rejectPooler(url: string): Promise<void> {
+  const clients = [new pg.Client(connectionOptions(url)), new pg.Client(connectionOptions(url))] as const;
   const [first, second] = clients;
   // What ends a connection is told by the statement that is under way.
   for (const client of clients) client.on('error', () => {});

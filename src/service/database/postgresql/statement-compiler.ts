@@ -23,10 +23,10 @@ import {
   ValuesNode,
 } from 'kysely';
 import {
-  type Given,
   type ListExpression,
   type PairsExpression,
   Parameter,
+  type Params,
   type StatementCompiler,
   type ValueType,
 } from '../prepared-statements.ts';
@@ -46,18 +46,18 @@ const columnTypes = {
   integer: 'bigint',
   bigint: 'bigint',
   time: 'timestamp',
-  truth: 'boolean',
+  boolean: 'boolean',
   json: 'jsonb',
   bytes: 'text',
 } as const;
 
 /** The type of a value without the question mark. */
-export function valueTypeOf(type: Given[string]): ValueType {
+export function valueTypeOf(type: Params[string]): ValueType {
   if (type === 'text' || type === 'text?') return 'text';
   if (type === 'integer' || type === 'integer?') return 'integer';
   if (type === 'bigint' || type === 'bigint?') return 'bigint';
   if (type === 'time' || type === 'time?') return 'time';
-  if (type === 'truth' || type === 'truth?') return 'truth';
+  if (type === 'boolean' || type === 'boolean?') return 'boolean';
   return type === 'json' || type === 'json?' ? 'json' : 'bytes';
 }
 
@@ -70,22 +70,23 @@ const parameter = (name: string): Expression<unknown> => sql.val<unknown>(new Pa
 const compile = (node: RootOperationNode): CompiledQuery => postgresqlDialect.createQueryCompiler().compileQuery(node, createQueryId());
 
 /** The given rows: the colon in the names of their columns tells them from the columns of tables. */
-function rowsOf(given: Given): Expression<unknown> {
+function rowsOf(given: Params): Expression<unknown> {
   const columns = Object.entries(given).map(
     ([name, type], index) => sql`${cast(sql`"row" ->> ${sql.lit(index)}`, valueTypeOf(type))} as ${sql.id(`:${name}`)}`,
   );
-  const rows = sql`jsonb_array_elements(${parameter(allRows)}::jsonb) with ordinality as "rows" ("row", "place")`;
-  return sql`(select "place", ${sql.join(columns)} from ${rows})`;
+  const rows = sql`jsonb_array_elements(${parameter(allRows)}::jsonb) with ordinality as "rows" ("row", "position")`;
+  return sql`(select "position", ${sql.join(columns)} from ${rows})`;
 }
 
-const rowsNode = (given: Given) => AliasNode.create(rowsOf(given).toOperationNode(), IdentifierNode.create('given'));
-const place = SelectionNode.create(sql`"given"."place"::integer`.as('place').toOperationNode());
+const rowsNode = (given: Params) => AliasNode.create(rowsOf(given).toOperationNode(), IdentifierNode.create('given'));
+const position = SelectionNode.create(sql`"given"."position"::integer`.as('position').toOperationNode());
 
-function overRows(node: InsertQueryNode | UpdateQueryNode | DeleteQueryNode, given: Given): RootOperationNode {
-  if (UpdateQueryNode.is(node)) return QueryNode.cloneWithReturning(UpdateQueryNode.cloneWithFromItems(node, [rowsNode(given)]), [place]);
-  if (DeleteQueryNode.is(node)) return QueryNode.cloneWithReturning(DeleteQueryNode.cloneWithUsing(node, [rowsNode(given)]), [place]);
+function overRows(node: InsertQueryNode | UpdateQueryNode | DeleteQueryNode, given: Params): RootOperationNode {
+  if (UpdateQueryNode.is(node))
+    return QueryNode.cloneWithReturning(UpdateQueryNode.cloneWithFromItems(node, [rowsNode(given)]), [position]);
+  if (DeleteQueryNode.is(node)) return QueryNode.cloneWithReturning(DeleteQueryNode.cloneWithUsing(node, [rowsNode(given)]), [position]);
   const values = sql.join(valuesOf(node).map((value) => ({ expressionType: undefined, toOperationNode: () => value })));
-  const rows = sql`select ${values} from ${rowsOf(given)} as "given" order by "place"`;
+  const rows = sql`select ${values} from ${rowsOf(given)} as "given" order by "position"`;
   return InsertQueryNode.cloneWith(node, { values: rows.toOperationNode() });
 }
 
@@ -104,8 +105,8 @@ export const postgresqlCompiler: StatementCompiler = {
   list: (name): ListExpression => ({
     includes: (column) => sql`${column} = any (array(select jsonb_array_elements_text(${parameter(name)}::jsonb)))`,
   }),
-  pairs: (name): PairsExpression => sql`(select ("place" - 1)::integer as "place", "pair" ->> 0 as "first", "pair" ->> 1 as "second"
-    from jsonb_array_elements(${parameter(name)}::jsonb) with ordinality as "pairs" ("pair", "place"))`,
+  pairs: (name): PairsExpression => sql`(select ("position" - 1)::integer as "position", "pair" ->> 0 as "first", "pair" ->> 1 as "second"
+    from jsonb_array_elements(${parameter(name)}::jsonb) with ordinality as "pairs" ("pair", "position"))`,
   lastNumber: (table) => sql`(select "last_value" from ${sql.id(`${table}_number_seq`)})`,
   compileForRows: (node, given) => compile(overRows(node, given)),
   compile,

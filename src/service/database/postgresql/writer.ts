@@ -3,10 +3,10 @@
 import type pg from 'pg';
 import type { Transaction } from '../engine.ts';
 import type { OnUnreadable } from '../readable-rows.ts';
-import { TransactionClosed, withinTime } from '../time-limit.ts';
+import { TransactionClosed, withTimeout } from '../transaction-timeout.ts';
 import { DatabaseUnavailable, readOnly } from '../unavailable.ts';
 import { PostgresqlConnection, type Send } from './connection.ts';
-import { atServer } from './server-failures.ts';
+import { withServerErrors } from './server-errors.ts';
 
 /** Whether the transaction is read-only: the database is set so, or has become a standby. */
 const readOnlyColumn = `current_setting('transaction_read_only') = 'on' AS "isReadOnly"`;
@@ -17,10 +17,10 @@ const takeNoLock = `SELECT ${readOnlyColumn}`;
 
 /** What may be done in an open transaction. */
 export type OpenTransaction = {
-  readonly part: Transaction['part'];
+  readonly savepoint: Transaction['savepoint'];
   readonly send: Send;
   /** Sends a statement without waiting for its end. If it fails, the transaction is not committed. */
-  readonly sendUnheeded: (query: pg.QueryConfig) => void;
+  readonly sendPendingNotify: (query: pg.QueryConfig) => void;
 };
 
 export class Writer {
@@ -37,20 +37,20 @@ export class Writer {
    * @param timeout How long the work may take, in milliseconds; the wait for the lock is limited by `statement_timeout`.
    * @throws {DatabaseUnavailable} when the work took longer, or the database cannot be written to. Then nothing of it is kept.
    */
-  locked<Result>(work: (transaction: OpenTransaction) => Promise<Result>, timeout: number): Promise<Result> {
+  withWriteLock<Result>(work: (transaction: OpenTransaction) => Promise<Result>, timeout: number): Promise<Result> {
     return this.#transaction(takeWriteLock, work, timeout);
   }
 
   /** Runs work in a transaction beside others. */
-  unlocked<Result>(work: (transaction: OpenTransaction) => Promise<Result>, timeout: number): Promise<Result> {
+  withoutWriteLock<Result>(work: (transaction: OpenTransaction) => Promise<Result>, timeout: number): Promise<Result> {
     return this.#transaction(takeNoLock, work, timeout);
   }
 
   async #transaction<Result>(begin: string, work: (transaction: OpenTransaction) => Promise<Result>, timeout: number): Promise<Result> {
-    const session = new Session(await atServer(() => this.#pool.connect()));
+    const session = new Session(await withServerErrors(() => this.#pool.connect()));
     try {
       await session.begin(begin);
-      const result = await withinTime(work(this.#openIn(session)), timeout);
+      const result = await withTimeout(work(this.#openIn(session)), timeout);
       await session.commit();
       return result;
     } catch (error) {
@@ -63,7 +63,7 @@ export class Writer {
 
   #openIn(session: Session): OpenTransaction {
     let begin = 'SAVEPOINT part';
-    const part = async (carryOut: Parameters<Transaction['part']>[0]) => {
+    const part = async (carryOut: Parameters<Transaction['savepoint']>[0]) => {
       let isOpen = true;
       const failures: unknown[] = [];
       const send: Send = async (query) => {
@@ -91,7 +91,7 @@ export class Writer {
         throw error;
       }
     };
-    return { part, send: (query) => session.send(query), sendUnheeded: (query) => session.sendUnheeded(query) };
+    return { savepoint: part, send: (query) => session.send(query), sendPendingNotify: (query) => session.sendPendingNotify(query) };
   }
 }
 
@@ -114,10 +114,10 @@ class Session {
 
   readonly send: Send = async (query) => {
     if (!this.#isOpen) throw new TransactionClosed();
-    return atServer(() => this.#client.query(query));
+    return withServerErrors(() => this.#client.query(query));
   };
 
-  sendUnheeded(query: pg.QueryConfig): void {
+  sendPendingNotify(query: pg.QueryConfig): void {
     this.#unheeded = this.send(query);
     this.#unheeded.catch(() => {});
   }

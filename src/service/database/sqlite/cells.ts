@@ -2,7 +2,7 @@
 
 import type Database from 'better-sqlite3';
 import { Json } from '../json.ts';
-import { UndecodableCell } from '../unreadable.ts';
+import { UndecodableCell } from '../undecodable-row.ts';
 
 type Cells = Record<string, unknown>;
 type Decode = (cell: unknown, column: string) => unknown;
@@ -68,7 +68,7 @@ export type RowReader<Row> = {
 };
 
 /** Prepares reading the rows of a statement. */
-export function readerOf<Row>(statement: Database.Statement<unknown[], Row>): RowReader<Row> {
+export function prepareReader<Row>(statement: Database.Statement<unknown[], Row>): RowReader<Row> {
   const columns = statement.columns().flatMap(({ name, type }) => {
     const decode = decoders.get(type ?? '');
     return decode === undefined ? [] : [{ name, decode }];
@@ -102,7 +102,7 @@ function isCells(row: unknown): row is Cells {
 }
 
 /** A value as SQLite takes it. */
-export function storedCell(value: unknown): unknown {
+export function encodeCell(value: unknown): unknown {
   if (value instanceof Date) return value.getTime();
   if (typeof value === 'boolean') return Number(value);
   if (value instanceof Json) return value.text;

@@ -2,14 +2,21 @@
 
 import type Database from 'better-sqlite3';
 import type { Compilable, CompiledQuery, Kysely, QueryResult } from 'kysely';
-import { newCommitted } from '../committed.ts';
-import { builderOn, type Connection } from '../connection.ts';
-import { type Given, type GivenLists, Parameter, type PreparedQuery, type RowStatement, type ValuesOf } from '../prepared-statements.ts';
+import { newCommitEffects } from '../commit-effects.ts';
+import { type Connection, createQueryBuilder } from '../connection.ts';
+import {
+  Parameter,
+  type Params,
+  type ParamValues,
+  type PreparedQuery,
+  type QueryParams,
+  type RowStatement,
+} from '../prepared-statements.ts';
 import type { MarkedRows, OnUnreadable } from '../readable-rows.ts';
 import type { Tables } from '../tables.ts';
-import type { RowKind } from '../unreadable.ts';
-import { rowOrMark } from '../unreadable.ts';
-import { readerOf, storedCell } from './cells.ts';
+import type { RowKind } from '../undecodable-row.ts';
+import { decodeOrMark } from '../undecodable-row.ts';
+import { encodeCell, prepareReader } from './cells.ts';
 import { sqliteCompiler, sqliteDialect } from './statement-compiler.ts';
 
 type Values = Readonly<Record<string, unknown>>;
@@ -17,7 +24,7 @@ type Values = Readonly<Record<string, unknown>>;
 export type PreparedRowStatements = WeakMap<object, (row: Values) => number>;
 
 export class SqliteConnection implements Connection {
-  readonly committed = newCommitted();
+  readonly commitEffects = newCommitEffects();
   readonly sql: Kysely<Tables>;
   readonly #database: () => Database.Database;
   readonly #onUnreadable: OnUnreadable;
@@ -31,10 +38,10 @@ export class SqliteConnection implements Connection {
     this.#database = database;
     this.#onUnreadable = onUnreadable;
     this.#rowStatements = rowStatements;
-    this.sql = builderOn(sqliteDialect, (query) => this.#run(query));
+    this.sql = createQueryBuilder(sqliteDialect, (query) => this.#run(query));
   }
 
-  async each<Names extends Given>(statement: RowStatement<Names>, rows: readonly ValuesOf<Names>[]): Promise<number[]> {
+  async executeForRows<Names extends Params>(statement: RowStatement<Names>, rows: readonly ParamValues<Names>[]): Promise<number[]> {
     if (rows.length === 0) return [];
     const database = this.#database();
     const run = this.#rowStatements.get(statement) ?? prepareForRows(database, statement.compile(sqliteCompiler));
@@ -42,24 +49,24 @@ export class SqliteConnection implements Connection {
     return rows.map((row) => run(row));
   }
 
-  async all<Names extends GivenLists, Row>(query: PreparedQuery<Names, Row>, given: ValuesOf<Names>): Promise<Row[]> {
+  async query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, given: ParamValues<Names>): Promise<Row[]> {
     const database = this.#database();
-    const run = query.prepared.get(database) ?? prepareQuery<ValuesOf<Names>, Row>(database, query.compile(sqliteCompiler));
+    const run = query.prepared.get(database) ?? prepareQuery<ParamValues<Names>, Row>(database, query.compile(sqliteCompiler));
     query.prepared.set(database, run);
     return run(given);
   }
 
-  async readableRows<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>> {
+  async queryReadable<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>> {
     const { sql, parameters } = query.compile();
-    const { stored, decode } = readerOf(this.#database().prepare<unknown[], Row>(sql));
-    return stored(parameters.map(storedCell)).map((row) => rowOrMark(row, decode, rowKind, this.#onUnreadable));
+    const { stored, decode } = prepareReader(this.#database().prepare<unknown[], Row>(sql));
+    return stored(parameters.map(encodeCell)).map((row) => decodeOrMark(row, decode, rowKind, this.#onUnreadable));
   }
 
   async #run<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
     const statement = this.#database().prepare<unknown[], Row>(sql);
-    const values = parameters.map(storedCell);
+    const values = parameters.map(encodeCell);
     if (!statement.reader) return { rows: [], numAffectedRows: BigInt(statement.run(...values).changes) };
-    const { stored, decode } = readerOf(statement);
+    const { stored, decode } = prepareReader(statement);
     return { rows: stored(values).map(decode) };
   }
 }
@@ -73,10 +80,10 @@ function prepareQuery<Given extends Values, Row>(
   database: Database.Database,
   { sql, parameters }: CompiledQuery,
 ): (given: Given) => Promise<Row[]> {
-  const { stored, decode } = readerOf(database.prepare<unknown[], Row>(sql));
+  const { stored, decode } = prepareReader(database.prepare<unknown[], Row>(sql));
   return async (given) => stored(valuesOf(parameters, given)).map(decode);
 }
 
 /** The values of a statement's parameters, in their order; others are constants of the statement. */
 const valuesOf = (parameters: readonly unknown[], given: Values) =>
-  parameters.map((parameter) => storedCell(parameter instanceof Parameter ? given[parameter.name] : parameter));
+  parameters.map((parameter) => encodeCell(parameter instanceof Parameter ? given[parameter.name] : parameter));

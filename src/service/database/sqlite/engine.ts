@@ -6,10 +6,10 @@ import Database from 'better-sqlite3';
 import type { Connection } from '../connection.ts';
 import type { Engine, Transaction } from '../engine.ts';
 import { PrismaClient } from '../generated/client.ts';
-import { type RecordedMigration, readRecorded } from '../migrations.ts';
+import { LocalRecurringJob } from '../local-recurring-job.ts';
+import { type RecordedMigration, selectRecordedMigrations } from '../migrations.ts';
 import type { OnUnreadable } from '../readable-rows.ts';
-import { Repeated } from '../repeated.ts';
-import type { Repetition } from '../repetition.ts';
+import type { RecurringJob } from '../recurring-job.ts';
 import { DatabaseUnavailable } from '../unavailable.ts';
 import { SqliteConnection } from './connection.ts';
 import { DatabaseFiles } from './files.ts';
@@ -47,7 +47,7 @@ const readTimeout = 100;
  * lost with a transaction that it has nothing to do with.
  */
 export class SqliteEngine implements Engine {
-  readonly reading: Connection;
+  readonly readConnection: Connection;
   readonly client: PrismaClient;
   readonly #writer: Writer;
   readonly #reader: Database.Database;
@@ -66,7 +66,7 @@ export class SqliteEngine implements Engine {
     this.#reader = new Database(databaseFile, { readonly: true, timeout: readTimeout });
     // The log and its index are there as soon as the database has been read.
     this.#reader.prepare('SELECT COUNT(*) FROM sqlite_master').get();
-    this.reading = new SqliteConnection(() => this.#reader, onUnreadable);
+    this.readConnection = new SqliteConnection(() => this.#reader, onUnreadable);
     const adapter = new PrismaBetterSqlite3(
       { url: databaseFile, readonly: true, timeout: readTimeout },
       { timestampFormat: 'unixepoch-ms' },
@@ -80,7 +80,7 @@ export class SqliteEngine implements Engine {
   async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, timeout: number): Promise<Result> {
     this.#guard?.check();
     const result = await this.#writer.transaction(
-      (part) => work({ part, announce: () => {} }),
+      (part) => work({ savepoint: part, notify: () => {} }),
       timeout,
       () => this.#mark(),
     );
@@ -107,18 +107,18 @@ export class SqliteEngine implements Engine {
   }
 
   /** There are no replicas. */
-  onAnnouncement(): void {}
+  onNotification(): void {}
 
-  repeat(_name: string, interval: number, work: () => Promise<void>): Repetition {
-    return new Repeated(interval, work);
+  scheduleJob(_name: string, interval: number, work: () => Promise<void>): RecurringJob {
+    return new LocalRecurringJob(interval, work);
   }
 
-  async sharedTime(): Promise<null> {
+  async clusterTime(): Promise<null> {
     return null;
   }
 
   /** Another process that reads just then keeps SQLite from it, which is no failure: it is done later. */
-  async bringLogOver(): Promise<void> {
+  async checkpointLog(): Promise<void> {
     await this.#writer.checkpoint();
     if (this.#guard?.fault() === null) this.#guard.recordCommitted();
   }
@@ -137,8 +137,8 @@ export class SqliteEngine implements Engine {
     await this.#writer.transaction(async () => this.#countUp(), probeTimeout);
   }
 
-  async recordedMigrations(): Promise<RecordedMigration[]> {
-    return this.#reader.prepare<[], RecordedMigration>(readRecorded).all();
+  async readRecordedMigrations(): Promise<RecordedMigration[]> {
+    return this.#reader.prepare<[], RecordedMigration>(selectRecordedMigrations).all();
   }
 
   async close(): Promise<void> {

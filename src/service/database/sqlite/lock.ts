@@ -12,7 +12,7 @@ export class DatabaseInUse extends Error {
 }
 
 /** How long a start waits for the lock, in milliseconds: the service before it may be just ending. */
-const patience = 1_000;
+const lockTimeout = 1_000;
 
 /** Who has a database; the process id is one of that machine or container. */
 type Holder = { readonly process: number; readonly host: string; readonly since: string };
@@ -29,7 +29,7 @@ export class DatabaseLock {
   }
 
   /** @param database A file, which is there. @throws {DatabaseInUse} also where it has other hard links, whose users this lock would not keep out. */
-  static take(database: string): DatabaseLock {
+  static acquire(database: string): DatabaseLock {
     const stats = statSync(database);
     if (!stats.isFile()) throw Object.assign(new Error(`${database} is not a file`), { code: 'SQLITE_CANTOPEN' });
     if (stats.nlink > 1)
@@ -68,7 +68,7 @@ const inodeOf = (file: string) => statSync(file, { bigint: true }).ino;
 /** Holds a write transaction open, in which nothing is written: others may read who holds it. @throws {DatabaseInUse} */
 function lock(file: string, database: string): Database.Database {
   createPrivateFile(file);
-  const connection = new Database(file, { timeout: patience });
+  const connection = new Database(file, { timeout: lockTimeout });
   try {
     connection.pragma('journal_mode = DELETE');
     const holder: Holder = { process: process.pid, host: hostname(), since: new Date().toISOString() };

@@ -99,7 +99,7 @@ export type OnLostTransactions = (loss: string) => void;
  * @param onLost Without it, a loss is an error.
  * @throws {TransactionsLost}
  */
-export function checkNothingLost(database: string, onLost?: OnLostTransactions): void {
+export function checkForLostTransactions(database: string, onLost?: OnLostTransactions): void {
   const loss = lostTransactions(database);
   if (loss === null) return;
   if (onLost === undefined) throw new TransactionsLost(loss);

@@ -4,14 +4,14 @@ import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 import {
   type BeforeCreation,
-  checksumOf,
-  committedMigrations,
+  computeChecksum,
+  findPendingMigrations,
   type Migration,
-  missingMigrations,
   type RecordedMigration,
-  readRecorded,
+  readMigrations,
+  selectRecordedMigrations,
 } from '../migrations.ts';
-import { chainEvents } from './first-chain.ts';
+import { backfillAuditHashes } from './backfill-audit-hashes.ts';
 import { createPrivateFile } from './private-file.ts';
 
 /** The table in which Prisma's own tools record what they have applied. */
@@ -28,7 +28,7 @@ const migrationsTable = `
   )`;
 
 /** Those of this version, in their order. */
-export const sqliteMigrations = (): Migration[] => committedMigrations('migrations');
+export const sqliteMigrations = (): Migration[] => readMigrations('migrations');
 
 /**
  * Brings a database file to the newest migration, each in one transaction with its record; makes the file where there is none, for its owner only.
@@ -46,8 +46,8 @@ export function applyMigrations(
     database.pragma('journal_mode = WAL');
     database.pragma('synchronous = FULL');
     database.exec(migrationsTable);
-    const recorded = database.prepare<[], RecordedMigration>(readRecorded).all();
-    for (const migration of missingMigrations(recorded, migrations)) applyOne(database, migration);
+    const recorded = database.prepare<[], RecordedMigration>(selectRecordedMigrations).all();
+    for (const migration of findPendingMigrations(recorded, migrations)) applyOne(database, migration);
   } finally {
     database.close();
   }
@@ -59,7 +59,7 @@ function hasMigrations(database: Database.Database): boolean {
 }
 
 /** What migrations do that SQL cannot, in the same transaction. */
-const completions = new Map([['20261124000007_audit_chain', chainEvents]]);
+const completions = new Map([['20261124000007_audit_chain', backfillAuditHashes]]);
 
 function applyOne(database: Database.Database, { name, sql }: Migration): void {
   const started = Date.now();
@@ -70,6 +70,6 @@ function applyOne(database: Database.Database, { name, sql }: Migration): void {
       .prepare(
         'INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at, applied_steps_count) VALUES (?, ?, ?, ?, ?, 1)',
       )
-      .run(randomUUID(), checksumOf(sql), Date.now(), name, started);
+      .run(randomUUID(), computeChecksum(sql), Date.now(), name, started);
   })();
 }

@@ -29,7 +29,7 @@ export const sqliteCompiler: StatementCompiler = {
   rowValue: parameter,
   value: parameter,
   list: (name): ListExpression => ({ includes: (column) => sql`${column} in (select "value" from json_each(${parameter(name)}))` }),
-  pairs: (name): PairsExpression => sql`(select "key" as "place", "value" ->> 0 as "first", "value" ->> 1 as "second"
+  pairs: (name): PairsExpression => sql`(select "key" as "position", "value" ->> 0 as "first", "value" ->> 1 as "second"
     from json_each(${parameter(name)}))`,
   lastNumber: (table) => sql`(select "seq" from "sqlite_sequence" where "name" = ${sql.lit(table)})`,
   compileForRows: compile,

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import type { Transaction } from '../engine.ts';
 import type { OnUnreadable } from '../readable-rows.ts';
-import { TransactionClosed, withinTime } from '../time-limit.ts';
+import { TransactionClosed, withTimeout } from '../transaction-timeout.ts';
 import { DatabaseUnavailable } from '../unavailable.ts';
 import { type PreparedRowStatements, SqliteConnection } from './connection.ts';
 
@@ -45,21 +45,25 @@ export class Writer {
    * @param beforeCommit Called when the work has succeeded in time.
    * @throws {DatabaseUnavailable} when the lock was not free in time, the work took too long, or SQLite has ended the transaction by itself. Then nothing of it is kept.
    */
-  transaction<Result>(work: (part: Transaction['part']) => Promise<Result>, timeout: number, beforeCommit = () => {}): Promise<Result> {
+  transaction<Result>(
+    work: (part: Transaction['savepoint']) => Promise<Result>,
+    timeout: number,
+    beforeCommit = () => {},
+  ): Promise<Result> {
     const result = this.#last.then(() => this.#transaction(work, timeout, beforeCommit));
     this.#last = result.catch(() => {});
     return result;
   }
 
   async #transaction<Result>(
-    work: (part: Transaction['part']) => Promise<Result>,
+    work: (part: Transaction['savepoint']) => Promise<Result>,
     timeout: number,
     beforeCommit: () => void,
   ): Promise<Result> {
     await this.#begin();
-    const parts = new Parts(this.#database, this.#onUnreadable, this.#rowStatements);
+    const parts = new Savepoints(this.#database, this.#onUnreadable, this.#rowStatements);
     try {
-      const result = await withinTime(
+      const result = await withTimeout(
         work((carryOut, isAll) => parts.run(carryOut, isAll)),
         timeout,
       );
@@ -117,7 +121,7 @@ export class Writer {
 }
 
 /** The parts of one transaction: each can be rolled back alone. */
-class Parts {
+class Savepoints {
   readonly #database: Database.Database;
   readonly #onUnreadable: OnUnreadable;
   readonly #rowStatements: PreparedRowStatements;
@@ -136,7 +140,7 @@ class Parts {
     this.#isClosed = true;
   }
 
-  async run(carryOut: Parameters<Transaction['part']>[0], isAll = false): Promise<void> {
+  async run(carryOut: Parameters<Transaction['savepoint']>[0], isAll = false): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
     // Work that has timed out may still be running, and must not change the next transaction.
     if (this.#isClosed) throw new TransactionClosed();

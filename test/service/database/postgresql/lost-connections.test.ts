@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { AuditRecords } from '../../../../src/service/audit-events/repository.ts';
-import { anyNews, type News } from '../../../../src/service/database/news.ts';
-import { connectionTo } from '../../../../src/service/database/postgresql/connections.ts';
+import { anyChange, type ChangeNotification } from '../../../../src/service/database/change-notification.ts';
+import { connectionOptions } from '../../../../src/service/database/postgresql/connection-options.ts';
 import { Store } from '../../../../src/service/database/store.ts';
-import { unavailabilityOf } from '../../../../src/service/database/unavailable.ts';
+import { findUnavailability } from '../../../../src/service/database/unavailable.ts';
 import { newDatabase } from '../../../databases.ts';
 import { databaseNetwork, FaultProxy } from '../../../system/chaos/proxy.ts';
 import { Random } from '../../../system/chaos/random.ts';
@@ -30,8 +30,8 @@ test('a replica that is lost in its turn to write loses the turn, fails what it 
     await other.close();
     await proxy.close();
   });
-  const heard: News[] = [];
-  lost.onNews((news) => heard.push(news));
+  const heard: ChangeNotification[] = [];
+  lost.onChange((news) => heard.push(news));
 
   const begun = Promise.withResolvers<void>();
   const isLost = Promise.withResolvers<void>();
@@ -51,9 +51,9 @@ test('a replica that is lost in its turn to write loses the turn, fails what it 
       (error: unknown) => error,
     ),
   ]);
-  expect(unavailabilityOf(failed)).toMatchObject({ isTransient: true });
+  expect(findUnavailability(failed)).toMatchObject({ isTransient: true });
   await vi.waitUntil(() => heard.length > 0, patience);
-  expect(heard[0]).toEqual(anyNews);
+  expect(heard[0]).toEqual(anyChange);
   await inTransaction(lost, (records) => records.audit.append([event('d')]));
   expect(await eventsIn(lost)).toMatchObject([{ object: 'c' }, { object: 'd' }]);
 });
@@ -63,7 +63,7 @@ test('a connection that is lost after it was ended reports no error that nobody 
   onTestFinished(() => void server.close());
   await once(server, 'listening');
   const address = server.address();
-  const socket = connectionTo('postgresql://nobody@127.0.0.1/none').stream();
+  const socket = connectionOptions('postgresql://nobody@127.0.0.1/none').stream();
   socket.connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1');
   await once(socket, 'connect');
   const closed = once(socket, 'close');
@@ -83,9 +83,9 @@ test('while the database cannot be reached reads, lists and writes fail for that
   await proxy.close();
   const failures = [
     () => eventsIn(store),
-    () => new AuditRecords(store.reading).head(),
+    () => new AuditRecords(store.readConnection).head(),
     () => inTransaction(store, (records) => records.audit.append([event('a')])),
   ].map((attempt) => attempt().catch((error: unknown) => error));
-  const reasons = (await Promise.all(failures)).map(unavailabilityOf);
+  const reasons = (await Promise.all(failures)).map(findUnavailability);
   expect(reasons).toEqual(failures.map(() => expect.objectContaining({ isTransient: true })));
 });

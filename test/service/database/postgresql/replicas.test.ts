@@ -2,7 +2,7 @@
 
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { AuditQueries } from '../../../../src/service/audit/queries.ts';
-import { hashOfRecord } from '../../../../src/service/database/audit-chain.ts';
+import { hashStoredEvent } from '../../../../src/service/database/audit-chain.ts';
 import { postgresqlMigrations } from '../../../../src/service/database/postgresql/migrations.ts';
 import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../../src/service/database/store.ts';
@@ -38,14 +38,14 @@ test('their transactions take turns: what all of them append at once is one chai
       Array.from({ length: perStore }, (_, index) => inTransaction(store, (records) => records.audit.append([event(`${which} ${index}`)]))),
     ),
   );
-  for (const { reader, reading } of stores) {
-    const records = new Records(reading);
+  for (const { reader, readConnection } of stores) {
+    const records = new Records(readConnection);
     const events = withoutMarks(await new AuditQueries(reader).after(0, 1_000));
     expect(events.map(({ number }) => number)).toEqual(Array.from({ length: 2 * perStore }, (_, index) => index + 1));
     let previous: Uint8Array = new Uint8Array();
     for (const one of events) {
       expect(one.previous).toEqual(previous);
-      expect(one.hash).toEqual(hashOfRecord(one));
+      expect(one.hash).toEqual(hashStoredEvent(one));
       previous = one.hash;
     }
     expect(await records.audit.head()).toMatchObject({ number: 2 * perStore, hash: previous });

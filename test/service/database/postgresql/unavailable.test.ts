@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { Store } from '../../../../src/service/database/store.ts';
-import { PoolerError, unavailabilityByCode, unavailabilityOf } from '../../../../src/service/database/unavailable.ts';
+import { classifyErrorCode, findUnavailability, PoolerError } from '../../../../src/service/database/unavailable.ts';
 import { alterPostgresql, endConnections, newDatabase, newEmptyDatabase, runSql } from '../../../databases.ts';
 import { inTransaction } from '../../records.ts';
 import { event, eventsIn } from '../events.ts';
@@ -26,7 +26,7 @@ const write = (store: Store, name: string) => inTransaction(store, (records) => 
 const reasonOf = (work: Promise<unknown>) =>
   work.then(
     () => null,
-    (error: unknown) => unavailabilityOf(error)?.detail ?? String(error),
+    (error: unknown) => findUnavailability(error)?.detail ?? String(error),
   );
 
 test('sessions that have begun read-only are replaced when the database is so no more, without anybody ending them', async () => {
@@ -56,7 +56,7 @@ test('a database without a free connection is told so, and taken up when there i
   user.username = name;
   user.password = 'test';
   const error: unknown = await Store.open(user.href).catch((reason: unknown) => reason);
-  expect(unavailabilityOf(error)).toMatchObject({ isTransient: true, detail: expect.stringContaining('no connection left') });
+  expect(findUnavailability(error)).toMatchObject({ isTransient: true, detail: expect.stringContaining('no connection left') });
   await alterPostgresql(database, 'CONNECTION LIMIT -1');
   await write(store, 'b');
 });
@@ -65,18 +65,18 @@ test.each([
   ...['08000', '08003', '08006', '08P01', '40001', '40P01', '53000', '53200', '53300', '53400', '55P03', '55006'],
   ...['57014', '57P01', '57P02', '57P03', '57P05', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'P1001', 'P1017', 'P2024', 'P2034', 'P2037'],
 ])('%s is a failure that may be over soon', (code) => {
-  expect(unavailabilityByCode(code)).toMatchObject({ isTransient: true });
+  expect(classifyErrorCode(code)).toMatchObject({ isTransient: true });
 });
 
 test.each(['25006', '53100', '58030', '58P01', '28000', '28P01', '3D000', '42501', 'XX001', 'XX002', 'ENOSPC', 'EROFS'])(
   '%s is a failure that an operator has to end',
   (code) => {
-    expect(unavailabilityByCode(code)).toMatchObject({ isTransient: false });
+    expect(classifyErrorCode(code)).toMatchObject({ isTransient: false });
   },
 );
 
 test.each(['23505', '22P02', '42601', '42P01', '26000', '42P05', 'P2002', 'P2010', 'XX000', 'ENOENT'])('%s is a mistake', (code) => {
-  expect(unavailabilityByCode(code)).toBeNull();
+  expect(classifyErrorCode(code)).toBeNull();
 });
 
 test('a database without migrations is made, unless that is not wanted; one with migrations is not asked about', async () => {

@@ -7,8 +7,8 @@ import type { Engine } from '../../../../src/service/database/engine.ts';
 import { PostgresqlEngine } from '../../../../src/service/database/postgresql/engine.ts';
 import { RowStatement } from '../../../../src/service/database/prepared-statements.ts';
 import { Store } from '../../../../src/service/database/store.ts';
-import { TransactionClosed } from '../../../../src/service/database/time-limit.ts';
-import { unavailabilityOf } from '../../../../src/service/database/unavailable.ts';
+import { TransactionClosed } from '../../../../src/service/database/transaction-timeout.ts';
+import { findUnavailability } from '../../../../src/service/database/unavailable.ts';
 import { newDatabase, runSql } from '../../../databases.ts';
 
 const timeout = 60_000;
@@ -36,12 +36,12 @@ const kept = async () => (await runSql(database, 'SELECT "number" FROM "Kept" OR
 
 test('statements that are sent together are carried out in the order in which they were sent', async () => {
   await engine.transaction(
-    ({ part }) =>
-      part(async (connection) => {
+    ({ savepoint }) =>
+      savepoint(async (connection) => {
         await Promise.all([
-          connection.each(insert, [{ number: 1 }, { number: 2 }]),
-          connection.each(insertOrRaise, [{ number: 1 }]),
-          connection.each(insert, [{ number: 1 }]),
+          connection.executeForRows(insert, [{ number: 1 }, { number: 2 }]),
+          connection.executeForRows(insertOrRaise, [{ number: 1 }]),
+          connection.executeForRows(insert, [{ number: 1 }]),
         ]);
       }),
     timeout,
@@ -49,45 +49,45 @@ test('statements that are sent together are carried out in the order in which th
   expect(await kept()).toEqual([1, 2, 101]);
 });
 
-test('a part in which a statement has failed is rejected, also if its error was caught, and the other parts are committed', async () => {
-  await engine.transaction(async ({ part }) => {
-    await part((connection) => connection.each(insert, [{ number: 1 }]).then(() => {}));
-    const failing = part(async (connection) => {
-      await connection.each(insert, [{ number: 2 }]);
-      await connection.each(insert, [{ number: 2 }]).catch(() => {});
+test('a savepoint in which a statement has failed is rejected, also if its error was caught, and the other parts are committed', async () => {
+  await engine.transaction(async ({ savepoint }) => {
+    await savepoint((connection) => connection.executeForRows(insert, [{ number: 1 }]).then(() => {}));
+    const failing = savepoint(async (connection) => {
+      await connection.executeForRows(insert, [{ number: 2 }]);
+      await connection.executeForRows(insert, [{ number: 2 }]).catch(() => {});
     });
     await expect(failing).rejects.toMatchObject({ code: '23505' });
-    await part((connection) => connection.each(insert, [{ number: 3 }]).then(() => {}));
+    await savepoint((connection) => connection.executeForRows(insert, [{ number: 3 }]).then(() => {}));
   }, timeout);
   expect(await kept()).toEqual([1, 3]);
 });
 
 test('an announcement that fails takes the transaction back, and says why', async () => {
-  const failing = engine.transaction(async ({ part, announce }) => {
-    await part(async (connection) => {
-      await connection.each(insert, [{ number: 1 }]);
+  const failing = engine.transaction(async ({ savepoint, notify }) => {
+    await savepoint(async (connection) => {
+      await connection.executeForRows(insert, [{ number: 1 }]);
     });
     // PostgreSQL has no such character.
-    announce('\0');
+    notify('\0');
   }, timeout);
   await expect(failing).rejects.toMatchObject({ message: expect.stringMatching('COMMIT with ROLLBACK'), cause: { code: '22021' } });
   expect(await kept()).toEqual([]);
 });
 
-test.each(['fails', 'succeeds'])('what a part that %s has yet to send is in no other', async (how) => {
+test.each(['fails', 'succeeds'])('what a savepoint that %s has yet to send is in no other', async (how) => {
   const goOn = Promise.withResolvers<void>();
   let late: Promise<unknown> = Promise.resolve();
-  await engine.transaction(async ({ part }) => {
-    const first = part(async (connection) => {
-      late = goOn.promise.then(() => connection.each(insert, [{ number: 1 }]));
+  await engine.transaction(async ({ savepoint }) => {
+    const first = savepoint(async (connection) => {
+      late = goOn.promise.then(() => connection.executeForRows(insert, [{ number: 1 }]));
       if (how === 'fails') throw new Error('no');
     });
     if (how === 'fails') await expect(first).rejects.toThrow('no');
     else await first;
-    await part(async (connection) => {
+    await savepoint(async (connection) => {
       goOn.resolve();
       await expect(late).rejects.toThrow('already closed');
-      await connection.each(insert, [{ number: 2 }]);
+      await connection.executeForRows(insert, [{ number: 2 }]);
     });
   }, timeout);
   expect(await kept()).toEqual([2]);
@@ -97,12 +97,12 @@ test('what a transaction has yet to send when its time is over is in no other', 
   const goOn = Promise.withResolvers<void>();
   const begun = Promise.withResolvers<void>();
   const short = engine.transaction(
-    ({ part }) =>
-      part(async (connection) => {
-        await connection.each(insert, [{ number: 1 }]);
+    ({ savepoint }) =>
+      savepoint(async (connection) => {
+        await connection.executeForRows(insert, [{ number: 1 }]);
         begun.resolve();
         await goOn.promise;
-        await connection.each(insert, [{ number: 2 }]);
+        await connection.executeForRows(insert, [{ number: 2 }]);
       }),
     500,
   );
@@ -113,12 +113,15 @@ test('what a transaction has yet to send when its time is over is in no other', 
   await vi.waitUntil(async () => (await runSql(database, open)).length === 0, { timeout: 20_000 });
   goOn.resolve();
   await refused;
-  await engine.transaction(({ part }) => part(async (connection) => void (await connection.each(insert, [{ number: 3 }]))), timeout);
+  await engine.transaction(
+    ({ savepoint }) => savepoint(async (connection) => void (await connection.executeForRows(insert, [{ number: 3 }]))),
+    timeout,
+  );
   expect(await kept()).toEqual([3]);
 });
 
 test('a statement that comes when its transaction is over fails as one of a database that is too slow', () => {
-  expect(unavailabilityOf(new TransactionClosed())).toMatchObject({ isTransient: true });
+  expect(findUnavailability(new TransactionClosed())).toMatchObject({ isTransient: true });
 });
 
 test('a start while the server accepts connections and closes them fails as one of a database that is away', async () => {
@@ -129,5 +132,5 @@ test('a start while the server accepts connections and closes them fails as one 
   const address = server.address();
   const port = typeof address === 'object' ? address?.port : null;
   const failure: unknown = await Store.open(`postgresql://somebody@127.0.0.1:${port}/patchbay`).catch((error: unknown) => error);
-  expect(unavailabilityOf(failure)).toMatchObject({ isTransient: true });
+  expect(findUnavailability(failure)).toMatchObject({ isTransient: true });
 });

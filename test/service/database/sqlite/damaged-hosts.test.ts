@@ -35,7 +35,7 @@ function damage(column: string, value: number | string | null): void {
 
 test('a count that is no number is 0, and rises again when the host is heard of', async () => {
   damage('heartbeatCount', 'garbage');
-  const counts = async () => new Map((await new Records(store.reading).hosts.heartbeatCounts()).map(({ id, count }) => [id, count]));
+  const counts = async () => new Map((await new Records(store.readConnection).hosts.heartbeatCounts()).map(({ id, count }) => [id, count]));
   expect(await counts()).toEqual(
     new Map([
       ['damaged', 0],
@@ -48,7 +48,7 @@ test('a count that is no number is 0, and rises again when the host is heard of'
 
 test.each([2 ** 53, 'garbage'])('a time of %s since which a host is unreachable keeps it from nothing until it registers', async (time) => {
   damage('unreachableSince', time);
-  const { hosts } = new Records(store.reading);
+  const { hosts } = new Records(store.readConnection);
   expect(await hosts.findByToken('token-damaged')).toEqual({ id: 'damaged', isUnreachable: true, credential: null });
   expect(await hosts.findByName('host-damaged')).toEqual({ id: 'damaged', bootId: 'boot', isUnreachable: true });
   expect((await hosts.listAll()).map(({ id }) => id)).toEqual(['whole']);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AuditQueries } from '../../../../src/service/audit/queries.ts';
-import { hashOfRecord } from '../../../../src/service/database/audit-chain.ts';
+import { hashStoredEvent } from '../../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
 import { applyMigrations, sqliteMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../../src/service/database/store.ts';
@@ -57,7 +57,7 @@ test('a database with devices and loads of before is migrated with all that it h
   expect(await loadQueries.list(filter, firstPage)).toMatchObject([
     { id: 'l', versionPolicy: 'newer', requestedBy: null, rollback: false },
   ]);
-  const { loads } = new Records(store.reading);
+  const { loads } = new Records(store.readConnection);
   expect(await Promise.all(['l', 'm', 'n'].map((id) => loads.find(id)))).toMatchObject([
     { state: 'queued', report: null },
     { outcome: 'replaced', report: { steps: [{ step: 'refused', at: 'x' }] } },
@@ -75,7 +75,7 @@ test('a database with devices and loads of before is migrated with all that it h
     { outcome: 'failed', loads: 1, interrupted: 0, failed: 0 },
     { outcome: 'replaced', loads: 1, interrupted: 3, failed: 1 },
   ]);
-  const { orders } = new Records(store.reading);
+  const { orders } = new Records(store.readConnection);
   expect((await new OrderQueries(store.reader).allUnsettled('h')).map(({ id }) => id)).toEqual(['withdrawn', 'waits']);
   expect((await orders.next('h', 0, 10, 10)).map(({ id }) => id)).toEqual(['waits']);
   const unknown = { requestedBy: null, replacedByLoadId: null, invalidation: null };
@@ -112,9 +112,9 @@ test('the events of before the audit trail was a chain become one, and it goes o
   let previous: Uint8Array = new Uint8Array();
   for (const one of events) {
     expect(one.previous).toEqual(previous);
-    expect(one.hash).toEqual(hashOfRecord(one));
+    expect(one.hash).toEqual(hashStoredEvent(one));
     previous = one.hash;
   }
-  expect(await new Records(store.reading).audit.head()).toMatchObject({ number: 1_204, hash: previous, prunedThrough: 0 });
+  expect(await new Records(store.readConnection).audit.head()).toMatchObject({ number: 1_204, hash: previous, prunedThrough: 0 });
   await store.close();
 });

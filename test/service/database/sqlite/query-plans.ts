@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 import { z } from 'zod';
 import type { Connection } from '../../../../src/service/database/connection.ts';
 import { PrismaClient } from '../../../../src/service/database/generated/client.ts';
-import { type Reader, readerOf } from '../../../../src/service/database/reader.ts';
+import { createReader, type Reader } from '../../../../src/service/database/reader.ts';
 import { SqliteConnection } from '../../../../src/service/database/sqlite/connection.ts';
 import { Records } from '../../records.ts';
 
@@ -14,7 +14,7 @@ const Step = z.object({ detail: z.string() });
 export class QueryPlans {
   /** Whose statements are explained. */
   readonly records: Records;
-  readonly reading: Connection;
+  readonly readConnection: Connection;
   readonly reader: Reader;
   readonly #client;
   readonly #database: Database.Database;
@@ -34,12 +34,12 @@ export class QueryPlans {
     this.#database = new Database(file);
     const noted = new Database(file, { verbose: (sql) => this.#queries.push({ sql: String(sql), parameters: [] }) });
     this.#noted = noted;
-    this.reader = readerOf(this.#client, () => {});
-    this.reading = new SqliteConnection(
+    this.reader = createReader(this.#client, () => {});
+    this.readConnection = new SqliteConnection(
       () => noted,
       () => {},
     );
-    this.records = new Records(this.reading);
+    this.records = new Records(this.readConnection);
   }
 
   /** The steps of the plans of what is asked of the records, a list for each statement. */

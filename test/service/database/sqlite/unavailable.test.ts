@@ -9,15 +9,15 @@ import Database from 'better-sqlite3';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import type { Transaction } from '../../../../src/service/database/engine.ts';
-import { readerOf } from '../../../../src/service/database/reader.ts';
+import { createReader } from '../../../../src/service/database/reader.ts';
 import { SqliteEngine } from '../../../../src/service/database/sqlite/engine.ts';
 import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../../src/service/database/store.ts';
 import {
-  asDatabaseError,
+  classifyErrorCode,
   DatabaseUnavailable,
-  unavailabilityByCode,
-  unavailabilityOf,
+  findUnavailability,
+  markDatabaseError,
 } from '../../../../src/service/database/unavailable.ts';
 import { inTransaction, Records } from '../../records.ts';
 import { event, eventsIn } from '../events.ts';
@@ -45,7 +45,7 @@ async function openEngine(wait?: { limit: number; interval: number }): Promise<S
   return engine;
 }
 
-const readingOf = ({ client }: SqliteEngine) => ({ reader: readerOf(client, () => {}) });
+const readingOf = ({ client }: SqliteEngine) => ({ reader: createReader(client, () => {}) });
 const write = (store: Store, name: string, bytes = '') =>
   inTransaction(store, (records) => records.audit.append([{ ...event(name), detail: { bytes } }]));
 const objectsIn = async (store: Store) => (await eventsIn(store)).map(({ object }) => object);
@@ -78,7 +78,8 @@ describe('while another process has the lock', () => {
 
   test('the wait has a limit, past which it is refused and has changed nothing; the next is carried out', async () => {
     const engine = await openEngine({ limit: 50, interval: 5 });
-    const append = ({ part }: Transaction, name: string) => part((connection) => new Records(connection).audit.append([event(name)]));
+    const append = ({ savepoint }: Transaction, name: string) =>
+      savepoint((connection) => new Records(connection).audit.append([event(name)]));
     const { release } = lockFile();
     let began = false;
     const refused = engine.transaction(async (transaction) => {
@@ -86,7 +87,7 @@ describe('while another process has the lock', () => {
       await append(transaction, 'a');
     }, timeout);
     const error: unknown = await refused.catch((reason: unknown) => reason);
-    expect(unavailabilityOf(error)).toMatchObject({
+    expect(findUnavailability(error)).toMatchObject({
       isTransient: true,
       detail: expect.stringContaining('another process has held the lock'),
     });
@@ -100,27 +101,28 @@ describe('while another process has the lock', () => {
 test('a disk that is full in the middle of a transaction leaves nothing of it, of its other parts and of what comes after', async () => {
   const engine = await openEngine();
   const fill = 'x'.repeat(100_000);
-  const append = (part: Transaction['part'], name: string, bytes: string) =>
-    part((connection) => new Records(connection).audit.append([{ ...event(name), detail: { bytes } }]));
+  const append = (savepoint: Transaction['savepoint'], name: string, bytes: string) =>
+    savepoint((connection) => new Records(connection).audit.append([{ ...event(name), detail: { bytes } }]));
   const setLimit = (pages: number) =>
     engine.transaction(
-      ({ part }) => part(async (connection) => void (await sql`PRAGMA max_page_count = ${sql.lit(pages)}`.execute(connection.sql))),
+      ({ savepoint }) =>
+        savepoint(async (connection) => void (await sql`PRAGMA max_page_count = ${sql.lit(pages)}`.execute(connection.sql))),
       timeout,
     );
-  const { rows } = await sql<{ page_count: number }>`PRAGMA page_count`.execute(engine.reading.sql);
+  const { rows } = await sql<{ page_count: number }>`PRAGMA page_count`.execute(engine.readConnection.sql);
   await setLimit((rows[0]?.page_count ?? 0) + 5);
   const failures: unknown[] = [];
-  const failed = engine.transaction(async ({ part }) => {
-    await append(part, 'small', '');
+  const failed = engine.transaction(async ({ savepoint }) => {
+    await append(savepoint, 'small', '');
     for (const [name, bytes] of [...[['large', fill] as const], ...[['late', ''] as const]])
-      await append(part, name, bytes).catch((error: unknown) => failures.push(error));
+      await append(savepoint, name, bytes).catch((error: unknown) => failures.push(error));
   }, timeout);
   await expect(failed).rejects.toThrow();
-  expect(failures.map((error) => unavailabilityOf(error)?.detail)).toEqual(failures.map(() => expect.stringContaining('full')));
+  expect(failures.map((error) => findUnavailability(error)?.detail)).toEqual(failures.map(() => expect.stringContaining('full')));
   const events = () => eventsIn(readingOf(engine));
   expect(await events()).toEqual([]);
   await setLimit(1_000_000);
-  await engine.transaction(({ part }) => append(part, 'after', fill), timeout);
+  await engine.transaction(({ savepoint }) => append(savepoint, 'after', fill), timeout);
   expect(await events()).toMatchObject([{ number: 1, object: 'after' }]);
 });
 
@@ -159,7 +161,7 @@ test.runIf(mayMount())(
         refused = results.filter(({ status }) => status === 'rejected').length;
         for (const [position, result] of results.entries()) {
           if (result.status === 'fulfilled') kept.push(names[position] ?? '');
-          else expect(unavailabilityOf(result.reason)?.detail).toMatch(/full|SQLite has ended/);
+          else expect(findUnavailability(result.reason)?.detail).toMatch(/full|SQLite has ended/);
         }
       }
       expect(refused).toBe(3);
@@ -181,14 +183,14 @@ test.runIf(mayMount())(
 test('a database that has become read-only refuses writes with that reason, and is read all the same', async () => {
   const engine = await openEngine();
   const setReadOnly = engine.transaction(
-    ({ part }) => part(async (connection) => void (await sql`PRAGMA query_only = ON`.execute(connection.sql))),
+    ({ savepoint }) => savepoint(async (connection) => void (await sql`PRAGMA query_only = ON`.execute(connection.sql))),
     timeout,
   );
   // It has written nothing, but to leave its mark.
   await expect(setReadOnly).rejects.toThrow();
-  const append = ({ part }: Transaction) => part((connection) => new Records(connection).audit.append([event('a')]));
+  const append = ({ savepoint }: Transaction) => savepoint((connection) => new Records(connection).audit.append([event('a')]));
   const error: unknown = await engine.transaction(append, timeout).catch((reason: unknown) => reason);
-  expect(unavailabilityOf(error)?.detail).toMatch(/read-only/);
+  expect(findUnavailability(error)?.detail).toMatch(/read-only/);
   expect(await eventsIn(readingOf(engine))).toEqual([]);
 });
 
@@ -196,7 +198,7 @@ test.each([
   ...['SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_BUSY_RECOVERY', 'SQLITE_BUSY_TIMEOUT', 'SQLITE_LOCKED', 'SQLITE_LOCKED_SHAREDCACHE'],
   ...['SQLITE_PROTOCOL', 'SQLITE_NOMEM', 'SQLITE_IOERR_NOMEM', 'SQLITE_INTERRUPT'],
 ])('%s is a failure that may be over soon', (code) => {
-  expect(unavailabilityByCode(code)).toMatchObject({ isTransient: true });
+  expect(classifyErrorCode(code)).toMatchObject({ isTransient: true });
 });
 
 test.each([
@@ -204,33 +206,33 @@ test.each([
   ...['SQLITE_IOERR', 'SQLITE_IOERR_WRITE', 'SQLITE_IOERR_FSYNC', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_IOERR_TRUNCATE', 'SQLITE_PERM'],
   ...['SQLITE_CANTOPEN', 'SQLITE_CANTOPEN_ISDIR', 'SQLITE_CORRUPT', 'SQLITE_CORRUPT_INDEX', 'SQLITE_NOTADB'],
 ])('%s is a failure that an operator has to end', (code) => {
-  expect(unavailabilityByCode(code)).toMatchObject({ isTransient: false });
+  expect(classifyErrorCode(code)).toMatchObject({ isTransient: false });
 });
 
 test.each(['SQLITE_ERROR', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_MISMATCH', 'SQLITE_RANGE', 'SQLITE_TOOBIG', 'SQLITE_MISUSE'])(
   '%s is a mistake',
   (code) => {
-    expect(unavailabilityByCode(code)).toBeNull();
+    expect(classifyErrorCode(code)).toBeNull();
   },
 );
 
 test('a failure is known by what caused it, however deep it is', () => {
   const own = new DatabaseUnavailable({ detail: 'lost', retryAfterSeconds: 30, isTransient: false, isLost: true });
-  expect(unavailabilityOf(new Error('outer', { cause: new Error('inner', { cause: own }) }))).toMatchObject({
+  expect(findUnavailability(new Error('outer', { cause: new Error('inner', { cause: own }) }))).toMatchObject({
     detail: 'lost',
     isLost: true,
   });
   const driver = Object.assign(new Error('SocketTimeout'), { cause: { originalCode: 'SQLITE_FULL' } });
   expect(
-    unavailabilityOf(Object.assign(new Error('raw query failed'), { code: 'P1008', meta: { driverAdapterError: driver } })),
+    findUnavailability(Object.assign(new Error('raw query failed'), { code: 'P1008', meta: { driverAdapterError: driver } })),
   ).toMatchObject({
     detail: expect.stringContaining('full'),
   });
   const refused = () => new AggregateError([Object.assign(new Error('a'), { code: 'ECONNREFUSED' })]);
-  expect(unavailabilityOf(asDatabaseError(refused()))).toMatchObject({ isTransient: true });
+  expect(findUnavailability(markDatabaseError(refused()))).toMatchObject({ isTransient: true });
   // Of something else than the database.
   for (const other of [refused(), Object.assign(new Error('aborted'), { code: 'ECONNRESET' }), new Error('too many connections')])
-    expect(unavailabilityOf(other)).toBeNull();
+    expect(findUnavailability(other)).toBeNull();
   for (const other of [null, 'text', new Error('a mistake'), new TypeError('undefined is not a function')])
-    expect(unavailabilityOf(other)).toBeNull();
+    expect(findUnavailability(other)).toBeNull();
 });

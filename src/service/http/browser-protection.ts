@@ -10,7 +10,7 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Adds headers to every response, and refuses requests of other origins that would change something. Pages say for themselves what they may load. */
 export async function protectBrowsers(app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', async (request) => {
-    if (!safeMethods.has(request.method)) refuseOtherSites(request);
+    if (!safeMethods.has(request.method)) rejectCrossOrigin(request);
   });
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
@@ -20,7 +20,7 @@ export async function protectBrowsers(app: FastifyInstance): Promise<void> {
 }
 
 /** @throws {Problem} `cross-origin` if a browser says that a page of another origin makes the request. */
-export function refuseOtherSites(request: FastifyRequest): void {
+export function rejectCrossOrigin(request: FastifyRequest): void {
   if (!isCrossOrigin(request)) return;
   const { 'sec-fetch-site': site, origin } = request.headers;
   const said = site === undefined ? `Origin ${String(origin).slice(0, 100)}` : `Sec-Fetch-Site ${String(site).slice(0, 100)}`;

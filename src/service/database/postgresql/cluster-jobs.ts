@@ -1,8 +1,8 @@
 // Work that runs once in the cluster, by pg-boss: every replica asks for it when it is due, and one of them does it.
 
 import { PgBoss } from 'pg-boss';
-import type { Repetition } from '../repetition.ts';
-import { connectionTo } from './connections.ts';
+import type { RecurringJob } from '../recurring-job.ts';
+import { connectionOptions } from './connection-options.ts';
 
 /** Connections of one replica for it. */
 const connections = 4;
@@ -19,7 +19,7 @@ const pollInterval = 1;
 /** The shortest interval, in milliseconds: each is a row. */
 const shortestInterval = 1_000;
 
-export class SharedWork {
+export class ClusterJobs {
   readonly #boss: PgBoss;
   readonly #timers = new Set<NodeJS.Timeout>();
 
@@ -28,9 +28,9 @@ export class SharedWork {
   }
 
   /** Makes what pg-boss needs in a schema of its own, once however many replicas start. */
-  static async start(url: string): Promise<SharedWork> {
+  static async start(url: string): Promise<ClusterJobs> {
     const boss = new PgBoss({
-      ...connectionTo(url),
+      ...connectionOptions(url),
       max: connections,
       schema: 'patchbay_work',
       useListenNotify: true,
@@ -45,11 +45,11 @@ export class SharedWork {
       await boss.stop({ graceful: false, close: true }).catch(() => {});
       throw error;
     });
-    return new SharedWork(boss);
+    return new ClusterJobs(boss);
   }
 
   /** Has work done at intervals of so many milliseconds by one of the replicas, one run after another; a run that fails is followed by the next. */
-  repeat(name: string, interval: number, work: () => Promise<void>): Repetition {
+  schedule(name: string, interval: number, work: () => Promise<void>): RecurringJob {
     const every = Math.max(interval, shortestInterval);
     let joined: Promise<void> | null = null;
     const ask = async (throttle: { readonly singletonSeconds?: number }) => {
@@ -67,7 +67,7 @@ export class SharedWork {
     this.#timers.add(timer);
     void ask({});
     return {
-      hasten: () => void ask({}),
+      trigger: () => void ask({}),
       stop: async () => {
         clearInterval(timer);
         this.#timers.delete(timer);

@@ -15,7 +15,7 @@ export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'previous' | 'hash'
 type EndedLoad = { readonly outcome: string; readonly requestedAt: Date; readonly completedAt: Date };
 
 /** Filled while the transaction runs; of one that is taken back nobody is told. */
-export type Committed = {
+export type CommitEffects = {
   readonly events: NewAuditEvent[];
   readonly loads: EndedLoad[];
   /** What devices have done, also where the load had ended before they reported. */
@@ -25,14 +25,14 @@ export type Committed = {
   /** Hosts whose streams of orders are to end. */
   readonly endedStreams: Set<string>;
   /** Run when the transaction is on disk. They must not throw. */
-  readonly afterwards: (() => void)[];
+  readonly afterCommit: (() => void)[];
 };
 
-export const newCommitted = (): Committed => ({
+export const newCommitEffects = (): CommitEffects => ({
   events: [],
   loads: [],
   reports: [],
   hosts: new Set(),
   endedStreams: new Set(),
-  afterwards: [],
+  afterCommit: [],
 });

@@ -4,23 +4,28 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { AuditQueries } from '../../../../src/service/audit/queries.ts';
-import { announcementLimit } from '../../../../src/service/database/engine.ts';
-import { announcementOf, anyNews, type News, newsOf } from '../../../../src/service/database/news.ts';
+import {
+  anyChange,
+  type ChangeNotification,
+  decodeNotification,
+  encodeNotification,
+} from '../../../../src/service/database/change-notification.ts';
+import { maxNotificationBytes } from '../../../../src/service/database/engine.ts';
 import { Store } from '../../../../src/service/database/store.ts';
 import { endConnections, newDatabase, runSql } from '../../../databases.ts';
 import { inTransaction } from '../../records.ts';
 import { at, event } from '../events.ts';
 
 /** A store, and what it has heard so far. */
-type Replica = { readonly store: Store; readonly heard: News[] };
+type Replica = { readonly store: Store; readonly heard: ChangeNotification[] };
 
 let database: string;
 let first: Replica;
 let second: Replica;
 
 async function open(): Promise<Replica> {
-  const [store, heard]: [Store, News[]] = [await Store.open(database), []];
-  store.onNews((news) => heard.push(news));
+  const [store, heard]: [Store, ChangeNotification[]] = [await Store.open(database), []];
+  store.onChange((news) => heard.push(news));
   return { store, heard };
 }
 beforeEach(async () => {
@@ -33,8 +38,8 @@ afterEach(async () => {
 });
 
 const append = ({ store }: Replica, object: string) => inTransaction(store, (records) => records.audit.append([event(object)]));
-const noNews: News = { events: false, loads: false, hosts: [], endedStreams: [] };
-const ofEvents: News = { ...noNews, events: true };
+const noNews: ChangeNotification = { events: false, loads: false, hosts: [], endedStreams: [] };
+const ofEvents: ChangeNotification = { ...noNews, events: true };
 
 test('of events, orders, loads that end and streams that are to end both hear, each once', async () => {
   await inTransaction(first.store, async ({ hosts, devices, loads, orders }) => {
@@ -62,7 +67,7 @@ test('of events, orders, loads that end and streams that are to end both hear, e
   const told = [{ ...noNews, hosts: ['h'] }, ofEvents, { ...noNews, loads: true }, { ...noNews, endedStreams: ['h', 'i'] }, ofEvents];
   await vi.waitUntil(() => second.heard.length >= told.length);
   expect(second.heard).toEqual(told);
-  expect(first.heard.filter((news) => announcementOf(news) !== null)).toEqual(told);
+  expect(first.heard.filter((news) => encodeNotification(news) !== null)).toEqual(told);
 });
 
 test('what one has told does not come back to it', async () => {
@@ -84,7 +89,7 @@ test('of what was taken back nobody hears, and what is told can be read', async 
     }),
   ).rejects.toThrow('halfway');
   let seen: Promise<unknown> | null = null;
-  second.store.onNews((news) => {
+  second.store.onChange((news) => {
     second.heard.push(news);
     seen = new AuditQueries(second.store.reader).list({}, { sort: 'time', order: 'asc', limit: 10, after: null });
   });
@@ -97,7 +102,7 @@ test('of what was taken back nobody hears, and what is told can be read', async 
 test('after a connection that was lost there may be any news, and then those that come', async () => {
   expect(await endConnections(database)).toBeGreaterThan(0);
   await vi.waitUntil(() => first.heard.length > 0 && second.heard.length > 0, { timeout: 30_000 });
-  expect([first.heard, second.heard]).toEqual([[anyNews], [anyNews]]);
+  expect([first.heard, second.heard]).toEqual([[anyChange], [anyChange]]);
   await append(first, 'a');
   await vi.waitUntil(() => second.heard.length > 1);
   expect(second.heard.slice(1)).toEqual([ofEvents]);
@@ -107,7 +112,7 @@ test('what another version of the service tells may be anything', async () => {
   await runSql(database, `NOTIFY patchbay, 'somebody {"weather":"fine"}'`);
   await runSql(database, `NOTIFY patchbay, 'nonsense'`);
   await vi.waitUntil(() => second.heard.length >= 2);
-  expect(second.heard).toEqual([anyNews, anyNews]);
+  expect(second.heard).toEqual([anyChange, anyChange]);
 });
 
 test('of more hosts than one text can name it may be any', async () => {
@@ -122,11 +127,11 @@ test('what is told is all that there was, or that it may be anything, in a text 
   const anyOfIt = fc.record({ events: fc.boolean(), loads: fc.boolean(), hosts: ids, endedStreams: ids });
   fc.assert(
     fc.property(anyOfIt, (news) => {
-      const text = announcementOf(news);
-      const isShort = JSON.stringify(news).length <= announcementLimit;
-      const all: News = { ...news, hosts: 'all', endedStreams: news.endedStreams.length === 0 ? [] : 'all' };
-      expect(text === null ? noNews : newsOf(text)).toEqual(isShort ? news : all);
-      expect(text?.length ?? 0).toBeLessThanOrEqual(announcementLimit);
+      const text = encodeNotification(news);
+      const isShort = JSON.stringify(news).length <= maxNotificationBytes;
+      const all: ChangeNotification = { ...news, hosts: 'all', endedStreams: news.endedStreams.length === 0 ? [] : 'all' };
+      expect(text === null ? noNews : decodeNotification(text)).toEqual(isShort ? news : all);
+      expect(text?.length ?? 0).toBeLessThanOrEqual(maxNotificationBytes);
     }),
   );
 });

@@ -2,12 +2,12 @@
 
 import type { FastifyInstance } from 'fastify';
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { laterProblemOf, laterTypes } from './problems.ts';
+import { getRetryableProblem, retryableTypes } from './problems.ts';
 
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
 /** Measures every request; to be called before routes are added. */
-export function measureRequests(app: FastifyInstance, registry: Registry): void {
+export function addRequestMetrics(app: FastifyInstance, registry: Registry): void {
   const registers = [registry];
   const duration = new Histogram({
     name: 'patchbay_http_request_duration_seconds',
@@ -28,12 +28,12 @@ export function measureRequests(app: FastifyInstance, registry: Registry): void 
     registers,
   });
   // Those that nothing has happened to yet are 0, not missing.
-  for (const reason of laterTypes) rejected.inc({ reason }, 0);
+  for (const reason of retryableTypes) rejected.inc({ reason }, 0);
   app.addHook('onResponse', async (request, reply) => {
     // Never the path: there are as many as anybody likes to ask for.
     const route = request.routeOptions.url ?? 'none';
     duration.observe({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1_000);
-    const problem = laterProblemOf(request);
+    const problem = getRetryableProblem(request);
     if (problem !== null) rejected.inc({ reason: problem });
     if (reply.hasHeader('idempotency-replayed')) replayed.inc();
   });

@@ -1,12 +1,12 @@
 // Work that the one process of an installation does by itself, again and again.
 
-import type { Repetition } from './repetition.ts';
+import type { RecurringJob } from './recurring-job.ts';
 
 /** How soon a run follows when somebody asks for one, in milliseconds: those who ask at the same time get the same. */
 const soon = 10;
 
 /** Runs work at intervals, one run after another; a run that fails is followed by the next. */
-export class Repeated implements Repetition {
+export class LocalRecurringJob implements RecurringJob {
   readonly #work: () => Promise<void>;
   readonly #interval: number;
   #timer: NodeJS.Timeout | null = null;
@@ -22,7 +22,7 @@ export class Repeated implements Repetition {
   }
 
   /** There is something to be done: runs soon, or right after the run that is under way. */
-  hasten(): void {
+  trigger(): void {
     if (this.#isHastened || this.#isStopped) return;
     this.#isHastened = true;
     if (this.#running === null) this.#schedule(soon);

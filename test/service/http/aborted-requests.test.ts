@@ -2,15 +2,15 @@
 
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Lines } from '../../lines.ts';
+import { LogLines } from '../../log-lines.ts';
 import { TestService, until } from '../test-service.ts';
 
 let service: TestService;
-let log: Lines;
+let log: LogLines;
 /** Statuses of the responses to the request, which nobody reads. */
 let statuses: number[];
 beforeEach(async () => {
-  log = new Lines();
+  log = new LogLines();
   statuses = [];
   service = new TestService();
   service.logger = { level: 'info', stream: log };

@@ -22,7 +22,7 @@ class PlainlyClosedSocket extends Socket {
 }
 
 /** What every connection has. @param settings Of the server, as `name=value`. */
-export function connectionTo(url: string, settings: readonly string[] = [], silence: number = silenceMilliseconds) {
+export function connectionOptions(url: string, settings: readonly string[] = [], silence: number = silenceMilliseconds) {
   const limits = [`statement_timeout=${statementMilliseconds}`, `idle_in_transaction_session_timeout=${idleMilliseconds}`];
   return {
     connectionString: url,

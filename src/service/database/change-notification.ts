@@ -1,9 +1,9 @@
 // What replicas of the service tell each other: what there may be to be read, by whoever waits for it.
 
 import { z } from 'zod';
-import { announcementLimit } from './engine.ts';
+import { maxNotificationBytes } from './engine.ts';
 
-export type News = {
+export type ChangeNotification = {
   /** Whether there are new events. */
   readonly events: boolean;
   /** Whether loads have got their outcomes. */
@@ -15,26 +15,26 @@ export type News = {
 };
 
 /** Where something may have been missed. */
-export const anyNews: News = { events: true, loads: true, hosts: 'all', endedStreams: 'all' };
+export const anyChange: ChangeNotification = { events: true, loads: true, hosts: 'all', endedStreams: 'all' };
 
 const Hosts = z.union([z.array(z.string()), z.literal('all')]);
 const Told = z.object({ events: z.boolean(), loads: z.boolean(), hosts: Hosts, endedStreams: Hosts });
 
 /** The news as they are announced; null where there is nothing to be told. */
-export function announcementOf(news: News): string | null {
+export function encodeNotification(news: ChangeNotification): string | null {
   const { events, loads, hosts, endedStreams } = news;
   if (!events && !loads && hosts.length === 0 && endedStreams.length === 0) return null;
   const text = JSON.stringify(news);
-  if (text.length <= announcementLimit) return text;
+  if (text.length <= maxNotificationBytes) return text;
   return JSON.stringify({ ...news, hosts: 'all', endedStreams: endedStreams.length === 0 ? [] : 'all' });
 }
 
 /** What was announced; a text that another version of the service sends may be anything. */
-export function newsOf(text: string | null): News {
-  if (text === null) return anyNews;
+export function decodeNotification(text: string | null): ChangeNotification {
+  if (text === null) return anyChange;
   try {
     return Told.parse(JSON.parse(text));
   } catch {
-    return anyNews;
+    return anyChange;
   }
 }

@@ -10,7 +10,7 @@ export class TransactionClosed extends DatabaseUnavailable {
 }
 
 /** Waits for the work of a transaction for so many milliseconds. @throws {DatabaseUnavailable} when they are over. */
-export async function withinTime<Result>(work: Promise<Result>, milliseconds: number): Promise<Result> {
+export async function withTimeout<Result>(work: Promise<Result>, milliseconds: number): Promise<Result> {
   const { promise: over, reject } = Promise.withResolvers<never>();
   const detail = `a transaction took longer than ${milliseconds / 1_000} s: the database is too slow`;
   const timer = setTimeout(

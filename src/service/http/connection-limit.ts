@@ -16,7 +16,7 @@ const Report = z.object({ userLimits: z.object({ open_files: z.object({ soft: z.
  * The connections that a server of this process may have at once, at most as many as wanted.
  * A process without a file to be opened cannot even tell its own memory, and ends.
  */
-export function connectionsAllowed(wanted: number): number {
+export function allowedConnections(wanted: number): number {
   const limit = openFileLimit;
   return limit === null ? wanted : Math.min(wanted, Math.max(fewest, limit - openFiles() - reserve));
 }

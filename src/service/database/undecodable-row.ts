@@ -2,7 +2,7 @@
 
 import { Prisma } from './generated/client.ts';
 import type { Tables } from './tables.ts';
-import { unavailabilityOf } from './unavailable.ts';
+import { findUnavailability } from './unavailable.ts';
 
 /** Codes of Prisma: a value is out of range, a column's data is inconsistent, a value cannot be converted. */
 const codes: ReadonlySet<string> = new Set(['P2020', 'P2023', 'P2032']);
@@ -10,7 +10,7 @@ const codes: ReadonlySet<string> = new Set(['P2020', 'P2023', 'P2032']);
 const faultLength = 300;
 
 /** Where a row is: its table, as Prisma names it, and its key. */
-export type RowPlace = { readonly model: string; readonly where: Readonly<Record<string, unknown>> };
+export type RowLocation = { readonly model: string; readonly where: Readonly<Record<string, unknown>> };
 
 /** What a row is called, and the columns of its key. */
 export type RowKind = { readonly kind: string; readonly table: keyof Tables; readonly key: readonly string[] };
@@ -22,7 +22,7 @@ export class UnreadableRow {
   readonly id: string;
   readonly fault: string;
   /** Null where it is not one row of a table. */
-  readonly place: RowPlace | null;
+  readonly location: RowLocation | null;
   /**
    * The value of the column by which the list is sorted; where it cannot be decoded either, a value before or after all others. Null: only rows that
    * cannot be decoded follow.
@@ -32,13 +32,13 @@ export class UnreadableRow {
   constructor(name: RowName, error: unknown, sortedBy: UnreadableRow['sortedBy']) {
     this.kind = name.kind;
     this.id = name.id;
-    this.place = name.place;
-    this.fault = unreadableFault(error);
+    this.location = name.location;
+    this.fault = describeDecodeError(error);
     this.sortedBy = sortedBy;
   }
 }
 
-export type RowName = Pick<UnreadableRow, 'kind' | 'id' | 'place'>;
+export type RowName = Pick<UnreadableRow, 'kind' | 'id' | 'location'>;
 
 /** A value that is not of the type of its column. */
 export class UndecodableCell extends Error {
@@ -51,9 +51,9 @@ export class UndecodableCell extends Error {
 }
 
 /** Whether a read failed because a row cannot be decoded, and not because the database cannot be used. */
-export function isUnreadable(error: unknown): boolean {
+export function isDecodeError(error: unknown): boolean {
   if (error instanceof UndecodableCell) return true;
-  if (unavailabilityOf(error) !== null) return false;
+  if (findUnavailability(error) !== null) return false;
   if (error instanceof Prisma.PrismaClientKnownRequestError) return codes.has(error.code);
   // What decodes JSON, dates and large integers throws these; one of a request has a status.
   if (typeof error === 'object' && error !== null && 'statusCode' in error) return false;
@@ -62,7 +62,7 @@ export function isUnreadable(error: unknown): boolean {
 }
 
 /** Why a row cannot be read, without the query that Prisma puts before it. */
-export function unreadableFault(error: unknown): string {
+export function describeDecodeError(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return (message.trim().split('\n').at(-1) ?? message).slice(0, faultLength);
 }
@@ -75,7 +75,7 @@ export function checkDates<Row extends object>(row: Row): Row {
 }
 
 /** The row with its cells decoded; a mark in its place, of which is told, where one cannot be decoded. */
-export function rowOrMark<Row extends object>(
+export function decodeOrMark<Row extends object>(
   row: Row,
   decode: (row: Row) => Row,
   { kind, table, key }: RowKind,
@@ -84,11 +84,11 @@ export function rowOrMark<Row extends object>(
   try {
     return decode(row);
   } catch (error) {
-    if (!isUnreadable(error)) throw error;
+    if (!isDecodeError(error)) throw error;
     const where = Object.fromEntries(Object.entries(row).filter(([column]) => key.includes(column)));
     const id = key.map((column) => String(where[column])).join('/');
     const mark = new UnreadableRow(
-      { kind, id, place: { model: `${table.slice(0, 1).toLowerCase()}${table.slice(1)}`, where } },
+      { kind, id, location: { model: `${table.slice(0, 1).toLowerCase()}${table.slice(1)}`, where } },
       error,
       null,
     );

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { Store } from '../../../src/service/database/store.ts';
-import { keepAnswer } from '../../../src/service/idempotency/answers.ts';
+import { storeResponse } from '../../../src/service/idempotency/idempotency-store.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { isInDatabase, newDatabase } from '../../databases.ts';
@@ -44,48 +44,48 @@ const kindOf = (attempt: Promise<unknown>) =>
 test('of a hundred at once one is carried out, and the others wait for its answer', async () => {
   const begun = Promise.withResolvers<void>();
   const attempts = Array.from({ length: 100 }, async () => {
-    const known = await installation.answers.begin(request);
+    const known = await installation.idempotencyStore.begin(request);
     if (known === null) begun.resolve();
     return known;
   });
   await begun.promise;
-  await installation.answers.keep(request, answer);
+  await installation.idempotencyStore.store(request, answer);
   const answers = await Promise.all(attempts);
   expect(answers.filter((one) => one === null)).toHaveLength(1);
   for (const one of answers.filter((known) => known !== null)) expect(one).toMatchObject(answer);
 });
 
 test('where the first is abandoned, one of those who wait carries the request out', async () => {
-  const first = await installation.answers.begin(request);
-  const others = [installation.answers.begin(request), installation.answers.begin(request)];
-  installation.answers.abandon(request);
+  const first = await installation.idempotencyStore.begin(request);
+  const others = [installation.idempotencyStore.begin(request), installation.idempotencyStore.begin(request)];
+  installation.idempotencyStore.abandon(request);
   expect([first, await Promise.race(others)]).toEqual([null, null]);
-  await installation.answers.keep(request, answer);
+  await installation.idempotencyStore.store(request, answer);
   const answers = await Promise.all(others);
   expect(answers.filter((one) => one === null)).toHaveLength(1);
   expect(answers.filter((one) => one?.body === answer.body)).toHaveLength(1);
 });
 
 test('one that waits more than may is told to try again', async () => {
-  await installation.answers.begin(request);
-  const waiting = Array.from({ length: 1_000 }, () => installation.answers.begin(request));
-  expect(await kindOf(installation.answers.begin(request))).toBe('busy');
-  await installation.answers.keep(request, answer);
+  await installation.idempotencyStore.begin(request);
+  const waiting = Array.from({ length: 1_000 }, () => installation.idempotencyStore.begin(request));
+  expect(await kindOf(installation.idempotencyStore.begin(request))).toBe('busy');
+  await installation.idempotencyStore.store(request, answer);
   expect((await Promise.all(waiting)).every((one) => one?.body === answer.body)).toBe(true);
 });
 
 test('the same key of another client is another request', async () => {
-  await installation.answers.begin(request);
-  await installation.answers.keep(request, answer);
-  expect(await installation.answers.begin({ ...request, actor: 'key_2' })).toBeNull();
+  await installation.idempotencyStore.begin(request);
+  await installation.idempotencyStore.store(request, answer);
+  expect(await installation.idempotencyStore.begin({ ...request, actor: 'key_2' })).toBeNull();
 });
 
 test('an answer that holds a secret is read with the secret of the client only, and is not in the database as it is', async () => {
   const sealed = { ...request, sealedBy: 'what only the client has' };
-  await installation.answers.begin(sealed);
-  await installation.answers.keep(sealed, { ...answer, body: 'patchbay_secret' });
-  expect(await installation.answers.begin(sealed)).toMatchObject({ ...answer, body: 'patchbay_secret' });
-  await expect(installation.answers.begin({ ...sealed, sealedBy: 'another' })).rejects.toThrow();
+  await installation.idempotencyStore.begin(sealed);
+  await installation.idempotencyStore.store(sealed, { ...answer, body: 'patchbay_secret' });
+  expect(await installation.idempotencyStore.begin(sealed)).toMatchObject({ ...answer, body: 'patchbay_secret' });
+  await expect(installation.idempotencyStore.begin({ ...sealed, sealedBy: 'another' })).rejects.toThrow();
   await installation.close();
   expect(await isInDatabase(database, sealed.actor)).toBe(true);
   expect(await isInDatabase(database, 'patchbay_secret')).toBe(false);
@@ -93,57 +93,57 @@ test('an answer that holds a secret is read with the secret of the client only, 
 });
 
 test('a request that was carried out is answered the same, also to a service started anew', async () => {
-  expect(await installation.answers.begin(request)).toBeNull();
-  await installation.answers.keep(request, answer);
-  expect(await installation.answers.begin(request)).toMatchObject(answer);
+  expect(await installation.idempotencyStore.begin(request)).toBeNull();
+  await installation.idempotencyStore.store(request, answer);
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
   await installation.close();
   installation = await Installation.open(database, settings);
-  expect(await installation.answers.begin(request)).toMatchObject(answer);
-  expect(await installation.answers.begin(request)).toMatchObject(answer);
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
 });
 
 test('a request that was abandoned may be made again', async () => {
-  await installation.answers.begin(request);
-  installation.answers.abandon(request);
-  expect(await installation.answers.begin(request)).toBeNull();
+  await installation.idempotencyStore.begin(request);
+  installation.idempotencyStore.abandon(request);
+  expect(await installation.idempotencyStore.begin(request)).toBeNull();
 });
 
 test.each([{ body: '{"a":2}' }, { route: 'POST /v1/others' }])('a key is for one request: not with %j', async (change) => {
-  await installation.answers.begin(request);
-  await installation.answers.keep(request, answer);
-  expect(await kindOf(installation.answers.begin({ ...request, ...change }))).toBe('invalid-value');
-  expect(await installation.answers.begin(request)).toMatchObject(answer);
+  await installation.idempotencyStore.begin(request);
+  await installation.idempotencyStore.store(request, answer);
+  expect(await kindOf(installation.idempotencyStore.begin({ ...request, ...change }))).toBe('invalid-value');
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
 });
 
 test('what a request makes and its answer are on disk together, or neither is', async () => {
   const push = (version: string) =>
     installation.builds.push(
       { module: ModuleName.parse('tcp'), version, language: 'wat', source: '(module (func (export "f")))' },
-      { actor: 'key_1', requestId: 'req_test', repeatable: request },
+      { actor: 'key_1', requestId: 'req_test', idempotentRequest: request },
       ({ build }) => ({ ...answer, body: build.id }),
     );
-  await installation.answers.begin(request);
+  await installation.idempotencyStore.begin(request);
   expect(await kindOf(push('not a version'))).toBe('invalid-value');
-  installation.answers.abandon(request);
-  expect(await installation.answers.begin(request)).toBeNull();
+  installation.idempotencyStore.abandon(request);
+  expect(await installation.idempotencyStore.begin(request)).toBeNull();
   const { build } = await push('1.0.0');
   // The service is gone before it has answered.
   await installation.close();
   installation = await Installation.open(database, settings);
-  expect(await installation.answers.begin(request)).toMatchObject({ ...answer, body: build.id });
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject({ ...answer, body: build.id });
 });
 
 test('a refusal is kept under its key, also where an answer was kept in a transaction that was rolled back', async () => {
   const refused = { ...request };
-  await installation.answers.begin(refused);
+  await installation.idempotencyStore.begin(refused);
   const store = await Store.open(database);
   const rolledBack = inTransaction(store, async (records) => {
-    await keepAnswer(records.connection, { actor: 'key_1', requestId: 'req_test', repeatable: refused }, () => answer, null);
+    await storeResponse(records.connection, { actor: 'key_1', requestId: 'req_test', idempotentRequest: refused }, () => answer, null);
     throw new Error('rolled back');
   });
   await expect(rolledBack).rejects.toThrow('rolled back');
   await store.close();
   const refusal = { status: 422, contentType: 'application/problem+json', location: null, body: '{}' };
-  await installation.answers.keep(refused, refusal);
-  expect(await installation.answers.begin(refused)).toMatchObject(refusal);
+  await installation.idempotencyStore.store(refused, refusal);
+  expect(await installation.idempotencyStore.begin(refused)).toMatchObject(refusal);
 });

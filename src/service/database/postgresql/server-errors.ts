@@ -1,13 +1,13 @@
 // Failures of the driver that are not the server's answer to a statement: the driver gives them no code.
 
-import { asDatabaseError, DatabaseUnavailable } from '../unavailable.ts';
+import { DatabaseUnavailable, markDatabaseError } from '../unavailable.ts';
 
 /** Runs something at the server. @throws {DatabaseUnavailable} where the server was not reached, or the connection was lost. Its errors otherwise. */
-export async function atServer<Result>(work: () => Promise<Result>): Promise<Result> {
+export async function withServerErrors<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
   } catch (error) {
-    throw hasNoCode(error) ? lost(error) : asDatabaseError(error);
+    throw hasNoCode(error) ? lost(error) : markDatabaseError(error);
   }
 }
 

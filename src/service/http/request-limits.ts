@@ -5,15 +5,15 @@ import rateLimit from '@fastify/rate-limit';
 import underPressure from '@fastify/under-pressure';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../problem.ts';
-import { actorOf, callerOf } from './access.ts';
-import { addressOf } from './client-address.ts';
+import { actorName, getCaller } from './access.ts';
+import { clientAddress } from './client-address.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Whether the route answers also while there is too much to do. */
-    evenWhenOverloaded?: boolean;
+    exemptFromLoadShedding?: boolean;
     /** Whether requests to the route are not counted: a service that is asked too much is not a service that is down. */
-    isUncounted?: boolean;
+    exemptFromRateLimit?: boolean;
   }
 }
 
@@ -21,14 +21,19 @@ export type Limits = {
   /** Requests that each key or host may make in a minute. */
   readonly requestsPerMinute: number;
   /** Requests that an address may make in a minute that are refused; and as many for pages and what they load, which are counted apart. */
-  readonly unknownPerMinute: number;
+  readonly unauthenticatedPerMinute: number;
   /** Mean delay of the event loop within a second, in milliseconds, from which on requests are answered 503; 0: there is none. */
   readonly eventLoopDelay: number;
   /** How long a client may take to send a request, in milliseconds; half of it for the headers. */
   readonly requestTimeout: number;
 };
 
-export const usualLimits: Limits = { requestsPerMinute: 60_000, unknownPerMinute: 3_000, eventLoopDelay: 2_000, requestTimeout: 60_000 };
+export const defaultLimits: Limits = {
+  requestsPerMinute: 60_000,
+  unauthenticatedPerMinute: 3_000,
+  eventLoopDelay: 2_000,
+  requestTimeout: 60_000,
+};
 
 /** Callers whose requests are counted; of more, those that were not heard of for longest are forgotten. */
 const callersCounted = 10_000;
@@ -38,7 +43,7 @@ const retryWhenOverloaded = 2;
 const fullHeap = 0.95;
 
 /** Connections at once; what comes beyond is closed at once. */
-export const connectionLimit = 16_384;
+export const maxConnections = 16_384;
 /** How often it is looked for requests that take too long, in milliseconds. */
 const longestCheckInterval = 5_000;
 
@@ -62,13 +67,13 @@ export function serverOptions({ requestTimeout }: Limits) {
 }
 
 /** Answers 503 while there is too much to do; to be called before anything else looks at requests. */
-export async function refuseOverload(app: FastifyInstance, { eventLoopDelay }: Limits): Promise<void> {
+export async function addLoadShedding(app: FastifyInstance, { eventLoopDelay }: Limits): Promise<void> {
   await app.register(underPressure, {
     maxEventLoopDelay: eventLoopDelay,
     maxHeapUsedBytes: getHeapStatistics().heap_size_limit * fullHeap,
     pressureHandler: async ({ routeOptions }) => {
       // Whoever asks how the service is, or speaks for devices that go on running, is not sent away.
-      const { access, evenWhenOverloaded } = routeOptions.config;
+      const { access, exemptFromLoadShedding: evenWhenOverloaded } = routeOptions.config;
       if (access === 'public' || access === 'host' || evenWhenOverloaded) return;
       throw new Problem('overloaded', 'the service has too much to do: try again when Retry-After has passed', {
         retryAfterSeconds: retryWhenOverloaded,
@@ -78,20 +83,20 @@ export async function refuseOverload(app: FastifyInstance, { eventLoopDelay }: L
 }
 
 /** What counts requests by who makes them. @throws {Problem} `too-many-requests` when it is called once too often. */
-export async function limitRates(
+export async function createRateLimiter(
   app: FastifyInstance,
-  { requestsPerMinute, unknownPerMinute }: Limits,
+  { requestsPerMinute, unauthenticatedPerMinute: unknownPerMinute }: Limits,
 ): Promise<(request: FastifyRequest, reply: FastifyReply) => Promise<void>> {
   await app.register(rateLimit, { global: false, cache: callersCounted });
-  const isUnknown = (request: FastifyRequest) => callerOf(request).kind === 'unknown';
+  const isUnknown = (request: FastifyRequest) => getCaller(request).kind === 'unknown';
   const count = app.createRateLimit({
     timeWindow: 60_000,
     keyGenerator: (request) =>
-      isUnknown(request) ? `${isPage(request) ? 'pages' : 'refused'} ${addressOf(request)}` : actorOf(callerOf(request)),
+      isUnknown(request) ? `${isPage(request) ? 'pages' : 'refused'} ${clientAddress(request)}` : actorName(getCaller(request)),
     max: (request) => (isUnknown(request) ? unknownPerMinute : requestsPerMinute),
   });
   return async (request, reply) => {
-    if (request.routeOptions.config.isUncounted) return;
+    if (request.routeOptions.config.exemptFromRateLimit) return;
     const counted = await count(request);
     if (counted.isAllowed) return;
     const { max, remaining, ttlInSeconds, isExceeded } = counted;

@@ -1,10 +1,10 @@
 // Questions that several ask at the same time: they are asked once, and nobody is answered what was before they asked.
 
 import { expect, test, vi } from 'vitest';
-import { newCommitted } from '../../../../src/service/database/committed.ts';
+import { newCommitEffects } from '../../../../src/service/database/commit-effects.ts';
 import type { Connection } from '../../../../src/service/database/connection.ts';
-import { SharedReads } from '../../../../src/service/database/postgresql/shared-reads.ts';
-import { type GivenLists, PreparedQuery, type ValuesOf } from '../../../../src/service/database/prepared-statements.ts';
+import { CoalescedReads } from '../../../../src/service/database/postgresql/coalesced-reads.ts';
+import { type ParamValues, PreparedQuery, type QueryParams } from '../../../../src/service/database/prepared-statements.ts';
 import { sqliteCompiler } from '../../../../src/service/database/sqlite/statement-compiler.ts';
 
 const query = new PreparedQuery({ name: 'text' }, (sql, { name }) => sql.selectFrom('Host').select('capacity').where('name', '=', name));
@@ -12,20 +12,20 @@ const other = new PreparedQuery({ name: 'text' }, (sql, { name }) => sql.selectF
 
 /** A database that answers how often it was asked, once it may, and fails when it is asked that. */
 class Counting implements Connection {
-  readonly committed = newCommitted();
+  readonly commitEffects = newCommitEffects();
   readonly sql = sqliteCompiler.sql;
   readonly asked: unknown[] = [];
   mayAnswer: Promise<void> = Promise.resolve();
 
-  async each(): Promise<number[]> {
+  async executeForRows(): Promise<number[]> {
     return [];
   }
 
-  async readableRows(): Promise<never[]> {
+  async queryReadable(): Promise<never[]> {
     return [];
   }
 
-  async all<Names extends GivenLists, Row>(_query: PreparedQuery<Names, Row>, given: ValuesOf<Names>): Promise<Row[]> {
+  async query<Names extends QueryParams, Row>(_query: PreparedQuery<Names, Row>, given: ParamValues<Names>): Promise<Row[]> {
     const values: Readonly<Record<string, unknown>> = given;
     this.asked.push(values['name']);
     const rows = JSON.stringify([{ capacity: this.asked.length }]);
@@ -37,11 +37,11 @@ class Counting implements Connection {
 
 test('what is asked in one turn of the event loop is sent once, and each has an answer of its own', async () => {
   const database = new Counting();
-  const reads = new SharedReads(database);
+  const reads = new CoalescedReads(database);
   const answers = await Promise.all([
-    ...Array.from({ length: 100 }, () => reads.all(query, { name: 'a' })),
-    reads.all(query, { name: 'b' }),
-    reads.all(other, { name: 'a' }),
+    ...Array.from({ length: 100 }, () => reads.query(query, { name: 'a' })),
+    reads.query(query, { name: 'b' }),
+    reads.query(other, { name: 'a' }),
   ]);
   expect(database.asked).toEqual(['a', 'b', 'a']);
   expect(answers.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => [{ capacity: 1 }]));
@@ -51,12 +51,12 @@ test('what is asked in one turn of the event loop is sent once, and each has an 
 
 test('what is asked when it was sent is sent again, also while the answer is not there yet', async () => {
   const database = new Counting();
-  const reads = new SharedReads(database);
+  const reads = new CoalescedReads(database);
   const { promise, resolve } = Promise.withResolvers<void>();
   database.mayAnswer = promise;
-  const first = reads.all(query, { name: 'a' });
+  const first = reads.query(query, { name: 'a' });
   await vi.waitUntil(() => database.asked.length === 1);
-  const second = reads.all(query, { name: 'a' });
+  const second = reads.query(query, { name: 'a' });
   await vi.waitUntil(() => database.asked.length === 2);
   resolve();
   expect(await Promise.all([first, second])).toEqual([[{ capacity: 1 }], [{ capacity: 2 }]]);
@@ -64,9 +64,9 @@ test('what is asked when it was sent is sent again, also while the answer is not
 
 test('where it cannot be answered all who have asked it are told, and the next is asked anew', async () => {
   const database = new Counting();
-  const reads = new SharedReads(database);
-  const failing = Promise.allSettled([reads.all(query, { name: 'fail' }), reads.all(query, { name: 'fail' })]);
+  const reads = new CoalescedReads(database);
+  const failing = Promise.allSettled([reads.query(query, { name: 'fail' }), reads.query(query, { name: 'fail' })]);
   expect(await failing).toMatchObject([{ reason: { message: 'no answer' } }, { reason: { message: 'no answer' } }]);
-  await expect(reads.all(query, { name: 'fail' })).rejects.toThrow('no answer');
+  await expect(reads.query(query, { name: 'fail' })).rejects.toThrow('no answer');
   expect(database.asked).toHaveLength(2);
 });

@@ -3,7 +3,7 @@
 import type Database from 'better-sqlite3';
 import type { Json } from '../../../proof/canonical-json.ts';
 import type { Hash } from '../../../proof/merkle-tree.ts';
-import { hashOfRecord } from '../audit-chain.ts';
+import { hashStoredEvent } from '../audit-chain.ts';
 
 type Row = {
   readonly number: number;
@@ -19,7 +19,7 @@ type Row = {
 /** Events that are in memory at once. */
 const batchSize = 1_000;
 
-export function chainEvents(database: Database.Database): void {
+export function backfillAuditHashes(database: Database.Database): void {
   const next = database.prepare<[number, number], Row>(
     'SELECT number, at, actor, action, object, outcome, requestId, detail FROM AuditEvent WHERE number > ? ORDER BY number LIMIT ?',
   );
@@ -28,7 +28,7 @@ export function chainEvents(database: Database.Database): void {
   for (let rows = next.all(last, batchSize); rows.length > 0; rows = next.all(last, batchSize)) {
     for (const row of rows) {
       const detail: Json = JSON.parse(row.detail);
-      const hash = hashOfRecord({ ...row, at: new Date(row.at), detail, previous });
+      const hash = hashStoredEvent({ ...row, at: new Date(row.at), detail, previous });
       setHash.run(previous, hash, row.number);
       [last, previous, newestAt] = [row.number, hash, row.at];
     }

@@ -4,7 +4,7 @@ import { z } from 'zod';
 
 const Line = z.record(z.string(), z.unknown());
 
-export class Lines {
+export class LogLines {
   text = '';
 
   write(text: string): void {

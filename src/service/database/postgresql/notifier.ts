@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { connectionTo } from './connections.ts';
+import { connectionOptions } from './connection-options.ts';
 
 export const channel = 'patchbay';
 /** After a connection that was lost another is tried, in milliseconds: the first soon, the next later. */
@@ -11,7 +11,7 @@ const waits = { shortest: 100, longest: 5_000 } as const;
 /** The server is asked this often whether it is there, and given up when it has not answered for so long, in milliseconds. */
 const heartbeat = { interval: 3_000, silence: 8_000 } as const;
 
-export class Announcements {
+export class Notifier {
   readonly #url: string;
   /** By what this replica knows its own announcements. */
   readonly #replica = randomUUID();
@@ -24,8 +24,8 @@ export class Announcements {
   }
 
   /** @throws {Error} of the driver where the database is not there. */
-  static async follow(url: string): Promise<Announcements> {
-    const announcements = new Announcements(url);
+  static async start(url: string): Promise<Notifier> {
+    const announcements = new Notifier(url);
     await announcements.#connect();
     return announcements;
   }
@@ -36,7 +36,7 @@ export class Announcements {
   }
 
   /** A text as this replica sends it. */
-  signed(text: string): string {
+  toPayload(text: string): string {
     return `${this.#replica} ${text}`;
   }
 
@@ -46,7 +46,7 @@ export class Announcements {
   }
 
   async #connect(): Promise<void> {
-    const client = new pg.Client(connectionTo(this.#url, [], heartbeat.silence));
+    const client = new pg.Client(connectionOptions(this.#url, [], heartbeat.silence));
     client.on('notification', ({ payload = '' }) => {
       const [replica = '', ...words] = payload.split(' ');
       if (replica !== this.#replica) this.#listener(words.join(' '));

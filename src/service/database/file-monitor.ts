@@ -1,18 +1,18 @@
 // Checks the files of the database every second, so that the log shows when they were deleted, truncated or replaced, also without writes.
 
 import type { BaseLogger } from 'pino';
-import { Repeated } from './repeated.ts';
+import { LocalRecurringJob } from './local-recurring-job.ts';
 import type { Store } from './store.ts';
 
 /** Milliseconds between two looks. */
 const interval = 1_000;
 
-export class DatabaseWatch {
-  readonly #look: Repeated;
+export class DatabaseFileMonitor {
+  readonly #look: LocalRecurringJob;
   #last: string | null = null;
 
   constructor(store: Store, logger: BaseLogger) {
-    this.#look = new Repeated(interval, async () => {
+    this.#look = new LocalRecurringJob(interval, async () => {
       const fault = store.fault();
       if (fault === this.#last) return;
       this.#last = fault;

@@ -44,7 +44,7 @@ function decoded(text: string): string | null {
 }
 
 /** Refuses requests with one in their address or in their JSON; to be called before routes are added. */
-export function refuseNoTexts(app: FastifyInstance): void {
+export function rejectInvalidUnicode(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
     refuseMalformedQuery(request.url);
     if (!request.url.includes('%00')) return;
