@@ -90,7 +90,7 @@ export default {
       from: {
         path: '^src/',
         pathNot:
-          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build)|service/database/store|compiler/(front-end|binaryen))\\.ts$|/generat',
+          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build)|service/database/store|compiler/(front-end|binaryen))\\.ts$|/generated/|/scripts/',
       },
       to: { dynamic: true },
     },

@@ -1,19 +1,9 @@
-# One image for the service and for device hosts: the command tells which.
+# One image for the service and for device hosts; the command selects which.
 FROM node:22-slim
 WORKDIR /patchbay
-COPY package.json package-lock.json prisma.config.ts tsconfig.json ./
-COPY prisma ./prisma
-COPY openapi ./openapi
-COPY src/generating ./src/generating
-COPY src/service/database/generating ./src/service/database/generating
-COPY src/compiler/generating ./src/compiler/generating
-# The dashboard is built too, which takes these of the sources.
-COPY web ./web
-COPY src/client ./src/client
-COPY src/machine/isolation/similarity.ts ./src/machine/isolation/similarity.ts
-COPY src/proof ./src/proof
-RUN npm ci && mkdir data && chown node data
 COPY . .
+# Also generates the clients and builds the dashboard.
+RUN npm ci && mkdir data && chown node data
 USER node
 VOLUME /patchbay/data
 EXPOSE 7070

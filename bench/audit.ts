@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { formatTable } from '../src/cli/terminal/table.ts';
-import { toldEvent } from '../src/proof/audit-event.ts';
+import { toHashedEvent } from '../src/proof/audit-event.ts';
 import { verifyExport } from '../src/proof/audit-export.ts';
-import { hashText } from '../src/proof/merkle-tree.ts';
+import { formatHash } from '../src/proof/merkle-tree.ts';
 import { AuditTrail } from '../src/service/audit/audit-trail.ts';
 import { Checkpoints } from '../src/service/audit/checkpoints.ts';
 import type { NewAuditEvent } from '../src/service/database/commit-effects.ts';
@@ -63,7 +63,7 @@ async function measure(): Promise<void> {
   const consistency = lap() / proofs;
   const verification = await verifyExport(linesOf(trail), { checkpoints: [newest.note], keys: [signingKeys.active], isPartial: false });
   const verified = lap();
-  if (verification.kind !== 'whole') throw new Error(verification.why);
+  if (verification.kind !== 'intact') throw new Error(verification.reason);
   const rows = [
     [`first checkpoint of ${thousands(checkpoint.size)} events`, `${(first / 1_000).toFixed(1)} s`],
     ['checkpoint of 10,000 more', `${second.toFixed(0)} ms`],
@@ -130,7 +130,7 @@ async function* linesOf(trail: AuditTrail): AsyncGenerator<string> {
   yield JSON.stringify(start);
   for await (const event of exported) {
     if ('unreadable' in event) throw new Error(event.unreadable);
-    yield JSON.stringify({ ...toldEvent(event), hash: hashText(event.hash) });
+    yield JSON.stringify({ ...toHashedEvent(event), hash: formatHash(event.hash) });
   }
 }
 

@@ -5,7 +5,7 @@ import console from 'node:console';
 import { parseArgs } from 'node:util';
 import { readInteger } from '../src/cli/option-values.ts';
 import { formatTable } from '../src/cli/terminal/table.ts';
-import { acceptedFeatures, binaryen } from '../src/compiler/binaryen.ts';
+import { binaryen, supportedFeatures } from '../src/compiler/binaryen.ts';
 import { compile } from '../src/compiler/compilation.ts';
 import { longFunction, repeatedFunctions } from './compiler/generated-modules.ts';
 import { readNpmModules } from './compiler/npm-modules.ts';
@@ -94,7 +94,7 @@ async function medians(rounds: number, runs: readonly (() => unknown)[]): Promis
 /** binaryen alone: what the compiler's time is compared with. */
 function optimizeOnly(bytes: Uint8Array): void {
   const module = binaryen.readBinary(bytes);
-  module.setFeatures(acceptedFeatures);
+  module.setFeatures(supportedFeatures);
   binaryen.setOptimizeLevel(1);
   binaryen.setShrinkLevel(0);
   module.optimize();

@@ -11,12 +11,12 @@ import { compileAssemblyScript } from '../src/compiler/assemblyscript.ts';
 import type { Module } from '../src/compiler/binary/module.ts';
 import { decodeModule } from '../src/compiler/binary/reader.ts';
 import { encodeModule } from '../src/compiler/binary/writer.ts';
-import { acceptedFeatures, binaryen } from '../src/compiler/binaryen.ts';
+import { binaryen, supportedFeatures } from '../src/compiler/binaryen.ts';
 import { Compiler } from '../src/compiler/compiler.ts';
 import { instrument } from '../src/compiler/instrumentation.ts';
 import type { Language } from '../src/compiler/languages.ts';
 import { compilerLimits } from '../src/compiler/limits.ts';
-import { link } from '../src/compiler/link.ts';
+import { link } from '../src/compiler/linker.ts';
 import { fuelPerRefill, imageRecord, runningThread, tableEntry, threadBlock } from '../src/machine/abi.ts';
 import { getExportedFunction } from '../src/machine/images/instance-exports.ts';
 import type { ValueType } from '../src/machine/images/stamp.ts';
@@ -32,7 +32,7 @@ const warmUpRounds = 15;
 /** How a module without imports is linked. */
 const kernelLinking = {
   kind: 'module',
-  stubs: { served: null, pinned: null, stackPointer: null },
+  stubs: { servedGlobal: null, pinnedGlobals: null, stackPointer: null },
   memoryPages: compilerLimits.memoryPages.value,
   tableElements: compilerLimits.grownTableElements.value,
 } as const;
@@ -76,7 +76,7 @@ async function leastTimes(...runs: readonly (() => unknown)[]): Promise<number[]
 function optimizedModule(binary: Uint8Array): Module {
   const module = binaryen.readBinary(binary);
   try {
-    module.setFeatures(acceptedFeatures);
+    module.setFeatures(supportedFeatures);
     binaryen.setOptimizeLevel(2);
     binaryen.setShrinkLevel(0);
     module.optimize();

@@ -3,12 +3,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { backOffMilliseconds } from '../protocol/back-off.ts';
-import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
+import { parseRetryAfter } from '../protocol/retry-after.ts';
 
 /** Times that a request is made in all. */
 const attempts = 5;
 /** Milliseconds before a repetition that the service does not time. */
-const backOff = { first: 250, longest: 2_000 };
+const backOff = { initial: 250, max: 2_000 };
 /** Milliseconds that the service may ask to wait for. */
 const maxRetryAfter = 30_000;
 /** Too many requests, a service that is busy, or a request that did not arrive in time (408). */
@@ -41,7 +41,7 @@ export async function fetchWithRetries(made: Request, stopped: AbortSignal): Pro
       // The signal is given again, for a request does not keep the one that it was made with from being collected.
       const response = await fetch(isLast ? request : request.clone(), { signal });
       if (isLast || !retriedStatuses.has(response.status)) return response;
-      wait = Math.min(retryAfterMilliseconds(response.headers) ?? defaultWait, maxRetryAfter);
+      wait = Math.min(parseRetryAfter(response.headers) ?? defaultWait, maxRetryAfter);
       await response.body?.cancel();
     } catch (error) {
       if (signal.aborted) throw error;

@@ -1,25 +1,25 @@
 // The events in one stream of server-sent events, read the same on the command line and in a browser.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { defaultSilenceLimits, type SilenceLimits, SilentStreamError, watchSilence } from '../protocol/silent-stream.ts';
+import { defaultIdleTimeouts, IdleTimeoutError, type IdleTimeouts, watchIdle } from '../protocol/idle-timeout.ts';
 
 type ReadOptions = {
   readonly signal: AbortSignal;
   /** Called when the first bytes of the stream arrive. */
   readonly onOpen?: () => void;
-  readonly silenceLimits?: SilenceLimits;
+  readonly silenceLimits?: IdleTimeouts;
 };
 
 /**
  * Yields the data of the events of a stream until it ends or the signal is aborted; then its connection is closed.
  * @param open Requests the stream. Its signal is aborted when the stream is silent for too long.
- * @throws {SilentStreamError} If nothing arrives within the limits: by default 5 s from the request, and then 45 s.
+ * @throws {IdleTimeoutError} If nothing arrives within the limits: by default 5 s from the request, and then 45 s.
  */
 export async function* readEvents<Data>(
   open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
-  { signal, onOpen, silenceLimits = defaultSilenceLimits }: ReadOptions,
+  { signal, onOpen, silenceLimits = defaultIdleTimeouts }: ReadOptions,
 ): AsyncGenerator<Data, void> {
-  const silence = watchSilence(silenceLimits, onOpen);
+  const silence = watchIdle(silenceLimits, onOpen);
   const ended = AbortSignal.any([signal, silence.signal]);
   let close = () => {};
   try {
@@ -43,5 +43,5 @@ export async function* readEvents<Data>(
 
 /** Returns whether `readEvents` ended because its stream fell silent. */
 export function isSilentStreamError(error: unknown): boolean {
-  return error instanceof SilentStreamError;
+  return error instanceof IdleTimeoutError;
 }

@@ -24,9 +24,9 @@ import {
 import { encodeInstructions } from './binary/instruction-codec.ts';
 import type { FunctionBody, LocalRun } from './binary/module.ts';
 import type { TypeTable } from './binary/type-table.ts';
-import { supportFunctions, supportMemories, supportTables, supportTags } from './support.ts';
+import { functionPlaceholders, memoryPlaceholders, tablePlaceholders, tagPlaceholders } from './placeholders.ts';
 
-const { kernel } = supportMemories;
+const { kernel } = memoryPlaceholders;
 
 const load = (address: Instruction, offset = 0) => [address, access('i32.load', kernel, offset)];
 
@@ -40,9 +40,9 @@ const writeRunning = (what: keyof typeof runningThread, value: readonly Instruct
 
 export type StubOptions = {
   /** A global of the module that receives the record of the image that completed the access, or null. */
-  readonly served: number | null;
+  readonly servedGlobal: number | null;
   /** Globals of the module that keep the address and the record that the first access found, or null: then every access reads the table. */
-  readonly pinned: { readonly address: number; readonly record: number } | null;
+  readonly pinnedGlobals: { readonly address: number; readonly record: number } | null;
   /** The module's stack pointer, which has its value again when an access has ended by an injected error; null where the module has no C stack. */
   readonly stackPointer: number | null;
 };
@@ -50,9 +50,9 @@ export type StubOptions = {
 export type StubTarget = {
   readonly type: FunctionType;
   /** The global with the place of the module's entry in the module table. */
-  readonly entry: number;
+  readonly entryGlobal: number;
   /** The global with the export's distance from its module's address. */
-  readonly offset: number;
+  readonly offsetGlobal: number;
 };
 
 /** A function as instructions, which can be inlined in the place of a call. */
@@ -79,7 +79,7 @@ type Locals = ReturnType<typeof localsOf>;
  * The stub of one import. A frame is a place in the thread's stack of images; the injected error is aimed at one of them, so that of
  * nested accesses the right one retries and those nested in it unwind. A retry always goes through the module table.
  */
-export function accessStub(target: StubTarget, options: StubOptions, types: TypeTable): StubFunction {
+export function createAccessStub(target: StubTarget, options: StubOptions, types: TypeTable): StubFunction {
   const { type } = target;
   const locals = localsOf(type);
   const results = types.blockType(type.results);
@@ -87,8 +87,8 @@ export function accessStub(target: StubTarget, options: StubOptions, types: Type
     ...enterFrame(locals, options),
     block(results),
     loop(),
-    ...readTable(target.entry, locals),
-    ...(options.pinned === null ? [] : readPinned(options.pinned, locals)),
+    ...readTable(target.entryGlobal, locals),
+    ...(options.pinnedGlobals === null ? [] : readPinned(options.pinnedGlobals, locals)),
     localGet(locals.frame),
     localGet(locals.mark),
     access('i32.store', kernel),
@@ -128,20 +128,25 @@ function enterFrame({ frame, effects, tries, stackPointer }: Locals, options: St
 }
 
 /** The access itself, in a block that an injected error leaves; its results are on the stack at the end. */
-function makeAccess({ type, offset }: StubTarget, { served }: StubOptions, locals: Locals, types: TypeTable): Instruction[] {
+function makeAccess(
+  { type, offsetGlobal: offset }: StubTarget,
+  { servedGlobal: served }: StubOptions,
+  locals: Locals,
+  types: TypeTable,
+): Instruction[] {
   const resultLocals = type.results.map((_, index) => locals.results + index);
   return [
     {
       kind: 'try-table',
       op: opcodes.try_table,
       type: types.blockType(type.results),
-      catches: [{ kind: 'tag', tag: supportTags.injected, label: 0 }],
+      catches: [{ kind: 'tag', tag: tagPlaceholders.injected, label: 0 }],
     },
     ...type.parameters.map((_, index) => localGet(index)),
     localGet(locals.address),
     globalGet(offset),
     plain('i32.add'),
-    callIndirect(types.indexOf(type), supportTables.space),
+    callIndirect(types.indexOf(type), tablePlaceholders.space),
     end,
     ...resultLocals.toReversed().map(localSet),
     ...writeRunning('stack', [localGet(locals.frame)]),
@@ -156,7 +161,7 @@ function leaveByError({ frame, effects, tries, stackPointer }: Locals, options: 
     localGet(frame),
     localGet(effects),
     localGet(tries),
-    call(supportFunctions.interrupted),
+    call(functionPlaceholders.handleInjectedError),
     localSet(tries),
     // Only where the access is retried: an error that propagates takes the thread out of this image too.
     ...(options.stackPointer === null ? [] : [localGet(stackPointer), globalSet(options.stackPointer)]),
@@ -175,7 +180,7 @@ function readTable(entry: number, { record, address, mark }: Locals): Instructio
 }
 
 /** A program that reads the address once and keeps it (patent: tests that nothing holds on to old code). Its retries go through the table. */
-function readPinned(pinned: NonNullable<StubOptions['pinned']>, { record, address, mark, tries }: Locals): Instruction[] {
+function readPinned(pinned: NonNullable<StubOptions['pinnedGlobals']>, { record, address, mark, tries }: Locals): Instruction[] {
   return [
     localGet(tries),
     plain('i32.eqz'),
@@ -204,7 +209,7 @@ function readPinned(pinned: NonNullable<StubOptions['pinned']>, { record, addres
  * Handles an injected error for all stubs of an image: drops the effects of the access that it left, and returns the number of the next try. Throws the
  * error on if it is aimed at another access, or no retries are left. A function of its own keeps stubs small enough for V8 to inline them.
  */
-export function interruptedFunction(): StubFunction {
+export function createInjectedErrorHandler(): StubFunction {
   const [frame, effects, tries] = [0, 1, 2];
   const blockAddress = [localGet(frame), i32Const(-threadBlock.bytes), plain('i32.and')];
   const inBlock = (offset: number) => [...blockAddress, access('i32.load', kernel, offset)];
@@ -218,7 +223,7 @@ export function interruptedFunction(): StubFunction {
     plain('i32.ge_u'),
     plain('i32.or'),
     ifBlock(),
-    { kind: 'tag', op: opcodes.throw, index: supportTags.injected } as const,
+    { kind: 'tag', op: opcodes.throw, index: tagPlaceholders.injected } as const,
     end,
     ...blockAddress,
     ...inBlock(threadBlock.accessesRetried),
@@ -233,6 +238,6 @@ export function interruptedFunction(): StubFunction {
 }
 
 /** The function as a part of a module. */
-export function functionBody({ type, locals, body }: StubFunction, types: TypeTable): FunctionBody {
+export function toFunctionBody({ type, locals, body }: StubFunction, types: TypeTable): FunctionBody {
   return { type: types.indexOf(type), locals: locals.map((local): LocalRun => ({ count: 1, type: local })), ...encodeInstructions(body) };
 }

@@ -23,7 +23,7 @@ export type BinaryenModule = Binaryen.Module;
 const { Features } = binaryen;
 
 /** What a user's module may use. Not among them: exceptions (they would catch an injected error), threads, tail calls, 64-bit or several memories. */
-export const acceptedFeatures =
+export const supportedFeatures =
   Features.MutableGlobals |
   Features.NontrappingFPToInt |
   Features.SIMD128 |
@@ -36,13 +36,13 @@ export const acceptedFeatures =
   Features.CallIndirectOverlong;
 
 /** What an image uses besides: the stubs catch injected errors, and the kernel's memory stands beside the module's own. */
-export const imageFeatures = acceptedFeatures | Features.ExceptionHandling | Features.MultiMemory;
+export const imageFeatures = supportedFeatures | Features.ExceptionHandling | Features.MultiMemory;
 
 /** More of them help nobody. */
 const errorLimit = 50;
 
 /** What binaryen finds wrong with a module that uses the given features; empty: nothing. */
-export function findErrors(module: BinaryenModule, features: number): string[] {
+export function validateModule(module: BinaryenModule, features: number): string[] {
   module.setFeatures(features);
   printed.length = 0;
   if (module.validate() !== 0) return [];

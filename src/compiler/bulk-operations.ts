@@ -16,9 +16,9 @@ import {
   plain,
 } from './binary/instruction.ts';
 import { importsOf, type Module } from './binary/module.ts';
+import { bytesPerWork, elementWork, shortLength } from './cost-model.ts';
 import type { ModuleAdditions } from './module-additions.ts';
-import { type Payment, pay } from './safepoints.ts';
-import { bytesPerWork, elementWork, shortLength } from './work.ts';
+import { type ChargeMode, charge } from './safepoints.ts';
 
 /** Work between two safepoints: some microseconds, tens of them where memory is touched for the first time. */
 const piece = { bytes: 65_536, elements: 256 } as const;
@@ -51,7 +51,7 @@ export class BulkOperations {
   }
 
   /** Returns the call that an instruction becomes, or null if it stays: it is of another kind, or its length is a small constant. */
-  replacement(instruction: Instruction, before: Instruction | undefined, payment: Payment): Instruction | null {
+  replace(instruction: Instruction, before: Instruction | undefined, payment: ChargeMode): Instruction | null {
     if (constantWork(instruction, before) !== null) return null;
     if (instruction.op === opcodes['table.grow']) return call(this.#growFunction(instruction, payment));
     const operation = this.#operation(instruction);
@@ -82,21 +82,21 @@ export class BulkOperations {
     return (instruction.kind === 'table' ? this.#elementTypes[instruction.index] : undefined) ?? 'funcref';
   }
 
-  #once(instruction: Instruction, payment: Payment, make: () => number): number {
+  #once(instruction: Instruction, payment: ChargeMode, make: () => number): number {
     const key = `${payment} ${JSON.stringify(instruction)}`;
     const index = this.#indices.get(key) ?? make();
     this.#indices.set(key, index);
     return index;
   }
 
-  #functionOf(instruction: Instruction, operation: BulkOperation, payment: Payment): number {
+  #functionOf(instruction: Instruction, operation: BulkOperation, payment: ChargeMode): number {
     return this.#once(instruction, payment, () => {
       const type = { parameters: ['i32', operation.second, 'i32'], results: [] } as const;
       return this.#additions.addFunction(type, [], inPieces(instruction, operation, payment));
     });
   }
 
-  #growFunction(instruction: Instruction, payment: Payment): number {
+  #growFunction(instruction: Instruction, payment: ChargeMode): number {
     const element = this.#elementType(instruction);
     const fill: Instruction = { ...instruction, op: opcodes['table.fill'] };
     const operation = { unit: 'elements', hasSource: false, mayOverlap: false, second: element } as const;
@@ -136,10 +136,10 @@ const [destination, second, length] = [0, 1, 2];
  * `(destination, source or value, length)`: the whole range is checked before anything is written, by the instruction itself with length 0 at the
  * ranges' ends. A copy goes down where the destination is above the source, as they may overlap.
  */
-function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkOperation, payment: Payment): Instruction[] {
+function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkOperation, payment: ChargeMode): Instruction[] {
   const size = piece[unit];
   const get = [localGet(destination), localGet(second), localGet(length)];
-  const payFor = (count: Instruction) => pay([count, ...workOf(unit)], payment);
+  const payFor = (count: Instruction) => charge([count, ...workOf(unit)], payment);
   const rest = [...get, operation, ...payFor(localGet(length))];
   const isLong = [localGet(length), i32Const(size), plain('i32.gt_u')];
   const endOf = (local: number) => [localGet(local), localGet(length), plain('i32.add')];
@@ -212,7 +212,7 @@ const workOf = (unit: 'bytes' | 'elements') =>
  * `(value, length) → old size or -1`: the table grows at once by null, so that it grows by all or nothing, and is then filled in pieces. Its
  * maximum bounds the time.
  */
-function growing(grow: Instruction, element: ValueType, fillFunction: number, payment: Payment): Instruction[] {
+function growing(grow: Instruction, element: ValueType, fillFunction: number, payment: ChargeMode): Instruction[] {
   const [value, count, old] = [0, 1, 2];
   const none: Instruction = { kind: 'heap-type', op: opcodes['ref.null'], heapType: element === 'externref' ? -0x11 : -0x10 };
   return [
@@ -223,11 +223,11 @@ function growing(grow: Instruction, element: ValueType, fillFunction: number, pa
     i32Const(-1),
     plain('i32.eq'),
     ifBlock(),
-    ...pay([i32Const(elementWork)], payment),
+    ...charge([i32Const(elementWork)], payment),
     i32Const(-1),
     plain('return'),
     end,
-    ...pay([localGet(old), localGet(count), plain('i32.add'), i32Const(growWork), plain('i32.mul')], payment),
+    ...charge([localGet(old), localGet(count), plain('i32.add'), i32Const(growWork), plain('i32.mul')], payment),
     localGet(value),
     plain('ref.is_null'),
     plain('i32.eqz'),

@@ -9,7 +9,7 @@ export type CallGraph = {
   /** Positions in `module.functions`, callees before callers; calls that close a cycle are left out of account. */
   readonly order: Uint32Array;
   /** 1 where a function must have a safepoint at its entry, because every cycle of calls must meet one. By position in `module.functions`. */
-  readonly paysAtEntry: Uint8Array;
+  readonly needsEntrySafepoint: Uint8Array;
   /** 1 where a function calls itself directly. */
   readonly callsItself: Uint8Array;
   /** 1 where a function is called from places that are not known here: by other modules, or through a table. */
@@ -77,7 +77,7 @@ export function buildCallGraph(module: Module, isDriver = false): CallGraph {
   }
   return {
     order: order.nodes.filter((node) => node < count),
-    paysAtEntry,
+    needsEntrySafepoint: paysAtEntry,
     callsItself: calls.callsItself,
     hasUnknownCallers,
     calleesOf: (position) => (calls.callees[position] ?? []).filter((node) => node < count),

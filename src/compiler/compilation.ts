@@ -1,12 +1,12 @@
 // One compilation: a module or a driver, from its request to its result.
 
 import { digestOf } from '../machine/digest.ts';
-import { assemble } from './assemble.ts';
+import { assemble } from './assembler.ts';
 import { decodeModule } from './binary/reader.ts';
-import { type DriverRequest, driverBinary, driverStubs, driverText } from './driver.ts';
-import { CompileError, finding, runStage } from './failure.ts';
-import { type CheckedModule, readSource } from './front-end.ts';
-import { nameFaults } from './module-rules.ts';
+import { CompileError, createDiagnostic, runStage } from './compile-error.ts';
+import { assembleDriver, type DriverRequest, driverStubOptions, generateDriverText } from './driver.ts';
+import { type CheckedModule, runFrontEnd } from './front-end.ts';
+import { checkNames } from './module-rules.ts';
 import type { CompiledImage, CompileRequest, CompileResult } from './result.ts';
 
 export type Compilation = ({ readonly kind: 'module' } & CompileRequest) | ({ readonly kind: 'driver' } & DriverRequest);
@@ -29,49 +29,49 @@ export async function compile(compilation: Compilation): Promise<CompilationResu
 }
 
 async function compileModule(request: CompileRequest): Promise<CompilationResult> {
-  const { breaksThread, ...checked } = await readSource(request);
+  const { breaksThread, ...checked } = await runFrontEnd(request);
   return { result: await runStage('assemble', () => assembleChecked(request, checked)), breaksThread };
 }
 
 function assembleChecked(request: CompileRequest, checked: Omit<CheckedModule, 'breaksThread'>): CompileResult {
   const sourceDigest = digestOf(request.source);
   const { module, version } = request;
-  const { stackPointer, ...expectations } = checked.expectations;
+  const { stackPointer, ...expectations } = checked.requirements;
   const assembled = assemble({
     kind: 'module',
     module,
     version,
     compiler: checked.compiler,
     sourceDigest,
-    code: checked.module,
+    source: checked.module,
     ...expectations,
-    stubs: { served: null, pinned: null, stackPointer },
+    stubs: { servedGlobal: null, pinnedGlobals: null, stackPointer },
   });
-  if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding(reason)) };
-  const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => finding(warning, 'warning'))];
+  if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => createDiagnostic(reason)) };
+  const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => createDiagnostic(warning, 'warning'))];
   return { ok: true, compiled: compiled(assembled, sourceDigest, checked.compiler), warnings };
 }
 
 function compileDriver(request: DriverRequest): CompileResult {
-  const text = driverText(request);
+  const text = generateDriverText(request);
   const sourceDigest = digestOf(text);
   const compiler = 'patchbay';
-  const code = decodeModule(driverBinary(text));
-  const faults = nameFaults(code);
-  if (faults.length > 0) return { ok: false, problem: 'unsupported', diagnostics: faults.map((fault) => finding(fault)) };
+  const code = decodeModule(assembleDriver(text));
+  const faults = checkNames(code);
+  if (faults.length > 0) return { ok: false, problem: 'unsupported', diagnostics: faults.map((fault) => createDiagnostic(fault)) };
   const assembled = assemble({
     kind: 'driver',
     module: request.module,
     version: '1.0.0',
     compiler,
     sourceDigest,
-    code,
-    stubs: driverStubs(request),
+    source: code,
+    stubs: driverStubOptions(request),
     stack: null,
     concurrency: 'shared',
     collector: null,
   });
-  if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding(reason)) };
+  if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => createDiagnostic(reason)) };
   return { ok: true, compiled: compiled(assembled, sourceDigest, compiler), warnings: [] };
 }
 

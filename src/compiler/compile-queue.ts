@@ -5,10 +5,10 @@ type Entry = { readonly caller: string; readonly bytes: number; readonly isSmall
 
 export type QueueLimits = {
   /** Compilations that wait, of one caller and in total. */
-  readonly waitingPerCaller: number;
-  readonly waiting: number;
+  readonly queuedPerCaller: number;
+  readonly queued: number;
   /** Bytes of the sources of all compilations that wait. */
-  readonly waitingBytes: number;
+  readonly queuedBytes: number;
   /** A source of at most so many bytes is small. */
   readonly smallBytes: number;
 };
@@ -40,7 +40,7 @@ export class CompileQueue {
   }
 
   /** Compilations that wait. */
-  get waiting(): number {
+  get length(): number {
     return this.#count;
   }
 
@@ -81,7 +81,7 @@ export class CompileQueue {
   }
 
   #requireRoom(caller: string, bytes: number): void {
-    const { waitingPerCaller, waiting, waitingBytes } = this.#limits;
+    const { queuedPerCaller: waitingPerCaller, queued: waiting, queuedBytes: waitingBytes } = this.#limits;
     const own = this.#waiting.get(caller)?.length ?? 0;
     if (own >= waitingPerCaller) throw new QueueFullError(`${own} compilations of this API key are waiting (limit: ${waitingPerCaller})`);
     if (this.#count >= waiting) throw new QueueFullError(`${this.#count} compilations are waiting (limit: ${waiting})`);

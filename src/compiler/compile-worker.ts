@@ -3,9 +3,9 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { z } from 'zod';
 import { type Compilation, type CompilationResult, compile } from './compilation.ts';
-import { injectFault, messageOf, refused, stages } from './failure.ts';
-import { limitMemory, memoryKept, takeMemoryExceeded } from './thread-memory.ts';
-import type { WorkerMessage } from './worker-pool.ts';
+import { injectFault, messageOf, rejectedResult, stages } from './compile-error.ts';
+import type { WorkerMessage } from './compile-thread.ts';
+import { limitMemory, retainedMebibytes, takeMemoryExceeded } from './thread-memory.ts';
 
 const Options = z.object({ faultAt: z.enum(stages).nullable(), binaryenMebibytes: z.number(), keptMebibytes: z.number() });
 const { faultAt, binaryenMebibytes, keptMebibytes } = Options.parse(workerData);
@@ -21,16 +21,16 @@ async function compileWithinLimit(compilation: Compilation): Promise<Compilation
   const outcome = await tryCompile(compilation);
   if (takeMemoryExceeded()) {
     const message = `the compilation needed more than ${binaryenMebibytes} MiB in binaryen: make the module smaller`;
-    return { result: refused('too-costly', message), breaksThread: true };
+    return { result: rejectedResult('too-costly', message), breaksThread: true };
   }
-  return { ...outcome, breaksThread: outcome.breaksThread || memoryKept() > keptMebibytes };
+  return { ...outcome, breaksThread: outcome.breaksThread || retainedMebibytes() > keptMebibytes };
 }
 
 async function tryCompile(compilation: Compilation): Promise<CompilationResult> {
   try {
     return await compile(compilation);
   } catch (error) {
-    const result = refused(
+    const result = rejectedResult(
       'unsupported',
       `the compiler failed: ${messageOf(error)}; change or split the module, and report the failure to Patchbay`,
     );

@@ -2,12 +2,12 @@
 
 import { LRUCache } from 'lru-cache';
 import type { Compilation } from './compilation.ts';
+import { rejectedResult, type Stage } from './compile-error.ts';
 import { CompileQueue, QueueFullError, type QueueLimits, reservedSlot } from './compile-queue.ts';
+import { CompileThread, PreemptedError, WorkerError, type WorkerLimits } from './compile-thread.ts';
 import type { DriverRequest } from './driver.ts';
-import { refused, type Stage } from './failure.ts';
-import { compilerLimits, pastLimit } from './limits.ts';
+import { compilerLimits, limitExceededMessage } from './limits.ts';
 import type { CompileRequest, CompileResult } from './result.ts';
-import { CompileThread, PreemptedError, WorkerError, type WorkerLimits } from './worker-pool.ts';
 
 export type CompilerLimits = WorkerLimits &
   QueueLimits & {
@@ -21,10 +21,10 @@ const defaultLimits: CompilerLimits = {
   milliseconds: compilerLimits.milliseconds.value,
   heapMebibytes: compilerLimits.heapMebibytes.value,
   binaryenMebibytes: compilerLimits.binaryenMebibytes.value,
-  keptMebibytes: compilerLimits.keptMebibytes.value,
-  waitingPerCaller: compilerLimits.waitingPerCaller.value,
-  waiting: compilerLimits.waiting.value,
-  waitingBytes: compilerLimits.waitingBytes.value,
+  retainedMebibytes: compilerLimits.retainedMebibytes.value,
+  queuedPerCaller: compilerLimits.queuedPerCaller.value,
+  queued: compilerLimits.queued.value,
+  queuedBytes: compilerLimits.queuedBytes.value,
   smallBytes: compilerLimits.smallSourceBytes.value,
   sourceBytes: compilerLimits.sourceBytes.value,
   reservedMilliseconds: compilerLimits.reservedMilliseconds.value,
@@ -62,7 +62,7 @@ export class Compiler {
     const { sourceBytes } = this.#limits;
     if (bytes > sourceBytes) {
       const limit = { ...compilerLimits.sourceBytes, value: sourceBytes };
-      return refused('too-costly', pastLimit('the source has', bytes, limit, 'split the module'));
+      return rejectedResult('too-costly', limitExceededMessage('the source has', bytes, limit, 'split the module'));
     }
     return this.#compile({ kind: 'module', ...request }, caller, bytes);
   }
@@ -93,7 +93,7 @@ export class Compiler {
         return this.#queue.run(caller, bytes, run, false);
       });
     } catch (error) {
-      if (error instanceof QueueFullError) return refused('busy', `${error.message}: try again later`);
+      if (error instanceof QueueFullError) return rejectedResult('busy', `${error.message}: try again later`);
       throw error;
     }
   }
@@ -114,13 +114,13 @@ export class Compiler {
     const { milliseconds, heapMebibytes } = this.#limits;
     switch (reason) {
       case 'timeout':
-        return refused('too-costly', `the compilation took longer than ${milliseconds / 1_000} s: make the module smaller`);
+        return rejectedResult('too-costly', `the compilation took longer than ${milliseconds / 1_000} s: make the module smaller`);
       case 'out-of-memory':
-        return refused('too-costly', `the compilation needed more than ${heapMebibytes} MiB: make the module smaller`);
+        return rejectedResult('too-costly', `the compilation needed more than ${heapMebibytes} MiB: make the module smaller`);
       case 'too-many-files':
-        return refused('busy', 'the service has too many files open (ulimit -n): raise the limit, or try again later');
+        return rejectedResult('busy', 'the service has too many files open (ulimit -n): raise the limit, or try again later');
       case 'ended':
-        return refused('too-costly', `the compilation ended its worker thread (${message}): make the module smaller`);
+        return rejectedResult('too-costly', `the compilation ended its worker thread (${message}): make the module smaller`);
     }
   }
 }

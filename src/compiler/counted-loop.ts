@@ -111,7 +111,7 @@ const opposites: ReadonlyMap<number, Comparison> = new Map<number, Comparison>([
  * Reads a loop as one that counts, or returns null. The loop ends only when the comparison fails, or by a trap: every other way out, and every
  * other way back, makes it a loop of another kind: it would pay for what it does not do. So does an index or a limit that is set anywhere else.
  */
-export function countedLoop(instructions: readonly Instruction[], shape: LoopShape, sets: LocalSets): CountedLoop | null {
+export function matchCountedLoop(instructions: readonly Instruction[], shape: LoopShape, sets: LocalSets): CountedLoop | null {
   if (shape.backBranches !== 1 || shape.leaves) return null;
   if (shape.conditional !== null) return conditionalLoop(instructions, shape, shape.conditional, sets);
   return shape.hasExitBranch ? exitLoop(instructions, shape, sets) : untilLoop(instructions, shape, sets);
@@ -235,6 +235,6 @@ function isBranch(instruction: Instruction | undefined, op: number, label: numbe
 }
 
 /** Instructions that put how far an index is from its limit on the stack. */
-export function distance({ index, limit, step }: CountedLoop): Instruction[] {
+export function remainingDistance({ index, limit, step }: CountedLoop): Instruction[] {
   return step > 0 ? [limit, localGet(index), plain('i32.sub')] : [localGet(index), limit, plain('i32.sub')];
 }

@@ -47,12 +47,12 @@ const writeRunning = (what: keyof typeof runningThread, value: string) =>
   `(i32.store $patchbay:memory (i32.const ${runningThread[what]}) ${value})`;
 
 /** Options of the stub that makes the driver's access. */
-export function driverStubs({ addressing }: DriverRequest): StubOptions {
-  return { served: servedGlobal, pinned: addressing === 'hard-coded' ? pinnedGlobals : null, stackPointer: null };
+export function driverStubOptions({ addressing }: DriverRequest): StubOptions {
+  return { servedGlobal: servedGlobal, pinnedGlobals: addressing === 'hard-coded' ? pinnedGlobals : null, stackPointer: null };
 }
 
 /** The driver's binary, before it is linked. */
-export function driverBinary(text: string): Uint8Array {
+export function assembleDriver(text: string): Uint8Array {
   const module = parseText(text);
   try {
     module.setFeatures(imageFeatures);
@@ -67,7 +67,7 @@ export function driverBinary(text: string): Uint8Array {
  * by the version that served them; it leaves to JavaScript only for a new version, for effects to commit, and to pause. `call(block, arguments…)`
  * makes one call and returns its results.
  */
-export function driverText(target: DriverRequest): string {
+export function generateDriverText(target: DriverRequest): string {
   const { type } = target;
   const [first] = type.results;
   const bits = first === undefined ? undefined : toBits[first];

@@ -16,7 +16,7 @@ import {
 } from './binary/instruction.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
 import { type Export, type FunctionBody, type Global, importsOf, type Module, typeIndexOf } from './binary/module.ts';
-import { supportFunctions, supportGlobals, supportMemories } from './support.ts';
+import { functionPlaceholders, globalPlaceholders, memoryPlaceholders } from './placeholders.ts';
 import type { Collector } from './toolchain.ts';
 
 export type EntryControl = {
@@ -26,8 +26,8 @@ export type EntryControl = {
   readonly collector: Collector | null;
 };
 
-const { kernel } = supportMemories;
-const { record } = supportGlobals;
+const { kernel } = memoryPlaceholders;
+const { record } = globalPlaceholders;
 
 const readRecord = (word: keyof typeof imageRecord) => [globalGet(record), access('i32.load', kernel, imageRecord[word])];
 const writeRecord = (word: keyof typeof imageRecord, value: readonly Instruction[]) => [
@@ -95,7 +95,7 @@ function takeOwnership(thread: number): Instruction[] {
     ...readRecord('owner'),
     ifBlock(),
     globalGet(record),
-    call(supportFunctions.acquire),
+    call(functionPlaceholders.acquire),
     plain('else'),
     ...writeRecord('owner', [localGet(thread)]),
     ...writeRecord('depth', [i32Const(1)]),
@@ -114,7 +114,7 @@ function returnOwnership(): Instruction[] {
     ...readRecord('contended'),
     ifBlock(),
     globalGet(record),
-    call(supportFunctions.release),
+    call(functionPlaceholders.release),
     end,
     end,
   ];
@@ -125,17 +125,17 @@ function waitForCollection(): Instruction[] {
     ...readRecord('entryHeld'),
     ifBlock(),
     globalGet(record),
-    call(supportFunctions.held),
+    call(functionPlaceholders.held),
     ifBlock(),
     globalGet(record),
-    call(supportFunctions.hold),
+    call(functionPlaceholders.hold),
     end,
     end,
   ];
 }
 
 function requestCollection(budget: number): Instruction[] {
-  return [globalGet(budget), i32Const(0), plain('i32.lt_s'), ifBlock(), globalGet(record), call(supportFunctions.collect), end];
+  return [globalGet(budget), i32Const(0), plain('i32.lt_s'), ifBlock(), globalGet(record), call(functionPlaceholders.collect), end];
 }
 
 /** Bytes that AssemblyScript's runtime keeps with an object: its header of 16, its block's of 4, and what rounds both up to a multiple of 16. */

@@ -1,23 +1,29 @@
 // A module in any of the languages → a checked and optimized module, or diagnostics.
 
-import { importsOf, MalformedModuleError, type Module, UnacceptedFeatureError } from './binary/module.ts';
+import { importsOf, MalformedModuleError, type Module, UnsupportedFeatureError } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
 import { encodeModule } from './binary/writer.ts';
-import { binaryen, findErrors, imageFeatures, parseText, TextError } from './binaryen.ts';
-import { CompileError, finding, runStage } from './failure.ts';
-import { nestingOf, recognizeForeignInput, textOf } from './foreign-input.ts';
+import { binaryen, imageFeatures, parseText, TextError, validateModule } from './binaryen.ts';
+import { CompileError, createDiagnostic, runStage } from './compile-error.ts';
+import { bracketNesting, decodeSource, detectWrongFormat } from './input-format.ts';
 import type { SourceFeature, SourceLanguage } from './languages.ts';
-import { formatLimit, compilerLimits as limits, pastLimit } from './limits.ts';
-import { checkModule, nameOf } from './module-rules.ts';
+import { formatLimit, limitExceededMessage, compilerLimits as limits } from './limits.ts';
+import { checkModule, functionName } from './module-rules.ts';
 import { type Optimized, optimize } from './optimizer.ts';
 import type { CompileRequest, Diagnostic } from './result.ts';
-import { type Expectations, expect, exportToolchain, readToolchain, type Toolchain } from './toolchain.ts';
+import {
+  addMachineExports,
+  detectRequirements,
+  type ImageRequirements,
+  resolveImageRequirements,
+  type ToolchainRequirements,
+} from './toolchain.ts';
 
 export type CheckedModule = {
   readonly module: Module;
   readonly compiler: string;
   readonly warnings: readonly Diagnostic[];
-  readonly expectations: Expectations;
+  readonly requirements: ImageRequirements;
   /** Whether the thread must not compile anything else. */
   readonly breaksThread: boolean;
 };
@@ -31,7 +37,7 @@ assemblyScript.catch(() => {});
  * Reads the source by its language, checks that a device can run it, and optimizes it.
  * @throws {CompileError}
  */
-export async function readSource(request: CompileRequest): Promise<CheckedModule> {
+export async function runFrontEnd(request: CompileRequest): Promise<CheckedModule> {
   const { binary, compiler, warnings } = await compileToBinary(request);
   const module = await runStage('read', () => decode(binary));
   // Custom sections are gone: nothing in them can make the module invalid.
@@ -39,7 +45,7 @@ export async function readSource(request: CompileRequest): Promise<CheckedModule
   const checked = await runStage('check', () => check(module));
   const { optimized, failure } =
     request.optimize === false ? asItIs(checked.module, null) : await optimizeChecked(checked.module, checked.nesting);
-  const expected = await runStage('check', () => expect(optimized.module, checked.toolchain, request));
+  const expected = await runStage('check', () => resolveImageRequirements(optimized.module, checked.toolchain, request));
   return {
     compiler,
     warnings: [
@@ -48,7 +54,8 @@ export async function readSource(request: CompileRequest): Promise<CheckedModule
       ...(failure === null ? [] : failure.diagnostics.map(toWarning)),
       ...(request.language === 'wasm' ? exclusiveWarning(checked.toolchain, request) : skippedWarning(checked.module, optimized)),
     ],
-    ...expected,
+    module: expected.module,
+    requirements: expected.requirements,
     breaksThread: failure?.breaksThread ?? false,
   };
 }
@@ -57,14 +64,16 @@ type Binary = { readonly binary: Uint8Array; readonly compiler: string; readonly
 
 async function compileToBinary(request: CompileRequest): Promise<Binary> {
   const { language, source, module, features = [] } = request;
-  const foreign = recognizeForeignInput(language, source);
-  if (foreign !== null) throw new CompileError(language === 'wasm' ? 'not-webassembly' : 'malformed-source', [finding(foreign)]);
+  const foreign = detectWrongFormat(language, source);
+  if (foreign !== null) throw new CompileError(language === 'wasm' ? 'not-webassembly' : 'malformed-source', [createDiagnostic(foreign)]);
   if (language === 'wasm') return { binary: bytesOf(source), compiler: binaryenName, warnings: [] };
-  const text = textOf(source);
-  const nesting = nestingOf(language, text);
+  const text = decodeSource(source);
+  const nesting = bracketNesting(language, text);
   if (nesting > limits.textNesting.value)
     throw new CompileError('malformed-source', [
-      finding(pastLimit('the brackets of the source nest', nesting, limits.textNesting, 'split the expression or function')),
+      createDiagnostic(
+        limitExceededMessage('the brackets of the source nest', nesting, limits.textNesting, 'split the expression or function'),
+      ),
     ]);
   return frontEnds[language](module, text, features);
 }
@@ -90,9 +99,9 @@ function assembleText(file: string, text: string): Binary {
   try {
     const module = parseText(text);
     try {
-      const errors = nestingOf('wat', text) > limits.optimizedNesting.value ? [] : findErrors(module, binaryen.Features.All);
+      const errors = bracketNesting('wat', text) > limits.optimizedNesting.value ? [] : validateModule(module, binaryen.Features.All);
       if (errors.length > 0) {
-        const diagnostics = errors.map((error) => ({ ...finding(error), file }));
+        const diagnostics = errors.map((error) => ({ ...createDiagnostic(error), file }));
         throw new CompileError('malformed-source', diagnostics);
       }
       // binaryen uses each encoding that the features allow, also where an older one does: types of garbage collection, compact imports.
@@ -103,7 +112,7 @@ function assembleText(file: string, text: string): Binary {
     }
   } catch (error) {
     if (!(error instanceof TextError)) throw error;
-    throw new CompileError('malformed-source', [{ ...finding(error.message), file, line: error.line, column: error.column }]);
+    throw new CompileError('malformed-source', [{ ...createDiagnostic(error.message), file, line: error.line, column: error.column }]);
   }
 }
 
@@ -111,8 +120,8 @@ function decode(binary: Uint8Array): Module {
   try {
     return decodeModule(binary);
   } catch (error) {
-    if (error instanceof UnacceptedFeatureError) throw unsupported([error.message]);
-    if (error instanceof MalformedModuleError) throw new CompileError('not-webassembly', [finding(malformed(binary, error))]);
+    if (error instanceof UnsupportedFeatureError) throw unsupported([error.message]);
+    if (error instanceof MalformedModuleError) throw new CompileError('not-webassembly', [createDiagnostic(malformed(binary, error))]);
     throw error;
   }
 }
@@ -133,20 +142,20 @@ function validate(binary: Uint8Array<ArrayBuffer>): void {
   try {
     new WebAssembly.Module(binary);
   } catch (error) {
-    throw new CompileError('not-webassembly', [finding(error instanceof Error ? error.message : String(error))]);
+    throw new CompileError('not-webassembly', [createDiagnostic(error instanceof Error ? error.message : String(error))]);
   }
 }
 
 function check(module: Module) {
-  const toolchain = readToolchain(module);
+  const toolchain = detectRequirements(module);
   const { reasons, warnings, nesting } = checkModule(module);
   const all = [...toolchain.reasons, ...reasons];
   if (all.length > 0) throw unsupported(all.slice(0, reasonLimit));
   return {
     toolchain,
     nesting,
-    warnings: warnings.map((warning) => finding(warning, 'warning')),
-    module: exportToolchain(module, toolchain),
+    warnings: warnings.map((warning) => createDiagnostic(warning, 'warning')),
+    module: addMachineExports(module, toolchain),
   };
 }
 
@@ -170,24 +179,24 @@ async function optimizeChecked(module: Module, nesting: readonly number[]) {
 function skippedWarning(module: Module, { skipped }: Optimized): Diagnostic[] {
   if (skipped.length === 0) return [];
   const { optimizedFunctionBytes: bytes, optimizedNesting: nesting, optimizedWork: work } = limits;
-  const some = skipped.slice(0, namedFunctions).map((position) => nameOf(module, importsOf(module, 'function').length + position));
+  const some = skipped.slice(0, namedFunctions).map((position) => functionName(module, importsOf(module, 'function').length + position));
   const others = skipped.length > some.length ? `, and ${skipped.length - some.length} more` : '';
   const message = [
     `functions that are not optimized and may be slow: ${skipped.length} of ${module.functions.length} (${some.join(', ')}${others})`,
     `the limits are ${formatLimit(bytes)} and ${formatLimit(nesting)} of nesting for a function, and ${formatLimit(work)} for the module`,
     'split large functions',
   ].join('; ');
-  return [finding(message, 'warning')];
+  return [createDiagnostic(message, 'warning')];
 }
 
 /** Functions that a warning names. */
 const namedFunctions = 3;
 
 /** Says that the compiler makes a prebuilt module exclusive, which its author has not asked for. */
-function exclusiveWarning({ singleThreaded }: Toolchain, { concurrency }: CompileRequest): Diagnostic[] {
+function exclusiveWarning({ singleThreaded }: ToolchainRequirements, { concurrency }: CompileRequest): Diagnostic[] {
   if (singleThreaded === null || concurrency !== undefined) return [];
   const message = `the build is exclusive, because ${singleThreaded}: one thread of a device at a time is inside; if its allocator is made for threads, push it with concurrency "shared"`;
-  return [finding(message, 'warning')];
+  return [createDiagnostic(message, 'warning')];
 }
 
 function toWarning({ message, ...place }: Diagnostic): Diagnostic {
@@ -197,6 +206,6 @@ function toWarning({ message, ...place }: Diagnostic): Diagnostic {
 function unsupported(reasons: readonly string[]): CompileError {
   return new CompileError(
     'unsupported',
-    reasons.map((reason) => finding(reason)),
+    reasons.map((reason) => createDiagnostic(reason)),
   );
 }

@@ -4,7 +4,7 @@ import type { StubFunction } from './access-stub.ts';
 import { call, end, globalSet, i32Const, ifBlock, localGet, localSet, localTee, plain } from './binary/instruction.ts';
 import { encodeInstructions } from './binary/instruction-codec.ts';
 import type { Global } from './binary/module.ts';
-import { supportFunctions, supportGlobals } from './support.ts';
+import { functionPlaceholders, globalPlaceholders } from './placeholders.ts';
 
 /** Work of a resumed thread, in instructions, before it looks at the clock: some microseconds. */
 const firstWork = 16_384;
@@ -16,20 +16,20 @@ const firstWork = 16_384;
 export const fuelGlobal: Global = { type: { value: 'i32', mutable: true }, init: encodeInstructions([i32Const(0)]).body };
 
 /** The function that a safepoint calls when the fuel is negative. */
-export function yieldFunction(): StubFunction {
+export function createYieldFunction(): StubFunction {
   const fuel = 0;
   const body = [
-    call(supportFunctions.tick),
+    call(functionPlaceholders.tick),
     localTee(fuel),
     i32Const(0),
     plain('i32.lt_s'),
     ifBlock(),
-    call(supportFunctions.suspend),
+    call(functionPlaceholders.suspend),
     i32Const(firstWork),
     localSet(fuel),
     end,
     localGet(fuel),
-    globalSet(supportGlobals.fuel),
+    globalSet(globalPlaceholders.fuel),
   ];
   return { type: { parameters: [], results: [] }, locals: ['i32'], body };
 }

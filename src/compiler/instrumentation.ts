@@ -5,12 +5,12 @@ import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
 import { type FunctionBody, importsOf, type LocalRun, type Module } from './binary/module.ts';
 import { BulkOperations, bulkWork } from './bulk-operations.ts';
 import { buildCallGraph, type CallGraph } from './call-graph.ts';
+import { entryLimit, instructionWork, localsPerWork, unknownCallerLimit, unknownCallWork } from './cost-model.ts';
 import { compilerLimits } from './limits.ts';
-import { type CopyBudget, type FunctionPlan, planLoops } from './loop-plan.ts';
+import { type CodeGrowthBudget, type FunctionPlan, planLoops } from './loop-plan.ts';
 import { ModuleAdditions } from './module-additions.ts';
 import { measurePaths, type PathWork } from './path-work.ts';
-import { type Payment, payConstant, withSafepoints } from './safepoints.ts';
-import { entryLimit, localsPerWork, unknownCallerLimit, unknownCallWork, workOf } from './work.ts';
+import { type ChargeMode, chargeConstant, insertSafepoints } from './safepoints.ts';
 
 /** Levels of a recursion for one safepoint, and instructions of a function that is copied for it. */
 const recursionLevels = 8;
@@ -37,7 +37,7 @@ export type InstrumentationOptions = {
    * Functions, by index, that must not be interrupted, with all that they call directly: what they do is charged, and paid for when they have
    * returned.
    */
-  readonly unsuspendable?: ReadonlySet<number>;
+  readonly uninterruptible?: ReadonlySet<number>;
   /** Whether the module is the driver of a program, which no module calls. */
   readonly isDriver?: boolean;
   /** Leaves out the safepoints themselves, and what only they need: the same code otherwise, as a baseline for benchmarks. */
@@ -46,7 +46,7 @@ export type InstrumentationOptions = {
 
 /**
  * Returns the module with safepoints. Functions keep their indices and new ones are appended; what the compiler adds is referred to by the
- * placeholders of support.ts. Between two safepoints of code that may be interrupted there is bounded work, whatever the module does.
+ * placeholders of placeholders.ts. Between two safepoints of code that may be interrupted there is bounded work, whatever the module does.
  *
  * `memory.grow` stays one instruction: V8 grows a memory up to its maximum without touching it.
  * @throws {FunctionTooLargeError} when a function is past the engine's limit with its safepoints.
@@ -63,7 +63,7 @@ type Work = {
   readonly instructions: readonly Instruction[];
   readonly plan: FunctionPlan;
   readonly paths: PathWork;
-  readonly payment: Payment;
+  readonly payment: ChargeMode;
 };
 
 class Instrumentation {
@@ -74,12 +74,15 @@ class Instrumentation {
   readonly #additions: ModuleAdditions;
   readonly #bulk: BulkOperations;
   readonly #omitsSafepoints: boolean;
-  readonly #budget: CopyBudget = { left: compilerLimits.copiedInstructions.value };
+  readonly #budget: CodeGrowthBudget = { left: compilerLimits.copiedInstructions.value };
   /** What a call of each function costs, besides what it pays for itself. */
   readonly #costs: Uint32Array;
   readonly #isDriver: boolean;
 
-  constructor(module: Module, { unsuspendable = new Set(), isDriver = false, omitsSafepoints = false }: InstrumentationOptions) {
+  constructor(
+    module: Module,
+    { uninterruptible: unsuspendable = new Set(), isDriver = false, omitsSafepoints = false }: InstrumentationOptions,
+  ) {
     this.#module = module;
     this.#imports = importsOf(module, 'function').length;
     this.#graph = buildCallGraph(module, isDriver);
@@ -108,31 +111,31 @@ class Instrumentation {
     const instructions = decodeBody(body);
     const works = new Uint32Array(instructions.length);
     for (const [at, instruction] of instructions.entries()) {
-      works[at] = bulkWork(instruction, instructions[at - 1]) ?? workOf(instruction, (index) => this.#costOf(index));
+      works[at] = bulkWork(instruction, instructions[at - 1]) ?? instructionWork(instruction, (index) => this.#costOf(index));
     }
     // The processor measures a driver's calls from the safepoint before the first.
-    const planned = planLoops(instructions, works, { budget: this.#budget, paysAtStart: this.#isDriver });
+    const planned = planLoops(instructions, works, { budget: this.#budget, chargesAtStart: this.#isDriver });
     const complete = this.#limitLocals(body, planned);
     const plan = this.#omitsSafepoints ? withoutStretches(complete) : complete;
     const paths = measurePaths(instructions, works, plan);
     const payment = this.#omitsSafepoints ? 'none' : this.#unsuspendable[position] === 1 ? 'charge' : 'safepoint';
     const work: Work = { index: position + this.#imports, body, instructions, plan, paths, payment };
-    const isRecursive = this.#graph.paysAtEntry[position] === 1;
+    const isRecursive = this.#graph.needsEntrySafepoint[position] === 1;
     const limit = this.#graph.hasUnknownCallers[position] === 1 ? unknownCallerLimit : entryLimit;
-    const most = paths.most + Math.floor(this.#localsOf(body) / localsPerWork);
-    const pays = isRecursive || paths.places.length > 0 || most >= limit;
+    const most = paths.maxWork + Math.floor(this.#localsOf(body) / localsPerWork);
+    const pays = isRecursive || paths.safepointPositions.length > 0 || most >= limit;
     if (!pays) this.#costs[position] = most;
     const levels = this.#graph.callsItself[position] === 1 ? this.#copyLevels(work) : [];
     const ownCall = levels[0] ?? work.index;
-    const entry = pays ? payConstant(Math.max(1, most) * (levels.length + 1), payment) : [];
+    const entry = pays ? chargeConstant(Math.max(1, most) * (levels.length + 1), payment) : [];
     return this.#write(work, entry, ownCall);
   }
 
   #limitLocals(body: FunctionBody, plan: FunctionPlan): FunctionPlan {
     if (this.#localsOf(body) + plan.locals <= localLimit) return plan;
     const loops = [...plan.loops].map(([start, loop]) =>
-      loop.kind === 'stretches'
-        ? ([start, { kind: 'iterations', backBranch: null, end: loop.end, work: loop.work }] as const)
+      loop.kind === 'strip-mined'
+        ? ([start, { kind: 'per-iteration', backBranch: null, end: loop.end, work: loop.work }] as const)
         : ([start, loop] as const),
     );
     return { loops: new Map(loops), locals: 0 };
@@ -154,7 +157,7 @@ class Instrumentation {
     // From the last, as each is written with the index of the next.
     let next = work.index;
     for (let level = recursionLevels - 1; level >= 1; level -= 1) {
-      next = this.#additions.addBody(this.#write(work, [], next));
+      next = this.#additions.addFunctionBody(this.#write(work, [], next));
       levels.unshift(next);
     }
     return levels;
@@ -166,14 +169,14 @@ class Instrumentation {
       if (instruction.op === opcodes.call && instruction.kind === 'function') {
         if (instruction.index === self) return ownCall === self ? null : [call(ownCall)];
         const hasCharged = payment === 'safepoint' && this.#unsuspendable[instruction.index - this.#imports] === 1;
-        return hasCharged ? [instruction, ...payConstant(1, payment)] : null;
+        return hasCharged ? [instruction, ...chargeConstant(1, payment)] : null;
       }
-      const bulk = payment === 'none' ? null : this.#bulk.replacement(instruction, instructions[position - 1], payment);
+      const bulk = payment === 'none' ? null : this.#bulk.replace(instruction, instructions[position - 1], payment);
       return bulk === null ? null : [bulk];
     };
     const firstLocal = this.#localsOf(body);
     const locals: LocalRun[] = plan.locals === 0 ? [...body.locals] : [...body.locals, { count: plan.locals, type: 'i32' }];
-    const written = withSafepoints(instructions, { plan, paths, firstLocal, payment, replace });
+    const written = insertSafepoints(instructions, { plan, paths, firstLocal, mode: payment, replace });
     const encoded = encodeInstructions(entry.length === 0 ? written : entry.concat(written));
     if (encoded.body.length > functionByteLimit) throw new FunctionTooLargeError(self, body.body.length, encoded.body.length);
     return { type: body.type, locals, ...encoded };
@@ -181,7 +184,7 @@ class Instrumentation {
 }
 
 function withoutStretches({ loops }: FunctionPlan): FunctionPlan {
-  return { loops: new Map([...loops].filter(([, { kind }]) => kind !== 'stretches')), locals: 0 };
+  return { loops: new Map([...loops].filter(([, { kind }]) => kind !== 'strip-mined')), locals: 0 };
 }
 
 /** Marks functions, by position, and all that they call directly. */

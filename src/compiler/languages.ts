@@ -8,14 +8,14 @@ export type SourceLanguage = (typeof sourceLanguages)[number];
 export const languages = [...sourceLanguages, 'wasm'] as const;
 export type Language = (typeof languages)[number];
 
-type Facts = {
+type LanguageInfo = {
   /** As messages name the language. */
   readonly name: string;
   /** Matches brackets, and whole comments and strings: brackets in those do not nest. */
   readonly brackets: RegExp;
 };
 
-export const languageFacts: Readonly<Record<SourceLanguage, Facts>> = {
+export const languageInfo: Readonly<Record<SourceLanguage, LanguageInfo>> = {
   assemblyscript: {
     name: 'AssemblyScript',
     brackets: /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[()[\]{}]/g,

@@ -1,14 +1,14 @@
 // How each loop of a function pays for its work, decided from the innermost outwards in one pass over the instructions.
 
 import { emptyBlock, type Instruction, opcodes } from './binary/instruction.ts';
-import { type CountedLoop, countedLoop, LocalSets } from './counted-loop.ts';
-import { entryLimit } from './work.ts';
+import { entryLimit } from './cost-model.ts';
+import { type CountedLoop, LocalSets, matchCountedLoop } from './counted-loop.ts';
 
 /** The unused part of the limit `copiedInstructions`. */
-export type CopyBudget = { left: number };
+export type CodeGrowthBudget = { left: number };
 
 /** Iterations of a short loop that are paid for together, and how much work one of them may be. */
-export const paidTogether = { iterations: 4, limit: 24 } as const;
+export const unrolling = { iterations: 4, maxWork: 24 } as const;
 
 /** Instructions of a safepoint. */
 const safepointSize = 10;
@@ -23,14 +23,14 @@ export type LoopPlan = {
   readonly work: number;
 } & (
   | {
-      readonly kind: 'stretches';
+      readonly kind: 'strip-mined';
       readonly counted: CountedLoop /** Which of the function's additional locals it uses. */;
       readonly local: number;
     }
   /** Pays each time that `paidTogether.iterations` have been done, and has as many copies of its body. */
-  | { readonly kind: 'copies' }
+  | { readonly kind: 'unrolled' }
   /** Pays in each iteration: at the only branch back to it (its position), so that one pass costs nothing, or else (null) where it begins. */
-  | { readonly kind: 'iterations'; readonly backBranch: number | null }
+  | { readonly kind: 'per-iteration'; readonly backBranch: number | null }
 );
 
 export type FunctionPlan = {
@@ -60,9 +60,9 @@ type Frame = {
 };
 
 export type PlanOptions = {
-  readonly budget: CopyBudget;
+  readonly budget: CodeGrowthBudget;
   /** Whether a loop that pays by iterations always does so where they begin, also the first. */
-  readonly paysAtStart: boolean;
+  readonly chargesAtStart: boolean;
 };
 
 /** @param works Work of each instruction, by position. */
@@ -77,13 +77,13 @@ class Planner {
   locals = 0;
   readonly #instructions: readonly Instruction[];
   readonly #works: Uint32Array;
-  readonly #budget: CopyBudget;
+  readonly #budget: CodeGrowthBudget;
   readonly #paysAtStart: boolean;
   readonly #sets = new LocalSets();
   readonly #frames: Frame[];
   #opened = 0;
 
-  constructor(instructions: readonly Instruction[], works: Uint32Array, { budget, paysAtStart }: PlanOptions) {
+  constructor(instructions: readonly Instruction[], works: Uint32Array, { budget, chargesAtStart: paysAtStart }: PlanOptions) {
     this.#instructions = instructions;
     this.#works = works;
     this.#budget = budget;
@@ -175,24 +175,24 @@ class Planner {
     const type = this.#instructions[start];
     const counted = type?.kind === 'block' && type.type === emptyBlock && work <= entryLimit ? this.#counted(frame, end) : null;
     if (counted !== null && frame.stretchDepth < stretchDepthLimit) {
-      this.loops.set(start, { kind: 'stretches', counted, local: frame.stretchDepth, end, work });
+      this.loops.set(start, { kind: 'strip-mined', counted, local: frame.stretchDepth, end, work });
       frame.stretchDepth += 1;
       frame.size += 3 * safepointSize;
       this.locals = Math.max(this.locals, frame.stretchDepth);
       return;
     }
-    const { iterations, limit } = paidTogether;
+    const { iterations, maxWork: limit } = unrolling;
     const added = (iterations - 1) * (frame.size + 4);
     // A loop with parameters has them on the stack at its branches, and each copy would need its own.
     const hasParameters = type?.kind !== 'block' || type.type >= 0;
     if (work <= limit && added <= this.#budget.left && !hasParameters) {
       this.#budget.left -= added;
-      this.loops.set(start, { kind: 'copies', end, work });
+      this.loops.set(start, { kind: 'unrolled', end, work });
       frame.work *= iterations;
       frame.size += added;
     } else {
       const paysAtBranch = frame.branches === 1 && !hasParameters && !this.#paysAtStart;
-      this.loops.set(start, { kind: 'iterations', backBranch: paysAtBranch ? frame.lastBranch : null, end, work });
+      this.loops.set(start, { kind: 'per-iteration', backBranch: paysAtBranch ? frame.lastBranch : null, end, work });
     }
     frame.size += safepointSize;
   }
@@ -207,7 +207,7 @@ class Planner {
       conditional: frame.conditional,
       frame: frame.number,
     };
-    return countedLoop(this.#instructions, shape, this.#sets);
+    return matchCountedLoop(this.#instructions, shape, this.#sets);
   }
 }
 

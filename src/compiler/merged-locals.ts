@@ -3,7 +3,7 @@
 import { opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
 import { type FunctionBody, importsOf, type Module } from './binary/module.ts';
-import { compilerLimits as limits, pastLimit } from './limits.ts';
+import { limitExceededMessage, compilerLimits as limits } from './limits.ts';
 
 /** Conditional branches that cost V8 as much as one block: measured 670,000 locals per millisecond, against 14,000 to 55,000. */
 const branchesPerBlock = 16;
@@ -12,7 +12,7 @@ const branchesPerBlock = 16;
  * Returns why the engine would compile the functions of an image too slowly.
  * @param module The image, with all that the compiler adds.
  */
-export function mergedLocalsFaults(module: Module): string[] {
+export function checkMergedLocals(module: Module): string[] {
   const faults: string[] = [];
   let sum = 0;
   for (const [position, body] of module.functions.entries()) {
@@ -20,11 +20,15 @@ export function mergedLocalsFaults(module: Module): string[] {
     sum += merged;
     if (merged <= limits.mergedLocals.value) continue;
     const what = `the function ${nameOf(module, position)} has, with its safepoints,`;
-    faults.push(pastLimit(what, merged, limits.mergedLocals, 'split it into several functions, or let its compiler optimize it'));
+    faults.push(
+      limitExceededMessage(what, merged, limits.mergedLocals, 'split it into several functions, or let its compiler optimize it'),
+    );
   }
   if (faults.length === 0 && sum > limits.moduleMergedLocals.value) {
     const what = 'the functions of the module have, with their safepoints,';
-    faults.push(pastLimit(what, sum, limits.moduleMergedLocals, 'split it into several modules, or let its compiler optimize it'));
+    faults.push(
+      limitExceededMessage(what, sum, limits.moduleMergedLocals, 'split it into several modules, or let its compiler optimize it'),
+    );
   }
   return faults;
 }

@@ -17,13 +17,13 @@ export class ModuleAdditions {
   }
 
   /** Adds an encoded function and returns its index. */
-  addBody(body: FunctionBody): number {
+  addFunctionBody(body: FunctionBody): number {
     this.functions.push(body);
     return this.#firstIndex + this.functions.length - 1;
   }
 
   /** Adds a function and returns its index. */
   addFunction(type: FunctionType, locals: readonly LocalRun[], instructions: readonly Instruction[]): number {
-    return this.addBody({ type: this.types.indexOf(type), locals, ...encodeInstructions(instructions) });
+    return this.addFunctionBody({ type: this.types.indexOf(type), locals, ...encodeInstructions(instructions) });
   }
 }

@@ -5,11 +5,11 @@ import type { FunctionType } from '../machine/images/stamp.ts';
 import { opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
 import { type FunctionBody, functionTypeOf, type Import, importsOf, type Module } from './binary/module.ts';
-import { evaluateConstant, evaluateGlobals } from './constant.ts';
-import { compilerLimits as limits, pastLimit } from './limits.ts';
-import { builtByGo, isMinified, isRuntimeImport, minifiedImport, unknownImport } from './unknown-import.ts';
+import { evaluateExpression, evaluateGlobals } from './constant-expression.ts';
+import { explainGoRuntime, explainUnknownImport, isRuntimeImport, looksMinified, warnMinifiedImport } from './import-advice.ts';
+import { limitExceededMessage, compilerLimits as limits } from './limits.ts';
 
-export type Findings = {
+export type ModuleCheck = {
   /** Why a device cannot run the module. */
   readonly reasons: readonly string[];
   readonly warnings: readonly string[];
@@ -18,7 +18,7 @@ export type Findings = {
 };
 
 /** Checks a valid module. */
-export function checkModule(module: Module): Findings {
+export function checkModule(module: Module): ModuleCheck {
   const code = readCode(module);
   const reasons = [
     ...checkImports(module, code.referred),
@@ -26,13 +26,13 @@ export function checkModule(module: Module): Findings {
     ...checkSizes(module),
     ...code.reasons,
     ...checkSegments(module),
-    ...nameFaults(module),
+    ...checkNames(module),
   ];
   return { reasons, warnings: minifiedImports(module), nesting: code.nesting };
 }
 
 /** Returns the faults of the names of exports and imports, which are stored and reported. */
-export function nameFaults(module: Module): string[] {
+export function checkNames(module: Module): string[] {
   const exported = module.exports.filter(({ kind }) => kind === 'function');
   return [
     ...exported.flatMap(({ name }) => nameFault('export', name)),
@@ -44,7 +44,7 @@ function nameFault(kind: 'export' | 'import', name: string): string[] {
   const bytes = Buffer.byteLength(name);
   const shown = `the ${kind} "${name.slice(0, 100)}${name.length > 100 ? '…' : ''}"`;
   if (bytes > limits.nameBytes.value)
-    return [pastLimit(`${shown} has a name of`, bytes, limits.nameBytes, 'rename it, or do not export it')];
+    return [limitExceededMessage(`${shown} has a name of`, bytes, limits.nameBytes, 'rename it, or do not export it')];
   return name.includes('\0') ? [`${shown} has the character U+0000 in its name, which no database keeps: rename it`] : [];
 }
 
@@ -55,15 +55,15 @@ function readCode(module: Module): Code {
   const code: Code = { nesting: [], referred: new Set(), reasons: [] };
   const imports = importsOf(module, 'function').length;
   for (const [position, body] of module.functions.entries()) {
-    const what = `the function ${nameOf(module, imports + position)}`;
+    const what = `the function ${functionName(module, imports + position)}`;
     if (body.body.length > limits.functionBytes.value) {
-      code.reasons.push(pastLimit(`${what} has`, body.body.length, limits.functionBytes, 'split it into several functions'));
+      code.reasons.push(limitExceededMessage(`${what} has`, body.body.length, limits.functionBytes, 'split it into several functions'));
       continue;
     }
     const nesting = readBody(body, code.referred);
     code.nesting.push(nesting);
     if (nesting > limits.nesting.value)
-      code.reasons.push(pastLimit(`${what} nests blocks`, nesting, limits.nesting, 'split it into several functions'));
+      code.reasons.push(limitExceededMessage(`${what} nests blocks`, nesting, limits.nesting, 'split it into several functions'));
   }
   for (const { items } of module.elements) {
     if (items.kind === 'functions') for (const index of items.indices) code.referred.add(index);
@@ -87,7 +87,7 @@ function readBody(body: Pick<FunctionBody, 'body'>, referred: Set<number>): numb
 }
 
 /** Returns a function's name, quoted and shortened, or its index where it has none. */
-export function nameOf({ functionNames }: Module, index: number): string {
+export function functionName({ functionNames }: Module, index: number): string {
   const name = functionNames.get(index);
   return name === undefined ? String(index) : `"${name.slice(0, 100)}"`;
 }
@@ -103,10 +103,10 @@ function checkImports(module: Module, referred: ReadonlySet<number>): string[] {
       index += 1;
     }
   }
-  const builder = reasons.length > 0 ? builtByGo(module.functionNames.values()) : null;
+  const builder = reasons.length > 0 ? explainGoRuntime(module.functionNames.values()) : null;
   if (builder !== null) reasons.unshift(builder);
   if (index > limits.importedFunctions.value)
-    reasons.push(pastLimit('the module imports', index, limits.importedFunctions, 'import fewer functions'));
+    reasons.push(limitExceededMessage('the module imports', index, limits.importedFunctions, 'import fewer functions'));
   return reasons;
 }
 
@@ -114,7 +114,7 @@ const kernelNames = Object.keys(kernelFunctions);
 const moduleName = /^[a-z][a-z0-9_-]{0,62}$/;
 
 function importedOther({ module, name, kind }: Import): string {
-  const advice = unknownImport(module, name, kernelNames);
+  const advice = explainUnknownImport(module, name, kernelNames);
   const isKnown = moduleName.test(module) && module !== 'env' && !module.startsWith('wasi_');
   return isKnown ? `the import "${module}" "${name}" is a ${kind}: a module may import functions only` : `${advice} (it is a ${kind})`;
 }
@@ -127,7 +127,7 @@ function checkImport({ module, name }: Import, type: FunctionType): string[] {
     return sameType(type, kernel) ? [] : [`${what} has the type ${typeText(type)}; the kernel's has ${typeText(kernel)}`];
   }
   const isForeign = !moduleName.test(module) || module === systemNamespace || module === 'env' || /^wasi[_:]/.test(module);
-  if (isForeign || isRuntimeImport(module, name)) return [unknownImport(module, name, kernelNames)];
+  if (isForeign || isRuntimeImport(module, name)) return [explainUnknownImport(module, name, kernelNames)];
   return referenceFault(what, type);
 }
 
@@ -142,7 +142,7 @@ function checkExports(module: Module): string[] {
   const reasons: string[] = [];
   if (exported.every(({ name }) => initializers.has(name))) reasons.push(noFunction);
   if (exported.length > limits.exports.value) {
-    reasons.push(pastLimit('the module exports', exported.length, limits.exports, 'export fewer functions'));
+    reasons.push(limitExceededMessage('the module exports', exported.length, limits.exports, 'export fewer functions'));
   }
   // Of every kind: the image exports its fuel and its memory by such names.
   for (const { name } of module.exports) {
@@ -176,16 +176,19 @@ function checkSizes(module: Module): string[] {
   const { functions, memories, tables } = module;
   const reasons: string[] = [];
   if (functions.length > limits.functions.value) {
-    reasons.push(pastLimit('the module has', functions.length, limits.functions, 'split it into several modules'));
+    reasons.push(limitExceededMessage('the module has', functions.length, limits.functions, 'split it into several modules'));
   }
   for (const { initial } of memories) {
     if (initial > limits.memoryPages.value)
-      reasons.push(pastLimit('the module begins with a memory of', initial, limits.memoryPages, 'link it with a smaller initial memory'));
+      reasons.push(
+        limitExceededMessage('the module begins with a memory of', initial, limits.memoryPages, 'link it with a smaller initial memory'),
+      );
   }
-  if (tables.length > limits.tables.value) reasons.push(pastLimit('the module has', tables.length, limits.tables, 'use fewer tables'));
+  if (tables.length > limits.tables.value)
+    reasons.push(limitExceededMessage('the module has', tables.length, limits.tables, 'use fewer tables'));
   const elements = tables.reduce((sum, { limits: size }) => sum + size.initial, 0);
   if (elements > limits.tableElements.value)
-    reasons.push(pastLimit('the module begins with tables of', elements, limits.tableElements, 'make the tables smaller'));
+    reasons.push(limitExceededMessage('the module begins with tables of', elements, limits.tableElements, 'make the tables smaller'));
   return reasons;
 }
 
@@ -198,13 +201,13 @@ function checkSegments(module: Module): string[] {
   const reasons: string[] = [];
   for (const [index, { place, bytes }] of module.data.entries()) {
     const size = place.kind === 'active' ? module.memories[place.index]?.initial : undefined;
-    const offset = place.kind === 'active' ? evaluateConstant(place.offset, globals) : null;
+    const offset = place.kind === 'active' ? evaluateExpression(place.offset, globals) : null;
     if (size === undefined || offset === null || (offset >>> 0) + bytes.length <= size * pageBytes) continue;
     reasons.push(outside(`data segment ${index}`, bytes.length, 'bytes', offset, `the memory of ${size * pageBytes} bytes`));
   }
   for (const [index, { place, items }] of module.elements.entries()) {
     const size = place.kind === 'active' ? module.tables[place.index]?.limits.initial : undefined;
-    const offset = place.kind === 'active' ? evaluateConstant(place.offset, globals) : null;
+    const offset = place.kind === 'active' ? evaluateExpression(place.offset, globals) : null;
     const count = items.kind === 'functions' ? items.indices.length : items.expressions.length;
     if (size === undefined || offset === null || (offset >>> 0) + count <= size) continue;
     reasons.push(outside(`element segment ${index}`, count, 'elements', offset, `the table of ${size} elements`));
@@ -219,9 +222,9 @@ function outside(segment: string, length: number, unit: string, offset: number, 
 function minifiedImports(module: Module): string[] {
   const names = new Map<string, string[]>();
   for (const item of module.imports) {
-    if (isMinified(item.module)) names.set(item.module, [...(names.get(item.module) ?? []), item.name]);
+    if (looksMinified(item.module)) names.set(item.module, [...(names.get(item.module) ?? []), item.name]);
   }
-  return [...names].map(([from, imported]) => minifiedImport(from, imported));
+  return [...names].map(([from, imported]) => warnMinifiedImport(from, imported));
 }
 
 function sameType(left: FunctionType, right: TypeNames): boolean {

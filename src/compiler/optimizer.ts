@@ -3,7 +3,7 @@
 import { importsOf, type Module } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
 import { encodeModule } from './binary/writer.ts';
-import { acceptedFeatures, binaryen } from './binaryen.ts';
+import { binaryen, supportedFeatures } from './binaryen.ts';
 import { compilerLimits } from './limits.ts';
 
 export type Optimized = {
@@ -28,7 +28,7 @@ function optimizeFunctions(module: Module, selected: readonly number[]): Module 
   const imports = importsOf(module, 'function').length;
   const optimized = binaryen.readBinary(encodeModule(module));
   try {
-    optimized.setFeatures(acceptedFeatures);
+    optimized.setFeatures(supportedFeatures);
     setOptions();
     if (selected.length === module.functions.length) optimized.optimize();
     else for (const position of selected) optimized.optimizeFunction(optimized.getFunctionByIndex(imports + position));

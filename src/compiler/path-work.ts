@@ -1,8 +1,8 @@
 // The most work that a function does between its safepoints, whatever way it takes; and where it needs more of them than its loops have.
 
 import { type Instruction, opcodes } from './binary/instruction.ts';
-import { type FunctionPlan, type LoopPlan, paidTogether } from './loop-plan.ts';
-import { entryLimit } from './work.ts';
+import { entryLimit } from './cost-model.ts';
+import { type FunctionPlan, type LoopPlan, unrolling } from './loop-plan.ts';
 
 /**
  * Work counts as paid as follows. Who enters the function pays `most`. A safepoint in straight code pays `most` for what comes after it. The safepoint of
@@ -10,11 +10,11 @@ import { entryLimit } from './work.ts';
  */
 export type PathWork = {
   /** Most work from the entry, or from a safepoint in straight code, to the next such safepoint or the end. At most `entryLimit`, or one instruction. */
-  readonly most: number;
+  readonly maxWork: number;
   /** Positions before which straight code needs a safepoint, ascending. */
-  readonly places: readonly number[];
+  readonly safepointPositions: readonly number[];
   /** What the safepoint of each loop pays that pays by iterations, by the position of `loop`. */
-  readonly loopPayments: ReadonlyMap<number, number>;
+  readonly loopCharges: ReadonlyMap<number, number>;
 };
 
 /** An open block. */
@@ -31,7 +31,7 @@ type Frame = {
 export function measurePaths(instructions: readonly Instruction[], works: Uint32Array, { loops }: FunctionPlan): PathWork {
   const walk = new Walk(loops);
   for (const [position, instruction] of instructions.entries()) walk.read(position, instruction, works[position] ?? 0);
-  return { most: walk.most, places: walk.places, loopPayments: walk.loopPayments };
+  return { maxWork: walk.most, safepointPositions: walk.places, loopCharges: walk.loopPayments };
 }
 
 class Walk {
@@ -83,13 +83,13 @@ class Walk {
   #enterLoop(position: number, work: number): number {
     const plan = this.#loops.get(position);
     if (plan === undefined) this.#add(position, work);
-    else if (plan.kind === 'iterations') {
+    else if (plan.kind === 'per-iteration') {
       this.#add(position, work);
       if (this.#wholeUntil >= 0) this.loopPayments.set(position, Math.max(1, plan.work));
     } else {
-      const together = plan.kind === 'copies' ? plan.work * paidTogether.iterations : plan.work;
+      const together = plan.kind === 'unrolled' ? plan.work * unrolling.iterations : plan.work;
       this.#add(position, together);
-      if (plan.kind === 'copies') this.loopPayments.set(position, Math.max(1, together));
+      if (plan.kind === 'unrolled') this.loopPayments.set(position, Math.max(1, together));
       if (this.#wholeUntil < 0) this.#wholeUntil = plan.end;
     }
     return this.#unpaid;

@@ -18,29 +18,29 @@ import {
   opcodes,
   plain,
 } from './binary/instruction.ts';
-import { type CountedLoop, distance } from './counted-loop.ts';
-import { type FunctionPlan, type LoopPlan, paidTogether } from './loop-plan.ts';
+import { type CountedLoop, remainingDistance } from './counted-loop.ts';
+import { type FunctionPlan, type LoopPlan, unrolling } from './loop-plan.ts';
 import type { PathWork } from './path-work.ts';
-import { supportFunctions, supportGlobals } from './support.ts';
+import { functionPlaceholders, globalPlaceholders } from './placeholders.ts';
 
 /** Most work that a loop that counts pays for at once: some tens of microseconds. */
 const stretchWork = 131_072;
 
 /** How code pays: a safepoint yields, a charge only counts, for functions that must not be interrupted; `none` is for baselines of benchmarks. */
-export type Payment = 'safepoint' | 'charge' | 'none';
+export type ChargeMode = 'safepoint' | 'charge' | 'none';
 
 /** Pays for work that some instructions put on the stack, as an i32 that is not negative. */
-export function pay(work: readonly Instruction[], payment: Payment): Instruction[] {
+export function charge(work: readonly Instruction[], payment: ChargeMode): Instruction[] {
   if (payment === 'none') return [];
-  const subtract = [globalGet(supportGlobals.fuel), ...work, plain('i32.sub'), globalSet(supportGlobals.fuel)];
-  const isLeft = [globalGet(supportGlobals.fuel), i32Const(0)];
+  const subtract = [globalGet(globalPlaceholders.fuel), ...work, plain('i32.sub'), globalSet(globalPlaceholders.fuel)];
+  const isLeft = [globalGet(globalPlaceholders.fuel), i32Const(0)];
   // Only while fuel is left, so that it never passes the end of its range.
   if (payment === 'charge') return [...isLeft, plain('i32.ge_s'), ifBlock(), ...subtract, end];
   // The hint tells V8 that the way to the processor is seldom taken, so that it keeps that way's code out of the loop.
-  return [...subtract, ...isLeft, plain('i32.lt_s'), ifBlock(undefined, { likely: false }), call(supportFunctions.yield), end];
+  return [...subtract, ...isLeft, plain('i32.lt_s'), ifBlock(undefined, { likely: false }), call(functionPlaceholders.yield), end];
 }
 
-export const payConstant = (work: number, payment: Payment) => pay([i32Const(work)], payment);
+export const chargeConstant = (work: number, payment: ChargeMode) => charge([i32Const(work)], payment);
 
 /** What replaces an instruction; null: it stays. */
 type Replace = (instruction: Instruction, position: number) => readonly Instruction[] | null;
@@ -50,12 +50,12 @@ export type WriteOptions = {
   readonly paths: PathWork;
   /** First of the locals that the plan asks for. */
   readonly firstLocal: number;
-  readonly payment: Payment;
+  readonly mode: ChargeMode;
   readonly replace: Replace;
 };
 
 /** Returns a function's instructions with safepoints in its loops and in long straight code, not at its entry. */
-export function withSafepoints(instructions: readonly Instruction[], options: WriteOptions): Instruction[] {
+export function insertSafepoints(instructions: readonly Instruction[], options: WriteOptions): Instruction[] {
   const writer = new Writer(instructions, options);
   for (let position = 0; position < instructions.length; ) position = writer.write(position);
   return writer.output;
@@ -87,12 +87,12 @@ class Writer {
 
   /** Writes what stands at a position, and returns the next position. */
   write(position: number): number {
-    const { plan, paths, payment, replace } = this.#options;
+    const { plan, paths, mode: payment, replace } = this.#options;
     const open = this.#loops.at(-1);
     if (open !== undefined && position === open.bodyEnd) return this.#closeLoop(open);
-    if (paths.places[this.#nextPlace] === position) {
+    if (paths.safepointPositions[this.#nextPlace] === position) {
       this.#nextPlace += 1;
-      this.#append(payConstant(Math.max(1, paths.most), payment));
+      this.#append(chargeConstant(Math.max(1, paths.maxWork), payment));
     }
     const instruction = this.#instructions[position];
     if (instruction === undefined) return position + 1;
@@ -110,13 +110,13 @@ class Writer {
   }
 
   #openLoop(start: number, instruction: Instruction, plan: LoopPlan): number {
-    if (plan.kind === 'stretches') {
+    if (plan.kind === 'strip-mined') {
       const { counted } = plan;
       this.#loops.push({ plan, start, bodyEnd: counted.bodyEnd, outer: null });
-      this.#append(openStretches(counted, this.#options.firstLocal + plan.local, plan.work, this.#options.payment));
+      this.#append(openStretches(counted, this.#options.firstLocal + plan.local, plan.work, this.#options.mode));
       return counted.bodyStart;
     }
-    if (plan.kind === 'copies') {
+    if (plan.kind === 'unrolled') {
       this.#loops.push({ plan, start, bodyEnd: plan.end, outer: this.output });
       this.output = [];
     } else {
@@ -129,12 +129,12 @@ class Writer {
   }
 
   #paymentOf(start: number): Instruction[] {
-    return payConstant(this.#options.paths.loopPayments.get(start) ?? 1, this.#options.payment);
+    return chargeConstant(this.#options.paths.loopCharges.get(start) ?? 1, this.#options.mode);
   }
 
   #closeLoop({ plan, start, outer }: OpenLoop): number {
     this.#loops.pop();
-    if (plan.kind === 'stretches') {
+    if (plan.kind === 'strip-mined') {
       this.#append(closeStretches(plan.counted, this.#options.firstLocal + plan.local));
     } else if (outer === null) {
       this.output.push(end);
@@ -161,7 +161,7 @@ function payingBranch(instruction: Instruction, safepoint: readonly Instruction[
 function copied(type: number | undefined, body: readonly Instruction[], safepoint: readonly Instruction[]): Instruction[] {
   const result = [block(type), loop(type)];
   const inCopy = withLabels(body, 2);
-  for (let copy = 1; copy < paidTogether.iterations; copy += 1) result.push(block(), ...inCopy, branch(2), end);
+  for (let copy = 1; copy < unrolling.iterations; copy += 1) result.push(block(), ...inCopy, branch(2), end);
   result.push(...safepoint, ...withLabels(body, 1), end, end);
   return result;
 }
@@ -196,7 +196,7 @@ function withLabels(body: readonly Instruction[], added: number): Instruction[] 
  * `loop stretch; if index compare limit: stop = limit, or what comes before it; safepoint; loop … stop …; to stretch; end; end`,
  * or, where it tests last, `loop stretch; stop = …; safepoint; loop … stop …; if index is not limit, to stretch; end`.
  */
-function openStretches(counted: CountedLoop, stop: number, work: number, payment: Payment): Instruction[] {
+function openStretches(counted: CountedLoop, stop: number, work: number, payment: ChargeMode): Instruction[] {
   const prepare = prepareStretch(counted, stop, work, payment);
   if (counted.form === 'until') return [loop(), ...prepare, loop()];
   const { index, limit, compare, exit } = counted;
@@ -215,7 +215,7 @@ function closeStretches(counted: CountedLoop, stop: number): Instruction[] {
 }
 
 /** Sets `stop` to where the next stretch ends, and pays for it. */
-function prepareStretch(counted: CountedLoop, stop: number, work: number, payment: Payment): Instruction[] {
+function prepareStretch(counted: CountedLoop, stop: number, work: number, payment: ChargeMode): Instruction[] {
   const { form, index, step } = counted;
   const size = Math.abs(step);
   const shorten = (longest: number) => [
@@ -231,12 +231,22 @@ function prepareStretch(counted: CountedLoop, stop: number, work: number, paymen
   if (form === 'while') {
     // Counted in what the index moves.
     const workOfOne = Math.ceil(work / size);
-    const payStretch = pay([localGet(stop), i32Const(workOfOne), plain('i32.mul')], payment);
-    return [...distance(counted), ...shorten(Math.max(1, Math.floor(stretchWork / workOfOne))), ...payStretch, ...move([localGet(stop)])];
+    const payStretch = charge([localGet(stop), i32Const(workOfOne), plain('i32.mul')], payment);
+    return [
+      ...remainingDistance(counted),
+      ...shorten(Math.max(1, Math.floor(stretchWork / workOfOne))),
+      ...payStretch,
+      ...move([localGet(stop)]),
+    ];
   }
   // Counted in iterations: the last is the first that meets the limit or goes past it. A distance of 0 is one of 2^32.
   const workOfOne = Math.max(1, work);
-  const between = [...distance(counted), i32Const(1), plain('i32.sub'), ...(size === 1 ? [] : [i32Const(size), plain('i32.div_u')])];
+  const between = [
+    ...remainingDistance(counted),
+    i32Const(1),
+    plain('i32.sub'),
+    ...(size === 1 ? [] : [i32Const(size), plain('i32.div_u')]),
+  ];
   const longest = Math.max(1, Math.floor(stretchWork / workOfOne));
   return [
     ...between,
@@ -245,7 +255,7 @@ function prepareStretch(counted: CountedLoop, stop: number, work: number, paymen
     i32Const(1),
     plain('i32.add'),
     localSet(stop),
-    ...pay([localGet(stop), i32Const(workOfOne), plain('i32.mul')], payment),
+    ...charge([localGet(stop), i32Const(workOfOne), plain('i32.mul')], payment),
     ...move(size === 1 ? [localGet(stop)] : [localGet(stop), i32Const(size), plain('i32.mul')]),
   ];
 }

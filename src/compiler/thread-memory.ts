@@ -32,7 +32,7 @@ export function takeMemoryExceeded(): boolean {
 }
 
 /** Returns how much memory this thread keeps, in MiB: its heap and what binaryen has grown to, which never shrinks. */
-export function memoryKept(): number {
+export function retainedMebibytes(): number {
   const { total_heap_size: heap, external_memory: external } = getHeapStatistics();
   return (heap + external + libraryBytes) / mebibyte;
 }

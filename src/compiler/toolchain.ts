@@ -18,7 +18,7 @@ export type Collector = {
   readonly collect: number;
 };
 
-export type Toolchain = {
+export type ToolchainRequirements = {
   /** The stack pointer's global and the stack's bounds; null: the module has no C stack. */
   readonly stack: (NonNullable<Stamp['stack']> & { readonly pointer: number }) | null;
   /** The function that initializes the module, by index. */
@@ -54,7 +54,7 @@ const pageBytes = 65_536;
 const lowestBase = 1_024;
 
 /** Reads what a module expects. Reads it best before the module is optimized, and from names and exports where the module has them. */
-export function readToolchain(module: Module): Toolchain {
+export function detectRequirements(module: Module): ToolchainRequirements {
   const initialize = initializers.map((name) => exportOf(module, name, 'function')).find((index) => index !== null) ?? null;
   return { stack: readStack(module), initialize, singleThreaded: readAllocator(module), reasons: reasonsOf(module, initialize) };
 }
@@ -63,7 +63,7 @@ export function readToolchain(module: Module): Toolchain {
  * Returns the module with its stack pointer and its initialization exported by the machine's names, so that the optimizer keeps both.
  * @param toolchain What `readToolchain` has read of it.
  */
-export function exportToolchain(module: Module, { stack, initialize }: Pick<Toolchain, 'stack' | 'initialize'>): Module {
+export function addMachineExports(module: Module, { stack, initialize }: Pick<ToolchainRequirements, 'stack' | 'initialize'>): Module {
   const kept = module.exports.filter(({ name, kind }) => kind !== 'function' || !initializers.includes(name));
   const added: Export[] = [];
   if (initialize !== null) added.push({ name: initializeExport, kind: 'function', index: initialize });
@@ -74,7 +74,7 @@ export function exportToolchain(module: Module, { stack, initialize }: Pick<Tool
 }
 
 /** What the image of an optimized module tells the machine. */
-export type Expectations = Pick<Stamp, 'stack' | 'concurrency'> & {
+export type ImageRequirements = Pick<Stamp, 'stack' | 'concurrency'> & {
   readonly collector: Collector | null;
   /** The stack pointer's global, by index. */
   readonly stackPointer: number | null;
@@ -84,19 +84,19 @@ export type Expectations = Pick<Stamp, 'stack' | 'concurrency'> & {
  * Returns an optimized module as it is to be assembled, and what its image tells the machine.
  * @param toolchain What `readToolchain` has read before the module was optimized.
  */
-export function expect(
+export function resolveImageRequirements(
   module: Module,
-  toolchain: Toolchain,
+  toolchain: ToolchainRequirements,
   { language, concurrency }: Pick<CompileRequest, 'language' | 'concurrency'>,
-): { readonly module: Module; readonly expectations: Expectations } {
+): { readonly module: Module; readonly requirements: ImageRequirements } {
   // The optimizer may have brought prologues to the form by which they are known.
   const stack = toolchain.stack ?? readStack(module);
-  const exported = exportToolchain(module, { stack: toolchain.stack === null ? stack : null, initialize: null });
+  const exported = addMachineExports(module, { stack: toolchain.stack === null ? stack : null, initialize: null });
   const collector = language === 'assemblyscript' ? readCollector(exported) : null;
   const isPrebuilt = language === 'wasm';
   return {
     module: exported,
-    expectations: {
+    requirements: {
       stack: stack && { base: stack.base, floor: stack.floor },
       concurrency: concurrency ?? (isPrebuilt && toolchain.singleThreaded !== null ? 'exclusive' : 'shared'),
       collector,
@@ -211,7 +211,7 @@ function readAllocator(module: Module): string | null {
 }
 
 /** The stack pointer by its name, or else by the prologues of functions; with the stack's bounds. */
-function readStack(module: Module): Toolchain['stack'] {
+function readStack(module: Module): ToolchainRequirements['stack'] {
   const pointer = exportOf(module, '__stack_pointer', 'global') ?? exportOf(module, stackPointerExport, 'global') ?? findPointer(module);
   if (pointer === null) return null;
   const base = constantOf(module, pointer);

@@ -3,12 +3,12 @@
 import { gt, inc, rsort, valid } from 'semver';
 
 /** Asks for a version instead of naming one. */
-export const nextVersions = { 'next-major': 'major', 'next-minor': 'minor', 'next-patch': 'patch' } as const;
-export type NextVersion = keyof typeof nextVersions;
+export const versionBumps = { 'next-major': 'major', 'next-minor': 'minor', 'next-patch': 'patch' } as const;
+export type VersionBump = keyof typeof versionBumps;
 
 /** Whether a version is asked for, and not named. */
-export function isNextVersion(version: string): version is NextVersion {
-  return Object.hasOwn(nextVersions, version);
+export function isVersionBump(version: string): version is VersionBump {
+  return Object.hasOwn(versionBumps, version);
 }
 
 /** Returns the highest of those versions, by semantic versioning; null if there is none. */
@@ -17,9 +17,9 @@ export function highestVersion(existing: readonly string[]): string | null {
 }
 
 /** Returns the version after the highest of those given; the first is 1.0.0. Null if there is none after it: numbers end at 9007199254740991. */
-export function assignVersion(existing: readonly string[], wanted: NextVersion): string | null {
+export function bumpVersion(existing: readonly string[], wanted: VersionBump): string | null {
   const highest = highestVersion(existing);
   if (highest === null) return '1.0.0';
-  const next = inc(highest, nextVersions[wanted]);
+  const next = inc(highest, versionBumps[wanted]);
   return next !== null && valid(next) === next && gt(next, highest) ? next : null;
 }

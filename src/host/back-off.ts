@@ -2,7 +2,7 @@
 
 import { backOffMilliseconds, delay } from '../protocol/back-off.ts';
 
-const limits = { first: 100, longest: 5_000 };
+const limits = { initial: 100, max: 5_000 };
 /** The longest that a service, or a proxy before it, may ask a host to wait. */
 const maxRetryAfterMilliseconds = 60_000;
 

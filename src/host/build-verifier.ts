@@ -2,12 +2,12 @@
 // signed the statement too; of a program's driver, the statement says what the driver calls.
 
 import { LRUCache } from 'lru-cache';
-import { BuildProof, type SignatureRequirement, unreadableStatement } from '../proof/build-proof.ts';
-import { DriverProof, type OrderedDriver, unreadableDriverStatement } from '../proof/driver-proof.ts';
+import { BuildProof, type SignatureRequirement, unreadableStatementMessage } from '../proof/build-proof.ts';
+import { DriverProof, type OrderedDriver, unreadableDriverStatementMessage } from '../proof/driver-proof.ts';
 import type { StatedDriver } from '../proof/driver-statement.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
 import { type Envelope, readEnvelope } from '../proof/envelope.ts';
-import type { StatedBuild } from '../proof/statement.ts';
+import type { BuildIdentity } from '../proof/statement.ts';
 import { verifySignature } from './openssl-signature.ts';
 import { Refreshable } from './refreshable.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
@@ -30,9 +30,9 @@ export type ProvenanceSource = {
 
 /** What proves one image, as far as every kind of proof has it. */
 type Proof = {
-  names(keys: readonly PublicKey[]): boolean;
+  namesAnyOf(keys: readonly PublicKey[]): boolean;
   signersAmong(keys: readonly PublicKey[]): string[];
-  untrusted(): string;
+  untrustedMessage(): string;
 };
 
 /** A statement that a trusted key has signed. */
@@ -50,13 +50,15 @@ export class BuildVerifier {
   readonly #statements = new LRUCache<string, Refreshable<Stated<BuildProof>>>({
     max: maxCachedStatements,
     memoMethod: (digest) =>
-      new Refreshable(() => this.#read(digest, (envelope) => BuildProof.of(envelope, verifySignature), unreadableStatement)),
+      new Refreshable(() => this.#read(digest, (envelope) => BuildProof.parse(envelope, verifySignature), unreadableStatementMessage)),
   });
   /** Statements about drivers by the digests of their images. */
   readonly #drivers = new LRUCache<string, Refreshable<Stated<DriverProof>>>({
     max: maxCachedStatements,
     memoMethod: (digest) =>
-      new Refreshable(() => this.#read(digest, (envelope) => DriverProof.of(envelope, verifySignature), unreadableDriverStatement)),
+      new Refreshable(() =>
+        this.#read(digest, (envelope) => DriverProof.parse(envelope, verifySignature), unreadableDriverStatementMessage),
+      ),
   });
 
   constructor(source: ProvenanceSource, trusted: TrustedKeys) {
@@ -70,15 +72,15 @@ export class BuildVerifier {
    * @returns Identifiers of the keys whose signatures were verified: the service's, and publishers' as far as they are demanded.
    * @throws {ProvenanceError} or what the source throws.
    */
-  async verify(build: StatedBuild, demands: readonly SignatureRequirement[] = []): Promise<string[]> {
+  async verify(build: BuildIdentity, demands: readonly SignatureRequirement[] = []): Promise<string[]> {
     const kept = this.#statements.memo(build.imageDigest);
     const stated = await kept.get();
-    throwIf(stated.proof.misstatementOf(build));
-    if (stated.proof.unmet(demands) === null) return allSigners(stated, demands);
+    throwIf(stated.proof.mismatchMessage(build));
+    if (stated.proof.unmetRequirement(demands) === null) return allSigners(stated, demands);
     // Publishers may have signed it since it was downloaded.
     const renewed = await kept.refresh();
-    throwIf(renewed.proof.misstatementOf(build));
-    throwIf(renewed.proof.unmet(demands));
+    throwIf(renewed.proof.mismatchMessage(build));
+    throwIf(renewed.proof.unmetRequirement(demands));
     return allSigners(renewed, demands);
   }
 
@@ -89,7 +91,7 @@ export class BuildVerifier {
    */
   async verifyDriver(driver: OrderedDriver): Promise<StatedDriver> {
     const { proof } = await this.#drivers.memo(driver.imageDigest).get();
-    throwIf(proof.misstatementOf(driver));
+    throwIf(proof.mismatchMessage(driver));
     return proof.statement;
   }
 
@@ -102,9 +104,9 @@ export class BuildVerifier {
     const proof = envelope && proofOf(envelope);
     if (proof === null) throw new ProvenanceError(unreadable(digest));
     // The service may sign with another key since the host was told.
-    if (!proof.names(this.#trusted.keys)) await this.#keys.refresh();
+    if (!proof.namesAnyOf(this.#trusted.keys)) await this.#keys.refresh();
     const signedBy = proof.signersAmong(this.#trusted.keys);
-    if (signedBy.length === 0) throw new ProvenanceError(proof.untrusted());
+    if (signedBy.length === 0) throw new ProvenanceError(proof.untrustedMessage());
     return { proof, signedBy };
   }
 }

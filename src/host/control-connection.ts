@@ -4,9 +4,9 @@ import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
 import { agentLimits, type HostRegistration, Order, RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
-import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
+import { defaultIdleTimeouts, IdleTimeoutError, type IdleTimeouts, watchIdle } from '../protocol/idle-timeout.ts';
+import { parseRetryAfter } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
-import { defaultSilenceLimits, type SilenceLimits, SilentStreamError, watchSilence } from '../protocol/silent-stream.ts';
 
 /** Requests other than the stream of orders are given up after this. */
 const requestMilliseconds = 30_000;
@@ -77,13 +77,13 @@ export class ControlConnection {
   readonly #url: string;
   readonly #joinToken: string;
   readonly #signal: AbortSignal;
-  readonly #silenceLimits: SilenceLimits;
+  readonly #silenceLimits: IdleTimeouts;
   /** What the host got when it last registered. */
   #token: string | null = null;
   #orders: AbortController | null = null;
 
   /** @param controlUrl The service's address, like `http://127.0.0.1:7070`. */
-  constructor(controlUrl: string, joinToken: string, signal: AbortSignal, silenceLimits: SilenceLimits = defaultSilenceLimits) {
+  constructor(controlUrl: string, joinToken: string, signal: AbortSignal, silenceLimits: IdleTimeouts = defaultIdleTimeouts) {
     this.#url = controlUrl.replace(/\/+$/, '');
     this.#joinToken = joinToken;
     this.#signal = signal;
@@ -115,7 +115,7 @@ export class ControlConnection {
     try {
       await this.#streamOrders(host, bootId, ended, take);
     } catch (error) {
-      if (!(error instanceof SilentStreamError)) throw error;
+      if (!(error instanceof IdleTimeoutError)) throw error;
       listener.onPolling(error.message);
       while (!ended.aborted) await this.#pollOrders(host, bootId, last, ended, take);
       ending.signal.throwIfAborted();
@@ -123,7 +123,7 @@ export class ControlConnection {
   }
 
   async #streamOrders(host: string, bootId: string, ended: AbortSignal, take: TakeOrder): Promise<void> {
-    const silence = watchSilence(this.#silenceLimits);
+    const silence = watchIdle(this.#silenceLimits);
     try {
       const response = await this.#fetch(`/agent/v1/hosts/${host}/orders?bootId=${encodeURIComponent(bootId)}`, {
         headers: { accept: 'text/event-stream' },
@@ -207,7 +207,7 @@ export class ControlConnection {
     const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') ?? false;
     const text = await response.text();
     const message = `${init.method ?? 'GET'} ${path}: ${response.status} ${text.slice(0, 500)}`;
-    throw new ControlError(response.status, message, isProblem ? problemIn(text) : null, retryAfterMilliseconds(response.headers));
+    throw new ControlError(response.status, message, isProblem ? problemIn(text) : null, parseRetryAfter(response.headers));
   }
 }
 

@@ -12,7 +12,7 @@ import {
   verifyImage,
 } from '../machine/index.ts';
 import type { SignatureRequirement } from '../proof/build-proof.ts';
-import type { MadeLoadReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
+import type { LoadReportInput, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { FunctionType } from '../protocol/interface.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
 import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
@@ -149,7 +149,7 @@ export class HostedDevice {
   }
 
   /** @param receivedAt When the host got the order, by its monotonic clock. */
-  async #load(order: OrderOf<'load'>, receivedAt: number): Promise<MadeLoadReport> {
+  async #load(order: OrderOf<'load'>, receivedAt: number): Promise<LoadReportInput> {
     const { remainingMilliseconds: remaining } = order;
     if (remaining !== null && performance.now() - receivedAt >= remaining)
       return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.state());

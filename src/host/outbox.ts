@@ -1,19 +1,19 @@
 // What the host has to tell the service and has not been able to yet: every order's report, and of each device the newest state only.
 
-import { agentLimits, type MadeReport } from '../protocol/agent.ts';
+import { agentLimits, type ReportInput } from '../protocol/agent.ts';
 
 /** A request's reports, as JSON, stay below this, half of what the service takes. */
 const maxRequestBytes = 4 * 1024 * 1024;
 
-type StateReport = Extract<MadeReport, { kind: 'device-state' }>;
+type StateReport = Extract<ReportInput, { kind: 'device-state' }>;
 /** What came of an order. */
-export type OrderReport = Exclude<MadeReport, StateReport>;
+export type OrderReport = Exclude<ReportInput, StateReport>;
 /** A report that waits, and its JSON once it has been asked for: a report that is sent again is not written anew. */
-type QueuedReport<Kind extends MadeReport> = { readonly report: Kind; text: string | null };
+type QueuedReport<Kind extends ReportInput> = { readonly report: Kind; text: string | null };
 
 /** What one request carries. */
 export type Batch = {
-  readonly reports: readonly MadeReport[];
+  readonly reports: readonly ReportInput[];
   /** They, as a JSON array. */
   readonly text: string;
 };
@@ -35,7 +35,7 @@ export class Outbox {
   }
 
   /** Takes a report in. One that waits here already is not taken in again. */
-  add(report: MadeReport): void {
+  add(report: ReportInput): void {
     if (report.kind === 'device-state') {
       this.#states.set(report.device, { report, text: null });
     } else if (!this.#waitingOrders.has(report.order)) {
@@ -62,7 +62,7 @@ export class Outbox {
    * @param most From 1 to `agentLimits.reportsPerRequest`.
    */
   next(most: number = agentLimits.reportsPerRequest): Batch {
-    const reports: MadeReport[] = [];
+    const reports: ReportInput[] = [];
     const texts: string[] = [];
     let bytes = 0;
     for (const waiting of this.#queued()) {
@@ -88,7 +88,7 @@ export class Outbox {
   }
 
   /** Puts a report in the place of another that waits; a state that has been replaced by a newer one since stays. */
-  replace(report: MadeReport, other: MadeReport): void {
+  replace(report: ReportInput, other: ReportInput): void {
     if (report.kind === 'device-state') {
       if (other.kind === 'device-state' && this.#states.get(report.device)?.report === report)
         this.#states.set(report.device, { report: other, text: null });
@@ -103,7 +103,7 @@ export class Outbox {
     this.#states.delete(device);
   }
 
-  *#queued(): Iterable<QueuedReport<MadeReport>> {
+  *#queued(): Iterable<QueuedReport<ReportInput>> {
     yield* this.#reports;
     yield* this.#states.values();
   }

@@ -1,9 +1,9 @@
 // What a host reports instead of a report that the service rejects: less and less, until the service takes it.
 
-import { type MadeReport, rejectionLimit } from '../protocol/agent.ts';
+import { type ReportInput, rejectionLimit } from '../protocol/agent.ts';
 import { sanitizeText } from './control-connection.ts';
 
-type MadeState = MadeReport['state'];
+type MadeState = ReportInput['state'];
 
 /**
  * A report that says less than the one that was rejected, and why. A load ends as failed, with the device's true state; if that is rejected too, or
@@ -11,7 +11,7 @@ type MadeState = MadeReport['state'];
  * @param rejection What the service said about it.
  * @returns Null where nothing less can be said.
  */
-export function reducedReport(report: MadeReport, rejection: string): MadeReport | null {
+export function reducedReport(report: ReportInput, rejection: string): ReportInput | null {
   const reason = sanitizeText(`the service rejected the report: ${rejection}`, rejectionLimit);
   if (report.kind === 'load-completed' && report.rejection === undefined)
     return { ...report, rejection: reason, result: { ...failedResult, reason } };

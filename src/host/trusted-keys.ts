@@ -1,7 +1,7 @@
 // The keys whose signatures of builds the host trusts: those that the service tells it, or those that its operator has pinned and what they vouch for.
 
-import { type PublicKey, readIfKey } from '../proof/ed25519.ts';
-import { trustedThrough } from '../proof/endorsement.ts';
+import { type PublicKey, tryReadPublicKey } from '../proof/ed25519.ts';
+import { resolveTrustedKeys } from '../proof/endorsement.ts';
 import type { ServiceKey } from '../protocol/signed-statement.ts';
 
 export class TrustedKeys {
@@ -22,8 +22,8 @@ export class TrustedKeys {
   update(told: readonly ServiceKey[]): void {
     this.#keys =
       this.#pinned === null
-        ? told.flatMap(({ publicKey }) => readIfKey(publicKey) ?? [])
-        : trustedThrough(
+        ? told.flatMap(({ publicKey }) => tryReadPublicKey(publicKey) ?? [])
+        : resolveTrustedKeys(
             this.#pinned,
             told.flatMap(({ endorsement }) => endorsement ?? []),
           );

@@ -1,7 +1,7 @@
 // The report of a load whose image never reached the device: its digest differs, it is no image of ours, it is not proven to be the build, the host itself failed, or it came too late.
 
 import { type DeviceState, sanitizeReason } from '../machine/index.ts';
-import type { MadeLoadReport, OrderOf } from '../protocol/agent.ts';
+import type { LoadReportInput, OrderOf } from '../protocol/agent.ts';
 
 /** Operations 200 and 280, with what went wrong between them; nothing on the device has changed. */
 export function unloadedReport(
@@ -9,7 +9,7 @@ export function unloadedReport(
   outcome: 'refused-image' | 'failed' | 'expired',
   message: string,
   state: DeviceState,
-): MadeLoadReport {
+): LoadReportInput {
   const reason = sanitizeReason(message);
   const at = new Date().toISOString();
   const entry = state.moduleTable.find(({ module }) => module === order.module);

@@ -1,32 +1,32 @@
 // Exports of the audit trail: lines of JSON, the first of which says where the export begins, and the others are its events; and whether one is true.
 
 import { z } from 'zod';
-import { hashOfEvent } from './audit-event.ts';
+import { hashEvent } from './audit-event.ts';
 import type { Json } from './canonical-json.ts';
 import { isCheckpointSignedBy, readCheckpoint } from './checkpoint.ts';
-import { type PublicKey, readIfKey } from './ed25519.ts';
-import { endorsementType, trustedThrough } from './endorsement.ts';
+import { type PublicKey, tryReadPublicKey } from './ed25519.ts';
+import { endorsementType, resolveTrustedKeys } from './endorsement.ts';
 import { Envelope } from './envelope.ts';
-import { GrowingTree, hashText, isSameHash, readHash } from './merkle-tree.ts';
+import { formatHash, isSameHash, MerkleTreeBuilder, parseHash } from './merkle-tree.ts';
 
 const HashText = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
 /** The first line of an export. */
-export const ExportStart = z.object({
-  origin: z.string().describe('Names the trail, as its checkpoints do.'),
-  after: z.int().nonnegative().describe('The export has the events after this one; 0: from the first on.'),
-  until: z.int().nonnegative().describe('Number of the last event that it has.'),
-  previous: HashText.nullable().describe('Hash of the event `after`; null where that is 0.'),
+export const ExportHeader = z.object({
+  origin: z.string().describe('Name of the audit trail, the same as in its checkpoints.'),
+  after: z.int().nonnegative().describe('Number of the event before the first exported one. 0: the export starts with the first event.'),
+  until: z.int().nonnegative().describe('Number of the last event in the export.'),
+  previous: HashText.nullable().describe('Hash of the event `after`. Null if `after` is 0.'),
   endorsements: z
     .array(Envelope)
-    .describe('By which each signing key vouches for the next, also where the events that tell of it have been pruned.'),
+    .describe('Statements in which each signing key endorses the next one, including those whose events have been pruned.'),
   subtrees: z
     .array(HashText)
     .describe(
-      'Roots of the whole subtrees over the events up to `after`, the largest first: with them the Merkle tree of a checkpoint is made.',
+      'Roots of the complete Merkle subtrees over the events up to `after`, largest first. A verifier needs them to compute the root of a checkpoint.',
     ),
 });
-export type ExportStart = z.infer<typeof ExportStart>;
+export type ExportHeader = z.infer<typeof ExportHeader>;
 
 const EventLine = z.object({
   number: z.int(),
@@ -52,7 +52,7 @@ const PruningDetail = z.object({ through: z.int() });
 /** What is known of an export. */
 export type Verification =
   | {
-      readonly kind: 'whole';
+      readonly kind: 'intact';
       /** The events that are there, all of them linked. */
       readonly first: number;
       readonly last: number;
@@ -60,9 +60,9 @@ export type Verification =
       readonly checkpoint: { readonly size: number; readonly at: string; readonly keyId: string } | null;
     }
   /** The first event that is not as it was written, or between which events there is one. */
-  | { readonly kind: 'bad'; readonly first: number; readonly last: number; readonly why: string }
+  | { readonly kind: 'corrupt'; readonly first: number; readonly last: number; readonly reason: string }
   /** What is to prove it proves nothing. */
-  | { readonly kind: 'unproven'; readonly why: string };
+  | { readonly kind: 'unverifiable'; readonly reason: string };
 
 export type VerificationRequest = {
   /** Notes of checkpoints. */
@@ -78,7 +78,8 @@ export async function verifyExport(lines: AsyncIterable<string>, request: Verifi
   const checkpoints: SignedCheckpoint[] = [];
   for (const text of request.checkpoints) {
     const checkpoint = readCheckpoint(text);
-    if (checkpoint === null) return { kind: 'unproven', why: 'what is given as a checkpoint is none: it is a signed note of five lines' };
+    if (checkpoint === null)
+      return { kind: 'unverifiable', reason: 'what is given as a checkpoint is none: it is a signed note of five lines' };
     checkpoints.push(checkpoint);
   }
   checkpoints.sort((left, right) => left.size - right.size);
@@ -92,16 +93,16 @@ export async function verifyExport(lines: AsyncIterable<string>, request: Verifi
 }
 
 type SignedCheckpoint = NonNullable<ReturnType<typeof readCheckpoint>>;
-type Fault = Exclude<Verification, { kind: 'whole' }>;
+type Fault = Exclude<Verification, { kind: 'intact' }>;
 
-const bad = (number: number, why: string): Fault => ({ kind: 'bad', first: number, last: number, why });
+const bad = (number: number, reason: string): Fault => ({ kind: 'corrupt', first: number, last: number, reason });
 
 /** The walk along an export, from its first line to its last. */
 class Walk {
   /** In the order of their sizes. */
   readonly #checkpoints: readonly SignedCheckpoint[];
-  #start: ExportStart | null = null;
-  #tree = new GrowingTree();
+  #start: ExportHeader | null = null;
+  #tree = new MerkleTreeBuilder();
   #previous: string | null = null;
   /** Undefined as long as that is not known. */
   #beforePrevious: string | null | undefined;
@@ -125,14 +126,17 @@ class Walk {
   }
 
   #begin(content: unknown): Fault | null {
-    const start = ExportStart.safeParse(content);
+    const start = ExportHeader.safeParse(content);
     if (!start.success)
-      return { kind: 'unproven', why: 'the first line does not say where the export begins: it is not one of `patchbay audit export`' };
+      return {
+        kind: 'unverifiable',
+        reason: 'the first line does not say where the export begins: it is not one of `patchbay audit export`',
+      };
     const { after, previous, subtrees } = start.data;
     try {
-      this.#tree = new GrowingTree(after, subtrees.map(readHash));
+      this.#tree = new MerkleTreeBuilder(after, subtrees.map(parseHash));
     } catch (error) {
-      if (error instanceof RangeError) return { kind: 'unproven', why: `the first line contradicts itself: ${error.message}` };
+      if (error instanceof RangeError) return { kind: 'unverifiable', reason: `the first line contradicts itself: ${error.message}` };
       throw error;
     }
     this.#start = start.data;
@@ -151,7 +155,7 @@ class Walk {
     const actual = hashOf(event);
     if (actual !== hash) return bad(number, `its content is not what its hash says: it has been changed`);
     if (at < this.#at) return bad(number, `it is of ${at}, earlier than the event before it (${this.#at})`);
-    this.#tree.add(readHash(hash));
+    this.#tree.add(parseHash(hash));
     [this.#beforePrevious, this.#previous] = [this.#previous, hash];
     this.#at = at;
     if (action === 'signing-key.created') this.#learnKey(number, detail);
@@ -163,7 +167,7 @@ class Walk {
     const read = KeyDetail.safeParse(detail);
     if (!read.success) return;
     const { publicKey, endorsement } = read.data;
-    const key = readIfKey(publicKey);
+    const key = tryReadPublicKey(publicKey);
     if (key === null) return;
     const { payload, ...signature } = endorsement ?? { payload: '', keyid: '', sig: '' };
     const envelope = endorsement === null ? null : { payloadType: endorsementType, payload, signatures: [signature] };
@@ -179,8 +183,8 @@ class Walk {
     ) {
       if (next.size === this.#tree.size && !isSameHash(next.root, this.#tree.root)) {
         const first = Math.max(this.#checkpoints[this.#reached - 1]?.size ?? 0, this.#start?.after ?? 0) + 1;
-        const why = `they are linked, and are not those that the checkpoint of ${next.at} was made of: one of them has been changed, and those after it to fit`;
-        return { kind: 'bad', first: Math.min(first, next.size), last: next.size, why };
+        const reason = `they are linked, and are not those that the checkpoint of ${next.at} was made of: one of them has been changed, and those after it to fit`;
+        return { kind: 'corrupt', first: Math.min(first, next.size), last: next.size, reason };
       }
       this.#reached += 1;
     }
@@ -188,7 +192,7 @@ class Walk {
   }
 
   conclude({ keys, isPartial }: VerificationRequest): Verification {
-    if (this.#start === null) return { kind: 'unproven', why: 'the export is empty' };
+    if (this.#start === null) return { kind: 'unverifiable', reason: 'the export is empty' };
     const { after, until, origin, endorsements } = this.#start;
     const last = this.#tree.size;
     if (last < until) return bad(last + 1, `it is missing, and all up to ${until}: the export ends before its end`);
@@ -197,15 +201,15 @@ class Walk {
       return bad(last + 1, `it is missing: the checkpoint of ${newest.at} has ${newest.size} events`);
     if (after > 0 && !isPartial && !this.#prunings.has(after))
       return bad(after, 'it is missing, and no event tells that the trail was pruned up to it');
-    const trusted = trustedThrough(keys, [...endorsements, ...this.#keys.flatMap(({ endorsement }) => endorsement ?? [])]);
+    const trusted = resolveTrustedKeys(keys, [...endorsements, ...this.#keys.flatMap(({ endorsement }) => endorsement ?? [])]);
     for (const checkpoint of this.#checkpoints) {
-      const why =
+      const reason =
         checkpoint.size < after ? `the checkpoint of ${checkpoint.at} is of before the export` : this.#faultOf(checkpoint, origin, trusted);
-      if (why !== null) return { kind: 'unproven', why };
+      if (reason !== null) return { kind: 'unverifiable', reason };
     }
     const signer = newest === undefined ? undefined : trusted.find((key) => isCheckpointSignedBy(newest, key));
     const checkpoint = newest === undefined || signer === undefined ? null : { size: newest.size, at: newest.at, keyId: signer.keyId };
-    return { kind: 'whole', first: after + 1, last, checkpoint };
+    return { kind: 'intact', first: after + 1, last, checkpoint };
   }
 
   /** Why a checkpoint proves nothing; null where it does. */
@@ -222,7 +226,7 @@ class Walk {
 
 function hashOf(event: EventLine): string | null {
   try {
-    return hashText(hashOfEvent(event));
+    return formatHash(hashEvent(event));
   } catch (error) {
     if (error instanceof TypeError) return null;
     throw error;

@@ -24,7 +24,7 @@ export function fromBase64(text: string): Bytes {
 }
 
 /** The text of UTF-8. A byte order mark stays, and what is not UTF-8 becomes U+FFFD. */
-export function textOf(bytes: Uint8Array): string {
+export function decodeUtf8(bytes: Uint8Array): string {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
 }
 

@@ -2,7 +2,7 @@
 
 import { type DriverTarget, readDriverStatement, type StatedDriver } from './driver-statement.ts';
 import { isSignedBy, type PublicKey, type SignatureCheck } from './ed25519.ts';
-import { type Envelope, signersOf } from './envelope.ts';
+import { type Envelope, findSigners } from './envelope.ts';
 
 /** The driver that an order names. */
 export type OrderedDriver = DriverTarget & { readonly imageDigest: string };
@@ -19,30 +19,30 @@ export class DriverProof {
   }
 
   /** Null where the envelope states no driver. */
-  static of(envelope: Envelope, isSigned: SignatureCheck = isSignedBy): DriverProof | null {
+  static parse(envelope: Envelope, isSigned: SignatureCheck = isSignedBy): DriverProof | null {
     const statement = readDriverStatement(envelope);
     return statement && new DriverProof(envelope, statement, isSigned);
   }
 
   /** Whether a signature of it names one of these keys, right or wrong. */
-  names(keys: readonly PublicKey[]): boolean {
+  namesAnyOf(keys: readonly PublicKey[]): boolean {
     return this.#envelope.signatures.some(({ keyid }) => keys.some(({ keyId }) => keyId === keyid));
   }
 
   /** Identifiers of those of these keys that have signed it. */
   signersAmong(keys: readonly PublicKey[]): string[] {
-    return signersOf(this.#envelope, keys, this.#isSigned).map(({ keyId }) => keyId);
+    return findSigners(this.#envelope, keys, this.#isSigned).map(({ keyId }) => keyId);
   }
 
   /** What a host says that trusts none of its signers. */
-  untrusted(): string {
+  untrustedMessage(): string {
     const { module, export: name } = this.statement;
     const named = this.#envelope.signatures.map(({ keyid }) => keyid).join(', ') || 'no key';
     return `no key that this host trusts has signed the statement of the driver of ${module}.${name} (it names ${named}): start the program again; if the service has lost its key, have the host trust the new one (--trusted-keys)`;
   }
 
   /** Why it is the proof of another driver; null where it is of this one. */
-  misstatementOf({ imageDigest, module, export: name, addressing }: OrderedDriver): string | null {
+  mismatchMessage({ imageDigest, module, export: name, addressing }: OrderedDriver): string | null {
     const stated = this.statement;
     if (stated.imageDigest !== imageDigest)
       return `the service states that the driver of ${stated.module}.${stated.export} is ${stated.imageDigest}, not ${imageDigest} as ordered: start the program again`;
@@ -55,6 +55,6 @@ export class DriverProof {
 }
 
 /** The message for an envelope without a driver statement. */
-export function unreadableDriverStatement(imageDigest: string): string {
+export function unreadableDriverStatementMessage(imageDigest: string): string {
   return `the service has no readable statement of the driver ${imageDigest}: start the program again`;
 }

@@ -1,7 +1,7 @@
 // What the service states of a program's driver, and signs: an in-toto Statement whose predicate is SLSA provenance, as of builds, with what the driver calls.
 
 import { z } from 'zod';
-import { fromBase64, textOf } from './bytes.ts';
+import { decodeUtf8, fromBase64 } from './bytes.ts';
 import { canonicalJson } from './canonical-json.ts';
 import type { Envelope } from './envelope.ts';
 import { predicateType, Sha256, statementPayloadType, statementType } from './statement.ts';
@@ -59,7 +59,7 @@ const Statement = z.object({
 });
 
 /** The statement as it is signed: canonical JSON (RFC 8785). */
-export function driverStatementOf(driver: DriverProvenance): string {
+export function createDriverStatement(driver: DriverProvenance): string {
   const { module, export: name, type, addressing, abi, imageDigest, sourceDigest, origin, finishedAt } = driver;
   const sha256Of = (digest: string) => ({ sha256: digest.replace(/^sha256:/, '') });
   return canonicalJson({
@@ -89,7 +89,7 @@ export function driverStatementOf(driver: DriverProvenance): string {
 /** Reads the driver statement in an envelope, without checking signatures; null where it has none. */
 export function readDriverStatement({ payloadType, payload }: Envelope): StatedDriver | null {
   if (payloadType !== statementPayloadType) return null;
-  const read = Statement.safeParse(parsed(textOf(fromBase64(payload))));
+  const read = Statement.safeParse(parsed(decodeUtf8(fromBase64(payload))));
   if (!read.success) return null;
   const { subject, predicate } = read.data;
   const [{ name, digest }] = subject;

@@ -40,7 +40,7 @@ export function readPublicKey(pem: string): PublicKey {
 }
 
 /** The key of a PEM; null where it is none. */
-export function readIfKey(pem: string): PublicKey | null {
+export function tryReadPublicKey(pem: string): PublicKey | null {
   try {
     return readPublicKey(pem);
   } catch (error) {

@@ -13,14 +13,14 @@ const base64 = z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/, 'must be base64 (RFC 4
 export const Signature = z
   .object({
     keyid: z.string().max(128).describe('SHA-256 of the public key, as `sha256:` and 64 hexadecimal digits.'),
-    sig: base64.max(256).describe('The Ed25519 signature, base64.'),
+    sig: base64.max(256).describe('The Ed25519 signature, in base64.'),
   })
   .meta({ id: 'EnvelopeSignature' });
 export type Signature = z.infer<typeof Signature>;
 
 export const Envelope = z.object({
   payloadType: z.string().max(256),
-  payload: base64.max(64 * 1024).describe('What is signed, base64.'),
+  payload: base64.max(64 * 1024).describe('The signed payload, in base64.'),
   signatures: z.array(Signature).max(signatureLimit),
 });
 export type Envelope = z.infer<typeof Envelope>;
@@ -35,13 +35,13 @@ export function readEnvelope(text: string): Envelope | null {
 }
 
 /** What is signed of an envelope: the pre-authentication encoding, so that no payload can be taken for one of another type. */
-export function signedBytes({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Bytes {
+export function preAuthEncoding({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Bytes {
   const bytes = fromBase64(payload);
   return concatBytes(utf8ToBytes(`DSSEv1 ${utf8ToBytes(payloadType).length} ${payloadType} ${bytes.length} `), bytes);
 }
 
 /** Those of these keys that have signed the envelope. */
-export function signersOf<Key extends PublicKey>(envelope: Envelope, keys: readonly Key[], isSigned: SignatureCheck = isSignedBy): Key[] {
-  const message = signedBytes(envelope);
+export function findSigners<Key extends PublicKey>(envelope: Envelope, keys: readonly Key[], isSigned: SignatureCheck = isSignedBy): Key[] {
+  const message = preAuthEncoding(envelope);
   return keys.filter((key) => envelope.signatures.some(({ keyid, sig }) => keyid === key.keyId && isSigned(key, message, fromBase64(sig))));
 }

@@ -28,12 +28,12 @@ export const emptyRoot: Hash = sha256(new Uint8Array());
 export const isSameHash: (left: Hash, right: Hash) => boolean = isSameBytes;
 
 /** A hash as it is written: `sha256:` and 64 hexadecimal digits. */
-export function hashText(hash: Hash): string {
+export function formatHash(hash: Hash): string {
   return `sha256:${bytesToHex(hash)}`;
 }
 
 /** What is written so. @throws {TypeError} */
-export function readHash(text: string): Hash {
+export function parseHash(text: string): Hash {
   const [, digits] = /^sha256:([0-9a-f]{64})$/.exec(text) ?? [];
   if (digits === undefined) throw new TypeError(`"${text.slice(0, 100)}" is no hash: one is "sha256:" and 64 hexadecimal digits`);
   return hexToBytes(digits);
@@ -43,7 +43,7 @@ export function readHash(text: string): Hash {
 export type ReadSubtree = (level: number, index: number) => Promise<Hash>;
 
 /** The root of the tree over the first `size` leaves. */
-export function rootOf(read: ReadSubtree, size: number): Promise<Hash> {
+export function computeRoot(read: ReadSubtree, size: number): Promise<Hash> {
   return size === 0 ? Promise.resolve(emptyRoot) : rangeRoot(read, 0, size);
 }
 
@@ -61,7 +61,7 @@ export async function consistencyProof(read: ReadSubtree, from: number, size: nu
 }
 
 /** Whether the proof leads from the leaf to the root (RFC 9162, 2.1.3.2). */
-export function provesInclusion(leaf: Hash, index: number, size: number, proof: readonly Hash[], root: Hash): boolean {
+export function verifyInclusion(leaf: Hash, index: number, size: number, proof: readonly Hash[], root: Hash): boolean {
   if (!(index >= 0 && index < size)) return false;
   let [node, last, hash] = [index, size - 1, leaf];
   for (const sibling of proof) {
@@ -76,7 +76,7 @@ export function provesInclusion(leaf: Hash, index: number, size: number, proof: 
 }
 
 /** Whether the proof shows that the tree of the second root begins with that of the first (RFC 9162, 2.1.4.2). */
-export function provesConsistency(from: number, size: number, proof: readonly Hash[], fromRoot: Hash, root: Hash): boolean {
+export function verifyConsistency(from: number, size: number, proof: readonly Hash[], fromRoot: Hash, root: Hash): boolean {
   if (!(from > 0 && from <= size)) return false;
   if (from === size) return proof.length === 0 && isSameHash(fromRoot, root);
   const isWhole = Number.isInteger(Math.log2(from));
@@ -97,7 +97,7 @@ export function provesConsistency(from: number, size: number, proof: readonly Ha
 }
 
 /** The whole subtrees that the first `size` leaves are of, the largest first: their roots are all that a tree needs to grow on. */
-export function wholeSubtrees(size: number): { readonly level: number; readonly index: number }[] {
+export function completeSubtrees(size: number): { readonly level: number; readonly index: number }[] {
   const subtrees: { level: number; index: number }[] = [];
   let start = 0;
   while (start < size) {
@@ -109,7 +109,7 @@ export function wholeSubtrees(size: number): { readonly level: number; readonly 
 }
 
 /** A tree that grows leaf by leaf, of which no more is kept than it needs for that. */
-export class GrowingTree {
+export class MerkleTreeBuilder {
   #size: number;
   /** Roots of its whole subtrees, the largest first. */
   readonly #subtrees: { readonly level: number; readonly root: Hash }[];
@@ -119,7 +119,7 @@ export class GrowingTree {
    * @param roots Of the whole subtrees of so many leaves.
    */
   constructor(size = 0, roots: readonly Hash[] = []) {
-    const whole = wholeSubtrees(size);
+    const whole = completeSubtrees(size);
     if (whole.length !== roots.length)
       throw new RangeError(`a tree of ${size} leaves has ${whole.length} whole subtrees, not ${roots.length}`);
     this.#size = size;

@@ -21,7 +21,7 @@ function keyHashOf(name: string, key: PublicKey): Bytes {
 const typedKeyOf = (key: PublicKey) => concatBytes(Uint8Array.of(algorithm), rawPublicKey(key));
 
 /** A public key as such tools take it: the name, the key's hash, and the key. */
-export function verifierKeyOf(name: string, key: PublicKey): string {
+export function formatVerifierKey(name: string, key: PublicKey): string {
   return `${name}+${bytesToHex(keyHashOf(name, key))}+${typedKeyOf(key).toBase64()}`;
 }
 

@@ -1,7 +1,7 @@
 // What the service states of a build, and signs: an in-toto Statement (in-toto.io/Statement/v1) whose predicate is SLSA provenance (slsa.dev/provenance/v1).
 
 import { z } from 'zod';
-import { fromBase64, textOf } from './bytes.ts';
+import { decodeUtf8, fromBase64 } from './bytes.ts';
 import { canonicalJson } from './canonical-json.ts';
 import type { Envelope } from './envelope.ts';
 
@@ -13,7 +13,7 @@ export const predicateType = 'https://slsa.dev/provenance/v1';
 const buildType = 'urn:patchbay:build:v1';
 
 /** A build as it is told from all others. */
-export type StatedBuild = {
+export type BuildIdentity = {
   readonly module: string;
   readonly version: string;
   /** `sha256:` and 64 hexadecimal digits. */
@@ -21,16 +21,16 @@ export type StatedBuild = {
 };
 
 /** How a build was compiled, where it was not as usual: each option that was given, by its name in the API. */
-const StatedOptions = z.object({ concurrency: z.string().optional(), features: z.array(z.string()).optional() });
-export type StatedOptions = z.infer<typeof StatedOptions>;
+const BuildOptions = z.object({ concurrency: z.string().optional(), features: z.array(z.string()).optional() });
+export type BuildOptions = z.infer<typeof BuildOptions>;
 
 /** Where a build came from. */
-export type Provenance = StatedBuild & {
+export type Provenance = BuildIdentity & {
   readonly language: string;
   /** As the compiler calls itself: its name, a space, its version. */
   readonly compiler: string;
   readonly sourceDigest: string;
-  readonly options?: StatedOptions;
+  readonly options?: BuildOptions;
   /** Identifier of the API key that pushed it; null where that is not known. */
   readonly pushedBy: string | null;
   /** Names the installation of the service. */
@@ -52,7 +52,7 @@ const Statement = z.object({
   predicate: z.object({
     buildDefinition: z.object({
       buildType: z.literal(buildType),
-      externalParameters: z.object({ module: z.string(), version: z.string(), language: z.string(), options: StatedOptions.optional() }),
+      externalParameters: z.object({ module: z.string(), version: z.string(), language: z.string(), options: BuildOptions.optional() }),
       internalParameters: z.object({ pushedBy: z.string().nullable() }),
       resolvedDependencies: z.tuple([z.object({ name: z.literal('source'), digest: Sha256 })]),
     }),
@@ -64,7 +64,7 @@ const Statement = z.object({
 });
 
 /** The statement as it is signed: canonical JSON (RFC 8785). */
-export function statementOf(provenance: Provenance): string {
+export function createStatement(provenance: Provenance): string {
   const { module, version, language, options = {}, compiler, origin, requestId, startedAt } = provenance;
   const [, name = compiler, number = ''] = /^(.*) (\S+)$/.exec(compiler) ?? [];
   return canonicalJson({
@@ -91,17 +91,17 @@ export function statementOf(provenance: Provenance): string {
 }
 
 /** What a statement says of a build. */
-export type ReadStatement = StatedBuild & {
+export type ParsedStatement = BuildIdentity & {
   readonly sourceDigest: string;
-  readonly options: StatedOptions;
+  readonly options: BuildOptions;
   readonly compiler: string;
   readonly pushedBy: string | null;
 };
 
 /** What an envelope states, whoever has signed it; null where it is no statement of a build. */
-export function readStatement({ payloadType, payload }: Envelope): ReadStatement | null {
+export function readStatement({ payloadType, payload }: Envelope): ParsedStatement | null {
   if (payloadType !== statementPayloadType) return null;
-  const read = Statement.safeParse(parsed(textOf(fromBase64(payload))));
+  const read = Statement.safeParse(parsed(decodeUtf8(fromBase64(payload))));
   if (!read.success) return null;
   const { subject, predicate } = read.data;
   const [{ name, digest }] = subject;
@@ -121,7 +121,7 @@ export function readStatement({ payloadType, payload }: Envelope): ReadStatement
 }
 
 /** Whether what is stated is this build, and no other. */
-export function isOf(stated: StatedBuild, { module, version, imageDigest }: StatedBuild): boolean {
+export function isSameBuild(stated: BuildIdentity, { module, version, imageDigest }: BuildIdentity): boolean {
   return stated.module === module && stated.version === version && stated.imageDigest === imageDigest;
 }
 

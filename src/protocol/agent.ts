@@ -49,12 +49,12 @@ export const BootId = z
 export const HostRegistration = z
   .object({
     name: DisplayName,
-    bootId: BootId.describe('Made anew each time the host process starts.'),
-    capacity: z.int().min(1).max(agentLimits.devicesPerHost).describe('Devices that this host can run.'),
+    bootId: BootId.describe('A new value for each start of the host process.'),
+    capacity: z.int().min(1).max(agentLimits.devicesPerHost).describe('Maximum number of devices on this host.'),
     devices: z
       .array(z.object({ name: DisplayName, labels: Labels, ramPages: z.int().min(16).max(65_536) }).meta({ id: 'RegisteredDevice' }))
       .max(agentLimits.devicesPerHost)
-      .describe('Devices that the host brings along. Those it has registered before are recognised by name.'),
+      .describe('Devices of the host. Devices that it registered before are recognized by name.'),
   })
   .meta({
     id: 'HostRegistration',
@@ -69,9 +69,12 @@ export const RegisteredHost = z
     host: HostId,
     name: DisplayName,
     devices: z.int().nonnegative(),
-    token: z.string().describe('For `Authorization: Bearer` in all further requests of the host; each registration makes a new one.'),
-    heartbeatSeconds: z.number().positive().describe('A host that says nothing else says that it is there this often.'),
-    signingKeys: ServiceKeys.shape.signingKeys.describe('What the service signs or has signed builds with, the oldest first.'),
+    token: z.string().describe('Bearer token for all further requests of the host. Each registration returns a new one.'),
+    heartbeatSeconds: z
+      .number()
+      .positive()
+      .describe('Interval in seconds at which the host sends a heartbeat if it sends no other request.'),
+    signingKeys: ServiceKeys.shape.signingKeys.describe('The current and former signing keys of the service, oldest first.'),
   })
   .meta({
     id: 'RegisteredHost',
@@ -98,12 +101,12 @@ export const policyLimits = { publisherKeys: 20 } as const;
 const SignatureRequirement = z
   .object({
     policy: SignaturePolicyId,
-    name: DisplayName.describe('What the policy is called.'),
+    name: DisplayName.describe('Name of the policy.'),
     publicKeys: z
       .array(z.string().max(1_000))
       .max(policyLimits.publisherKeys)
-      .describe('Of the publishers whose signatures count, Ed25519 keys in PEM.'),
-    threshold: z.int().min(1).max(policyLimits.publisherKeys).describe('How many of them are to have signed.'),
+      .describe('Ed25519 public keys of the publishers whose signatures count, in PEM.'),
+    threshold: z.int().min(1).max(policyLimits.publisherKeys).describe('Number of these keys that must have signed the build.'),
   })
   .meta({ id: 'SignatureRequirement' });
 
@@ -133,17 +136,17 @@ export const ProgramOrder = z
     module: ModuleName,
     export: ExportName,
     type: FunctionType,
-    arguments: z.array(z.string().max(64)).max(programLimits.arguments).describe('One decimal number for each parameter.'),
+    arguments: z.array(z.string().max(64)).max(programLimits.arguments).describe('One decimal number for each parameter of the export.'),
     threads: z.int().min(1).max(programLimits.threads),
-    calls: z.int().min(1).nullable().describe('Calls of each thread; null: until it is stopped.'),
+    calls: z.int().min(1).nullable().describe('Number of calls of each thread. Null: until the program is stopped.'),
     pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds),
     recovery: Recovery.default('module').describe(
-      'What takes an injected error: the access, which reads the module table again and retries (`module`), or the program, which makes the whole call anew (`percolate`).',
+      'What is retried after an injected error. `module`: the access, after it has read the module table again. `percolate`: the whole call of the program.',
     ),
     addressing: Addressing.default('via-table').describe(
-      'How the driver finds the module: at every call, or once, to keep the address (`hard-coded`). It is compiled into the driver.',
+      'How the driver finds the module. `via-table`: it reads the module table for each call. `hard-coded`: it reads it once and keeps the address. The choice is compiled into the driver.',
     ),
-    deadlineMilliseconds: CallDeadline.nullable().default(null).describe('A call that takes longer fails; null: it may take for ever.'),
+    deadlineMilliseconds: CallDeadline.nullable().default(null).describe('Time limit of one call, in milliseconds. Null: no limit.'),
   })
   .meta({ id: 'ProgramOrder' });
 export type ProgramOrder = z.infer<typeof ProgramOrder>;
@@ -155,11 +158,11 @@ const order = {
     .int()
     .positive()
     .describe(
-      'Rises by device, unless the database of the service was restored from a backup. A host recognises what it has done by `order`.',
+      'Increases with each order for the device, unless the database of the service was restored from a backup. A host recognizes executed orders by `order`, not by sequence.',
     ),
   request: RequestId.nullable()
     .default(null)
-    .describe('The request that made the order, for the log of the host; null where the service made it by itself.'),
+    .describe('ID of the request that caused the order, for the log of the host. Null if the service created it by itself.'),
 };
 
 const exampleOrder = { order: exampleIdentifier('order'), device: exampleIdentifier('device'), sequence: 7, request: exampleRequest };
@@ -173,10 +176,10 @@ export const Order = z
         kind: z.literal('attach-device'),
         name: DisplayName,
         ramPages: z.int().positive(),
-        modules: z.array(ModuleImage).describe('What was in memory when the device was last heard of, to be put back.'),
+        modules: z.array(ModuleImage).describe('The modules to restore: those that were installed at the last contact with the device.'),
         programs: z
           .array(ProgramOrder)
-          .describe('Programs that ran when the device was last heard of, or that were to start: the device starts them.'),
+          .describe('The programs to start: those that were running at the last contact with the device, or were to be started.'),
       })
       .meta({ id: 'AttachDeviceOrder' }),
     z
@@ -189,7 +192,7 @@ export const Order = z
         deadline: Timestamp.nullable()
           .default(null)
           .describe(
-            'When the load expires, by the clock of the service. For display: count `remainingMilliseconds` down instead of comparing clocks.',
+            'When the load expires, by the clock of the service. For display only: to enforce the deadline, count down `remainingMilliseconds`.',
           ),
         remainingMilliseconds: z
           .int()
@@ -197,14 +200,14 @@ export const Order = z
           .nullable()
           .default(null)
           .describe(
-            'How long from its arrival at the host a load may wait to be begun, by a monotonic clock of the host. A device that has not begun the load by then does not, and reports it as `expired`. ' +
-              'Null: as long as it takes.',
+            'Time from its arrival at the host within which the load must start, in milliseconds of a monotonic clock of the host. A device that has not started the load by then reports it as `expired`. ' +
+              'Null: no limit.',
           ),
         demands: z
           .array(SignatureRequirement)
           .default([])
           .describe(
-            'Whose signatures of the build the device demands: each of these, as the signature policies were when the load was requested.',
+            'The publisher signatures that the device requires of the build, according to the signature policies at the time of the request. All of them must be met.',
           ),
       })
       .meta({ id: 'LoadOrder' }),
@@ -241,10 +244,10 @@ const rejection = z
   .max(rejectionLimit)
   .optional()
   .describe(
-    'Why the service rejected the report that this one replaces. Its state may lack what could not be reported: nothing follows from what is missing.',
+    'Why the service rejected the report that this one replaces. The state may then be incomplete, and the service draws no conclusion from missing entries.',
   );
 const report = { order: OrderId, device: DeviceId, state: DeviceState, rejection };
-const failure = Reason.nullable().describe('Why the order could not be carried out; null where it was.');
+const failure = Reason.nullable().describe('Why the order could not be executed. Null if it was.');
 
 export const Report = z
   .discriminatedUnion('kind', [
@@ -257,8 +260,8 @@ export const Report = z
   .meta({ id: 'Report' });
 export type Report = z.infer<typeof Report>;
 /** A report as a host makes it; the service looks whether it is one. */
-export type MadeReport = z.input<typeof Report>;
-export type MadeLoadReport = z.input<typeof LoadReport>;
+export type ReportInput = z.input<typeof Report>;
+export type LoadReportInput = z.input<typeof LoadReport>;
 
 export const Reports = z.object({ bootId: BootId, reports: z.array(Report).max(agentLimits.reportsPerRequest) }).meta({
   id: 'Reports',

@@ -1,13 +1,13 @@
 // How long hosts, clients and the dashboard wait before they try again: one rule for all.
 
 /** Milliseconds: what the first wait is bounded by, and what no wait exceeds. */
-export type BackOffLimits = { readonly first: number; readonly longest: number };
+export type BackOffLimits = { readonly initial: number; readonly max: number };
 
 /**
  * Returns the milliseconds to wait after so many failures in a row, from 1. The bound doubles with each failure, and the wait is between half the bound
  * and the bound at random, so that a service that comes back is not met by everybody at once.
  */
-export function backOffMilliseconds(failures: number, { first, longest }: BackOffLimits): number {
+export function backOffMilliseconds(failures: number, { initial: first, max: longest }: BackOffLimits): number {
   const bound = Math.min(first * 2 ** (failures - 1), longest);
   return bound / 2 + (Math.random() * bound) / 2;
 }

@@ -17,7 +17,7 @@ export const ModuleTableEntry = z
     version: Version,
     image: Digest,
     address: Address,
-    referenceCount: count.describe('Accesses that are inside this version now.'),
+    referenceCount: count.describe('Number of accesses inside this version now.'),
     tainted,
   })
   .meta({ id: 'ModuleTableEntry' });
@@ -35,7 +35,7 @@ const MemoryRange = z
       .boolean()
       .optional()
       .describe(
-        'Whether another image gets these pages when memory is needed: nothing runs in them and no program holds their address. Omitted by devices that do not reclaim pages.',
+        'Whether the device can reclaim these pages for another image: nothing executes in them and no program holds their address. Omitted by devices that do not reclaim pages.',
       ),
   })
   .meta({ id: 'MemoryRange' });
@@ -56,11 +56,11 @@ const ReportedProgramState = z.enum(['running', ...endedProgramStates]).meta({ i
 
 const VersionStatistics = z
   .object({
-    version: Version.describe('Empty: of calls that failed before any version had served one.'),
+    version: Version.describe('Empty for calls that failed before any version was entered.'),
     callsCompleted: count,
     callsFailed: count.default(0),
     latency: Latency.default({ microseconds: [], calls: [] }).describe(
-      'How long completed calls took, from their begin to their end; empty where none was measured.',
+      'Duration of completed calls from start to end. Empty if no call was measured.',
     ),
   })
   .meta({ id: 'ReportedVersionStatistics' });
@@ -97,20 +97,20 @@ export const ProgramStatistics = z
   .object({
     program: ProgramId,
     state: ReportedProgramState,
-    threads: count.describe('Threads that have not ended.'),
+    threads: count.describe('Number of threads that have not ended.'),
     callsCompleted: count,
-    callsFailed: count.describe('Calls that ended in a trap or an error.'),
-    faults: count.default(0).describe('Of the failed calls, those that ended in a segmentation fault.'),
+    callsFailed: count.describe('Number of calls that ended with a trap or an error.'),
+    faults: count.default(0).describe('Number of failed calls that ended with a segmentation fault.'),
     accessesInterrupted: count,
     accessesRetried: count,
-    effects: count.describe('Effects (`kernel.emit`) of completed calls; those of interrupted or failed calls are dropped.'),
+    effects: count.describe('Number of effects (`kernel.emit`) of completed calls. Effects of interrupted or failed calls are dropped.'),
     lastFailure: Reason.nullable(),
-    lastResult: z.string().max(64).nullable().describe('What the last completed call returned, as decimal text.'),
+    lastResult: z.string().max(64).nullable().describe('Result of the last completed call, as decimal text.'),
     versions: z
       .array(VersionStatistics)
       .max(100)
       .describe(
-        'Calls by the version that served them, in the order of their coming; a failed call counts with the version that it was inside of.',
+        'Calls by the version that served them, in the order in which the program first called the versions. A failed call counts for the version that it was inside.',
       ),
   })
   .meta({ id: 'ReportedProgramStatistics', examples: [{ program: exampleIdentifier('program'), ...exampleStatistics }] });
@@ -142,21 +142,21 @@ export const AbiViolation = z
   .object({
     program: ProgramId,
     module: ModuleName,
-    version: Version.describe('The version whose address the program keeps.'),
+    version: Version.describe('The version that the stale address belonged to.'),
     address: Address,
-    page: count.max(65_535).describe('Number of the page at the address.'),
+    page: count.max(65_535).describe('Number of the page that contains the address.'),
     flag: PageFault.describe('Why the fetch faulted.'),
-    at: Timestamp.describe('When the program first faulted there.'),
-    lastAt: Timestamp.describe('When it last did.'),
-    faults: z.int().positive().describe('How often it has.'),
+    at: Timestamp.describe('When the program first faulted at the address.'),
+    lastAt: Timestamp.describe('When the program last faulted at the address.'),
+    faults: z.int().positive().describe('Number of faults of the program at the address.'),
   })
   .meta({ id: 'ReportedAbiViolation', examples: [exampleViolation] });
 export type AbiViolation = z.infer<typeof AbiViolation>;
 
 const AbiViolations = z
   .object({
-    total: count.describe('Violations since the device came up, also those that are not listed any more.'),
-    newest: z.array(AbiViolation).max(violationLimit).describe('Those whose last faults are the newest.'),
+    total: count.describe('Number of violations since the device booted, including those that are no longer listed.'),
+    newest: z.array(AbiViolation).max(violationLimit).describe('The violations with the most recent faults.'),
   })
   .meta({ id: 'ReportedAbiViolations' });
 
@@ -186,10 +186,10 @@ export const DeviceState = z
       .positive()
       .optional()
       .describe(
-        'Order of the states of a device within a boot of its host: each state of the device that the host makes, in whichever report, has a higher sequence than the one before. ' +
-          'The service keeps the state with the highest. Without a sequence, states count in the order of their arrival.',
+        'Order of the states of a device within one boot of its host: each new state, in any report, has a higher sequence than the one before. ' +
+          'The service stores the state with the highest sequence. Without a sequence, states count in the order of their arrival.',
       ),
-    at: Timestamp.describe('When the state was taken, by the clock of the device. For display: it decides nothing.'),
+    at: Timestamp.describe('When the state was taken, by the clock of the device. For display only.'),
     moduleTable: z.array(ModuleTableEntry).max(stateLimits.modules),
     memoryMap: MemoryMap,
     programs: z.array(ProgramStatistics).max(stateLimits.programs),

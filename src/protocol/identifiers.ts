@@ -30,7 +30,7 @@ export function exampleIdentifier(kind: keyof typeof identifierPrefixes): string
 }
 
 /** The identifier of an object of a kind. */
-export function identifierText(kind: keyof typeof identifierPrefixes) {
+export function identifierSchema(kind: keyof typeof identifierPrefixes) {
   return identifierWith(identifierPrefixes[kind]);
 }
 

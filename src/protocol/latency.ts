@@ -9,13 +9,13 @@ const counts = z.array(z.int().nonnegative()).max(bucketLimit);
 
 export const Latency = z
   .object({
-    microseconds: counts.describe('Upper bounds of the buckets, ascending: a call lies in the first whose bound it did not exceed.'),
-    calls: counts.describe('How many calls lie in each bucket since the program started.'),
+    microseconds: counts.describe('Inclusive upper bounds of the histogram buckets in microseconds, ascending.'),
+    calls: counts.describe('Number of calls in each bucket since the program started.'),
   })
-  .refine(({ microseconds, calls }) => microseconds.length === calls.length, 'has not as many counts of calls as bounds')
+  .refine(({ microseconds, calls }) => microseconds.length === calls.length, 'must have as many elements in calls as in microseconds')
   .refine(({ microseconds }) => microseconds.every((bound, index) => index === 0 || bound > (microseconds[index - 1] ?? 0)), {
     path: ['microseconds'],
-    error: 'is not ascending',
+    error: 'must be ascending',
   })
   .meta({ id: 'Latency', examples: [{ microseconds: [2, 3, 38], calls: [720, 490, 2] }] });
 export type Latency = z.infer<typeof Latency>;
@@ -50,11 +50,11 @@ export function latencyQuantile(latency: Latency, quantile: number): number | nu
 
 /** How many calls a histogram counts. */
 export function latencyCalls({ calls }: Latency): number {
-  return countTogether(calls);
+  return sumCounts(calls);
 }
 
 /** The sum of counts; at most the largest that JSON has exactly, whatever is reported. */
-export function countTogether(counts: readonly number[]): number {
+export function sumCounts(counts: readonly number[]): number {
   return Math.min(
     Number.MAX_SAFE_INTEGER,
     counts.reduce((sum, more) => sum + more, 0),
@@ -67,7 +67,7 @@ const bucketsOf = ({ microseconds, calls }: Latency): Bucket[] => microseconds.m
 
 function addUp(buckets: readonly Bucket[]): Bucket[] {
   const sums = new Map<number, number>();
-  for (const [bound, calls] of buckets) sums.set(bound, countTogether([sums.get(bound) ?? 0, calls]));
+  for (const [bound, calls] of buckets) sums.set(bound, sumCounts([sums.get(bound) ?? 0, calls]));
   return [...sums].toSorted(([left], [right]) => left - right);
 }
 

@@ -19,13 +19,13 @@ export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']).met
 export type Invalidation = z.infer<typeof Invalidation>;
 /** The description of the kinds in requests. */
 export const invalidationDescription =
-  'What becomes of the pages of the old version: left as they are, marked invalid, marked NX (a fetch from either faults), or deleted and given out again.';
+  'What happens to the pages of the old version. `none`: they remain executable. `mark-invalid`: marked invalid, so that a fetch faults. `nx`: marked non-executable (NX), so that a fetch faults. `delete`: deleted and freed.';
 
 export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']).meta({ id: 'VersionPolicy' });
 export const SimilarityPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'SimilarityPolicy' });
 
 /** How long a drain may be asked to wait, in milliseconds. */
-export const longestDrain = 3_600_000;
+export const maxDrainMilliseconds = 3_600_000;
 
 /** How a load is to be carried out. */
 export const LoadPolicy = z.object({
@@ -34,12 +34,12 @@ export const LoadPolicy = z.object({
   drainMilliseconds: z
     .int()
     .min(0)
-    .max(longestDrain)
+    .max(maxDrainMilliseconds)
     .nullable()
     .default(null)
-    .describe('How long `drain` and `drain-then-inject` wait; null: as long as the device does by itself.'),
+    .describe('How long `drain` and `drain-then-inject` wait, in milliseconds. Null: the default of the device.'),
   versionPolicy: VersionPolicy.default('newer'),
-  downgradeReason: Reason.nullable().default(null).describe('Why an older version is loaded, where `versionPolicy` is `downgrade`.'),
+  downgradeReason: Reason.nullable().default(null).describe('Reason for the downgrade. Null if `versionPolicy` is not `downgrade`.'),
   similarityPolicy: SimilarityPolicy.default('require'),
 });
 export type LoadPolicy = z.infer<typeof LoadPolicy>;
@@ -77,10 +77,13 @@ function step<Name extends string, Operation extends z.ZodType<number | null>, F
   return z
     .object({
       step: z.literal(name),
-      operation: operation.describe('The operation of FIG. 2 of US 8,689,206 B2 that this step is; null where the figure has none.'),
+      operation: operation.describe('Number of the operation in FIG. 2 of US 8,689,206 B2. Null if the figure has no such operation.'),
       at: Timestamp,
-      startedMicroseconds: z.number().nonnegative().describe('Start of the step, in microseconds since the load began on the device.'),
-      microseconds: z.number().nonnegative().describe('How long the step took.'),
+      startedMicroseconds: z
+        .number()
+        .nonnegative()
+        .describe('Start of the step, in microseconds since the start of the load on the device.'),
+      microseconds: z.number().nonnegative().describe('Duration of the step, in microseconds.'),
       facts,
     })
     .meta({ id: `${pascalCase(name)}Step` });
@@ -104,9 +107,7 @@ const Step = z
           .array(z.string().max(128))
           .max(signatureLimit)
           .optional()
-          .describe(
-            'Identifiers of the keys whose signatures of the build the device has verified. Left out by a device that does not say.',
-          ),
+          .describe('Key IDs of the signatures of the build that the device verified. Omitted by devices that do not report them.'),
       }),
     ),
     step('looked-up', z.literal(210), z.object({ address: Address.nullable(), version: Version.nullable() })),
@@ -118,7 +119,7 @@ const Step = z
         inMemoryVersion: Version,
         precedence: z.enum(['newer', 'same', 'older']),
         versionPolicy: VersionPolicy,
-        downgradeReason: Reason.nullable().describe('Why an operator loads an older version; null where they do not.'),
+        downgradeReason: Reason.nullable().describe('Reason for the downgrade. Null if there is none.'),
         similarity: SimilarityReport,
         similarityPolicy: SimilarityPolicy,
       }),
@@ -130,18 +131,18 @@ const Step = z
       z.object({
         address: Address,
         pages: count,
-        selfCheck: z.enum(['passed', 'none']).describe('Of the export `self_check`, where the module has one.'),
+        selfCheck: z.enum(['passed', 'none']).describe('Result of the export `self_check`. `none` if the module does not have it.'),
         stateWords: count
           .nullable()
-          .describe('64-bit words carried over by `state_save` and `state_restore`; null where the versions have not both opted in.'),
+          .describe('Number of 64-bit words transferred by `state_save` and `state_restore`. Null if not both versions export them.'),
         reclaimed: z
           .array(z.object({ module: ModuleName, version: Version, address: Address, pages: count }).meta({ id: 'ReclaimedImage' }))
           .max(reclaimedLimit)
           .optional()
           .describe(
-            'Old images whose pages the device gave to this image, as no program held them: the oldest 100. Omitted by devices that do not reclaim pages.',
+            'Old images whose pages the device reclaimed for this image: the oldest 100. Omitted by devices that do not reclaim pages.',
           ),
-        reclaimedImages: count.optional().describe('How many images were reclaimed.'),
+        reclaimedImages: count.optional().describe('Number of images that were reclaimed.'),
       }),
     ),
     step('table-updated', z.literal(240), z.object({ from: Address.nullable(), to: Address })),
@@ -168,7 +169,7 @@ const Step = z
           .max(programLimit)
           .optional()
           .describe(
-            'Programs that keep this address, hard-coded: their next calls fault, unless the pages stay as they are. Left out by a device that does not know.',
+            'Programs with this address hard-coded. Their next calls fault, unless `invalidation` is `none`. Omitted by devices that do not report them.',
           ),
       }),
     ),
@@ -238,14 +239,14 @@ export const exampleLoadReport = {
 export const LoadReport = z
   .object({
     outcome: Outcome,
-    reason: Reason.nullable().describe('Why the load was refused or failed; null where it was not.'),
-    previous: LoadedImage.nullable().describe('The in-memory module that the load met; null where there was none.'),
-    current: LoadedImage.nullable().describe('What the module table names after the load; null where it names nothing.'),
-    interrupted: count.describe('Accesses inside the old version that had an error injected.'),
-    retried: count.describe('Of those, how many retried through the module table.'),
-    failed: count.describe('Of those, how many ended without a retry.'),
-    microseconds: z.number().nonnegative(),
-    steps: z.array(Step).max(stepLimit),
+    reason: Reason.nullable().describe('Why the load was refused or failed. Null if it succeeded.'),
+    previous: LoadedImage.nullable().describe('The version that was installed before the load. Null if there was none.'),
+    current: LoadedImage.nullable().describe('The version that is installed after the load. Null if there is none.'),
+    interrupted: count.describe('Number of accesses inside the old version that received an injected error.'),
+    retried: count.describe('Number of these accesses that retried through the module table.'),
+    failed: count.describe('Number of these accesses that ended without a retry.'),
+    microseconds: z.number().nonnegative().describe('Duration of the load on the device, in microseconds.'),
+    steps: z.array(Step).max(stepLimit).describe('The steps of the isolation workflow, in order.'),
   })
   .meta({ id: 'LoadReport', examples: [exampleLoadReport] });
 export type LoadReport = z.infer<typeof LoadReport>;

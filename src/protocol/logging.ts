@@ -20,7 +20,7 @@ const secretForms = /patchbay_[0-9a-f]{32}_[\w-]+|agt_[\w-]+|\bBearer +(?!(?:TOK
 const secretHeaders = /("(?:(?:proxy-)?authorization|(?:set-)?cookie)":)(?:"(?:[^"\\]|\\.)*"|\[(?:"(?:[^"\\]|\\.)*",?)*\])/gi;
 
 /** A text without what has the form of a secret. */
-export function withoutSecrets(text: string): string {
+export function redactSecrets(text: string): string {
   return text.replaceAll(secretForms, censor);
 }
 
@@ -31,7 +31,7 @@ const attempts = 100;
  * Writes lines to a file descriptor, as that of standard error. A line that cannot be written, as on a full disk or to a reader that has gone, is
  * dropped and counted, and the next that can be written comes after one that says how many were lost: a log that cannot be written ends no process.
  */
-export function survivingStream(descriptor: number): DestinationStream {
+export function createLossyStream(descriptor: number): DestinationStream {
   let lost = 0;
   return {
     write(line: string) {
@@ -70,7 +70,7 @@ export function createLogger({ level, stream, name, secrets = [] }: LoggerSettin
   // As they stand in a line of JSON.
   const texts = secrets.map((secret) => JSON.stringify(secret).slice(1, -1));
   const streamWrite = (line: string) => {
-    const others = withoutSecrets(line.replaceAll(secretHeaders, `$1"${censor}"`));
+    const others = redactSecrets(line.replaceAll(secretHeaders, `$1"${censor}"`));
     return texts.reduce((rest, text) => rest.replaceAll(text, censor), others);
   };
   return pino({ level, ...(name === undefined ? {} : { name }), hooks: { streamWrite } }, stream);

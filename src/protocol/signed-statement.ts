@@ -2,11 +2,11 @@
 
 import { z } from 'zod';
 import { Envelope } from '../proof/envelope.ts';
-import { statementOf, statementPayloadType } from '../proof/statement.ts';
+import { createStatement, statementPayloadType } from '../proof/statement.ts';
 import { exampleBuild, exampleIdentity, exampleRequest, exampleTimes } from './examples.ts';
 import { Digest, exampleIdentifier, Timestamp } from './identifiers.ts';
 
-const exampleStatement = statementOf({
+const exampleStatement = createStatement({
   ...exampleBuild,
   origin: exampleIdentity.origin,
   pushedBy: exampleIdentifier('key'),
@@ -30,10 +30,10 @@ export const SignedStatement = Envelope.meta({
 /** A key that the service signs or has signed with, as hosts are told it. */
 export const ServiceKey = z
   .object({
-    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), as envelopes name it.'),
+    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), used as `keyid` in envelopes.'),
     publicKey: z.string().describe('The Ed25519 public key in PEM.'),
     createdAt: Timestamp,
-    endorsement: SignedStatement.nullable().describe('The statement by which the key before it vouches for it; null where none does.'),
+    endorsement: SignedStatement.nullable().describe('Statement in which the previous key endorses this key. Null if there is none.'),
   })
   .meta({ id: 'ServiceKey' });
 export type ServiceKey = z.infer<typeof ServiceKey>;

@@ -7,9 +7,11 @@ const Taint = z
   .object({
     reason: z
       .enum(['trap', 'deadline', 'stop', 'interruption'])
-      .describe('How the first of the accesses ended: by a trap, by its deadline, with its program, or by an injected error.'),
-    at: Timestamp.describe('When the first of them ended.'),
-    accesses: z.int().positive().describe('Accesses that have ended abnormally inside.'),
+      .describe(
+        'How the first of these accesses ended: by a trap, by its deadline, because its program was stopped, or by an injected error.',
+      ),
+    at: Timestamp.describe('When the first of these accesses ended.'),
+    accesses: z.int().positive().describe('Number of accesses that ended abnormally inside the image.'),
   })
   .meta({ id: 'Taint' });
 
@@ -17,5 +19,5 @@ const Taint = z
 export const tainted = Taint.nullable()
   .optional()
   .describe(
-    'Accesses ended abnormally inside this image, which has a memory or mutable globals: its state may be inconsistent. Null: none did, or it has no state. Left out by a device that does not know.',
+    'Set if accesses ended abnormally inside this image and it has a memory or mutable globals, so that its state may be inconsistent. Null otherwise. Omitted by devices that do not report it.',
   );

@@ -4,17 +4,17 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject,
 import { KeyError, type PublicKey, readPublicKey } from '../proof/ed25519.ts';
 
 /** A new private key. */
-export function newPrivateKey(): string {
+export function generatePrivateKey(): string {
   return generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
 }
 
 /** The public part of a private key. @throws {KeyError} */
-export function publicPartOf(privateKey: string): PublicKey {
+export function derivePublicKey(privateKey: string): PublicKey {
   return readPublicKey(createPublicKey(readPrivateKey(privateKey)).export({ format: 'pem', type: 'spki' }).toString());
 }
 
 /** The 64 bytes of the message's signature. @throws {KeyError} */
-export function signWith(privateKey: string, message: Uint8Array): Uint8Array {
+export function signMessage(privateKey: string, message: Uint8Array): Uint8Array {
   return new Uint8Array(sign(null, message, readPrivateKey(privateKey)));
 }
 

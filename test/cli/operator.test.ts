@@ -256,7 +256,7 @@ test('events are watched and the trail is listed, followed and verified', async 
   const checkpoint = parseStdout(await command('audit', 'checkpoint', '--make', '--json'));
   const verified = await command('audit', 'verify', '--json');
   expect(verified.code).toBe(0);
-  expect(parseStdout(verified)).toMatchObject({ kind: 'whole', first: 1, checkpoint: { size: checkpoint['size'] } });
+  expect(parseStdout(verified)).toMatchObject({ kind: 'intact', first: 1, checkpoint: { size: checkpoint['size'] } });
 });
 
 test('the trail is exported, goes on in another file, and is verified without the service', async () => {

@@ -6,15 +6,15 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { openPrivateKeys } from '../../src/cli/running/signing-keys.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
-import { newPrivateKey } from '../../src/signing/private-key.ts';
+import { generatePrivateKey } from '../../src/signing/private-key.ts';
 
 test('a row of a key in the database leads to no file of another folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-keys-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   mkdirSync(join(folder, 'signing-keys'));
-  writeFileSync(join(folder, 'planted.pem'), newPrivateKey());
+  writeFileSync(join(folder, 'planted.pem'), generatePrivateKey());
   const keys = openPrivateKeys(join(folder, 'signing-keys'));
-  const [id, pem] = [newIdentifier('signing key'), newPrivateKey()];
+  const [id, pem] = [newIdentifier('signing key'), generatePrivateKey()];
   keys.write(id, pem);
   expect(keys.read(id)).toBe(pem);
   for (const planted of ['../planted', join(folder, 'planted'), `${id}/../../planted`]) expect(keys.read(planted)).toBeNull();

@@ -1,6 +1,6 @@
 // Modules in the text format that between them have every section and every kind of immediate, for the tests of the binary format.
 
-import { acceptedFeatures, binaryen } from '../../src/compiler/binaryen.ts';
+import { binaryen, supportedFeatures } from '../../src/compiler/binaryen.ts';
 
 const texts = {
   empty: '(module)',
@@ -49,7 +49,7 @@ const texts = {
 /** Bytes of each sample, by its name. */
 export const samples: readonly (readonly [name: string, bytes: Uint8Array<ArrayBuffer>])[] = Object.entries(texts).map(([name, text]) => [
   name,
-  assembleText(text, acceptedFeatures),
+  assembleText(text, supportedFeatures),
 ]);
 
 /** Translates the text format as it stands, for an engine with the given features. */

@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest';
 import { mapIndices } from '../../src/compiler/binary/index-map.ts';
 import { block, branchIf, end, i32Const, ifBlock, imageFeatures, plain } from '../../src/compiler/binary/instruction.ts';
 import { decodeBody, decodeInstructions, encodeInstructions } from '../../src/compiler/binary/instruction-codec.ts';
-import { MalformedModuleError, type Module, UnacceptedFeatureError } from '../../src/compiler/binary/module.ts';
+import { MalformedModuleError, type Module, UnsupportedFeatureError } from '../../src/compiler/binary/module.ts';
 import { decodeModule } from '../../src/compiler/binary/reader.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { assembleText, samples } from './binary-samples.ts';
@@ -65,7 +65,7 @@ describe.skipIf(suite === undefined || !existsSync(suite))('the WebAssembly suit
         else faults.push(`${file}: ${fault}`);
       } catch (error) {
         const isExpected =
-          error instanceof UnacceptedFeatureError || (error instanceof MalformedModuleError && !WebAssembly.validate(bytes));
+          error instanceof UnsupportedFeatureError || (error instanceof MalformedModuleError && !WebAssembly.validate(bytes));
         if (!isExpected) faults.push(`${file}: ${error}`);
       }
     }
@@ -105,7 +105,7 @@ test('changed bytes are read, or are malformed or unaccepted; what the engine ac
           expect(isValid, error.message).toBe(false);
           expect(error.offset).toBeLessThanOrEqual(bad.length);
         } else {
-          expect(error).toBeInstanceOf(UnacceptedFeatureError);
+          expect(error).toBeInstanceOf(UnsupportedFeatureError);
         }
       }
     }),
@@ -119,7 +119,7 @@ test('any bytes after the header are read, or are malformed or unaccepted', () =
       try {
         decodeModule(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...content]));
       } catch (error) {
-        expect(error instanceof MalformedModuleError || error instanceof UnacceptedFeatureError).toBe(true);
+        expect(error instanceof MalformedModuleError || error instanceof UnsupportedFeatureError).toBe(true);
       }
     }),
     { numRuns: 5_000 },
@@ -139,7 +139,7 @@ test.each([
   ['relaxed SIMD', '(module (func (export "f") (param v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))'],
 ])('%s are not accepted: %s', (feature, text) => {
   const bytes = assembleText(text);
-  expect(() => decodeModule(bytes)).toThrow(UnacceptedFeatureError);
+  expect(() => decodeModule(bytes)).toThrow(UnsupportedFeatureError);
   expect(() => decodeModule(bytes)).toThrow(`the module uses ${feature}, which devices do not accept`);
 });
 

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { CompileQueue, QueueFullError } from '../../src/compiler/compile-queue.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
 
-const limits = { waitingPerCaller: 1_000, waiting: 1_000, waitingBytes: 1_000_000, smallBytes: 10 };
+const limits = { queuedPerCaller: 1_000, queued: 1_000, queuedBytes: 1_000_000, smallBytes: 10 };
 
 /** Runs jobs whose ends the test decides; records the order in which they begin. */
 function recordedQueue(slots: number, given: Partial<typeof limits> = {}) {
@@ -53,15 +53,15 @@ test('large compilations leave the reserved slot to small ones', async () => {
 });
 
 test.each([
-  [{ waitingPerCaller: 2 }, 'of this API key'],
-  [{ waiting: 2 }, 'are waiting (limit: 2)'],
-  [{ waitingBytes: 250 }, 'limit: 250'],
+  [{ queuedPerCaller: 2 }, 'of this API key'],
+  [{ queued: 2 }, 'are waiting (limit: 2)'],
+  [{ queuedBytes: 250 }, 'limit: 250'],
 ])('past the limit %j a compilation is refused, and there is room again later', async (given, message) => {
   const { queue, add, end } = recordedQueue(2, given);
   const jobs = ['a', 'b', 'c'].map((name) => add('x', name, 100));
   await expect(add('x', 'd', 100)).rejects.toThrow(message);
   await expect(add('x', 'd', 100)).rejects.toBeInstanceOf(QueueFullError);
-  expect(queue.waiting).toBe(2);
+  expect(queue.length).toBe(2);
   end('a');
   await settled();
   jobs.push(add('x', 'e', 100));
@@ -70,11 +70,11 @@ test.each([
     await settled();
   }
   await Promise.all(jobs);
-  expect(queue.waiting).toBe(0);
+  expect(queue.length).toBe(0);
 });
 
 test('the limit of one caller is none of another', async () => {
-  const { add, end } = recordedQueue(2, { waitingPerCaller: 1 });
+  const { add, end } = recordedQueue(2, { queuedPerCaller: 1 });
   const jobs = ['a', 'b'].map((name) => add('x', name, 100));
   await expect(add('x', 'c', 100)).rejects.toThrow(QueueFullError);
   jobs.push(add('y', 'd', 100));

@@ -1,8 +1,8 @@
 // Whatever a library throws becomes a diagnostic, and the next compilation succeeds.
 
 import { afterAll, expect, test } from 'vitest';
+import { stages } from '../../src/compiler/compile-error.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
-import { stages } from '../../src/compiler/failure.ts';
 import type { Language } from '../../src/compiler/languages.ts';
 
 const compiler = new Compiler();

@@ -25,7 +25,7 @@ import { encodeInstructions } from '../../src/compiler/binary/instruction-codec.
 import type { FunctionBody, Module } from '../../src/compiler/binary/module.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { instrument } from '../../src/compiler/instrumentation.ts';
-import { link } from '../../src/compiler/link.ts';
+import { link } from '../../src/compiler/linker.ts';
 import { fuelExport } from '../../src/machine/abi.ts';
 import { getExportedFunction } from '../../src/machine/images/instance-exports.ts';
 
@@ -253,12 +253,12 @@ function moduleOf(functions: readonly FunctionBody[]): Module {
 
 const linkOptions = {
   kind: 'driver',
-  stubs: { served: null, pinned: null, stackPointer: null },
+  stubs: { servedGlobal: null, pinnedGlobals: null, stackPointer: null },
   memoryPages: 1,
   tableElements: 10,
 } as const;
 const imageOf = (module: Module, unsuspendable: readonly number[] = []) =>
-  new WebAssembly.Module(encodeModule(link(instrument(module, { unsuspendable: new Set(unsuspendable) }), linkOptions)));
+  new WebAssembly.Module(encodeModule(link(instrument(module, { uninterruptible: new Set(unsuspendable) }), linkOptions)));
 
 type Outcome = { readonly result: unknown; readonly steps: number };
 

@@ -174,7 +174,7 @@ test('a compilation past its memory is given up, and the next one succeeds', asy
 });
 
 test('compilations past those that may wait are told to come again', async () => {
-  const small = new Compiler({ waiting: 3 });
+  const small = new Compiler({ queued: 3 });
   const results = await Promise.all(
     Array.from({ length: 10 }, (_, patch) => small.compileModule({ module: 'tcp', version: `1.0.${patch}`, language: 'wat', source: wat })),
   );

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { compare, diff } from 'semver';
 import { expect, test } from 'vitest';
-import { assignVersion, type NextVersion } from '../../src/compiler/version.ts';
+import { bumpVersion, type VersionBump } from '../../src/compiler/version.ts';
 
 const version = fc
   .tuple(fc.nat(3), fc.nat(3), fc.nat(3), fc.constantFrom('', '-rc.1', '+5'))
@@ -11,8 +11,8 @@ const version = fc
 
 test('an assigned version is newer than all that there are', () => {
   fc.assert(
-    fc.property(fc.array(version), fc.constantFrom<NextVersion>('next-major', 'next-minor', 'next-patch'), (existing, wanted) => {
-      const assigned = assignVersion(existing, wanted);
+    fc.property(fc.array(version), fc.constantFrom<VersionBump>('next-major', 'next-minor', 'next-patch'), (existing, wanted) => {
+      const assigned = bumpVersion(existing, wanted);
       if (assigned === null) throw new Error('no version');
       for (const one of existing) expect(compare(assigned, one)).toBe(1);
       if (existing.length === 0) expect(assigned).toBe('1.0.0');
@@ -25,7 +25,7 @@ test.each([
   ['next-minor', '1.3.0', 'minor'],
   ['next-patch', '1.2.10', 'patch'],
 ] as const)('%s after 1.2.9 is %s', (wanted, expected, part) => {
-  expect(assignVersion(['1.2.9', '1.2.1', '0.9.0'], wanted)).toBe(expected);
+  expect(bumpVersion(['1.2.9', '1.2.1', '0.9.0'], wanted)).toBe(expected);
   expect(diff('1.2.9', expected)).toBe(part);
 });
 
@@ -38,5 +38,5 @@ test.each([
   ['1.9007199254740991.0', 'next-major', '2.0.0'],
   ['1.2.9007199254740991', 'next-patch', null],
 ] as const)('after %s, %s is %s', (highest, wanted, expected) => {
-  expect(assignVersion(['1.0.0', highest], wanted)).toBe(expected);
+  expect(bumpVersion(['1.0.0', highest], wanted)).toBe(expected);
 });

@@ -5,12 +5,12 @@ import { BuildVerifier, ProvenanceError } from '../../src/host/build-verifier.ts
 import { Refreshable } from '../../src/host/refreshable.ts';
 import { TrustedKeys } from '../../src/host/trusted-keys.ts';
 import type { Envelope } from '../../src/proof/envelope.ts';
-import { statementOf, statementPayloadType } from '../../src/proof/statement.ts';
+import { createStatement, statementPayloadType } from '../../src/proof/statement.ts';
 import { Order } from '../../src/protocol/agent.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { ServiceKey } from '../../src/protocol/signed-statement.ts';
-import { newPrivateKey, publicPartOf } from '../../src/signing/private-key.ts';
-import { endorse, sealedBy, signatureOf } from '../../src/signing/sealing.ts';
+import { createEndorsement, createSignedEnvelope, signEnvelope } from '../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../src/signing/private-key.ts';
 
 const build = { module: 'tcp', version: '1.0.0', imageDigest: `sha256:${'1'.repeat(64)}` };
 const facts = {
@@ -24,16 +24,16 @@ const facts = {
   startedAt: null,
   finishedAt: new Date(0),
 };
-const statement = statementOf(facts);
-const stated = (privateKey: string) => sealedBy(privateKey, statementPayloadType, statement);
+const statement = createStatement(facts);
+const stated = (privateKey: string) => createSignedEnvelope(privateKey, statementPayloadType, statement);
 const signedToo = (envelope: Envelope, ...privateKeys: string[]) => ({
   ...envelope,
-  signatures: [...envelope.signatures, ...privateKeys.map((privateKey) => signatureOf(envelope, privateKey))],
+  signatures: [...envelope.signatures, ...privateKeys.map((privateKey) => signEnvelope(envelope, privateKey))],
 });
 
 function told(privateKey: string, endorsedBy: string | null = null): ServiceKey {
-  const { keyId, pem } = publicPartOf(privateKey);
-  const endorsement = endorsedBy === null ? null : endorse(endorsedBy, { keyId, pem }, new Date());
+  const { keyId, pem } = derivePublicKey(privateKey);
+  const endorsement = endorsedBy === null ? null : createEndorsement(endorsedBy, { keyId, pem }, new Date());
   return ServiceKey.parse({ keyId, publicKey: pem, createdAt: new Date().toISOString(), endorsement });
 }
 
@@ -48,7 +48,7 @@ class PlayedService {
 
   constructor(envelope: Envelope, pinned: string | null = null) {
     this.envelope = envelope;
-    this.trusted = new TrustedKeys(pinned === null ? null : [publicPartOf(pinned)]);
+    this.trusted = new TrustedKeys(pinned === null ? null : [derivePublicKey(pinned)]);
     const provenance = async () => {
       this.statementsAsked += 1;
       return JSON.stringify(this.envelope);
@@ -79,9 +79,9 @@ function demands(threshold: number, ...publicKeys: string[]) {
   return order.kind === 'load' ? order.demands : [];
 }
 
-const [service, one, two] = [newPrivateKey(), newPrivateKey(), newPrivateKey()];
-const pemOf = (privateKey: string) => publicPartOf(privateKey).pem;
-const keyIdOf = (privateKey: string) => publicPartOf(privateKey).keyId;
+const [service, one, two] = [generatePrivateKey(), generatePrivateKey(), generatePrivateKey()];
+const pemOf = (privateKey: string) => derivePublicKey(privateKey).pem;
+const keyIdOf = (privateKey: string) => derivePublicKey(privateKey).keyId;
 
 test('a statement is asked for once, and the keys only where it names none that is known', async () => {
   const played = new PlayedService(stated(service));
@@ -97,7 +97,7 @@ test('a statement is asked for once, and the keys only where it names none that 
 
 test('a statement that is refused is asked for anew when it is wanted again', async () => {
   const right = stated(service);
-  const played = new PlayedService({ ...right, signatures: [{ keyid: keyIdOf(service), sig: signatureOf(right, one).sig }] });
+  const played = new PlayedService({ ...right, signatures: [{ keyid: keyIdOf(service), sig: signEnvelope(right, one).sig }] });
   played.trusted.update([told(service)]);
   await expect(played.verifier.verify(build)).rejects.toThrow(ProvenanceError);
   expect(played.keysAsked).toBe(0);
@@ -108,10 +108,10 @@ test('a statement that is refused is asked for anew when it is wanted again', as
 test('of the statements of more than 256 images, the least recently used is given up', async () => {
   const digestOf = (number: number) => `sha256:${number.toString(16).padStart(64, '0')}`;
   const asked: string[] = [];
-  const trusted = new TrustedKeys([publicPartOf(service)]);
+  const trusted = new TrustedKeys([derivePublicKey(service)]);
   const provenance = async (digest: string) => {
     asked.push(digest);
-    return JSON.stringify(sealedBy(service, statementPayloadType, statementOf({ ...facts, imageDigest: digest })));
+    return JSON.stringify(createSignedEnvelope(service, statementPayloadType, createStatement({ ...facts, imageDigest: digest })));
   };
   const verifier = new BuildVerifier({ provenance, renewKeys: async () => {} }, trusted);
   const verify = (number: number) => verifier.verify({ ...build, imageDigest: digestOf(number) });
@@ -130,7 +130,7 @@ test('a build of another module, version or image is not the one that is stated'
 });
 
 test('what pinned keys vouch for is trusted, through any number of keys, and nothing else', async () => {
-  const [next, last, forged] = [newPrivateKey(), newPrivateKey(), newPrivateKey()];
+  const [next, last, forged] = [generatePrivateKey(), generatePrivateKey(), generatePrivateKey()];
   const keys = [told(last, next), told(service), told(next, service), told(forged), told(one, forged)];
   for (const [signer, isTrusted] of [
     [service, true],

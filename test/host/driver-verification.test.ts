@@ -4,12 +4,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BuildVerifier, ProvenanceError } from '../../src/host/build-verifier.ts';
 import { TrustedKeys } from '../../src/host/trusted-keys.ts';
-import { driverStatementOf, readDriverStatement } from '../../src/proof/driver-statement.ts';
+import { createDriverStatement, readDriverStatement } from '../../src/proof/driver-statement.ts';
 import type { Envelope } from '../../src/proof/envelope.ts';
-import { readStatement, statementOf, statementPayloadType } from '../../src/proof/statement.ts';
+import { createStatement, readStatement, statementPayloadType } from '../../src/proof/statement.ts';
 import { ServiceKey } from '../../src/protocol/signed-statement.ts';
-import { newPrivateKey, publicPartOf } from '../../src/signing/private-key.ts';
-import { endorse, sealedBy, signatureOf } from '../../src/signing/sealing.ts';
+import { createEndorsement, createSignedEnvelope, signEnvelope } from '../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../src/signing/private-key.ts';
 
 const digestOf = (digit: string) => `sha256:${digit.repeat(64)}`;
 const driver = { module: 'tcp', export: 'work', addressing: 'via-table', imageDigest: digestOf('1') } as const;
@@ -22,13 +22,13 @@ const provenance = {
   origin: 'patchbay/0123456789abcdef',
   finishedAt: new Date(0),
 };
-const sealed = (privateKey: string, statement: string) => sealedBy(privateKey, statementPayloadType, statement);
-const [service, stranger] = [newPrivateKey(), newPrivateKey()];
-const right = sealed(service, driverStatementOf(provenance));
+const sealed = (privateKey: string, statement: string) => createSignedEnvelope(privateKey, statementPayloadType, statement);
+const [service, stranger] = [generatePrivateKey(), generatePrivateKey()];
+const right = sealed(service, createDriverStatement(provenance));
 
 function told(privateKey: string, endorsedBy: string | null = null): ServiceKey {
-  const { keyId, pem } = publicPartOf(privateKey);
-  const endorsement = endorsedBy === null ? null : endorse(endorsedBy, { keyId, pem }, new Date());
+  const { keyId, pem } = derivePublicKey(privateKey);
+  const endorsement = endorsedBy === null ? null : createEndorsement(endorsedBy, { keyId, pem }, new Date());
   return ServiceKey.parse({ keyId, publicKey: pem, createdAt: new Date().toISOString(), endorsement });
 }
 
@@ -42,7 +42,7 @@ class PlayedService {
 
   constructor(envelope: Envelope, pinned: string | null = null) {
     this.envelope = envelope;
-    this.trusted = new TrustedKeys(pinned === null ? null : [publicPartOf(pinned)]);
+    this.trusted = new TrustedKeys(pinned === null ? null : [derivePublicKey(pinned)]);
     this.trusted.update(this.keys);
     this.verifier = new BuildVerifier(
       {
@@ -64,7 +64,7 @@ test('a driver that a trusted key has stated is accepted with what it calls, and
 });
 
 test('a statement that is refused is asked for again when the driver is wanted again', async () => {
-  const played = new PlayedService(sealed(stranger, driverStatementOf(provenance)));
+  const played = new PlayedService(sealed(stranger, createDriverStatement(provenance)));
   await expect(played.verifier.verifyDriver(driver)).rejects.toThrow(
     'no key that this host trusts has signed the statement of the driver of tcp.work',
   );
@@ -72,7 +72,7 @@ test('a statement that is refused is asked for again when the driver is wanted a
   expect(await played.verifier.verifyDriver(driver)).toMatchObject(driver);
 });
 
-const ofBuild = statementOf({
+const ofBuild = createStatement({
   module: 'tcp',
   version: '1.0.0',
   imageDigest: driver.imageDigest,
@@ -86,33 +86,41 @@ const ofBuild = statementOf({
   finishedAt: new Date(0),
 });
 const renamed = JSON.stringify({
-  ...JSON.parse(driverStatementOf(provenance)),
+  ...JSON.parse(createDriverStatement(provenance)),
   subject: [{ name: 'driver of udp', digest: { sha256: '1'.repeat(64) } }],
 });
 
 test.each<[string, Envelope, RegExp]>([
   ['no signature', { ...right, signatures: [] }, /it names no key/],
-  ['the signature of a stranger', sealed(stranger, driverStatementOf(provenance)), /no key that this host trusts/],
+  ['the signature of a stranger', sealed(stranger, createDriverStatement(provenance)), /no key that this host trusts/],
   [
     'a signature of a stranger under the name of the service',
-    { ...right, signatures: [{ keyid: publicPartOf(service).keyId, sig: signatureOf(right, stranger).sig }] },
+    { ...right, signatures: [{ keyid: derivePublicKey(service).keyId, sig: signEnvelope(right, stranger).sig }] },
     /no key that this host trusts/,
   ],
   [
     'another image',
-    sealed(service, driverStatementOf({ ...provenance, imageDigest: digestOf('3') })),
+    sealed(service, createDriverStatement({ ...provenance, imageDigest: digestOf('3') })),
     /states that the driver of tcp\.work is sha256:3+, not sha256:1+ as ordered/,
   ],
-  ['another module', sealed(service, driverStatementOf({ ...provenance, module: 'udp' })), /calls udp\.work, not tcp\.work as ordered/],
-  ['another export', sealed(service, driverStatementOf({ ...provenance, export: 'other' })), /calls tcp\.other, not tcp\.work as ordered/],
+  ['another module', sealed(service, createDriverStatement({ ...provenance, module: 'udp' })), /calls udp\.work, not tcp\.work as ordered/],
+  [
+    'another export',
+    sealed(service, createDriverStatement({ ...provenance, export: 'other' })),
+    /calls tcp\.other, not tcp\.work as ordered/,
+  ],
   [
     'another addressing',
-    sealed(service, driverStatementOf({ ...provenance, addressing: 'hard-coded' })),
+    sealed(service, createDriverStatement({ ...provenance, addressing: 'hard-coded' })),
     /has the addressing hard-coded, not via-table/,
   ],
   ['a statement of a build', sealed(service, ofBuild), /no readable statement of the driver/],
   ['a statement whose subject is another', sealed(service, renamed), /no readable statement of the driver/],
-  ['another type of payload', sealedBy(service, 'application/json', driverStatementOf(provenance)), /no readable statement of the driver/],
+  [
+    'another type of payload',
+    createSignedEnvelope(service, 'application/json', createDriverStatement(provenance)),
+    /no readable statement of the driver/,
+  ],
 ])('a driver with %s is refused', async (_, envelope, reason) => {
   const { verifier } = new PlayedService(envelope);
   await expect(verifier.verifyDriver(driver)).rejects.toThrow(ProvenanceError);
@@ -127,8 +135,8 @@ test('the statement of a driver is none of a build', async () => {
 });
 
 test('a key that replaced the one of the service is asked for; pinned keys accept it only by their endorsement', async () => {
-  const next = newPrivateKey();
-  const envelope = sealed(next, driverStatementOf(provenance));
+  const next = generatePrivateKey();
+  const envelope = sealed(next, createDriverStatement(provenance));
   for (const [pinned, endorsedBy, isAccepted] of [
     [null, service, true],
     [service, service, true],
@@ -155,7 +163,7 @@ test('a driver statement is read as it was written, with any name of an export',
   });
   fc.assert(
     fc.property(any, (stated) => {
-      expect(readDriverStatement(sealed(service, driverStatementOf({ ...provenance, ...stated })))).toEqual(stated);
+      expect(readDriverStatement(sealed(service, createDriverStatement({ ...provenance, ...stated })))).toEqual(stated);
     }),
     { numRuns: 50 },
   );

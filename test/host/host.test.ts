@@ -6,10 +6,10 @@ import { BackOff } from '../../src/host/back-off.ts';
 import { ImageCache } from '../../src/host/image-cache.ts';
 import { Outbox } from '../../src/host/outbox.ts';
 import { digestOf, ImageError } from '../../src/machine/index.ts';
-import { agentLimits, type MadeReport, Report } from '../../src/protocol/agent.ts';
+import { agentLimits, Report, type ReportInput } from '../../src/protocol/agent.ts';
 import { delay } from '../../src/protocol/back-off.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
-import { retryAfterMilliseconds } from '../../src/protocol/retry-after.ts';
+import { parseRetryAfter } from '../../src/protocol/retry-after.ts';
 import { compiler, workModule } from '../machine/test-machine.ts';
 
 const devices = Array.from({ length: 3 }, () => newIdentifier('device'));
@@ -32,10 +32,10 @@ test('every order report leaves the outbox once and in order, and of states the 
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const outbox = new Outbox();
-      const added: MadeReport[] = [];
-      const delivered: MadeReport[] = [];
+      const added: ReportInput[] = [];
+      const delivered: ReportInput[] = [];
       let second = 0;
-      const add = (report: MadeReport) => {
+      const add = (report: ReportInput) => {
         added.push(report);
         outbox.add(report);
       };
@@ -56,9 +56,9 @@ test('every order report leaves the outbox once and in order, and of states the 
         delivered.push(...batch.reports);
         outbox.acknowledge(batch);
       }
-      const orders = (reports: readonly MadeReport[]) => reports.filter(({ kind }) => kind !== 'device-state');
+      const orders = (reports: readonly ReportInput[]) => reports.filter(({ kind }) => kind !== 'device-state');
       expect(orders(delivered)).toEqual(orders(added));
-      const last = (reports: readonly MadeReport[], device: string) =>
+      const last = (reports: readonly ReportInput[], device: string) =>
         reports.findLast((report) => report.kind === 'device-state' && report.device === device);
       for (const device of devices) expect(last(delivered, device)).toEqual(last(added, device));
     }),
@@ -181,12 +181,12 @@ test('a service that asks a host to wait is obeyed, for a minute at most', async
 });
 
 test('Retry-After is read in seconds or as a date; anything else says nothing', () => {
-  const asked = (text: string) => retryAfterMilliseconds(new Headers({ 'retry-after': text }));
+  const asked = (text: string) => parseRetryAfter(new Headers({ 'retry-after': text }));
   fc.assert(fc.property(fc.nat({ max: 1_000_000 }), (seconds) => asked(String(seconds)) === seconds * 1_000));
   expect(asked(new Date(0).toUTCString())).toBe(0);
   expect(asked(new Date(Date.now() + 3_600_000).toUTCString())).toBeGreaterThan(3_000_000);
   for (const text of ['', 'soon', '-', '1 s']) expect(asked(text)).toBeNull();
-  expect(retryAfterMilliseconds(new Headers())).toBeNull();
+  expect(parseRetryAfter(new Headers())).toBeNull();
 });
 
 test('waits end at once when the host ends', async () => {

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
 import { readEvents } from '../../src/client/read-events.ts';
 import { ControlConnection } from '../../src/host/control-connection.ts';
-import { SilentStreamError } from '../../src/protocol/silent-stream.ts';
+import { IdleTimeoutError } from '../../src/protocol/idle-timeout.ts';
 
 const ended: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -60,5 +60,5 @@ test('a reader of events gets an error when a stream falls silent after it was o
   const { signal } = new AbortController();
   const events = readEvents<number>(async () => silent, { signal, silenceLimits: { first: 60_000, later: 20 } });
   expect(await events.next()).toEqual({ done: false, value: 1 });
-  await expect(events.next()).rejects.toThrow(SilentStreamError);
+  await expect(events.next()).rejects.toThrow(IdleTimeoutError);
 });

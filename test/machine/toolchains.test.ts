@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { decodeModule } from '../../src/compiler/binary/reader.ts';
-import { readToolchain } from '../../src/compiler/toolchain.ts';
+import { detectRequirements } from '../../src/compiler/toolchain.ts';
 import { compiler, createTestMachine, driverImage, prebuiltImage, referenceCount, type TestMachine, until } from './test-machine.ts';
 
 let machine: TestMachine;
@@ -268,6 +268,6 @@ test('an _initialize with parameters is refused', async () => {
 });
 
 test('the stack pointer is found by its prologues where no name is left, and the floor after the static data', () => {
-  const toolchain = readToolchain(decodeModule(readFileSync(fileOf('c/checksum.wasm'))));
+  const toolchain = detectRequirements(decodeModule(readFileSync(fileOf('c/checksum.wasm'))));
   expect(toolchain.stack).toEqual({ pointer: 0, base: 66_576, floor: 1_040 });
 });

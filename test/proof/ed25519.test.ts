@@ -4,8 +4,8 @@ import * as node from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { verifySignature } from '../../src/host/openssl-signature.ts';
-import { hashOfEvent, toldEvent } from '../../src/proof/audit-event.ts';
-import { fromBase64, textOf } from '../../src/proof/bytes.ts';
+import { hashEvent, toHashedEvent } from '../../src/proof/audit-event.ts';
+import { decodeUtf8, fromBase64 } from '../../src/proof/bytes.ts';
 import { isSignedBy, rawPublicKey, readPublicKey, readPublicKeys } from '../../src/proof/ed25519.ts';
 import { leafHash, nodeHash } from '../../src/proof/merkle-tree.ts';
 import { hashStoredEvent } from '../../src/service/database/audit-chain.ts';
@@ -19,10 +19,10 @@ test('bytes are read from base64 as Node reads them, with padding and without; w
       const written = Buffer.from(content).toString('base64');
       expect(plain(fromBase64(written))).toEqual(plain(content));
       expect(plain(fromBase64(written.replaceAll('=', '')))).toEqual(plain(content));
-      expect(textOf(content)).toBe(Buffer.from(content).toString());
+      expect(decodeUtf8(content)).toBe(Buffer.from(content).toString());
     }),
   );
-  expect(textOf(Uint8Array.of(0xef, 0xbb, 0xbf, 0x61))).toBe('\uFEFFa');
+  expect(decodeUtf8(Uint8Array.of(0xef, 0xbb, 0xbf, 0x61))).toBe('\uFEFFa');
   expect(['A', 'AAAA=', '%%%%', 'AA-_'].map((text) => fromBase64(text).length)).toEqual([0, 0, 0, 0]);
 });
 
@@ -43,7 +43,7 @@ test('the service hashes an event as those do who verify it', () => {
       const previous = new Uint8Array(32).fill(7);
       const event = { number, at: new Date(1_700_000_000_000 + number), actor: text, action: 'load.completed', object: text };
       const kept = { ...event, outcome: 'succeeded', requestId, detail: { text, of: [number, null, true] }, previous };
-      expect(plain(hashStoredEvent(kept))).toEqual(plain(hashOfEvent(toldEvent(kept))));
+      expect(plain(hashStoredEvent(kept))).toEqual(plain(hashEvent(toHashedEvent(kept))));
     }),
   );
 });

@@ -3,18 +3,18 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
+  completeSubtrees,
+  computeRoot,
   consistencyProof,
   emptyRoot,
-  GrowingTree,
+  formatHash,
   type Hash,
-  hashText,
   inclusionProof,
   leafHash,
+  MerkleTreeBuilder,
   nodeHash,
-  provesConsistency,
-  provesInclusion,
-  rootOf,
-  wholeSubtrees,
+  verifyConsistency,
+  verifyInclusion,
 } from '../../src/proof/merkle-tree.ts';
 
 /** The entries that the tests of Certificate Transparency's implementations use, and the roots over the first of them. */
@@ -44,10 +44,10 @@ const readerOf = (leaves: readonly Hash[]) => {
 };
 
 test.each(knownRoots.map((root, size) => [size, root] as const))('the root over %i entries', async (size, root) => {
-  expect(hashText(await rootOf(readerOf(entries), size))).toBe(`sha256:${root}`);
-  const tree = new GrowingTree();
+  expect(formatHash(await computeRoot(readerOf(entries), size))).toBe(`sha256:${root}`);
+  const tree = new MerkleTreeBuilder();
   for (const leaf of entries.slice(0, size)) tree.add(leaf);
-  expect(hashText(tree.root)).toBe(`sha256:${root}`);
+  expect(formatHash(tree.root)).toBe(`sha256:${root}`);
 });
 
 const size = fc.integer({ min: 1, max: 70 });
@@ -59,14 +59,14 @@ test('a tree grows on from the roots of its whole subtrees', async () => {
     fc.asyncProperty(size, fc.nat(70), async (begin, more) => {
       const leaves = leavesOf(begin + more);
       const read = readerOf(leaves);
-      const roots = await Promise.all(wholeSubtrees(begin).map(({ level, index }) => read(level, index)));
-      const tree = new GrowingTree(begin, roots);
+      const roots = await Promise.all(completeSubtrees(begin).map(({ level, index }) => read(level, index)));
+      const tree = new MerkleTreeBuilder(begin, roots);
       for (const leaf of leaves.slice(begin)) tree.add(leaf);
       expect(tree.size).toBe(begin + more);
-      expect(tree.root).toEqual(await rootOf(read, begin + more));
+      expect(tree.root).toEqual(await computeRoot(read, begin + more));
     }),
   );
-  expect(new GrowingTree().root).toEqual(emptyRoot);
+  expect(new MerkleTreeBuilder().root).toEqual(emptyRoot);
 });
 
 test('an inclusion proof proves its leaf at its place, and no other', async () => {
@@ -74,15 +74,15 @@ test('an inclusion proof proves its leaf at its place, and no other', async () =
     fc.asyncProperty(size, fc.nat(), fc.nat(), async (count, some, place) => {
       const [leaves, index] = [leavesOf(count), some % count];
       const read = readerOf(leaves);
-      const [proof, root] = [await inclusionProof(read, index, count), await rootOf(read, count)];
+      const [proof, root] = [await inclusionProof(read, index, count), await computeRoot(read, count)];
       const leaf = leaves[index] ?? other;
-      expect(provesInclusion(leaf, index, count, proof, root)).toBe(true);
-      expect(provesInclusion(other, index, count, proof, root)).toBe(false);
-      expect(provesInclusion(leaf, index, count, proof, other)).toBe(false);
-      expect(provesInclusion(leaf, index, count, [...proof, other], root)).toBe(false);
-      if (proof.length > 0) expect(provesInclusion(leaf, index, count, proof.toSpliced(place % proof.length, 1), root)).toBe(false);
-      if (proof.length > 0) expect(provesInclusion(leaf, index, count, proof.with(place % proof.length, other), root)).toBe(false);
-      for (let wrong = 0; wrong < count; wrong++) expect(provesInclusion(leaf, wrong, count, proof, root)).toBe(wrong === index);
+      expect(verifyInclusion(leaf, index, count, proof, root)).toBe(true);
+      expect(verifyInclusion(other, index, count, proof, root)).toBe(false);
+      expect(verifyInclusion(leaf, index, count, proof, other)).toBe(false);
+      expect(verifyInclusion(leaf, index, count, [...proof, other], root)).toBe(false);
+      if (proof.length > 0) expect(verifyInclusion(leaf, index, count, proof.toSpliced(place % proof.length, 1), root)).toBe(false);
+      if (proof.length > 0) expect(verifyInclusion(leaf, index, count, proof.with(place % proof.length, other), root)).toBe(false);
+      for (let wrong = 0; wrong < count; wrong++) expect(verifyInclusion(leaf, wrong, count, proof, root)).toBe(wrong === index);
     }),
   );
 });
@@ -93,16 +93,20 @@ test('a consistency proof proves that a tree begins with another, and not where 
       const from = 1 + (some % count);
       const leaves = leavesOf(count);
       const read = readerOf(leaves);
-      const [proof, fromRoot, root] = [await consistencyProof(read, from, count), await rootOf(read, from), await rootOf(read, count)];
-      expect(provesConsistency(from, count, proof, fromRoot, root)).toBe(true);
-      expect(provesConsistency(from, count, proof, other, root)).toBe(false);
-      expect(provesConsistency(from, count, proof, fromRoot, other)).toBe(false);
-      expect(provesConsistency(from, count, [...proof, other], fromRoot, root)).toBe(false);
-      if (proof.length > 0) expect(provesConsistency(from, count, proof.toSpliced(place % proof.length, 1), fromRoot, root)).toBe(false);
+      const [proof, fromRoot, root] = [
+        await consistencyProof(read, from, count),
+        await computeRoot(read, from),
+        await computeRoot(read, count),
+      ];
+      expect(verifyConsistency(from, count, proof, fromRoot, root)).toBe(true);
+      expect(verifyConsistency(from, count, proof, other, root)).toBe(false);
+      expect(verifyConsistency(from, count, proof, fromRoot, other)).toBe(false);
+      expect(verifyConsistency(from, count, [...proof, other], fromRoot, root)).toBe(false);
+      if (proof.length > 0) expect(verifyConsistency(from, count, proof.toSpliced(place % proof.length, 1), fromRoot, root)).toBe(false);
       // A list in which an earlier entry is another has no such proof.
       const changed = readerOf(leaves.with(place % from, other));
       const forged = await consistencyProof(changed, from, count);
-      expect(provesConsistency(from, count, forged, fromRoot, await rootOf(changed, count))).toBe(false);
+      expect(verifyConsistency(from, count, forged, fromRoot, await computeRoot(changed, count))).toBe(false);
     }),
   );
 });
@@ -113,5 +117,5 @@ test('there is no proof of what cannot be', async () => {
   expect(() => inclusionProof(read, -1, 8)).toThrow(RangeError);
   await expect(consistencyProof(read, 0, 8)).rejects.toThrow(RangeError);
   await expect(consistencyProof(read, 9, 8)).rejects.toThrow(RangeError);
-  expect(() => new GrowingTree(3, [other])).toThrow(RangeError);
+  expect(() => new MerkleTreeBuilder(3, [other])).toThrow(RangeError);
 });

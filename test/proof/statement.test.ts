@@ -2,13 +2,13 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Envelope, readEnvelope, signersOf } from '../../src/proof/envelope.ts';
-import { isOf, readStatement, type StatedOptions, statementOf, statementPayloadType } from '../../src/proof/statement.ts';
-import { newPrivateKey, publicPartOf } from '../../src/signing/private-key.ts';
-import { sealedBy, signatureOf } from '../../src/signing/sealing.ts';
+import { type Envelope, findSigners, readEnvelope } from '../../src/proof/envelope.ts';
+import { type BuildOptions, createStatement, isSameBuild, readStatement, statementPayloadType } from '../../src/proof/statement.ts';
+import { createSignedEnvelope, signEnvelope } from '../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../src/signing/private-key.ts';
 
-const privateKeys = [newPrivateKey(), newPrivateKey()];
-const [key, other] = privateKeys.map(publicPartOf);
+const privateKeys = [generatePrivateKey(), generatePrivateKey()];
+const [key, other] = privateKeys.map(derivePublicKey);
 if (key === undefined || other === undefined) throw new Error('there are two');
 
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => `sha256:${Buffer.from(bytes).toString('hex')}`);
@@ -19,7 +19,7 @@ const provenance = fc.record({
   version: text,
   imageDigest: digest,
   sourceDigest: digest,
-  options: fc.constantFrom<StatedOptions>({}, { concurrency: 'exclusive' }, { concurrency: 'shared', features: ['simd'] }),
+  options: fc.constantFrom<BuildOptions>({}, { concurrency: 'exclusive' }, { concurrency: 'shared', features: ['simd'] }),
   language: text,
   compiler: fc.constantFrom('assemblyscript 0.28.20', 'binaryen 131', 'some compiler 1.0'),
   pushedBy: fc.option(text),
@@ -32,12 +32,12 @@ const provenance = fc.record({
 test('a statement is read as it was written, also after its envelope was a text', () => {
   fc.assert(
     fc.property(provenance, (facts) => {
-      const envelope = sealedBy(privateKeys[0] ?? '', statementPayloadType, statementOf(facts));
+      const envelope = createSignedEnvelope(privateKeys[0] ?? '', statementPayloadType, createStatement(facts));
       const again = readEnvelope(JSON.stringify(envelope));
       expect(again).toEqual(envelope);
       const { module, version, imageDigest, sourceDigest, options, compiler, pushedBy } = facts;
       expect(readStatement(again ?? envelope)).toEqual({ module, version, imageDigest, sourceDigest, options, compiler, pushedBy });
-      expect(signersOf(envelope, [key, other])).toEqual([key]);
+      expect(findSigners(envelope, [key, other])).toEqual([key]);
     }),
   );
 });
@@ -57,9 +57,9 @@ test('with any byte changed nobody has signed it, and a signature put to it is o
   });
   fc.assert(
     fc.property(provenance, change, (facts, { what, index, by }) => {
-      const sealed = sealedBy(privateKeys[0] ?? '', statementPayloadType, statementOf(facts));
-      const envelope: Envelope = { ...sealed, signatures: [...sealed.signatures, signatureOf(sealed, privateKeys[1] ?? '')] };
-      expect(signersOf(envelope, [key, other])).toEqual([key, other]);
+      const sealed = createSignedEnvelope(privateKeys[0] ?? '', statementPayloadType, createStatement(facts));
+      const envelope: Envelope = { ...sealed, signatures: [...sealed.signatures, signEnvelope(sealed, privateKeys[1] ?? '')] };
+      expect(findSigners(envelope, [key, other])).toEqual([key, other]);
       const [first = { keyid: '', sig: '' }, ...rest] = envelope.signatures;
       const at = index % envelope.payloadType.length;
       const changed: Record<string, Envelope> = {
@@ -68,7 +68,7 @@ test('with any byte changed nobody has signed it, and a signature put to it is o
         sig: { ...envelope, signatures: [{ ...first, sig: spoilt(first.sig, index, by) }, ...rest] },
         keyid: { ...envelope, signatures: [{ ...first, keyid: other.keyId }, ...rest] },
       };
-      const signers = signersOf(changed[what] ?? envelope, [key, other]);
+      const signers = findSigners(changed[what] ?? envelope, [key, other]);
       expect(signers).toEqual(what === 'sig' || what === 'keyid' ? [other] : []);
     }),
   );
@@ -94,15 +94,15 @@ const envelopeOf = (payload: string, payloadType = statementPayloadType): Envelo
 });
 
 test('a statement is of one build, and of no other', () => {
-  const stated = readStatement(envelopeOf(statementOf(facts)));
+  const stated = readStatement(envelopeOf(createStatement(facts)));
   if (stated === null) throw new Error('it is one');
-  expect(isOf(stated, facts)).toBe(true);
+  expect(isSameBuild(stated, facts)).toBe(true);
   for (const another of [{ module: 'udp' }, { version: '1.1.1' }, { imageDigest: `sha256:${'3'.repeat(64)}` }])
-    expect(isOf(stated, { ...facts, ...another })).toBe(false);
+    expect(isSameBuild(stated, { ...facts, ...another })).toBe(false);
 });
 
 test('what is no statement of a build is read as none', () => {
-  const statement = statementOf(facts);
+  const statement = createStatement(facts);
   for (const envelope of [
     envelopeOf(statement, 'application/json'),
     envelopeOf('not JSON'),

@@ -11,8 +11,8 @@ test('a wait is between half the bound and the bound, which doubles with each fa
       fc.integer({ min: 1, max: 1_000 }),
       fc.integer({ min: 1, max: 100 }),
       (failures, first, times) => {
-        const limits = { first, longest: first * times };
-        const bound = failures > 30 ? limits.longest : Math.min(first * 2 ** (failures - 1), limits.longest);
+        const limits = { initial: first, max: first * times };
+        const bound = failures > 30 ? limits.max : Math.min(first * 2 ** (failures - 1), limits.max);
         const wait = backOffMilliseconds(failures, limits);
         expect(wait).toBeGreaterThanOrEqual(bound / 2);
         expect(wait).toBeLessThanOrEqual(bound);
@@ -22,6 +22,6 @@ test('a wait is between half the bound and the bound, which doubles with each fa
 });
 
 test('two waits of the same failure differ', () => {
-  const limits = { first: 100, longest: 5_000 };
+  const limits = { initial: 100, max: 5_000 };
   expect(new Set(Array.from({ length: 20 }, () => backOffMilliseconds(3, limits))).size).toBeGreaterThan(10);
 });

@@ -372,9 +372,9 @@ test('each page says that there is nothing', async () => {
   await go(page, '/loads?module=none');
   await page.getByText('No load is like that.').waitFor();
   await go(page, '/devices/dev_none');
-  await page.getByText('There is no such object').waitFor();
+  await page.getByText('The object does not exist').waitFor();
   await go(page, '/loads/lod_none');
-  await shown(page.getByText('There is no such object'));
+  await shown(page.getByText('The object does not exist'));
 });
 
 describe('the key', () => {

@@ -552,11 +552,11 @@ test('each page says that it is loading, and what went wrong, and comes back by 
   await failAndComeBack(page, pages());
   for (const [path, text] of [
     ['/rollouts?module=none', 'No rollout is like that.'],
-    ['/rollouts/rol_none', 'There is no such object'],
+    ['/rollouts/rol_none', 'The object does not exist'],
     ['/rollouts/new?module=none', 'There is no build of none.'],
     [`/rollouts/${failed}?state=skipped`, 'No device of the rollout is like that.'],
     ['/builds/none', 'There is no build of none.'],
-    ['/builds/tcp/9.9.9', 'There is no such object'],
+    ['/builds/tcp/9.9.9', 'The object does not exist'],
     ['/audit?object=none', 'No event is like that.'],
   ] as const) {
     await go(page, path);

@@ -5,7 +5,7 @@ import { backOffMilliseconds } from '../../src/protocol/back-off.ts';
 
 /** Milliseconds before the next attempt after so many failures in a row, from 1. */
 export function backOff(failures: number): number {
-  return backOffMilliseconds(failures, { first: 1_000, longest: 15_000 });
+  return backOffMilliseconds(failures, { initial: 1_000, max: 15_000 });
 }
 
 /** Whether the page is looked at, and not behind another tab. */

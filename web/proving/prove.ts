@@ -4,10 +4,10 @@
 import './prepare.ts';
 import { type Verification, verifyExport } from '../../src/proof/audit-export.ts';
 import { KeyError, type PublicKey, readPublicKeys } from '../../src/proof/ed25519.ts';
-import { type Envelope, signersOf } from '../../src/proof/envelope.ts';
-import { type ReadStatement, readStatement } from '../../src/proof/statement.ts';
+import { type Envelope, findSigners } from '../../src/proof/envelope.ts';
+import { type ParsedStatement, readStatement } from '../../src/proof/statement.ts';
 
-export type { ReadStatement, Verification };
+export type { ParsedStatement as ReadStatement, Verification };
 
 /** Milliseconds after which the page has its turn, to be drawn and to be used. */
 const turn = 12;
@@ -41,11 +41,11 @@ export function faultOfKeys(text: string): string | null {
 }
 
 /** What an envelope states of a build; null where it is no such statement. */
-export const statementIn = (envelope: Envelope): ReadStatement | null => readStatement(envelope);
+export const statementIn = (envelope: Envelope): ParsedStatement | null => readStatement(envelope);
 
 /** Identifiers of those of these keys whose signatures of the envelope are good. */
 export function goodSigners(envelope: Envelope, keys: readonly PublicKey[]): ReadonlySet<string> {
-  return new Set(signersOf(envelope, keys).map(({ keyId }) => keyId));
+  return new Set(findSigners(envelope, keys).map(({ keyId }) => keyId));
 }
 
 async function* inTurns(lines: AsyncIterable<string>, onProgress: (lines: number) => void): AsyncGenerator<string, void> {

@@ -1,9 +1,9 @@
-// tcp 1.0.0: the Internet checksum of a segment (RFC 1071). It folds the carries into the sum once, where folding once can leave another carry;
-// 1.1.0 mends that.
+// tcp 1.0.0: the Internet checksum of a segment (RFC 1071). It folds the carries into the sum only once, which can leave another carry.
+// 1.1.0 fixes this.
 
 const segment = new StaticArray<u8>(65535);
 
-/** The checksum of a segment of `length` bytes whose content is made from its length; computed `rounds` times. */
+/** Returns the checksum of a segment of `length` bytes with fixed content, after computing it `rounds` times. */
 export function checksum(length: i32, rounds: i32): i32 {
   fill(length);
   let result = 0;

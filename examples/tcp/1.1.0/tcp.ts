@@ -1,8 +1,8 @@
-// tcp 1.1.0: the Internet checksum of a segment (RFC 1071), with the carries folded into the sum until there are none.
+// tcp 1.1.0: the Internet checksum of a segment (RFC 1071). It folds the carries into the sum until no carry is left.
 
 const segment = new StaticArray<u8>(65535);
 
-/** The checksum of a segment of `length` bytes whose content is made from its length; computed `rounds` times. */
+/** Returns the checksum of a segment of `length` bytes with fixed content, after computing it `rounds` times. */
 export function checksum(length: i32, rounds: i32): i32 {
   fill(length);
   let result = 0;

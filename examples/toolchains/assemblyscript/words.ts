@@ -1,8 +1,8 @@
-// Allocates in every call: an array that grows, and strings; keeps a few numbers.
+// Allocates a growing array and strings in every call, and keeps up to 100 numbers.
 
 const kept: i32[] = [];
 
-/** Builds an array of `count` numbers and a text, and returns a sum that does not depend on other calls. */
+/** Builds an array of `count` numbers and a string, and returns a sum that does not depend on other calls. */
 export function work(count: i32): i32 {
   const numbers: i32[] = [];
   let text = '';
@@ -16,7 +16,7 @@ export function work(count: i32): i32 {
   return sum;
 }
 
-/** Pages of memory. */
+/** Returns the size of the memory in pages. */
 export function pages(_unused: i32): i32 {
   return memory.size();
 }

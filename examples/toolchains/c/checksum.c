@@ -1,8 +1,8 @@
-// Every function here works on an array of its own stack; a device with several threads inside must keep the stacks apart.
+// Each function uses an array on its C stack. A device must keep the stacks of its threads apart.
 
 static volatile unsigned table[4] = {0x11111111, 0x22222222, 0x33333333, 0x44444444};
 
-// Fills an array, changes it in a loop, and checks it; returns 1 if every element is as expected.
+// Fills an array, changes it in a loop, and checks it. Returns 1 if every element has the expected value.
 __attribute__((export_name("check"))) int check(int seed, int rounds) {
   volatile int a[64];
   for (int i = 0; i < 64; i++) a[i] = seed + i;
@@ -14,7 +14,7 @@ __attribute__((export_name("check"))) int check(int seed, int rounds) {
   return 1;
 }
 
-// A leaf function: its array lies below the stack pointer, which it does not move (the red zone).
+// A leaf function: its array is below the stack pointer, in the red zone, and the function does not move the pointer.
 __attribute__((export_name("leaf"))) int leaf(int seed, int rounds) {
   volatile int a[8];
   for (int i = 0; i < 8; i++) a[i] = seed;
@@ -33,7 +33,7 @@ __attribute__((export_name("spin"))) int spin(int seed, int rounds) {
   return a[seed & 1023];
 }
 
-// Returns 1 while the static data is as the module was built.
+// Returns 1 if the static data is unchanged.
 __attribute__((export_name("intact"))) int intact(int unused) {
   return table[0] == 0x11111111 && table[1] == 0x22222222 && table[2] == 0x33333333 && table[3] == 0x44444444;
 }

@@ -1,4 +1,4 @@
-// Calls another module in the midst of working on its stack.
+// Calls another module while its own stack is in use.
 
 __attribute__((import_module("checksum"), import_name("check"))) int inner(int seed, int rounds);
 

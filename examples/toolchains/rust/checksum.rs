@@ -1,6 +1,6 @@
-//! The same work as c/checksum.c, in Rust: an array on the stack of each call, and a vector from the allocator.
+//! c/checksum.c in Rust: an array on the stack of each call, and a vector from the allocator.
 
-/// Fills an array, changes it in a loop, and checks it; returns 1 if every element is as expected.
+/// Fills an array, changes it in a loop, and checks it. Returns 1 if every element has the expected value.
 #[no_mangle]
 pub extern "C" fn check(seed: i32, rounds: i32) -> i32 {
     let mut a = [0i32; 64];
@@ -15,7 +15,7 @@ pub extern "C" fn check(seed: i32, rounds: i32) -> i32 {
     a.iter().enumerate().all(|(i, &element)| element == expected(i as i32)) as i32
 }
 
-/// Allocates a vector in every call.
+/// Allocates a vector in every call, and returns the sum of its elements.
 #[no_mangle]
 pub extern "C" fn sum(count: i32, _unused: i32) -> i32 {
     let numbers: Vec<i32> = (0..count).collect();

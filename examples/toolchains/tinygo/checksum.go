@@ -1,7 +1,7 @@
-// The same work as c/checksum.c, in Go: an array on the stack of each call.
+// c/checksum.c in Go: an array on the stack of each call.
 package main
 
-// Fills an array, changes it in a loop, and checks it; returns 1 if every element is as expected.
+// Fills an array, changes it in a loop, and checks it. Returns 1 if every element has the expected value.
 //
 //go:wasmexport check
 func check(seed, rounds int32) int32 {

@@ -1,12 +1,12 @@
-// Slices and strings from the garbage collector of TinyGo.
+// Allocates slices and strings with the garbage collector of TinyGo.
 package main
 
 import "runtime"
 
-// The numbers of recent calls, which the collector must keep.
+// The slices of recent calls, which the collector must not free.
 var kept [8][]int32
 
-// Appends to a slice and to a string, and checks both; returns 1 if every element is as expected, also those of recent calls.
+// Appends to a slice and to a string, and checks both. Returns 1 if every element has the expected value, also in slices of recent calls.
 //
 //go:wasmexport check
 func check(seed, count int32) int32 {

@@ -1,6 +1,6 @@
-//! The same work as c/checksum.c, in Zig: an array on the stack of each call.
+//! c/checksum.c in Zig: an array on the stack of each call.
 
-/// Fills an array, changes it in a loop, and checks it; returns 1 if every element is as expected.
+/// Fills an array, changes it in a loop, and checks it. Returns 1 if every element has the expected value.
 export fn check(seed: i32, rounds: i32) i32 {
     var a: [64]i32 = undefined;
     const p: *volatile [64]i32 = &a;

@@ -150,7 +150,7 @@ function addVerifyCommand(audit: Command): void {
         const lines = files.length === 0 ? await serviceLines(client, undefined, stopped) : fileLines(files);
         const verification = await verifyExport(lines, { checkpoints, keys, isPartial: partial });
         printResult(operator, verification, () => formatVerification(verification, publicKey !== undefined));
-        return verification.kind === 'whole' ? exitCodes.success : exitCodes.unhealthy;
+        return verification.kind === 'intact' ? exitCodes.success : exitCodes.unhealthy;
       }),
     );
   addExamples(

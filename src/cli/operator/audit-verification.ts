@@ -5,14 +5,14 @@ import type { Verification } from '../../proof/audit-export.ts';
 /** @param isPinned Whether the keys are those that somebody has kept, and not what the service says of itself. */
 export function formatVerification(verification: Verification, isPinned: boolean): string[] {
   switch (verification.kind) {
-    case 'bad': {
-      const { first, last, why } = verification;
+    case 'corrupt': {
+      const { first, last, reason } = verification;
       const which = first === last ? `event ${first}` : `one of the events ${first} to ${last}`;
-      return [`the trail is not as it was written: ${which} is bad: ${why}`, ...(first > 1 ? [`the ${first - 1} before are good`] : [])];
+      return [`the trail is not as it was written: ${which} is bad: ${reason}`, ...(first > 1 ? [`the ${first - 1} before are good`] : [])];
     }
-    case 'unproven':
-      return [`nothing is proven: ${verification.why}`];
-    case 'whole':
+    case 'unverifiable':
+      return [`nothing is proven: ${verification.reason}`];
+    case 'intact':
       return [...wholeLines(verification), ...(isPinned || verification.checkpoint === null ? [] : [ownWord])];
   }
 }
@@ -20,7 +20,7 @@ export function formatVerification(verification: Verification, isPinned: boolean
 const ownWord =
   'the key is what the service says it is: keep it where nobody who may change the database can (patchbay signing-key list --pem), and give it with --public-key';
 
-function wholeLines({ first, last, checkpoint }: Extract<Verification, { kind: 'whole' }>): string[] {
+function wholeLines({ first, last, checkpoint }: Extract<Verification, { kind: 'intact' }>): string[] {
   const whole = `the trail is whole: events ${first} to ${last}, each linked to the one before`;
   if (checkpoint === null)
     return [whole, 'no checkpoint was there to prove them: the service signs one every minute (patchbay audit checkpoint --make)'];

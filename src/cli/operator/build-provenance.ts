@@ -3,9 +3,9 @@
 import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { digestOf } from '../../machine/digest.ts';
 import { KeyError } from '../../proof/ed25519.ts';
-import { type ReadStatement, readStatement } from '../../proof/statement.ts';
-import { publicPartOf } from '../../signing/private-key.ts';
-import { signatureOf } from '../../signing/sealing.ts';
+import { type ParsedStatement, readStatement } from '../../proof/statement.ts';
+import { signEnvelope } from '../../signing/envelope-signing.ts';
+import { derivePublicKey } from '../../signing/private-key.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { CommandError, readInputFile, UsageError } from '../option-values.ts';
 import { formatTable } from '../terminal/table.ts';
@@ -41,7 +41,7 @@ export async function signBuild(operator: CommandContext, { module, version, key
   const envelope = await readProvenance(operator.client, module, version);
   const statement = statementIn(envelope, module, version);
   if (sourceFile !== undefined) checkSource(sourceFile, statement);
-  const { keyid: keyId, sig: signature } = signatureOf(envelope, privateKey);
+  const { keyid: keyId, sig: signature } = signEnvelope(envelope, privateKey);
   const params = { path: { module, version } };
   const build = unwrapResponse(
     await operator.client.POST('/v1/modules/{module}/builds/{version}/signatures', { params, body: { keyId, signature } }),
@@ -55,7 +55,7 @@ async function readProvenance(client: Client, module: string, version: string): 
 }
 
 /** What the envelope states. @throws {CommandError} where that is not of this build. */
-function statementIn(envelope: Schemas['Envelope'], module: string, version: string): ReadStatement {
+function statementIn(envelope: Schemas['Envelope'], module: string, version: string): ParsedStatement {
   const statement = readStatement(envelope);
   if (statement === null || statement.module !== module || statement.version !== version)
     throw new CommandError(
@@ -64,7 +64,7 @@ function statementIn(envelope: Schemas['Envelope'], module: string, version: str
   return statement;
 }
 
-function statementLines({ imageDigest, sourceDigest, compiler, pushedBy }: ReadStatement): string[] {
+function statementLines({ imageDigest, sourceDigest, compiler, pushedBy }: ParsedStatement): string[] {
   return [
     `  image      ${imageDigest}`,
     `  source     ${sourceDigest}`,
@@ -76,7 +76,7 @@ function statementLines({ imageDigest, sourceDigest, compiler, pushedBy }: ReadS
 function readPrivateKey(file: string): string {
   const pem = readInputFile(file, '--signing-key').toString();
   try {
-    publicPartOf(pem);
+    derivePublicKey(pem);
     return pem;
   } catch (error) {
     if (error instanceof KeyError) throw new UsageError(`cannot sign with --signing-key ${file}: ${error.message}`);
@@ -84,7 +84,7 @@ function readPrivateKey(file: string): string {
   }
 }
 
-function checkSource(file: string, { module, version, sourceDigest }: ReadStatement): void {
+function checkSource(file: string, { module, version, sourceDigest }: ParsedStatement): void {
   const digest = digestOf(readInputFile(file, '--source'));
   if (digest !== sourceDigest)
     throw new CommandError(

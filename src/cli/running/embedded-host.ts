@@ -3,7 +3,7 @@
 import { workerData } from 'node:worker_threads';
 import { z } from 'zod';
 import { runHost } from '../../host/host.ts';
-import { createLogger, survivingStream } from '../../protocol/logging.ts';
+import { createLogger, createLossyStream } from '../../protocol/logging.ts';
 
 const EmbeddedHostData = z.object({
   controlUrl: z.string(),
@@ -26,5 +26,5 @@ await runHost({
   trustedKeys: null,
   // The thread ends with the process.
   signal: new AbortController().signal,
-  logger: createLogger({ level: logLevel, name: 'embedded-host', stream: survivingStream(2), secrets: [joinToken] }),
+  logger: createLogger({ level: logLevel, name: 'embedded-host', stream: createLossyStream(2), secrets: [joinToken] }),
 });

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { RegistrationRejectedError, runHost } from '../../host/host.ts';
 import { defaultImageMemory } from '../../machine/index.ts';
 import { agentLimits, HostRegistration } from '../../protocol/agent.ts';
-import { createLogger, survivingStream } from '../../protocol/logging.ts';
+import { createLogger, createLossyStream } from '../../protocol/logging.ts';
 import { readConfiguration } from '../configuration.ts';
 import { CommandError, readImageMemory, readInteger, readLabels, readLogLevel, UsageError } from '../option-values.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
@@ -79,7 +79,7 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
   if (process.env['PATCHBAY_TOKEN'] === undefined)
     for (const exposed of findExposedFiles([setting('token-file', 'data/join-token')])) console.error(`warning: ${exposed}`);
-  const logger = createLogger({ level, name, stream: survivingStream(2), secrets: [joinToken] });
+  const logger = createLogger({ level, name, stream: createLossyStream(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} ${count === 1 ? 'device' : 'devices'} joins ${control}.`);
   try {
     await runHost({ controlUrl: control, joinToken, name, devices, capacity, imageMemory, trustedKeys, signal, logger });

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { defaultImageMemory } from '../../machine/index.ts';
-import { survivingStream } from '../../protocol/logging.ts';
+import { createLossyStream } from '../../protocol/logging.ts';
 import { createService } from '../../service/app.ts';
 import { MigrationError } from '../../service/database/migrations.ts';
 import { DatabaseInUse } from '../../service/database/sqlite/lock.ts';
@@ -233,7 +233,7 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
     limits: { ...defaultLimits, requestsPerMinute },
     trustedProxies,
-    logger: { level: logLevel, stream: survivingStream(process.stderr.fd) },
+    logger: { level: logLevel, stream: createLossyStream(process.stderr.fd) },
   });
 }
 

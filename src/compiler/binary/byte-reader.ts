@@ -1,7 +1,7 @@
 // Reads the binary format's numbers, names and value types from bytes, with typed errors that give the offset.
 
 import type { ValueType } from '../../machine/images/stamp.ts';
-import { MalformedModuleError, UnacceptedFeatureError } from './module.ts';
+import { MalformedModuleError, UnsupportedFeatureError } from './module.ts';
 
 const valueTypes: ReadonlyMap<number, ValueType> = new Map([
   [0x7f, 'i32'],
@@ -41,7 +41,7 @@ export class ByteReader {
   }
 
   /** A reader of the next bytes, which this reader passes over. */
-  part(length: number, what: string): ByteReader {
+  subreader(length: number, what: string): ByteReader {
     const start = this.offset;
     this.skip(length, what);
     return new ByteReader(this.bytes, start, this.offset);
@@ -127,7 +127,7 @@ export class ByteReader {
     if (type !== undefined) return type;
     const feature = unacceptedTypes.get(code);
     const shown = `type 0x${code.toString(16)}`;
-    if (feature !== undefined) throw new UnacceptedFeatureError(feature, shown, this.offset - 1);
+    if (feature !== undefined) throw new UnsupportedFeatureError(feature, shown, this.offset - 1);
     throw new MalformedModuleError(`unknown ${shown} for ${what}`, this.offset - 1);
   }
 
@@ -149,7 +149,7 @@ export class ByteReader {
   }
 
   /** @throws {MalformedModuleError} when bytes are left. */
-  finish(what: string): void {
+  expectEnd(what: string): void {
     if (!this.atEnd) throw new MalformedModuleError(`${what} ends ${this.end - this.offset} bytes before its stated size`, this.offset);
   }
 }

@@ -3,7 +3,6 @@
 import { ByteReader } from './byte-reader.ts';
 import { ByteWriter } from './byte-writer.ts';
 import {
-  acceptedFeatures,
   type Catch,
   type Feature,
   type Instruction,
@@ -11,15 +10,16 @@ import {
   opcodeDefinition,
   opcodes,
   simdOpcodes,
+  supportedFeatures,
 } from './instruction.ts';
-import { type BranchHint, type FunctionBody, MalformedModuleError, UnacceptedFeatureError } from './module.ts';
+import { type BranchHint, type FunctionBody, MalformedModuleError, UnsupportedFeatureError } from './module.ts';
 
 /**
  * Reads the instructions of a function body or a constant expression, given without the final `end`. Branch hints are not read.
  * @throws {MalformedModuleError} when the bytes are not instructions, or a block is not closed; offsets count from the first of these bytes.
- * @throws {UnacceptedFeatureError} when an instruction belongs to a feature that is not accepted.
+ * @throws {UnsupportedFeatureError} when an instruction belongs to a feature that is not accepted.
  */
-export function decodeInstructions(bytes: Uint8Array, accepted: ReadonlySet<Feature> = acceptedFeatures): Instruction[] {
+export function decodeInstructions(bytes: Uint8Array, accepted: ReadonlySet<Feature> = supportedFeatures): Instruction[] {
   const reader = new ByteReader(bytes);
   const instructions: Instruction[] = [];
   let open = 0;
@@ -36,7 +36,7 @@ export function decodeInstructions(bytes: Uint8Array, accepted: ReadonlySet<Feat
 
 /**
  * Passes over instructions and the `end` that closes them, and returns their bytes without that `end`.
- * @throws {MalformedModuleError} @throws {UnacceptedFeatureError}
+ * @throws {MalformedModuleError} @throws {UnsupportedFeatureError}
  */
 export function skipInstructions(reader: ByteReader, accepted: ReadonlySet<Feature>): Uint8Array {
   const start = reader.offset;
@@ -95,7 +95,7 @@ function readInstruction(reader: ByteReader, accepted: ReadonlySet<Feature>): In
   const definition = opcodeDefinition(op);
   if (definition === undefined) throw new MalformedModuleError(`unknown instruction ${opcodeText(op)}`, start);
   const { immediates: kind, feature } = definition;
-  if (kind === null || !accepted.has(feature)) throw new UnacceptedFeatureError(feature, `instruction ${opcodeText(op)}`, start);
+  if (kind === null || !accepted.has(feature)) throw new UnsupportedFeatureError(feature, `instruction ${opcodeText(op)}`, start);
   return kind === 'plain' ? plainInstruction(op) : readImmediates(reader, op, kind, accepted);
 }
 
@@ -176,9 +176,9 @@ function readHeapType(reader: ByteReader, accepted: ReadonlySet<Feature>): numbe
   const start = reader.offset;
   const heapType = reader.signed(33, 'a heap type');
   if (abstractHeapTypes.has(heapType) || (heapType >= 0 && accepted.has('typed function references'))) return heapType;
-  if (heapType === -23) throw new UnacceptedFeatureError('exception handling', 'a reference to an exception', start);
+  if (heapType === -23) throw new UnsupportedFeatureError('exception handling', 'a reference to an exception', start);
   const feature = heapType >= 0 ? 'typed function references' : 'garbage collection';
-  throw new UnacceptedFeatureError(feature, `heap type ${heapType}`, start);
+  throw new UnsupportedFeatureError(feature, `heap type ${heapType}`, start);
 }
 
 /** Set in the alignment of an access where the index of a memory follows. */
@@ -190,7 +190,7 @@ function readMemoryArgument(reader: ByteReader, accepted: ReadonlySet<Feature>):
   if (flags >= 2 * hasMemoryIndex) throw new MalformedModuleError(`an alignment of 2^${flags}`, start);
   const isIndexed = flags >= hasMemoryIndex;
   if (isIndexed && !accepted.has('multiple memories'))
-    throw new UnacceptedFeatureError('multiple memories', 'an access with a memory index', start);
+    throw new UnsupportedFeatureError('multiple memories', 'an access with a memory index', start);
   const memory = isIndexed ? reader.unsigned('a memory index') : 0;
   return { align: flags % hasMemoryIndex, offset: reader.unsigned('an offset'), memory };
 }

@@ -310,7 +310,7 @@ export type Feature =
 /**
  * What a user's module may use. Not among them: exceptions (they would catch an injected error), threads, tail calls, 64-bit or several memories.
  */
-export const acceptedFeatures: ReadonlySet<Feature> = new Set<Feature>([
+export const supportedFeatures: ReadonlySet<Feature> = new Set<Feature>([
   'WebAssembly 1.0',
   'sign extension',
   'saturating float-to-int conversion',
@@ -323,7 +323,7 @@ export const acceptedFeatures: ReadonlySet<Feature> = new Set<Feature>([
 ]);
 
 /** What an image uses besides: the stubs catch injected errors, and the kernel's memory stands beside the module's own. */
-export const imageFeatures: ReadonlySet<Feature> = new Set<Feature>([...acceptedFeatures, 'exception handling', 'multiple memories']);
+export const imageFeatures: ReadonlySet<Feature> = new Set<Feature>([...supportedFeatures, 'exception handling', 'multiple memories']);
 
 /** Describes an opcode. `immediates` is null for instructions of features that are recognized, but never decoded. */
 export type OpcodeDefinition = { readonly immediates: Immediates | null; readonly feature: Feature };

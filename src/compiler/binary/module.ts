@@ -92,7 +92,7 @@ export class MalformedModuleError extends Error {
 }
 
 /** The module uses a WebAssembly feature that devices do not accept. */
-export class UnacceptedFeatureError extends Error {
+export class UnsupportedFeatureError extends Error {
   override readonly name = 'UnacceptedFeatureError';
   readonly feature: string;
   readonly offset: number;

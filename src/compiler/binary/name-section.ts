@@ -12,7 +12,7 @@ export function readFunctionNames(reader: ByteReader): Map<number, string> {
     if (reader.name('the name of a custom section') !== 'name') return names;
     while (!reader.atEnd) {
       const kind = reader.byte('a subsection');
-      const subsection = reader.part(reader.unsigned('the size of a subsection'), 'a subsection');
+      const subsection = reader.subreader(reader.unsigned('the size of a subsection'), 'a subsection');
       if (kind === functionNamesSubsection) readNames(subsection, names);
     }
   } catch (error) {

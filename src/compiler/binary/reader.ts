@@ -3,7 +3,7 @@
 import type { FunctionType } from '../../machine/images/stamp.ts';
 import { compilerLimits } from '../limits.ts';
 import { ByteReader } from './byte-reader.ts';
-import { acceptedFeatures, type Feature } from './instruction.ts';
+import { type Feature, supportedFeatures } from './instruction.ts';
 import { skipInstructions } from './instruction-codec.ts';
 import {
   type ActivePlace,
@@ -18,7 +18,7 @@ import {
   MalformedModuleError,
   type Module,
   type TableType,
-  UnacceptedFeatureError,
+  UnsupportedFeatureError,
 } from './module.ts';
 import { readFunctionNames } from './name-section.ts';
 
@@ -54,9 +54,9 @@ type Parts = { -readonly [Key in keyof Module]: Module[Key] } & { functionTypes:
  * Reads a module. Beyond the form of the sections and instructions, nothing is validated: that is the engine's work.
  * @param accepted Features that the module may use.
  * @throws {MalformedModuleError} when the bytes are not a core module; with the offset.
- * @throws {UnacceptedFeatureError} when the module uses a feature that is not accepted; with its name and the offset.
+ * @throws {UnsupportedFeatureError} when the module uses a feature that is not accepted; with its name and the offset.
  */
-export function decodeModule(bytes: Uint8Array, accepted: ReadonlySet<Feature> = acceptedFeatures): Module {
+export function decodeModule(bytes: Uint8Array, accepted: ReadonlySet<Feature> = supportedFeatures): Module {
   const reader = new ByteReader(bytes);
   for (const expected of header) {
     if (reader.byte('the header of a WebAssembly module') !== expected) {
@@ -68,7 +68,7 @@ export function decodeModule(bytes: Uint8Array, accepted: ReadonlySet<Feature> =
   while (!reader.atEnd) {
     const start = reader.offset;
     const code = reader.byte('a section');
-    const section = reader.part(reader.unsigned('the size of a section'), 'a section');
+    const section = reader.subreader(reader.unsigned('the size of a section'), 'a section');
     if (code === 0) {
       if (parts.functionNames.size === 0) parts.functionNames = readFunctionNames(section);
       continue;
@@ -79,7 +79,7 @@ export function decodeModule(bytes: Uint8Array, accepted: ReadonlySet<Feature> =
     if (found <= position) throw new MalformedModuleError(`the ${name} section is out of order or comes twice`, start);
     position = found;
     readSection(name, section, parts, accepted);
-    section.finish(`the ${name} section`);
+    section.expectEnd(`the ${name} section`);
   }
   return finishParts(parts, reader.offset);
 }
@@ -133,7 +133,7 @@ function readSection(name: SectionName, reader: ByteReader, parts: Parts, accept
       requireOneMemory(parts, reader, accepted);
       return;
     case 'tag':
-      throw new UnacceptedFeatureError('exception handling', 'a tag section', reader.offset);
+      throw new UnsupportedFeatureError('exception handling', 'a tag section', reader.offset);
     case 'global':
       parts.globals = reader.list('globals', () => readGlobal(reader, accepted));
       return;
@@ -171,7 +171,7 @@ function readFunctionType(reader: ByteReader): FunctionType {
   const start = reader.offset;
   const form = reader.byte('a type');
   const feature = unacceptedTypeForms.get(form);
-  if (feature !== undefined) throw new UnacceptedFeatureError(feature, `type form 0x${form.toString(16)}`, start);
+  if (feature !== undefined) throw new UnsupportedFeatureError(feature, `type form 0x${form.toString(16)}`, start);
   if (form !== 0x60) throw new MalformedModuleError(`unknown type form 0x${form.toString(16)}`, start);
   const parameters = reader.list('parameters', () => reader.valueType('a parameter'));
   return { parameters, results: reader.list('results', () => reader.valueType('a result')) };
@@ -200,7 +200,7 @@ function readImport(reader: ByteReader, accepted: ReadonlySet<Feature>): Import 
     case 'global':
       return { ...names, kind, global: readGlobalType(reader) };
     case 'tag':
-      if (!accepted.has('exception handling')) throw new UnacceptedFeatureError('exception handling', 'an imported tag', start);
+      if (!accepted.has('exception handling')) throw new UnsupportedFeatureError('exception handling', 'an imported tag', start);
       reader.byte('the attribute of a tag');
       return { ...names, kind, type: reader.unsigned('a type index') };
   }
@@ -217,7 +217,7 @@ function readLimits(reader: ByteReader): Limits {
   const start = reader.offset;
   const flags = reader.byte('limits');
   if (flags > 0x0f) throw new MalformedModuleError(`unknown limits 0x${flags.toString(16)}`, start);
-  for (const [bit, feature, what] of limitFlags) if ((flags & bit) !== 0) throw new UnacceptedFeatureError(feature, what, start);
+  for (const [bit, feature, what] of limitFlags) if ((flags & bit) !== 0) throw new UnsupportedFeatureError(feature, what, start);
   return { initial: reader.unsigned('the initial size'), maximum: flags === 1 ? reader.unsigned('the maximum size') : null };
 }
 
@@ -232,7 +232,7 @@ const tableWithInitialValue = 0x40;
 
 function readTable(reader: ByteReader): TableType {
   if (reader.bytes[reader.offset] === tableWithInitialValue && !reader.atEnd) {
-    throw new UnacceptedFeatureError('typed function references', 'a table with an initial value', reader.offset);
+    throw new UnsupportedFeatureError('typed function references', 'a table with an initial value', reader.offset);
   }
   return readTableType(reader);
 }
@@ -240,7 +240,7 @@ function readTable(reader: ByteReader): TableType {
 function requireOneMemory({ imports, memories }: Parts, reader: ByteReader, accepted: ReadonlySet<Feature>): void {
   const count = memories.length + imports.filter(({ kind }) => kind === 'memory').length;
   if (count > 1 && !accepted.has('multiple memories'))
-    throw new UnacceptedFeatureError('multiple memories', `${count} memories`, reader.offset);
+    throw new UnsupportedFeatureError('multiple memories', `${count} memories`, reader.offset);
 }
 
 function readGlobalType(reader: ByteReader): GlobalType {
@@ -298,7 +298,7 @@ function readCode(reader: ByteReader, { functionTypes }: Parts, accepted: Readon
   return reader.list('function bodies', (_, index) => {
     const type = functionTypes[index];
     if (type === undefined) throw new MalformedModuleError('more functions have code than are declared', start);
-    const body = readBody(reader.part(reader.unsigned('the size of a function body'), 'a function body'), type, accepted);
+    const body = readBody(reader.subreader(reader.unsigned('the size of a function body'), 'a function body'), type, accepted);
     locals += countLocals(body);
     if (locals > moduleLocalLimit)
       throw new MalformedModuleError(`the functions have ${locals} locals or more; the limit is ${moduleLocalLimit}`, start);
@@ -314,6 +314,6 @@ function readBody(reader: ByteReader, type: number, accepted: ReadonlySet<Featur
   const count = countLocals({ locals });
   if (count > localLimit) throw new MalformedModuleError(`a function has ${count} locals; the limit is ${localLimit}`, start);
   const body = skipInstructions(reader, accepted);
-  reader.finish('a function body');
+  reader.expectEnd('a function body');
   return { type, locals, body };
 }

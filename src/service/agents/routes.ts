@@ -1,4 +1,4 @@
-// /agent/v1: device hosts register, follow their orders, download images and report. Plain HTTP, so that an agent in any language can join.
+// Routes under /agent/v1: device hosts register, receive orders, download images and send reports. Plain HTTP, for agents in any language.
 
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -26,7 +26,7 @@ const bodyLimit = 8 * 1024 * 1024;
 /** How long a request for the next orders may wait, in seconds; below what proxies usually allow. */
 const maxWaitSeconds = 50;
 
-const boot = BootId.describe('The boot id that the host registered with.');
+const boot = BootId.describe('The boot ID that the host registered with.');
 const hostParameter = z.object({ host: identifier('host') });
 
 type Uses = { readonly agents: Agents; readonly hosts: Hosts; readonly builds: Builds; readonly provenance: Provenance };
@@ -52,7 +52,7 @@ function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
         tags,
         summary: 'Register a device host',
         description:
-          'The same name is the same host. A new boot id says that its devices are empty: they are ordered to come up with what they had.',
+          'A host is identified by its name. A new boot ID means that its devices are empty: the service orders the host to attach them and to restore their modules and programs.',
         body: HostRegistration,
         response: {
           201: RegisteredHost.describe('The host is registered.'),
@@ -83,17 +83,17 @@ function addOrderStreamRoute(app: Api, { agents }: Uses): void {
       schema: {
         operationId: 'streamOrders',
         tags,
-        summary: 'Follow the orders of a host',
+        summary: 'Stream the orders of a host',
         description:
-          'Server-sent events: `event: order`, `data` an Order, `id` its sequence. Every order that no report has settled comes (again), in order, then new ones. ' +
-          'An order that stays unsettled comes again after 30 s, then after twice as long each time, up to 10 minutes. A newer stream of the same host ends this one.',
+          'Streams server-sent events: `event: order`, `data` an Order, `id` its sequence. The stream starts with all orders that no report has settled, in order, and continues with new orders. ' +
+          'An order that remains unsettled is sent again after 30 s, then at doubling intervals up to 10 minutes. A newer stream of the same host ends this one.',
         params: hostParameter,
         querystring: z.strictObject({ bootId: boot }),
         headers: z.object({
-          'last-event-id': lastEventId.optional().describe('Accepted and ignored: an order comes again until a report settles it.'),
+          'last-event-id': lastEventId.optional().describe('Ignored: orders are sent again until a report settles them.'),
         }),
         response: {
-          200: { description: 'The stream of orders.', content: { 'text/event-stream': { schema: Order } } },
+          200: { description: 'The order stream.', content: { 'text/event-stream': { schema: Order } } },
           ...problems('stale-boot'),
         },
       },
@@ -115,28 +115,28 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
       schema: {
         operationId: 'pollOrders',
         tags,
-        summary: 'Wait for the next orders of a host',
+        summary: 'Poll the orders of a host',
         description:
-          'For agents without server-sent events: answers as soon as there are orders after the sequence, or with none when the wait is over. ' +
-          'Orders up to the sequence that no report has settled come again after 30 s, then after twice as long each time, up to 10 minutes.',
+          'Long polling for agents without server-sent events. Responds as soon as there are orders after the sequence, or without orders when the wait is over. ' +
+          'Orders up to the sequence that no report has settled are sent again after 30 s, then at doubling intervals up to 10 minutes.',
         params: hostParameter,
         querystring: z.strictObject({
           bootId: boot,
-          after: numberQuery.default(0).describe('Highest sequence received; 0: every order that is not settled.'),
+          after: numberQuery.default(0).describe('Highest sequence that the host has received. 0: all orders that are not settled.'),
           waitSeconds: z.coerce
             .number()
             .int()
             .min(0)
             .max(maxWaitSeconds)
             .default(25)
-            .describe('How long to wait where there is none.')
+            .describe('How long to wait for an order, in seconds.')
             .meta({ examples: [25] }),
         }),
         response: {
           200: z
             .object({ orders: z.array(Order) })
             .meta({ id: 'Orders', examples: [{ orders: Order.meta()?.['examples'] ?? [] }] })
-            .describe('The orders, in their order.'),
+            .describe('The orders, by sequence.'),
           ...problems('stale-boot'),
         },
       },
@@ -159,12 +159,13 @@ function addHeartbeatRoute(app: Api, { agents }: Uses): void {
       schema: {
         operationId: 'sendHeartbeat',
         tags,
-        summary: 'Say that a host is there',
-        description: 'Every authenticated request says so too; a host that makes none for too long is unreachable, and so are its devices.',
+        summary: 'Send a heartbeat',
+        description:
+          'Each authenticated request of the host also counts as a heartbeat. A host that sends no request within the timeout becomes unreachable, and so do its devices.',
         params: hostParameter,
         body: Heartbeat,
         response: {
-          204: z.null().describe('It is heard.'),
+          204: z.null().describe('The heartbeat was received.'),
           ...problems('stale-boot', 'too-large', 'unsupported-media-type'),
         },
       },
@@ -184,7 +185,7 @@ function addImageRoutes(app: Api, { builds, provenance }: Uses): void {
       schema: {
         operationId: 'downloadImage',
         tags,
-        summary: 'Download an image by its digest',
+        summary: 'Download an image',
         params: z.object({ digest: Digest.describe('Digest of the image, as an order names it.') }),
         response: {
           200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
@@ -206,10 +207,10 @@ function addImageRoutes(app: Api, { builds, provenance }: Uses): void {
       schema: {
         operationId: 'downloadProvenance',
         tags,
-        summary: 'Get the signed statement of where an image came from',
+        summary: 'Get the provenance of an image',
         description:
-          'Of the image of a build, or of the driver of a program. A device verifies the statement before it loads the build or starts the program. ' +
-          'Publishers may sign the statement of a build later: ask again before you refuse a load because their signatures are missing.',
+          'Returns the signed statement about the image of a build or the driver of a program. A device verifies the statement before it loads the build or starts the program. ' +
+          'Publishers can add signatures later: request the statement again before you refuse a load because of missing signatures.',
         params: z.object({ digest: Digest.describe('Digest of the image, as an order names it.') }),
         response: { 200: SignedStatement.describe('The envelope.'), ...problems('not-found') },
       },
@@ -226,9 +227,9 @@ function addSigningKeyRoute(app: Api, { agents }: Uses): void {
       schema: {
         operationId: 'downloadSigningKeys',
         tags,
-        summary: 'Get the keys that the service signs or has signed builds with',
-        description: 'As at the registration; ask again when a statement is signed with a key that is not among them.',
-        response: { 200: ServiceKeys.describe('The keys, the oldest first.'), ...problems() },
+        summary: 'Get the signing keys of the service',
+        description: 'Returns the same keys as the registration. Request them again when a statement is signed with an unknown key.',
+        response: { 200: ServiceKeys.describe('The current and former signing keys, oldest first.'), ...problems() },
       },
     },
     async () => ({ signingKeys: (await agents.signingKeys()).map(toServiceKey) }),
@@ -244,12 +245,13 @@ function addReportRoute(app: Api, { agents }: Uses): void {
       schema: {
         operationId: 'sendReports',
         tags,
-        summary: 'Report what came of orders, and the states of devices',
-        description: 'A report whose order is settled is taken and ignored: reports may be sent again.',
+        summary: 'Send reports',
+        description:
+          'Reports the results of orders and the states of devices. Reports can be sent again: a report on a settled order has no effect.',
         params: hostParameter,
         body: Reports,
         response: {
-          204: z.null().describe('The reports are on disk.'),
+          204: z.null().describe('The reports are stored durably.'),
           ...problems('stale-boot', 'too-large', 'unsupported-media-type', 'busy'),
         },
       },

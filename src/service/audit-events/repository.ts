@@ -1,6 +1,6 @@
 // The audit trail: who did what to which object, when.
 
-import { wellFormed } from '../../proof/audit-event.ts';
+import { toWellFormedJson } from '../../proof/audit-event.ts';
 import { hashStoredEvent } from '../database/audit-chain.ts';
 import { readInChunks } from '../database/chunks.ts';
 import type { NewAuditEvent } from '../database/commit-effects.ts';
@@ -64,7 +64,7 @@ export class AuditRecords {
     const rows = events.map((event) => {
       number += 1;
       if (event.at > at || at.getTime() - event.at.getTime() > reorderTolerance) at = event.at;
-      const unhashed = { ...event, detail: wellFormed(event.detail), at, number, previous: hash };
+      const unhashed = { ...event, detail: toWellFormedJson(event.detail), at, number, previous: hash };
       hash = hashStoredEvent(unhashed);
       return { ...unhashed, detail: Json.of(unhashed.detail), hash };
     });

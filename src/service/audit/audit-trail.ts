@@ -1,8 +1,8 @@
 // The audit trail as it is read: page by page, or exported whole, for whoever checks it elsewhere.
 
-import type { ExportStart } from '../../proof/audit-export.ts';
+import type { ExportHeader } from '../../proof/audit-export.ts';
 import { Envelope } from '../../proof/envelope.ts';
-import { hashText, wholeSubtrees } from '../../proof/merkle-tree.ts';
+import { completeSubtrees, formatHash } from '../../proof/merkle-tree.ts';
 import type { AuditRecord } from '../audit-events/repository.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
@@ -47,15 +47,15 @@ export class AuditTrail {
    * @param given Where it is not said, from the first that has not been pruned.
    * @throws {Problem} `pruned`, `invalid-value`.
    */
-  async export(given: number | undefined): Promise<{ readonly start: ExportStart; readonly events: AsyncGenerator<ExportedEvent, void> }> {
+  async export(given: number | undefined): Promise<{ readonly start: ExportHeader; readonly events: AsyncGenerator<ExportedEvent, void> }> {
     const { number: until, prunedThrough } = await new AuditRecords(this.#store.readConnection).head();
     const after = given ?? prunedThrough;
     checkNotPruned(after, prunedThrough);
     if (after > until) throw invalidQuery('after', `the newest event is ${until}: there is none after ${after}`);
     const read = await this.#checkpoints.reader(until);
     const subtrees: string[] = [];
-    for (const { level, index } of wholeSubtrees(after)) subtrees.push(hashText(await read(level, index)));
-    const previous = after === 0 ? null : hashText(await read(0, after - 1));
+    for (const { level, index } of completeSubtrees(after)) subtrees.push(formatHash(await read(level, index)));
+    const previous = after === 0 ? null : formatHash(await read(0, after - 1));
     const endorsements = (await new SigningKeyRecords(this.#store.readConnection).all()).flatMap(({ endorsement }) =>
       endorsement === null ? [] : [Envelope.parse(endorsement)],
     );

@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { writeCheckpoint } from '../../proof/checkpoint.ts';
-import { consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree, rootOf } from '../../proof/merkle-tree.ts';
+import { computeRoot, consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree } from '../../proof/merkle-tree.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import { checkLink } from '../database/audit-chain.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
@@ -81,11 +81,11 @@ export class Checkpoints {
       if (this.#broken !== null) throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
       await storeCompleteTiles(this.#store, head.number);
       const read = subtreeReader(reader);
-      if (newest !== null && !isSameHash(await rootOf(read, newest.size), newest.root)) {
+      if (newest !== null && !isSameHash(await computeRoot(read, newest.size), newest.root)) {
         this.#broken = `the audit trail is not the one of the checkpoint of ${newest.at.toISOString()} over ${newest.size} events any more`;
         throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
       }
-      const root = await rootOf(read, head.number);
+      const root = await computeRoot(read, head.number);
       return { checkpoint: await this.#sign(head.number, root), isNew: true };
     });
   }
@@ -117,7 +117,7 @@ export class Checkpoints {
     if (from < 1 || from > size)
       throw invalidQuery('from', `the checkpoint has the events from 1 to ${size}: ask from the size of one before it`);
     const read = await this.reader(size);
-    return { kind: 'consistency', from, fromRoot: await rootOf(read, from), hashes: await consistencyProof(read, from, size) };
+    return { kind: 'consistency', from, fromRoot: await computeRoot(read, from), hashes: await consistencyProof(read, from, size) };
   }
 
   /** Reads subtrees of the tree over the first `size` events. */

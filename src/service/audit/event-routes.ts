@@ -23,16 +23,16 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
       schema: {
         operationId: 'streamEvents',
         tags: ['operations'],
-        summary: 'Follow the events',
+        summary: 'Stream events',
         description:
-          'Server-sent events, one for each line of the audit trail, in order and each once: `event` its action, `data` an AuditEvent, `id` its number. ' +
-          'The stream begins with the events after `Last-Event-ID`, or else after `after`, or else with those from now on, and goes on with those to come. ' +
-          'A client that lost its stream misses nothing when it comes back with the last `id` that it has, as EventSource does by itself. ' +
-          'A comment line comes at once, and after every 15 s without an event. The stream ends when the service stops, or when the key that it was asked for with is revoked.',
+          'Streams each audit event once, in order, as a server-sent event: `event` is its action, `data` an AuditEvent, `id` its number. ' +
+          'The stream starts after `Last-Event-ID`, otherwise after `after`, otherwise with the next new event, and continues with new events. ' +
+          'A client that reconnects with the last `id` that it received, as EventSource does, misses no event. ' +
+          'A comment line is sent at once and after each 15 s without an event. The stream ends when the service stops or the API key is revoked.',
         querystring: eventQuery,
         headers: eventHeaders,
         response: {
-          200: { description: 'The stream of events.', content: { 'text/event-stream': { schema: AuditEvent } } },
+          200: { description: 'The event stream.', content: { 'text/event-stream': { schema: AuditEvent } } },
           ...problems('busy', 'pruned'),
         },
       },

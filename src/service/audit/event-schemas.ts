@@ -1,4 +1,4 @@
-// The stream of events in the API.
+// Schemas of the event stream.
 
 import { z } from 'zod';
 import { lastEventId, numberQuery } from '../http/list-schemas.ts';
@@ -9,13 +9,13 @@ export const eventQuery = z.strictObject({
   types: z
     .union([eventType.transform((one) => [one]), z.array(eventType).max(16)], `must be one of ${eventTypes.join(', ')}`)
     .optional()
-    .describe('Only events whose action begins with this and a dot; may be repeated. Without it, all of them.')
+    .describe('Only events of this type: the part of the action before the dot. Repeatable. Default: all types.')
     .meta({ 'x-examples': { loads: { value: ['load'] } } }),
-  after: numberQuery.optional().describe('Only events with a greater number; 0 for all that there are.'),
+  after: numberQuery.optional().describe('Only events with a higher number. 0: all stored events.'),
 });
-/** Other headers are not its business. */
+/** Accepts other headers. */
 export const eventHeaders = z.looseObject({
   'last-event-id': lastEventId
     .optional()
-    .describe('The `id` of the last event that the client has: the stream goes on after it, whatever `after` says.'),
+    .describe('The `id` of the last event that the client received. The stream continues after it; takes precedence over `after`.'),
 });

@@ -1,10 +1,10 @@
-// /v1/audit: the audit trail is listed and exported, and proven by checkpoints.
+// Routes under /v1/audit: list and export the audit trail, and prove it with checkpoints.
 
 import { Readable } from 'node:stream';
 import type { z } from 'zod';
-import { toldEvent } from '../../proof/audit-event.ts';
-import type { ExportStart } from '../../proof/audit-export.ts';
-import { type Hash, hashText } from '../../proof/merkle-tree.ts';
+import { toHashedEvent } from '../../proof/audit-event.ts';
+import type { ExportHeader } from '../../proof/audit-export.ts';
+import { formatHash, type Hash } from '../../proof/merkle-tree.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import type { AuditRecord } from '../audit-events/repository.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -50,9 +50,9 @@ function addTrailRoutes(app: Api, { auditTrail, damagedRows }: Uses): void {
       schema: {
         operationId: 'listAuditEvents',
         tags,
-        summary: 'List the audit trail',
+        summary: 'List audit events',
         querystring: auditQuery,
-        response: { 200: AuditPage.describe('Who did what to which object, when.'), ...problems() },
+        response: { 200: AuditPage.describe('A page of audit events.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -80,8 +80,8 @@ function addTrailRoutes(app: Api, { auditTrail, damagedRows }: Uses): void {
         tags,
         summary: 'Export the audit trail',
         description:
-          'Lines of JSON: the first, an AuditExportHeader, says where the export begins and ends; each of the others is an AuditEvent, in order. ' +
-          'With a checkpoint and the public key that signed it, `patchbay audit verify` checks an export without the service. An export that ends before its last event was cut short.',
+          'Returns newline-delimited JSON. The first line is an AuditExportHeader with the first and the last event number; each other line is an AuditEvent, in order. ' +
+          '`patchbay audit verify` checks an export offline with a checkpoint and its public key. An export is incomplete if it ends before the last event of its header.',
         querystring: exportQuery,
         response: {
           200: { description: 'The export.', content: { 'application/x-ndjson': { schema: AuditExportLine } } },
@@ -104,12 +104,12 @@ function addCheckpointRoutes(app: Api, { checkpoints, damagedRows }: Uses): void
       schema: {
         operationId: 'createCheckpoint',
         tags,
-        summary: 'Have a checkpoint signed of all events that there are',
+        summary: 'Create a checkpoint',
         description:
-          'The service makes one by itself every minute in which there are new events. Before it signs, it looks at the events since the last: it signs no trail but the one that it has written.',
+          'Signs a checkpoint over all events. The service also creates one every minute if there are new events. Before it signs, it checks the events since the last checkpoint, and refuses if the trail was altered.',
         response: {
-          200: Checkpoint.describe('There are no events since the newest, which is this.'),
-          201: Checkpoint.describe('The checkpoint was made.'),
+          200: Checkpoint.describe('There are no new events; this is the newest checkpoint.'),
+          201: Checkpoint.describe('The checkpoint was created.'),
           ...postProblems('trail-broken'),
         },
       },
@@ -130,9 +130,9 @@ function addCheckpointRoutes(app: Api, { checkpoints, damagedRows }: Uses): void
       schema: {
         operationId: 'listCheckpoints',
         tags,
-        summary: 'List the checkpoints of the audit trail',
+        summary: 'List checkpoints',
         querystring: checkpointQuery,
-        response: { 200: CheckpointPage.describe('Checkpoints.'), ...problems() },
+        response: { 200: CheckpointPage.describe('A page of checkpoints.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -154,7 +154,7 @@ function addCheckpointRoutes(app: Api, { checkpoints, damagedRows }: Uses): void
       schema: {
         operationId: 'getCheckpoint',
         tags,
-        summary: 'Get a checkpoint of the audit trail',
+        summary: 'Get a checkpoint',
         params: checkpointParameter,
         response: { 200: Checkpoint.describe('The checkpoint.'), ...problems('not-found') },
       },
@@ -171,8 +171,9 @@ function addProofRoute(app: Api, { checkpoints }: Uses): void {
       schema: {
         operationId: 'getAuditProof',
         tags,
-        summary: 'Prove that a checkpoint has an event, or that it begins with an earlier checkpoint',
-        description: 'With `event`, an inclusion proof, also of an event that has been pruned since; with `from`, a consistency proof.',
+        summary: 'Get an inclusion or consistency proof',
+        description:
+          'With `event`, proves that the checkpoint includes the event, even if it has been pruned. With `from`, proves that the checkpoint extends an earlier one.',
         params: checkpointParameter,
         querystring: proofQuery,
         response: { 200: AuditProof.describe('The proof.'), ...problems('not-found') },
@@ -196,7 +197,7 @@ export function toAuditEvent(event: AuditRecord): z.infer<typeof AuditEvent> {
 }
 
 /** In pieces of a size that a socket takes at once. */
-async function* exportedBytes(start: ExportStart, events: AsyncIterable<ExportedEvent>): AsyncGenerator<Buffer, void> {
+async function* exportedBytes(start: ExportHeader, events: AsyncIterable<ExportedEvent>): AsyncGenerator<Buffer, void> {
   let text = `${JSON.stringify(start)}\n`;
   for await (const event of events) {
     text += `${JSON.stringify('unreadable' in event ? event : exportedEvent(event))}\n`;
@@ -208,7 +209,7 @@ async function* exportedBytes(start: ExportStart, events: AsyncIterable<Exported
 }
 
 /** As it is in the database, whatever that is. */
-const exportedEvent = (event: AuditRecord) => ({ ...toldEvent(event), hash: hashText(event.hash) });
+const exportedEvent = (event: AuditRecord) => ({ ...toHashedEvent(event), hash: formatHash(event.hash) });
 
 function toCheckpoint({ size, root, at, keyId, note }: CheckpointRecord): z.infer<typeof Checkpoint> {
   return { size, root: toDigest(root), at: at.toISOString(), keyId, note };
@@ -221,4 +222,4 @@ function toProof({ size, root }: CheckpointRecord, proof: Proof): z.infer<typeof
     : { kind: proof.kind, ...tree, from: proof.from, fromRoot: toDigest(proof.fromRoot) };
 }
 
-const toDigest = (hash: Hash) => Digest.parse(hashText(hash));
+const toDigest = (hash: Hash) => Digest.parse(formatHash(hash));

@@ -1,8 +1,8 @@
-// The audit trail, its checkpoints and its proofs in the API.
+// Schemas of the audit trail, its checkpoints and its proofs.
 
 import { z } from 'zod';
 import { auditOutcomes } from '../../proof/audit-event.ts';
-import { ExportStart } from '../../proof/audit-export.ts';
+import { ExportHeader } from '../../proof/audit-export.ts';
 import { exampleHashes, exampleIdentity, exampleRequest, exampleTimes } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier, RequestId } from '../../protocol/identifiers.ts';
 import { exampleServiceKey, SignedStatement } from '../../protocol/signed-statement.ts';
@@ -22,20 +22,20 @@ const AuditHash = z
 
 export const AuditEvent = z
   .object({
-    number: z.int().positive().describe('Rises by one.'),
+    number: z.int().positive().describe('Sequence number; increases by one with each event.'),
     at: timestamp,
     actor: z.string(),
     action: z.string().meta({ examples: ['load.completed'] }),
-    object: z.string().describe('Identifier of what was acted upon.'),
+    object: z.string().describe('Identifier of the object that the action affected.'),
     outcome: z
       .enum(auditOutcomes)
-      .describe('How it ended: `refused` is what a rule forbids, `failed` what did not work.')
+      .describe('Result of the action. `refused`: a rule did not permit it. `failed`: it could not be completed.')
       .meta({ id: 'AuditOutcome' }),
-    request: z.string().nullable().describe('Identifier of the request that did it.'),
+    request: z.string().nullable().describe('Request ID of the request that caused it. Null if the service acted by itself.'),
     detail: AuditDetail,
-    previous: AuditHash.nullable().describe('Hash of the event before; null in the first.'),
+    previous: AuditHash.nullable().describe('Hash of the previous event. Null in the first event.'),
     hash: AuditHash.describe(
-      'SHA-256 of a zero byte and the canonical JSON (RFC 8785) of all the other members: a link of the chain, and a leaf of the Merkle tree (RFC 6962).',
+      'SHA-256 of a zero byte and the canonical JSON (RFC 8785) of all other members: a link of the hash chain and a leaf of the Merkle tree (RFC 6962).',
     ),
   })
   .meta({
@@ -74,35 +74,35 @@ export const auditQuery = z.strictObject({
   action: z
     .string()
     .max(64)
-    .regex(/^[a-z-]+\.[a-z-]+$/, 'must be an action like load.completed: an object and what became of it, with a dot between them')
+    .regex(/^[a-z-]+\.[a-z-]+$/, 'must be an action such as load.completed: a kind of object, a dot, and what happened to it')
     .optional()
-    .describe('Only events of this action.')
+    .describe('Only events with this action.')
     .meta({ examples: ['load.completed'] }),
   object: z
     .string()
     .max(64)
     .optional()
-    .describe('Only events of what has this identifier.')
+    .describe('Only events of the object with this identifier.')
     .meta({ examples: [exampleIdentifier('load')] }),
   actor: z
     .string()
     .max(64)
     .regex(/^[a-z][a-z0-9_-]*$/, 'must be the identifier of a key or host, `service`, `join-token` or `anonymous`')
     .optional()
-    .describe('Only what this key or host did, or `service`.')
+    .describe('Only events of this actor: the identifier of an API key or host, `service`, `join-token` or `anonymous`.')
     .meta({ examples: [exampleIdentifier('host')] }),
   outcome: AuditEvent.shape.outcome
     .optional()
-    .describe('Only what ended so.')
+    .describe('Only events with this outcome.')
     .meta({ examples: ['succeeded'] }),
   // What the service does by itself is of no request, which is not the request of an empty name.
   request: RequestId.optional()
-    .describe('Only what this request did, by its `x-request-id`.')
+    .describe('Only events of the request with this ID (`x-request-id`).')
     .meta({ examples: [exampleRequest] }),
 });
 
-const AuditExportHeader = ExportStart.extend({
-  endorsements: z.array(SignedStatement).describe(ExportStart.shape.endorsements.description ?? ''),
+const AuditExportHeader = ExportHeader.extend({
+  endorsements: z.array(SignedStatement).describe(ExportHeader.shape.endorsements.description ?? ''),
 }).meta({
   id: 'AuditExportHeader',
   description: 'The first line of an export.',
@@ -114,7 +114,7 @@ export const AuditExportLine = z.union([AuditExportHeader, AuditEvent]).meta({ i
 const eventNumber = (text: string) => numberQuery.optional().describe(text);
 
 export const exportQuery = z.strictObject({
-  after: eventNumber('Only events with a greater number. Without it, all that have not been pruned.'),
+  after: eventNumber('Only events with a higher number. Default: all events that have not been pruned.'),
 });
 
 const exampleNote = `${exampleIdentity.origin}
@@ -127,15 +127,15 @@ ${exampleTimes.faulted}
 
 export const Checkpoint = z
   .object({
-    size: count.describe('How many events it is over: those from 1 to this number.'),
-    root: Digest.describe('Root of the Merkle tree over their hashes (RFC 6962).'),
+    size: count.describe('Number of events that the checkpoint covers: events 1 to this number.'),
+    root: Digest.describe('Root of the Merkle tree (RFC 6962) over the hashes of these events.'),
     at: timestamp,
-    keyId: z.string().describe('The signing key; GET /v1/signing-keys has its public part.'),
-    note: z.string().describe('The same, signed: a checkpoint as tools for transparency logs take it (c2sp.org/tlog-checkpoint).'),
+    keyId: z.string().describe('Key ID of the signing key. `GET /v1/signing-keys` returns its public key.'),
+    note: z.string().describe('The checkpoint as a signed note for transparency log tools (c2sp.org/tlog-checkpoint).'),
   })
   .meta({
     id: 'Checkpoint',
-    description: 'What the audit trail was at a time, signed by the service.',
+    description: 'A signed commitment to the audit trail up to an event.',
     examples: [{ size: 16, root: exampleHashes.event, at: exampleTimes.faulted, keyId: exampleServiceKey.keyId, note: exampleNote }],
   });
 export const CheckpointPage = pageSchema('CheckpointPage', Checkpoint);
@@ -147,18 +147,18 @@ export const checkpointParameter = z.object({
     .int()
     .min(1)
     .max(Number.MAX_SAFE_INTEGER)
-    .describe('How many events the checkpoint is over.')
+    .describe('Number of events that the checkpoint covers.')
     .meta({ examples: [16] }),
 });
 
 export const proofQuery = z
   .strictObject({
-    event: eventNumber('Number of an event: what proves that the checkpoint has it.'),
-    from: eventNumber('Size of an earlier checkpoint: what proves that this one begins with it.'),
+    event: eventNumber('Number of an event. Returns the proof that the checkpoint includes it. Give either this or `from`.'),
+    from: eventNumber('Size of an earlier checkpoint. Returns the proof that this checkpoint extends it. Give either this or `event`.'),
   })
   .refine(({ event, from }) => (event === undefined) !== (from === undefined), {
     path: ['event'],
-    message: 'give either the number of an event, or from which size on',
+    message: 'give either event or from',
   });
 
 const hashes = z.array(Digest);
@@ -171,8 +171,8 @@ export const AuditProof = z
         size: count,
         root: Digest,
         event: count,
-        hash: Digest.describe('Hash of the event: the leaf.'),
-        hashes: hashes.describe('The hashes beside its way to the root, the nearest to the leaf first (RFC 9162, 2.1.3).'),
+        hash: Digest.describe('Hash of the event, which is the leaf.'),
+        hashes: hashes.describe('Inclusion path from the leaf to the root (RFC 9162, section 2.1.3).'),
       })
       .meta({ id: 'InclusionProof' }),
     z
@@ -182,7 +182,7 @@ export const AuditProof = z
         root: Digest,
         from: count,
         fromRoot: Digest.describe('Root of the tree over the first `from` events.'),
-        hashes: hashes.describe('As RFC 9162, 2.1.4 has them.'),
+        hashes: hashes.describe('Consistency path (RFC 9162, section 2.1.4).'),
       })
       .meta({ id: 'ConsistencyProof' }),
   ])

@@ -1,7 +1,7 @@
 // The chain of the audit trail: the hash of each event covers the event before it.
 
 import { hash } from 'node:crypto';
-import { hashedText, type KeptEvent, toldEvent } from '../../proof/audit-event.ts';
+import { canonicalEvent, type StoredEvent, toHashedEvent } from '../../proof/audit-event.ts';
 import { type Hash, isSameHash } from '../../proof/merkle-tree.ts';
 
 /**
@@ -9,7 +9,7 @@ import { type Hash, isSameHash } from '../../proof/merkle-tree.ts';
  * @param last The event before: its number and its hash, null where nobody knows it any more.
  */
 export function checkLink(
-  event: KeptEvent & { readonly hash: Hash },
+  event: StoredEvent & { readonly hash: Hash },
   last: { readonly number: number; readonly hash: Hash | null },
 ): string | null {
   if (event.number !== last.number + 1) return `event ${last.number + 1} of the audit trail is missing`;
@@ -21,6 +21,6 @@ export function checkLink(
  * The hash of an event as it is kept: of all that it says, and of the hash before it, where there is one.
  * The same as `hashOfEvent`, by OpenSSL: in a large transaction that takes an eighth off the time of an event (decision 9).
  */
-export function hashStoredEvent(event: KeptEvent): Hash {
-  return new Uint8Array(hash('sha256', `\0${hashedText(toldEvent(event))}`, 'buffer'));
+export function hashStoredEvent(event: StoredEvent): Hash {
+  return new Uint8Array(hash('sha256', `\0${canonicalEvent(toHashedEvent(event))}`, 'buffer'));
 }

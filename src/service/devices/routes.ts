@@ -40,11 +40,11 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
       schema: {
         operationId: 'createDevice',
         tags,
-        summary: 'Make a device',
-        description: 'Places a new, empty device on a device host.',
+        summary: 'Create a device',
+        description: 'Creates a device with empty memory on a device host.',
         body: NewDevice,
         response: {
-          201: DeviceDetail.describe('The device was made; it comes up on its host.'),
+          201: DeviceDetail.describe('The device was created. Its status is `attaching` until its host has booted it.'),
           ...postProblems('name-taken', 'no-host'),
         },
       },
@@ -68,7 +68,7 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
         tags,
         summary: 'List devices',
         querystring: deviceQuery,
-        response: { 200: DevicePage.describe('Devices.'), ...problems() },
+        response: { 200: DevicePage.describe('A page of devices.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -92,9 +92,10 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
       schema: {
         operationId: 'getDevice',
         tags,
-        summary: 'Get a device with its module table and memory map',
+        summary: 'Get a device',
+        description: 'Returns the device with its module table and memory map.',
         params: deviceParameter,
-        response: { 200: DeviceDetail.describe('The device, as it last reported.'), ...problems('not-found') },
+        response: { 200: DeviceDetail.describe('The device, with the state that it last reported.'), ...problems('not-found') },
       },
     },
     async ({ params }) => toDeviceDetail(await devices.view(params.device)),
@@ -110,12 +111,12 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
         operationId: 'getDeviceLabels',
         tags,
         summary: 'Get the labels of a device',
-        description: 'With an `ETag`, for `If-Match` when they are replaced.',
+        description: 'The response has an `ETag`. Send it as `If-Match` to replace the labels only if they have not changed.',
         params: deviceParameter,
         headers: ifNoneMatchHeaders,
         response: {
           200: DeviceLabels.describe('The labels.'),
-          304: z.null().describe('The labels are those named in `If-None-Match`.'),
+          304: z.null().describe('The labels have not changed: their `ETag` is in `If-None-Match`.'),
           ...problems('not-found'),
         },
       },
@@ -138,8 +139,8 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
         tags,
         summary: 'Replace the labels of a device',
         description:
-          'The device has these labels and no others; from then on its host, when it registers again, leaves them as they are. ' +
-          'With `If-Match`, of several who change what they have read, one succeeds and the others are answered 412.',
+          'Sets the labels of the device and removes all others. From then on, the labels that its host registers are ignored. ' +
+          'With `If-Match`, the request fails with 412 if the labels have changed since they were read.',
         params: deviceParameter,
         headers: ifMatchHeaders,
         body: NewDeviceLabels,
@@ -167,13 +168,16 @@ function addAbiViolationRoute(app: Api, { devices, damagedRows }: Uses): void {
       schema: {
         operationId: 'listAbiViolations',
         tags,
-        summary: 'List the programs of a device that held on to code that had gone',
+        summary: 'List ABI violations',
         description:
-          'Findings of the ABI test: a program that keeps the address of a version (`addressing` `hard-coded`) faults with its next call once a load has invalidated that version. ' +
-          'One item for each program and address in each life of the host; of each device the newest 2,000 are kept.',
+          'Lists the findings of the ABI test. A program with a hard-coded address (`addressing`: `hard-coded`) faults on its next call after a load has invalidated the version at that address. ' +
+          'There is one item per program, version and address for each boot of the host. The service stores the 2,000 violations per device with the newest faults.',
         params: deviceParameter,
         querystring: abiViolationQuery,
-        response: { 200: AbiViolationPage.describe('Violations, by when they were found.'), ...problems('not-found') },
+        response: {
+          200: AbiViolationPage.describe('A page of violations, sorted by the time of their first fault.'),
+          ...problems('not-found'),
+        },
       },
     },
     async (request, reply) => {

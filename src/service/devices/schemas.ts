@@ -1,4 +1,4 @@
-// Devices in the API.
+// Schemas of devices, their labels and their ABI violations.
 
 import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
@@ -13,30 +13,32 @@ export const NewDevice = z
   .strictObject({
     name: DisplayName,
     labels: Labels.default({}),
-    ramPages: z.int().min(16).max(65_536).default(256).describe('Executable memory, in pages of 4 KiB.'),
+    ramPages: z.int().min(16).max(65_536).default(256).describe('Executable memory in pages of 4 KiB.'),
     host: z
       .string()
       .max(64)
       .optional()
-      .describe('Identifier or name of the host to place the device on; without it, the connected host with the most room.'),
+      .describe('Identifier or name of the host to place the device on. Default: the connected host with the most free capacity.'),
   })
   .meta({ id: 'NewDevice', examples: [{ name: 'router-8', labels: { zone: 'north' }, ramPages: 256 }] });
 
-/** Labels as they are stored: older versions of the service accepted some that requests may not have any more. */
+/** Stored labels. Older versions of the service accepted labels that requests may no longer contain. */
 const CurrentLabelValues = z.record(z.string(), z.string());
 
 const DeviceStatus = z
   .enum(deviceStatuses)
-  .describe('`attaching`: its host is there and the device is coming up. `unreachable`: its host has not been heard of for too long.')
+  .describe(
+    '`connected`: its host is connected and the device is attached. `attaching`: its host is connected and the device is booting. `unreachable`: the service received nothing from its host within the timeout.',
+  )
   .meta({ id: 'DeviceStatus' });
 
-/** One module of a device that is not what the service knew of. */
+/** A module whose reported version differs from the version that the service expected. */
 const Drift = z
   .object({
     module: z.string(),
-    expected: version.nullable().describe('The version that the service knew of; null where it knew of none.'),
-    observed: version.nullable().describe('The version that the device reported; null where its module table does not name the module.'),
-    since: timestamp.describe('When the service received the report.'),
+    expected: version.nullable().describe('The version that the service expected. Null if it expected none.'),
+    observed: version.nullable().describe('The version that the device reported. Null if the module is not in its module table.'),
+    since: timestamp.describe('When the service received the report that differs.'),
   })
   .meta({
     id: 'Drift',
@@ -66,27 +68,32 @@ export const Device = z
     status: DeviceStatus,
     modules: z
       .record(z.string(), version)
-      .describe('The version of each module in its module table, as it last reported; empty where it has not since its host started.'),
+      .describe('Installed version by module name, from the last report. Empty if the device has not reported since its host started.'),
     drift: z
       .array(Drift)
       .describe(
-        'Modules of which the device reported something else than the service knew, as after a restored backup. An entry goes when a load of the module succeeds, when a load is refused because the device has its version, when the device is again as expected, or when the module is put back after a restart of the host.',
+        'Modules whose reported version differs from the expected one, for example after the database was restored from a backup. An entry is removed when a load of the module succeeds or is refused because the device already has the version, when the device reports the expected version, or when the module is restored after a restart of the host.',
       ),
     ramPages: count,
     createdAt: timestamp,
   })
-  .meta({ id: 'Device', description: 'One simulated computer.', examples: [exampleDevice] });
+  .meta({ id: 'Device', description: 'A simulated computer with its own memory, processor and module table.', examples: [exampleDevice] });
 
 export const DeviceDetail = Device.extend({
   reportedAt: timestamp
     .nullable()
     .describe(
-      'When the device reported what follows, by its own clock, but no later than the report arrived; null where it has not reported since its host started.',
+      'When the device took the state that it last reported, by its own clock, but not later than the service received it. Null if it has not reported since its host started.',
     ),
-  attachFailure: z.string().nullable().describe('What could not be brought back when its host restarted.'),
-  moduleTable: z.array(ModuleTableEntry).describe('Module name → the version in memory.'),
+  attachFailure: z
+    .string()
+    .nullable()
+    .describe('Why the device could not be restored completely when its host last restarted. Null if it was.'),
+  moduleTable: z.array(ModuleTableEntry).describe('The installed version of each module, its address and its reference count.'),
   memoryMap: MemoryMap.nullable(),
-  abiViolations: count.describe('Programs that were found to hold on to code that had gone, since the host of the device started.'),
+  abiViolations: count.describe(
+    'Number of ABI violations since the host of the device started. `GET /v1/devices/{device}/abi-violations` lists them.',
+  ),
 }).meta({
   id: 'DeviceDetail',
   examples: [
@@ -110,7 +117,7 @@ export const DeviceLabels = z
   .object({ labels: CurrentLabelValues })
   .meta({ id: 'DeviceLabels', description: 'The labels of a device.', examples: [{ labels: { zone: 'north' } }] });
 
-/** Devices that one query may name. */
+/** Maximum number of device identifiers in one query. */
 const namedLimit = 100;
 
 export const deviceQuery = z.strictObject({
@@ -118,29 +125,29 @@ export const deviceQuery = z.strictObject({
   id: z
     .union(
       [DeviceId.transform((one): string[] => [one]), z.array(DeviceId).max(namedLimit)],
-      `must be the identifier of a device, at most ${namedLimit} times`,
+      `must be the identifier of a device, given at most ${namedLimit} times`,
     )
     .optional()
-    .describe(`Only the devices with these identifiers; may be repeated, up to ${namedLimit} times.`)
+    .describe(`Only the device with this identifier. Repeatable up to ${namedLimit} times.`)
     .meta({ 'x-examples': { device: { value: [exampleIdentifier('device')] } } }),
   sort: z
     .enum(['createdAt', 'name'])
     .default('createdAt')
-    .describe('What the list is in the order of.')
+    .describe('Property that the list is sorted by.')
     .meta({ examples: ['name'] }),
   ...orderQuery,
   ...rangeQuery,
-  label: labelQuery.describe('Only devices with this label, as `key=value`; may be repeated.'),
+  label: labelQuery.describe('Only devices with this label, as `key=value`. If repeated, only devices with all of the labels.'),
   host: DisplayName.optional()
     .describe('Only devices of the host with this identifier or name.')
     .meta({ examples: ['rack-1'] }),
   status: DeviceStatus.optional()
-    .describe('Only devices of this status.')
+    .describe('Only devices with this status.')
     .meta({ examples: ['connected'] }),
-  module: moduleQuery.describe('Only devices with this module in memory.'),
-  version: versionQuery.describe('Only devices with this version in memory, of the module if one is given.'),
+  module: moduleQuery.describe('Only devices with this module in the module table.'),
+  version: versionQuery.describe('Only devices with this version in the module table; of `module`, if given.'),
   name: DisplayName.optional()
-    .describe('Only devices whose names begin so.')
+    .describe('Only devices whose name starts with this text.')
     .meta({ examples: ['router-'] }),
 });
 
@@ -149,17 +156,19 @@ export const AbiViolation = z
     program: identifier('program'),
     programName: z.string(),
     module: z.string(),
-    version: version.describe('The version whose address the program keeps.'),
-    address: z.string(),
-    page: count.describe('Number of the page at the address.'),
-    flag: PageFault.describe('Why the fetch faulted: the page was deleted, marked invalid, or marked NX.'),
-    firstFaultAt: timestamp.describe('When the program first faulted there.'),
-    lastFaultAt: timestamp.describe('When it last did, as the device last reported.'),
-    faults: count.describe('How often it has.'),
+    version: version.describe('The version that the stale address belonged to.'),
+    address: z.string().describe('The stale address, hexadecimal.'),
+    page: count.describe('Number of the page that contains the address.'),
+    flag: PageFault.describe(
+      'Why the fetch faulted. `not-present`: the page was deleted. `invalid`: it was marked invalid. `nx`: it was marked NX.',
+    ),
+    firstFaultAt: timestamp.describe('When the program first faulted at the address.'),
+    lastFaultAt: timestamp.describe('When the program last faulted at the address, from the last report.'),
+    faults: count.describe('Number of faults of the program at the address.'),
   })
   .meta({
     id: 'AbiViolation',
-    description: 'A finding of the ABI test: a program has called code that had gone, by an address that it keeps.',
+    description: 'A finding of the ABI test: a program called removed code at a stale address.',
     examples: [{ ...exampleViolation, programName: 'abi-test' }],
   });
 export const AbiViolationPage = pageSchema('AbiViolationPage', AbiViolation);
@@ -168,5 +177,5 @@ export const abiViolationQuery = z.strictObject({
   ...orderQuery,
   ...rangeQuery,
   program: identifierQuery('program').describe('Only violations of this program.'),
-  module: moduleQuery.describe('Only violations that called this module.'),
+  module: moduleQuery.describe('Only violations of calls to this module.'),
 });

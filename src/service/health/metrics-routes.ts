@@ -15,11 +15,11 @@ export function addMetricsRoute(app: Api, { health }: { readonly health: Health 
       schema: {
         operationId: 'getMetrics',
         tags: ['operations'],
-        summary: 'Get what is measured, for Prometheus',
+        summary: 'Get metrics',
         description:
-          'In the text format of Prometheus, which sends the key as its bearer token. Counters begin at 0 when the service starts.',
+          'Returns metrics in the Prometheus text format. Configure the API key as the bearer token of the scrape. Counters start at 0 when the service starts.',
         response: {
-          200: { description: 'Every measurement with its help text.', content: { [mediaType]: { schema: z.string() } } },
+          200: { description: 'The metrics, with help texts.', content: { [mediaType]: { schema: z.string() } } },
           ...problems(),
         },
       },

@@ -16,7 +16,10 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
         operationId: 'getFleetHealth',
         tags,
         summary: 'Get the health of the fleet',
-        response: { 200: FleetHealth.describe('Hosts, devices and loads, and why it is not all well.'), ...problems() },
+        response: {
+          200: FleetHealth.describe('The status of hosts, devices and loads, and the reasons if the fleet is degraded.'),
+          ...problems(),
+        },
       },
     },
     async () => {
@@ -32,8 +35,8 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
       schema: {
         operationId: 'getLiveness',
         tags,
-        summary: 'Whether the service runs',
-        response: { 200: Liveness.describe('It runs.'), ...onlyProblems('malformed-request', 'internal') },
+        summary: 'Check liveness',
+        response: { 200: Liveness.describe('The service runs.'), ...onlyProblems('malformed-request', 'internal') },
       },
     },
     async () => ({ status: 'live' as const }),
@@ -47,10 +50,12 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
         operationId: 'getReadiness',
         tags,
         security: [],
-        summary: 'Whether the service can do its work',
+        summary: 'Check readiness',
         response: {
-          200: Readiness.describe('It can: the database takes writes and has every migration, and the service is not closing.'),
-          503: Readiness.describe('It cannot, and why.'),
+          200: Readiness.describe(
+            'The service is ready: the database accepts writes and has all migrations, and the service is not shutting down.',
+          ),
+          503: Readiness.describe('The service is not ready, with the reasons.'),
           ...onlyProblems('malformed-request', 'internal'),
         },
       },

@@ -1,11 +1,14 @@
-// Health in the API.
+// Schemas of the health endpoints.
 
 import { z } from 'zod';
 import { count } from '../http/common-schemas.ts';
 
 export const Liveness = z.object({ status: z.literal('live') }).meta({ id: 'Liveness', examples: [{ status: 'live' }] });
 export const Readiness = z
-  .object({ status: z.enum(['ready', 'not-ready']), reasons: z.array(z.string()).describe('Why it is not ready.') })
+  .object({
+    status: z.enum(['ready', 'not-ready']),
+    reasons: z.array(z.string()).describe('Why the service is not ready. Empty if it is.'),
+  })
   .meta({ id: 'Readiness', examples: [{ status: 'ready', reasons: [] }] });
 
 export const FleetHealth = z
@@ -14,7 +17,7 @@ export const FleetHealth = z
     reasons: z
       .array(z.string())
       .describe(
-        'Why the fleet is degraded: hosts that are unreachable or nearly full, devices that come up or were not brought back whole, loads that wait for long.',
+        'Why the fleet is degraded, for example unreachable or nearly full hosts, devices that are attaching or were not restored completely, loads that have been queued for long, and faults of the service. Empty if healthy.',
       ),
     hosts: z.object({ connected: count, unreachable: count }),
     devices: z.object({ connected: count, attaching: count, unreachable: count }),
@@ -24,8 +27,10 @@ export const FleetHealth = z
       completed: count,
       outcomes: z.record(z.string(), count).describe('Completed loads by outcome.'),
     }),
-    accesses: z.object({ interrupted: count, failed: count }).describe('Of all loads.'),
-    unsettledOrders: count.describe('Orders that hosts have not reported on yet.'),
+    accesses: z
+      .object({ interrupted: count, failed: count })
+      .describe('Accesses inside old versions, over all loads: how many were interrupted, and how many of those ended without a retry.'),
+    unsettledOrders: count.describe('Number of orders that hosts have not reported on yet.'),
   })
   .meta({
     id: 'FleetHealth',

@@ -23,7 +23,7 @@ import {
 } from './schemas.ts';
 
 const tags = ['history'];
-const stays = HistoryPage.describe('Stays of versions in the module table, by the time they entered it.');
+const stays = HistoryPage.describe('A page of residencies, sorted by `installedAt`.');
 
 type Uses = { readonly history: History; readonly damagedRows: DamagedRows };
 
@@ -41,7 +41,8 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
       schema: {
         operationId: 'listDeviceHistory',
         tags,
-        summary: 'List the history of all modules on a device',
+        summary: 'List the module history of a device',
+        description: 'Lists each period in which a version of any module was installed on the device.',
         params: deviceParameter,
         querystring: historyQuery,
         response: { 200: stays, ...problems('not-found') },
@@ -67,11 +68,11 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
       schema: {
         operationId: 'listModulesAtTime',
         tags,
-        summary: 'List what was in the module table of a device at a moment',
+        summary: 'List the modules installed on a device at a point in time',
         params: deviceParameter,
         querystring: modulesAtQuery,
         response: {
-          200: HistoryPage.describe('Of each module that was there, the stay, by the names of the modules.'),
+          200: HistoryPage.describe('A page with the residency of each module that was installed, sorted by module name.'),
           ...problems('not-found'),
         },
       },
@@ -99,6 +100,7 @@ function addModuleHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
         operationId: 'listModuleHistory',
         tags,
         summary: 'List the history of a module on a device',
+        description: 'Lists each period in which a version of the module was installed on the device.',
         params: historyParameters,
         querystring: historyQuery,
         response: { 200: stays, ...problems('not-found') },
@@ -126,11 +128,11 @@ function addBuildHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
       schema: {
         operationId: 'listDevicesOfBuild',
         tags,
-        summary: 'List the devices that run a build, or ever did',
-        description: 'Without `running`, every device that has ever had the build in its module table.',
+        summary: 'List the devices of a build',
+        description: 'Lists the devices that have or had the build installed.',
         params: buildParameters,
         querystring: devicesOfBuildQuery,
-        response: { 200: DeviceOfBuildPage.describe('Devices, by their identifiers.'), ...problems('not-found') },
+        response: { 200: DeviceOfBuildPage.describe('A page of devices, sorted by device identifier.'), ...problems('not-found') },
       },
     },
     async (request, reply) => {

@@ -1,4 +1,4 @@
-// The module history in the API.
+// Schemas of the module history.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
@@ -17,36 +17,39 @@ export const HistoryEntry = z
     module: z.string().meta({ examples: ['tcp'] }),
     version,
     image: z.string().describe('SHA-256 of the image.'),
-    load: identifier('load').nullable().describe('The load that brought the version in; null where none did, see `source`.'),
+    load: identifier('load').nullable().describe('The load that installed the version. Null if `source` is not `load`.'),
     source: z
       .enum(['load', 'restored', 'observed'])
       .describe(
-        '`load`: a load brought the version in. `restored`: it was put back after its host restarted. `observed`: the device reported it, and the service knows of no load that brought it in (drift).',
+        '`load`: a load installed the version. `restored`: the version was restored after the host restarted. `observed`: the device reported the version, and no load installed it (drift).',
       )
       .meta({ id: 'HistorySource' }),
     requestedBy: actor,
-    address: z.string().describe('Its first address.'),
-    lastAddress: z.string().describe('The address of the last byte of its last page.'),
-    pages: count.describe('Pages of 4096 bytes.'),
+    address: z.string().describe('Address of the first byte of its first page.'),
+    lastAddress: z.string().describe('Address of the last byte of its last page.'),
+    pages: count.describe('Number of pages of 4096 bytes.'),
     installedAt: timestamp.describe(
-      'When the module table has named it, RFC 3339, UTC: by the clock of the device, where it tells, and not after its report came, before the load was requested, or before the version that it replaced had entered.',
+      'When the version was installed, by the clock of the device. Adjusted to be no later than the receipt of the report, and no earlier than the request of the load and the residency before.',
     ),
-    removedAt: timestamp.nullable().describe('When the module table named it no more; null while it does.'),
+    removedAt: timestamp.nullable().describe('When the version was removed from the module table. Null if it is installed.'),
     removalCause: z
       .enum(['replaced', 'replaced-interrupting', 'reverted', 'reboot', 'drifted'])
       .nullable()
       .describe(
-        '`replaced`: by another version, when nobody was inside. `replaced-interrupting`: those who were inside were interrupted. `reverted`: those inside the version before had not left in time, so that one was put back. `reboot`: its host restarted. `drifted`: the device reported another version, or none; `removedAt` is when the service received that.',
+        '`replaced`: another version replaced it, and no access was interrupted. `replaced-interrupting`: another version replaced it and interrupted the accesses inside it. `reverted`: its load failed after the swap, and the version before was put back. `reboot`: the host restarted. `drifted`: the device reported another version or none; `removedAt` is when the service received the report. Null if it is installed.',
       ),
-    replacedByLoad: identifier('load').nullable().describe('The load whose version took its place; null where there is none.'),
+    replacedByLoad: identifier('load').nullable().describe('The load that replaced the version. Null if no load did.'),
     invalidation: Invalidation.nullable().describe(
-      'How its pages were invalidated when it left; null where they were not, or it is not known.',
+      'How its pages were invalidated when it was removed. Null if they were not, or if unknown.',
     ),
-    interrupted: count.nullable().describe('Accesses that were interrupted when it was replaced.'),
+    interrupted: count
+      .nullable()
+      .describe('Number of accesses that were interrupted when it was replaced. Null if it is installed, or if unknown.'),
   })
   .meta({
     id: 'HistoryEntry',
-    description: 'One stay of a version in the module table of a device. Stays of one module on one device never overlap.',
+    description:
+      'One residency: a period in which a version was in the module table of a device. Residencies of a module on a device never overlap.',
     examples: [
       {
         module: 'tcp',
@@ -67,24 +70,27 @@ export const HistoryEntry = z
 export const HistoryPage = pageSchema('HistoryPage', HistoryEntry);
 export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery });
 
-/** Times of the history are whole milliseconds: what was there within one was there at its beginning. */
+/** Times in the history are whole milliseconds, so `at` is rounded down to one. */
 export const modulesAtQuery = z.strictObject({
   ...pageQuery,
-  at: timeQuery('earlier').optional().describe('The moment that is asked for, RFC 3339; now where it is left out.'),
+  at: timeQuery('earlier').optional().describe('The time to look at (RFC 3339). Default: now.'),
 });
 
 export const DeviceOfBuild = z
   .object({
     device: identifier('device'),
     deviceName: z.string(),
-    firstInstalledAt: timestamp.describe('When its module table first named the build.'),
-    lastInstalledAt: timestamp.describe('When it last began to.'),
-    removedAt: timestamp.nullable().describe('When it last ceased to; null where it names the build now.'),
-    residencies: z.int().positive().describe('How often the build has been in its module table, restarts of the host counted.'),
+    firstInstalledAt: timestamp.describe('When the build was first installed on the device.'),
+    lastInstalledAt: timestamp.describe('When the build was last installed on the device.'),
+    removedAt: timestamp.nullable().describe('When the build was last removed. Null if it is installed.'),
+    residencies: z
+      .int()
+      .positive()
+      .describe('Number of residencies of the build on the device. Each restart of the host begins a new one.'),
   })
   .meta({
     id: 'DeviceOfBuild',
-    description: 'A device that has, or has had, a build in its module table.',
+    description: 'A device that a build is or was installed on.',
     examples: [
       {
         device: exampleIdentifier('device'),
@@ -106,5 +112,5 @@ export const devicesOfBuildQuery = z.strictObject({
     .transform((text) => text === 'true')
     .meta({ type: 'boolean', 'x-examples': { running: { value: true } } })
     .optional()
-    .describe('`true`: only devices that have it in their module tables now. `false`: only those that had it and do not now.'),
+    .describe('`true`: only devices that have the build installed now. `false`: only devices that had it and no longer do. Default: both.'),
 });

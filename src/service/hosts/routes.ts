@@ -19,7 +19,7 @@ export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts
         tags: ['hosts'],
         summary: 'List device hosts',
         querystring: hostQuery,
-        response: { 200: HostPage.describe('Hosts.'), ...problems() },
+        response: { 200: HostPage.describe('A page of hosts.'), ...problems() },
       },
     },
     async (request, reply) => {

@@ -1,4 +1,4 @@
-// Device hosts in the API.
+// Schemas of device hosts.
 
 import { z } from 'zod';
 import { exampleTimes } from '../../protocol/examples.ts';
@@ -12,11 +12,11 @@ export const Host = z
     name: z.string(),
     status: z
       .enum(['connected', 'unreachable'])
-      .describe('`unreachable`: it has not been heard of for too long.')
+      .describe('`unreachable`: the service received nothing from it within the timeout.')
       .meta({ id: 'HostStatus' }),
-    unreachableSince: timestamp.nullable(),
-    devices: count,
-    capacity: count,
+    unreachableSince: timestamp.nullable().describe('When the service declared the host unreachable. Null if it is connected.'),
+    devices: count.describe('Number of devices on the host.'),
+    capacity: count.describe('Maximum number of devices on the host.'),
     registeredAt: timestamp,
   })
   .meta({
@@ -41,11 +41,13 @@ export const hostQuery = z.strictObject({
   sort: z
     .enum(['registeredAt', 'name'])
     .default('registeredAt')
-    .describe('A host that registers again while a list by `registeredAt` is read goes to its newest end.')
+    .describe(
+      'Property that the list is sorted by. A host that registers again while a list by `registeredAt` is read moves to its newest end.',
+    )
     .meta({ examples: ['name'] }),
   ...orderQuery,
   status: Host.shape.status
     .optional()
-    .describe('Only hosts of this status.')
+    .describe('Only hosts with this status.')
     .meta({ examples: ['connected'] }),
 });

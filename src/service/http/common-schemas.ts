@@ -1,28 +1,28 @@
-// What many schemas of the API share: identifiers, times, pages.
+// Schemas that many endpoints share: identifiers, times, pages.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, type identifierPrefixes } from '../../protocol/identifiers.ts';
 
-/** An identifier in an answer, or in a path, where one of another form names nothing. */
+/** Returns the schema of an identifier in a response or a path. A path with a malformed identifier gets 404. */
 export function identifier(kind: keyof typeof identifierPrefixes) {
   return z
     .string()
     .max(64)
-    .describe(`Identifier of a ${kind}; identifiers sort by the time they were made.`)
+    .describe(`Identifier of a ${kind}. Identifiers sort by creation time.`)
     .meta({ examples: [exampleIdentifier(kind)] });
 }
 
-/** Who asked for a load. */
+/** The actor that requested a load. */
 export const actor = z
   .string()
   .nullable()
-  .describe('Who asked for it, by the identifier of their key; null where it is not known.')
+  .describe('Identifier of the API key that requested it. Null if unknown.')
   .meta({ examples: [exampleIdentifier('key')] });
 
 export const timestamp = z.iso
   .datetime()
-  .describe('RFC 3339, UTC.')
+  .describe('RFC 3339 time in UTC.')
   .meta({ examples: [exampleTimes.requested] });
 export const version = z
   .string()
@@ -30,9 +30,9 @@ export const version = z
   .meta({ examples: [exampleVersions.new.version] });
 export const count = z.int().nonnegative();
 
-const pageLimits = { most: 200, usual: 50 } as const;
+const pageLimits = { max: 200, default: 50 } as const;
 
-/** As it is made of the last item's number; lists by identifier take it too. */
+/** A cursor made of an item's number; lists by identifier accept it too. */
 const exampleCursor = Buffer.from('16').toString('base64url');
 
 export const pageQuery = {
@@ -40,15 +40,15 @@ export const pageQuery = {
     .number()
     .int()
     .min(1)
-    .max(pageLimits.most)
-    .default(pageLimits.usual)
-    .describe('Items on the page.')
-    .meta({ examples: [pageLimits.usual] }),
+    .max(pageLimits.max)
+    .default(pageLimits.default)
+    .describe('Maximum number of items on the page.')
+    .meta({ examples: [pageLimits.default] }),
   cursor: z
     .string()
     .max(512)
     .optional()
-    .describe('`next` of the page before.')
+    .describe('The `next` value of the previous page.')
     .meta({ examples: [exampleCursor] }),
 };
 
@@ -59,17 +59,20 @@ export const DamagedItem = z
   })
   .meta({
     id: 'DamagedItem',
-    description: 'An item of which the stored row violates its schema, so that it cannot be shown. `GET /v1/health` names it too.',
+    description: 'An item that cannot be shown because its stored row violates the schema. `GET /v1/health` also lists it.',
     examples: [{ id: exampleIdentifier('load'), reason: 'outcome: Invalid option' }],
   });
 
-/** A page of a list, of which the example has the item's example on it. */
+/** Returns the schema of a list page. Its example contains the example of the item. */
 export function pageSchema<Item extends z.ZodType>(id: string, item: Item) {
   return z
     .object({
-      items: z.array(item).describe('At most `limit`; fewer, with a cursor, where they are larger than 4 MiB together.'),
-      damaged: z.array(DamagedItem).describe('Items of the page that cannot be shown, because their stored rows are damaged.'),
-      next: z.string().nullable().describe('Cursor of the next page; null on the last. Also in the `Link` header.'),
+      items: z.array(item).describe('At most `limit` items. A page over 4 MiB ends earlier and has a cursor.'),
+      damaged: z.array(DamagedItem).describe('Items of the page that cannot be shown because their stored rows are damaged.'),
+      next: z
+        .string()
+        .nullable()
+        .describe('Cursor of the next page; null on the last page. The `Link` header has the URL of the next page.'),
     })
     .meta({ id, examples: [{ items: item.meta()?.['examples'] ?? [], damaged: [], next: null }] });
 }

@@ -20,7 +20,7 @@ const condition = z
   .string()
   .refine(
     (text) => text.trim() === '*' || listOfTags.test(text),
-    'must be * or what ETag said, in its double quotes; several are separated by commas',
+    'must be * or a list of ETag values in double quotes, separated by commas',
   )
   .transform((text): '*' | string[] => (text.trim() === '*' ? '*' : (text.match(everyTag) ?? [])))
   .optional();
@@ -29,12 +29,12 @@ const exampleTags = { tag: { value: computeEntityTag({ labels: { zone: 'north' }
 
 export const ifMatchHeaders = z.looseObject({
   'if-match': condition
-    .describe('Does it only if this is the `ETag` of what there is, and answers 412 otherwise; a list, or `*`.')
+    .describe('Executes the request only if this is the current `ETag`, and responds with 412 otherwise. A list of tags, or `*`.')
     .meta({ 'x-examples': exampleTags }),
 });
 export const ifNoneMatchHeaders = z.looseObject({
   'if-none-match': condition
-    .describe('Answers 304 where this is the `ETag` of what would be answered; a list, or `*`.')
+    .describe('Responds with 304 if this is the current `ETag`. A list of tags, or `*`.')
     .meta({ 'x-examples': exampleTags }),
 });
 

@@ -1,5 +1,5 @@
-// What the queries of many lists say the same way: their order, a range of times, labels, versions, identifiers. A value that cannot match anything is
-// refused with the syntax that it has to have, not answered with an empty list.
+// Query parameters that many lists share: order, time range, labels, versions, identifiers. A malformed value is rejected with the expected syntax
+// instead of returning an empty list.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
@@ -7,7 +7,7 @@ import {
   DateTime,
   exampleIdentifier,
   type identifierPrefixes,
-  identifierText,
+  identifierSchema,
   isVersion,
   labelLimit,
   labelPatterns,
@@ -19,22 +19,22 @@ export const orderQuery = {
   order: z
     .enum(['asc', 'desc'])
     .optional()
-    .describe('Without it, times begin with the newest, and names with `a`.')
+    .describe('Sort order. Default: `desc` (newest first) for times, `asc` for names.')
     .meta({ examples: ['asc'] }),
 };
 
-/** Zod leaves the `examples` of what it transforms out of the document; these it takes. */
+/** Zod drops `examples` of transformed schemas from the document, but not `x-examples`. */
 const momentInDocument = { format: 'date-time', 'x-examples': { moment: { value: exampleTimes.requested } } };
-/** No item's time is between two milliseconds, so that the next one bounds the same items. */
+/** Stored times are whole milliseconds, so the next millisecond bounds the same items. */
 const isBetweenMilliseconds = /\.\d{3}\d*[1-9]/;
-/** The last that both databases can be asked for. */
+/** The latest time that both databases accept in a query. */
 const lastTime = Date.parse('9999-12-31T23:59:59.999Z');
-/** In a query, a `+` that is not escaped is read as a space; before an offset it can be nothing else. */
+/** An unescaped `+` in a query is decoded as a space. A space before an offset can only be such a `+`. */
 const unescapedOffset = / (?=\d\d:\d\d$)/;
 
 /**
- * A moment in a query, RFC 3339 with any offset.
- * @param betweenMilliseconds Which whole millisecond is meant by a time between two.
+ * Returns the schema of a time in a query: RFC 3339 with any offset.
+ * @param betweenMilliseconds Whether a time between two milliseconds is rounded to the earlier or the later one.
  */
 export function timeQuery(betweenMilliseconds: 'earlier' | 'later') {
   return z
@@ -51,24 +51,24 @@ export function timeQuery(betweenMilliseconds: 'earlier' | 'later') {
 }
 
 export const rangeQuery = {
-  from: timeQuery('later').optional().describe('Only items of this time or later; RFC 3339.'),
-  until: timeQuery('later').optional().describe('Only items before this time; RFC 3339.'),
+  from: timeQuery('later').optional().describe('Only items at or after this time (RFC 3339).'),
+  until: timeQuery('later').optional().describe('Only items before this time (RFC 3339).'),
 };
 
-const labelRule = `must be of the form key=value, the only comparison that there is, at most ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;
-/** A key has no space, and a `+` that is not escaped is read as one. */
+const labelRule = `must have the form key=value (equality is the only comparison), at most ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;
+/** Keys contain no space, but an unescaped `+` is decoded as one. */
 const spaceInKey = /^[^=]* /;
 
-/** Says what is wrong with the labels of a query. */
+/** Returns the error message for invalid labels in a query. */
 function labelProblem(input: unknown): string {
   const keys = [input].flat().filter((text) => typeof text === 'string' && spaceInKey.test(text));
   if (keys.length === 0) return labelRule;
-  return `${labelRule}. The key in ${JSON.stringify(keys[0])} has a space: in a query, a "+" that is not escaped is read as a space, and a "+" is written %2B`;
+  return `${labelRule}. The key in ${JSON.stringify(keys[0])} contains a space: an unescaped "+" in a query is decoded as a space, write it as %2B`;
 }
 
 const label = z.string().regex(new RegExp(`^${labelPatterns.key}=${labelPatterns.value}$`), { error: ({ input }) => labelProblem(input) });
 
-/** Labels, as `key=value`; they are read as one record. */
+/** Labels as `key=value`, parsed into one record. */
 export const labelQuery = z
   .union([label.transform((one) => [one]), z.array(label).max(labelLimit)], { error: ({ input }) => labelProblem(input) })
   .transform((texts, context) => {
@@ -77,7 +77,10 @@ export const labelQuery = z
       const [key = '', ...rest] = text.split('=');
       const value = rest.join('=');
       if (labels.has(key) && labels.get(key) !== value)
-        context.addIssue({ code: 'custom', message: `a device has one value of the label ${key}: ask for one` });
+        context.addIssue({
+          code: 'custom',
+          message: `the label ${key} has two values, and a device has only one value for a label: give one value`,
+        });
       labels.set(key, value);
     }
     return Object.fromEntries(labels);
@@ -91,26 +94,26 @@ const number = z
   .refine((text) => new RegExp(digits).test(text), 'must be a whole number, in at most 15 decimal digits')
   .transform(Number);
 
-/** The number of an event or of an order in a query. */
+/** The number of an event or order in a query. */
 export const numberQuery = number.meta({ type: 'integer', minimum: 0, 'x-examples': { last: { value: 16 } } });
 
-/** The same in `Last-Event-ID`, which is text to EventSource and to the clients that are generated of the document. */
+/** The same in `Last-Event-ID`, which EventSource and generated clients treat as a string. */
 export const lastEventId = number.meta({ pattern: digits, 'x-examples': { last: { value: '16' } } });
 
 /** A version in a query. */
 export const versionQuery = z
   .string()
   .max(256)
-  .refine(isVersion, 'must be a semantic version (semver.org), like 1.4.2 or 2.0.0-rc.1; a "+" is written %2B in a query: 1.0.0%2Bb1')
+  .refine(isVersion, 'must be a semantic version (semver.org), such as 1.4.2 or 2.0.0-rc.1; in a query, write "+" as %2B: 1.0.0%2Bb1')
   .optional()
   .meta({ examples: [exampleVersions.new.version] });
 
 /** A module in a query. */
 export const moduleQuery = ModuleName.optional();
 
-/** The identifier of an object in a query: one of another form names nothing. */
+/** Returns the schema of an identifier in a query. A malformed identifier is rejected. */
 export function identifierQuery(kind: keyof typeof identifierPrefixes) {
-  return identifierText(kind)
+  return identifierSchema(kind)
     .optional()
     .meta({ examples: [exampleIdentifier(kind)] });
 }

@@ -1,5 +1,4 @@
-// Makes the generated document's components what a client generator turns into good types: one schema for each thing, named as it is in the
-// code, with discriminators where there are several kinds.
+// Prepares the components of the generated document for client generators: one schema per type, named as in the code, with discriminators for unions.
 
 type Json = string | number | boolean | null | Json[] | JsonObject;
 type JsonObject = { [key: string]: Json };
@@ -7,7 +6,7 @@ type JsonObject = { [key: string]: Json };
 const prefix = '#/components/schemas/';
 const suffix = 'Input';
 
-/** Every schema comes twice, for requests (`…Input`) and for answers; what says the same becomes one, and what nothing refers to goes. */
+/** Merges the request (`…Input`) and response variants of equal schemas, and removes unreferenced schemas. */
 export function tidyComponents(document: JsonObject): JsonObject {
   const open = mapSchemas(document, (schema) => withEnumOfConstant(withoutNoise(withoutClosedness(schema))));
   const schemas = schemasOf(open);
@@ -23,15 +22,15 @@ export function tidyComponents(document: JsonObject): JsonObject {
   return mapSchemas(tidied, (schema) => withDiscriminator(schema, kept));
 }
 
-/** Clients go on working when an answer gains a property: only requests are closed, and the service says so itself. */
+/** Removes `additionalProperties: false`: clients must accept new properties in responses. The service itself rejects unknown request properties. */
 function withoutClosedness(schema: JsonObject): JsonObject {
   const { additionalProperties, ...rest } = schema;
   return additionalProperties === undefined || additionalProperties === false ? rest : { additionalProperties, ...rest };
 }
 
 /**
- * A parameter's schema as the document's generator takes it: it drops what is said beside a reference, so that is said of a choice of one, which
- * `tidyComponents` undoes.
+ * Wraps each `$ref` that has siblings in an `anyOf` of one, because the document generator drops the siblings of a reference. `tidyComponents` unwraps
+ * them.
  */
 export function wrapDescribedReferences(parameters: JsonObject): JsonObject {
   return mapSchemas(parameters, (schema) => {
@@ -40,13 +39,13 @@ export function wrapDescribedReferences(parameters: JsonObject): JsonObject {
   });
 }
 
-/** Generators that know no `const` read an `enum` of one. */
+/** Adds an `enum` of one value beside a `const`, for generators that do not support `const`. */
 function withEnumOfConstant(schema: JsonObject): JsonObject {
   const { const: constant, ...others } = schema;
   return typeof constant === 'string' && typeof others['type'] === 'string' ? { ...others, enum: [constant], const: constant } : schema;
 }
 
-/** What says nothing: a choice of one, the bounds that JSON has for every integer, and the pattern of what a format names. */
+/** Removes redundant keywords: an `anyOf` of one, the safe-integer bounds, and the pattern of a `date-time`. */
 function withoutNoise(schema: JsonObject): JsonObject {
   const { anyOf, ...others } = schema;
   const [only, ...more] = Array.isArray(anyOf) ? anyOf : [];
@@ -98,7 +97,7 @@ function rename(value: JsonObject, names: ReadonlyMap<string, string>): JsonObje
   });
 }
 
-/** `oneOf` of schemas that each have another constant in one property gets a discriminator. */
+/** Adds a discriminator to a `oneOf` whose schemas each have a different constant in the same property. */
 function withDiscriminator(schema: JsonObject, schemas: JsonObject): JsonObject {
   const { oneOf } = schema;
   if (!Array.isArray(oneOf) || oneOf.length < 2) return schema;
@@ -135,18 +134,18 @@ function schemasOf(document: JsonObject): JsonObject {
   return isObject(schemas) ? schemas : {};
 }
 
-/** Whether it is an object of JSON. */
+/** Returns whether a value is a JSON object. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A document as plain JSON: what it leaves undefined is not there. */
+/** Returns the document as plain JSON, without undefined members. */
 export function toJson(document: object): JsonObject {
   const parsed: JsonObject = JSON.parse(JSON.stringify(document));
   return parsed;
 }
 
-/** What the schemas do not say: bodies that are bytes, and the header that every POST of /v1 takes. */
+/** Adds what the route schemas cannot express: binary request bodies, and the `Idempotency-Key` header of each POST under /v1. */
 export function describeRequests(document: JsonObject): JsonObject {
   const paths = isObject(document['paths']) ? document['paths'] : {};
   const described = Object.fromEntries(
@@ -164,21 +163,21 @@ const idempotencyKey: JsonObject = {
   name: 'Idempotency-Key',
   in: 'header',
   required: false,
-  description: 'A request that is repeated with its key within 24 hours is done once and answered as the first time.',
+  description: 'Repeating a request with the same key within 24 hours returns the first response and does not execute the request again.',
   schema: { type: 'string', minLength: 1, maxLength: 255 },
   example: '0d3a5c1e-2b4f-4f6a-9c8d-7e6f5a4b3c2d',
 };
 
 const places: readonly Json[] = ['path', 'query', 'header'];
 
-/** Generated functions take the parameters in the order of the document: those of the path come first, as in the path. */
+/** Sorts path parameters first: generated functions take parameters in the order of the document. */
 function withParametersInOrder(operation: Json): Json {
   if (!isObject(operation) || !Array.isArray(operation['parameters'])) return operation;
   const placeOf = (parameter: Json) => (isObject(parameter) ? places.indexOf(parameter['in'] ?? null) : -1);
   return { ...operation, parameters: operation['parameters'].toSorted((left, right) => placeOf(left) - placeOf(right)) };
 }
 
-/** The service reads an absent body as `{}`: it is optional where no member of the body is required. */
+/** Marks a JSON body as optional if none of its members is required: the service reads an absent body as `{}`. */
 function withOptionalBody(operation: Json, document: JsonObject): Json {
   if (!isObject(operation) || !isObject(operation['requestBody'])) return operation;
   const schema = resolved(memberOf(operation['requestBody'], 'content', 'application/json', 'schema'), document);
@@ -186,7 +185,7 @@ function withOptionalBody(operation: Json, document: JsonObject): Json {
   return { ...operation, requestBody: { ...operation['requestBody'], required: false } };
 }
 
-/** What a reference to a component refers to; anything else as it is. */
+/** Resolves a reference to a component; returns any other schema unchanged. */
 function resolved(schema: Json, document: JsonObject): Json {
   const reference = isObject(schema) ? schema['$ref'] : null;
   return typeof reference === 'string' ? memberOf(document, ...reference.split('/').slice(1)) : schema;

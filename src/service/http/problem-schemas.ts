@@ -1,62 +1,62 @@
-// Errors as the API tells them: problem details (RFC 9457) of stable types.
+// Errors of the API: problem details (RFC 9457) with stable types.
 
 import { z } from 'zod';
 
 export const problemMediaType = 'application/problem+json';
 
-/** Every problem type: its HTTP status and its title. The type is `urn:patchbay:problem:` and the name. */
+/** HTTP status and title of each problem type. The type URI is `urn:patchbay:problem:` and the name. */
 export const problemTypes = {
-  'malformed-request': { status: 400, title: 'The request is not well-formed' },
-  unauthenticated: { status: 401, title: 'The key or token is missing or unknown' },
-  forbidden: { status: 403, title: 'The key or token does not allow it' },
-  'cross-origin': { status: 403, title: 'The request comes from a page of another origin' },
-  'not-found': { status: 404, title: 'There is no such object' },
-  'method-not-allowed': { status: 405, title: 'The path has no such method' },
-  'version-exists': { status: 409, title: 'The version exists with another content' },
-  'name-taken': { status: 409, title: 'The name is taken' },
-  'no-host': { status: 409, title: 'No device host has room' },
-  'not-attached': { status: 409, title: 'The device has not come up' },
-  'not-loaded': { status: 409, title: 'The module is not in the memory of the device' },
-  'stale-boot': { status: 409, title: 'The host has registered again since' },
-  'not-queued': { status: 409, title: 'The load does not wait any more' },
-  'nothing-to-roll-back': { status: 409, title: 'A device has no version to go back to' },
-  'already-installed': { status: 409, title: 'Every device has the version already' },
-  'rollout-conflict': { status: 409, title: 'Another rollout has some of the devices' },
-  'rollout-state': { status: 409, title: 'The rollout is not in a state for that' },
-  'too-many-rollouts': { status: 409, title: 'There are as many open rollouts as may be' },
-  'last-admin': { status: 409, title: 'No other key of the role admin is left' },
-  'too-many-keys': { status: 409, title: 'There are as many keys as may be' },
-  'too-many-devices': { status: 409, title: 'The host has as many devices as it may have' },
-  'trail-broken': { status: 409, title: 'The audit trail is not as it was written' },
+  'malformed-request': { status: 400, title: 'The request is malformed' },
+  unauthenticated: { status: 401, title: 'The key or token is missing or invalid' },
+  forbidden: { status: 403, title: 'The key or token does not permit this operation' },
+  'cross-origin': { status: 403, title: 'The request comes from a page with another origin' },
+  'not-found': { status: 404, title: 'The object does not exist' },
+  'method-not-allowed': { status: 405, title: 'The path does not support this method' },
+  'version-exists': { status: 409, title: 'The version exists with different content' },
+  'name-taken': { status: 409, title: 'The name is already in use' },
+  'no-host': { status: 409, title: 'No device host is available' },
+  'not-attached': { status: 409, title: 'The device is not attached' },
+  'not-loaded': { status: 409, title: 'The module is not loaded on the device' },
+  'stale-boot': { status: 409, title: 'The host has registered with a newer boot ID' },
+  'not-queued': { status: 409, title: 'The load is no longer queued' },
+  'nothing-to-roll-back': { status: 409, title: 'A device has no version to roll back to' },
+  'already-installed': { status: 409, title: 'Every device already has the version' },
+  'rollout-conflict': { status: 409, title: 'Another open rollout includes some of the devices' },
+  'rollout-state': { status: 409, title: 'The rollout is in the wrong state for this operation' },
+  'too-many-rollouts': { status: 409, title: 'The limit of open rollouts is reached' },
+  'last-admin': { status: 409, title: 'The last admin key cannot be revoked' },
+  'too-many-keys': { status: 409, title: 'The limit of keys is reached' },
+  'too-many-devices': { status: 409, title: 'The device limit of the host is reached' },
+  'trail-broken': { status: 409, title: 'The audit trail was altered' },
   'image-pruned': { status: 409, title: 'The image of the build has been pruned' },
-  pruned: { status: 410, title: 'What was asked for has been pruned' },
-  'too-many-policies': { status: 409, title: 'There are as many signature policies as may be' },
-  'too-many-signatures': { status: 409, title: 'The build has as many signatures as may be' },
-  'precondition-failed': { status: 412, title: 'The object has changed since it was read' },
+  pruned: { status: 410, title: 'The requested events have been pruned' },
+  'too-many-policies': { status: 409, title: 'The limit of signature policies is reached' },
+  'too-many-signatures': { status: 409, title: 'The signature limit of the build is reached' },
+  'precondition-failed': { status: 412, title: 'The object has changed: its ETag does not match' },
   'too-large': { status: 413, title: 'The body is too large' },
-  'unsupported-media-type': { status: 415, title: 'The body is of an unsupported media type' },
-  'invalid-value': { status: 422, title: 'A value of the request is invalid' },
+  'unsupported-media-type': { status: 415, title: 'The media type of the body is not supported' },
+  'invalid-value': { status: 422, title: 'The request contains an invalid value' },
   'malformed-source': { status: 422, title: 'The source does not compile' },
   'not-webassembly': { status: 422, title: 'The body is not a WebAssembly module' },
-  'unsupported-module': { status: 422, title: 'A device cannot run the module' },
-  'too-costly': { status: 422, title: 'The source is too costly to compile' },
-  busy: { status: 429, title: 'Try again later' },
-  'too-many-requests': { status: 429, title: 'There were too many requests' },
+  'unsupported-module': { status: 422, title: 'Devices cannot run the module' },
+  'too-costly': { status: 422, title: 'Compiling the source exceeds a limit' },
+  busy: { status: 429, title: 'The service is busy' },
+  'too-many-requests': { status: 429, title: 'The rate limit is exceeded' },
   damaged: { status: 500, title: 'The stored object is damaged' },
-  internal: { status: 500, title: 'The service failed' },
-  overloaded: { status: 503, title: 'The service has too much to do' },
-  'database-unavailable': { status: 503, title: 'The database cannot be used now' },
+  internal: { status: 500, title: 'Internal error' },
+  overloaded: { status: 503, title: 'The service is overloaded' },
+  'database-unavailable': { status: 503, title: 'The database is unavailable' },
 } as const;
 export type ProblemType = keyof typeof problemTypes;
 
-/** Before the name of each type. */
+/** Prefix of each problem type URI. */
 export const problemPrefix = 'urn:patchbay:problem:';
 export const problemUri = (type: ProblemType) => `${problemPrefix}${type}`;
 
 const InvalidValue = z
   .object({
-    in: z.enum(['body', 'path', 'query', 'header']).describe('The part of the request that the value is in.'),
-    pointer: z.string().describe('JSON pointer (RFC 6901) into that part.'),
+    in: z.enum(['body', 'path', 'query', 'header']).describe('Part of the request that contains the value.'),
+    pointer: z.string().describe('JSON Pointer (RFC 6901) to the value in that part.'),
     detail: z.string(),
   })
   .meta({ id: 'InvalidValue', examples: [{ in: 'body', pointer: '/version', detail: '"1.x" is not a semantic version' }] });
@@ -66,28 +66,28 @@ export const Diagnostic = z
     severity: z.enum(['error', 'warning']),
     message: z.string(),
     file: z.string().nullable(),
-    line: z.int().nullable().describe('From 1.'),
-    column: z.int().nullable().describe('From 1.'),
+    line: z.int().nullable().describe('Line number, from 1.'),
+    column: z.int().nullable().describe('Column number, from 1.'),
   })
-  .meta({ id: 'Diagnostic', description: 'One thing that the compiler found.' });
+  .meta({ id: 'Diagnostic', description: 'One error or warning of the compiler.' });
 
 export const ProblemDetails = z
   .object({
     type: z
       .string()
-      .describe(`Stable name of the problem: \`urn:patchbay:problem:\` and one of ${Object.keys(problemTypes).join(', ')}.`)
+      .describe(`Stable problem type: \`urn:patchbay:problem:\` followed by one of ${Object.keys(problemTypes).join(', ')}.`)
       .meta({ examples: [problemUri('not-loaded')] }),
     title: z.string().meta({ examples: [problemTypes['not-loaded'].title] }),
     status: z.int().meta({ examples: [problemTypes['not-loaded'].status] }),
-    detail: z.string().describe('What happened, and what to change.'),
-    instance: z.string().describe('Identifier of the request, as in the `x-request-id` header and the log.'),
-    errors: z.array(InvalidValue).optional().describe('Each value that is invalid.'),
-    diagnostics: z.array(Diagnostic).optional().describe('What the compiler found.'),
+    detail: z.string().describe('What is wrong in this request, and what to do.'),
+    instance: z.string().describe('Request ID, the same as in the `x-request-id` header and the log.'),
+    errors: z.array(InvalidValue).optional().describe('The invalid values.'),
+    diagnostics: z.array(Diagnostic).optional().describe('Errors and warnings of the compiler.'),
   })
   .meta({ id: 'Problem', description: 'Problem details (RFC 9457).' });
 export type ProblemDetails = z.infer<typeof ProblemDetails>;
 
-/** Problems that every route may answer. */
+/** Problem types that every route may return. */
 const everywhere = [
   'malformed-request',
   'unauthenticated',
@@ -101,17 +101,17 @@ const everywhere = [
   'database-unavailable',
 ] as const satisfies ProblemType[];
 
-/** The documented problem responses of a POST under /v1: it has a body, and may be repeated under a key. */
+/** Returns the documented problem responses of a POST under /v1, which has a body and accepts an `Idempotency-Key`. */
 export function postProblems(...types: ProblemType[]) {
   return problems('too-large', 'unsupported-media-type', 'busy', ...types);
 }
 
-/** The documented problem responses of a route. */
+/** Returns the documented problem responses of a route. */
 export function problems(...types: ProblemType[]) {
   return onlyProblems(...everywhere, ...types);
 }
 
-/** The documented problem responses of a route that is exempt from keys and limits. */
+/** Returns the documented problem responses of a route that is exempt from keys and limits: the given types alone. */
 export function onlyProblems(...types: ProblemType[]) {
   const byStatus = Map.groupBy<number, ProblemType>(types, (type) => problemTypes[type].status);
   return Object.fromEntries(

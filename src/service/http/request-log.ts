@@ -4,14 +4,14 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import { RequestId } from '../../protocol/identifiers.ts';
-import { withoutSecrets } from '../../protocol/logging.ts';
+import { redactSecrets } from '../../protocol/logging.ts';
 import { actorName, getCaller } from './access.ts';
 
 /** What the client calls the request in `X-Request-Id`; a new identifier where it says nothing, or what cannot be one. */
 export function getRequestId({ headers }: Pick<IncomingMessage, 'headers'>): string {
   const given = RequestId.safeParse(headers['x-request-id']);
   // Identifiers are shown to everybody, so that nobody's token may become one.
-  if (given.success && withoutSecrets(given.data) === given.data) return given.data;
+  if (given.success && redactSecrets(given.data) === given.data) return given.data;
   return `req_${randomUUID().replaceAll('-', '')}`;
 }
 

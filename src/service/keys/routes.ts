@@ -29,11 +29,11 @@ function addCreationRoute(app: Api, { keys }: Uses): void {
       schema: {
         operationId: 'createKey',
         tags,
-        summary: 'Make an API key',
-        description: 'The answer has its secret, which nobody can see again: the service keeps a digest of it.',
+        summary: 'Create an API key',
+        description: 'The response contains the secret, which is shown only once: the service stores a digest of it.',
         body: NewKey,
         response: {
-          201: CreatedKey.describe('The key was made.'),
+          201: CreatedKey.describe('The key was created.'),
           ...postProblems('name-taken', 'too-many-keys'),
         },
       },
@@ -57,7 +57,7 @@ function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
         tags,
         summary: 'List API keys',
         querystring: keyQuery,
-        response: { 200: KeyPage.describe('Keys, without their secrets.'), ...problems() },
+        response: { 200: KeyPage.describe('A page of keys, without their secrets.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -75,9 +75,9 @@ function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
       schema: {
         operationId: 'getCurrentKey',
         tags,
-        summary: 'Get what the key may be used for that asks',
-        description: 'For clients that offer only what the key allows. Of a service that asks nobody for a key, everything.',
-        response: { 200: CurrentKey.describe('The key that was shown, without its secret.'), ...problems() },
+        summary: 'Get the current API key',
+        description: 'Returns the API key of the request and its roles. If authentication is disabled, the role is `admin`.',
+        response: { 200: CurrentKey.describe('The key of the request, without its secret.'), ...problems() },
       },
     },
     async (request) => {
@@ -114,9 +114,9 @@ function addRevocationRoute(app: Api, { keys }: Uses): void {
         tags,
         summary: 'Revoke an API key',
         description:
-          'Nobody can use it any more, at once. Revoking it again changes nothing. The last key of the role `admin` cannot be revoked.',
+          'The key stops working immediately. Revoking a key again has no effect. The last key with the role `admin` cannot be revoked.',
         params: keyParameter,
-        response: { 200: Key.describe('The key, revoked.'), ...postProblems('not-found', 'last-admin') },
+        response: { 200: Key.describe('The revoked key.'), ...postProblems('not-found', 'last-admin') },
       },
     },
     async (request) => toKey(await keys.revoke(request.params.key, getRequester(request))),

@@ -1,4 +1,4 @@
-// API keys in the API.
+// Schemas of API keys.
 
 import { z } from 'zod';
 import { DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
@@ -11,8 +11,8 @@ export const keyParameter = z.object({ key: identifier('key') });
 const Role = z
   .enum(roles)
   .describe(
-    'What the key may be used for. `viewer`: to read. `operator`: to read, to load builds, and to run programs and devices. `publisher`: to read, and to push builds. ' +
-      '`admin`: all of these, and keys. `agent`: to register one host.',
+    'What the key permits. `viewer`: read everything except keys. `operator`: also load builds and manage devices, programs and rollouts. `publisher`: read as `viewer`, push and sign builds. ' +
+      '`admin`: all of these, and manage API keys, signing keys, publisher keys and signature policies. `agent`: register one host.',
   )
   .meta({ id: 'Role' });
 
@@ -29,13 +29,15 @@ const keyExample = {
 
 export const NewKey = z
   .strictObject({
-    name: DisplayName.describe('What the key is known by; two keys of one name are not in use at once.'),
+    name: DisplayName.describe('Display name, unique among keys that are not revoked.'),
     role: Role,
-    host: DisplayName.optional().describe('Name of the host that a key of the role `agent` registers; only for those.'),
+    host: DisplayName.optional().describe(
+      'Name of the host that the key can register. Required with, and only allowed with, the role `agent`.',
+    ),
   })
   .refine(({ role, host }) => (role === 'agent') === (host !== undefined), {
     path: ['host'],
-    message: 'name the host with "role": "agent", and only there',
+    message: 'is required with "role": "agent", and not allowed otherwise',
   })
   .meta({ id: 'NewKey', examples: [{ name: 'release-pipeline', role: 'publisher' }] });
 
@@ -44,16 +46,16 @@ export const Key = z
     id: identifier('key'),
     name: z.string(),
     role: Role,
-    host: z.string().nullable().describe('The host that a key of the role `agent` registers.'),
+    host: z.string().nullable().describe('Name of the host that a key with the role `agent` can register. Null for other roles.'),
     createdAt: timestamp,
-    createdBy: z.string().describe('Identifier of the key that made it, or `service`.'),
-    lastUsedAt: timestamp.nullable().describe('Up to a minute late; null where it never was.'),
-    revokedAt: timestamp.nullable().describe('Since when nobody can use it.'),
+    createdBy: z.string().describe('Identifier of the API key that created it, or `service`.'),
+    lastUsedAt: timestamp.nullable().describe('When the key was last used, accurate to a minute. Null if never.'),
+    revokedAt: timestamp.nullable().describe('When the key was revoked. Null if it is valid.'),
   })
   .meta({ id: 'Key', description: 'An API key, without its secret.', examples: [keyExample] });
 
 export const CreatedKey = Key.extend({
-  secret: z.string().describe('What to show as `Authorization: Bearer SECRET`. Nobody can see it again.'),
+  secret: z.string().describe('The secret, for the header `Authorization: Bearer SECRET`. It is shown only once.'),
 }).meta({
   id: 'CreatedKey',
   examples: [
@@ -62,14 +64,16 @@ export const CreatedKey = Key.extend({
 });
 export const CurrentKey = z
   .object({
-    id: identifier('key').nullable().describe('Null where the service asks nobody for a key.'),
+    id: identifier('key').nullable().describe('Null if authentication is disabled.'),
     name: z.string().nullable(),
     role: Role,
-    grantedRoles: z.array(Role).describe('The roles that its own includes: what an operation needs is one of them.'),
+    grantedRoles: z
+      .array(Role)
+      .describe('The roles that the key has: its own and those that its role includes. An operation requires one of them.'),
   })
   .meta({
     id: 'CurrentKey',
-    description: 'The API key that a request shows.',
+    description: 'The API key of the request.',
     examples: [{ id: exampleIdentifier('key'), name: 'on-call', role: 'operator', grantedRoles: ['viewer', 'operator'] }],
   });
 export const KeyPage = pageSchema('KeyPage', Key);
@@ -79,11 +83,11 @@ export const keyQuery = z.strictObject({
   ...orderQuery,
   ...rangeQuery,
   role: Role.optional()
-    .describe('Only keys of this role.')
+    .describe('Only keys with this role.')
     .meta({ examples: ['admin'] }),
   revoked: z
     .enum(['true', 'false'])
     .optional()
-    .describe('Only keys that are revoked, or only those that are not.')
+    .describe('`true`: only revoked keys. `false`: only keys that are not revoked. Default: both.')
     .meta({ examples: ['false'] }),
 });

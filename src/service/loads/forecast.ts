@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { compareVersions } from '../../machine/isolation/version-policy.ts';
 import { findGap, outOfMemoryMessage, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
-import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
+import { BuildProof, unreadableStatementMessage } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
@@ -73,7 +73,7 @@ export async function forecastLoads(
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
     if (current === build.version) return { verdict: 'already-installed', reason: null, current };
-    const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
+    const imageRefusal = proof instanceof BuildProof ? proof.unmetRequirement(demandsOn(build.module, id)) : proof.refusal;
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
@@ -108,11 +108,11 @@ async function proofOf(connection: Connection, build: BuildRecord): Promise<Buil
   if (refusal !== null) return { refusal };
   const envelope = readBuildEnvelope(build);
   if (envelope === null) return { refusal: missingProvenance(build).message };
-  const proof = BuildProof.of(envelope);
-  if (proof === null) return { refusal: unreadableStatement(build.imageDigest) };
+  const proof = BuildProof.parse(envelope);
+  if (proof === null) return { refusal: unreadableStatementMessage(build.imageDigest) };
   const keys = (await new SigningKeyRecords(connection).all()).map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
-  if (proof.signersAmong(keys).length === 0) return { refusal: proof.untrusted() };
-  const misstatement = proof.misstatementOf(build);
+  if (proof.signersAmong(keys).length === 0) return { refusal: proof.untrustedMessage() };
+  const misstatement = proof.mismatchMessage(build);
   return misstatement === null ? proof : { refusal: misstatement };
 }
 

@@ -31,11 +31,11 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
         tags,
         summary: 'Load a build on devices',
         description:
-          'Makes one load for each selected device, all of them or none. Each runs the isolation workflow on its device and ends in one outcome.',
+          'Creates one load for each selected device, or none at all if one cannot be created. Each load runs the isolation workflow on its device and ends with one outcome.',
         body: NewLoads,
         response: {
           202: AcceptedLoads.describe(
-            'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
+            'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
           ),
           ...postProblems('image-pruned'),
         },
@@ -59,10 +59,10 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
       schema: {
         operationId: 'cancelLoad',
         tags,
-        summary: 'Cancel a load that waits',
-        description: 'Ends the load as `cancelled` if its host has not been sent it yet. Cancelling it again changes nothing.',
+        summary: 'Cancel a queued load',
+        description: 'Ends the load as `cancelled` if it was not sent to its host yet. Cancelling a load again has no effect.',
         params: loadParameter,
-        response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-queued') },
+        response: { 200: Load.describe('The cancelled load.'), ...postProblems('not-found', 'not-queued') },
       },
     },
     async (request) => toLoad(await loads.cancel(request.params.load, getRequester(request))),
@@ -79,7 +79,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
         tags,
         summary: 'List loads',
         querystring: loadQuery,
-        response: { 200: LoadPage.describe('Loads, by the time they were requested.'), ...problems() },
+        response: { 200: LoadPage.describe('A page of loads, sorted by `requestedAt`.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -97,7 +97,8 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
       schema: {
         operationId: 'getLoad',
         tags,
-        summary: 'Get a load with every step of the isolation workflow',
+        summary: 'Get a load',
+        description: 'Returns the load with each step of the isolation workflow.',
         params: loadParameter,
         response: { 200: LoadDetail.describe('The load.'), ...problems('not-found') },
       },
@@ -109,7 +110,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   );
 }
 
-/** Where the loads of a request are: the load, or the list of them where there are several. */
+/** Returns the path of the load, or of the list of the loads if there are several. */
 export function locationOf({ batch, loads }: NewLoadsMade): string {
   const [first, ...others] = loads;
   return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;

@@ -1,4 +1,4 @@
-// Loads in the API.
+// Schemas of loads.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
@@ -20,23 +20,25 @@ export const NewLoads = requireDowngradeReason(
         ...selectorShape,
         ...termsShape,
         versionPolicy: VersionPolicy.default('newer').describe(
-          '`newer`: an older or the same version is refused. `different`: any other version. `downgrade`: any other, for the reason given.',
+          'Which versions the device accepts. `newer`: only versions newer than the installed one. `different`: any other version. `downgrade`: any other version; requires `downgradeReason`.',
         ),
         downgradeReason: z
           .string()
           .min(1)
           .max(1_000)
           .optional()
-          .describe('Why, where `versionPolicy` is `downgrade`; it is in the report.'),
+          .describe(
+            'Reason for the downgrade; required with, and only allowed with, `versionPolicy` `downgrade`. The load report contains it.',
+          ),
         similarityPolicy: SimilarityPolicy.default('require').describe(
-          'Whether the new version must export everything that the one in memory exports, with the same types (claim 11). Imports are not compared. `require`: otherwise the load is refused. `warn`: it is loaded, and its report says what differs. `off`: it is loaded; its report has the comparison all the same.',
+          'Whether the new version must have all exports of the installed one, with the same types (claim 11). Imports are not compared. `require`: refuse the load if it does not. `warn`: load it and report the differences. `off`: do not require similarity; the report still contains the comparison.',
         ),
       }),
     ),
   ),
 ).meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
 
-/** The one load of a request. */
+/** Returns the example of a response with one accepted load. */
 export function exampleAccepted(loaded: string) {
   return {
     batch: exampleIdentifier('batch'),
@@ -51,22 +53,20 @@ export const AcceptedLoads = z
   })
   .meta({
     id: 'AcceptedLoads',
-    description: 'The loads that a request made: one for each device.',
+    description: 'The loads that a request created, one for each device.',
     examples: [exampleAccepted(exampleVersions.new.version)],
   });
 
 const LoadState = z
   .enum(loadStates)
-  .describe(
-    '`queued`: it waits for its host, and can be cancelled. `dispatched`: its host has been sent it. `completed`: it has its outcome.',
-  )
+  .describe('`queued`: not yet sent to the host; it can be cancelled. `dispatched`: sent to the host. `completed`: it has an outcome.')
   .meta({ id: 'LoadState' });
 
-/** How a load ends: as its device reports, or without it. */
+/** Outcomes of loads: those that a device reports, and those that the service sets. */
 export const LoadOutcome = z
   .enum([...Outcome.options, 'cancelled', 'superseded'])
   .describe(
-    '`expired`: its deadline was over. `cancelled`: an operator did not want it any more. `superseded`: a newer load took its place.',
+    '`installed`: the device had no version of the module. `replaced`: the version replaced another one. `replaced-interrupting`: it also interrupted accesses inside the old version. `refused-not-newer`, `refused-dissimilar`, `refused-image`: the device refused it. `failed`: the device could not load it. `expired`: its deadline passed. `cancelled`: an operator cancelled it. `superseded`: a newer load replaced it in the queue.',
   )
   .meta({ id: 'LoadOutcome' });
 
@@ -104,23 +104,25 @@ export const Load = z
     version,
     ...Policy.shape,
     state: LoadState,
-    outcome: LoadOutcome.nullable().describe('Null until the load is completed.'),
-    reason: z.string().nullable().describe('Why it was refused, failed, or ended without its device.'),
-    interrupted: count.nullable(),
-    retried: count.nullable(),
-    failed: count.nullable(),
-    rollback: z.boolean().describe('Whether it brings its device back to a version that it had.'),
-    rollout: identifier('rollout').nullable().describe('The rollout that requested it; null where it was asked for by itself.'),
+    outcome: LoadOutcome.nullable().describe('Null until `state` is `completed`.'),
+    reason: z.string().nullable().describe('Why the load did not succeed. Null if it did.'),
+    interrupted: count.nullable().describe('Number of accesses inside the old version that received an injected error.'),
+    retried: count.nullable().describe('Number of interrupted accesses that retried in the new version.'),
+    failed: count.nullable().describe('Number of interrupted accesses that ended without a retry.'),
+    rollback: z.boolean().describe('Whether the load is part of a rollback.'),
+    rollout: identifier('rollout').nullable().describe('The rollout that requested the load. Null if it was requested directly.'),
     requestedAt: timestamp,
     requestedBy: actor,
-    deadlineAt: timestamp.nullable().describe('When it ends as `expired` if it has not completed.'),
-    dispatchedAt: timestamp.nullable().describe('When its host was sent it.'),
+    deadlineAt: timestamp.nullable().describe('When the load ends as `expired` if it has not completed.'),
+    dispatchedAt: timestamp.nullable().describe('When the load was first sent to the host.'),
     completedAt: timestamp.nullable(),
   })
-  .meta({ id: 'Load', description: 'One request to put one build on one device.', examples: [exampleLoad] });
+  .meta({ id: 'Load', description: 'A request to load one build on one device.', examples: [exampleLoad] });
 
 export const LoadDetail = Load.extend({
-  report: LoadReport.nullable().describe('What the device reported: every operation of the isolation workflow with its time and facts.'),
+  report: LoadReport.nullable().describe(
+    'The report of the device: each operation of the isolation workflow with its time and facts. Null if the device sent none.',
+  ),
 }).meta({ id: 'LoadDetail', examples: [{ ...exampleLoad, report: exampleLoadReport }] });
 export const LoadPage = pageSchema('LoadPage', Load);
 
@@ -128,15 +130,17 @@ export const loadQuery = z.strictObject({
   ...pageQuery,
   ...orderQuery,
   ...rangeQuery,
-  batch: identifierQuery('batch').describe('Only the loads that one request made.'),
+  batch: identifierQuery('batch').describe('Only loads that one request created.'),
   device: identifierQuery('device').describe('Only loads for this device.'),
-  label: labelQuery.describe('Only loads of devices that have this label now, as `key=value`; may be repeated.'),
+  label: labelQuery.describe(
+    'Only loads of devices that now have this label, as `key=value`. If repeated, devices with all of the labels.',
+  ),
   module: moduleQuery.describe('Only loads of this module.'),
   version: versionQuery.describe('Only loads of this version.'),
   state: LoadState.optional()
     .describe('Only loads in this state.')
     .meta({ examples: ['completed'] }),
   outcome: LoadOutcome.optional()
-    .describe('Only loads that ended so.')
+    .describe('Only loads with this outcome.')
     .meta({ examples: ['replaced-interrupting'] }),
 });

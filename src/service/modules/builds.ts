@@ -3,10 +3,10 @@
 import type { Compiler } from '../../compiler/compiler.ts';
 import type { Language } from '../../compiler/languages.ts';
 import type { CompileRequest, Diagnostic } from '../../compiler/result.ts';
-import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../../compiler/version.ts';
+import { bumpVersion, highestVersion, isVersionBump, versionBumps } from '../../compiler/version.ts';
 import { digestOf } from '../../machine/digest.ts';
 import { canonicalJson } from '../../proof/canonical-json.ts';
-import type { StatedOptions } from '../../proof/statement.ts';
+import type { BuildOptions } from '../../proof/statement.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import { RetentionTimeRecords } from '../clock/repository.ts';
@@ -56,10 +56,10 @@ export class Builds {
    */
   async push(request: NewBuildRequest, requester: Requester, answerOf: ToResponse<PushedBuild>): Promise<PushedBuild> {
     const { module, version } = request;
-    if (!isNextVersion(version)) return this.#push(request, requester, answerOf);
+    if (!isVersionBump(version)) return this.#push(request, requester, answerOf);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
       const versions = await new BuildRecords(this.#uses.store.readConnection).versions(module);
-      const assigned = assignVersion(versions, version);
+      const assigned = bumpVersion(versions, version);
       if (assigned === null)
         throw invalidValue(
           '/version',
@@ -80,7 +80,7 @@ export class Builds {
     if (!isVersion(version)) {
       throw invalidValue(
         '/version',
-        `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(nextVersions).join(', ')}`,
+        `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(versionBumps).join(', ')}`,
       );
     }
     const existing = await new BuildRecords(this.#uses.store.readConnection).find(module, version);
@@ -201,7 +201,7 @@ function requireSameBuild(build: BuildRecord, request: NewBuildRequest): PushedB
 }
 
 /** The options of a compilation as they are stated: those that were given. */
-function givenOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): StatedOptions {
+function givenOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): BuildOptions {
   return {
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(features.length === 0 ? {} : { features: [...new Set(features)].sort() }),

@@ -1,4 +1,4 @@
-// /v1/modules: builds are pushed, listed and downloaded.
+// Routes under /v1/modules: push, list and download builds.
 
 import { z } from 'zod';
 import { readEnvelope } from '../../proof/envelope.ts';
@@ -28,14 +28,14 @@ import {
   NewBuild,
 } from './schemas.ts';
 
-/** Bytes of a prebuilt module, and of a source in JSON with its escapes. */
+/** Maximum size of a prebuilt module, and of a JSON body with an escaped source, in bytes. */
 const bodyLimit = 4 * 1024 * 1024;
 
 const tags = ['builds'];
 
 type Uses = { readonly builds: Builds; readonly damagedRows: DamagedRows };
 
-/** To be added in a scope of its own, in which bodies may be WebAssembly. */
+/** Adds the routes. Call it in a scope of its own, because it registers a parser for WebAssembly bodies. */
 export function addBuildRoutes(app: Api, uses: Uses): void {
   app.addContentTypeParser('application/wasm', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => done(null, body));
   addPushRoute(app, uses);
@@ -52,10 +52,10 @@ function addPushRoute(app: Api, { builds }: Uses): void {
       schema: {
         operationId: 'createBuild',
         tags,
-        summary: 'Push a build of a module',
+        summary: 'Push a build',
         description:
           'Compiles a source (JSON) or takes a prebuilt module (`application/wasm`, with `version` in the query). ' +
-          'The same source under the same version is the same build, answered with 200; a version never changes.',
+          'Pushing the same source with the same version again returns the existing build with 200. A version is immutable.',
         params: moduleParameter,
         querystring: z.strictObject({
           version: z
@@ -68,8 +68,8 @@ function addPushRoute(app: Api, { builds }: Uses): void {
         }),
         body: NewBuild,
         response: {
-          200: CreatedBuild.describe('The build was there already.'),
-          201: CreatedBuild.describe('The build was made.'),
+          200: CreatedBuild.describe('The build already exists.'),
+          201: CreatedBuild.describe('The build was created.'),
           ...postProblems('version-exists', 'malformed-source', 'not-webassembly', 'unsupported-module', 'too-costly'),
         },
       },
@@ -106,7 +106,7 @@ function addListRoutes(app: Api, { builds, damagedRows }: Uses): void {
         tags,
         summary: 'List modules',
         querystring: moduleQuery,
-        response: { 200: ModulePage.describe('Modules.'), ...problems() },
+        response: { 200: ModulePage.describe('A page of modules.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -131,7 +131,7 @@ function addListRoutes(app: Api, { builds, damagedRows }: Uses): void {
         summary: 'List the builds of a module',
         params: moduleParameter,
         querystring: buildQuery,
-        response: { 200: BuildPage.describe('Builds.'), ...problems() },
+        response: { 200: BuildPage.describe('A page of builds.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -152,12 +152,12 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
         operationId: 'getBuild',
         tags,
         summary: 'Get a build',
-        description: 'A build never changes, but publishers put their signatures to it.',
+        description: 'A build is immutable, except that publishers can add signatures.',
         params: buildParameters,
         headers: ifNoneMatchHeaders,
         response: {
           200: Build.describe('The build, with an `ETag`.'),
-          304: z.null().describe('The build is the one named in `If-None-Match`.'),
+          304: z.null().describe('The build has not changed: its `ETag` is in `If-None-Match`.'),
           ...problems('not-found'),
         },
       },
@@ -178,12 +178,12 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
         operationId: 'getImage',
         tags,
         summary: 'Download the image of a build',
-        description: 'The image as devices load it. It never changes: its `ETag` is its digest.',
+        description: 'Returns the image that devices load. It is immutable; its `ETag` is its digest.',
         params: buildParameters,
         headers: ifNoneMatchHeaders,
         response: {
           200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
-          304: z.null().describe('The image is the one named in `If-None-Match`.'),
+          304: z.null().describe('The image has not changed: its `ETag` is in `If-None-Match`.'),
           ...problems('not-found', 'image-pruned'),
         },
       },
@@ -202,7 +202,7 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
 
 function versionInQuery(version: string | undefined): string {
   if (version !== undefined) return version;
-  const detail = 'a prebuilt module is pushed with its version in the query: ?version=1.0.0';
+  const detail = 'the version is missing: push a prebuilt module with its version in the query, such as ?version=1.0.0';
   throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'query:version', detail }] });
 }
 
@@ -210,14 +210,14 @@ function toModule({ module, builds, lastBuildAt }: ModuleSummary): z.infer<typeo
   return { name: module, builds, lastBuildAt: lastBuildAt.toISOString() };
 }
 
-/** An option that is not of this version of the API is left out. */
+/** Returns the compile options, without options that this version of the API does not know. */
 function toOptions(build: BuildRecord): z.infer<typeof Build>['options'] {
   const { concurrency, features } = Build.shape.options.shape;
   const stated = readBuildOptions(build);
   return { concurrency: concurrency.safeParse(stated.concurrency).data ?? null, features: features.safeParse(stated.features).data ?? [] };
 }
 
-/** A build as it is answered. */
+/** Returns the representation of a build in the API. */
 export function toBuild(build: BuildRecord): z.infer<typeof Build> {
   const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, imagePrunedAt, createdAt, pushedBy, envelope } = build;
   return {

@@ -1,4 +1,4 @@
-// Builds and modules in the API.
+// Schemas of builds and modules.
 
 import { z } from 'zod';
 import { languages, sourceFeatures, sourceLanguages } from '../../compiler/languages.ts';
@@ -10,7 +10,7 @@ import { count, identifier, pageQuery, pageSchema, timestamp, version } from '..
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { Diagnostic } from '../http/problem-schemas.ts';
 
-/** Characters of a source in JSON. */
+/** Maximum length of a source in JSON, in characters. */
 const sourceLimit = 1024 * 1024;
 
 const { imageDigest, ...exampleFacts } = exampleBuild;
@@ -32,23 +32,23 @@ export const Concurrency = z
   .enum(concurrencies)
   .meta({ id: 'Concurrency' })
   .describe(
-    'Whether several threads of a device may be inside the module at once. `exclusive`: one access at a time; others wait. Default: `exclusive` for a prebuilt module that has an allocator for one thread, else `shared`.',
+    'Whether threads of a device may execute the module concurrently. `exclusive`: one access at a time, others wait. Default: `exclusive` for a prebuilt module with a single-threaded allocator, otherwise `shared`.',
   );
 
 const features = z
   .array(z.enum(sourceFeatures).meta({ id: 'SourceFeature' }))
   .max(sourceFeatures.length)
-  .describe('WebAssembly features to enable for an AssemblyScript source. WAT and prebuilt modules have them always.');
+  .describe('WebAssembly features to enable for an AssemblyScript source. They are always enabled for WAT and prebuilt modules.');
 
 export const NewBuild = z
   .strictObject({
     version: version.describe(
-      'Semantic version of the build (semver.org); a version never changes. Or `next-major`, `next-minor` or `next-patch`: the version after the highest that the module has, 1.0.0 for its first.',
+      'Semantic version of the build (semver.org), immutable once pushed. Or `next-major`, `next-minor` or `next-patch`: the version after the highest one of the module, or 1.0.0 for its first build.',
     ),
     language: z
       .enum(sourceLanguages)
       .meta({ id: 'SourceLanguage' })
-      .describe('Language of the source. Prebuilt modules are sent as `application/wasm`, with the version in the query.'),
+      .describe('Language of the source. Send prebuilt modules as `application/wasm`, with the version in the query.'),
     source: z.string().min(1).max(sourceLimit),
     concurrency: Concurrency.optional(),
     features: features.optional(),
@@ -71,29 +71,29 @@ export const Build = z
     version,
     language: z.enum(languages).meta({ id: 'BuildLanguage' }),
     compiler: z.string().meta({ examples: ['assemblyscript 0.28.20'] }),
-    sourceDigest: z.string().describe('SHA-256 of what was compiled.'),
+    sourceDigest: z.string().describe('SHA-256 of the source, or of the prebuilt module that was pushed.'),
     options: z
-      .object({ concurrency: Concurrency.nullable().describe('Null: the compiler chose.'), features })
-      .describe('The options that it was compiled with.'),
+      .object({ concurrency: Concurrency.nullable().describe('Null if not given: the compiler chose.'), features })
+      .describe('The compile options of the request.'),
     image: z.object({
       digest: z.string().describe('SHA-256 of the image.'),
       bytes: count,
       prunedAt: timestamp
         .nullable()
         .describe(
-          'When it was removed, which no device had or could go back to; pushing the same source again brings it back. Null while it is there.',
+          'When the image was pruned: no device had it or could roll back to it. Pushing the same source again restores it. Null if the image is stored.',
         ),
     }),
     interface: Interface,
     createdAt: timestamp,
-    pushedBy: z.string().nullable().describe('Identifier of the key that pushed it; null where that is not known.'),
+    pushedBy: z.string().nullable().describe('Identifier of the API key that pushed it. Null if unknown.'),
     signedBy: z
       .array(z.string())
-      .describe('Identifiers of the keys that have signed its statement: the one of the service, and those of publishers.'),
+      .describe('Key IDs of the keys that signed its provenance: a signing key of the service, and publisher keys.'),
   })
   .meta({ id: 'Build', description: 'One compiled version of a module.', examples: [exampleAnswer] });
 
-export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describe('What the compiler warned of.') }).meta({
+export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describe('Warnings of the compiler.') }).meta({
   id: 'CreatedBuild',
   examples: [{ ...exampleAnswer, warnings: [] }],
 });
@@ -105,7 +105,7 @@ export const buildQuery = z.strictObject({
   ...rangeQuery,
   language: Build.shape.language
     .optional()
-    .describe('Only builds of this language.')
+    .describe('Only builds in this language.')
     .meta({ examples: ['assemblyscript'] }),
 });
 
@@ -121,7 +121,7 @@ export const moduleQuery = z.strictObject({
   sort: z
     .enum(['name', 'lastBuildAt'])
     .default('name')
-    .describe('What the list is in the order of.')
+    .describe('Property that the list is sorted by.')
     .meta({ examples: ['lastBuildAt'] }),
   ...orderQuery,
 });

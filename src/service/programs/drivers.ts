@@ -3,7 +3,7 @@
 import type { Compiler } from '../../compiler/compiler.ts';
 import type { CompiledImage, CompileResult } from '../../compiler/result.ts';
 import { abiVersion } from '../../machine/abi.ts';
-import { driverStatementOf, readDriverStatement } from '../../proof/driver-statement.ts';
+import { createDriverStatement, readDriverStatement } from '../../proof/driver-statement.ts';
 import { readEnvelope } from '../../proof/envelope.ts';
 import { statementPayloadType } from '../../proof/statement.ts';
 import { Addressing } from '../../protocol/agent.ts';
@@ -47,7 +47,7 @@ export async function storeDriver(
   await signingKeys.refresh(connection);
   const finishedAt = new Date();
   const facts = { ...request, abi: abiVersion, imageDigest, sourceDigest, origin: signingKeys.origin, finishedAt };
-  const statement = JSON.stringify(signingKeys.seal(statementPayloadType, driverStatementOf(facts)));
+  const statement = JSON.stringify(signingKeys.seal(statementPayloadType, createDriverStatement(facts)));
   await new BuildRecords(connection).storeDriver(
     { digest: imageDigest, bytes: new Uint8Array(image), statement },
     await new RetentionTimeRecords(connection).now(),

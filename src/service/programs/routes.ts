@@ -32,11 +32,11 @@ function addStartRoute(app: Api, { programs }: Uses): void {
         tags,
         summary: 'Start a program on a device',
         description:
-          'Threads that call an export of a module, found through the module table at every call unless they are to keep its address.',
+          'Starts threads that call an export of a module. Each call reads the address from the module table, unless `addressing` is `hard-coded`.',
         params: deviceParameter,
         body: NewProgram,
         response: {
-          202: Program.describe('The device was asked to start it.'),
+          202: Program.describe('The device is told to start the program.'),
           ...postProblems('not-found', 'not-attached', 'not-loaded'),
         },
       },
@@ -64,7 +64,7 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
         summary: 'List the programs of a device',
         params: deviceParameter,
         querystring: programQuery,
-        response: { 200: ProgramPage.describe('Programs.'), ...problems('not-found') },
+        response: { 200: ProgramPage.describe('A page of programs.'), ...problems('not-found') },
       },
     },
     async (request, reply) => {
@@ -88,9 +88,10 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
       schema: {
         operationId: 'getProgram',
         tags,
-        summary: 'Get a program with its statistics',
+        summary: 'Get a program',
+        description: 'Returns the program with its statistics.',
         params: programParameters,
-        response: { 200: Program.describe('The program, as the device last reported it.'), ...problems('not-found') },
+        response: { 200: Program.describe('The program, with the statistics that its device last reported.'), ...problems('not-found') },
       },
     },
     async ({ params: { device, program } }) => toProgram(await programs.view(device, program)),
@@ -106,9 +107,9 @@ function addStopRoute(app: Api, { programs }: Uses): void {
         operationId: 'stopProgram',
         tags,
         summary: 'Stop a program',
-        description: 'Ends its threads whatever they are inside of. Stopping it again changes nothing.',
+        description: 'Ends the threads of the program, also inside a call. Stopping a program again has no effect.',
         params: programParameters,
-        response: { 202: Program.describe('The device was asked to stop it.'), ...postProblems('not-found') },
+        response: { 202: Program.describe('The device is told to stop the program.'), ...postProblems('not-found') },
       },
     },
     async (request, reply) => {

@@ -1,4 +1,4 @@
-// Programs in the API.
+// Schemas of programs.
 
 import { z } from 'zod';
 import { Addressing, CallDeadline, programLimits, Recovery } from '../../protocol/agent.ts';
@@ -14,14 +14,14 @@ export const programParameters = z.object({ device: identifier('device'), progra
 
 export const NewProgram = z
   .strictObject({
-    name: DisplayName.optional().describe('Without it, named after what it calls.'),
+    name: DisplayName.optional().describe('Default: the module and the export, such as `tcp.checksum`.'),
     module: ModuleName,
     export: ExportName.describe('The export that each thread calls.'),
     arguments: z
       .array(z.union([z.number(), z.string().max(64)]))
       .max(programLimits.arguments)
       .default([])
-      .describe('One number for each parameter; as decimal text where JSON numbers are too coarse.'),
+      .describe('One number for each parameter of the export. Use decimal text for values that a JSON number cannot represent exactly.'),
     threads: z.int().min(1).max(programLimits.threads).default(1),
     calls: z
       .int()
@@ -29,17 +29,19 @@ export const NewProgram = z
       .max(Number.MAX_SAFE_INTEGER)
       .nullable()
       .default(null)
-      .describe('Calls of each thread; null: until the program is stopped.'),
-    pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds).default(0).describe('Pause after each call.'),
+      .describe('Number of calls of each thread. Null: until the program is stopped.'),
+    pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds).default(0).describe('Pause after each call, in milliseconds.'),
     recovery: Recovery.default('module').describe(
-      'What retries where an error is injected. `module`: the access that was inside the old version. `percolate`: the error passes the calling modules too, and the program makes the whole call anew.',
+      'What is retried after an injected error. `module`: the access that was inside the old version. `percolate`: the error also passes through the calling modules, and the program retries the whole call.',
     ),
     addressing: Addressing.default('via-table').describe(
-      'How the module is found. `via-table`: through the module table, at every call. `hard-coded`: at the first, and then the program keeps the address and faults where that code has gone (the ABI test).',
+      'How the program finds the module. `via-table`: it reads the module table for each call. `hard-coded`: it reads the module table once, keeps the address, and faults after that version has been invalidated (ABI test).',
     ),
     deadlineMilliseconds: CallDeadline.nullable()
       .default(null)
-      .describe('How long one call may take; one that takes longer fails, and the thread goes on with its next. Null: for ever.'),
+      .describe(
+        'Time limit of one call, in milliseconds. A call that exceeds it fails, and the thread continues with its next call. Null: no limit.',
+      ),
   })
   .meta({
     id: 'NewProgram',
@@ -55,20 +57,22 @@ const microseconds = z.int().nonnegative();
 
 const VersionStatistics = z
   .object({
-    version: z.string().describe('Empty: of calls that failed before any version had served one.'),
+    version: z.string().describe('Empty for calls that failed before any version was entered.'),
     callsCompleted: count,
-    callsFailed: count.describe('Calls that failed inside this version, or after it had served the call before.'),
+    callsFailed: count.describe('Calls that failed inside this version, or outside any version after a call that this version served.'),
     latency: z
       .object({
-        calls: count.describe('Completed calls that it is known of: those that were measured stand for others.'),
-        p50Microseconds: microseconds.describe('Half of the calls took no longer.'),
-        p90Microseconds: microseconds,
-        p99Microseconds: microseconds,
+        calls: count.describe(
+          'Number of completed calls that the distribution represents. Measured calls also stand for calls that were not measured.',
+        ),
+        p50Microseconds: microseconds.describe('Median, in microseconds.'),
+        p90Microseconds: microseconds.describe('90th percentile, in microseconds.'),
+        p99Microseconds: microseconds.describe('99th percentile, in microseconds.'),
         maximumMicroseconds: microseconds,
       })
       .nullable()
       .describe(
-        'How long completed calls took, from their begin to their end, waiting included; calls that were interrupted are not in it. Null where none was measured.',
+        'Duration of completed calls from start to end, including waiting. Interrupted calls are excluded. Null if no call was measured.',
       ),
   })
   .meta({ id: 'VersionStatistics' });
@@ -83,7 +87,10 @@ const exampleStatistics = {
 
 export const Statistics = ProgramStatistics.omit({ program: true })
   .extend({
-    versions: z.array(VersionStatistics).max(100).describe('Calls by the version that served them, in the order of their coming.'),
+    versions: z
+      .array(VersionStatistics)
+      .max(100)
+      .describe('Calls by the version that served them, in the order in which the program first called the versions.'),
   })
   .meta({ id: 'ProgramStatistics', examples: [exampleStatistics] });
 
@@ -101,15 +108,15 @@ export const Program = z
     pauseMilliseconds: count,
     recovery: Recovery,
     addressing: Addressing,
-    deadlineMilliseconds: count.nullable().describe('A call that takes longer fails; null: it may take for ever.'),
+    deadlineMilliseconds: count.nullable().describe('Time limit of one call, in milliseconds. Null: no limit.'),
     state: ProgramState,
-    failure: z.string().nullable().describe('Why it could not be started.'),
-    statistics: Statistics.nullable().describe('As the device last reported; null until it has.'),
+    failure: z.string().nullable().describe('Why the program could not be started. Null if it started.'),
+    statistics: Statistics.nullable().describe('Statistics that the device last reported. Null until its first report.'),
     createdAt: timestamp,
   })
   .meta({
     id: 'Program',
-    description: 'Threads that call an export of a module again and again.',
+    description: 'Threads on a device that call an export of a module repeatedly.',
     examples: [
       {
         id: exampleIdentifier('program'),
@@ -138,5 +145,5 @@ export const programQuery = z.strictObject({
   ...pageQuery,
   ...orderQuery,
   ...rangeQuery,
-  module: moduleQuery.describe('Only programs that access this module.'),
+  module: moduleQuery.describe('Only programs that call this module.'),
 });

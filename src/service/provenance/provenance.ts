@@ -1,7 +1,7 @@
 // The provenance of builds: what the service states of each, and signs; publishers put their signatures to it.
 
 import { isSignedBy } from '../../proof/ed25519.ts';
-import { type Envelope, readEnvelope, signatureLimit, signedBytes } from '../../proof/envelope.ts';
+import { type Envelope, preAuthEncoding, readEnvelope, signatureLimit } from '../../proof/envelope.ts';
 import { audit } from '../audit-events/entry.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import type { Connection } from '../database/connection.ts';
@@ -59,7 +59,7 @@ export class Provenance {
       const key = await new PublisherKeyRecords(connection).findByKeyId(keyId);
       if (key === null) throw invalidValue('/keyId', `no publisher key ${keyId} is registered: an administrator registers publisher keys`);
       if (key.revokedAt !== null) throw invalidValue('/keyId', `the publisher key ${key.name} was revoked: sign with another`);
-      if (!isSignedBy({ pem: key.publicKey }, signedBytes(envelope), Buffer.from(signature, 'base64')))
+      if (!isSignedBy({ pem: key.publicKey }, preAuthEncoding(envelope), Buffer.from(signature, 'base64')))
         throw invalidValue(
           '/signature',
           `it is not the signature of ${key.name} under the statement of ${module}@${version}: sign the pre-authentication encoding of the envelope of GET …/provenance, as "patchbay build sign" does`,

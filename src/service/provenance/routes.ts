@@ -1,4 +1,4 @@
-// Under /v1/modules too, but apart from the pushing of builds: what the service states of a build is read, and publishers put their signatures to it.
+// Routes for the provenance of builds and for publisher signatures, under /v1/modules.
 
 import { z } from 'zod';
 import { SignedStatement } from '../../protocol/signed-statement.ts';
@@ -22,15 +22,15 @@ export function addProvenanceRoutes(app: Api, { provenance }: Uses): void {
       schema: {
         operationId: 'getProvenance',
         tags,
-        summary: 'Get the signed statement of where a build came from',
+        summary: 'Get the provenance of a build',
         description:
-          'A DSSE envelope. Its payload is an in-toto Statement (`https://in-toto.io/Statement/v1`) about the image, with SLSA provenance ' +
-          '(`https://slsa.dev/provenance/v1`): the source, the compiler, who pushed it, when and by which request. The service has signed it, and so may publishers.',
+          'Returns a DSSE envelope. Its payload is an in-toto Statement (`https://in-toto.io/Statement/v1`) about the image, with SLSA provenance ' +
+          '(`https://slsa.dev/provenance/v1`): the source, the compiler, the API key, the time and the request of the push. The service signs it; publishers can add signatures.',
         params: buildParameters,
         headers: ifNoneMatchHeaders,
         response: {
           200: SignedStatement.describe('The envelope, with an `ETag`.'),
-          304: z.null().describe('The envelope is the one named in `If-None-Match`.'),
+          304: z.null().describe('The envelope has not changed: its `ETag` is in `If-None-Match`.'),
           ...problems('not-found'),
         },
       },
@@ -50,14 +50,14 @@ export function addProvenanceRoutes(app: Api, { provenance }: Uses): void {
       schema: {
         operationId: 'signBuild',
         tags,
-        summary: "Put a publisher's signature to a build",
+        summary: 'Add a publisher signature to a build',
         description:
-          'Signed is what DSSE signs of the envelope of `getProvenance`: `DSSEv1`, the length and the text of its payload type, the length and the bytes of its payload, with spaces between. ' +
-          'The same signature again changes nothing. A build has at most 100 signatures.',
+          'Sign the DSSE pre-authentication encoding of the envelope from `getProvenance`: `DSSEv1`, the length and text of its payload type, and the length and bytes of its payload, separated by spaces. ' +
+          'Adding the same signature again has no effect. A build has at most 100 signatures.',
         params: buildParameters,
         body: NewSignature,
         response: {
-          200: Build.describe('The build, with the signature.'),
+          200: Build.describe('The build, with the new signature.'),
           ...postProblems('not-found', 'too-many-signatures'),
         },
       },

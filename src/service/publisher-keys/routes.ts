@@ -28,9 +28,9 @@ function addCreationRoute(app: Api, { publisherKeys }: Uses): void {
       schema: {
         operationId: 'createPublisherKey',
         tags,
-        summary: 'Register the public key of a publisher',
+        summary: 'Register a publisher key',
         description:
-          'Signatures by it can be put to builds, and signature policies can demand them. A key that was revoked is not taken again.',
+          'Registers the public key of a publisher. Its signatures can then be added to builds, and signature policies can require them. A revoked key cannot be registered again.',
         body: NewPublisherKey,
         response: { 201: PublisherKey.describe('The key is registered.'), ...postProblems('name-taken', 'too-many-keys') },
       },
@@ -53,7 +53,7 @@ function addReadingRoutes(app: Api, { publisherKeys, damagedRows }: Uses): void 
         tags,
         summary: 'List publisher keys',
         querystring: publisherKeyQuery,
-        response: { 200: PublisherKeyPage.describe('Keys, by the time they were registered.'), ...problems() },
+        response: { 200: PublisherKeyPage.describe('A page of publisher keys, sorted by `createdAt`.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -96,9 +96,9 @@ function addRevocationRoute(app: Api, { publisherKeys }: Uses): void {
         tags,
         summary: 'Revoke a publisher key',
         description:
-          'Its signatures do not count in any load that is requested from now on, and it is never taken again. Revoking it again changes nothing.',
+          'Its signatures do not count for loads that are requested from then on. The key cannot be registered again. Revoking a key again has no effect.',
         params: publisherKeyParameter,
-        response: { 200: PublisherKey.describe('The key, revoked.'), ...postProblems('not-found') },
+        response: { 200: PublisherKey.describe('The revoked key.'), ...postProblems('not-found') },
       },
     },
     async (request) => toPublisherKey(await publisherKeys.revoke(request.params.publisherKey, getRequester(request))),

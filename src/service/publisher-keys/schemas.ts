@@ -1,4 +1,4 @@
-// Publishers' keys in the API.
+// Schemas of publisher keys.
 
 import { z } from 'zod';
 import { exampleIdentity, exampleTimes } from '../../protocol/examples.ts';
@@ -12,7 +12,7 @@ const exampleKey = { name: 'release-team', publicKey: exampleIdentity.publicKey 
 
 export const NewPublisherKey = z
   .strictObject({
-    name: DisplayName.describe('What the key is known by; two keys of one name are not in use at once.'),
+    name: DisplayName.describe('Display name, unique among publisher keys that are not revoked.'),
     publicKey: z.string().max(1_000).describe('The Ed25519 public key in PEM, as `openssl pkey -pubout` writes it.'),
   })
   .meta({ id: 'NewPublisherKey', examples: [exampleKey] });
@@ -21,15 +21,15 @@ export const PublisherKey = z
   .object({
     id: identifier('publisher key'),
     name: z.string(),
-    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), as envelopes name it.'),
+    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), used as `keyid` in envelopes.'),
     publicKey: z.string().describe('The Ed25519 public key in PEM.'),
     createdAt: timestamp,
-    createdBy: z.string().describe('Identifier of the key that registered it.'),
-    revokedAt: timestamp.nullable().describe('Since when its signatures do not count.'),
+    createdBy: z.string().describe('Identifier of the API key that registered it.'),
+    revokedAt: timestamp.nullable().describe('When the key was revoked. Its signatures do not count from then on. Null if it is valid.'),
   })
   .meta({
     id: 'PublisherKey',
-    description: 'The public key of somebody whose signatures of builds devices can be made to demand.',
+    description: 'The public key of a publisher who signs builds. Signature policies can require its signatures.',
     examples: [
       {
         id: exampleIdentifier('publisher key'),
@@ -49,6 +49,6 @@ export const publisherKeyQuery = z.strictObject({
   revoked: z
     .enum(['true', 'false'])
     .optional()
-    .describe('Only keys that are revoked, or only those that are not.')
+    .describe('`true`: only revoked keys. `false`: only keys that are not revoked. Default: both.')
     .meta({ examples: ['false'] }),
 });

@@ -13,8 +13,8 @@ import { AcceptedRollback, ModuleRollback, NewRollback } from './schemas.ts';
 
 const tags = ['loads'];
 const rules =
-  'The loads are ordinary ones, of the policy `downgrade`. The version before the one that a device has is the one that it had before the load that brought that in; ' +
-  'one rollback after another goes further back, not forward again.';
+  'The loads have the version policy `downgrade`. The previous version of a device is the one that it had before its current version was loaded. ' +
+  'Consecutive rollbacks go further back; they do not return to a version that was rolled back.';
 
 type Uses = { readonly devices: Devices; readonly rollbacks: Rollbacks };
 
@@ -26,12 +26,12 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       schema: {
         operationId: 'rollBackModule',
         tags,
-        summary: 'Roll a module of a device back',
+        summary: 'Roll back a module on a device',
         description: rules,
         params: historyParameters,
         body: ModuleRollback,
         response: {
-          202: AcceptedLoads.describe('The load is accepted: it is sure to reach an outcome. `Location` is the load.'),
+          202: AcceptedLoads.describe('The load is accepted: it reaches an outcome. `Location` is the load.'),
           ...postProblems('not-found', 'nothing-to-roll-back', 'already-installed', 'image-pruned'),
         },
       },
@@ -54,12 +54,12 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       schema: {
         operationId: 'createRollback',
         tags,
-        summary: 'Roll a module back on devices',
-        description: `Makes one load for each selected device that goes back, all of them or none. ${rules}`,
+        summary: 'Roll back a module on several devices',
+        description: `Creates one load for each selected device that is rolled back, or none at all if one cannot be created. ${rules}`,
         body: NewRollback,
         response: {
           202: AcceptedRollback.describe(
-            'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
+            'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
           ),
           ...postProblems('nothing-to-roll-back', 'already-installed', 'image-pruned'),
         },

@@ -1,4 +1,4 @@
-// Rollbacks in the API.
+// Schemas of rollbacks.
 
 import { z } from 'zod';
 import { exampleVersions } from '../../protocol/examples.ts';
@@ -12,12 +12,12 @@ const rollbackShape = {
   to: version
     .optional()
     .describe(
-      'The version to go back to, which the devices must have had in their module tables, and not only until it was withdrawn. Left out: of each device the version before the one that it has now.',
+      'The version to roll back to. It must have been installed on the devices before; a version whose only loads were reverted does not count. Default: for each device the version before its current one.',
     ),
-  reason: z.string().min(1).max(1_000).describe('Why; it is in the reports and in the audit trail.'),
+  reason: z.string().min(1).max(1_000).describe('Reason for the rollback. The load reports and the audit trail contain it.'),
   ...termsShape,
   similarityPolicy: SimilarityPolicy.default('warn').describe(
-    'Whether the version must export everything that the one in memory exports, with the same types. Imports are not compared. An older version may lack what a newer one added, and whoever rolls back is in need: so here the report tells what differs (`warn`), and nothing is refused unless `require` is asked for.',
+    'Whether the version must have all exports of the installed one, with the same types. Imports are not compared. The default here is `warn`, because an older version may lack exports that a newer one added: the report shows the differences, and the load is not refused.',
   ),
 };
 
@@ -35,17 +35,17 @@ export const NewRollback = requireDrainStrategy(
         .enum(['reject', 'skip'])
         .default('reject')
         .describe(
-          'Where devices have no version to go back to. `reject`: nothing is loaded anywhere. `skip`: they are left alone, if others go back.',
+          'What happens if some devices have no version to roll back to. `reject`: reject the request; no load is created. `skip`: roll back the other devices; if no device has one, the request is rejected.',
         ),
     }),
   ),
 ).meta({ id: 'NewRollback', examples: [{ module: 'tcp', labels: { zone: 'north' }, reason, onMissingVersion: 'skip' }] });
 
 export const AcceptedRollback = AcceptedLoads.extend({
-  unchanged: z.array(identifier('device')).describe('Devices that have the version, and are left alone.'),
-  skipped: z.array(identifier('device')).describe('Devices that have no version to go back to, and are left alone.'),
+  unchanged: z.array(identifier('device')).describe('Devices that already have the version; no load was created.'),
+  skipped: z.array(identifier('device')).describe('Devices without a version to roll back to; no load was created.'),
 }).meta({
   id: 'AcceptedRollback',
-  description: 'The loads that a rollback made: one for each device that goes back.',
+  description: 'The loads that a rollback created, one for each device that it rolls back.',
   examples: [{ ...exampleAccepted(exampleVersions.old.version), unchanged: [], skipped: [] }],
 });

@@ -57,7 +57,10 @@ export function addRolloutDeviceRoutes(app: Api, { rollouts, damagedRows }: Uses
         summary: 'List the devices of a rollout',
         params: rolloutParameter,
         querystring: rolloutDeviceQuery,
-        response: { 200: RolloutDevicePage.describe('Devices, in the order in which they get the build.'), ...problems('not-found') },
+        response: {
+          200: RolloutDevicePage.describe('A page of devices, in the order in which they get the build.'),
+          ...problems('not-found'),
+        },
       },
     },
     async (request, reply) => {
@@ -80,8 +83,8 @@ export function addRolloutDeviceRoutes(app: Api, { rollouts, damagedRows }: Uses
       schema: {
         operationId: 'getRolloutReport',
         tags,
-        summary: 'Get what has become of every device of a rollout',
-        description: 'At any time; final when the rollout has ended.',
+        summary: 'Get the report of a rollout',
+        description: 'Returns the state of each device as JSON or CSV. The report is final when the rollout has ended.',
         params: rolloutParameter,
         querystring: reportQuery,
         response: {

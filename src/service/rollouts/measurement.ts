@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import type { DeviceState, ProgramStatistics } from '../../protocol/device-state.ts';
-import { countTogether, Latency, latencyQuantile, mergeLatencies, subtractLatency } from '../../protocol/latency.ts';
+import { Latency, latencyQuantile, mergeLatencies, subtractLatency, sumCounts } from '../../protocol/latency.ts';
 import type { Callers } from './callers.ts';
 
 const count = z.int().nonnegative();
@@ -26,26 +26,23 @@ export type Baseline = z.infer<typeof Baseline>;
 export type Activity = { readonly since: Calls; readonly before: Calls; readonly abiViolations: number };
 
 const figures = {
-  calls: count.describe('Calls of programs that have ended, the failed ones included.'),
-  failedCalls: count.describe('Calls that ended in a trap or an error.'),
-  p99Microseconds: z
-    .number()
-    .nullable()
-    .describe('The time in which 99 of 100 calls were through, in microseconds; null where none was measured.'),
+  calls: count.describe('Number of calls that ended, including failed ones.'),
+  failedCalls: count.describe('Number of calls that ended with a trap or an error.'),
+  p99Microseconds: z.number().nullable().describe('99th percentile of call latency, in microseconds. Null if no call was measured.'),
 };
 
 /** The measurement as the API shows it and thresholds use it. */
 export const Measurement = z
   .object({
     ...figures,
-    abiViolations: count.describe('Programs that were found to hold on to code that has gone.'),
+    abiViolations: count.describe('Number of ABI violations: programs that called removed code at a stale address.'),
     before: z
       .object(figures)
-      .meta({ id: 'BaselineMeasurement', description: 'The same of the version before, as far as the programs counted.' }),
+      .meta({ id: 'BaselineMeasurement', description: 'The same figures for the version before, as far as the programs counted them.' }),
   })
   .meta({
     id: 'Measurement',
-    description: 'What programs have done since their devices got the build.',
+    description: 'Calls of programs since their devices got the build.',
     examples: [
       {
         calls: 18_204,
@@ -149,7 +146,7 @@ function toMeasured({ since, before, abiViolations }: Activity): Measurement {
 }
 
 function toFigures({ completed, failed, latency }: Calls) {
-  return { calls: countTogether([completed, failed]), failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
+  return { calls: sumCounts([completed, failed]), failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
 }
 
 function sumVersions(versions: ProgramStatistics['versions']): Calls {
@@ -160,8 +157,8 @@ function sumVersions(versions: ProgramStatistics['versions']): Calls {
 
 function sumCalls(calls: readonly Calls[]): Calls {
   return {
-    completed: countTogether(calls.map(({ completed }) => completed)),
-    failed: countTogether(calls.map(({ failed }) => failed)),
+    completed: sumCounts(calls.map(({ completed }) => completed)),
+    failed: sumCounts(calls.map(({ failed }) => failed)),
     latency: mergeLatencies(calls.map(({ latency }) => latency)),
   };
 }

@@ -23,33 +23,29 @@ const percent = z.number().min(0).max(100);
 const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 const thresholdShape = {
-  failedLoadsPercent: percent.nullable().describe('Devices of the wave, in percent, whose loads may end without success.'),
+  failedLoadsPercent: percent.nullable().describe('Maximum percentage of devices of the wave whose loads end without success.'),
   interruptedAccesses: z
     .number()
     .min(0)
     .nullable()
-    .describe('Accesses inside the old version that may be interrupted, on the average of the devices that have the new one.'),
+    .describe('Maximum number of interrupted accesses inside the old version, averaged over the devices that have the new version.'),
   failedCallsPercent: percent
     .nullable()
     .describe(
-      'By how many percentage points the share of the programs’ calls that fail may be greater than it was in the version before. Judged from `minimumCalls` calls on.',
+      'Maximum increase of the share of failed calls over the version before, in percentage points. Evaluated from `minimumCalls` calls.',
     ),
   abiViolations: count
     .nullable()
-    .describe('Programs that may be found to hold on to code that has gone, on all devices of the wave together.'),
+    .describe('Maximum number of ABI violations on all devices of the wave: programs that call removed code at a stale address.'),
   latencyIncreasePercent: z
     .number()
     .min(0)
     .nullable()
     .describe(
-      'By how many percent the 99th percentile of the time that a call takes may be greater than it was in the version before. Judged from `minimumCalls` calls in each on.',
+      'Maximum increase of the 99th percentile of call latency over the version before, in percent. Evaluated from `minimumCalls` calls of each version.',
     ),
-  minimumCalls: count.describe('Calls from which on calls are judged; before, a single one that fails would say too much.'),
-  requireCalls: z
-    .boolean()
-    .describe(
-      'Whether a wave fails in which fewer calls than `minimumCalls` were made until its soak time was over: nothing was shown then.',
-    ),
+  minimumCalls: count.describe('Number of calls from which calls and latency are evaluated.'),
+  requireCalls: z.boolean().describe('Whether a wave fails if fewer than `minimumCalls` calls were made by the end of its soak time.'),
 };
 
 export const defaultThresholds = {
@@ -66,7 +62,7 @@ const exampleThresholds = { failedLoadsPercent: 5, latencyIncreasePercent: 50 };
 
 export const Thresholds = z.object(thresholdShape).meta({
   id: 'Thresholds',
-  description: 'How far a wave may go before it counts as failed. Null: that is not judged.',
+  description: 'Limits that fail a wave when exceeded. Null: the limit is not evaluated.',
   examples: [{ ...defaultThresholds, ...exampleThresholds }],
 });
 export type Thresholds = z.infer<typeof Thresholds>;
@@ -77,9 +73,7 @@ export const NewThresholds = z
   .partial()
   .meta({
     id: 'NewThresholds',
-    description: `How far a wave may go before it counts as failed. Null: that is not judged. Where nothing is said: ${Object.entries(
-      defaultThresholds,
-    )
+    description: `Limits that fail a wave when exceeded. Null: the limit is not evaluated. Defaults: ${Object.entries(defaultThresholds)
       .map(([name, value]) => `\`${name}\` ${value}`)
       .join(', ')}.`,
     examples: [exampleThresholds],
@@ -88,30 +82,30 @@ export const NewThresholds = z
 const Weekday = z.enum(weekdays).meta({ id: 'Weekday' });
 const timeOfDay = z
   .string()
-  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time like 22:30')
+  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time of day such as 22:30')
   .meta({ examples: ['22:00'] });
 
 export const ScheduleWindow = z
   .object({
-    days: z.array(Weekday).min(1).max(7).describe('Days on which it opens.'),
-    from: timeOfDay.describe('When it opens.'),
-    until: timeOfDay.describe('When it closes; on the next day where that is not after `from`.').meta({ examples: ['04:00'] }),
+    days: z.array(Weekday).min(1).max(7).describe('Days on which the window opens.'),
+    from: timeOfDay.describe('Time of day at which the window opens.'),
+    until: timeOfDay.describe('Time of day at which the window closes; on the next day if not after `from`.').meta({ examples: ['04:00'] }),
     timeZone: z
       .string()
       .max(64)
-      .describe('Whose time that is, by its name in the IANA time zone database.')
+      .describe('Time zone of `days`, `from` and `until`, by its name in the IANA time zone database.')
       .meta({ examples: ['Europe/Berlin'] }),
   })
   .meta({
     id: 'ScheduleWindow',
-    description: 'When loads are requested; those that are under way when it closes go on.',
+    description: 'Recurring time window in which loads are requested. Loads in progress when it closes continue.',
     examples: [{ days: ['saturday', 'sunday'], from: '22:00', until: '04:00', timeZone: 'Europe/Berlin' }],
   });
 
 export const OnFailure = z
   .enum(['pause', 'rollback', 'continue'])
   .describe(
-    'Where a wave fails. `pause`: no more loads are requested until an operator decides. `rollback`: every device that has got the build goes back to what it had, by a rollout of its own. `continue`: the failure is told, and the rollout goes on.',
+    'What happens if a wave fails. `pause`: request no more loads until an operator decides. `rollback`: create a rollout that restores the previous version of each device that has the build. `continue`: report the failure and continue.',
   )
   .meta({ id: 'OnFailure' });
 export type OnFailure = z.infer<typeof OnFailure>;

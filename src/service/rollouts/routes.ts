@@ -33,14 +33,14 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
       schema: {
         operationId: 'createRollout',
         tags,
-        summary: 'Roll a build out in waves',
+        summary: 'Create a rollout',
         description:
-          'The devices get the build wave by wave, each by an ordinary load. A wave passes when its loads have ended, its programs were watched for its soak time, and no threshold was passed; ' +
-          'then the next begins. The rollout goes on by itself, whatever becomes of the service meanwhile. With `dryRun` nothing is done, and what it would come to is answered.',
+          'Loads a build on devices in waves. A wave passes when its loads have ended, its soak time is over and no threshold is exceeded; then the next wave starts. ' +
+          'A rollout resumes by itself after a restart of the service. With `dryRun`, returns a preview and creates nothing.',
         body: NewRollout,
         response: {
-          200: RolloutPreview.describe('With `dryRun`: what it would come to.'),
-          202: Rollout.describe('The rollout is accepted. `Location` is where it can be followed.'),
+          200: RolloutPreview.describe('With `dryRun`: the preview.'),
+          202: Rollout.describe('The rollout is accepted. `Location` is its path.'),
           ...postProblems('image-pruned', 'already-installed', 'rollout-conflict', 'too-many-rollouts'),
         },
       },
@@ -65,7 +65,7 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
         tags,
         summary: 'List rollouts',
         querystring: rolloutQuery,
-        response: { 200: RolloutPage.describe('Rollouts, by the time they were requested.'), ...problems() },
+        response: { 200: RolloutPage.describe('A page of rollouts, sorted by `requestedAt`.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -88,7 +88,8 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
       schema: {
         operationId: 'getRollout',
         tags,
-        summary: 'Get a rollout with its waves, and what is measured of them',
+        summary: 'Get a rollout',
+        description: 'Returns the rollout with its waves and their measurements.',
         params: rolloutParameter,
         response: { 200: Rollout.describe('The rollout.'), ...problems('not-found') },
       },
@@ -107,13 +108,13 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
       schema: {
         operationId: 'streamRolloutProgress',
         tags,
-        summary: 'Follow a rollout',
+        summary: 'Stream the progress of a rollout',
         description:
-          'Server-sent events named `rollout`, of which each has the whole Rollout as its data: one at once, one after every change, at most four in a second, and the last when the rollout has ended; then the stream ends. ' +
-          'Who lost the stream asks again, and misses nothing that still holds.',
+          'Streams server-sent events named `rollout` with the complete Rollout as data: one at once, one after each change (at most four per second), and one when the rollout has ended. Then the stream ends. ' +
+          'A client that lost the stream requests it again and receives the current state.',
         params: rolloutParameter,
         response: {
-          200: { description: 'The stream.', content: { 'text/event-stream': { schema: Rollout } } },
+          200: { description: 'The event stream.', content: { 'text/event-stream': { schema: Rollout } } },
           ...problems('not-found', 'busy'),
         },
       },

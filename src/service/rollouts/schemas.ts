@@ -1,4 +1,4 @@
-// Rollouts in the API.
+// Schemas of rollouts.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
@@ -19,20 +19,25 @@ const soakSeconds = z
   .number()
   .min(0)
   .max(rolloutLimits.soakSeconds)
-  .describe('How long the programs of a wave are watched after its last load, before the next wave.');
+  .describe('Time in seconds to measure the programs of a wave after its last load ended, before the next wave starts.');
 
 const NewWave = z
   .strictObject({
-    devices: z.int().min(1).max(rolloutLimits.devices).optional().describe('So many devices more. Either this or `upToPercent`.'),
+    devices: z
+      .int()
+      .min(1)
+      .max(rolloutLimits.devices)
+      .optional()
+      .describe('Number of additional devices. Give either this or `upToPercent`.'),
     upToPercent: z
       .number()
       .min(0)
       .max(100)
       .optional()
-      .describe('Devices until so many in percent of all have the build. Either this or `devices`.'),
+      .describe('Cumulative percentage of all devices that have the build after this wave. Give either this or `devices`.'),
     soakSeconds: soakSeconds.optional(),
-    approval: z.boolean().default(false).describe('Whether the wave begins only when an operator approves it.'),
-    thresholds: NewThresholds.optional().describe('What is other than the thresholds of the rollout.'),
+    approval: z.boolean().default(false).describe('Whether the wave starts only after an operator has approved it.'),
+    thresholds: NewThresholds.optional().describe('Thresholds that override those of the rollout for this wave.'),
   })
   .refine(({ devices, upToPercent }) => (devices === undefined) !== (upToPercent === undefined), 'give either devices or upToPercent')
   .meta({ id: 'NewWave', examples: [{ devices: 5, soakSeconds: 300 }] });
@@ -51,17 +56,19 @@ export const NewRollout = requireLabel(
     requireDrainStrategy(
       z.strictObject({
         name: DisplayName.optional()
-          .describe('What people call it.')
+          .describe('Display name.')
           .meta({ examples: ['tcp-1.1'] }),
         module: ModuleName,
         version,
-        devices: selectorShape.devices.describe('The devices, in the order in which they get the build. Not with `labels`.'),
-        labels: Labels.optional().describe('Every device that has all of these labels. Not with `devices`.'),
+        devices: selectorShape.devices.describe(
+          'Identifiers of the devices, in the order in which they get the build. Not allowed with `labels`.',
+        ),
+        labels: Labels.optional().describe('Selects each device that has all of these labels. Not allowed with `devices`.'),
         runningVersion: z
           .string()
           .max(256)
           .optional()
-          .describe('Only devices that have a version of the module in this range now (semver, as npm writes it).')
+          .describe('Only devices whose installed version of the module is in this range (npm semver range).')
           .meta({ examples: ['>=1.0.0 <1.1.0'] }),
         waves: z
           .array(NewWave)
@@ -69,31 +76,36 @@ export const NewRollout = requireLabel(
           .max(rolloutLimits.waves)
           .default(usualWaves)
           .describe(
-            'Which devices get the build one after another. The first is the canary; the last must be `"upToPercent": 100`. Where devices are not named, they are taken in an order that mixes them.',
+            'The waves, in order. The first is the canary; the last must be `"upToPercent": 100`. Devices selected by labels or version are assigned to waves in a shuffled order.',
           ),
         soakSeconds: soakSeconds.default(60),
         thresholds: NewThresholds.optional(),
         onFailure: OnFailure.default('pause'),
-        devicesInFlight: z.int().min(1).max(rolloutLimits.devicesInFlight).default(100).describe('Loads that are under way at once.'),
+        devicesInFlight: z
+          .int()
+          .min(1)
+          .max(rolloutLimits.devicesInFlight)
+          .default(100)
+          .describe('Maximum number of loads in progress at the same time.'),
         loadsPerMinute: z
           .int()
           .min(1)
           .max(rolloutLimits.loadsPerMinute)
           .optional()
-          .describe('Loads that are requested in a minute, at even distances.'),
+          .describe('Maximum number of loads requested per minute, evenly spaced. Default: no limit.'),
         startAt: Timestamp.optional()
-          .describe('Not before this time, RFC 3339.')
+          .describe('Earliest start of the rollout (RFC 3339). Default: at once.')
           .meta({ examples: [exampleTimes.requested] }),
         window: ScheduleWindow.optional(),
         dynamic: z
           .boolean()
           .default(false)
-          .describe('Whether devices that match later join the last wave, which then does not end by itself before `dynamicUntil`.'),
+          .describe('Whether devices that match later join the last wave. The last wave then stays open until `dynamicUntil`.'),
         dynamicUntil: Timestamp.optional()
-          .describe('Until when devices join, RFC 3339; left out: until an operator closes the rollout to devices.')
+          .describe('Until when devices join (RFC 3339). Default: until an operator closes the rollout.')
           .meta({ examples: [exampleTimes.deadline] }),
         onConflict: OnConflict.default('reject').describe(
-          'Where a rollout of the module that has not ended has some of the devices: whether this one is refused, or waits for it.',
+          'What happens if an open rollout of the module includes some of the devices. `reject`: reject this request. `queue`: start this rollout after the other one has ended.',
         ),
         ...termsShape,
         deadlineSeconds: z
@@ -101,17 +113,22 @@ export const NewRollout = requireLabel(
           .min(1)
           .max(30 * day)
           .default(600)
-          .describe('A load that has not completed after so many seconds counts as failed: no device holds its wave up for longer.'),
+          .describe('A load that has not completed after this many seconds ends as `expired`, and its device counts as failed.'),
         rollbackDeadlineSeconds: z
           .int()
           .min(1)
           .max(30 * day)
           .default(day)
-          .describe('The same of a rollback: how long a device that is away is waited for to be taken back.'),
-        versionPolicy: VersionPolicy.default('newer').describe('As of a load.'),
-        downgradeReason: z.string().min(1).max(1_000).optional().describe('Why, where `versionPolicy` is `downgrade`.'),
-        similarityPolicy: SimilarityPolicy.default('require').describe('As of a load.'),
-        dryRun: z.boolean().default(false).describe('Whether nothing is to be done, and what it would come to be told.'),
+          .describe('The same deadline for the loads of a rollback of this rollout.'),
+        versionPolicy: VersionPolicy.default('newer').describe('As in `createLoads`.'),
+        downgradeReason: z
+          .string()
+          .min(1)
+          .max(1_000)
+          .optional()
+          .describe('Reason for the downgrade; required with, and only allowed with, `versionPolicy` `downgrade`.'),
+        similarityPolicy: SimilarityPolicy.default('require').describe('As in `createLoads`.'),
+        dryRun: z.boolean().default(false).describe('Whether to return a preview and create nothing.'),
       }),
     ),
   ),
@@ -121,23 +138,23 @@ export const NewRollout = requireLabel(
     message: 'give either devices or labels',
   })
   .refine(({ devices, labels, runningVersion }) => devices !== undefined || labels !== undefined || runningVersion !== undefined, {
-    message: 'give devices, labels or runningVersion: which devices get the build',
+    message: 'give devices, labels or runningVersion to select the devices',
   })
   .refine(({ waves }) => waves.at(-1)?.upToPercent === 100, {
     path: ['waves'],
-    message: 'the last wave must be { "upToPercent": 100 }: it takes all that are left',
+    message: 'the last wave must be { "upToPercent": 100 }, so that it contains all remaining devices',
   })
   .refine(({ waves }) => isAscending(waves.flatMap(({ upToPercent }) => upToPercent ?? [])), {
     path: ['waves'],
-    message: 'upToPercent must rise from wave to wave',
+    message: 'upToPercent must increase from wave to wave',
   })
   .refine(({ dynamic, devices }) => !dynamic || devices === undefined, {
     path: ['dynamic'],
-    message: 'devices that are named one by one are these and no others: select by labels or runningVersion',
+    message: 'is not allowed with devices: select by labels or runningVersion',
   })
   .refine(({ dynamic, dynamicUntil }) => dynamic || dynamicUntil === undefined, {
     path: ['dynamicUntil'],
-    message: 'is for "dynamic": true',
+    message: 'is only allowed with "dynamic": true',
   })
   .meta({
     id: 'NewRollout',
@@ -160,15 +177,15 @@ function isAscending(values: readonly number[]): boolean {
 
 const DeviceCounts = z
   .object({
-    waiting: count.describe('They wait for their loads.'),
-    loading: count.describe('Their loads are under way.'),
-    loaded: count.describe('They have got the build.'),
-    failed: count.describe('Their loads have not succeeded.'),
-    skipped: count.describe('They were left alone: the rollout ended before, or they had another version by then.'),
+    waiting: count.describe('Devices whose load is not requested yet.'),
+    loading: count.describe('Devices whose load is in progress.'),
+    loaded: count.describe('Devices that have the build.'),
+    failed: count.describe('Devices whose load did not succeed.'),
+    skipped: count.describe('Devices without a load: the rollout ended before, or the device had another version by then.'),
   })
   .meta({
     id: 'DeviceCounts',
-    description: 'How many devices are at what.',
+    description: 'Number of devices by state.',
     examples: [{ waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 0 }],
   });
 
@@ -180,9 +197,9 @@ const Verdict = z
       .number()
       .nullable()
       .describe(
-        'Rounded to two decimals, or to as many as it takes to tell it from the limit; the verdict compares the exact value. Null: there is too little yet to judge by.',
+        'The measured value, rounded to two decimals, or to more if it would otherwise equal the limit. `exceeded` compares the exact value. Null if there is not enough data yet.',
       ),
-    exceeded: z.boolean().describe('Whether more was measured than the limit: then the wave has failed.'),
+    exceeded: z.boolean().describe('Whether the measured value exceeds the limit. If so, the wave has failed.'),
   })
   .meta({ id: 'Verdict', examples: [{ threshold: 'failedCallsPercent', limit: 1, measured: 0, exceeded: false }] });
 
@@ -220,23 +237,25 @@ const Wave = z
     state: z
       .enum(waveStates)
       .describe(
-        '`waiting`: its turn has not come. `awaiting-approval`: an operator is to approve it. `loading`: its loads are under way. `soaking`: its programs are watched. `failed`: a threshold was passed. `passed`: the next has its turn.',
+        '`waiting`: an earlier wave is in progress. `awaiting-approval`: an operator must approve it. `loading`: its loads are in progress. `soaking`: its loads have ended and its programs are measured. `failed`: a threshold was exceeded. `passed`: it is complete, and the next wave starts.',
       )
       .meta({ id: 'WaveState' }),
-    devices: count.describe('How many devices it has, those that were skipped included.'),
-    upToPercent: z.number().nullable().describe('As it was asked for; null where so many devices were.'),
+    devices: count.describe('Number of devices in the wave, including skipped ones.'),
+    upToPercent: z.number().nullable().describe('Cumulative percentage of the request. Null if the request gave a number of devices.'),
     soakSeconds: z.number(),
     approval: z.boolean(),
     thresholds: Thresholds,
     deviceCounts: DeviceCounts,
-    interruptedAccesses: count.describe('Accesses inside the old version that its loads have interrupted.'),
+    interruptedAccesses: count.describe('Number of accesses inside the old version that the loads of the wave interrupted.'),
     measured: Measurement,
-    verdicts: z.array(Verdict).describe('Each threshold that is judged.'),
-    failure: z.string().nullable().describe('Which threshold was passed; null as long as none is.'),
+    verdicts: z.array(Verdict).describe('Each threshold that applies, with its limit and the measured value.'),
+    failure: z.string().nullable().describe('The thresholds that were exceeded. Null if none was.'),
     failureIgnored: z
       .boolean()
-      .describe('Whether it is not judged any more: `onFailure` is `continue`, or an operator has resumed the rollout.'),
-    approvedBy: z.string().nullable().describe('Who has approved it, by the identifier of their key.'),
+      .describe(
+        'Whether the rollout continues despite the failure, because `onFailure` is `continue` or an operator resumed it. The wave is no longer evaluated.',
+      ),
+    approvedBy: z.string().nullable().describe('Identifier of the API key that approved it. Null if not approved.'),
     startedAt: timestamp.nullable(),
     soakUntil: timestamp.nullable(),
     endedAt: timestamp.nullable(),
@@ -246,7 +265,7 @@ const Wave = z
 const RolloutState = z
   .enum(rolloutStates)
   .describe(
-    '`pending`: it has not begun. `awaiting-approval`: its next wave is to be approved. `paused`: by an operator, or because a wave has failed. `rolling-back`: its devices go back to what they had. `completed`, `aborted` and `rolled-back` are ends.',
+    '`pending`: not started. `running`: in progress. `awaiting-approval`: an operator must approve its next wave. `paused`: by an operator or because a wave failed. `rolling-back`: a rollback rollout restores the previous versions. `completed`, `aborted` and `rolled-back` are final.',
   )
   .meta({ id: 'RolloutState' });
 
@@ -288,26 +307,26 @@ export const Rollout = z
     id: identifier('rollout'),
     name: z.string().nullable(),
     module: z.string(),
-    version: version.nullable().describe('Null in a rollback, where each device goes back to what it had.'),
+    version: version.nullable().describe('Null in a rollback, which restores the previous version of each device.'),
     selector: z
       .object({
-        devices: count.nullable().describe('How many were named; null where none were.'),
+        devices: count.nullable().describe('Number of devices named in the request. Null if it named none.'),
         labels: z.record(z.string(), z.string()).nullable(),
         runningVersion: z.string().nullable(),
       })
       .meta({
         id: 'RolloutSelector',
-        description: 'Which devices were asked for.',
+        description: 'The device selection of the request.',
         examples: [{ devices: null, labels: { zone: 'north' }, runningVersion: null }],
       }),
     state: RolloutState,
     waitingFor: z
       .enum(waitingReasons)
       .nullable()
-      .describe('What it waits for at this moment; null where it has ended, or is taking its next step.')
+      .describe('What the rollout waits for now. Null if it has ended or is executing a step.')
       .meta({ id: 'WaitingFor' }),
-    reason: z.string().nullable().describe('Why it was paused, aborted or rolled back.'),
-    wave: z.int().nullable().describe('Number of the wave that is under way or next; null when all have passed.'),
+    reason: z.string().nullable().describe('Reason why it was paused, aborted or rolled back.'),
+    wave: z.int().nullable().describe('Number of the current or next wave. Null if all waves have passed.'),
     waves: z.array(Wave),
     deviceCounts: DeviceCounts,
     onFailure: OnFailure,
@@ -319,23 +338,23 @@ export const Rollout = z
     loadsPerMinute: count.nullable(),
     startAt: timestamp.nullable(),
     window: ScheduleWindow.nullable(),
-    windowOpensAt: timestamp.nullable().describe('When loads may be requested again. Null where the window is open, or there is none.'),
+    windowOpensAt: timestamp.nullable().describe('When the schedule window next opens. Null if it is open or if there is none.'),
     acceptsDevicesUntil: timestamp
       .nullable()
-      .describe('Until when devices that match join; null where none do, or as long as the rollout is open.'),
-    acceptsDevices: z.boolean().describe('Whether devices that match now join it.'),
+      .describe('Until when matching devices join. Null if none join, or if they join until an operator closes the rollout.'),
+    acceptsDevices: z.boolean().describe('Whether matching devices join now.'),
     onConflict: OnConflict,
-    rollbackOf: identifier('rollout').nullable().describe('The rollout whose devices it takes back.'),
-    rolledBackBy: identifier('rollout').nullable().describe('The rollout that takes its devices back.'),
+    rollbackOf: identifier('rollout').nullable().describe('The rollout that this rollout rolls back.'),
+    rolledBackBy: identifier('rollout').nullable().describe('The rollout that rolls this rollout back.'),
     requestedAt: timestamp,
     requestedBy: z
       .string()
-      .describe('Who asked for it, by the identifier of their key.')
+      .describe('Identifier of the API key that requested it.')
       .meta({ examples: [exampleIdentifier('key')] }),
     startedAt: timestamp.nullable(),
-    endedAt: timestamp.nullable().describe('When nothing was left to be done.'),
+    endedAt: timestamp.nullable().describe('When the rollout ended and all its loads had ended. Null until then.'),
   })
-  .meta({ id: 'Rollout', description: 'One build to many devices, in waves.', examples: [exampleRollout] });
+  .meta({ id: 'Rollout', description: 'Loads one build on many devices in waves.', examples: [exampleRollout] });
 export type Rollout = z.infer<typeof Rollout>;
 export const RolloutPage = pageSchema('RolloutPage', Rollout);
 
@@ -372,22 +391,22 @@ export const RolloutDevice = z
   .object({
     device: identifier('device'),
     deviceName: z.string(),
-    position: z.int().min(1).describe('Its place in the order in which devices get the build.'),
+    position: z.int().min(1).describe('Position in the order in which devices get the build, from 1.'),
     wave: z.int().min(1),
-    version: version.describe('The version that it gets; empty where there is none.'),
-    previousVersion: version.nullable().describe('What it had before; null where it had none of the module.'),
+    version: version.describe('The version that the device gets. Empty if a rollback found no previous version.'),
+    previousVersion: version.nullable().describe('The version that the device had before. Null if it had none or if unknown.'),
     state: RolloutDeviceState,
-    attempts: count.describe('How often its load was requested.'),
-    load: identifier('load').nullable().describe('Its newest load.'),
-    outcome: LoadOutcome.nullable().describe('Of that load.'),
-    reason: z.string().nullable().describe('Why it has failed or was skipped.'),
+    attempts: count.describe('Number of loads that were requested for the device.'),
+    load: identifier('load').nullable().describe('The newest load for the device.'),
+    outcome: LoadOutcome.nullable().describe('Outcome of that load.'),
+    reason: z.string().nullable().describe('Why the device failed or was skipped.'),
     interruptedAccesses: count.nullable(),
     loadedAt: timestamp.nullable(),
     measured: Measurement.nullable().describe(
-      'What its programs have done since, when the wave was judged or until now; null where it has not got the build.',
+      'Calls of its programs since it got the build, until the wave was evaluated or until now. Null if it has not got the build.',
     ),
   })
-  .meta({ id: 'RolloutDevice', description: 'What has become of one device of a rollout.', examples: [exampleDevice] });
+  .meta({ id: 'RolloutDevice', description: 'A device in a rollout and its state there.', examples: [exampleDevice] });
 export const RolloutDevicePage = pageSchema('RolloutDevicePage', RolloutDevice);
 
 export const rolloutDeviceQuery = z.strictObject({
@@ -410,11 +429,11 @@ export const RolloutReport = z
   .object({
     rollout: Rollout,
     devices: z.array(RolloutDevice),
-    damaged: z.array(DamagedItem).describe('Devices that cannot be shown, because their stored rows are damaged.'),
+    damaged: z.array(DamagedItem).describe('Devices that cannot be shown because their stored rows are damaged.'),
   })
   .meta({
     id: 'RolloutReport',
-    description: 'A rollout, and what has become of each of its devices.',
+    description: 'A rollout and the state of each of its devices.',
     examples: [{ rollout: exampleRollout, devices: [exampleDevice], damaged: [] }],
   });
 
@@ -422,37 +441,40 @@ export const reportQuery = z.strictObject({
   format: z
     .enum(['json', 'csv'])
     .default('json')
-    .describe('`csv`: a line for each device, as RFC 4180 has it, the first with the names of the columns.')
+    .describe('`csv`: one line per device (RFC 4180), after a header line.')
     .meta({ examples: ['json'] }),
 });
 
 export const RolloutPreview = z
   .object({
-    devices: count.describe('Devices that are selected.'),
-    alreadyInstalled: count.describe('Of those, how many have the version, and are left out.'),
-    unreachable: count.describe('Of those, how many are on hosts that are not heard of: their loads would wait for them.'),
-    refused: count.describe('Of those, how many would not load the build as far as can be told.'),
+    devices: count.describe('Number of selected devices.'),
+    alreadyInstalled: count.describe('Number of selected devices that already have the version. They are left out.'),
+    unreachable: count.describe('Number of selected devices on unreachable hosts. Their loads wait until the host connects.'),
+    refused: count.describe('Number of selected devices that would refuse the build or lack the memory, as far as the service knows.'),
     waves: z.array(z.object({ number: z.int().min(1), devices: count }).meta({ id: 'PreviewedWave' })),
     conflicts: z
       .array(z.object({ rollout: identifier('rollout'), devices: count }).meta({ id: 'PreviewedConflict' }))
-      .describe('Rollouts of the module that have not ended and have some of the devices.'),
+      .describe('Open rollouts of the module that include some of the devices.'),
     items: z.array(
       z
         .object({
           device: identifier('device'),
           deviceName: z.string(),
-          wave: z.int().min(1).nullable().describe('Null: it has the version, and is left out.'),
+          wave: z.int().min(1).nullable().describe('Number of its wave. Null if the device already has the version and is left out.'),
           currentVersion: version.nullable(),
           reachable: z.boolean(),
-          forecast: z.enum(verdicts).describe('What its load would come to, as far as the service knows.').meta({ id: 'LoadForecast' }),
-          reason: z.string().nullable().describe('Why it would be refused, in the words of the device.'),
+          forecast: z.enum(verdicts).describe('Expected outcome of the load, as far as the service knows.').meta({ id: 'LoadForecast' }),
+          reason: z
+            .string()
+            .nullable()
+            .describe('Why the load would not succeed, or why the forecast is uncertain. Null if neither applies.'),
         })
         .meta({ id: 'PreviewedDevice' }),
     ),
   })
   .meta({
     id: 'RolloutPreview',
-    description: 'What a rollout would come to.',
+    description: 'The expected result of a rollout.',
     examples: [
       {
         devices: 2,
@@ -476,16 +498,18 @@ export const RolloutPreview = z
     ],
   });
 
-const why = z.string().min(1).max(1_000).optional().describe('Why; it is told in the rollout and in the audit trail.');
+const why = z.string().min(1).max(1_000).optional().describe('Reason for the operation. The rollout and the audit trail contain it.');
 const exampleReason = 'calls fail in the canary';
 
 export const PauseRollout = z.strictObject({ reason: why }).meta({ id: 'PauseRollout', examples: [{ reason: exampleReason }] });
 export const AbortRollout = z.strictObject({ reason: why }).meta({ id: 'AbortRollout', examples: [{ reason: exampleReason }] });
 export const RollBackRollout = z
-  .strictObject({ reason: z.string().min(1).max(1_000).describe('Why; it is in the reports and in the audit trail.') })
+  .strictObject({
+    reason: z.string().min(1).max(1_000).describe('Reason for the rollback. The load reports and the audit trail contain it.'),
+  })
   .meta({ id: 'RollBackRollout', examples: [{ reason: exampleReason }] });
 export const ApproveWave = z
   .strictObject({
-    wave: z.int().min(1).max(rolloutLimits.waves).describe('The wave that may begin, so that nobody approves another than they have seen.'),
+    wave: z.int().min(1).max(rolloutLimits.waves).describe('Number of the wave to approve. It must be the wave that awaits approval.'),
   })
   .meta({ id: 'ApproveWave', examples: [{ wave: 2 }] });

@@ -1,4 +1,4 @@
-// /v1/signature-policies: administrators say whose signatures of builds devices demand.
+// Routes under /v1/signature-policies: administrators define the publisher signatures that devices require of builds.
 
 import { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -28,13 +28,13 @@ function addCreationRoute(app: Api, { signaturePolicies }: Uses): void {
       schema: {
         operationId: 'createSignaturePolicy',
         tags,
-        summary: 'Have devices demand signatures of publishers',
+        summary: 'Create a signature policy',
         description:
-          'A device that the policy is about loads no build that lacks these signatures: the load ends as `refused-image`. ' +
-          'It holds for loads that are requested from now on; a device under several policies demands what each of them says.',
+          'Devices that the policy applies to refuse builds without the required signatures: the load ends as `refused-image`. ' +
+          'A policy applies to loads that are requested after its creation. If several policies apply to a device, a build must meet all of them.',
         body: NewSignaturePolicy,
         response: {
-          201: SignaturePolicy.describe('The policy holds.'),
+          201: SignaturePolicy.describe('The policy was created.'),
           ...postProblems('name-taken', 'too-many-policies'),
         },
       },
@@ -59,7 +59,7 @@ function addReadingRoutes(app: Api, { signaturePolicies, damagedRows }: Uses): v
         tags,
         summary: 'List signature policies',
         querystring: signaturePolicyQuery,
-        response: { 200: SignaturePolicyPage.describe('Policies, by the time they were made.'), ...problems() },
+        response: { 200: SignaturePolicyPage.describe('A page of signature policies, sorted by `createdAt`.'), ...problems() },
       },
     },
     async (request, reply) => {
@@ -82,12 +82,12 @@ function addReadingRoutes(app: Api, { signaturePolicies, damagedRows }: Uses): v
         operationId: 'getSignaturePolicy',
         tags,
         summary: 'Get a signature policy',
-        description: 'With an `ETag`, for `If-Match` when it is replaced or removed.',
+        description: 'The response has an `ETag`. Send it as `If-Match` to replace or delete the policy only if it has not changed.',
         params: signaturePolicyParameter,
         headers: ifNoneMatchHeaders,
         response: {
           200: SignaturePolicy.describe('The policy.'),
-          304: z.null().describe('The policy is the one named in `If-None-Match`.'),
+          304: z.null().describe('The policy has not changed: its `ETag` is in `If-None-Match`.'),
           ...problems('not-found'),
         },
       },
@@ -111,13 +111,12 @@ function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
         tags,
         summary: 'Replace a signature policy',
         description:
-          'The policy says this and nothing else; there is no moment in which nothing is demanded. ' +
-          'With `If-Match`, of several who change what they have read, one succeeds and the others are answered 412.',
+          'Replaces the policy atomically. ' + 'With `If-Match`, the request fails with 412 if the policy has changed since it was read.',
         params: signaturePolicyParameter,
         headers: ifMatchHeaders,
         body: NewSignaturePolicy,
         response: {
-          200: SignaturePolicy.describe('The policy as it is now, with its `ETag`.'),
+          200: SignaturePolicy.describe('The new policy, with its `ETag`.'),
           ...problems('not-found', 'precondition-failed', 'name-taken', 'too-large', 'unsupported-media-type'),
         },
       },
@@ -142,11 +141,12 @@ function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
       schema: {
         operationId: 'deleteSignaturePolicy',
         tags,
-        summary: 'Remove a signature policy',
-        description: 'Nothing is demanded by it any more, in loads that are requested from now on. With `If-Match`, only as it was read.',
+        summary: 'Delete a signature policy',
+        description:
+          'The policy does not apply to loads that are requested from then on. With `If-Match`, the request fails with 412 if the policy has changed since it was read.',
         params: signaturePolicyParameter,
         headers: ifMatchHeaders,
-        response: { 204: z.null().describe('It is removed.'), ...problems('not-found', 'precondition-failed') },
+        response: { 204: z.null().describe('The policy was deleted.'), ...problems('not-found', 'precondition-failed') },
       },
     },
     async (request, reply) => {

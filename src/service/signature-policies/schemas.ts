@@ -1,4 +1,4 @@
-// Signature policies in the API.
+// Schemas of signature policies.
 
 import { z } from 'zod';
 import { policyLimits } from '../../protocol/agent.ts';
@@ -16,22 +16,22 @@ const examplePolicy = { name: 'released', labels: { zone: 'north' }, publisherKe
 
 export const NewSignaturePolicy = z
   .strictObject({
-    name: DisplayName.describe('What the policy is known by.'),
-    device: DeviceId.optional().describe('The device that demands it. Either this or `labels`.'),
-    labels: Labels.optional().describe('Every device that has all of these labels demands it. Either this or `device`.'),
-    module: ModuleName.optional().describe('Of builds of this module; left out: of every module.'),
-    publisherKeys: publisherKeys.describe('Publisher keys whose signatures count.'),
-    threshold: threshold.optional().describe('How many of them are to have signed; left out: all of them.'),
+    name: DisplayName.describe('Display name, unique among signature policies.'),
+    device: DeviceId.optional().describe('The device that the policy applies to. Give either this or `labels`.'),
+    labels: Labels.optional().describe('The policy applies to each device that has all of these labels. Give either this or `device`.'),
+    module: ModuleName.optional().describe('The module that the policy applies to. Default: all modules.'),
+    publisherKeys: publisherKeys.describe('Identifiers of the publisher keys whose signatures count.'),
+    threshold: threshold.optional().describe('Number of these keys that must have signed the build. Default: all of them.'),
   })
   .refine(({ device, labels }) => (device === undefined) !== (labels === undefined), 'give either device or labels')
   .refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
     path: ['labels'],
     message: 'must have at least one label',
   })
-  .refine(({ publisherKeys: keys }) => new Set(keys).size === keys.length, { path: ['publisherKeys'], message: 'names a key twice' })
+  .refine(({ publisherKeys: keys }) => new Set(keys).size === keys.length, { path: ['publisherKeys'], message: 'contains a key twice' })
   .refine(({ publisherKeys: keys, threshold: needed }) => needed === undefined || needed <= keys.length, {
     path: ['threshold'],
-    message: 'is more than there are publisher keys: name more of them, or ask for fewer',
+    message: 'exceeds the number of publisher keys: add keys or lower the threshold',
   })
   .meta({ id: 'NewSignaturePolicy', examples: [examplePolicy] });
 
@@ -39,19 +39,19 @@ export const SignaturePolicy = z
   .object({
     id: identifier('signature policy'),
     name: z.string(),
-    device: z.string().nullable().describe('The device that demands it; null where devices with `labels` do.'),
+    device: z.string().nullable().describe('The device that the policy applies to. Null if it applies to devices by `labels`.'),
     labels: z
       .record(z.string(), z.string())
       .nullable()
-      .describe('Every device that has all of these demands it; null where `device` does.'),
-    module: z.string().nullable().describe('Of builds of this module; null: of every module.'),
-    publisherKeys: z.array(z.string()).describe('Publisher keys whose signatures count, unless they are revoked.'),
-    threshold: threshold.describe('How many of them are to have signed.'),
+      .describe('The policy applies to each device that has all of these labels. Null if it applies to `device`.'),
+    module: z.string().nullable().describe('The module that the policy applies to. Null: all modules.'),
+    publisherKeys: z.array(z.string()).describe('Identifiers of the publisher keys whose signatures count, unless revoked.'),
+    threshold: threshold.describe('Number of these keys that must have signed the build.'),
     createdAt: timestamp,
   })
   .meta({
     id: 'SignaturePolicy',
-    description: 'What a device demands of builds before it loads them: signatures of publishers.',
+    description: 'The publisher signatures that devices require of a build before they load it.',
     examples: [
       { id: exampleIdentifier('signature policy'), device: null, module: 'tcp', ...examplePolicy, createdAt: exampleTimes.registered },
     ],

@@ -1,7 +1,7 @@
 // /v1/signing-keys: the keys that the service signs with are listed, and replaced.
 
 import type { z } from 'zod';
-import { verifierKeyOf } from '../../proof/signed-note.ts';
+import { formatVerifierKey } from '../../proof/signed-note.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { SignedStatement } from '../../protocol/signed-statement.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -24,10 +24,10 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
       schema: {
         operationId: 'rotateSigningKey',
         tags,
-        summary: 'Replace the key that the service signs with',
+        summary: 'Rotate the signing key',
         description:
-          'Makes a new key, for which the key before it vouches, and from then on signs with it; the private part of the key before is gone. ' +
-          'What was signed with that stays as good as it was. Whoever trusts any earlier key can come to trust this one by the endorsements.',
+          'Creates a key that the current key endorses, and signs with it from then on. The private part of the old key is deleted. ' +
+          'Signatures of the old key remain valid. The endorsements link each earlier key to the new key, so that a client that trusts one can verify the other.',
         response: { 201: SigningKey.describe('The new key.'), ...postProblems('too-many-keys') },
       },
     },
@@ -47,9 +47,12 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
       schema: {
         operationId: 'listSigningKeys',
         tags,
-        summary: 'List the keys that the service signs or has signed with',
+        summary: 'List signing keys',
         querystring: signingKeyQuery,
-        response: { 200: SigningKeyPage.describe('Keys, without their private parts.'), ...problems() },
+        response: {
+          200: SigningKeyPage.describe('A page of current and former signing keys, without their private parts.'),
+          ...problems(),
+        },
       },
     },
     async (request, reply) => {
@@ -71,7 +74,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
       schema: {
         operationId: 'getSigningKey',
         tags,
-        summary: 'Get a key that the service signs or has signed with',
+        summary: 'Get a signing key',
         params: signingKeyParameter,
         response: { 200: SigningKey.describe('The key, without its private part.'), ...problems('not-found') },
       },
@@ -92,7 +95,7 @@ function toSigningKey(
     id,
     keyId: Digest.parse(keyId),
     publicKey,
-    verifierKey: verifierKeyOf(origin, { keyId, pem: publicKey }),
+    verifierKey: formatVerifierKey(origin, { keyId, pem: publicKey }),
     createdAt: createdAt.toISOString(),
     retiredAt: retiredAt?.toISOString() ?? null,
     endorsement: endorsement === null ? null : SignedStatement.parse(endorsement),

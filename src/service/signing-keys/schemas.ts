@@ -1,4 +1,4 @@
-// The service's signing keys in the API.
+// Schemas of the signing keys of the service.
 
 import { z } from 'zod';
 import { exampleIdentity } from '../../protocol/examples.ts';
@@ -12,18 +12,18 @@ export const signingKeyParameter = z.object({ signingKey: identifier('signing ke
 export const SigningKey = z
   .object({
     id: identifier('signing key'),
-    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), as envelopes name it.'),
+    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), used as `keyid` in envelopes.'),
     publicKey: z.string().describe('The Ed25519 public key in PEM.'),
-    verifierKey: z.string().describe('The same, as tools for signed notes take it (c2sp.org/signed-note): to check checkpoints.'),
+    verifierKey: z.string().describe('The public key as a verifier key for signed notes (c2sp.org/signed-note), to verify checkpoints.'),
     createdAt: timestamp,
-    retiredAt: timestamp.nullable().describe('Since when nothing is signed with it; null for the one that is used.'),
+    retiredAt: timestamp.nullable().describe('When the key was replaced. Null for the current key.'),
     endorsement: SignedStatement.nullable().describe(
-      'The statement by which the key before it vouches for it; null for the first, and for one that was made because that key was lost.',
+      'Statement in which the previous key endorses this key. Null for the first key, and for a key that replaced a lost key.',
     ),
   })
   .meta({
     id: 'SigningKey',
-    description: 'A key that the service signs builds and checkpoints of the audit trail with.',
+    description: 'A key with which the service signs provenance and checkpoints.',
     examples: [
       {
         id: exampleIdentifier('signing key'),

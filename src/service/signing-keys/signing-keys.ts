@@ -1,11 +1,11 @@
 // The Ed25519 key that the service signs checkpoints and builds with: made at the first start, and replaced by one for which it vouches.
 
 import type { PublicKey } from '../../proof/ed25519.ts';
-import { trustedThrough } from '../../proof/endorsement.ts';
+import { resolveTrustedKeys } from '../../proof/endorsement.ts';
 import { type Envelope, readEnvelope } from '../../proof/envelope.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { newPrivateKey, publicPartOf, signWith } from '../../signing/private-key.ts';
-import { endorse, sealedBy } from '../../signing/sealing.ts';
+import { createEndorsement, createSignedEnvelope } from '../../signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey, signMessage } from '../../signing/private-key.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
@@ -118,12 +118,12 @@ export class SigningKeys {
 
   /** Signs a payload of a type, as a DSSE envelope. */
   seal(payloadType: string, payload: string): Envelope {
-    return sealedBy(this.#active.privateKey, payloadType, payload);
+    return createSignedEnvelope(this.#active.privateKey, payloadType, payload);
   }
 
   /** The 64 bytes of a message's signature. */
   sign(message: Uint8Array): Uint8Array {
-    return signWith(this.#active.privateKey, message);
+    return signMessage(this.#active.privateKey, message);
   }
 
   /** Replaces the key by a new one, for which it vouches; its private part is gone then. @throws {Problem} `too-many-keys`. */
@@ -165,7 +165,7 @@ export class SigningKeys {
     const vouching = keys
       .toReversed()
       .flatMap(({ predecessorEndorsement }) => (predecessorEndorsement === null ? [] : (readEnvelope(predecessorEndorsement) ?? [])));
-    const trusted = new Map(trustedThrough([this.#active], vouching).map((key) => [key.keyId, key]));
+    const trusted = new Map(resolveTrustedKeys([this.#active], vouching).map((key) => [key.keyId, key]));
     return keys.flatMap((key) => {
       const { pem } = trusted.get(key.keyId) ?? {};
       return pem === undefined ? [] : [{ ...key, publicKey: pem }];
@@ -204,9 +204,9 @@ async function storeNewKey(
       privateKeys.write(id, privateKey);
       isWritten = true;
       const createdAt = new Date();
-      const endorsement = vouching === null ? null : endorse(vouching.privateKey, { keyId, pem }, createdAt);
+      const endorsement = vouching === null ? null : createEndorsement(vouching.privateKey, { keyId, pem }, createdAt);
       await new SigningKeyRecords(connection).retireAll(createdAt);
-      const forPredecessor = predecessor && JSON.stringify(endorse(privateKey, predecessor, createdAt));
+      const forPredecessor = predecessor && JSON.stringify(createEndorsement(privateKey, predecessor, createdAt));
       const record = await new SigningKeyRecords(connection).create({
         id,
         keyId,
@@ -231,13 +231,13 @@ async function storeNewKey(
 
 /** @throws {SigningKeyError} */
 function toActiveKey({ id, keyId }: Pick<SigningKeyRecord, 'id' | 'keyId'>, privateKey: string): ActiveKey {
-  const publicPart = publicPartOf(privateKey);
+  const publicPart = derivePublicKey(privateKey);
   if (publicPart.keyId !== keyId)
     throw new SigningKeyError(`what is kept as the key ${id}, with which the service signs, is another key (${publicPart.keyId})`);
   return { ...publicPart, id, privateKey };
 }
 
 function generateKey(): ActiveKey {
-  const privateKey = newPrivateKey();
-  return { ...publicPartOf(privateKey), id: newIdentifier('signing key'), privateKey };
+  const privateKey = generatePrivateKey();
+  return { ...derivePublicKey(privateKey), id: newIdentifier('signing key'), privateKey };
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type Verification, verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
-import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
+import { parseHash, verifyConsistency, verifyInclusion } from '../../../src/proof/merkle-tree.ts';
 import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { hashStoredEvent } from '../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
@@ -337,14 +337,14 @@ test('an export that was cut short is not taken for whole', async () => {
 test('proofs lead from each event to the root, and from each earlier checkpoint to a later one', async () => {
   await checkpoint();
   const [newest] = itemsOf(await service.get('/v1/audit/checkpoints?limit=1'));
-  const [size, root] = [Number(newest?.size), readHash(String(newest?.root))];
-  const hashesOf = ({ hashes = [] }: { readonly hashes?: readonly string[] }) => hashes.map(readHash);
+  const [size, root] = [Number(newest?.size), parseHash(String(newest?.root))];
+  const hashesOf = ({ hashes = [] }: { readonly hashes?: readonly string[] }) => hashes.map(parseHash);
   for (const event of [1, 2, 255, 256, 257, 512, 513, size]) {
     const { body } = await service.get(`/v1/audit/checkpoints/${size}/proof?event=${event}`);
     expect(body).toMatchObject({ kind: 'inclusion', event, size });
     const line: unknown = JSON.parse((await exported(`?after=${event - 1}`))[1] ?? '');
     expect(line).toMatchObject({ number: event, hash: body.hash });
-    expect(provesInclusion(readHash(String(body.hash)), event - 1, size, hashesOf(body), root)).toBe(true);
+    expect(verifyInclusion(parseHash(String(body.hash)), event - 1, size, hashesOf(body), root)).toBe(true);
   }
   const checkpoints = itemsOf(await service.get('/v1/audit/checkpoints?order=asc&limit=200'));
   expect(checkpoints.length).toBeGreaterThan(3);
@@ -352,7 +352,7 @@ test('proofs lead from each event to the root, and from each earlier checkpoint 
     const from = Number(earlier.size);
     const { body } = await service.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`);
     expect(body).toMatchObject({ kind: 'consistency', from, fromRoot: earlier.root });
-    expect(provesConsistency(from, size, hashesOf(body), readHash(String(earlier.root)), root)).toBe(true);
+    expect(verifyConsistency(from, size, hashesOf(body), parseHash(String(earlier.root)), root)).toBe(true);
   }
   for (const [query, status] of [
     ['', 422],

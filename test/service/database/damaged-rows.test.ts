@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql } from '../../databases.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { bearer, eventsOf, itemsOf, type TestResponse, TestService, until, workModule } from '../test-service.ts';
@@ -47,7 +47,7 @@ async function loadOnEach(): Promise<string[]> {
 }
 
 async function newPublisherKey(name: string): Promise<string> {
-  return idOf(await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(newPrivateKey()).pem }));
+  return idOf(await service.post('/v1/publisher-keys', { name, publicKey: derivePublicKey(generatePrivateKey()).pem }));
 }
 
 /** Each makes two items, damages the first, and tells which. */

@@ -82,7 +82,7 @@ ofReplicas('an audit trail that all replicas write at once has no gaps', async (
   const keys = itemsOf(await first.get('/v1/signing-keys')).map(({ publicKey }) => readPublicKey(String(publicKey)));
   const notes = checkpoints.map(({ body }) => String(body.note));
   const verified = await verifyExport(toAsync(lines), { checkpoints: notes, keys, isPartial: false });
-  expect(verified).toMatchObject({ kind: 'whole', first: 1 });
+  expect(verified).toMatchObject({ kind: 'intact', first: 1 });
 });
 
 async function* toAsync(lines: readonly string[]): AsyncGenerator<string> {

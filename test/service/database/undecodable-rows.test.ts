@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql, type Sql, timeInSql } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
 import { itemsOf, type TestResponse, TestService, workModule } from '../test-service.ts';
@@ -56,7 +56,7 @@ async function makeKeys(): Promise<void> {
   for (const name of ['one', 'two']) {
     made(await service.post('/v1/keys', { name, role: 'viewer' }));
     made(await service.post('/v1/audit/checkpoints', undefined));
-    const { id = '' } = made(await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(newPrivateKey()).pem }));
+    const { id = '' } = made(await service.post('/v1/publisher-keys', { name, publicKey: derivePublicKey(generatePrivateKey()).pem }));
     made(await service.post('/v1/signature-policies', { name, module: 'other', labels: { a: name }, publisherKeys: [id] }));
   }
   made(await service.post('/v1/signing-keys', undefined));

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { labelPatterns } from '../../../src/protocol/identifiers.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { Agent, attached, state } from '../agents/agent.ts';
 import { bearer, itemsOf, joinToken, type TestResponse, TestService, workModule } from '../test-service.ts';
 import { documentedBody, type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';
@@ -32,7 +32,7 @@ beforeAll(async () => {
   for (const version of ['1.0.0', '1.1.0-rc.1+b.2']) await service.push('tcp', version, workModule(1));
   const { body } = await service.get('/v1/modules/tcp/builds/1.0.0');
   inMemory.image = z.object({ image: z.object({ digest: z.string() }) }).parse(body).image.digest;
-  const { pem } = publicPartOf(newPrivateKey());
+  const { pem } = derivePublicKey(generatePrivateKey());
   const key = await service.post('/v1/publisher-keys', { name: 'release', publicKey: pem });
   for (const device of devices) await agent.report({ kind: 'device-state', device, state: { ...state(), moduleTable: [inMemory] } });
   known.set('device', devices);
@@ -222,7 +222,7 @@ const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
 };
 const anyCall = () => fc.oneof(...Object.values(kinds).map((kind) => kind()));
 /** A public key that no other call has. */
-const newPublicKey = fc.constant(null).map(() => publicPartOf(newPrivateKey()).pem);
+const newPublicKey = fc.constant(null).map(() => derivePublicKey(generatePrivateKey()).pem);
 
 const plainRollout = {
   module: fc.constant('tcp'),

@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { Envelope } from '../../../src/proof/envelope.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
-import { signatureOf } from '../../../src/signing/sealing.ts';
+import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { firstOf, itemsOf, joinToken, type TestResponse, TestService, until } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import {
@@ -157,7 +157,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   // Of what can be asked for, one thing at a time.
   getAuditProof: async () => ({ 'query from': null }),
   // One of their own, for it is gone then.
-  revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', newPrivateKey()) }),
+  revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', generatePrivateKey()) }),
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
   listAbiViolations: async () => ({ 'query program': holder }),
   createRollout: async () => load('1.0.0'),
@@ -244,17 +244,17 @@ const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
   signBuild: async () => {
-    const { keyid, sig } = signatureOf(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.1.0/provenance')).body), publisher);
+    const { keyid, sig } = signEnvelope(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.1.0/provenance')).body), publisher);
     return { keyId: keyid, signature: sig };
   },
 };
 
 /** The private key of a publisher. */
-const publisher = newPrivateKey();
+const publisher = generatePrivateKey();
 
 /** A publisher key of that name. */
 async function registerPublisher(name: string, privateKey: string): Promise<string> {
-  const key = { name, publicKey: publicPartOf(privateKey).pem };
+  const key = { name, publicKey: derivePublicKey(privateKey).pem };
   return String(succeeded(await service.post('/v1/publisher-keys', key)).id);
 }
 

@@ -6,8 +6,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { Envelope } from '../../../src/proof/envelope.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
-import { signatureOf } from '../../../src/signing/sealing.ts';
+import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
@@ -49,17 +49,17 @@ beforeAll(async () => {
   const loads = itemsOf(await service.get('/v1/loads'));
   const image = Object(pushed.body.image);
   const keyOf = async (role: Schemas['Role']) => (await service.post('/v1/keys', { name: role, role })).body;
-  const publisher = newPrivateKey();
+  const publisher = generatePrivateKey();
   const publisherKeyOf = async (name: string, privateKey: string) =>
-    (await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body.id ?? '';
+    (await service.post('/v1/publisher-keys', { name, publicKey: derivePublicKey(privateKey).pem })).body.id ?? '';
   const publisherKey = await publisherKeyOf('publisher', publisher);
-  const toBeRevoked = [await publisherKeyOf('first', newPrivateKey()), await publisherKeyOf('second', newPrivateKey())];
+  const toBeRevoked = [await publisherKeyOf('first', generatePrivateKey()), await publisherKeyOf('second', generatePrivateKey())];
   const policies: unknown[] = [];
   for (let index = 0; index < 60; index += 1) {
     const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
     policies.push((await service.post('/v1/signature-policies', policy)).body.id);
   }
-  const signed = signatureOf(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
+  const signed = signEnvelope(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
     ['device', devices],

@@ -661,10 +661,10 @@ test('the times of a range have any offset, whose + may be written as it is', as
 
 test('a filter that is refused says how it is to be written', async () => {
   const detailOf = async (path: string) => String((await service.get(path)).body['detail']);
-  expect(await detailOf('/v1/devices?label=host!=x')).toContain('must be of the form key=value, the only comparison that there is');
-  expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('a "+" is written %2B in a query: 1.0.0%2Bb1');
+  expect(await detailOf('/v1/devices?label=host!=x')).toContain('must have the form key=value (equality is the only comparison)');
+  expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('in a query, write "+" as %2B: 1.0.0%2Bb1');
   for (const query of ['label=build+host=x', 'label=%20host=x', 'label=zone=north&label=host+=x'])
-    expect(await detailOf(`/v1/devices?${query}`)).toContain('a "+" is written %2B');
+    expect(await detailOf(`/v1/devices?${query}`)).toContain('write it as %2B');
   expect(await detailOf('/v1/devices?label=Host=a+b')).not.toContain('%2B');
   expect(await detailOf('/v1/devices?label=host=%FF')).toContain('write "%" as %25');
   expect(await detailOf('/v1/loads?from=2026-06-30T23:59:60Z')).toContain('leap seconds are not accepted: use second 59');

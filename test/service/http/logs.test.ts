@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
-import { withoutSecrets } from '../../../src/protocol/logging.ts';
+import { redactSecrets } from '../../../src/protocol/logging.ts';
 import { LogLines } from '../../log-lines.ts';
 import { Agent } from '../agents/agent.ts';
 import { bearer, firstOf, itemsOf, joinToken, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
@@ -147,10 +147,10 @@ test('a secret is in no line, wherever a client or an error puts it', async () =
 test('a message keeps its placeholder, and loses a token that stands in the same place', () => {
   for (const placeholder of ['TOKEN', 'KEY']) {
     const message = `shown as \`Authorization: Bearer ${placeholder}\`: ask for another`;
-    expect(withoutSecrets(message)).toBe(message);
+    expect(redactSecrets(message)).toBe(message);
   }
   for (const secret of [secretText(), `TOKEN${secretText()}`, 'TOKEN'])
-    expect(withoutSecrets(`Authorization: Bearer  ${secret} is shown`)).toBe('Authorization: [redacted] is shown');
+    expect(redactSecrets(`Authorization: Bearer  ${secret} is shown`)).toBe('Authorization: [redacted] is shown');
 });
 
 test('a host process says nothing of its tokens, whatever a service answers', async () => {

@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { statementOf, statementPayloadType } from '../../../src/proof/statement.ts';
+import { createStatement, statementPayloadType } from '../../../src/proof/statement.ts';
 import { LoadPolicy } from '../../../src/protocol/load-report.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { forecastLoads } from '../../../src/service/loads/forecast.ts';
 import type { NewBuild } from '../../../src/service/modules/repository.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
-import { sealedBy } from '../../../src/signing/sealing.ts';
+import { createSignedEnvelope } from '../../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { kind, newDatabase } from '../../databases.ts';
 import { state } from '../agents/agent.ts';
 import { QueryPlans } from '../database/sqlite/query-plans.ts';
@@ -25,8 +25,8 @@ afterAll(async () => {
 });
 
 const at = new Date('2026-11-23T09:30:00.000Z');
-const privateKey = newPrivateKey();
-const { keyId, pem } = publicPartOf(privateKey);
+const privateKey = generatePrivateKey();
+const { keyId, pem } = derivePublicKey(privateKey);
 const digest = `sha256:${'1'.repeat(64)}`;
 const policy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
 const devices = Array.from({ length: 10_000 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
@@ -41,8 +41,8 @@ function buildOf(version: string): NewBuild {
     imageDigest: digest,
     pushedBy: null,
   };
-  const statement = statementOf({ ...facts, origin: 'patchbay/0', requestId: null, startedAt: null, finishedAt: at });
-  const envelope = JSON.stringify(sealedBy(privateKey, statementPayloadType, statement));
+  const statement = createStatement({ ...facts, origin: 'patchbay/0', requestId: null, startedAt: null, finishedAt: at });
+  const envelope = JSON.stringify(createSignedEnvelope(privateKey, statementPayloadType, statement));
   return { id: version, ...facts, envelope, imageBytes: 1_000, interface: { exports: [], imports: [] }, createdAt: at };
 }
 

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { readDriverStatement } from '../../../src/proof/driver-statement.ts';
 import { Envelope, readEnvelope } from '../../../src/proof/envelope.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
-import { endorse, sealedBy } from '../../../src/signing/sealing.ts';
+import { createEndorsement, createSignedEnvelope } from '../../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { runSql, timeInSql } from '../../databases.ts';
 import { type ForgedImage, forgedDriver } from '../../machine/forged-images.ts';
 import { itemsOf, TestService, until, workModule } from '../test-service.ts';
@@ -98,8 +98,8 @@ async function forgedStatement(genuine: string, { digest }: ForgedImage): Promis
 
 /** Puts a key among those of the service, which vouches for them and for itself. */
 async function insertSigningKey(): Promise<string> {
-  const privateKey = newPrivateKey();
-  const { keyId, pem } = publicPartOf(privateKey);
+  const privateKey = generatePrivateKey();
+  const { keyId, pem } = derivePublicKey(privateKey);
   const [active] = await byHand('SELECT "keyId", "publicKey" FROM "SigningKey" WHERE "retiredAt" IS NULL');
   const predecessor = { keyId: String(active?.['keyId']), pem: String(active?.['publicKey']) };
   await byHand(
@@ -107,8 +107,8 @@ async function insertSigningKey(): Promise<string> {
     `sgk_${'0'.repeat(32)}`,
     keyId,
     pem,
-    JSON.stringify(endorse(privateKey, { keyId, pem }, new Date())),
-    JSON.stringify(endorse(privateKey, predecessor, new Date())),
+    JSON.stringify(createEndorsement(privateKey, { keyId, pem }, new Date())),
+    JSON.stringify(createEndorsement(privateKey, predecessor, new Date())),
   );
   return privateKey;
 }
@@ -125,7 +125,7 @@ const forgeries: [string, RegExp, (genuine: string, image: ForgedImage) => Promi
     /no key that this host trusts has signed the statement of the driver of tcp\.work/,
     async (genuine, image) => {
       const { payloadType, payload } = await forgedStatement(genuine, image);
-      return JSON.stringify(sealedBy(await insertSigningKey(), payloadType, payload));
+      return JSON.stringify(createSignedEnvelope(await insertSigningKey(), payloadType, payload));
     },
   ],
   [

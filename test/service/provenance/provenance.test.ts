@@ -4,7 +4,7 @@ import { createHash, generateKeyPairSync, verify } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
-import { endorse, sealedBy } from '../../../src/signing/sealing.ts';
+import { createEndorsement, createSignedEnvelope } from '../../../src/signing/envelope-signing.ts';
 import { runSql, timeInSql } from '../../databases.ts';
 import { type Envelope, keyIdOf, preAuthenticationEncoding, provenanceOf } from '../publishing.ts';
 import { itemsOf, TestService, until, workModule } from '../test-service.ts';
@@ -146,7 +146,7 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
     changedEnvelope((envelope) => {
       const { privateKey } = generateKeyPairSync('ed25519');
       const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
-      return sealedBy(pem, envelope.payloadType, Buffer.from(envelope.payload, 'base64').toString());
+      return createSignedEnvelope(pem, envelope.payloadType, Buffer.from(envelope.payload, 'base64').toString());
     }),
     /no key that this host trusts has signed/,
   ],
@@ -159,7 +159,7 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
       const [active] = await byHand('SELECT "keyId", "publicKey" FROM "SigningKey" WHERE "retiredAt" IS NULL');
       // It vouches for the key of the service, which does not vouch for it.
       const named = { keyId: String(active?.['keyId']), pem: String(active?.['publicKey']) };
-      const forActive = JSON.stringify(endorse(forger, named, new Date()));
+      const forActive = JSON.stringify(createEndorsement(forger, named, new Date()));
       await byHand(
         `INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "retiredAt", "predecessorEndorsement") VALUES (?, ?, ?, ${timeInSql(1)}, ${timeInSql(2)}, ?)`,
         `sgk_${'0'.repeat(31)}${(await byHand('SELECT * FROM "SigningKey"')).length}`,
@@ -167,7 +167,9 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
         pem,
         forActive,
       );
-      await changedEnvelope(({ payloadType, payload }) => sealedBy(forger, payloadType, Buffer.from(payload, 'base64').toString()))(module);
+      await changedEnvelope(({ payloadType, payload }) =>
+        createSignedEnvelope(forger, payloadType, Buffer.from(payload, 'base64').toString()),
+      )(module);
     },
     /no key that this host trusts has signed/,
   ],

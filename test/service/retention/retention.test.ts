@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
 import { verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
-import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
+import { parseHash, verifyConsistency, verifyInclusion } from '../../../src/proof/merkle-tree.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { findRetainedImages } from '../../../src/service/retention/retention.ts';
 import { inTransaction } from '../records.ts';
@@ -34,7 +34,7 @@ async function append(count: number): Promise<void> {
 const download = (query = '') => fetch(`${service.url}/v1/audit/export${query}`, { headers: bearer(service.key) });
 const exported = async (query = '') => (await (await download(query)).text()).split('\n').filter((line) => line !== '');
 const makeCheckpoint = async () => (await service.post('/v1/audit/checkpoints', undefined)).body;
-const hashesOf = ({ hashes = [] }: { readonly hashes?: readonly string[] }) => hashes.map(readHash);
+const hashesOf = ({ hashes = [] }: { readonly hashes?: readonly string[] }) => hashes.map(parseHash);
 
 async function* joined(...exports: readonly (readonly string[])[]): AsyncGenerator<string> {
   for (const [index, lines] of exports.entries()) yield* index === 0 ? lines : lines.slice(1);
@@ -62,26 +62,26 @@ test('old events go once a checkpoint has them, in whole tiles, and stay proven'
   const rest = await exported();
   expect(JSON.parse(rest[1] ?? '')).toMatchObject({ number: 513, previous: archived[511]?.hash });
   const request = { checkpoints: [String(before.note), String(after.note)], keys: [pinned], isPartial: false };
-  expect(await verifyExport(joined(rest), request)).toMatchObject({ kind: 'whole', first: 513, checkpoint: { size: after.size } });
+  expect(await verifyExport(joined(rest), request)).toMatchObject({ kind: 'intact', first: 513, checkpoint: { size: after.size } });
   // With what was kept elsewhere, the trail is whole from its beginning.
   const later = await exported(`?after=${archived.length}`);
   expect(await verifyExport(joined(archive, later), request)).toMatchObject({
-    kind: 'whole',
+    kind: 'intact',
     first: 1,
     checkpoint: { size: after.size },
   });
   // An event that nobody pruned is missed at the beginning as well.
   const { previous: _, ...shorter } = JSON.parse((await exported('?after=600'))[0] ?? '');
   const cut = [JSON.stringify({ ...shorter, previous: archived[599]?.hash }), ...(await exported('?after=600')).slice(1)];
-  expect(await verifyExport(joined(cut), request)).toMatchObject({ kind: 'bad', first: 600 });
+  expect(await verifyExport(joined(cut), request)).toMatchObject({ kind: 'corrupt', first: 600 });
 
-  const [size, root] = [Number(after.size), readHash(String(after.root))];
+  const [size, root] = [Number(after.size), parseHash(String(after.root))];
   const inclusion = (await service.get(`/v1/audit/checkpoints/${size}/proof?event=17`)).body;
   expect(inclusion.hash).toBe(archived[16]?.hash);
-  expect(provesInclusion(readHash(archived[16]?.hash ?? ''), 16, size, hashesOf(inclusion), root)).toBe(true);
+  expect(verifyInclusion(parseHash(archived[16]?.hash ?? ''), 16, size, hashesOf(inclusion), root)).toBe(true);
   const from = Number(before.size);
   const consistency = (await service.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`)).body;
-  expect(provesConsistency(from, size, hashesOf(consistency), readHash(String(before.root)), root)).toBe(true);
+  expect(verifyConsistency(from, size, hashesOf(consistency), parseHash(String(before.root)), root)).toBe(true);
 
   expect(start.after % 256).toBe(0);
   expect((await download('?after=17')).status).toBe(410);

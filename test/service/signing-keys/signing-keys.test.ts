@@ -7,7 +7,7 @@ import { type Verification, verifyExport } from '../../../src/proof/audit-export
 import { readCheckpoint, writeCheckpoint } from '../../../src/proof/checkpoint.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { SigningKeyError } from '../../../src/service/signing-keys/signing-keys.ts';
-import { publicPartOf, signWith } from '../../../src/signing/private-key.ts';
+import { derivePublicKey, signMessage } from '../../../src/signing/private-key.ts';
 import { bearer, itemsOf, TestService } from '../test-service.ts';
 
 let service: TestService;
@@ -52,7 +52,7 @@ test('the first start makes a key, of which the database has only the public par
   expect(others).toEqual([]);
   expect(first).toMatchObject({ retiredAt: null, endorsement: null });
   expect([...service.privateKeys.kept.keys()]).toEqual([first?.id]);
-  expect(publicPartOf([...service.privateKeys.kept.values()][0] ?? '')).toEqual({ keyId: first?.keyId, pem: first?.publicKey });
+  expect(derivePublicKey([...service.privateKeys.kept.values()][0] ?? '')).toEqual({ keyId: first?.keyId, pem: first?.publicKey });
   await service.stop();
   await service.start();
   expect(await keys()).toEqual([first]);
@@ -112,7 +112,7 @@ test('a signature by a replaced key proves nothing', async () => {
   await rotate();
   const honest = readCheckpoint(await checkpoint());
   if (honest === null) throw new Error('no checkpoint');
-  const forged = writeCheckpoint(honest, publicPartOf(stolen), (message) => signWith(stolen, message));
+  const forged = writeCheckpoint(honest, derivePublicKey(stolen), (message) => signMessage(stolen, message));
   expect(await verifyTrail([forged], [first?.publicKey ?? ''])).toMatchObject({
     kind: 'unproven',
     why: expect.stringContaining('had been replaced'),

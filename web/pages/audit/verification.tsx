@@ -124,7 +124,7 @@ async function newestCheckpoint(client: Client, signal: AbortSignal): Promise<{ 
 async function verify(client: Client, kept: Kept, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Verdict> {
   const { faultOfKeys, proveTrail } = await import('../../proving/prove.ts');
   const fault = kept.keys.trim() === '' ? null : faultOfKeys(kept.keys);
-  if (fault !== null) return { kind: 'unproven', why: `what is given as a public key is none to trust: ${fault}` };
+  if (fault !== null) return { kind: 'unverifiable', reason: `what is given as a public key is none to trust: ${fault}` };
   // Before the events are read: then all of its events are among them.
   const { newest } = await newestCheckpoint(client, signal);
   const keys = kept.keys.trim() === '' ? await keysOfService(client, signal) : kept.keys;
@@ -234,15 +234,15 @@ function ProgressOf({ progress }: { readonly progress: Progress | null }) {
 
 function Result({ verdict, kept }: Done) {
   switch (verdict.kind) {
-    case 'bad': {
-      const { first, last, why } = verdict;
+    case 'corrupt': {
+      const { first, last, reason } = verdict;
       return (
         <div class="notice" data-is="failed">
           <strong>
             The trail is not as it was written:{' '}
             {first === last ? `event ${countText(first)} is bad` : `one of the events ${countText(first)} to ${countText(last)} is bad`}
           </strong>
-          <span>{why}.</span>
+          <span>{reason}.</span>
           {first > 1 && (
             <span>
               The {countText(first - 1)} before {first === 2 ? 'is' : 'are'} good.
@@ -251,19 +251,19 @@ function Result({ verdict, kept }: Done) {
         </div>
       );
     }
-    case 'unproven':
+    case 'unverifiable':
       return (
         <div class="notice" data-is="warning">
           <strong>Nothing is proven</strong>
-          <span>{verdict.why}.</span>
+          <span>{verdict.reason}.</span>
         </div>
       );
-    case 'whole':
+    case 'intact':
       return <Whole {...verdict} isPinned={kept.keys.trim() !== ''} />;
   }
 }
 
-function Whole({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: 'whole' }> & { readonly isPinned: boolean }) {
+function Whole({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: 'intact' }> & { readonly isPinned: boolean }) {
   return (
     <div class="verdict">
       <p>

@@ -3,7 +3,7 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from 'vitest';
 import { Compiler } from '../../src/compiler/compiler.ts';
-import { nestingOf, recognizeForeignInput } from '../../src/compiler/foreign-input.ts';
+import { bracketNesting, detectWrongFormat } from '../../src/compiler/input-format.ts';
 import type { Language } from '../../src/compiler/languages.ts';
 
 const compiler = new Compiler();
@@ -46,9 +46,9 @@ test.each<[string, Language, string | Uint8Array, string]>([
 });
 
 test('sources and modules are not mistaken for something else', () => {
-  expect(recognizeForeignInput('wat', wat)).toBeNull();
-  expect(recognizeForeignInput('assemblyscript', '[1, 2].length;')).toBeNull();
-  expect(recognizeForeignInput('wasm', bytes(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00))).toBeNull();
+  expect(detectWrongFormat('wat', wat)).toBeNull();
+  expect(detectWrongFormat('assemblyscript', '[1, 2].length;')).toBeNull();
+  expect(detectWrongFormat('wasm', bytes(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00))).toBeNull();
 });
 
 test('WAT with a byte order mark and export names that are not ASCII compiles', async () => {
@@ -59,6 +59,6 @@ test('WAT with a byte order mark and export names that are not ASCII compiles', 
 });
 
 test('brackets in comments and strings do not nest', () => {
-  expect(nestingOf('wat', '(module ;; ((((\n (func (export "((((")))')).toBe(3);
-  expect(nestingOf('assemblyscript', 'f(a[0], "((((", \'[[[[\' /* (((( */); // ((((')).toBe(2);
+  expect(bracketNesting('wat', '(module ;; ((((\n (func (export "((((")))')).toBe(3);
+  expect(bracketNesting('assemblyscript', 'f(a[0], "((((", \'[[[[\' /* (((( */); // ((((')).toBe(2);
 });

@@ -9,14 +9,14 @@ import { root, runGenerator, runPackage, withStaging } from './staging.ts';
 const generated = { store: 'src/service/database/generated', compiler: 'src/compiler/generated', client: 'src/client/generated' } as const;
 
 withStaging((staging) => {
-  runGenerator('src/service/database/generating/postgresql.ts');
+  runGenerator('src/service/database/scripts/postgresql.ts');
   // Prisma writes relative to its schema, and the client contains the schema with its paths.
   cpSync(join(root, 'prisma'), join(staging, 'prisma'), { recursive: true });
   runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/schema.prisma'));
   runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/postgresql/schema.prisma'));
-  runGenerator('src/compiler/generating/compilers.ts', join(staging, generated.compiler));
+  runGenerator('src/compiler/scripts/compiler-libraries.ts', join(staging, generated.compiler));
   const client = join(staging, generated.client, 'api.ts');
   runPackage('openapi-typescript', 'openapi/openapi.json', '--default-non-nullable', 'false', '--output', client);
-  runGenerator('src/client/generating/values.ts', join(staging, generated.client, 'values.ts'));
+  runGenerator('src/client/scripts/values.ts', join(staging, generated.client, 'values.ts'));
   for (const folder of Object.values(generated)) replaceFolder(join(staging, folder), join(root, folder));
 });

@@ -1,18 +1,18 @@
 // Server-sent events that stop arriving: a proxy holds the stream back, or its connection is dead.
 
 /** Milliseconds that a stream may bring nothing: before its first bytes, and between any two pieces after them. */
-export type SilenceLimits = { readonly first: number; readonly later: number };
+export type IdleTimeouts = { readonly first: number; readonly later: number };
 
 /** The service sends a comment as soon as a stream begins, and then at least one every 15 s. */
-export const defaultSilenceLimits: SilenceLimits = { first: 5_000, later: 45_000 };
+export const defaultIdleTimeouts: IdleTimeouts = { first: 5_000, later: 45_000 };
 
 /** A stream brought nothing for longer than the service is ever silent. */
-export class SilentStreamError extends Error {
+export class IdleTimeoutError extends Error {
   override readonly name = 'SilentStreamError';
 }
 
 /** A stream that is watched for silence from now on. */
-export type SilenceWatch = {
+export type IdleWatch = {
   /** Aborted with a `SilentStreamError` when nothing arrives within the limits. */
   readonly signal: AbortSignal;
   /** Decodes the stream's UTF-8, and notes that something arrived. */
@@ -22,10 +22,10 @@ export type SilenceWatch = {
 };
 
 /** @param onOpen Called when the first bytes arrive. */
-export function watchSilence(limits: SilenceLimits, onOpen?: () => void): SilenceWatch {
+export function watchIdle(limits: IdleTimeouts, onOpen?: () => void): IdleWatch {
   const silence = new AbortController();
   const endAfter = (milliseconds: number) =>
-    setTimeout(() => silence.abort(new SilentStreamError(`no data arrived for ${milliseconds / 1_000} s`)), milliseconds);
+    setTimeout(() => silence.abort(new IdleTimeoutError(`no data arrived for ${milliseconds / 1_000} s`)), milliseconds);
   let timer = endAfter(limits.first);
   let isOpen = false;
   const decoder = new TextDecoder();

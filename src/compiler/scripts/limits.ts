@@ -2,12 +2,12 @@
 
 import console from 'node:console';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { limitsPage } from '../limits.ts';
+import { renderLimitsPage } from '../limits.ts';
 
 const file = new URL('../../../docs/limits.md', import.meta.url);
 
-if (!process.argv.includes('--check')) writeFileSync(file, limitsPage());
-else if (readFileSync(file, 'utf8') !== limitsPage()) {
+if (!process.argv.includes('--check')) writeFileSync(file, renderLimitsPage());
+else if (readFileSync(file, 'utf8') !== renderLimitsPage()) {
   console.error('docs/limits.md is out of date: run "npm run limits"');
   process.exitCode = 1;
 }

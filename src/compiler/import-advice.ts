@@ -62,7 +62,7 @@ const wasiReasons: readonly (readonly [name: RegExp, what: string])[] = [
  * Says what an unknown import is for and what to do.
  * @param kernel Names of the kernel's functions.
  */
-export function unknownImport(module: string, name: string, kernel: readonly string[]): string {
+export function explainUnknownImport(module: string, name: string, kernel: readonly string[]): string {
   return `the import "${module}" "${name}" is unknown: ${reasonOf(module, name, kernel)}`;
 }
 
@@ -84,7 +84,7 @@ function reasonOf(module: string, name: string, kernel: readonly string[]): stri
  * Says that a module comes from Go's own compiler, and what to do; null where its functions' names do not say so.
  * @param functionNames The names of the module's functions; one with `-ldflags=-s` has none.
  */
-export function builtByGo(functionNames: Iterable<string>): string | null {
+export function explainGoRuntime(functionNames: Iterable<string>): string | null {
   for (const name of functionNames)
     if (name.startsWith('_rt0_wasm_'))
       return "the module was built by Go's own compiler, whose runtime needs WASI or JavaScript, and devices have neither: build it with TinyGo (-target=wasm-unknown -gc=precise)";
@@ -92,10 +92,10 @@ export function builtByGo(functionNames: Iterable<string>): string | null {
 }
 
 /** Whether a name is one that minifiers give to import modules: a letter or two. */
-export const isMinified = (module: string) => /^[a-zA-Z]{1,2}$/.test(module);
+export const looksMinified = (module: string) => /^[a-zA-Z]{1,2}$/.test(module);
 
 /** Warns of an import module whose name looks minified, so that nothing will ever provide it. */
-export function minifiedImport(module: string, names: readonly string[]): string {
+export function warnMinifiedImport(module: string, names: readonly string[]): string {
   return `imports from "${module}" (${names
     .slice(0, 5)
     .map((name) => `"${name}"`)

@@ -10,7 +10,7 @@ const shortestWait = 20;
  * @param limit Milliseconds.
  * @returns A function that ends the watch.
  */
-export function watchProcessorTime(worker: Worker, limit: number, onExceeded: () => void): () => void {
+export function watchCpuTime(worker: Worker, limit: number, onExceeded: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   let isEnded = false;
   const checkFrom = async (start: number): Promise<void> => {

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { replaceFile } from '../../generating/replace-files.ts';
+import { replaceFile } from '../../scripts/replace-files.ts';
 import { createService } from '../../service/app.ts';
 import { defaultLimits } from '../../service/http/request-limits.ts';
 import { openPrivateKeys } from '../running/signing-keys.ts';

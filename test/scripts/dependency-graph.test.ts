@@ -1,7 +1,7 @@
 // The picture of imports between folders: what becomes a node, which arrows it has, and when it cannot be drawn.
 
 import { expect, test } from 'vitest';
-import { mermaidOf, nodeOf, withoutImplied } from '../../src/generating/dependency-graph.ts';
+import { mermaidOf, nodeOf, withoutImplied } from '../../src/scripts/dependency-graph.ts';
 
 const graph = (edges: Record<string, readonly string[]>) =>
   new Map(Object.entries(edges).map(([node, targets]) => [node, new Set(targets)]));

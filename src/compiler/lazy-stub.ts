@@ -14,7 +14,7 @@ const resolve = 0;
  * Makes the gate: export number n, called, asks the processor for the image's own function n (which instantiates the image on the device)
  * and goes on there. So an image on an idle device costs neither instance nor memory, and its first caller notices nothing.
  */
-export function gateOf(exports: readonly ExportedFunction[]): Uint8Array<ArrayBuffer> {
+export function createLazyStubs(exports: readonly ExportedFunction[]): Uint8Array<ArrayBuffer> {
   const types = new TypeTable([{ parameters: ['i32'], results: ['funcref'] }]);
   const functions = exports.map(({ parameters, results }, index) => {
     const type = types.indexOf({ parameters, results });

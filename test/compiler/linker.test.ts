@@ -6,21 +6,21 @@ import { decodeBody, encodeInstructions } from '../../src/compiler/binary/instru
 import type { Module } from '../../src/compiler/binary/module.ts';
 import { decodeModule } from '../../src/compiler/binary/reader.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
-import { acceptedFeatures } from '../../src/compiler/binaryen.ts';
-import { type LinkOptions, link } from '../../src/compiler/link.ts';
-import { supportFunctions, supportGlobals } from '../../src/compiler/support.ts';
+import { supportedFeatures } from '../../src/compiler/binaryen.ts';
+import { type LinkOptions, link } from '../../src/compiler/linker.ts';
+import { functionPlaceholders, globalPlaceholders } from '../../src/compiler/placeholders.ts';
 import { absentAddress, runningThread, tableEntry, threadBlock } from '../../src/machine/abi.ts';
 import { getExportedFunction } from '../../src/machine/images/instance-exports.ts';
 import { assembleText } from './binary-samples.ts';
 
 const options: LinkOptions = {
   kind: 'module',
-  stubs: { served: null, pinned: null, stackPointer: null },
+  stubs: { servedGlobal: null, pinnedGlobals: null, stackPointer: null },
   memoryPages: 16,
   tableElements: 100,
 };
 
-const read = (text: string) => decodeModule(assembleText(text, acceptedFeatures));
+const read = (text: string) => decodeModule(assembleText(text, supportedFeatures));
 const compiled = (module: Module) => new WebAssembly.Module(encodeModule(module));
 const namesOf = (module: Module) => module.imports.map(({ module: from, name }) => `${from}.${name}`);
 
@@ -32,11 +32,11 @@ function before(module: Module, code: Parameters<typeof encodeInstructions>[0]):
 }
 
 const usesFuel = [
-  globalGet(supportGlobals.fuel),
+  globalGet(globalPlaceholders.fuel),
   i32Const(1),
   plain('i32.sub'),
-  globalSet(supportGlobals.fuel),
-  call(supportFunctions.yield),
+  globalSet(globalPlaceholders.fuel),
+  call(functionPlaceholders.yield),
 ];
 
 test('a module without safepoints and accesses gets no imports', () => {

@@ -10,7 +10,7 @@ import { mermaidOf, nodeOf, withoutImplied } from './dependency-graph.ts';
 import { root } from './staging.ts';
 
 /** `Records` has the repositories of all domains, as `.dependency-cruiser.mjs` says too. */
-const notDrawn = /\/generating\/|^src\/generating\//;
+const notDrawn = /\/scripts\//;
 const begin = '<!-- npm run picture: begin -->\n';
 const end = '<!-- npm run picture: end -->';
 

@@ -36,13 +36,13 @@ export class CompileError extends Error {
 }
 
 /** Returns an error or warning about a source as a whole. */
-export function finding(message: string, severity: Diagnostic['severity'] = 'error'): Diagnostic {
+export function createDiagnostic(message: string, severity: Diagnostic['severity'] = 'error'): Diagnostic {
   return { severity, message, file: null, line: null, column: null };
 }
 
 /** Returns the result of a compilation that was refused for one reason. */
-export function refused(problem: CompileProblem, message: string): Extract<CompileResult, { ok: false }> {
-  return { ok: false, problem, diagnostics: [finding(message)] };
+export function rejectedResult(problem: CompileProblem, message: string): Extract<CompileResult, { ok: false }> {
+  return { ok: false, problem, diagnostics: [createDiagnostic(message)] };
 }
 
 /**
@@ -75,10 +75,10 @@ function stageError(stage: Stage, error: unknown): CompileError {
   const breaksThread = statefulStages.has(stage);
   if (isStackOverflow(error)) {
     const message = `the source nests too deeply for the compiler: its stack ended while ${activity}; split large expressions and functions`;
-    return new CompileError('too-costly', [finding(message)], breaksThread);
+    return new CompileError('too-costly', [createDiagnostic(message)], breaksThread);
   }
   const message = `the compiler failed while ${activity}: ${messageOf(error)}; change or split the module, and report the failure to Patchbay`;
-  return new CompileError('unsupported', [finding(message)], breaksThread);
+  return new CompileError('unsupported', [createDiagnostic(message)], breaksThread);
 }
 
 /** The message of anything that was thrown; binaryen throws objects of its own. */

@@ -24,7 +24,7 @@ export function nodeOf(file: string): string | null {
   if (top !== 'src') return null;
   if (folder !== 'service') return folder;
   const node = serviceNodes.find(({ members }) => members.includes(member));
-  if (node === undefined) throw new Error(`${file} is in no node of the picture: give ${member} one in src/generating/dependency-graph.ts`);
+  if (node === undefined) throw new Error(`${file} is in no node of the picture: give ${member} one in src/scripts/dependency-graph.ts`);
   return `service/${node.label}`;
 }
 

@@ -6,11 +6,11 @@ import type { StubOptions } from './access-stub.ts';
 import { functionTypeOf, importsOf, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';
 import { addEntryWrappers } from './entry-wrapper.ts';
-import { gateOf } from './gate.ts';
 import { FunctionTooLargeError, type InstrumentationOptions, instrument } from './instrumentation.ts';
-import { compilerLimits as limits, pastLimit } from './limits.ts';
-import { link } from './link.ts';
-import { mergedLocalsFaults } from './merged-locals.ts';
+import { createLazyStubs } from './lazy-stub.ts';
+import { limitExceededMessage, compilerLimits as limits } from './limits.ts';
+import { link } from './linker.ts';
+import { checkMergedLocals } from './merged-locals.ts';
 import { mayFailToInstantiate } from './segments.ts';
 import { type Collector, reachableFrom, runtimeExports, runtimeFunctions } from './toolchain.ts';
 
@@ -19,20 +19,20 @@ export type AssembleRequest = Omit<
   'abi' | 'interface' | 'ownMemory' | 'memory' | 'hasStart' | 'mayFailToInstantiate' | 'hasState' | 'initialize'
 > & {
   /** The module, optimized. */
-  readonly code: Module;
+  readonly source: Module;
   /** How the module's accesses of others are made. */
   readonly stubs: StubOptions;
   /** The functions of its garbage collector. */
   readonly collector: Collector | null;
 };
 
-export type Assembled =
+export type AssembleResult =
   | { readonly ok: true; readonly image: Uint8Array; readonly interface: ImageInterface; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly reasons: readonly string[] };
 
 /** Makes the image of a valid module; the same request makes the same bytes. */
-export function assemble(request: AssembleRequest): Assembled {
-  const { code, kind } = request;
+export function assemble(request: AssembleRequest): AssembleResult {
+  const { source: code, kind } = request;
   const read = readParts(request);
   const interfaceOf: ImageInterface = {
     exports: read.exports,
@@ -42,7 +42,7 @@ export function assemble(request: AssembleRequest): Assembled {
   if (interfaceBytes > limits.interfaceBytes.value) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
   // The allocator is made for one thread: no other may run in the midst of it.
   const unsuspendable = request.collector === null ? new Set<number>() : reachableFrom(code, runtimeFunctions(code));
-  const instrumented = tryInstrument(code, { unsuspendable, isDriver: request.kind === 'driver' });
+  const instrumented = tryInstrument(code, { uninterruptible: unsuspendable, isDriver: request.kind === 'driver' });
   if (typeof instrumented === 'string') return { ok: false, reasons: [instrumented] };
   const controlled = addEntryWrappers(withoutRuntime(instrumented, request.collector), {
     isExclusive: request.concurrency === 'exclusive',
@@ -50,11 +50,11 @@ export function assemble(request: AssembleRequest): Assembled {
   });
   const sizes = { memoryPages: limits.memoryPages.value, tableElements: limits.grownTableElements.value };
   const linked = link(withMemoryExport(controlled), { kind, stubs: request.stubs, ...sizes });
-  const faults = kind === 'driver' ? [] : mergedLocalsFaults(linked);
+  const faults = kind === 'driver' ? [] : checkMergedLocals(linked);
   if (faults.length > 0) return { ok: false, reasons: faults };
   const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf, linked.memories[0]) });
   if (image.length > limits.imageBytes.value)
-    return { ok: false, reasons: [pastLimit('the image has', image.length, limits.imageBytes, 'make the module smaller')] };
+    return { ok: false, reasons: [limitExceededMessage('the image has', image.length, limits.imageBytes, 'make the module smaller')] };
   // Throws if the compiler has made an invalid image.
   new WebAssembly.Module(image);
   return { ok: true, image, interface: interfaceOf, warnings: read.warnings };
@@ -90,7 +90,7 @@ function tryInstrument(code: Module, options: InstrumentationOptions): Module | 
 
 /** The stamp, and the gate of a module. @param memory The module's own, as it is in the image. */
 function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface, memory: Limits | undefined): Module['customSections'] {
-  const { code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
+  const { source: code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
   const stamp: Stamp = {
     abi: abiVersion,
     kind,
@@ -109,7 +109,7 @@ function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface, memor
     interface: interfaceOf,
   };
   const stampOf = { name: stampSection, content: new TextEncoder().encode(JSON.stringify(stamp)) };
-  return kind === 'driver' ? [stampOf] : [stampOf, { name: lazyStubSection, content: gateOf(interfaceOf.exports) }];
+  return kind === 'driver' ? [stampOf] : [stampOf, { name: lazyStubSection, content: createLazyStubs(interfaceOf.exports) }];
 }
 
 type ImportedFunction = { readonly module: string; readonly name: string; readonly type: FunctionType };
@@ -121,7 +121,7 @@ type Parts = {
 
 /** Reads imports and exports, which module-rules.ts has checked. */
 function readParts(request: AssembleRequest): Parts {
-  const { code, kind } = request;
+  const { source: code, kind } = request;
   const imports = importsOf(code, 'function').map(({ module, name, type }) => ({
     module,
     name,
@@ -141,5 +141,5 @@ function readParts(request: AssembleRequest): Parts {
 
 function tooLargeInterface(bytes: number): string {
   const what = 'the names and types of the exports and imports have';
-  return pastLimit(what, bytes, limits.interfaceBytes, 'export fewer functions, or give them shorter names');
+  return limitExceededMessage(what, bytes, limits.interfaceBytes, 'export fewer functions, or give them shorter names');
 }

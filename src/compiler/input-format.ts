@@ -1,6 +1,6 @@
 // Recognizes input that is not what its language says: another file format, another encoding, the other form of WebAssembly.
 
-import { type Language, languageFacts, type SourceLanguage } from './languages.ts';
+import { type Language, languageInfo, type SourceLanguage } from './languages.ts';
 
 /** The bytes as text, as far as a recognition needs them. */
 const startOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes.subarray(0, 512)).trimStart();
@@ -92,7 +92,7 @@ function headerFault(bytes: Uint8Array): string | null {
 /** Returns why bytes are not source text. */
 function textFault(language: SourceLanguage, bytes: Uint8Array): string | null {
   if (isWasm(bytes))
-    return `this is a binary WebAssembly module, not ${languageFacts[language].name} text: push it as a prebuilt module (a file named .wasm)`;
+    return `this is a binary WebAssembly module, not ${languageInfo[language].name} text: push it as a prebuilt module (a file named .wasm)`;
   if (language === 'wat' && /^[{[]/.test(startOf(bytes))) return 'this is JSON, not WAT text';
   if (bytes.subarray(0, 512).includes(0)) return 'the source has the character U+0000: it is not a text';
   return null;
@@ -102,7 +102,7 @@ function textFault(language: SourceLanguage, bytes: Uint8Array): string | null {
  * Says what a source is instead of what its language says, and what to do.
  * @returns null where nothing in its form contradicts its language; it can still be malformed.
  */
-export function recognizeForeignInput(language: Language, source: string | Uint8Array): string | null {
+export function detectWrongFormat(language: Language, source: string | Uint8Array): string | null {
   if (language === 'wasm' && typeof source === 'string') return 'a prebuilt module is given as bytes, not as text';
   const bytes = typeof source === 'string' ? new TextEncoder().encode(source.slice(0, 1_024)) : source;
   const format = formats.find(({ matches }) => matches(bytes));
@@ -111,7 +111,7 @@ export function recognizeForeignInput(language: Language, source: string | Uint8
 }
 
 /** Returns a source as text, without a byte order mark. */
-export function textOf(source: string | Uint8Array): string {
+export function decodeSource(source: string | Uint8Array): string {
   return typeof source === 'string' ? source.replace(/^\uFEFF/, '') : new TextDecoder().decode(source);
 }
 
@@ -119,10 +119,10 @@ const opening = new Set(['(', '[', '{']);
 const closing = new Set([')', ']', '}']);
 
 /** Returns how deep the brackets of a source text nest; an upper bound, as a regular expression or a template is read as code. */
-export function nestingOf(language: SourceLanguage, text: string): number {
+export function bracketNesting(language: SourceLanguage, text: string): number {
   let depth = 0;
   let deepest = 0;
-  for (const [token] of text.matchAll(languageFacts[language].brackets)) {
+  for (const [token] of text.matchAll(languageInfo[language].brackets)) {
     if (opening.has(token)) depth += 1;
     else if (closing.has(token)) depth = Math.max(0, depth - 1);
     deepest = Math.max(deepest, depth);

@@ -9,15 +9,22 @@ import {
   tableEntryNamespace,
 } from '../machine/abi.ts';
 import type { FunctionType } from '../machine/images/stamp.ts';
-import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
+import { createAccessStub, createInjectedErrorHandler, type StubFunction, type StubOptions, toFunctionBody } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
 import { opcodes } from './binary/instruction.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
 import { type ElementSegment, type Export, type FunctionBody, type Import, importsOf, type Limits, type Module } from './binary/module.ts';
 import { TypeTable } from './binary/type-table.ts';
-import { fuelGlobal, yieldFunction } from './fuel.ts';
+import { createYieldFunction, fuelGlobal } from './fuel.ts';
 import { inlineInLoops } from './inlining.ts';
-import { firstStubGlobal, supportFunctions, supportGlobals, supportMemories, supportTables, supportTags } from './support.ts';
+import {
+  firstStubGlobalPlaceholder,
+  functionPlaceholders,
+  globalPlaceholders,
+  memoryPlaceholders,
+  tablePlaceholders,
+  tagPlaceholders,
+} from './placeholders.ts';
 
 export type LinkOptions = {
   /** A module offers functions only; its other exports are left out. */
@@ -30,7 +37,7 @@ export type LinkOptions = {
 };
 
 /**
- * Links an instrumented module, whose code refers to the compiler's additions by the placeholders of support.ts. Adds only functions, globals and imports
+ * Links an instrumented module, whose code refers to the compiler's additions by the placeholders of placeholders.ts. Adds only functions, globals and imports
  * that code refers to. The machine's imports come first in each index space.
  */
 export function link(module: Module, options: LinkOptions): Module {
@@ -43,7 +50,7 @@ export function link(module: Module, options: LinkOptions): Module {
   const placed = placeImports(module, references, stubs, types);
   const maps = indexMaps(module, references, placed, added);
   const firstTable = importsOf(module, 'table').length;
-  const functions = [...own, ...added.map(({ stub }) => functionBody(stub, types))].map((body) => mapBody(body, maps));
+  const functions = [...own, ...added.map(({ stub }) => toFunctionBody(stub, types))].map((body) => mapBody(body, maps));
   return {
     // After the functions, for which types are added.
     types: types.types,
@@ -54,7 +61,7 @@ export function link(module: Module, options: LinkOptions): Module {
       limits: bounded(limits, references.grownTables.has(firstTable + position) ? options.tableElements : limits.initial),
     })),
     memories: module.memories.map((limits) => bounded(limits, options.memoryPages)),
-    globals: [...module.globals, ...(references.globals.has(supportGlobals.fuel) ? [fuelGlobal] : [])].map(({ type, init }) => ({
+    globals: [...module.globals, ...(references.globals.has(globalPlaceholders.fuel) ? [fuelGlobal] : [])].map(({ type, init }) => ({
       type,
       init: mapExpression(init, maps),
     })),
@@ -111,7 +118,7 @@ function makeStubs(module: Module, options: StubOptions, types: TypeTable): Stub
   const placeholders = new Map<string, number>();
   const globalFor = (namespace: string, name: string): number => {
     const key = JSON.stringify([namespace, name]);
-    const placeholder = placeholders.get(key) ?? firstStubGlobal + globals.length;
+    const placeholder = placeholders.get(key) ?? firstStubGlobalPlaceholder + globals.length;
     if (!placeholders.has(key)) globals.push({ module: namespace, name, kind: 'global', global: { value: 'i32', mutable: false } });
     placeholders.set(key, placeholder);
     return placeholder;
@@ -122,7 +129,7 @@ function makeStubs(module: Module, options: StubOptions, types: TypeTable): Stub
     if (!isAccess(item) || type === undefined) continue;
     const entry = globalFor(tableEntryNamespace, item.module);
     const offset = globalFor(`${offsetNamespacePrefix}${item.module}`, item.name);
-    functions.set(index, accessStub({ type, entry, offset }, options, types));
+    functions.set(index, createAccessStub({ type, entryGlobal: entry, offsetGlobal: offset }, options, types));
   }
   return { functions, globals };
 }
@@ -164,8 +171,8 @@ type AddedFunction = { readonly index: number; readonly stub: StubFunction };
 function addFunctions(stubs: Stubs, references: References): AddedFunction[] {
   const candidates: AddedFunction[] = [
     ...[...stubs.functions].map(([index, stub]) => ({ index, stub })),
-    { index: supportFunctions.interrupted, stub: interruptedFunction() },
-    { index: supportFunctions.yield, stub: yieldFunction() },
+    { index: functionPlaceholders.handleInjectedError, stub: createInjectedErrorHandler() },
+    { index: functionPlaceholders.yield, stub: createYieldFunction() },
   ];
   const added: AddedFunction[] = [];
   // In this order, none refers to one before it.
@@ -188,27 +195,27 @@ function entryControlCandidates(references: References, types: TypeTable): Candi
   return (['acquire', 'release', 'held', 'hold', 'collect'] as const).map((name) => {
     const type: FunctionType = { parameters: ['i32'], results: name === 'held' ? ['i32'] : [] };
     const item = (): Import => ({ module: systemNamespace, name: entryControlImports[name], kind: 'function', type: types.indexOf(type) });
-    return [references.functions, supportFunctions[name], item];
+    return [references.functions, functionPlaceholders[name], item];
   });
 }
 
 /** The machine's imports by their placeholders. */
 function systemImports(references: References, types: TypeTable): PlacedImport[] {
   const at = (name: string) => ({ module: systemNamespace, name });
-  const { tick, suspend } = supportFunctions;
+  const { tick, suspend } = functionPlaceholders;
   const all: readonly Candidate[] = [
-    [references.memories, supportMemories.kernel, () => ({ ...at('memory'), kind: 'memory', memory: { initial: 1, maximum: null } })],
-    [references.tables, supportTables.space, () => ({ ...at('space'), kind: 'table', table: spaceType })],
+    [references.memories, memoryPlaceholders.kernel, () => ({ ...at('memory'), kind: 'memory', memory: { initial: 1, maximum: null } })],
+    [references.tables, tablePlaceholders.space, () => ({ ...at('space'), kind: 'table', table: spaceType })],
     [
       references.tags,
-      supportTags.injected,
+      tagPlaceholders.injected,
       () => ({ ...at('injected'), kind: 'tag', type: types.indexOf({ parameters: [], results: [] }) }),
     ],
     [references.functions, tick, () => ({ ...at('tick'), kind: 'function', type: types.indexOf({ parameters: [], results: ['i32'] }) })],
     [references.functions, suspend, () => ({ ...at('suspend'), kind: 'function', type: types.indexOf({ parameters: [], results: [] }) })],
     [
       references.globals,
-      supportGlobals.record,
+      globalPlaceholders.record,
       () => ({ ...at(entryControlImports.record), kind: 'global', global: { value: 'i32', mutable: false } }),
     ],
     ...entryControlCandidates(references, types),
@@ -222,7 +229,7 @@ const spaceType = { element: 'funcref', limits: { initial: 0, maximum: null } } 
 function placeImports(module: Module, references: References, stubs: Stubs, types: TypeTable): PlacedImport[] {
   const placed = systemImports(references, types);
   for (const [index, item] of stubs.globals.entries()) {
-    if (references.globals.has(firstStubGlobal + index)) placed.push({ item, indices: [firstStubGlobal + index] });
+    if (references.globals.has(firstStubGlobalPlaceholder + index)) placed.push({ item, indices: [firstStubGlobalPlaceholder + index] });
   }
   const counts = { function: 0, table: 0, memory: 0, global: 0, tag: 0 };
   for (const item of module.imports) {
@@ -247,7 +254,7 @@ function indexMaps(module: Module, references: References, placed: readonly Plac
   for (const [position, { index }] of added.entries()) functions.moved.set(index, firstAdded + position);
   const globals = indexMap('global', module, placed, module.globals.length);
   const fuel = placed.filter(({ item }) => item.kind === 'global').length + module.globals.length;
-  if (references.globals.has(supportGlobals.fuel)) globals.moved.set(supportGlobals.fuel, fuel);
+  if (references.globals.has(globalPlaceholders.fuel)) globals.moved.set(globalPlaceholders.fuel, fuel);
   return {
     functions: functions.map,
     globals: globals.map,
@@ -291,8 +298,8 @@ function mapElements({ place, items }: ElementSegment, maps: Maps): ElementSegme
 function linkExports(module: Module, kind: LinkOptions['kind'], references: References, maps: Maps): Export[] {
   const byKind = { function: maps.functions, global: maps.globals, memory: maps.memories, table: maps.tables, tag: maps.tags };
   const offered = module.exports.filter((item) => isOffered(item, kind)).map((item) => ({ ...item, index: byKind[item.kind](item.index) }));
-  if (!references.globals.has(supportGlobals.fuel)) return offered;
-  return [...offered, { name: fuelExport, kind: 'global', index: maps.globals(supportGlobals.fuel) }];
+  if (!references.globals.has(globalPlaceholders.fuel)) return offered;
+  return [...offered, { name: fuelExport, kind: 'global', index: maps.globals(globalPlaceholders.fuel) }];
 }
 
 /** A memory or a table may grow up to the limit and not past it; one that is as large from the start keeps its size. */

@@ -3,8 +3,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Compilation, CompilationResult } from './compilation.ts';
-import type { Stage } from './failure.ts';
-import { watchProcessorTime } from './processor-time.ts';
+import type { Stage } from './compile-error.ts';
+import { watchCpuTime } from './cpu-time.ts';
 import type { CompileResult } from './result.ts';
 
 export type WorkerLimits = {
@@ -15,7 +15,7 @@ export type WorkerLimits = {
   /** Memory of binaryen in a worker thread, in MiB. */
   readonly binaryenMebibytes: number;
   /** A worker thread that keeps more after a compilation is replaced, in MiB. */
-  readonly keptMebibytes: number;
+  readonly retainedMebibytes: number;
 };
 
 /** Stack of a worker thread: binaryen and AssemblyScript's compiler recurse over nested code. */
@@ -100,7 +100,7 @@ export class CompileThread {
   }
 
   #start(): Worker {
-    const { heapMebibytes, binaryenMebibytes, keptMebibytes } = this.#limits;
+    const { heapMebibytes, binaryenMebibytes, retainedMebibytes: keptMebibytes } = this.#limits;
     const worker = new Worker(new URL('./compile-worker.ts', import.meta.url), {
       workerData: { faultAt: this.#faultAt, binaryenMebibytes, keptMebibytes },
       resourceLimits: { maxOldGenerationSizeMb: heapMebibytes, stackSizeMb: stackMebibytes },
@@ -148,7 +148,7 @@ export class CompileThread {
     const timer = setTimeout(() => reject(new WorkerError('timeout', `took longer than ${milliseconds / 1_000} s`)), milliseconds);
     let endWatch = () => {};
     const watch = () => {
-      if (processorLimit !== null) endWatch = watchProcessorTime(worker, processorLimit, () => reject(new PreemptedError()));
+      if (processorLimit !== null) endWatch = watchCpuTime(worker, processorLimit, () => reject(new PreemptedError()));
     };
     const onMessage = (message: WorkerMessage) => (message === 'ready' ? watch() : resolve(message));
     if (this.#isReady) watch();

@@ -17,12 +17,12 @@ type Constants = readonly (number | null)[];
 export function evaluateGlobals(module: Module): Constants {
   const values: (number | null)[] = importsOf(module, 'global').map(() => null);
   // A global refers to globals before it only.
-  for (const { init } of module.globals) values.push(evaluateConstant(init, values));
+  for (const { init } of module.globals) values.push(evaluateExpression(init, values));
   return values;
 }
 
 /** Returns the value as a signed number; null where it depends on an import or is not an i32. */
-export function evaluateConstant(expression: Uint8Array, globals: Constants): number | null {
+export function evaluateExpression(expression: Uint8Array, globals: Constants): number | null {
   const values: number[] = [];
   for (const instruction of decodeBody({ body: expression })) {
     const operation = operations.get(instruction.op);

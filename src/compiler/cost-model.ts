@@ -47,7 +47,7 @@ const searchStepWork = 16;
 const free: ReadonlySet<number> = new Set([opcodes.block, opcodes.loop, opcodes.end, opcodes.else, opcodes.nop]);
 
 /** Work of an instruction, without that of loops and of bulk instructions, which pay for themselves. */
-export function workOf(instruction: Instruction, workOfCallee: (index: number) => number): number {
+export function instructionWork(instruction: Instruction, workOfCallee: (index: number) => number): number {
   if (instruction.kind === 'function' && instruction.op === opcodes.call) return callWork + workOfCallee(instruction.index);
   if (instruction.kind === 'call-indirect' || (instruction.kind === 'type' && instruction.op === opcodes.call_ref)) return unknownCallWork;
   if (free.has(instruction.op)) return 0;
