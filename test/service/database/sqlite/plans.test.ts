@@ -204,11 +204,7 @@ test.each<[string, () => Promise<unknown>, string]>([
     () => historyQueries.at('x', moment, byName),
     'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
-  [
-    'modules that a device had',
-    () => historyQueries.at('x', moment, byName),
-    'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)',
-  ],
+  ['modules that a device had', () => historyQueries.at('x', moment, byName), 'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)'],
   [
     'the latest residency of a module',
     () => history.latest([{ deviceId: 'x', module: 'y' }]),
