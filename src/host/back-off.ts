@@ -1,35 +1,35 @@
-// How long a host waits before it tries again: by the rule for all clients, and as long as the service asks.
+// Waits of a host between attempts: exponential back-off, and the Retry-After of the service.
 
 import { backOffMilliseconds, delay } from '../protocol/back-off.ts';
 
 const limits = { initial: 100, max: 5_000 };
-/** The longest that a service, or a proxy before it, may ask a host to wait. */
+/** Maximum Retry-After, in milliseconds, that a host accepts from the service or a proxy. */
 const maxRetryAfterMilliseconds = 60_000;
 
-/** Counts the failures of one connection, and waits after each. */
+/** Counts consecutive failures of one task, and waits after each. */
 export class BackOff {
   #failures = 0;
 
   /**
-   * Waits; returns early when the signal is aborted.
-   * @param asked Milliseconds that the service asked to wait for (`Retry-After`), counted up to a minute: the wait is longer than that.
-   * @param reachable Aborted when the service can be reached again: ends a wait for which the service did not ask, and resets the back-off.
+   * Waits; returns early if the signal is aborted.
+   * @param retryAfter `Retry-After` of the service in milliseconds, up to one minute: the wait is longer than that.
+   * @param reachable Aborted when the service is reachable again: then a wait without `Retry-After` ends, and the back-off is reset.
    */
-  async wait(signal: AbortSignal, asked = 0, reachable?: AbortSignal): Promise<void> {
+  async wait(signal: AbortSignal, retryAfter = 0, reachable?: AbortSignal): Promise<void> {
     this.#failures += 1;
-    const milliseconds = clampRetryAfter(asked) + backOffMilliseconds(this.#failures, limits);
-    if (reachable === undefined || asked > 0) return delay(milliseconds, signal);
+    const milliseconds = clampRetryAfter(retryAfter) + backOffMilliseconds(this.#failures, limits);
+    if (reachable === undefined || retryAfter > 0) return delay(milliseconds, signal);
     await delay(milliseconds, AbortSignal.any([signal, reachable]));
     if (reachable.aborted) this.reset();
   }
 
-  /** It worked: the next wait is a short one again. */
+  /** Resets the back-off after a success. */
   reset(): void {
     this.#failures = 0;
   }
 }
 
-/** What a service asked to wait for, in milliseconds, as far as a host does so: at most a minute. */
-export function clampRetryAfter(asked: number): number {
-  return Math.min(asked, maxRetryAfterMilliseconds);
+/** Limits a `Retry-After` to one minute, in milliseconds. */
+export function clampRetryAfter(retryAfter: number): number {
+  return Math.min(retryAfter, maxRetryAfterMilliseconds);
 }

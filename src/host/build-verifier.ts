@@ -1,5 +1,5 @@
-// Whether an image is what its order says: the service states it, by a key that the host trusts. Of a build, the publishers whom the device demands have
-// signed the statement too; of a program's driver, the statement says what the driver calls.
+// Verifies that an image is the one that an order names: a statement about the image must have the signature of a trusted key of the service. The
+// statement about a build must also have the required publisher signatures; the statement about a driver must name the export that the driver calls.
 
 import { LRUCache } from 'lru-cache';
 import { BuildProof, type SignatureRequirement, unreadableStatementMessage } from '../proof/build-proof.ts';
@@ -12,23 +12,23 @@ import { verifySignature } from './openssl-signature.ts';
 import { Refreshable } from './refreshable.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
 
-/** Statements kept; the least recently used goes first. */
+/** Maximum number of cached statements. */
 const maxCachedStatements = 256;
 
-/** An image is not proven to be what its order says; the message says what to do. */
+/** The image could not be verified. The message says what to do. */
 export class ProvenanceError extends Error {
   override readonly name = 'ProvenanceError';
 }
 
-/** What the service is asked for. */
+/** Reads from the service. */
 export type ProvenanceSource = {
-  /** The envelope of the statement about an image, JSON. */
+  /** Returns the envelope of the statement about an image, as JSON. */
   readonly provenance: (digest: string) => Promise<string>;
-  /** Has the trusted keys learn what the service signs with now. */
+  /** Updates the trusted keys with the current signing keys of the service. */
   readonly renewKeys: () => Promise<void>;
 };
 
-/** What proves one image, as far as every kind of proof has it. */
+/** The methods that proofs of builds and of drivers share. */
 type Proof = {
   namesAnyOf(keys: readonly PublicKey[]): boolean;
   signersAmong(keys: readonly PublicKey[]): string[];
@@ -69,16 +69,16 @@ export class BuildVerifier {
 
   /**
    * Verifies the statement and signatures of a build.
-   * @returns Identifiers of the keys whose signatures were verified: the service's, and publishers' as far as they are demanded.
+   * @returns Identifiers of the keys whose signatures were verified: keys of the service, and keys of the required publishers.
    * @throws {ProvenanceError} or what the source throws.
    */
   async verify(build: BuildIdentity, demands: readonly SignatureRequirement[] = []): Promise<string[]> {
-    const kept = this.#statements.memo(build.imageDigest);
-    const stated = await kept.get();
+    const cached = this.#statements.memo(build.imageDigest);
+    const stated = await cached.get();
     throwIf(stated.proof.mismatchMessage(build));
     if (stated.proof.unmetRequirement(demands) === null) return allSigners(stated, demands);
-    // Publishers may have signed it since it was downloaded.
-    const renewed = await kept.refresh();
+    // A publisher may have signed the statement after it was cached.
+    const renewed = await cached.refresh();
     throwIf(renewed.proof.mismatchMessage(build));
     throwIf(renewed.proof.unmetRequirement(demands));
     return allSigners(renewed, demands);
@@ -86,8 +86,8 @@ export class BuildVerifier {
 
   /**
    * Verifies the statement of a program's driver.
-   * @returns What the statement says.
-   * @throws {ProvenanceError} when no trusted key has signed it, or it is of another image or target; or what the source throws.
+   * @returns The content of the statement.
+   * @throws {ProvenanceError} if no trusted key has signed it, or it names another image or target; or what the source throws.
    */
   async verifyDriver(driver: OrderedDriver): Promise<StatedDriver> {
     const { proof } = await this.#drivers.memo(driver.imageDigest).get();
@@ -103,7 +103,7 @@ export class BuildVerifier {
     const envelope = readEnvelope(await this.#source.provenance(digest));
     const proof = envelope && proofOf(envelope);
     if (proof === null) throw new ProvenanceError(unreadable(digest));
-    // The service may sign with another key since the host was told.
+    // The service may have a new signing key.
     if (!proof.namesAnyOf(this.#trusted.keys)) await this.#keys.refresh();
     const signedBy = proof.signersAmong(this.#trusted.keys);
     if (signedBy.length === 0) throw new ProvenanceError(proof.untrustedMessage());

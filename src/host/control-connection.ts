@@ -1,4 +1,4 @@
-// The host's side of /agent/v1: plain HTTP to the control service.
+// HTTP client of /agent/v1, for the host.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
@@ -8,24 +8,24 @@ import { defaultIdleTimeouts, IdleTimeoutError, type IdleTimeouts, watchIdle } f
 import { parseRetryAfter } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
 
-/** Requests other than the stream of orders are given up after this. */
+/** Time limit of requests other than the order stream. */
 const requestMilliseconds = 30_000;
-/** How long the service may wait for orders before it answers a poll; less than `requestMilliseconds`. */
+/** How long a poll for orders waits; less than `requestMilliseconds`. */
 const pollSeconds = 20;
-/** Between two polls that brought no new order, should something on the way answer at once. */
+/** Minimum interval of polls without a new order, in case a proxy responds immediately. */
 const pollPauseMilliseconds = 1_000;
-/** An order that is longer ends the stream; the longest, of a device with a thousand programs, is far shorter. */
+/** A longer order ends the stream. The longest real one, for a device with 1,000 programs, is far shorter. */
 const maxOrderCharacters = 16 * 1024 * 1024;
 
-/** The service answered with an error. */
+/** An error response of the service or a proxy. */
 export class ControlError extends Error {
   override readonly name = 'ControlError';
   readonly status: number;
-  /** Whether the service has read the request and will never take it. A request that was cut short on its way is answered 400, but with no problem. */
+  /** Whether the service has read the request and will never accept it. A truncated request gets a 400 without problem details, which is not final. */
   readonly isFinal: boolean;
-  /** What is wrong and what to change, in the service's words; the whole message where it is not the service that answers. */
+  /** The detail of the problem; the complete message if the response has no problem details. */
   readonly detail: string;
-  /** How long to wait before the next request, of a service that is busy; 0 where it does not say. */
+  /** `Retry-After` of a 429 or 503 in milliseconds; 0 without one. */
   readonly retryAfterMilliseconds: number;
 
   constructor(status: number, message: string, problem: ProblemText | null, retryAfter: number | null) {
@@ -36,22 +36,22 @@ export class ControlError extends Error {
     this.detail = problem?.detail ?? message;
   }
 
-  /** Whether the service rejects what was sent to it, and would reject it again. Also a proxy says 413, and by its nature always. */
+  /** Whether the content of the request was rejected and would be rejected again. A 413 counts also from a proxy. */
   get isRejection(): boolean {
     return this.status === 413 || (this.isFinal && rejectionStatuses.has(this.status));
   }
 }
 
 const busyStatuses = new Set([429, 503]);
-/** Client errors of a request that may succeed when it is sent again: it did not arrive in time, or there were too many. */
+/** Client errors of requests that may succeed later: timeout and rate limit. */
 const retryableStatuses = new Set([408, 429]);
 const rejectionStatuses = new Set([400, 413, 415, 422]);
 
-/** The part of problem details (RFC 9457) that a host repeats. */
+/** The part of problem details (RFC 9457) that a host reads. */
 const ProblemText = z.object({ detail: z.string().optional() });
 type ProblemText = z.infer<typeof ProblemText>;
 
-/** What is sent to the service in the service's own words is to be a text that it takes: without control characters and halves of characters. */
+/** Returns a string that the service accepts in reports: without control characters and unpaired surrogates, truncated to the limit. */
 export function sanitizeText(text: string, limit: number): string {
   return text
     .replaceAll(/\p{Cc}+/gu, ' ')
@@ -59,18 +59,18 @@ export function sanitizeText(text: string, limit: number): string {
     .toWellFormed();
 }
 
-/** What becomes of orders. */
+/** Callbacks for received orders. */
 type OrderListener = {
-  /** Awaited, so that the host takes no more orders than it has room for. */
+  /** Awaited, so that the host can delay further orders. */
   readonly onOrder: (order: Order) => Promise<void>;
-  /** Told of what is not an order. */
+  /** Called for content that is not a valid order. */
   readonly onMalformed: (reason: string) => void;
-  /** Called when the stream brings nothing and the host polls for its orders instead. */
+  /** Called when the stream is silent and the host polls for orders instead. */
   readonly onPolling: (reason: string) => void;
 };
 
 const Orders = z.object({ orders: z.array(z.unknown()) });
-/** Of an order that may be malformed otherwise. */
+/** The sequence of an order that may be malformed otherwise. */
 const Sequenced = z.object({ sequence: z.int().nonnegative() });
 
 export class ControlConnection {
@@ -78,7 +78,7 @@ export class ControlConnection {
   readonly #joinToken: string;
   readonly #signal: AbortSignal;
   readonly #silenceLimits: IdleTimeouts;
-  /** What the host got when it last registered. */
+  /** The token of the last registration. */
   #token: string | null = null;
   #orders: AbortController | null = null;
 
@@ -90,7 +90,7 @@ export class ControlConnection {
     this.#silenceLimits = silenceLimits;
   }
 
-  /** Says who the host is. @throws {ControlError} or a TypeError of fetch. */
+  /** Registers the host. @throws {ControlError} or a TypeError of fetch. */
   async register(registration: HostRegistration): Promise<RegisteredHost> {
     const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) }, this.#joinToken);
     const registered = RegisteredHost.parse(await response.json());
@@ -99,7 +99,7 @@ export class ControlConnection {
   }
 
   /**
-   * Calls back with each order until the stream of orders ends. Where a proxy holds the stream back, polls for orders until a poll fails.
+   * Passes each order to the listener until the order stream ends. If a proxy buffers the stream, polls for orders until a poll fails.
    * @throws {ControlError} or a TypeError of fetch.
    */
   async receiveOrders(host: string, bootId: string, listener: OrderListener): Promise<void> {
@@ -139,10 +139,10 @@ export class ControlConnection {
     }
   }
 
-  /** Waits for the next orders after a sequence, and takes them. */
+  /** Polls for orders after a sequence, and passes them on. */
   async #pollOrders(host: string, bootId: string, after: number, ended: AbortSignal, take: TakeOrder): Promise<void> {
     const query = new URLSearchParams({ bootId, after: String(after), waitSeconds: String(pollSeconds) });
-    const began = performance.now();
+    const startedAt = performance.now();
     const response = await this.#request(`/agent/v1/hosts/${host}/orders/next?${query}`, { signal: ended });
     const { orders } = Orders.parse(await response.json());
     let hasNew = false;
@@ -151,43 +151,43 @@ export class ControlConnection {
       hasNew ||= sequence > after;
       await take(sequence, readOrder(content));
     }
-    if (!hasNew) await delay(Math.max(0, pollPauseMilliseconds - (performance.now() - began)), ended);
+    if (!hasNew) await delay(Math.max(0, pollPauseMilliseconds - (performance.now() - startedAt)), ended);
   }
 
-  /** Says that the host is there. Where the service does not know it any more, the stream of orders ends too, so that it registers again. */
+  /** Sends a heartbeat. If the service no longer accepts the host, ends the order stream, so that the host registers again. */
   async heartbeat(host: string, bootId: string): Promise<void> {
     const token = this.#token;
     try {
       await this.#request(`/agent/v1/hosts/${host}/heartbeats`, { method: 'POST', body: JSON.stringify({ bootId }) });
     } catch (error) {
-      const isUnknown = error instanceof ControlError && (error.status === 401 || error.status === 409);
-      // One that was under way while the host registered again had the token from before.
-      if (isUnknown && token === this.#token) this.#orders?.abort(error);
+      const isNotAccepted = error instanceof ControlError && (error.status === 401 || error.status === 409);
+      // A heartbeat that was sent before the host registered again had the old token.
+      if (isNotAccepted && token === this.#token) this.#orders?.abort(error);
       throw error;
     }
   }
 
-  /** The bytes of an image. */
+  /** Downloads an image. */
   async image(digest: string): Promise<Uint8Array<ArrayBuffer>> {
     const response = await this.#request(`/agent/v1/images/${encodeURIComponent(digest)}`, {});
     const bytes = await response.arrayBuffer();
     if (bytes.byteLength > agentLimits.imageBytes)
-      throw new Error(`the image ${digest} is of ${bytes.byteLength} bytes; the limit is ${agentLimits.imageBytes}`);
+      throw new Error(`the image ${digest} has ${bytes.byteLength} bytes; the limit is ${agentLimits.imageBytes} bytes`);
     return new Uint8Array(bytes);
   }
 
-  /** The envelope of the statement about an image, JSON. */
+  /** Downloads the envelope of the statement about an image, as JSON. */
   async provenance(digest: string): Promise<string> {
     return (await this.#request(`/agent/v1/images/${encodeURIComponent(digest)}/provenance`, {})).text();
   }
 
-  /** The keys that the service signs or has signed with. */
+  /** Downloads the service's current and earlier signing keys. */
   async signingKeys(): Promise<ServiceKey[]> {
     const response = await this.#request('/agent/v1/signing-keys', {});
     return ServiceKeys.parse(await response.json()).signingKeys;
   }
 
-  /** Delivers reports, a JSON array; when it returns the service has them. */
+  /** Sends reports, a JSON array. Resolves when the service has stored them. */
   async report(host: string, bootId: string, reports: string): Promise<void> {
     const body = `{"bootId":${JSON.stringify(bootId)},"reports":${reports}}`;
     await this.#request(`/agent/v1/hosts/${host}/reports`, { method: 'POST', body });
@@ -211,7 +211,7 @@ export class ControlConnection {
   }
 }
 
-/** A problem without a readable text is one all the same. */
+/** Parses problem details; returns empty ones if the body is unreadable. */
 function problemIn(text: string): ProblemText {
   try {
     return ProblemText.safeParse(JSON.parse(text)).data ?? {};
@@ -227,7 +227,7 @@ function parseOrder(data: string): ReadOrder {
   try {
     return readOrder(JSON.parse(data));
   } catch {
-    return { ok: false, reason: 'an order is not JSON' };
+    return { ok: false, reason: 'the order is not valid JSON' };
   }
 }
 

@@ -1,4 +1,4 @@
-// The device host: registers with the control service, carries out the orders for its devices and reports what came of them.
+// The device host: registers with the control service, executes the orders for its devices and reports the results.
 
 import { randomUUID } from 'node:crypto';
 import type { BaseLogger } from 'pino';
@@ -19,55 +19,54 @@ import { StateRoundRobin } from './state-round-robin.ts';
 import { TrustedKeys } from './trusted-keys.ts';
 
 export type HostOptions = {
-  /** The service's address, like `http://127.0.0.1:7070`. */
+  /** URL of the service, for example `http://127.0.0.1:7070`. */
   readonly controlUrl: string;
-  /** What the service asks of those who register. */
+  /** The bearer token for the registration: the join token or an API key. */
   readonly joinToken: string;
   readonly name: string;
-  /** Devices that the host brings along; the service may place more on it, up to its capacity. */
+  /** Devices that the host registers. The service may place more on it, up to its capacity. */
   readonly devices: HostRegistration['devices'];
   readonly capacity: number;
-  /** The keys that may sign builds, and what they vouch for; null: whatever keys the service says that it signs with. */
+  /** Pinned keys for the signatures of builds; keys that they endorse are trusted too. Null: trust every signing key of the service. */
   readonly trustedKeys: readonly PublicKey[] | null;
-  /** Bytes that the memories of all images of the devices may have together; 4 GiB by default. */
+  /** Limit of the memories of all images of the devices together, in bytes; 4 GiB by default. */
   readonly imageMemory?: number;
-  /** Aborting it ends the host. */
+  /** Stops the host when aborted. */
   readonly signal: AbortSignal;
   readonly logger: BaseLogger;
 };
 
-/** How often states that have changed are reported, of `statesAtOnce` devices, in milliseconds. */
+/** Interval between rounds of changed states, in milliseconds. */
 const stateInterval = 500;
-/** The same while all devices are to be reported again, because the host has registered. */
+/** The interval while the states of all devices are reported again after a registration. */
 const confirmationInterval = 20;
-/** Orders under way, and reports not yet delivered; the host reads no more orders while there are as many. */
+/** Maximum number of orders in progress plus undelivered reports. At the limit, the host reads no more orders. */
 const maxPendingOrders = 10_000;
 /**
- * A connection that lasted this long, in milliseconds, before the service ended it: the next is tried soon. Longer than any back-off, so that two hosts
- * of the same name do not take the orders from each other without a pause.
+ * If the service ends a connection that lasted this long, in milliseconds, the back-off is reset. Longer than any back-off, so that two hosts of the
+ * same name do not replace each other's streams without a pause.
  */
 const steadyMilliseconds = 10_000;
 /**
- * A connection that lasted this long, in milliseconds, before it was lost: the service was killed or restarted, perhaps not for the first time, and the
- * next connection is tried soon. It bounds how often a host registers through a network that cuts every connection.
+ * If a connection that lasted this long, in milliseconds, is lost, the back-off is reset: the service was probably restarted. It limits how often a host
+ * registers through a network that cuts every connection.
  */
 const establishedMilliseconds = 1_000;
 /**
- * Reports that are remembered after the service has acknowledged them. It has them on disk then, and asks again only when its database was restored
- * from a backup, or when an answer was lost: of orders in flight, each may come again. Their states are not kept: a report that is sent again has the
- * state of its device then.
+ * Maximum number of acknowledged reports that the host keeps. The service repeats an order whose report it has on disk only if a response was lost or
+ * its database was restored from a backup. States are not kept: a repeated report has the current state of its device.
  */
 const maxAcknowledgedReports = 2 * agentLimits.ordersInFlight;
 
-/** The service refuses to register the host, and would refuse it again: the message says why and what to change. */
+/** The service rejects the registration and would reject it again. The message says why and what to change. */
 export class RegistrationRejectedError extends Error {
   override readonly name = 'RegistrationRefused';
 }
 
 /**
- * Runs a host until its signal is aborted. A service that is lost, busy or not there yet is waited for. Once the host has registered, it keeps its
- * devices running whatever the service says later.
- * @throws {RegistrationRejectedError} before the host has registered for the first time.
+ * Runs a host until its signal is aborted. Waits for a service that is unreachable or busy. After the first registration, the host keeps its devices
+ * running whatever the service responds.
+ * @throws {RegistrationRejectedError} if the first registration is rejected.
  */
 export async function runHost(options: HostOptions): Promise<void> {
   await new Host(options).run();
@@ -78,7 +77,7 @@ type Stateless<Report> = Report extends { readonly state: unknown } ? Omit<Repor
 
 class Host {
   readonly #options: HostOptions;
-  /** Made anew by each start: the devices of another boot are gone. */
+  /** New at each start of the process, because the devices of an earlier boot no longer exist. */
   readonly #bootId = randomUUID();
   readonly #connection: ControlConnection;
   readonly #processor: Processor;
@@ -87,24 +86,24 @@ class Host {
   readonly #builds: BuildVerifier;
   readonly #outbox = new Outbox();
   readonly #devices = new Map<DeviceId, HostedDevice>();
-  /** What the devices are called by the service, by their names. */
+  /** The identifiers of the devices by name. */
   readonly #names = new Map<string, DeviceId>();
-  /** Orders that are being executed, by what they ask for: of each the last that came, which is reported on. */
+  /** Orders in progress by task: the last order for each task, which gets the report. */
   readonly #inProgress = new Map<string, Order>();
-  /** Reports that wait in the outbox, by what was done. */
+  /** Reports in the outbox by task. */
   readonly #unacknowledged = new Map<string, OrderReport>();
-  /** Reports that the service has acknowledged, by what was done, the oldest first. */
+  /** Reports that the service has acknowledged, by task, oldest first. */
   readonly #acknowledged = new Map<string, Stateless<OrderReport>>();
-  /** Devices whose states are to be reported whether they have changed or not: the service may have lost what it knew. */
+  /** Devices to report even if their states have not changed: the service may have lost its records. */
   readonly #unconfirmed = new Set<DeviceId>();
   #host: string | null = null;
   /** When the host last registered, by the monotonic clock in milliseconds. */
   #registeredAt = Number.NEGATIVE_INFINITY;
-  /** Aborted and replaced whenever the host registers: whatever waits for the service tries again then. */
+  /** Aborted and replaced at each registration, so that every task that waits for the service tries again. */
   #reachable = new AbortController();
   readonly #failed = new AbortController();
   #stateSequence = 0;
-  /** As the service has asked for. */
+  /** The interval that the service requested at the registration. */
   #heartbeatMilliseconds = 1_000;
 
   constructor(options: HostOptions) {
@@ -122,12 +121,12 @@ class Host {
   }
 
   async run(): Promise<void> {
-    const work = [this.#runOrders(), this.#deliverReports(), this.#reportStates(), this.#sendHeartbeats()];
+    const tasks = [this.#runOrders(), this.#deliverReports(), this.#reportStates(), this.#sendHeartbeats()];
     try {
-      await Promise.all(work);
+      await Promise.all(tasks);
     } finally {
       this.#failed.abort();
-      await Promise.allSettled(work);
+      await Promise.allSettled(tasks);
       this.#processor.close();
     }
   }
@@ -136,8 +135,8 @@ class Host {
     const { signal, logger, name } = this.#options;
     const backOff = new BackOff();
     while (!signal.aborted) {
-      const began = performance.now();
-      let asked = 0;
+      const startedAt = performance.now();
+      let retryAfter = 0;
       let wasLost = false;
       try {
         await this.#registerAndReceiveOrders();
@@ -145,24 +144,24 @@ class Host {
           logger.warn(`the control service ended the stream of orders; registering again (is another host called ${name} running?)`);
       } catch (error) {
         if (signal.aborted) return;
-        asked = retryAfterOf(error);
+        retryAfter = retryAfterOf(error);
         const isRefused = error instanceof RegistrationRejectedError;
-        const isAnswer = isRefused || error instanceof ControlError;
-        wasLost = !isAnswer && this.#registeredAt >= began && performance.now() - this.#registeredAt >= establishedMilliseconds;
+        const isResponse = isRefused || error instanceof ControlError;
+        wasLost = !isResponse && this.#registeredAt >= startedAt && performance.now() - this.#registeredAt >= establishedMilliseconds;
         if (isRefused && this.#host === null) throw error;
         if (isRefused)
           logger.error(
             { reason: error.message },
-            'the control service refuses the host; its devices keep running, and the host tries again',
+            'the control service rejects the registration; the devices keep running, and the host tries again',
           );
-        else logger.warn({ reason: String(error) }, 'lost the control service; trying again');
+        else logger.warn({ reason: String(error) }, 'lost the connection to the control service; trying again');
       }
-      if (performance.now() - began >= steadyMilliseconds || wasLost) backOff.reset();
-      await backOff.wait(signal, asked);
+      if (performance.now() - startedAt >= steadyMilliseconds || wasLost) backOff.reset();
+      await backOff.wait(signal, retryAfter);
     }
   }
 
-  /** Registers and takes orders until the stream of orders ends. */
+  /** Registers the host, and receives orders until the order stream ends. */
   async #registerAndReceiveOrders(): Promise<void> {
     const { logger } = this.#options;
     const { host, heartbeatSeconds, signingKeys } = await this.#register();
@@ -178,7 +177,7 @@ class Host {
       onOrder: (order) => this.#accept(order),
       onMalformed: (reason) => logger.error({ reason }, 'skipped a malformed order'),
       onPolling: (reason) =>
-        logger.warn({ reason }, 'the stream of orders brings no data, probably because a proxy buffers it; polling for orders instead'),
+        logger.warn({ reason }, 'no data on the stream of orders, probably because a proxy buffers it; polling for orders instead'),
     });
   }
 
@@ -188,38 +187,40 @@ class Host {
       return await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
     } catch (error) {
       if (error instanceof ControlError && error.isFinal)
-        throw new RegistrationRejectedError(`${controlUrl} refuses to register the host ${name} (${error.status}): ${error.detail}`);
+        throw new RegistrationRejectedError(
+          `${controlUrl} rejects the registration of the host ${name} (${error.status}): ${error.detail}`,
+        );
       if (error instanceof z.ZodError)
         throw new RegistrationRejectedError(
-          `${controlUrl} answers the registration of the host ${name} in a form that this version does not know: use a host of the version of the service. ${z.prettifyError(error).slice(0, 500)}`,
+          `unexpected response of ${controlUrl} to the registration of the host ${name}: run the host and the service in the same version. ${z.prettifyError(error).slice(0, 500)}`,
         );
       throw error;
     }
   }
 
   /**
-   * Starts an order; each is carried out once, however often it comes. So is a load, under however many orders: a service that has taken this boot
-   * for another one in the meantime asks for it again by another order.
+   * Starts an order. Executes each task once, however often its order arrives. A load is the same task under every order: a service that took this
+   * boot for a new one reissues the load with another order.
    */
   async #accept(order: Order): Promise<void> {
     const { signal, logger } = this.#options;
     while (this.#inProgress.size + this.#outbox.orderReportCount >= maxPendingOrders && !signal.aborted) await delay(10, signal);
-    const work = taskKey(order);
-    const report = this.#unacknowledged.get(work);
+    const task = taskKey(order);
+    const report = this.#unacknowledged.get(task);
     if (report?.order === order.order) return this.#outbox.add(report);
-    if (this.#inProgress.has(work)) return void this.#inProgress.set(work, order);
+    if (this.#inProgress.has(task)) return void this.#inProgress.set(task, order);
     const device = this.#deviceOf(order);
     if (device === null) {
       logger.error(logFields(order), 'skipped an order for a device that is not attached');
       return;
     }
-    const known = report ?? this.#acknowledged.get(work);
+    const known = report ?? this.#acknowledged.get(task);
     if (known !== undefined) return this.#reportAgain({ ...known, order: order.order }, device);
-    this.#inProgress.set(work, order);
+    this.#inProgress.set(task, order);
     device.execute(order).then(
-      (made) => this.#finish(work, made),
+      (report) => this.#finish(task, report),
       (error) => {
-        this.#inProgress.delete(work);
+        this.#inProgress.delete(task);
         logger.error({ ...logFields(order), reason: String(error) }, 'could not report an order');
       },
     );
@@ -227,9 +228,9 @@ class Host {
 
   #reportAgain(known: Stateless<OrderReport>, device: HostedDevice): void {
     const report = { ...known, state: device.state() };
-    const work = taskKey(report);
-    this.#acknowledged.delete(work);
-    this.#unacknowledged.set(work, report);
+    const task = taskKey(report);
+    this.#acknowledged.delete(task);
+    this.#unacknowledged.set(task, report);
     this.#outbox.add(report);
   }
 
@@ -244,7 +245,7 @@ class Host {
     return device;
   }
 
-  /** The device of that name, which a service that does not know it any more has given another identifier. Null where there is none. */
+  /** Removes and returns the device of this name, to which the service has given a new identifier after losing its records. Null if there is none. */
   #detachByName(name: string): HostedDevice | null {
     const id = this.#names.get(name);
     const device = id === undefined ? undefined : this.#devices.get(id);
@@ -254,43 +255,44 @@ class Host {
     return device;
   }
 
-  /** Rises through the whole boot, for all devices together: a device that is attached again goes on where the one before it was. */
+  /** Returns the next sequence. It rises during the whole boot for all devices together, so that it also rises for a device that attaches again. */
   #nextSequence(): number {
     this.#stateSequence += 1;
     return this.#stateSequence;
   }
 
-  #finish(work: string, made: OrderReport): void {
-    const order = this.#inProgress.get(work);
-    const report = { ...made, order: order?.order ?? made.order };
-    this.#inProgress.delete(work);
-    this.#unacknowledged.set(work, report);
+  #finish(task: string, finished: OrderReport): void {
+    const order = this.#inProgress.get(task);
+    // Another order for the same task may have arrived: the report is for the last one.
+    const report = { ...finished, order: order?.order ?? finished.order };
+    this.#inProgress.delete(task);
+    this.#unacknowledged.set(task, report);
     this.#outbox.add(report);
-    if (order !== undefined) this.#options.logger.info(logFields(order), 'carried out an order');
+    if (order !== undefined) this.#options.logger.info(logFields(order), 'executed an order');
   }
 
   async #deliverReports(): Promise<void> {
     const { signal, logger } = this.#options;
     const backOff = new BackOff();
-    let most: number = agentLimits.reportsPerRequest;
+    let limit: number = agentLimits.reportsPerRequest;
     while (!signal.aborted) {
       await this.#outbox.waitUntilFilled(signal);
-      const batch = this.#outbox.next(most);
+      const batch = this.#outbox.next(limit);
       const { reports } = batch;
-      // Taken before the request, which may fail after the host has registered again.
+      // Read before the request: the request may fail after the host has registered again.
       const reachable = this.#reachable.signal;
       try {
         if (this.#host === null) throw new Error('not registered');
         await this.#connection.report(this.#host, this.#bootId, batch.text);
         this.#acknowledge(batch);
         backOff.reset();
-        most = Math.min(most * 2, agentLimits.reportsPerRequest);
+        limit = Math.min(limit * 2, agentLimits.reportsPerRequest);
       } catch (error) {
         if (signal.aborted) return;
         const reason = String(error);
         if (isRejection(error) && reports.length > 1) {
-          // One of them is what the service refuses; halves find it, and the others are delivered.
-          most = Math.ceil(reports.length / 2);
+          // Halving the batch finds the rejected report and delivers the others.
+          limit = Math.ceil(reports.length / 2);
           continue;
         }
         if (isRejection(error)) {
@@ -308,10 +310,10 @@ class Host {
     for (const report of batch.reports) {
       if (!('order' in report)) continue;
       const { state: _, ...remembered } = report;
-      const work = taskKey(report);
-      // Another report of the same may wait, for another order.
-      if (this.#unacknowledged.get(work)?.order === report.order) this.#unacknowledged.delete(work);
-      this.#acknowledged.set(work, remembered);
+      const task = taskKey(report);
+      // A newer report of the same task, for another order, may be queued.
+      if (this.#unacknowledged.get(task)?.order === report.order) this.#unacknowledged.delete(task);
+      this.#acknowledged.set(task, remembered);
     }
     for (const oldest of this.#acknowledged.keys()) {
       if (this.#acknowledged.size <= maxAcknowledgedReports) break;
@@ -319,7 +321,7 @@ class Host {
     }
   }
 
-  /** Reports less than what the service rejected, of the only report of a batch. */
+  /** Replaces the only report of a rejected batch by a reduced one, or drops the report. */
   #reduce(batch: Batch, rejection: string): void {
     const [report] = batch.reports;
     if (report === undefined) return;
@@ -327,12 +329,12 @@ class Host {
     const reduced = reducedReport(report, rejection);
     if (reduced === null) {
       this.#acknowledge(batch);
-      this.#options.logger.error(facts, 'dropped a report: the service rejects it, and nothing less can be reported');
+      this.#options.logger.error(facts, 'dropped a report: the service rejects it, and it cannot be reduced further');
       return;
     }
     this.#outbox.replace(report, reduced);
     if ('order' in reduced) this.#unacknowledged.set(taskKey(reduced), reduced);
-    const message = 'the service rejected a report; reporting less instead';
+    const message = 'the service rejected a report; sending a reduced report';
     this.#options.logger.error({ ...facts, modulesInState: reduced.state.moduleTable.length }, message);
   }
 
@@ -346,7 +348,7 @@ class Host {
     }
   }
 
-  /** Reports states of devices whether they have changed or not, as many as the outbox has room for. */
+  /** Queues unconfirmed states, changed or not, as far as the outbox has room. */
   #confirmStates(): void {
     for (const device of this.#unconfirmed) {
       if (this.#outbox.stateCount >= agentLimits.reportsPerRequest) return;
@@ -366,29 +368,29 @@ class Host {
 
   async #sendHeartbeats(): Promise<void> {
     const { signal, logger } = this.#options;
-    let asked = 0;
+    let retryAfter = 0;
     while (!signal.aborted) {
-      await delay(Math.max(this.#heartbeatMilliseconds, asked), signal);
-      asked = 0;
+      await delay(Math.max(this.#heartbeatMilliseconds, retryAfter), signal);
+      retryAfter = 0;
       if (this.#host === null || signal.aborted) continue;
       try {
         await this.#connection.heartbeat(this.#host, this.#bootId);
       } catch (error) {
         if (signal.aborted) return;
-        asked = clampRetryAfter(retryAfterOf(error));
+        retryAfter = clampRetryAfter(retryAfterOf(error));
         logger.debug({ reason: String(error) }, 'could not send a heartbeat');
       }
     }
   }
 
-  /** Tries until the service answers; what it says about what is asked for itself is the order's outcome. */
-  async #download<Value>(ask: (connection: ControlConnection) => Promise<Value>): Promise<Value> {
+  /** Repeats a download until it succeeds or the service responds that the content is invalid or does not exist. */
+  async #download<Value>(request: (connection: ControlConnection) => Promise<Value>): Promise<Value> {
     const { signal } = this.#options;
     const backOff = new BackOff();
     for (;;) {
       const reachable = this.#reachable.signal;
       try {
-        return await ask(this.#connection);
+        return await request(this.#connection);
       } catch (error) {
         if (signal.aborted || isRejection(error) || (error instanceof ControlError && error.isFinal && error.status === 404)) throw error;
         await backOff.wait(signal, retryAfterOf(error), reachable);
@@ -397,22 +399,22 @@ class Host {
   }
 }
 
-/** Identifies what an order asks for, or what was done for one: a load is the same under every order. */
-function taskKey(of: Order | Stateless<OrderReport>): string {
-  return 'load' in of ? of.load : of.order;
+/** Returns the key of the task of an order or report. A load is the same task under every order. */
+function taskKey(message: Order | Stateless<OrderReport>): string {
+  return 'load' in message ? message.load : message.order;
 }
 
-/** What the log says of an order. */
+/** Returns the log fields of an order. */
 function logFields({ order, kind, device, request, ...content }: Order) {
   return { order, kind, device, ...('load' in content ? { load: content.load } : {}), request };
 }
 
-/** Milliseconds that a service which is busy has asked to wait for; 0 where it has not, or something else failed. */
+/** Returns the `Retry-After` of an error in milliseconds; 0 without one. */
 function retryAfterOf(error: unknown): number {
   return error instanceof ControlError ? error.retryAfterMilliseconds : 0;
 }
 
-/** What the service rejects as malformed it would reject for ever. */
+/** Whether the service rejects the content of a request, and would reject it again. */
 function isRejection(error: unknown): error is ControlError {
   return error instanceof ControlError && error.isRejection;
 }

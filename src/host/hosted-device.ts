@@ -1,4 +1,4 @@
-// One device of the host: carries its orders out, one at a time, in the order of their coming, and says what came of each.
+// A device of the host: executes its orders one at a time in order of arrival, and reports the result of each.
 
 import { hash } from 'node:crypto';
 import {
@@ -21,7 +21,7 @@ import type { ImageCache } from './image-cache.ts';
 import type { OrderReport } from './outbox.ts';
 import { unloadedReport } from './unloaded-report.ts';
 
-/** A state as it is reported. */
+/** A reported state. */
 export type SequencedState = MachineState & { readonly sequence: number };
 
 type OrderedBuild = {
@@ -38,11 +38,11 @@ export class HostedDevice {
   readonly #nextSequence: () => number;
   /** Digest of the last state reported, without its time. */
   #lastReported = '';
-  /** Whether nothing can have changed since: no order has begun, and no program of the device runs. */
+  /** True if the state cannot have changed since then: no order has started, and no program runs. */
   #isIdle = false;
   #lastOrder: Promise<unknown> = Promise.resolve();
 
-  /** @param nextSequence Returns a higher number at each call, also for a device that takes the place of this one. */
+  /** @param nextSequence Returns a higher number at each call, also after this device is replaced by another. */
   constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, ramPages: number, nextSequence: () => number) {
     this.#images = images;
     this.#builds = builds;
@@ -50,7 +50,7 @@ export class HostedDevice {
     this.#device = new Device({ processor, ramPages });
   }
 
-  /** Carries an order out after those before it; what went wrong is in the report. Rejects only if the device's state cannot be reported. */
+  /** Executes an order after the earlier ones. A failure is in the report. Rejects only if the state of the device cannot be read. */
   execute(order: Order): Promise<OrderReport> {
     const receivedAt = performance.now();
     const report = this.#lastOrder.then(() => {
@@ -61,30 +61,30 @@ export class HostedDevice {
     return report;
   }
 
-  /** Whether its state may be another than the last that was reported. */
+  /** Whether the state may differ from the last reported one. */
   get mayHaveChanged(): boolean {
     return !this.#isIdle;
   }
 
-  /** The device's state, if it is another than the last that was reported. */
+  /** Returns the state to report if it differs from the last reported one, otherwise null. */
   changedState(): SequencedState | null {
     const state = this.#device.state();
     return this.#recordState(state) ? this.#withSequence(state) : null;
   }
 
-  /** The device's state, which is going to be reported. */
+  /** Returns the state to report. */
   state(): SequencedState {
     const state = this.#device.state();
     this.#recordState(state);
     return this.#withSequence(state);
   }
 
-  /** A state that was taken just now: the order of the numbers is the order in which the states were true. */
+  /** Numbers a state that was just read, so that sequences have the order of the states. */
   #withSequence(state: MachineState): SequencedState {
     return { sequence: this.#nextSequence(), ...state };
   }
 
-  /** Keeps in mind what the device looks like now. Answers whether it is another state than the last that was reported. */
+  /** Records a state as the last reported one. Returns whether it differs from the one before. */
   #recordState({ at: _, ...facts }: MachineState): boolean {
     const before = this.#lastReported;
     this.#lastReported = hash('sha256', JSON.stringify(facts), 'base64');
@@ -118,9 +118,9 @@ export class HostedDevice {
   }
 
   /**
-   * Brings a device back to what it had; what cannot be brought back is named, and the rest is there. A device that is up already, which a service
-   * asks for that does not know this boot of the host, keeps what is in its memory: only what is missing is added. Programs that the service
-   * does not know are stopped, for nobody could stop them later.
+   * Restores the modules and programs of a device. Restores as much as possible, and throws an error that lists the failures. A device that is attached
+   * already (the service has no record of this boot of the host) keeps its memory: only missing modules and programs are added. Programs that the
+   * service has no record of are stopped, because no operator could stop them later.
    */
   async #attach(order: OrderOf<'attach-device'>): Promise<void> {
     const failures: string[] = [];
@@ -133,7 +133,7 @@ export class HostedDevice {
     for (const { module, version, image } of order.modules) {
       if (loaded.has(module)) continue;
       const failure = await this.#failureOf(async () => {
-        // What publishers' signatures are demanded was asked when it was loaded.
+        // Publisher signatures were checked when the build was loaded.
         const restored = await this.#verifiedBuild({ module, version, image, demands: [] });
         const report = await this.#device.restore(restored.image);
         if (report.reason !== null) throw new ProgramError(report.reason);
@@ -148,11 +148,11 @@ export class HostedDevice {
     if (failures.length > 0) throw new ProgramError(failures.join('; '));
   }
 
-  /** @param receivedAt When the host got the order, by its monotonic clock. */
+  /** @param receivedAt When the host received the order, by its monotonic clock. */
   async #load(order: OrderOf<'load'>, receivedAt: number): Promise<LoadReportInput> {
     const { remainingMilliseconds: remaining } = order;
     if (remaining !== null && performance.now() - receivedAt >= remaining)
-      return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.state());
+      return unloadedReport(order, 'expired', 'the deadline passed before the device started the load', this.state());
     try {
       const { image, signedBy } = await this.#verifiedBuild(order);
       const { drainMilliseconds, versionPolicy, downgradeReason, ...policy } = LoadPolicy.parse(order);
@@ -181,13 +181,13 @@ export class HostedDevice {
     const { driver: digest, module, export: name, addressing } = order;
     const image = await this.#images.get(digest);
     const stated = await this.#builds.verifyDriver({ module, export: name, addressing, imageDigest: digest });
-    // The types of the statement are words until they are those of the image.
+    // `verifyImage` compares the stated type with the image.
     const type = FunctionType.parse(stated.type);
     const driver = verifyImage(image, { kind: 'driver', digest, module, export: name, type, addressing });
     this.#device.startProgram({ ...order, driver });
   }
 
-  /** What went wrong, or null. */
+  /** Runs an action. Returns the reason of its failure, or null. */
   async #failureOf(action: () => unknown): Promise<string | null> {
     try {
       await action();

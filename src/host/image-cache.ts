@@ -1,11 +1,11 @@
-// Images by digest: each is downloaded and compiled once for all devices of the host.
+// Caches images by digest: each is downloaded and compiled once for all devices of the host.
 
 import { LRUCache } from 'lru-cache';
 import { compileImage, type Image } from '../machine/index.ts';
 
 export type CacheLimits = { readonly images: number; readonly bytes: number };
 
-/** Limits of the cache; the least recently used images go first, and a device keeps what it has loaded. */
+/** Limits of the cache. Evicts the least recently used images; devices keep their loaded images. */
 const defaultLimits: CacheLimits = { images: 256, bytes: 256 * 1024 * 1024 };
 
 export class ImageCache {
@@ -18,19 +18,19 @@ export class ImageCache {
       maxSize: bytes,
       sizeCalculation: (image) => image.bytes,
       fetchMethod: async (digest) => compileImage(await download(digest), digest),
-      // A download continues if others push it out of the cache.
+      // A download continues if its entry is evicted.
       ignoreFetchAbort: true,
     });
   }
 
-  /** Images held, including those that are being downloaded. */
+  /** The number of cached images, including downloads in progress. */
   get size(): number {
     return this.#images.size;
   }
 
   /**
    * Returns the image; requests for one digest share one download.
-   * @throws {ImageError} when the bytes are not the image ordered, or what the download throws.
+   * @throws {ImageError} if the bytes do not have this digest or are not a valid image; or what the download throws.
    */
   get(digest: string): Promise<Image> {
     return this.#images.forceFetch(digest);

@@ -1,51 +1,51 @@
-// What the host has to tell the service and has not been able to yet: every order's report, and of each device the newest state only.
+// Reports that the service has not acknowledged: every report of an order, and the newest state of each device.
 
 import { agentLimits, type ReportInput } from '../protocol/agent.ts';
 
-/** A request's reports, as JSON, stay below this, half of what the service takes. */
+/** Maximum size of the reports in one request, as JSON: half of the body limit of the service. */
 const maxRequestBytes = 4 * 1024 * 1024;
 
 type StateReport = Extract<ReportInput, { kind: 'device-state' }>;
-/** What came of an order. */
+/** The report of an order. */
 export type OrderReport = Exclude<ReportInput, StateReport>;
-/** A report that waits, and its JSON once it has been asked for: a report that is sent again is not written anew. */
+/** A queued report with its cached JSON, which a repeated send uses again. */
 type QueuedReport<Kind extends ReportInput> = { readonly report: Kind; text: string | null };
 
-/** What one request carries. */
+/** The reports of one request. */
 export type Batch = {
   readonly reports: readonly ReportInput[];
-  /** They, as a JSON array. */
+  /** The reports as a JSON array. */
   readonly text: string;
 };
 
 export class Outbox {
   readonly #reports: QueuedReport<OrderReport>[] = [];
-  readonly #waitingOrders = new Set<string>();
+  readonly #queuedOrders = new Set<string>();
   readonly #states = new Map<string, QueuedReport<StateReport>>();
   #wake: (() => void) | null = null;
 
-  /** Reports of orders that wait; the host takes no more orders while there are too many. */
+  /** The number of queued reports of orders. The host accepts no orders while there are too many. */
   get orderReportCount(): number {
     return this.#reports.length;
   }
 
-  /** States that wait. */
+  /** The number of queued states. */
   get stateCount(): number {
     return this.#states.size;
   }
 
-  /** Takes a report in. One that waits here already is not taken in again. */
+  /** Queues a report. Replaces the queued state of the same device; ignores a report whose order has one already. */
   add(report: ReportInput): void {
     if (report.kind === 'device-state') {
       this.#states.set(report.device, { report, text: null });
-    } else if (!this.#waitingOrders.has(report.order)) {
-      this.#waitingOrders.add(report.order);
+    } else if (!this.#queuedOrders.has(report.order)) {
+      this.#queuedOrders.add(report.order);
       this.#reports.push({ report, text: null });
     }
     this.#wake?.();
   }
 
-  /** Resolves when there is something to send, or the signal is aborted. */
+  /** Resolves when the outbox is not empty or the signal is aborted. */
   async waitUntilFilled(signal: AbortSignal): Promise<void> {
     if (this.#reports.length > 0 || this.#states.size > 0 || signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -58,47 +58,47 @@ export class Outbox {
   }
 
   /**
-   * The next request's reports. They stay until they are acknowledged.
-   * @param most From 1 to `agentLimits.reportsPerRequest`.
+   * Returns the reports for the next request. They remain queued until they are acknowledged.
+   * @param limit From 1 to `agentLimits.reportsPerRequest`.
    */
-  next(most: number = agentLimits.reportsPerRequest): Batch {
+  next(limit: number = agentLimits.reportsPerRequest): Batch {
     const reports: ReportInput[] = [];
     const texts: string[] = [];
     let bytes = 0;
-    for (const waiting of this.#queued()) {
-      waiting.text ??= JSON.stringify(waiting.report);
-      bytes += waiting.text.length;
-      if (reports.length >= most || (bytes > maxRequestBytes && reports.length > 0)) break;
-      reports.push(waiting.report);
-      texts.push(waiting.text);
+    for (const queued of this.#queued()) {
+      queued.text ??= JSON.stringify(queued.report);
+      bytes += queued.text.length;
+      if (reports.length >= limit || (bytes > maxRequestBytes && reports.length > 0)) break;
+      reports.push(queued.report);
+      texts.push(queued.text);
     }
     return { reports, text: `[${texts.join(',')}]` };
   }
 
-  /** The service has these, or will never take them. A state that has been replaced by a newer one since stays. */
+  /** Removes reports that the service has stored or will never accept. Keeps a state that is newer than the one in the batch. */
   acknowledge({ reports }: Batch): void {
     for (const report of reports) {
       if (report.kind === 'device-state') {
         if (this.#states.get(report.device)?.report === report) this.#states.delete(report.device);
       } else {
         this.#reports.shift();
-        this.#waitingOrders.delete(report.order);
+        this.#queuedOrders.delete(report.order);
       }
     }
   }
 
-  /** Puts a report in the place of another that waits; a state that has been replaced by a newer one since stays. */
-  replace(report: ReportInput, other: ReportInput): void {
+  /** Replaces a queued report by another. Keeps a state that is newer than the given one. */
+  replace(report: ReportInput, replacement: ReportInput): void {
     if (report.kind === 'device-state') {
-      if (other.kind === 'device-state' && this.#states.get(report.device)?.report === report)
-        this.#states.set(report.device, { report: other, text: null });
+      if (replacement.kind === 'device-state' && this.#states.get(report.device)?.report === report)
+        this.#states.set(report.device, { report: replacement, text: null });
       return;
     }
-    const place = this.#reports.findIndex((waiting) => waiting.report === report);
-    if (place >= 0 && other.kind !== 'device-state') this.#reports[place] = { report: other, text: null };
+    const index = this.#reports.findIndex((queued) => queued.report === report);
+    if (index >= 0 && replacement.kind !== 'device-state') this.#reports[index] = { report: replacement, text: null };
   }
 
-  /** Drops the state of a device that is called otherwise now. */
+  /** Removes the queued state of a device whose identifier has changed. */
   dropState(device: string): void {
     this.#states.delete(device);
   }

@@ -1,4 +1,4 @@
-// What a host reports instead of a report that the service rejects: less and less, until the service takes it.
+// Reduces a report that the service rejects, step by step, until the service accepts it.
 
 import { type ReportInput, rejectionLimit } from '../protocol/agent.ts';
 import { sanitizeText } from './control-connection.ts';
@@ -6,10 +6,10 @@ import { sanitizeText } from './control-connection.ts';
 type MadeState = ReportInput['state'];
 
 /**
- * A report that says less than the one that was rejected, and why. A load ends as failed, with the device's true state; if that is rejected too, or
- * it was another report, the state has no more than the module table, and at last not even that.
- * @param rejection What the service said about it.
- * @returns Null where nothing less can be said.
+ * Returns a smaller report than the rejected one, with the reason of the rejection. First, a load ends as `failed`, with the true state of the device.
+ * Then the state is reduced to the module table, and finally the module table is dropped too.
+ * @param rejection The reason that the service gave.
+ * @returns Null if the report cannot be reduced further.
  */
 export function reducedReport(report: ReportInput, rejection: string): ReportInput | null {
   const reason = sanitizeText(`the service rejected the report: ${rejection}`, rejectionLimit);
@@ -19,7 +19,7 @@ export function reducedReport(report: ReportInput, rejection: string): ReportInp
   return state === null ? null : { ...report, rejection: report.rejection ?? reason, state };
 }
 
-/** Of a load of which nothing more can be reported: what the device has is in its state. */
+/** The result of a load whose real result was rejected. The state has what is installed on the device. */
 const failedResult = {
   outcome: 'failed' as const,
   previous: null,

@@ -1,4 +1,4 @@
-// What is asked of the service once and kept, and asked anew when what is kept may be out of date.
+// A cached value from the service that can be refreshed.
 
 export class Refreshable<Value> {
   readonly #read: () => Promise<Value>;
@@ -9,12 +9,12 @@ export class Refreshable<Value> {
     this.#read = read;
   }
 
-  /** What was last read; where that failed, it is read anew. */
+  /** Returns the cached value. Reads it if there is none or the last read failed. */
   get(): Promise<Value> {
     return this.#latest ?? this.refresh();
   }
 
-  /** What is read from now on. All who ask before it begins share one reading; one that has begun may know nothing of what they ask for. */
+  /** Reads the value again. Calls share a read that has not started yet; a read that has started may return an outdated value. */
   refresh(): Promise<Value> {
     this.#next ??= this.#begin();
     return this.#next;
@@ -23,12 +23,12 @@ export class Refreshable<Value> {
   async #begin(): Promise<Value> {
     await this.#latest?.catch(() => {});
     this.#next = null;
-    const reading = this.#read();
-    this.#latest = reading;
+    const read = this.#read();
+    this.#latest = read;
     try {
-      return await reading;
+      return await read;
     } catch (error) {
-      if (this.#latest === reading) this.#latest = null;
+      if (this.#latest === read) this.#latest = null;
       throw error;
     }
   }

@@ -1,39 +1,39 @@
-// Whose turn it is to report its state: however many devices of a host run programs, what is reported of them at a time stays the same.
+// Chooses the devices that report their states next, in turns: the number of states per interval is bounded, however many devices change.
 
 import type { DeviceId } from '../protocol/identifiers.ts';
 
-/** Devices whose states are taken in one turn; where more may have changed, each is told of less often. */
+/** Maximum number of states per round. If more devices change, each reports less often. */
 export const statesPerRound = 100;
 
-/** A device, as it is watched. */
-export type Watched = {
-  /** False where nothing can have changed since its state was last reported: then it takes nobody's turn. */
+/** A device in the round-robin. */
+export type RoundRobinDevice = {
+  /** False if the state cannot have changed since the last report: the round skips the device. */
   readonly mayHaveChanged: boolean;
 };
 
-export class StateRoundRobin<Device extends Watched> {
+export class StateRoundRobin<Device extends RoundRobinDevice> {
   readonly #devices: ReadonlyMap<DeviceId, Device>;
   #rest: IterableIterator<[DeviceId, Device]>;
 
-  /** @param devices Others may come, and take the place of those that are there. */
+  /** @param devices May change between rounds. */
   constructor(devices: ReadonlyMap<DeviceId, Device>) {
     this.#devices = devices;
     this.#rest = devices.entries();
   }
 
-  /** The devices whose turn it is, `statesAtOnce` of them at most: those that may have changed, after the ones of the last turn. */
+  /** Yields up to `statesPerRound` devices that may have changed, after those of the last round. */
   *nextRound(): Generator<[DeviceId, Device]> {
-    let taken = 0;
-    for (let looked = 0; looked < this.#devices.size && taken < statesPerRound; looked += 1) {
+    let yielded = 0;
+    for (let checked = 0; checked < this.#devices.size && yielded < statesPerRound; checked += 1) {
       const next = this.#next();
       if (next === null) return;
       if (!next[1].mayHaveChanged) continue;
-      taken += 1;
+      yielded += 1;
       yield next;
     }
   }
 
-  /** The device after the last one, and after the last of all the first; null where there is none. */
+  /** Returns the next device, and the first one after the last; null if there are no devices. */
   #next(): [DeviceId, Device] | null {
     const next = this.#rest.next();
     if (!next.done) return next.value;

@@ -1,4 +1,4 @@
-// The keys whose signatures of builds the host trusts: those that the service tells it, or those that its operator has pinned and what they vouch for.
+// The keys whose signatures the host trusts: the signing keys of the service, or pinned keys and the keys that they endorse.
 
 import { type PublicKey, tryReadPublicKey } from '../proof/ed25519.ts';
 import { resolveTrustedKeys } from '../proof/endorsement.ts';
@@ -8,7 +8,7 @@ export class TrustedKeys {
   readonly #pinned: readonly PublicKey[] | null;
   #keys: readonly PublicKey[];
 
-  /** @param pinned Null: whatever keys the service says that it signs with. */
+  /** @param pinned Keys pinned by the operator of the host; null: trust every signing key of the service. */
   constructor(pinned: readonly PublicKey[] | null) {
     this.#pinned = pinned;
     this.#keys = pinned ?? [];
@@ -18,14 +18,14 @@ export class TrustedKeys {
     return this.#keys;
   }
 
-  /** Takes in what the service says that it signs or has signed with. Of that, pinned keys let in only what they vouch for, or what that vouches for. */
-  update(told: readonly ServiceKey[]): void {
+  /** Updates the trusted keys from the signing keys of the service. With pinned keys, trusts only keys that they endorse, directly or through other keys. */
+  update(serviceKeys: readonly ServiceKey[]): void {
     this.#keys =
       this.#pinned === null
-        ? told.flatMap(({ publicKey }) => tryReadPublicKey(publicKey) ?? [])
+        ? serviceKeys.flatMap(({ publicKey }) => tryReadPublicKey(publicKey) ?? [])
         : resolveTrustedKeys(
             this.#pinned,
-            told.flatMap(({ endorsement }) => endorsement ?? []),
+            serviceKeys.flatMap(({ endorsement }) => endorsement ?? []),
           );
   }
 }

@@ -1,9 +1,9 @@
-// The report of a load whose image never reached the device: its digest differs, it is no image of ours, it is not proven to be the build, the host itself failed, or it came too late.
+// The report of a load whose image did not reach the device: the image or its provenance was refused, the host failed, or the deadline passed.
 
 import { type DeviceState, sanitizeReason } from '../machine/index.ts';
 import type { LoadReportInput, OrderOf } from '../protocol/agent.ts';
 
-/** Operations 200 and 280, with what went wrong between them; nothing on the device has changed. */
+/** Returns a report with the operations 200 and 280 and the refusal or failure between them. The device is unchanged. */
 export function unloadedReport(
   order: OrderOf<'load'>,
   outcome: 'refused-image' | 'failed' | 'expired',

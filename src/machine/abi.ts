@@ -1,6 +1,6 @@
-// The safepoint ABI: what an image and the machine that runs it agree on. The compiler emits it, the processor provides it.
+// The safepoint ABI: the contract between an image and the machine that runs it. The compiler emits it, the processor implements it.
 
-/** Raised when anything here changes its meaning; an image of another version is refused. */
+/** ABI version. Incremented whenever anything in this file changes its meaning; the machine refuses images of another version. */
 export const abiVersion = 5;
 
 /** Names of the custom sections that the compiler adds to an image. */
@@ -9,75 +9,75 @@ export const lazyStubSection = 'patchbay.gate';
 
 /** Import namespaces that the machine provides. */
 export const systemNamespace = 'patchbay';
-/** Immutable i32 global by module name: where in the kernel memory that module's table entry is. */
+/** Immutable i32 globals by module name: the address of the module's table entry in kernel memory. */
 export const tableEntryNamespace = 'patchbay:entry';
-/** Immutable i32 global by export name, in the namespace `patchbay:offset:<module>`: the export's distance from the module's address, in slots. */
+/** Immutable i32 globals by export name, in the namespace `patchbay:offset:<module>`: the export's offset from the module's address, in table slots. */
 export const offsetNamespacePrefix = 'patchbay:offset:';
 /** Kernel functions that a module may import. */
 export const kernelNamespace = 'kernel';
 
 /** The kernel functions and their WebAssembly types. */
 export const kernelFunctions = {
-  /** An effect outside the access's own stack: kept until the outermost access exits, dropped if it is interrupted. */
+  /** Records an effect. Effects are buffered until the outermost access exits, and dropped if it is interrupted. */
   emit: { parameters: ['i32', 'i64'], results: [] },
-  /** Blocks the thread for that many milliseconds. */
+  /** Blocks the thread for a number of milliseconds. */
   sleep: { parameters: ['i32'], results: [] },
-  /** One word of state for the next version; in `state_save` only. */
+  /** Writes one word of state for the next version; only in `state_save`. */
   state_write: { parameters: ['i64'], results: [] },
-  /** The next word of state of the version before; in `state_restore` only. */
+  /** Reads the next word of state that the previous version saved; only in `state_restore`. */
   state_read: { parameters: [], results: ['i64'] },
 } as const;
 
-/** Exports that a load calls, and their types: a module that has one opts in. */
+/** Exports that a load calls if the module has them, and their types. */
 export const lifecycleExports = {
   /** Returns 0 if the new version works. */
   self_check: { parameters: [], results: ['i32'] },
-  /** Writes the state of the version before, by `kernel.state_write`. */
+  /** Saves the state of the previous version, with `kernel.state_write`. */
   state_save: { parameters: [], results: [] },
-  /** Reads that state into the new version, by `kernel.state_read`. */
+  /** Restores the saved state into the new version, with `kernel.state_read`. */
   state_restore: { parameters: [], results: [] },
 } as const;
 
-/** An entry of the module table, in the kernel memory. */
+/** Layout of a module table entry in kernel memory. */
 export const tableEntry = {
   bytes: 8,
-  /** Slot of the device's table where the current image begins; `absentAddress` where there is none. */
+  /** First slot of the current image in the device's table; `absentAddress` if no image is loaded. */
   address: 0,
-  /** The current image's record. */
+  /** Record of the current image. */
   record: 4,
 } as const;
 
-/** Past every table there is: a fetch from a module that is not in memory traps. */
+/** An address past the end of every table: a fetch from a module that is not in memory traps. */
 export const absentAddress = 0x7fff_0000;
 
-/** What the kernel memory holds of each image in a device's memory. */
+/** Layout of an image's record in kernel memory. */
 export const imageRecord = {
   bytes: 32,
-  /** Accesses that have entered the image and not left it. */
+  /** Accesses inside the image that entered through the module table. */
   referenceCount: 0,
-  /** Accesses that have entered by a hard-coded address, past the module table; the isolation workflow does not wait for them. */
+  /** Accesses inside the image that entered by a hard-coded address and bypassed the module table. The isolation workflow does not wait for them. */
   bypassCount: 4,
-  /** 1 if the image has a C stack, which is switched with the threads inside. */
+  /** 1 if the image has a C stack, which the processor switches with the threads inside. */
   stack: 8,
-  /** Of an exclusive image: block of the thread that owns the image, 0 if no thread does. */
+  /** Exclusive images: the block of the owning thread; 0 if no thread owns the image. */
   owner: 12,
-  /** Accesses of the owner inside the image. */
+  /** Number of the owner's accesses inside the image. */
   depth: 16,
-  /** 1 if threads may wait for the image: the owner calls `release` when it leaves. */
+  /** 1 if threads may be waiting for the image: the owner calls `release` when it leaves. */
   contended: 20,
-  /** 1 while a garbage collection is due: outermost accesses ask `held` before they enter. */
+  /** 1 while a garbage collection is due: outermost accesses call `held` before they enter. */
   entryHeld: 24,
 } as const;
 
-/** What the kernel memory holds of each thread: the driver's state, and the stack of images that the thread is inside of. */
+/** Layout of a thread's block in kernel memory: the driver's state and the thread's frames, one for each image that the thread is inside. */
 export const threadBlock = {
-  /** A power of two, and blocks are aligned to it, so that a stub finds the block from a frame and sees the stack's end by one mask. */
+  /** A power of two. Blocks are aligned to it, so a stub finds the block and the end of the frames with one mask. */
   bytes: 512,
-  /** i64: calls left. */
+  /** i64: calls left to make. */
   callsRemaining: 0,
-  /** i64: calls completed in the version that `version` names. */
+  /** i64: calls completed by the image that `servedBy` names. */
   callsCompleted: 8,
-  /** i64: bits of what the last completed call returned. */
+  /** i64: bits of the last completed call's result. */
   result: 16,
   /** i32: record of the image that served the last completed call. */
   servedBy: 24,
@@ -85,73 +85,73 @@ export const threadBlock = {
   pauseMilliseconds: 28,
   /** i32: accesses retried. */
   accessesRetried: 32,
-  /** i32: calls begun, for the deadline of each. */
+  /** i32: calls begun; identifies the current call for its deadline. */
   callsBegun: 36,
-  /** i32: the frame that the thread's injected error is aimed at. */
+  /** i32: the frame that the injected error targets. */
   injectionTarget: 40,
-  /** i32: 1 once a call from JavaScript has answered. */
+  /** i32: 1 once a call from JavaScript has returned. */
   returned: 44,
-  /** Where the frames begin: one i32 each, the record of the image entered, plus `bypassMark` where it was entered by a hard-coded address. */
+  /** Start of the frames. One i32 each: the record of the entered image, plus `bypassBit` if it was entered by a hard-coded address. */
   frames: 64,
 } as const;
 
-/** Set in a frame whose access bypasses the module table; records are aligned, so that the bit is free. */
+/** Set in the frame of an access that bypassed the module table. Records are aligned, so the bit is free. */
 export const bypassBit = 1;
 
-/** Frames that fit a thread's block; an access nested deeper traps. */
+/** Maximum frames in a thread's block; a deeper nested access traps. */
 export const frameLimit = (threadBlock.bytes - threadBlock.frames) / 4 - 1;
 
 /**
- * Words of the kernel's memory for the thread that has the processor: the end of its stack of images, and how many effects its call has made.
- * Words of memory, not globals: V8 reaches an imported global by way of two other places.
+ * Words of kernel memory for the running thread: the end of its frames, and the number of effects of its current call.
+ * These are memory words, not globals: V8 reaches an imported global through two indirections.
  */
 export const runningThread = { stack: 8, effects: 12 } as const;
 
-/** Global that every image exports: the work that it may do before it asks the processor for more. */
+/** Global that every image exports: the fuel left, that is, the work it may do before it calls the processor. */
 export const fuelExport = 'patchbay:fuel';
 
-/** The mutable i32 global with the C stack's pointer, exported by every image whose stamp has a `stack`, and the memory that the stack is in. */
+/** Exports of every image whose stamp has a `stack`: the C stack pointer (a mutable i32 global) and the memory that holds the stack. */
 export const stackPointerExport = 'patchbay:stack-pointer';
 export const memoryExport = 'patchbay:memory';
 
 /** Bytes below the stack pointer that a C function may use without moving the pointer (LLVM's red zone). */
 export const redZone = 128;
 
-/** Function that initializes a reactor; exported by images whose stamp says `initialize`, and called once, before all other functions. */
+/** Function that initializes a reactor. Exported by images whose stamp says `initialize`; called once, before any other function. */
 export const initializeExport = 'patchbay:initialize';
 
-/** The garbage collector of an image, which may run only while no access is inside. */
+/** The image's garbage collector, which may run only while no access is inside. */
 export const collectExport = 'patchbay:collect';
-/** Mutable i32 global: bytes that the image may still allocate before it asks for a collection; negative when it is due. */
+/** Mutable i32 global: bytes that the image may still allocate before it requests a collection; negative when a collection is due. */
 export const allocationBudgetExport = 'patchbay:allocation-budget';
 
-/** Imports of the system namespace by which the entry wrapper of an image (compiler/entry-wrapper.ts) controls who is inside. */
+/** Imports of the system namespace with which an image's entry wrapper (compiler/entry-wrapper.ts) controls which threads are inside. */
 export const entryControlImports = {
   /** Immutable i32 global: the image's record. */
   record: 'record',
   /** (record) → (): waits until the thread owns the exclusive image. Suspends. */
   acquire: 'acquire',
-  /** (record) → (): the image has no owner now, and threads wait for it. */
+  /** (record) → (): releases an image that other threads wait for. */
   release: 'release',
-  /** (record) → i32: whether the access has to wait for a garbage collection. */
+  /** (record) → i32: whether the access must wait for a garbage collection. */
   held: 'held',
   /** (record) → (): waits for the garbage collection. Suspends. */
   hold: 'hold',
-  /** (record) → (): the allocation budget is used up. */
+  /** (record) → (): requests a collection, because the allocation budget is used up. */
   collect: 'collect',
 } as const;
 
-/** Work between two looks at the clock, in expressions: some tens of microseconds. */
+/** Fuel per refill, in expressions: the work between two clock checks, some tens of microseconds. */
 export const fuelPerRefill = 524_288;
 
-/** Global that a driver of hard-coded addressing exports: the record of the image whose address it keeps, 0 before its first access. */
+/** Global that a driver with hard-coded addressing exports: the record of the image whose address it has pinned; 0 before its first access. */
 export const pinnedRecordExport = 'pinned-record';
 
-/** Retries of one access before it is given up and the error goes on to the program. */
+/** Maximum retries of one access. After them, the injected error reaches the program. */
 export const retryLimit = 100;
 
-/** Exports of one image. */
+/** Maximum exports of one image. */
 export const exportLimit = 10_000;
 
-/** Bytes of the name of one export or import, in UTF-8. */
+/** Maximum length of the name of an export or import, in bytes of UTF-8. */
 export const nameLimit = 4_096;

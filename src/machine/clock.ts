@@ -1,22 +1,22 @@
-// Time as the processor knows it, so that tests can run the machine on a time of their own.
+// The processor's clock and timers, injectable so that tests can run the machine in simulated time.
 
 export type Clock = {
-  /** Milliseconds since any moment. */
+  /** Returns the time in milliseconds since an arbitrary moment. */
   now(): number;
-  /** Calls back after so many milliseconds; answers how to call that off. */
-  after(milliseconds: number, then: () => void): () => void;
-  /** Calls back when timers and the network have had their turn. */
-  later(then: () => void): void;
+  /** Calls back after a delay in milliseconds. Returns a function that cancels the timer. */
+  after(milliseconds: number, callback: () => void): () => void;
+  /** Calls back after pending timers and I/O have been handled. */
+  later(callback: () => void): void;
 };
 
-/** The time of the process. */
+/** The clock of the process. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  after: (milliseconds, then) => {
-    const timer = setTimeout(then, milliseconds);
+  after: (milliseconds, callback) => {
+    const timer = setTimeout(callback, milliseconds);
     return () => clearTimeout(timer);
   },
-  later: (then) => {
-    setImmediate(then);
+  later: (callback) => {
+    setImmediate(callback);
   },
 };

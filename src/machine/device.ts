@@ -1,4 +1,4 @@
-// One simulated computer: memory, module table and programs, on a processor that it shares with other devices.
+// A simulated computer: memory, module table and programs, on a processor that it shares with other devices.
 
 import type { Taint } from './accesses/taint.ts';
 import { explainTrap, type Trap, type Violation } from './accesses/trap.ts';
@@ -21,9 +21,9 @@ import type { Effect, Frame, Thread } from './threads/thread.ts';
 
 export type DeviceOptions = {
   readonly processor: Processor;
-  /** Pages of 4 KiB of executable memory, from 2. */
+  /** Size of the executable memory in pages of 4 KiB; minimum 2. */
   readonly ramPages: number;
-  /** Told of the effects of each completed call; each once. */
+  /** Called with the effects of each completed call, exactly once per call. */
   readonly onEffects?: (program: string, effects: readonly Effect[]) => void;
 };
 
@@ -36,7 +36,7 @@ export type DeviceState = {
     image: string;
     address: string;
     referenceCount: number;
-    /** Abnormal ends of accesses inside the image, which has state; null where there were none. */
+    /** Abnormal exits of accesses inside the image; null if there were none, or if the image has no state. */
     tainted: Taint | null;
   }[];
   memoryMap: {
@@ -50,26 +50,26 @@ export type DeviceState = {
       present: boolean;
       valid: boolean;
       nx: boolean;
-      /** Whether another image gets these pages when it needs them: nothing is inside the image, and no program holds its address. */
+      /** Whether these pages can be given to another image: no access is inside, and no program holds the address. */
       reclaimable: boolean;
     }[];
   };
   programs: ProgramStatistics[];
-  /** Findings of the ABI test: how many there were, and those that the device remembers. */
+  /** Violations of the ABI: how many were found, and the most recent ones. */
   abiViolations: { total: number; newest: AbiViolation[] };
 };
 
-/** A finding of the ABI test, with how often the program has faulted by it and when, first and last (RFC 3339, UTC). */
+/** A violation of the ABI, with the number of faults and the times of the first and last one (RFC 3339, UTC). */
 export type AbiViolation = Violation & { readonly at: string; readonly lastAt: string; readonly faults: number };
 
-/** How a load is carried out; what is left out is as in the patent: whoever is inside is interrupted, and the old pages are marked NX. */
+/** Options of a load. The defaults are the patent's: interrupt the accesses inside the old version, and mark its pages NX. */
 export type LoadOptions = Partial<Omit<LoadRequest, 'image' | 'versionPolicy' | 'downgradeReason'>> & {
   readonly image: VerifiedImage;
-  /** `newer`: only a version of higher precedence. `different`: any other. `downgrade`: any other, for the reason given. */
+  /** `newer`: only a version of higher precedence. `different`: any other version. `downgrade`: any other version, with a reason. */
   readonly versionPolicy?: Exclude<VersionPolicy, 'downgrade'> | { readonly downgrade: string };
 };
 
-/** Settings of a load where the options say nothing else. Drains wait 10 s. */
+/** Default load options. Drains wait 10 s. */
 const defaultLoad = {
   signedBy: [],
   strategy: 'inject',
@@ -79,14 +79,14 @@ const defaultLoad = {
   similarityPolicy: 'require',
 } as const satisfies Omit<LoadRequest, 'image' | 'versionPolicy'>;
 
-/** Programs that a device remembers; when it is reached, the oldest that has ended is forgotten. */
+/** Programs that a device stores. At the limit, a new program replaces the oldest one that has ended. */
 const programLimit = 1_000;
-/** Findings of the ABI test that a device remembers; of more, the one whose last fault is the longest ago is forgotten. */
+/** ABI violations that a device stores. Past the limit, the one that faulted least recently is dropped. */
 const violationLimit = 1_000;
 
-/** @throws {ProgramError} when the image is no driver, or was not verified. */
+/** Returns the image as a driver. @throws {ProgramError} if the image is not a driver or is not verified. */
 function driverOf(image: Image): DriverImage {
-  if (image.kind !== 'driver') throw new ProgramError(`${image.digest} is a module's image, not a program's driver`);
+  if (image.kind !== 'driver') throw new ProgramError(`${image.digest} is a module image: expected a driver image`);
   if (!isVerified(image)) throw new ProgramError(unverifiedMessage(image));
   return image;
 }
@@ -97,15 +97,15 @@ export class Device {
   readonly #moduleTable: ModuleTable;
   readonly #group: ThreadGroup<Thread>;
   readonly #programs = new Map<string, Program>();
-  readonly #entries: HostCall[] = [];
+  readonly #hostCalls: HostCall[] = [];
   readonly #onEffects: NonNullable<DeviceOptions['onEffects']>;
-  /** By program and address, in the order of their last faults. */
+  /** By program and address, least recent fault first. */
   readonly #violations = new Map<string, AbiViolation>();
   #violationsFound = 0;
-  /** Images that have a record: in memory, or deleted while a program may hold the address. */
+  /** Images that have a record: in memory, or deleted while a program may still hold their address. */
   readonly #images = new Set<LoadedImage>();
   readonly #retired: RetiredImages;
-  /** Loads run one at a time, in the order of their coming. */
+  /** Loads run one at a time, in order of arrival. */
   #lastLoad: Promise<unknown> = Promise.resolve();
 
   constructor(options: DeviceOptions) {
@@ -121,54 +121,54 @@ export class Device {
     this.#onEffects = options.onEffects ?? (() => {});
   }
 
-  /** Runs the isolation workflow; every load ends in one outcome, and a refused or failed one changes nothing. */
+  /** Runs the isolation workflow. Every load ends in one outcome; a refused or failed load changes nothing. */
   load({ image, versionPolicy = 'newer', ...options }: LoadOptions): Promise<LoadReport> {
     const precedence =
       typeof versionPolicy === 'string'
         ? { versionPolicy }
         : ({ versionPolicy: 'downgrade', downgradeReason: versionPolicy.downgrade } as const);
-    return this.#inTurn(() => this.#load({ image, ...defaultLoad, ...options, ...precedence }));
+    return this.#runSerially(() => this.#load({ image, ...defaultLoad, ...options, ...precedence }));
   }
 
-  /** Puts a module back that was in memory before a reboot: the same workflow, without the comparison of versions. */
+  /** Restores a module after a reboot: runs the same workflow without comparing versions. */
   restore(image: VerifiedImage): Promise<LoadReport> {
-    return this.#inTurn(() => this.#load({ image, ...defaultLoad, similarityPolicy: 'off', versionPolicy: 'any' }));
+    return this.#runSerially(() => this.#load({ image, ...defaultLoad, similarityPolicy: 'off', versionPolicy: 'any' }));
   }
 
   /**
    * Starts a program.
-   * @throws {ProgramError} when it cannot be started; the message says why.
+   * @throws {ProgramError} if the program cannot be started; the message says why.
    */
   startProgram(request: Omit<ProgramRequest, 'driver'> & { readonly driver: VerifiedImage }): void {
     const driver = driverOf(request.driver);
-    if (this.#programs.has(request.program)) throw new ProgramError(`the program ${request.program} has been started already`);
-    this.#makeRoom();
+    if (this.#programs.has(request.program)) throw new ProgramError(`program ${request.program} is already started`);
+    this.#evictEndedProgram();
     try {
-      this.#programs.set(request.program, new Program({ ...request, driver }, this.#surroundingsOf(driver)));
+      this.#programs.set(request.program, new Program({ ...request, driver }, this.#dependenciesOf(driver)));
     } catch (error) {
       throw error instanceof LimitError ? new ProgramError(error.message) : error;
     }
   }
 
   /**
-   * Opens an export to calls from JavaScript, until the device is closed.
-   * @throws {ProgramError} when it cannot be opened; the message says why.
+   * Opens an export for calls from JavaScript, until the device is closed.
+   * @throws {ProgramError} if the export cannot be opened; the message says why.
    */
   openHostCall(request: Omit<HostCallRequest, 'driver'> & { readonly driver: VerifiedImage }): HostCall {
     const driver = driverOf(request.driver);
-    if (this.#entries.length >= programLimit) throw new ProgramError(`the device has ${programLimit} entries, its limit`);
+    if (this.#hostCalls.length >= programLimit) throw new ProgramError(`limit reached (${programLimit} open host calls per device)`);
     try {
-      const entry = new HostCall({ ...request, driver }, this.#surroundingsOf(driver));
-      this.#entries.push(entry);
-      return entry;
+      const hostCall = new HostCall({ ...request, driver }, this.#dependenciesOf(driver));
+      this.#hostCalls.push(hostCall);
+      return hostCall;
     } catch (error) {
       throw error instanceof LimitError ? new ProgramError(error.message) : error;
     }
   }
 
   /**
-   * Ends a program's threads, whatever they are inside of.
-   * @throws {ProgramError} when there is no such program.
+   * Stops a program: ends its threads, including those inside a module.
+   * @throws {ProgramError} if the device has no such program.
    */
   async stopProgram(program: string): Promise<void> {
     const found = this.#programs.get(program);
@@ -176,18 +176,18 @@ export class Device {
     await found.stop();
   }
 
-  /** Findings of the ABI test: programs that held on to the address of code that had gone, in the order of their last faults. */
+  /** Returns the ABI violations, least recent fault first. */
   abiViolations(): AbiViolation[] {
     return [...this.#violations.values()];
   }
 
-  /** Whether a program runs: if none does, only what is asked of the device changes it. */
+  /** Whether a program is running. If not, the device changes only on request. */
   get hasRunningPrograms(): boolean {
     for (const program of this.#programs.values()) if (program.isRunning) return true;
     return false;
   }
 
-  /** What the device looks like now. */
+  /** Returns a snapshot of the device. */
   state(): DeviceState {
     const reclaimable = this.#retired.reclaimableRanges();
     return {
@@ -214,17 +214,17 @@ export class Device {
     };
   }
 
-  /** Stops every program and takes the device out of the processor. */
+  /** Stops every program and detaches the device from the processor. */
   async close(): Promise<void> {
     await this.#lastLoad;
     await Promise.all([...this.#programs.values()].map((program) => program.stop()));
-    await Promise.all(this.#entries.map((entry) => entry.close()));
+    await Promise.all(this.#hostCalls.map((hostCall) => hostCall.close()));
     for (const image of this.#images) image.release();
     this.#images.clear();
     this.#moduleTable.close();
   }
 
-  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+  #runSerially<Result>(run: () => Promise<Result>): Promise<Result> {
     const result = this.#lastLoad.then(run);
     this.#lastLoad = result.catch(() => {});
     return result;
@@ -245,8 +245,8 @@ export class Device {
     );
   }
 
-  #surroundingsOf(driver: Image): ProgramDependencies {
-    // Not the driver itself: a program keeps its surroundings when it has ended.
+  #dependenciesOf(driver: Image): ProgramDependencies {
+    // Capture the imports, not the driver: an ended program keeps its dependencies.
     const { imports } = driver.stamp.interface;
     return {
       processor: this.#processor,
@@ -264,27 +264,27 @@ export class Device {
     { program, imports }: { readonly program: string; readonly imports: ImageInterface['imports'] },
   ): Trap {
     const trap = explainTrap(error, frames, this.#processor, imports);
-    if (trap.violation !== null) this.#noteViolation({ program, ...trap.violation });
+    if (trap.violation !== null) this.#recordViolation({ program, ...trap.violation });
     return trap;
   }
 
-  #noteViolation(violation: Violation): void {
+  #recordViolation(violation: Violation): void {
     const key = `${violation.program} ${violation.address} ${violation.version}`;
     const known = this.#violations.get(key);
     const lastAt = new Date().toISOString();
     if (known === undefined) this.#violationsFound += 1;
-    // Taken out first, so that it comes last.
+    // Delete and reinsert, so that the most recent fault comes last.
     this.#violations.delete(key);
     this.#violations.set(key, { ...violation, at: known?.at ?? lastAt, lastAt, faults: (known?.faults ?? 0) + 1 });
     const [oldest] = this.#violations.keys();
     if (this.#violations.size > violationLimit && oldest !== undefined) this.#violations.delete(oldest);
   }
 
-  /** Images linked to the module table: those that may be entered, and the drivers of running programs. */
+  /** Returns the interfaces linked to the module table: images that may be entered, and drivers of running programs. */
   *#linked(): Iterable<LinkedInterface> {
     for (const { stamp } of this.#images) if (stamp !== null) yield { module: stamp.module, ...stamp.interface };
     for (const program of this.#programs.values()) if (program.isRunning) yield { module: null, exports: [], imports: program.imports };
-    for (const { imports } of this.#entries) yield { module: null, exports: [], imports };
+    for (const { imports } of this.#hostCalls) yield { module: null, exports: [], imports };
   }
 
   *#threads(): Iterable<DeviceThread> {
@@ -293,15 +293,15 @@ export class Device {
         yield { thread, program: program.id, recovery: program.recovery, onInterrupt: () => program.countInterruption() };
       }
     }
-    for (const entry of this.#entries) {
-      for (const thread of entry.threads) yield { thread, program: entry.id, recovery: 'module', onInterrupt: () => {} };
+    for (const hostCall of this.#hostCalls) {
+      for (const thread of hostCall.threads) yield { thread, program: hostCall.id, recovery: 'module', onInterrupt: () => {} };
     }
   }
 
-  #makeRoom(): void {
+  #evictEndedProgram(): void {
     if (this.#programs.size < programLimit) return;
     const ended = [...this.#programs.values()].find((program) => !program.isRunning);
-    if (ended === undefined) throw new ProgramError(`the device runs ${programLimit} programs, its limit: stop one first`);
+    if (ended === undefined) throw new ProgramError(`limit reached (${programLimit} running programs per device): stop a program first`);
     this.#programs.delete(ended.id);
   }
 }

@@ -1,4 +1,4 @@
-// The machine as the rest of Patchbay uses it.
+// Public interface of the machine.
 
 export { Device, type DeviceOptions, type DeviceState } from './device.ts';
 export { digestOf } from './digest.ts';

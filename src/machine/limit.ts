@@ -1,6 +1,6 @@
-// The error of everything in the machine that has a limit.
+// The error thrown when a limit of the machine is reached.
 
-/** A limit of the machine is reached; the message names it and says what to do. */
+/** A limit of the machine is reached. The message names the limit and says what to do. */
 export class LimitError extends Error {
   override readonly name = 'LimitError';
 }

@@ -1,4 +1,4 @@
-// The processor: many threads of many devices on one JavaScript thread, each a WebAssembly stack that gives the processor up at safepoints.
+// The processor: runs the threads of many devices on one JavaScript thread. Each thread is a WebAssembly stack that yields at safepoints.
 
 import { imageRecord } from './abi.ts';
 import { formatImageName, type ImagesByRecord } from './accesses/accessible-image.ts';
@@ -30,69 +30,79 @@ import { RunningThread } from './threads/running-thread.ts';
 import type { Injection, Thread, ThreadOwner } from './threads/thread.ts';
 
 export type ProcessorOptions = {
-  /** Threads at once; V8 runs out of memory maps and aborts the process somewhere under 50,000. */
+  /** Maximum threads. V8 runs out of memory maps and aborts the process somewhere below 50,000. */
   readonly threadLimit?: number;
-  /** Images with a memory of their own at once; V8 reserves 10 GB of addresses for each and has room for about 16,000. */
+  /** Maximum images with their own memory. V8 reserves 10 GB of address space for each and has room for about 16,000. */
   readonly memoryLimit?: number;
-  /** Bytes that the memories of all images may have together. */
+  /** Limit for the memories of all images, in bytes. */
   readonly imageMemory?: number;
-  /** Bytes that all threads may have together for C stacks while others run. */
+  /** Limit for the saved C stacks of all suspended threads, in bytes. */
   readonly stackMemory?: number;
   readonly clock?: Clock;
 };
 
-/** Kernel memory, in WebAssembly pages: 16 MiB, of which 10,000 threads take 5. */
+/** Size of kernel memory in WebAssembly pages: 16 MiB, of which 10,000 threads use 5 MiB. */
 const kernelMemoryPages = 256;
 
-/** Puts the parts together, and offers to devices what they use of them. */
+/** Composes the parts of the machine and exposes to devices what they use. */
 export class Processor {
   readonly memoryBudget: MemoryBudget;
   readonly stackMemory: StackMemory;
   readonly clock: Clock;
   readonly kernelMemory = new KernelMemory(kernelMemoryPages);
-  /** Images in memory, by their records. */
+  /** Images in memory, by record. */
   readonly images: ImagesByRecord = new Map();
-  /** The record of no image: a module that is not in memory has it in its entry. */
+  /** The record of no image: the table entry of a module that is not in memory names it. */
   readonly absentRecord: number;
   readonly #threads: ThreadTable;
   readonly #frames: Frames;
   readonly #atomicCalls: AtomicCalls;
   readonly #scheduler: Scheduler;
   readonly #kernelCalls: KernelCalls;
-  readonly #gates: LazyStubs;
+  readonly #lazyStubs: LazyStubs;
   readonly #linker: Linker;
 
   constructor(options: ProcessorOptions = {}) {
     const { images, kernelMemory } = this;
-    const time = options.clock ?? systemClock;
-    this.clock = time;
+    const clock = options.clock ?? systemClock;
+    this.clock = clock;
     this.memoryBudget = new MemoryBudget(options.imageMemory ?? defaultImageMemory, options.memoryLimit ?? 8_000);
     this.stackMemory = new StackMemory(options.stackMemory ?? defaultStackMemory);
     this.absentRecord = kernelMemory.allocate(imageRecord.bytes);
     const wake = (thread: Thread) => this.#scheduler.wake(thread);
 
-    // What there is: threads, the images that they are inside of, and what belongs to those images.
+    // State: threads, the images that they are inside, and the resources of those images.
     const running = new RunningThread(kernelMemory);
     const threads = new ThreadTable(options.threadLimit ?? 10_000, kernelMemory, this.stackMemory);
     const frames = new Frames(kernelMemory, running);
-    const imageStacks = new CStacks(kernelMemory, frames);
+    const cStacks = new CStacks(kernelMemory, frames);
     const ownership = new Ownership({
       kernelMemory,
       threadOf: (block) => threads.find(block),
-      nameOf: (record) => formatImageName(images, record),
+      formatImageName: (record) => formatImageName(images, record),
       wake,
     });
-    const atomicCalls = new AtomicCalls({ kernelMemory, time, running, imageStacks, ownership });
-    const collections = new GarbageCollectors(images, { kernelMemory, time, frames, atomicCalls, wake });
+    const atomicCalls = new AtomicCalls({ kernelMemory, clock, running, cStacks, ownership });
+    const garbageCollectors = new GarbageCollectors(images, { kernelMemory, clock, frames, atomicCalls, wake });
 
-    // What happens: threads run, in turns, and call the machine.
+    // Behavior: threads are scheduled and call into the machine.
     const abnormalExits = new AbnormalExits(frames, ownership, images);
     const onEnd: Scheduler['onThreadEnd'] = (thread, ending) => this.#scheduler.onThreadEnd(thread, ending);
-    const execution = new Execution({ kernelMemory, running, frames, imageStacks, abnormalExits, onEnd });
-    const clock = new CallTimer(kernelMemory, frames, time);
-    const sections = new SafepointOperations(frames);
-    const scheduler = new Scheduler({ time, running, frames, threads, clock, sections, collections, atomicCalls, execution });
-    const entryControl = new EntryControl({ images, running, frames, ownership, collections, atomicCalls, execution, scheduler });
+    const execution = new Execution({ kernelMemory, running, frames, cStacks, abnormalExits, onEnd });
+    const callTimer = new CallTimer(kernelMemory, frames, clock);
+    const safepointOperations = new SafepointOperations(frames);
+    const scheduler = new Scheduler({
+      clock,
+      running,
+      frames,
+      threads,
+      callTimer,
+      safepointOperations,
+      garbageCollectors,
+      atomicCalls,
+      execution,
+    });
+    const entryControl = new EntryControl({ images, running, frames, ownership, garbageCollectors, atomicCalls, execution, scheduler });
     const effects = new Effects(running);
     const kernelCalls = new KernelCalls(effects, scheduler);
 
@@ -101,14 +111,14 @@ export class Processor {
     this.#atomicCalls = atomicCalls;
     this.#scheduler = scheduler;
     this.#kernelCalls = kernelCalls;
-    this.#gates = new LazyStubs(images, running, frames);
+    this.#lazyStubs = new LazyStubs(images, running, frames);
     this.#linker = new Linker({
       systemCalls: systemCalls({ kernelMemory, threads, execution, scheduler, entryControl, effects }),
       kernelCalls: kernelCalls.imports,
       atomicCalls,
-      imageStacks,
+      cStacks,
       ownership,
-      collections,
+      garbageCollectors,
     });
   }
 
@@ -116,133 +126,133 @@ export class Processor {
     return this.#threads.limit;
   }
 
-  /** Threads that have not ended. */
+  /** Number of threads that have not ended. */
   get runningThreads(): number {
     return this.#threads.size;
   }
 
-  /** Stops giving the processor to anyone; suspended stacks are left to the garbage collector. */
+  /** Stops scheduling; suspended stacks are left to the garbage collector. */
   close(): void {
     this.#scheduler.close();
     this.#threads.close();
   }
 
-  /** Makes a device's share of the processor. */
+  /** Creates a thread group, which is a device's share of the processor. */
   createGroup(): ThreadGroup<Thread> {
     return new ThreadGroup<Thread>();
   }
 
   /**
-   * Makes a thread, ready to run.
-   * @param makeBegin Receives the thread's block and returns what runs its code.
-   * @param callDeadline How long one call may take, in milliseconds; null: for ever.
-   * @throws {LimitError} when there are as many threads as the processor may have.
+   * Creates a thread that is ready to run.
+   * @param createStart Receives the thread's block; returns the function that runs the thread's code.
+   * @param callDeadline Maximum duration of one call in milliseconds; null: no limit.
+   * @throws {LimitError} if the processor's thread limit is reached.
    */
   startThread(
     owner: ThreadOwner,
     group: ThreadGroup<Thread>,
-    makeBegin: (block: number) => () => Promise<unknown>,
+    createStart: (block: number) => () => Promise<unknown>,
     callDeadline: number | null,
   ): Thread {
     const thread = this.createThread(owner, group, callDeadline);
-    thread.begin = makeBegin(thread.block);
+    thread.begin = createStart(thread.block);
     this.#scheduler.makeReady(thread);
     return thread;
   }
 
   /**
-   * Makes a thread that is idle until it is entered.
-   * @throws {LimitError} when there are as many threads as the processor may have.
+   * Creates an idle thread, for `runOnIdleThread`.
+   * @throws {LimitError} if the processor's thread limit is reached.
    */
   createThread(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
     return this.#threads.create(owner, group, callDeadline);
   }
 
-  /** Takes away a thread that is idle. */
+  /** Removes an idle thread. */
   removeThread(thread: Thread): void {
     this.#threads.remove(thread);
   }
 
   /**
-   * Runs code on an idle thread: now, if nobody waits for the processor, and in its turn otherwise. The code sets the word `answered` of the thread's
-   * block as the last thing that it does. Returns the code's promise where it has already done so; the thread is idle again, its owner is not told.
-   * Null otherwise: the promise goes to `later`, and the owner is told of the ending.
+   * Runs code on an idle thread: immediately if the processor is free, otherwise when the thread is scheduled. The code's last action is to set the
+   * `returned` word of the thread's block. If that has happened when this returns, returns the code's promise; the thread is idle again and `onEnd` is
+   * not called. Otherwise returns null, passes the promise to `later`, and calls the owner's `onEnd` when the code ends.
    */
   runOnIdleThread<Result>(thread: Thread, run: () => Promise<Result>, later: (promise: Promise<Result>) => void): Promise<Result> | null {
     return this.#scheduler.runOnIdleThread(thread, run, later);
   }
 
-  /** Runs a section between two slices, where every thread is suspended at a safepoint: what it does is one step to all of them. */
-  atSafepoint<Result>(section: () => Result): Promise<Result> {
-    return this.#scheduler.atSafepoint(section);
+  /** Runs an operation while every thread is suspended at a safepoint: threads observe it as atomic. */
+  atSafepoint<Result>(operation: () => Result): Promise<Result> {
+    return this.#scheduler.atSafepoint(operation);
   }
 
   /**
-   * Calls back, between two slices, as soon as no access is inside the image; returns how to call that off.
-   * @param bypasses Whether accesses by a hard-coded address count; they may never cease where they are not kept from entering.
+   * Calls back, at a safepoint, as soon as no access is inside the image. Returns a function that cancels the wait.
+   * @param bypasses Whether accesses by a hard-coded address count. Unless new ones are prevented from entering, they may never cease.
    */
-  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
-    return this.#scheduler.onUnreferenced(record, bypasses, then);
+  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', callback: () => void): () => void {
+    return this.#scheduler.onUnreferenced(record, bypasses, callback);
   }
 
-  /** Returns how many accesses are inside an image: through the module table, and past it by a hard-coded address. */
+  /** Returns how many accesses are inside an image: `counted` through the module table, `bypassing` by a hard-coded address. */
   referencesOf(record: number): { readonly counted: number; readonly bypassing: number } {
     return this.#frames.referencesOf(record);
   }
 
-  /** Returns how many of a thread's accesses are inside an image, and the frame of the outermost, 0 where there is none; only between two slices. */
+  /** Returns how many of a thread's accesses are inside an image, and the outermost frame (0: none). Only at a safepoint. */
   accessesInside(thread: Thread, record: number): { readonly count: number; readonly outermost: number } {
     return this.#frames.accessesInside(thread, record);
   }
 
   /**
-   * Throws an injected error into a thread when it next gets the processor, which is before all threads without one; only between two slices.
-   * @param how `onLost`: told if no access took the error. `retryIn`: the image that the retry enters, to be short there.
+   * Throws an injected error into a thread when it next gets the processor, which is before all threads without one. Only at a safepoint.
+   * @param options `onUncaught`: called if no access caught the error. `retryIn`: the image that the retry enters, which then yields early.
    */
   inject(
     thread: Thread,
-    aim: number,
-    { onLost = () => {}, retryIn = null }: { onLost?: () => void; retryIn?: Injection['retryIn'] } = {},
+    target: number,
+    { onUncaught = () => {}, retryIn = null }: { onUncaught?: () => void; retryIn?: Injection['retryIn'] } = {},
   ): void {
-    this.#scheduler.interrupt(thread, { target: aim, retryIn, onUncaught: onLost });
+    this.#scheduler.interrupt(thread, { target, retryIn, onUncaught });
   }
 
-  /** Returns the functions that stand in for an image's own until its first access. */
+  /** Returns the lazy stubs that stand in for an image's functions until its first access. */
   lazyStubsOf(image: ModuleImage): readonly WebAssembly.ExportedFunction[] {
-    return this.#gates.of(image);
+    return this.#lazyStubs.of(image);
   }
 
   /**
-   * Instantiates an image; its start function, if any, runs now.
-   * @throws {LimitError} when the start function runs too long.
+   * Instantiates an image and runs its start function, if any.
+   * @throws {LimitError} if the start function runs too long.
    */
   instantiate(image: Image, deviceImports: WebAssembly.Imports): WebAssembly.Instance {
     return this.#linker.instantiate(image, deviceImports);
   }
 
   /**
-   * Prepares what an instance of an image needs of the processor.
-   * @throws {Error} when the instance does not export what its stamp says.
+   * Registers an instance: its C stack, ownership and garbage collector.
+   * @throws {Error} if the instance does not export what its stamp says.
    */
   registerInstance(record: number, image: ModuleImage, exports: WebAssembly.Instance['exports']): void {
     this.#linker.registerInstance(record, image, exports);
   }
 
-  /** Forgets what it keeps of an image that no access is inside of. */
+  /** Releases what `registerInstance` set up; no access may be inside the image. */
   unregisterInstance(record: number): void {
     this.#linker.unregisterInstance(record);
   }
 
   /**
-   * Runs code of images to its end, without suspending it; on the running thread's stack of images where there is one.
-   * @param record The image whose code is called first, as if no thread owned the image; null: none, or an image that is not exclusive.
-   * @throws {LimitError} when it runs too long, and whatever it traps with.
+   * Runs code of images to completion without suspending it, on the running thread's frames if a thread is running.
+   * @param record The image whose code is called first, treated as unowned; null: none, or an image that is not exclusive.
+   * @throws {LimitError} if the code runs too long; rethrows traps.
    */
   runAtomically<Result>(run: () => Result, record: number | null = null): Result {
     return this.#atomicCalls.run(run, record);
   }
 
-  /** Runs code whose `kernel.state_write` and `kernel.state_read` write and read a transfer of state. */
+  /** Runs code whose `kernel.state_write` and `kernel.state_read` use a state transfer. */
   transferState<Result>(transfer: StateTransfer, run: () => Result): Result {
     return this.#kernelCalls.transferState(transfer, run);
   }

@@ -1,9 +1,9 @@
-// Reasons in reports: short, and texts that every database keeps.
+// Reasons in reports: limited in length, and valid in every database.
 
-/** Characters of a reason; the control service takes no longer ones. */
+/** Maximum characters of a reason; the control service rejects longer ones. */
 const reasonLimit = 1_000;
 
-/** The message as a report can carry it: cut at the limit, with U+FFFD for the character U+0000 and for halves of surrogate pairs. */
+/** Returns the message as a report can carry it: truncated at the limit, with U+FFFD for U+0000 and for unpaired surrogates. */
 export function sanitizeReason(message: string): string {
   return message.slice(0, reasonLimit).replaceAll('\0', '\ufffd').toWellFormed();
 }

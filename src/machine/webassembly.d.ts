@@ -1,13 +1,13 @@
-// The part of the WebAssembly JavaScript interface that is used here, with JavaScript Promise Integration and exceptions; the types of Node leave it out.
+// The part of the WebAssembly JavaScript API that is used here, with JavaScript Promise Integration and exceptions; Node's types omit it.
 
 declare namespace WebAssembly {
   type ImportValue = number | bigint | Memory | Table | Global | Tag | ((...values: never[]) => unknown) | Suspending;
   type Imports = Readonly<Record<string, Readonly<Record<string, ImportValue>>>>;
-  /** What a function of numbers returns to JavaScript. */
+  /** Results of an exported function whose types are numbers. */
   type Results = number | bigint | readonly (number | bigint)[] | undefined;
   type ExportedFunction = (...values: readonly (number | bigint)[]) => unknown;
 
-  /** In the order of the binary. */
+  /** In binary order. */
   type ModuleImportDescriptor = ModuleExportDescriptor & { readonly module: string };
   type ModuleExportDescriptor = { readonly name: string; readonly kind: 'function' | 'table' | 'memory' | 'global' | 'tag' };
 
@@ -47,16 +47,16 @@ declare namespace WebAssembly {
   class RuntimeError extends Error {}
   class CompileError extends Error {}
   class LinkError extends Error {}
-  /** Code that was not called on a stack of its own was to be suspended. */
+  /** Thrown when code that was not called through `promising` tries to suspend. */
   class SuspendError extends Error {}
-  /** An import that suspends the stack of its caller until the promise settles. */
+  /** An import that suspends its caller's stack until the promise settles. */
   class Suspending {
     constructor(handler: (...values: never[]) => Promise<void>);
   }
-  /** Compiles on other threads of the process. */
+  /** Compiles on background threads of the process. */
   function compile(bytes: Uint8Array<ArrayBuffer>): Promise<Module>;
-  /** Whether the engine accepts the bytes as a module. */
+  /** Returns whether the bytes are a valid module. */
   function validate(bytes: Uint8Array<ArrayBuffer>): boolean;
-  /** An export that runs on a stack of its own and answers with a promise. */
+  /** Wraps an export: each call runs on its own stack and returns a promise. */
   function promising(exported: ExportedFunction): (...values: readonly (number | bigint)[]) => Promise<Results>;
 }

@@ -2,12 +2,12 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { StateRoundRobin, statesPerRound, type Watched } from '../../src/host/state-round-robin.ts';
+import { type RoundRobinDevice, StateRoundRobin, statesPerRound } from '../../src/host/state-round-robin.ts';
 import { DeviceId, newIdentifier } from '../../src/protocol/identifiers.ts';
 
-const device = (mayHaveChanged: boolean): Watched => ({ mayHaveChanged });
+const device = (mayHaveChanged: boolean): RoundRobinDevice => ({ mayHaveChanged });
 const newDevice = () => DeviceId.parse(newIdentifier('device'));
-const idsOf = (turn: Iterable<[DeviceId, Watched]>) => [...turn].map(([id]) => id);
+const idsOf = (turn: Iterable<[DeviceId, RoundRobinDevice]>) => [...turn].map(([id]) => id);
 
 test('in each turn as many are taken as may be, none twice, and whoever may have changed comes before another comes again', () => {
   fc.assert(
@@ -27,7 +27,7 @@ test('in each turn as many are taken as may be, none twice, and whoever may have
 });
 
 test('a device that comes has its turn, also where there was none', () => {
-  const devices = new Map<DeviceId, Watched>();
+  const devices = new Map<DeviceId, RoundRobinDevice>();
   const rounds = new StateRoundRobin(devices);
   expect(idsOf(rounds.nextRound())).toEqual([]);
   const [first, second] = [newDevice(), newDevice()];

@@ -1,4 +1,4 @@
-// Runs a set of random modules in plain V8 and on a device, interrupted and patched at random, and compares results, traps and memories.
+// Runs a set of random modules in plain V8 and on a device that interrupts and patches them at random, and compares results, traps and memories.
 
 import { type Compilation, compile } from '../../src/compiler/compilation.ts';
 import { CallError, Device, digestOf, type HostCall, Processor, type VerifiedImage } from '../../src/machine/index.ts';
@@ -9,27 +9,27 @@ import { assembleText } from './text-assembler.ts';
 
 const ramPages = 16_384;
 const stepLimit = 200_000;
-/** Between two safepoints that suspend their thread, in units of work. */
+/** Maximum work between two safepoints that suspend their thread. */
 const workLimit = 4_000;
 const minimumWork = 40;
-/** Patches during one batch of calls: fewer than the retries that an access has. */
+/** Maximum patches during one batch of calls; less than the retries of an access. */
 const patchLimit = 12;
-/** One set in so many is optimized by binaryen; the modules of the others get their safepoints as they are. */
+/** Every n-th set is optimized by binaryen; the modules of the others are instrumented without optimization. */
 const optimizedShare = 5;
 
 export type RunOptions = {
-  /** Calls that are made, by index; all where it is left out. */
+  /** Indices of the calls to make; by default, all. */
   readonly calls?: readonly number[];
-  /** Threads at once, in a pure set; at random where it is left out. */
+  /** Concurrent threads, in a pure set; by default, random. */
   readonly threads?: number;
   /** Whether modules are patched while calls run. */
   readonly patched?: boolean;
 };
 
-/** What happened in a run without a difference. */
+/** Statistics of a run without a difference. */
 export type RunStatistics = { modules: number; calls: number; traps: number; patches: number; interrupted: number; steps: number };
 
-/** A device returned something else than plain V8. */
+/** A device returned something other than plain V8. */
 export class Difference extends Error {
   override readonly name = 'Difference';
 }
@@ -39,7 +39,7 @@ const trapped: Outcome = 'trap';
 
 type Prepared = { readonly module: GeneratedModule; readonly code: WebAssembly.Module; readonly image: VerifiedImage };
 
-/** Compares the set of a seed. @throws {Difference} where the device differs; @throws {Error} where a module is not accepted. */
+/** Compares the set of a seed. @throws {Difference} if the device differs; @throws {Error} if the compiler rejects a module. */
 export async function compareSet(seed: number, options: RunOptions = {}): Promise<RunStatistics> {
   const set = generateSet(seed);
   const random = new RandomNumbers(seed ^ 0x5eed);
@@ -57,7 +57,7 @@ export async function compareSet(seed: number, options: RunOptions = {}): Promis
   }
 }
 
-/** The smallest options found with which the set of a seed still differs, and the difference. */
+/** Returns the smallest options with which the set of a seed still differs, and the difference; null if none of them differs. */
 export async function shrink(seed: number): Promise<{ options: RunOptions; message: string } | null> {
   const set = generateSet(seed);
   const single = set.calls.map((_, index) => ({ calls: [index] }));
@@ -87,7 +87,7 @@ async function prepare(module: GeneratedModule, random: RandomNumbers, optimize:
   return { module, code: new WebAssembly.Module(source), image };
 }
 
-/** Compiles an image. @param work How much work an access does before it gives the processor up again, for a module's image. */
+/** Compiles an image. @param work The work that an access does before it yields again; for a module's image. */
 async function compileImage(compilation: Compilation, work?: number): Promise<VerifiedImage> {
   const { result } = await compile(compilation);
   if (!result.ok) throw new Error(`not accepted: ${JSON.stringify(result.diagnostics)}`);
@@ -96,14 +96,14 @@ async function compileImage(compilation: Compilation, work?: number): Promise<Ve
   return readVerified(bytes, digestOf(bytes));
 }
 
-/** `i32.const 16384; local.set`: what an image gives itself after a suspension (src/compiler/fuel.ts). */
+/** `i32.const 16384; local.set`: the refill of fuel after a suspension (src/compiler/fuel.ts). */
 const refill = Buffer.from([0x41, 0x80, 0x80, 0x01, 0x21]);
 
-/** The image with another amount of fuel after each suspension, so that short calls are suspended often. */
+/** Changes the fuel after each suspension in an image, so that short calls are suspended often. */
 function withFuel(image: Uint8Array, work: number): Uint8Array<ArrayBuffer> {
   const patched = Buffer.from(image);
   const at = patched.indexOf(refill);
-  // An image without a loop or a call has no fuel.
+  // An image without loops and calls has no fuel.
   if (at >= 0) patched.set([(work & 127) | 128, ((work >> 7) & 127) | 128, 0], at + 1);
   return new Uint8Array(patched);
 }
@@ -117,7 +117,7 @@ function driverOf(module: string, name: string, type: (typeof entryTypes)[number
   return driver;
 }
 
-/** The set in plain V8. */
+/** Runs the set in plain V8. */
 class Reference {
   readonly #prepared: readonly Prepared[];
   #exports: WebAssembly.Instance['exports'][] = [];
@@ -127,7 +127,7 @@ class Reference {
     this.restart();
   }
 
-  /** Instantiates all modules, as a patch of all of them does. */
+  /** Instantiates all modules again, as a patch of all modules does. */
   restart(): void {
     const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
     this.#exports = this.#prepared
@@ -154,7 +154,7 @@ class Reference {
     }
   }
 
-  /** A trap leaves the stack pointers where they are; a device returns the stack. */
+  /** Resets the stack pointers, which a trap leaves unchanged; a device resets the stack. */
   #returnStacks(): void {
     for (const exports of this.#exports) {
       const pointer = exports['__stack_pointer'] ?? exports['sp'];
@@ -211,7 +211,7 @@ class DeviceRun {
     this.#processor.close();
   }
 
-  /** Calls of a pure set, several threads at once, while any module is patched at any time. */
+  /** Runs the calls of a pure set on several threads, while any module is patched at any time. */
   async runPure(): Promise<void> {
     const indices = this.#calls();
     const threads = this.#options.threads ?? 1 + this.#random.below(8);
@@ -225,7 +225,10 @@ class DeviceRun {
     await this.#compareMemories();
   }
 
-  /** Calls of a stateful set, one after another. A patch begins with new memories, so that all modules are patched between calls, and only a set of one module within. */
+  /**
+   * Runs the calls of a stateful set one after another. A patch starts with new memories, so all modules are patched between calls; a set of one module
+   * is also patched during a call.
+   */
   async runStateful(): Promise<void> {
     for (const index of this.#calls()) {
       const values = this.#set.calls[index] ?? [];
@@ -273,7 +276,7 @@ class DeviceRun {
     }
   }
 
-  /** Patches a module with the same code; returns how many accesses were interrupted. */
+  /** Patches a random module with the same code; returns how many accesses were interrupted. */
   async #patchOne(): Promise<number> {
     if (!this.#isPatched) return 0;
     const interrupted = await this.#load(this.#random.pick(this.#prepared).image);
@@ -301,7 +304,7 @@ class DeviceRun {
     }
   }
 
-  /** Runs the machine until a promise settles; `patch` begins at random steps, one at a time. */
+  /** Runs the machine until a promise settles; starts `patch` at random steps, one at a time. */
   async #until<Result>(promise: Promise<Result>, patch?: () => Promise<unknown>): Promise<Result> {
     let settled = false;
     let patching = false;
@@ -310,7 +313,7 @@ class DeviceRun {
     const ended = promise.finally(() => {
       settled = true;
     });
-    // It is awaited below; a rejection before that has its handler.
+    // Awaited below; this handles a rejection before that.
     ended.catch(() => {});
     await settle();
     for (let steps = 0; !settled || patching; steps += 1) {
@@ -326,7 +329,7 @@ class DeviceRun {
       this.statistics.steps += 1;
       const isStep = await this.#time.step();
       if (!isStep) await settle();
-      if (!isStep && !settled && !patching) throw new Difference('the machine has nothing to do, and a call has not ended');
+      if (!isStep && !settled && !patching) throw new Difference('the machine is idle, but a call has not ended');
     }
     await patched;
     return ended;

@@ -1,4 +1,4 @@
-// What goes wrong inside a module or past a limit: a failed call with its reason, and everything else goes on.
+// Faults inside a module and exceeded limits: the call fails with a reason, and everything else continues.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf, ImageError, Processor, ProgramError, readImage } from '../../src/machine/index.ts';
@@ -32,19 +32,19 @@ test.each([
     /segmentation fault at 0x[0-9a-f]+: the module is not in memory/,
   ],
   [
-    'accesses nested too deep',
+    'nesting accesses too deeply',
     module('(call $self (local.get 0))', '(import "tcp" "work" (func $self (param i32) (result i32)))'),
     /limit reached \(111 nested accesses per thread\)/,
   ],
   [
-    'more effects than a call may have',
+    'more effects than the limit',
     module(
       '(loop $next (call $emit (i32.const 1) (i64.const 1)) (br $next)) (unreachable)',
       '(import "kernel" "emit" (func $emit (param i32 i64)))',
     ),
     /1024 effects/,
   ],
-])('%s fails the call, and the thread goes on to its next', async (_what, wat, reason) => {
+])('%s fails the call, and the thread makes its next call', async (_what, wat, reason) => {
   await machine.load('tcp', '1.0.0', wat);
   await machine.start('p', { module: 'tcp', calls: 3 });
   await until(() => machine.statistics('p').state === 'finished');
@@ -58,7 +58,7 @@ test.each([
   expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
-test('a program pauses after a call that failed as after any other, and can be stopped then', async () => {
+test('pauses after a failed call like after any other, and can be stopped in the pause', async () => {
   await machine.load('tcp', '1.0.0', module('(unreachable)'));
   await machine.load('udp', '1.0.0', workModule(0));
   await machine.start('p', { module: 'tcp', pauseMilliseconds: 3_600_000 });
@@ -70,7 +70,7 @@ test('a program pauses after a call that failed as after any other, and can be s
   expect(machine.statistics('p')).toMatchObject({ state: 'stopped', callsFailed: 1 });
 });
 
-test('a trap three modules deep counts every access out', async () => {
+test('ends every access when a trap occurs three modules deep', async () => {
   const calls = (inner: string) =>
     module('(call $inner (local.get 0))', `(import "${inner}" "work" (func $inner (param i32) (result i32)))`);
   await machine.load('a', '1.0.0', calls('b'));
@@ -82,7 +82,7 @@ test('a trap three modules deep counts every access out', async () => {
   expect(machine.statistics('p').lastFailure).toContain('c@1.0.0');
 });
 
-test('effects of a call that trapped are dropped, also where the next call completes', async () => {
+test('drops the effects of a call that trapped, even if the next call completes', async () => {
   const everyOther = `(module
     (import "kernel" "emit" (func $emit (param i32 i64)))
     (import "kernel" "sleep" (func $sleep (param i32)))
@@ -100,7 +100,7 @@ test('effects of a call that trapped are dropped, also where the next call compl
   expect(machine.effects.map(({ channel }) => channel)).toEqual([2, 4, 6]);
 });
 
-test('a module finds its own data in its own memory, beside the kernel', async () => {
+test('gives a module its own memory, separate from kernel memory', async () => {
   await machine.load(
     'tcp',
     '1.0.0',
@@ -111,7 +111,7 @@ test('a module finds its own data in its own memory, beside the kernel', async (
   expect(machine.statistics('p').lastResult).toBe('42');
 });
 
-test('an export of another type than the caller imports is a segmentation fault', async () => {
+test('reports an export of another type than the imported one as a segmentation fault', async () => {
   await machine.load('udp', '1.0.0', '(module (func (export "work") (param i64) (result i64) (local.get 0)))');
   await machine.load('tcp', '1.0.0', module('(call $udp (local.get 0))', '(import "udp" "work" (func $udp (param i32) (result i32)))'));
   await machine.start('p', { module: 'tcp', calls: 1 });
@@ -119,7 +119,7 @@ test('an export of another type than the caller imports is a segmentation fault'
   expect(machine.statistics('p').lastFailure).toMatch(/segmentation fault: fetch from udp@1\.0\.0 .* another type/);
 });
 
-test('a faulty new version fails its own calls; the next version heals', async () => {
+test('fails the calls of a faulty version only, until the next version is loaded', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.start('p', { module: 'tcp', arguments: [endless], calls: 2 });
   await until(() => referenceCount(machine, 'tcp') === 1);
@@ -133,22 +133,24 @@ test('a faulty new version fails its own calls; the next version heals', async (
   expect(machine.statistics('q').lastResult).toBe('9');
 });
 
-test('threads past the limit are refused, and none of the program is started', async () => {
+test('rejects a program past the thread limit, and starts none of its threads', async () => {
   const small = createTestMachine({ processor: new Processor({ threadLimit: 10 }) });
   await small.load('tcp', '1.0.0', workModule(0));
   await small.start('a', { module: 'tcp', threads: 7 });
-  await expect(small.start('b', { module: 'tcp', threads: 4 })).rejects.toThrow(/runs 7 of at most 10 threads: start at most 3/);
+  await expect(small.start('b', { module: 'tcp', threads: 4 })).rejects.toThrow(
+    /limit reached \(10 threads per host, 7 running\): start at most 3/,
+  );
   expect(small.processor.runningThreads).toBe(7);
   await small.start('b', { module: 'tcp', threads: 3 });
   await small.close();
 });
 
 test.each([
-  [['1', '2'], /takes 1 arguments, not 2/],
-  [['x'], /argument 1 is "x", which is not an integer of type i32/],
-  [['1.5'], /not an integer/],
-  [[''], /not an integer/],
-])('arguments %j are refused', async (values, reason) => {
+  [['1', '2'], /expected 1 argument, received 2/],
+  [['x'], /argument 1: expected an integer of type i32, received "x"/],
+  [['1.5'], /expected an integer/],
+  [[''], /expected an integer/],
+])('rejects the arguments %j', async (values, reason) => {
   await machine.load('tcp', '1.0.0', workModule(0));
   const driver = await driverImage('tcp', 'work', 1);
   const start = () =>
@@ -166,19 +168,19 @@ test.each([
   expect(start).toThrow(reason);
 });
 
-test('a program cannot be started twice, nor a program be stopped that is not there', async () => {
+test('rejects starting a program twice and stopping an unknown program', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.start('p', { module: 'tcp' });
-  await expect(machine.start('p', { module: 'tcp' })).rejects.toThrow(/started already/);
+  await expect(machine.start('p', { module: 'tcp' })).rejects.toThrow(/already started/);
   await expect(machine.device.stopProgram('q')).rejects.toThrow(ProgramError);
 });
 
-test('a driver is not loaded as a module', async () => {
+test('refuses to load a driver as a module', async () => {
   const report = await machine.device.load({ image: await driverImage('tcp', 'work'), strategy: 'inject', invalidation: 'nx' });
   expect(report).toMatchObject({ outcome: 'refused-image', reason: expect.stringContaining('driver') });
 });
 
-test('an image is refused when its digest differs, it is not WebAssembly, or it has no stamp', async () => {
+test('rejects an image with a wrong digest, without valid WebAssembly, or without a stamp', async () => {
   const bare = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
   expect(() => readImage(bare, digestOf('another'))).toThrow(ImageError);
   expect(() => readImage(bare, digestOf(bare))).toThrow(/no patchbay.stamp section/);

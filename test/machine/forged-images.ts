@@ -1,4 +1,4 @@
-// Forged images: WebAssembly of any text, with a stamp of any content, as an attacker who knows the ABI writes them.
+// Forged images: arbitrary WebAssembly with an arbitrary stamp, as an attacker who knows the ABI would write them.
 
 import { binaryen, imageFeatures } from '../../src/compiler/binaryen.ts';
 import { abiVersion, lazyStubSection, stampSection } from '../../src/machine/abi.ts';
@@ -25,20 +25,20 @@ const integers = (parameters: number, results = 1): Type => ({
 export const exported = (name: string, type: Type = none) => ({ name, ...type });
 export const imported = (module: string, name: string, type: Type = none) => ({ module, name, ...type });
 
-/** The bytes of a module's text, with the stamp of an image. @param gate Text of its gate; without it, one of functions without parameters. */
-export function forge(text: string, stamp: StampOf, gate: string = gateOf(stamp)): ForgedImage {
+/** Returns the bytes of a module's text with an image's stamp. @param stubs Text of the lazy stubs; by default, stubs without parameters. */
+export function forge(text: string, stamp: StampOf, stubs: string = stubsOf(stamp)): ForgedImage {
   const { kind, module = 'tcp', abi = abiVersion, ownMemory = false, hasStart = false, exports = [], imports = [] } = stamp;
   const origin = { version: '1.0.0', compiler: 'patchbay', sourceDigest: digestOf('') };
   const memory = ownMemory ? { initialPages: 1, maximumPages: 1 } : null;
   const toolchain = { hasState: ownMemory, stack: null, concurrency: 'shared', initialize: false };
   const properties = { ownMemory, memory, hasStart, mayFailToInstantiate: hasStart, ...toolchain };
   const content = { abi, kind, module, ...origin, ...properties, interface: { exports, imports } };
-  const sections = { [stampSection]: new TextEncoder().encode(JSON.stringify(content)), [lazyStubSection]: assemble(gate, {}) };
+  const sections = { [stampSection]: new TextEncoder().encode(JSON.stringify(content)), [lazyStubSection]: assemble(stubs, {}) };
   const bytes = assemble(text, sections);
   return { bytes, digest: digestOf(bytes) };
 }
 
-/** A compiled image with some of its bytes replaced by as many others. */
+/** Returns a compiled image with some of its bytes replaced by others of the same length. */
 export function alter(image: Uint8Array, replacements: readonly (readonly [from: Uint8Array, to: Uint8Array])[]): ForgedImage {
   const bytes = new Uint8Array(image);
   for (const [from, to] of replacements) {
@@ -49,7 +49,7 @@ export function alter(image: Uint8Array, replacements: readonly (readonly [from:
   return { bytes, digest: digestOf(bytes) };
 }
 
-function gateOf({ exports = [] }: StampOf): string {
+function stubsOf({ exports = [] }: StampOf): string {
   return `(module ${exports.map((_, index) => `(func (export "${index}"))`).join('')})`;
 }
 
@@ -62,12 +62,12 @@ function assemble(text: string, sections: Readonly<Record<string, Uint8Array>>):
   return bytes;
 }
 
-/** What the forged driver answers in the place of every function of its device. */
-export const forgedAnswer = 666;
+/** Result of the function that the forged driver puts in place of every function of its device. */
+export const forgedResult = 666;
 
 /**
- * A driver of `MODULE.work(i32) → i32` with the imports that a driver may have, which puts a function of its own into every page of the address
- * space, and writes over the words of the kernel from an address on.
+ * A driver of `MODULE.work(i32) → i32` with the imports that a driver may have. It writes its own function into every slot of the address space, and
+ * overwrites kernel memory from an address on.
  */
 export function forgedDriver(module: string, overwriteFrom: number | null = null): ForgedImage {
   const overwrite =
@@ -80,7 +80,7 @@ export function forgedDriver(module: string, overwriteFrom: number | null = null
       (import "patchbay" "space" (table 1 funcref))
       (import "patchbay:entry" "${module}" (global $entry i32))
       (import "patchbay:offset:${module}" "work" (global $offset i32))
-      (func $own (param i32) (result i32) (i32.const ${forgedAnswer}))
+      (func $own (param i32) (result i32) (i32.const ${forgedResult}))
       (elem declare func $own)
       (func (export "main") (param $block i32) (param i32)
         (local $page i32)

@@ -1,4 +1,4 @@
-// `npm run fuzz -- --modules N --seed S --workers W`: random modules in plain V8 and on a device. A difference prints its seed and the smallest run that shows it.
+// `npm run fuzz -- --modules N --seed S --workers W`: compares random modules in plain V8 and on a device. Prints a difference with its seed and smallest run.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import console from 'node:console';
@@ -7,9 +7,9 @@ import { parseArgs } from 'node:util';
 import { compareSet, Difference, type RunStatistics, shrink } from './differential.ts';
 import { generateSet } from './module-generator.ts';
 
-/** Sets between two reports of a worker. */
+/** Sets between two progress reports of a worker. */
 const batch = 500;
-/** Differences after which a worker ends. */
+/** Number of differences after which a worker ends. */
 const differenceLimit = 10;
 const workerLimit = 64;
 
@@ -18,12 +18,12 @@ const { values } = parseArgs({
     modules: { type: 'string', default: '1000' },
     seed: { type: 'string', default: '1' },
     workers: { type: 'string', default: '1' },
-    /** From one seed to the next; the seeds between are those of other workers. */
+    /** Distance between two seeds; other workers run the seeds in between. */
     step: { type: 'string', default: '1' },
   },
 });
 const wanted = readInteger('modules', values.modules, 1);
-const first = readInteger('seed', values.seed, 0);
+const firstSeed = readInteger('seed', values.seed, 0);
 const workers = readInteger('workers', values.workers, 1, Math.min(workerLimit, wanted));
 const step = readInteger('step', values.step, 1);
 
@@ -31,16 +31,16 @@ type Totals = RunStatistics & { differences: number };
 const counted = ['modules', 'calls', 'traps', 'patches', 'interrupted', 'steps', 'differences'] as const;
 const noTotals: Totals = { modules: 0, calls: 0, traps: 0, patches: 0, interrupted: 0, steps: 0, differences: 0 };
 
-const begun = performance.now();
-// A worker ends when the process that started it does.
+const startedAt = performance.now();
+// A worker ends with its parent process.
 if (process.connected) process.on('disconnect', () => process.exit(1));
 const passed = workers === 1 ? await runSeeds() : await runWorkers();
 process.exit(passed ? 0 : 1);
 
-/** Compares the sets of this process's seeds. @returns whether there was no difference. */
+/** Compares the sets of this process's seeds. Returns whether there was no difference. */
 async function runSeeds(): Promise<boolean> {
   const totals = { ...noTotals };
-  for (let seed = first, sets = 1; totals.modules < wanted && totals.differences < differenceLimit; seed += step, sets += 1) {
+  for (let seed = firstSeed, sets = 1; totals.modules < wanted && totals.differences < differenceLimit; seed += step, sets += 1) {
     try {
       addTo(totals, await compareSet(seed));
     } catch (error) {
@@ -54,30 +54,37 @@ async function runSeeds(): Promise<boolean> {
   return totals.differences === 0;
 }
 
-/** Prints the totals, or sends them to the process that started this one. */
+/** Prints the totals, or sends them to the parent process. */
 async function report(totals: Totals): Promise<void> {
   if (process.send === undefined) printTotals(totals);
   else await new Promise((resolve) => process.send?.({ ...totals }, resolve));
 }
 
-/** Runs processes that share the seeds: the first takes every W-th from S, the second every W-th from S + 1. @returns whether all of them passed. */
+/** Runs worker processes that share the seeds: the first takes every W-th from S, the second every W-th from S + 1. Returns whether all passed. */
 async function runWorkers(): Promise<boolean> {
   const reported: Totals[] = [];
   const children = Array.from({ length: workers }, (_, index) => {
     const modules = Math.ceil((wanted - index) / workers);
-    const child = fork(fileURLToPath(import.meta.url), ['--modules', `${modules}`, '--seed', `${first + index}`, '--step', `${workers}`]);
+    const child = fork(fileURLToPath(import.meta.url), [
+      '--modules',
+      `${modules}`,
+      '--seed',
+      `${firstSeed + index}`,
+      '--step',
+      `${workers}`,
+    ]);
     child.on('message', (totals: Totals) => {
       reported[index] = totals;
-      if (index === 0 && totals.modules < modules) printTotals(sumOf(reported));
+      if (index === 0 && totals.modules < modules) printTotals(addUp(reported));
     });
     return child;
   });
-  const passed = await Promise.all(children.map(whetherPassed));
-  printTotals(sumOf(reported));
+  const passed = await Promise.all(children.map(waitForExit));
+  printTotals(addUp(reported));
   return passed.every(Boolean);
 }
 
-function whetherPassed(child: ChildProcess, index: number): Promise<boolean> {
+function waitForExit(child: ChildProcess, index: number): Promise<boolean> {
   return new Promise((resolve) => {
     child.on('exit', (code, signal) => {
       if (code !== 0 && code !== 1) console.error(`worker ${index} ended with ${signal ?? `exit code ${code}`}`);
@@ -90,14 +97,14 @@ function addTo(totals: Totals, statistics: Partial<Totals>): void {
   for (const key of counted) totals[key] += statistics[key] ?? 0;
 }
 
-function sumOf(reported: readonly Totals[]): Totals {
+function addUp(reported: readonly Totals[]): Totals {
   const sum = { ...noTotals };
   for (const totals of Object.values(reported)) addTo(sum, totals);
   return sum;
 }
 
 function printTotals({ modules, calls, traps, patches, interrupted, differences }: Totals): void {
-  const rate = Math.round((modules * 1_000) / (performance.now() - begun));
+  const rate = Math.round((modules * 1_000) / (performance.now() - startedAt));
   console.log(
     `${modules} modules (${rate}/s), ${calls} calls (${traps} trapped), ${patches} patches, ${interrupted} accesses interrupted: ${differences} differences`,
   );

@@ -1,4 +1,4 @@
-// `npm run fuzz:schedules -- --minutes N`: random schedules for as long as one likes. A failing one prints its seed and shrinks.
+// `npm run fuzz:schedules -- --minutes N`: runs random schedules. Prints the seed of a failing operations and shrinks it.
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { Simulation, schedule } from './simulation.ts';
 import { compiler } from './test-machine.ts';
 
-/** Schedules between two looks at the clock. */
+/** Schedules between two clock checks. */
 const batch = 2_000;
 
 const { values } = parseArgs({
@@ -14,7 +14,7 @@ const { values } = parseArgs({
 });
 const minutes = Number(values.minutes);
 if (!(minutes > 0)) {
-  console.error(`--minutes is "${values.minutes}": give a number above 0`);
+  console.error(`--minutes is "${values.minutes}": expected a number above 0`);
   process.exit(2);
 }
 
@@ -24,7 +24,7 @@ const deadline = Date.now() + minutes * 60_000;
 let schedules = 0;
 while (Date.now() < deadline) {
   const details = await fc.check(
-    fc.asyncProperty(schedule, (one) => simulation.run(one)),
+    fc.asyncProperty(schedule, (operations) => simulation.run(operations)),
     {
       numRuns: batch,
       ...(values.seed === undefined ? {} : { seed: Number(values.seed) }),
@@ -37,5 +37,5 @@ while (Date.now() < deadline) {
     console.error(`\nRun it again: npm run fuzz:schedules -- --seed=${details.seed} --path ${details.counterexamplePath}`);
     process.exit(1);
   }
-  console.log(`${schedules} schedules, ${simulation.steps} steps: all that must hold held`);
+  console.log(`${schedules} schedules, ${simulation.steps} steps: all invariants held`);
 }

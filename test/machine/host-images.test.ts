@@ -1,4 +1,4 @@
-// What a host keeps of images that its devices no longer run: a bounded number, however many versions come.
+// Images that a host keeps after its devices stop running them: a bounded number, for any number of versions.
 
 import { setFlagsFromString } from 'node:v8';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
@@ -11,7 +11,7 @@ import { Versions, versionText } from './versions.ts';
 
 afterAll(() => compiler.close());
 
-/** Loads versions, of which nothing but the device keeps anything; returns references to their code. */
+/** Loads versions that only the device references; returns weak references to their code. */
 async function loadVersions({ device }: TestMachine, versions: Versions, count: number): Promise<WeakRef<WebAssembly.Module>[]> {
   const codes: WeakRef<WebAssembly.Module>[] = [];
   for (let number = 0; number < count; number += 1) {
@@ -23,7 +23,7 @@ async function loadVersions({ device }: TestMachine, versions: Versions, count: 
   return codes;
 }
 
-test('a device holds the code of the version that it runs only, after 300 versions of which every one served calls', async () => {
+test('keeps only the code of the current version after 300 versions that have all served calls', async () => {
   const machine = createTestMachine({ ramPages: 512 });
   onTestFinished(() => machine.close());
   const versions = await Versions.of('tcp', quickModule(1));
@@ -41,7 +41,7 @@ test('a device holds the code of the version that it runs only, after 300 versio
   expect(machine.statistics('calls').callsFailed).toBe(0);
 }, 30_000);
 
-test('a program that has ended keeps its statistics, and neither its driver nor its instance', async () => {
+test('keeps the statistics of an ended program, but neither its driver nor its instance', async () => {
   const machine = createTestMachine();
   onTestFinished(() => machine.close());
   await machine.load('tcp', '1.0.0', quickModule(1));
@@ -72,18 +72,18 @@ test('a program that has ended keeps its statistics, and neither its driver nor 
   expect(machine.statistics('short')).toMatchObject({ state: 'finished', threads: 0, callsCompleted: 15, lastResult: '2' });
 });
 
-test('a host compiles all functions of an image and of its gate before a device gets them', async () => {
+test('compiles all functions of an image and its lazy stubs before a device gets the image', async () => {
   setFlagsFromString('--allow-natives-syntax');
   const isUncompiled = new Function('exported', 'return %IsUncompiledWasmFunction(exported)');
   const { bytes, digest } = forge('(module (func (export "one")))', { kind: 'module', exports: [exported('one')] });
   const image = await new ImageCache(async () => bytes).get(digest);
   if (image.kind === 'driver') throw new Error('the image is one of a module');
   const instance = new WebAssembly.Instance(image.code, {});
-  const gate = new WebAssembly.Instance(image.lazyStubs, { patchbay: { resolve: () => null } });
-  expect([isUncompiled(instance.exports['one']), isUncompiled(gate.exports['0'])]).toEqual([false, false]);
+  const stubs = new WebAssembly.Instance(image.lazyStubs, { patchbay: { resolve: () => null } });
+  expect([isUncompiled(instance.exports['one']), isUncompiled(stubs.exports['0'])]).toEqual([false, false]);
 });
 
-test('a cache of images holds 256 of them', async () => {
+test('caches 256 images', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
   const images = new Map(
     Array.from({ length: 300 }, (_, number) => {

@@ -1,6 +1,6 @@
-// Random modules for the differential fuzzer: sets of modules that call each other, as text, the same for the same seed.
+// Generates random modules for the differential fuzzer: sets of modules in text format that call each other, reproducible from a seed.
 
-/** Numbers that look random, from a seed (mulberry32). */
+/** Pseudorandom numbers from a seed (mulberry32). */
 export class RandomNumbers {
   #state: number;
 
@@ -8,7 +8,7 @@ export class RandomNumbers {
     this.#state = seed >>> 0;
   }
 
-  /** An integer from 0 to `limit - 1`. */
+  /** Returns an integer from 0 to `limit - 1`. */
   below(limit: number): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = this.#state;
@@ -35,11 +35,11 @@ const allTypes = [...numberTypes, 'v128'] as const;
 
 type Signature = { readonly parameters: readonly Type[]; readonly results: readonly Type[] };
 type Callee = Signature & { readonly name: string; readonly cost: number };
-/** A function of a module that the modules before may import. */
+/** A function that the preceding modules may import. */
 type Offer = Callee & { readonly module: string };
 
 export type EntryType = { readonly parameters: readonly NumberType[]; readonly results: readonly NumberType[] };
-/** Types of the functions that are called from outside. Few, so that their drivers are compiled once. */
+/** Types of the functions called from outside. There are few, so that each driver is compiled once. */
 export const entryTypes: readonly EntryType[] = [
   { parameters: ['i32', 'i64'], results: ['i64'] },
   { parameters: ['f64', 'i32'], results: ['i32', 'f64'] },
@@ -49,34 +49,34 @@ export const entryTypes: readonly EntryType[] = [
 
 export type GeneratedModule = { readonly name: string; readonly text: string; readonly entryType: number };
 export type GeneratedSet = {
-  /** Calls of a `pure` set depend on no other call: threads may run them at once. A `stateful` set keeps memories, globals and tables. */
+  /** Calls of a `pure` set are independent, so threads may run them concurrently. A `stateful` set keeps state in memories, globals and tables. */
   readonly kind: 'pure' | 'stateful';
-  /** The first is called from outside; each imports from those after it. */
+  /** The first is called from outside; each module imports from the modules after it. */
   readonly modules: readonly GeneratedModule[];
   readonly calls: readonly (readonly (number | bigint)[])[];
 };
 
-/** The C stack of a module with frames: from `stackBase` downwards. */
+/** Base of the C stack in modules with frames; the stack grows down. */
 const stackBase = 32_768;
-/** Bytes at 0 (static data) and at `stackBase` (the heap) that stateful modules write and checksums cover. */
+/** Bytes at 0 (static data) and at `stackBase` (heap) that stateful modules write and checksums cover. */
 const dataBytes = 1_024;
-/** Above the variables of a frame: a number that must be the same at the exit. */
+/** Bytes above the variables of a frame for a canary, which must be unchanged at the exit. */
 const canaryBytes = 16;
-/** Bytes below the stack pointer that a function may use without moving it. */
+/** Bytes below the stack pointer that a function may use without moving the pointer. */
 const redZone = 128;
-/** Bytes that large memories have beyond their first page, which long instructions write and checksums sample. */
+/** Bytes beyond the first page of a large memory, written by long instructions and sampled by checksums. */
 const farBytes = 3 * 65_536;
-/** Between two samples of a checksum. */
+/** Distance between two samples of a checksum. */
 const sampleDistance = 61;
-/** Work of a long instruction. */
+/** Cost of a long instruction. */
 const longCost = 400;
-/** Work of one function, in nodes, loops and calls multiplied out. */
+/** Maximum cost of one function, in nodes, with loops and calls multiplied out. */
 const costLimit = 4_000;
-/** Likewise of a function that is called through the table. */
+/** Maximum cost of a function that is called through the table. */
 const leafCostLimit = 200;
 const tableSize = 8;
 
-/** Makes the set of a seed. */
+/** Generates the set of a seed. */
 export function generateSet(seed: number): GeneratedSet {
   const random = new RandomNumbers(seed);
   const kind = random.chance(50) ? 'pure' : 'stateful';
@@ -102,7 +102,7 @@ function argument(random: RandomNumbers, type: NumberType): number | bigint {
   return random.chance(70) ? Math.fround(random.pick(floats)) : random.below(2 ** 32) / 256;
 }
 
-/** Results of float instructions may be any NaN: it is replaced by one, so that only what the specification fixes is compared. */
+/** Replaces any NaN by one canonical NaN, because the specification does not fix the NaN that float instructions return. */
 const canonical = `
   (func $nan-f32 (param f32) (result f32) (select (f32.const nan) (local.get 0) (f32.ne (local.get 0) (local.get 0))))
   (func $nan-f64 (param f64) (result f64) (select (f64.const nan) (local.get 0) (f64.ne (local.get 0) (local.get 0))))
@@ -131,7 +131,7 @@ const unaries: Readonly<Record<NumberType, readonly string[]>> = {
   f32: words('ceil floor trunc nearest sqrt'),
   f64: words('ceil floor trunc nearest sqrt'),
 };
-/** Conversions by result: the instruction, and the type of its operand. */
+/** Conversions by result type: the instruction and the type of its operand. */
 const conversions: Readonly<Record<NumberType, readonly (readonly [string, NumberType])[]>> = {
   i32: [
     ['i32.wrap_i64', 'i64'],
@@ -184,19 +184,19 @@ const vectorUnaries =
   words(`v128.not i8x16.abs i8x16.neg i8x16.popcnt i16x8.abs i16x8.extend_low_i8x16_s i16x8.extadd_pairwise_i8x16_u i32x4.neg
   i32x4.extend_high_i16x8_u i32x4.extadd_pairwise_i16x8_s i64x2.abs i64x2.extend_low_i32x4_u i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f64x2_u_zero`);
 
-/** What the function that is written may use. */
+/** State of the function being generated. */
 type Scope = {
   readonly locals: Map<Type, string[]>;
   readonly declared: string[];
   readonly callees: readonly Callee[];
   /** Whether `$frame` is the address of a frame of `frameBytes`. */
   readonly frameBytes: number;
-  /** The label and results of the block that ends the function. */
-  /** Whether the function is in the table, so that it must not call through the table. */
+  /** Whether the function is in the table; it must not call through the table then. */
   readonly isLeaf: boolean;
+  /** Label and results of the block that ends the function. */
   readonly exit: { readonly label: string; readonly results: readonly Type[] };
   cost: number;
-  /** How often the code that is written runs. */
+  /** How often the code at the current position runs. */
   times: number;
   labels: number;
 };
@@ -285,7 +285,7 @@ class ModuleGenerator {
     )`;
   }
 
-  /** Returns a number that depends on the memory outside the C stack and on all globals. */
+  /** Generates a function that returns a hash of the memory outside the C stack and of all globals. */
   #checksum(): string {
     const mix = (value: string) => `(local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 0x100000001b3)) ${value}))`;
     const words = ['0', `${stackBase}`].map((offset) => mix(`(i64.load offset=${offset} (local.get $at))`)).join('\n');
@@ -311,11 +311,11 @@ class ModuleGenerator {
     return `(func $checksum (result i64) (local $sum i64) (local $at i32) ${this.#hasMemory ? memory : ''} ${globals.join('\n')} (local.get $sum))`;
   }
 
-  #types(most: number): Type[] {
-    return Array.from({ length: this.#random.below(most + 1) }, () => this.#random.pick(allTypes));
+  #types(maximum: number): Type[] {
+    return Array.from({ length: this.#random.below(maximum + 1) }, () => this.#random.pick(allTypes));
   }
 
-  /** One function; a recursive one calls itself with a depth that its first local counts down, in a function of its own. */
+  /** Generates one function. A recursive one calls an inner function with a depth, which the inner function counts down. */
   #function(
     target: Signature & { readonly name: string },
     callees: readonly Callee[],
@@ -349,14 +349,14 @@ class ModuleGenerator {
       times: 1,
       labels: 0,
     };
-    // The depth of a recursion is not assigned.
+    // The depth of a recursion must not be assigned.
     for (const [index, type] of parameters.entries()) if (recursive === undefined || index > 0) locals.get(type)?.push(`$p${index}`);
     for (const type of allTypes) this.#local(scope, type);
     const steps = this.#statements(scope, 2 + random.below(5), 3);
     const again = recursive === undefined ? '' : this.#recursion(scope, recursive);
     const values = results.map((type) => withFrame(type, this.#expression(scope, type, 3), frameBytes)).join('\n');
     const named = parameters.map((type, index) => `(param $p${index} ${type})`).join(' ');
-    // A leaf's frame may lie below the pointer, in the red zone.
+    // A leaf's frame may lie below the stack pointer, in the red zone.
     const size = frameBytes + canaryBytes;
     const isBelow = isLeaf && size <= redZone && random.chance(30);
     const bottom = `(i32.sub (global.get $stack) (i32.const ${size}))`;
@@ -380,7 +380,7 @@ class ModuleGenerator {
     return `(if (i32.gt_s (local.get $p0) (i32.const 0)) (then ${this.#take(scope, call, results)}))`;
   }
 
-  /** A call whose results are kept in locals, or dropped. */
+  /** Generates a call whose results are stored in locals or dropped. */
   #take(scope: Scope, call: string, results: readonly Type[]): string {
     const taken = results.toReversed().map((type) => (this.#random.chance(80) ? `(local.set ${this.#anyLocal(scope, type)})` : '(drop)'));
     return `${call} ${taken.join(' ')}`;
@@ -393,7 +393,7 @@ class ModuleGenerator {
     return name;
   }
 
-  /** A local of its own, which no other statement assigns. */
+  /** Declares a local that no other statement assigns. */
   #counter(scope: Scope): string {
     const name = `$l${scope.declared.length}`;
     scope.declared.push(`(local ${name} i32)`);
@@ -427,7 +427,7 @@ class ModuleGenerator {
     return `(local.set ${this.#anyLocal(scope, type)} ${this.#expression(scope, type, 3)})`;
   }
 
-  /** Ends the function early, or rarely traps, where a condition holds. */
+  /** Ends the function early, or rarely traps, if a condition holds. */
   #leave(scope: Scope): string {
     const condition = `(i32.eq (i32.and ${this.#expression(scope, 'i32', 2)} (i32.const 31)) (i32.const ${this.#random.below(32)}))`;
     if (this.#random.chance(15)) return `(if ${condition} (then (unreachable)))`;
@@ -477,7 +477,7 @@ class ModuleGenerator {
         ${next} (br_if ${exit} (i32.eq ${condition} (i32.const ${random.below(4)}))) ${body} (br ${label})))`;
   }
 
-  /** Whether the function may do so much work more here. */
+  /** Whether the function can afford more work at this position. */
   #isAffordable(scope: Scope, cost: number): boolean {
     return scope.cost + scope.times * cost < (scope.isLeaf ? leafCostLimit : costLimit);
   }
@@ -492,7 +492,7 @@ class ModuleGenerator {
     return this.#take(scope, `(call ${callee.name} ${values})`, callee.results);
   }
 
-  /** An address at which a pure function may read and write its frame, and a stateful one its data too; null where there is none. */
+  /** Returns an address that may be accessed: in the frame, or, in a stateful module, also in its data. Null if there is none. */
   #address(scope: Scope, bytes: number): string | null {
     const random = this.#random;
     const inFrame = scope.frameBytes >= bytes && (this.#isPure || random.chance(50));
@@ -528,7 +528,7 @@ class ModuleGenerator {
     }
   }
 
-  /** An instruction on about 64 KiB, mostly so long that the compiler splits it. */
+  /** Generates an instruction on about 64 KiB; most are so long that the compiler splits them. */
   #longStatement(scope: Scope): string {
     scope.cost += scope.times * longCost;
     const far = () => `(i32.add (i32.const 65536) (i32.and ${this.#expression(scope, 'i32', 1)} (i32.const 0xffff)))`;
@@ -537,7 +537,7 @@ class ModuleGenerator {
     return `(memory.copy ${far()} ${far()} ${length})`;
   }
 
-  /** What only stateful modules do: globals, the table, growth. */
+  /** Generates statements of stateful modules only: globals, the table, memory growth. */
   #stateStatement(scope: Scope): string {
     const random = this.#random;
     if (this.#isPure) return this.#assignment(scope);
@@ -640,7 +640,7 @@ class ModuleGenerator {
     }
   }
 
-  /** The last element is null: mostly the index is below it. */
+  /** The last element of the table is null; the index is mostly below it. */
   #tableIndex(scope: Scope, depth: number): string {
     const index = this.#expression(scope, 'i32', depth - 1);
     return this.#random.chance(96) ? `(i32.and ${index} (i32.const 3))` : `(i32.and ${index} (i32.const ${tableSize * 2 - 1}))`;
@@ -697,14 +697,14 @@ class ModuleGenerator {
   }
 }
 
-/** A result that depends on the function's frame. */
+/** Mixes values of the function's frame into a result. */
 function withFrame(type: Type, text: string, frameBytes: number): string {
   if (frameBytes === 0 || (type !== 'i32' && type !== 'i64')) return text;
   const offsets = [0, frameBytes / 2, frameBytes - 8];
   return offsets.reduce((mixed, offset) => `(${type}.xor ${mixed} (${type}.load offset=${offset} (local.get $frame)))`, text);
 }
 
-/** A number that depends on the parameters, so that threads in the same function have different ones. */
+/** Returns a hash of the parameters, so that threads in the same function have different canaries. */
 function canaryText(parameters: readonly Type[]): string {
   return parameters.reduce((mixed, type, index) => {
     if (type !== 'i32' && type !== 'i64') return mixed;

@@ -1,4 +1,4 @@
-// The processor: what goes wrong in one thread's turn is that thread's own.
+// The processor contains an internal error to the thread in which it occurs.
 
 import { afterAll, expect, test } from 'vitest';
 import { Processor } from '../../src/machine/index.ts';
@@ -7,7 +7,7 @@ import { compiler, createTestMachine, quickModule, until } from './test-machine.
 
 afterAll(() => compiler.close());
 
-test('a fault of the machine in one thread ends that thread, and the others run on', async () => {
+test('ends only the thread in which an internal error occurs', async () => {
   const processor = new Processor();
   const endings: Ending[] = [];
   const faulty: ThreadOwner = {
@@ -16,11 +16,11 @@ test('a fault of the machine in one thread ends that thread, and the others run 
     onCallsMeasured: () => {},
     onCommit: () => {},
     exhaustFuel: () => {
-      throw new Error('a fault of the machine');
+      throw new Error('an internal error');
     },
     onEnd: (_thread, ending) => {
       endings.push(ending);
-      return 'gone';
+      return 'remove';
     },
   };
   const machine = createTestMachine({ processor });
@@ -29,7 +29,7 @@ test('a fault of the machine in one thread ends that thread, and the others run 
   await machine.start('p', { module: 'tcp', calls: 100 });
   await until(() => machine.statistics('p').state === 'finished' && endings.length > 0);
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 100, callsFailed: 0 });
-  expect(endings).toMatchObject([{ kind: 'trapped', error: { message: 'a fault of the machine' } }]);
+  expect(endings).toMatchObject([{ kind: 'trapped', error: { message: 'an internal error' } }]);
   expect(processor.runningThreads).toBe(0);
   await machine.close();
 });

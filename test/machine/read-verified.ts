@@ -1,14 +1,14 @@
-// Images that a test has compiled itself and trusts: their own stamps are their statements.
+// Verifies images that a test has compiled itself, with their own stamps as statements.
 
 import { pinnedRecordExport } from '../../src/machine/abi.ts';
 import { type Image, type ImageStatement, readImage, type VerifiedImage, verifyImage } from '../../src/machine/index.ts';
 
-/** Reads an image, for a device to take it without a signed statement. */
+/** Reads an image, so that a device accepts it without a signed statement. */
 export function readVerified(bytes: Uint8Array, digest: string): VerifiedImage {
   return verified(readImage(new Uint8Array(bytes), digest));
 }
 
-/** Lets a device take an image that a test has changed. */
+/** Verifies an image that a test has changed. */
 export function verified(image: Image): VerifiedImage {
   return verifyImage(image, statementOf(image));
 }

@@ -1,4 +1,4 @@
-// Whatever programs run and whatever versions come in whatever order: every call is served by the version that the table named, once.
+// For any programs and any order of versions, every call is served exactly once, by the version in the module table.
 
 import fc from 'fast-check';
 import { compare } from 'semver';
@@ -7,7 +7,7 @@ import { compiler, createTestMachine, referenceCount, until, workModule } from '
 
 afterAll(() => compiler.close());
 
-/** Calls `work` of tcp twice, around an effect of its own. */
+/** Calls `work` of tcp twice, with an effect of its own in between. */
 const outer = `
   (module
     (import "kernel" "emit" (func $emit (param i32 i64)))
@@ -32,7 +32,7 @@ const program = fc.record({
   pauseMilliseconds: fc.constantFrom(0, 0, 1),
 });
 
-test('no call is lost, none fails, none takes effect twice', async () => {
+test('loses no call, fails none, and lets none take effect twice', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(program, { minLength: 1, maxLength: 5 }), fc.array(version, { maxLength: 8 }), async (programs, versions) => {
       const machine = createTestMachine();

@@ -1,4 +1,4 @@
-// Ten thousand random schedules on the deterministic machine; `npm run fuzz:schedules` runs more. A failing one prints its seed and shrinks.
+// Runs ten thousand random schedules on the deterministic machine; `npm run fuzz:schedules` runs more. A failing schedule prints its seed and shrinks.
 
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
@@ -7,19 +7,19 @@ import { compiler } from './test-machine.ts';
 
 afterAll(() => compiler.close());
 
-test("at every step of a schedule each access has its own region of its module's stack, and an exclusive module is never lost", async () => {
+test("gives each access its own region of its module's stack, and always releases exclusive modules", async () => {
   const simulation = await Simulation.create('with-stacks');
   await fc.assert(
-    fc.asyncProperty(schedule, (one) => simulation.run(one)),
+    fc.asyncProperty(schedule, (operations) => simulation.run(operations)),
     { numRuns: 1_000 },
   );
   expect(simulation.steps).toBeGreaterThan(10_000);
 }, 120_000);
 
-test('what must hold does, after every step of every schedule', async () => {
+test('keeps all invariants after every step of every schedule', async () => {
   const simulation = await Simulation.create();
   await fc.assert(
-    fc.asyncProperty(schedule, (one) => simulation.run(one)),
+    fc.asyncProperty(schedule, (operations) => simulation.run(operations)),
     { numRuns: 10_000 },
   );
   expect(simulation.steps).toBeGreaterThan(100_000);

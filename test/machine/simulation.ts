@@ -1,4 +1,4 @@
-// Random schedules of programs, loads and stops on a deterministic machine, with what must hold after every step.
+// Runs random schedules of programs, loads and stops on a deterministic machine, and checks invariants after every step.
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
@@ -9,10 +9,10 @@ import { WatchedProcessor } from './watched-processor.ts';
 
 const modules = ['a', 'b', 'c'] as const;
 type ModuleName = (typeof modules)[number];
-/** Effects of one completed call: a calls b, b calls c, and each emits before and after. */
+/** Effects of operation completed call: a calls b, b calls c; a and b emit before and after. */
 const effectsOf: Record<ModuleName, number> = { a: 5, b: 3, c: 1 };
 
-/** What a version does besides its work. */
+/** Flaws of a version. */
 const kinds = ['fine', 'trapping', 'unchecked', 'endless-start'] as const;
 type Kind = (typeof kinds)[number];
 
@@ -23,22 +23,22 @@ const flaws: Record<Kind, string> = {
   'endless-start': '(func $start (unreachable)) (start $start)',
 };
 
-/** What the modules are made of. */
+/** Variant of the modules. */
 export type Modules = 'plain' | 'with-stacks';
 
-/** A channel on which nothing is emitted as long as every access has a stack region of its own. */
+/** Channel on which a module emits if an access finds another access's data on the stack. */
 const brokenChannel = 666;
 const stackBase = 4_096;
 const broken = `(then (call $emit (i32.const ${brokenChannel}) (i64.const 0)))`;
 
-/** A frame of 32 bytes on the module's C stack, with a number in it that no other access has. */
+/** A frame of 32 bytes on the module's C stack that holds a number unique to the access. */
 const withStack = {
   declarations: `
     (memory 1)
     (global $next (mut i32) (i32.const 0))
     (global $sp (export "__stack_pointer") (mut i32) (i32.const ${stackBase}))`,
   locals: '(local $frame i32) (local $own i32)',
-  // No thread is inside of a module twice here, so that each access finds the stack empty.
+  // No thread is inside a module twice, so each access finds the stack empty.
   enter: `
     (if (i32.ne (global.get $sp) (i32.const ${stackBase})) ${broken})
     (global.set $sp (local.tee $frame (i32.sub (global.get $sp) (i32.const 32))))
@@ -101,18 +101,18 @@ const operation = fc.oneof(
 );
 type Operation = typeof operation extends fc.Arbitrary<infer Value> ? Value : never;
 
-/** A schedule: operations, each so many steps after the one before, and the machine's free choices. */
+/** A schedule: operations, each a number of steps after the previous operation, and the machine's free choices. */
 export const schedule = fc.record({
   ramPages: fc.constantFrom(6, 8, 64),
-  /** How long a look at the clock takes, in milliseconds: after each a thread gives up the processor, or, where it is short, calls are measured too. */
-  perLook: fc.constantFrom(5, 5, 0.05),
+  /** Milliseconds that pass at each read of the clock. If long, threads yield at every read; if short, calls are measured too. */
+  perRead: fc.constantFrom(5, 5, 0.05),
   operations: fc.array(fc.record({ steps: fc.nat(12), operation }), { minLength: 1, maxLength: 10 }),
   choices: fc.infiniteStream(fc.boolean()),
 });
 type Schedule = typeof schedule extends fc.Arbitrary<infer Value> ? Value : never;
 
-/** Compiles what schedules use; images are shared by all of them. */
-async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: Kind, minor: number) => VerifiedImage> {
+/** Compiles the images that all schedules share. */
+async function prepareImages(variant: Modules): Promise<(module: ModuleName, flaw: Kind, minor: number) => VerifiedImage> {
   const images = new Map<string, VerifiedImage>();
   for (const module of modules) {
     for (const flaw of kinds) {
@@ -122,8 +122,8 @@ async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: 
           await moduleImage(
             module,
             `1.${minor}.0`,
-            textOf(made, module, flaw, minor),
-            made === 'with-stacks' && module === 'b' ? 'exclusive' : 'shared',
+            textOf(variant, module, flaw, minor),
+            variant === 'with-stacks' && module === 'b' ? 'exclusive' : 'shared',
           ),
         );
     }
@@ -135,15 +135,15 @@ async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: 
   };
 }
 
-/** The machine that schedules run on, one after another. */
+/** The machine on which schedules run one after another. */
 export class Simulation {
   #time = new SimulatedClock();
-  #processor = this.#makeProcessor();
+  #processor = this.#createProcessor();
   readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage;
   readonly #drivers: ReadonlyMap<string, VerifiedImage>;
-  /** Steps taken in all schedules. */
+  /** Steps of all schedules. */
   steps = 0;
-  /** Calls whose latency is known, in all schedules. */
+  /** Measured calls of all schedules. */
   callsMeasured = 0;
 
   private constructor(
@@ -154,37 +154,37 @@ export class Simulation {
     this.#drivers = drivers;
   }
 
-  /** @param made With stacks, the module `b` is exclusive as well. */
-  static async create(made: Modules = 'plain'): Promise<Simulation> {
+  /** @param variant `with-stacks` also makes module `b` exclusive. */
+  static async create(variant: Modules = 'plain'): Promise<Simulation> {
     const drivers = new Map<string, VerifiedImage>();
     for (const module of modules) {
       for (const addressing of ['via-table', 'hard-coded'] as const)
         drivers.set(`${module} ${addressing}`, await driverImage(module, 'work', 1, addressing));
     }
-    return new Simulation(await prepareImages(made), drivers);
+    return new Simulation(await prepareImages(variant), drivers);
   }
 
-  #makeProcessor(): WatchedProcessor {
+  #createProcessor(): WatchedProcessor {
     return new WatchedProcessor({ clock: this.#time });
   }
 
-  /** Runs a schedule to its end. @throws {AssertionError} where something that must hold does not. */
-  async run(one: Schedule): Promise<void> {
+  /** Runs a schedule to its end. @throws {AssertionError} if an invariant is violated. */
+  async run(operation: Schedule): Promise<void> {
     try {
-      await this.#run(one);
+      await this.#run(operation);
     } catch (error) {
-      // What a failed schedule leaves running must not reach the next, by which the case is shrunk.
+      // Work left by a failed schedule must not affect the next operation, with which the case is shrunk.
       this.#time = new SimulatedClock();
-      this.#processor = this.#makeProcessor();
+      this.#processor = this.#createProcessor();
       throw error;
     }
   }
 
-  async #run({ ramPages, perLook, operations, choices }: Schedule): Promise<void> {
-    this.#time.begin(() => choices.next().value ?? true, perLook);
+  async #run({ ramPages, perRead, operations, choices }: Schedule): Promise<void> {
+    this.#time.begin(() => choices.next().value ?? true, perRead);
     const run = new ScheduleRun(this.#processor, ramPages, this.#imageOf, this.#drivers);
-    for (const { steps, operation: one } of operations) {
-      run.begin(one);
+    for (const { steps, operation } of operations) {
+      run.begin(operation);
       await settle();
       for (let step = 0; step < steps; step += 1) await this.#step(run);
     }
@@ -217,7 +217,7 @@ class ScheduleRun {
   readonly #drivers: ReadonlyMap<string, VerifiedImage>;
   readonly #programs: Started[] = [];
   readonly #committed = new Map<string, number>();
-  /** Modules that are in memory for certain: installed. */
+  /** Modules that are known to be installed. */
   readonly #installed = new Set<string>();
   #pending = 0;
 
@@ -237,19 +237,19 @@ class ScheduleRun {
     this.#device = new Device({ processor, ramPages, onEffects });
   }
 
-  begin(one: Operation): void {
-    switch (one.kind) {
+  begin(operation: Operation): void {
+    switch (operation.kind) {
       case 'load':
-        this.#load(one);
+        this.#load(operation);
         break;
       case 'start':
-        this.#start(one);
+        this.#start(operation);
         break;
       case 'stop': {
-        const program = this.#programs[one.which];
+        const program = this.#programs[operation.which];
         if (program === undefined) break;
         program.isStopped = true;
-        this.#await(this.#device.stopProgram(program.program));
+        this.#track(this.#device.stopProgram(program.program));
         break;
       }
     }
@@ -270,7 +270,7 @@ class ScheduleRun {
     this.#checkReferenceCounts();
   }
 
-  /** Reference counts equal the live accesses. */
+  /** Checks that reference counts equal the live accesses. */
   #checkReferenceCounts(): void {
     const accesses = this.#processor.accesses();
     const { images, absentRecord } = this.#processor;
@@ -285,7 +285,7 @@ class ScheduleRun {
 
   checkEnd(): void {
     assert.equal(this.#pending, 0, 'an operation has not ended');
-    const statistics = new Map(this.#device.state().programs.map((one) => [one.program, one]));
+    const statistics = new Map(this.#device.state().programs.map((operation) => [operation.program, operation]));
     for (const { program, module, threads, calls, addressing, isStopped } of this.#programs) {
       const {
         state,
@@ -323,7 +323,7 @@ class ScheduleRun {
 
   #load({ module, flaw, minor, ...options }: Extract<Operation, { kind: 'load' }>): void {
     const image = this.#imageOf(module, flaw, minor);
-    this.#await(
+    this.#track(
       this.#device.load({ image, ...options }).then((report) => {
         const isLoaded = report.outcome === 'installed' || report.outcome.startsWith('replaced');
         if (isLoaded && this.#pending === 1) this.#installed.add(module);
@@ -333,7 +333,7 @@ class ScheduleRun {
     );
   }
 
-  /** After a load that interrupts, no thread is left in a version that the table has left. */
+  /** Checks that no thread is left in the old version after a load that interrupts. */
   async #checkLoaded(
     module: ModuleName,
     { previous, current, interrupted, retried, failed }: LoadReport,
@@ -347,7 +347,7 @@ class ScheduleRun {
     const isLoadedAgain = () =>
       this.#device.state().moduleTable.some((entry) => entry.module === module && entry.version === previous.version);
     const left = () =>
-      // The next load may already have brought the same version back, with accesses inside.
+      // The next load may already have restored the same version, with accesses inside.
       isLoadedAgain()
         ? []
         : [...this.#processor.images.values()].filter(
@@ -355,28 +355,28 @@ class ScheduleRun {
           );
     for (const { referenceCount } of left()) assert.equal(referenceCount, 0);
     if (strategy !== 'inject') return;
-    // A thread that has just been turned back at a stale address counts as inside until the microtask that takes note of its trap.
+    // A thread that has just faulted at a stale address counts as inside until a microtask handles its trap.
     await new Promise<void>((resolve) => process.nextTick(resolve));
     for (const { referenceCount, bypassCount: bypassing } of left()) assert.equal(referenceCount + bypassing, 0);
   }
 
-  /** A load that failed or was refused changes nothing: the table names what it named. */
+  /** Checks that a failed or refused load left the module table unchanged. */
   #checkUnchanged(module: ModuleName, { previous, current }: LoadReport): void {
     assert.deepEqual(current, previous);
-    const entry = this.#device.state().moduleTable.find((one) => one.module === module);
+    const entry = this.#device.state().moduleTable.find((operation) => operation.module === module);
     if (this.#pending === 1) assert.equal(entry?.version, previous?.version);
   }
 
-  #start(one: Extract<Operation, { kind: 'start' }>): void {
-    const { module, iterations, addressing, kind: _, ...request } = one;
+  #start(operation: Extract<Operation, { kind: 'start' }>): void {
+    const { module, iterations, addressing, kind: _, ...request } = operation;
     const program = `p${this.#programs.length}`;
     const driver = this.#drivers.get(`${module} ${addressing}`);
     assert(driver !== undefined);
-    this.#programs.push({ ...one, program, isStopped: false });
+    this.#programs.push({ ...operation, program, isStopped: false });
     this.#device.startProgram({ program, driver, module, export: 'work', arguments: [iterations], ...request });
   }
 
-  #await(operation: Promise<unknown>): void {
+  #track(operation: Promise<unknown>): void {
     this.#pending += 1;
     operation.then(
       () => {
@@ -390,7 +390,7 @@ class ScheduleRun {
 
   #failure: unknown = null;
 
-  /** What went wrong in an operation's check, thrown where the schedule is run. */
+  /** Throws the first failure of an operation's check, in the code that runs the schedule. */
   throwFailure(): void {
     if (this.#failure !== null) throw this.#failure;
   }

@@ -1,4 +1,4 @@
-// Modules, drivers and devices for the machine's tests: compiled by the real compiler, once each.
+// Modules, drivers and devices for the machine's tests, compiled once each by the real compiler.
 
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { Device, type DeviceOptions, Processor, type VerifiedImage } from '../../src/machine/index.ts';
@@ -9,7 +9,7 @@ export const compiler = new Compiler();
 
 const images = new Map<string, Promise<VerifiedImage>>();
 
-/** The image of a module's text. */
+/** Returns the image of a module's text. */
 export function moduleImage(module: string, version: string, wat: string, concurrency?: 'shared' | 'exclusive'): Promise<VerifiedImage> {
   return once(`${module}@${version} ${concurrency} ${wat}`, async () => {
     const result = await compiler.compileModule({ module, version, language: 'wat', source: wat, concurrency });
@@ -18,7 +18,7 @@ export function moduleImage(module: string, version: string, wat: string, concur
   });
 }
 
-/** The image of a prebuilt module. */
+/** Returns the image of a prebuilt module. */
 export function prebuiltImage(
   module: string,
   version: string,
@@ -32,7 +32,7 @@ export function prebuiltImage(
   });
 }
 
-/** The driver of an export that takes and returns 32-bit integers. */
+/** Returns the driver of an export that takes and returns 32-bit integers. */
 export function driverImage(
   module: string,
   name: string,
@@ -53,10 +53,10 @@ function once(key: string, make: () => Promise<VerifiedImage>): Promise<Verified
   return known;
 }
 
-/** An argument with which `work` of `workModule` does not end by itself. */
+/** An argument with which `work` of `workModule` loops endlessly. */
 export const endless = '2000000000';
 
-/** `work(n)`: emits n, loops n times, answers n plus the number given. */
+/** `work(n)` emits n, loops n times, and returns n plus a number. */
 export const workModule = (plus: number) => `
   (module
     (import "kernel" "emit" (func $emit (param i32 i64)))
@@ -68,7 +68,7 @@ export const workModule = (plus: number) => `
         (br_if $next (i32.or (i32.eq (local.get $n) (i32.const ${endless})) (i32.lt_u (local.get $i) (local.get $n)))))
       (i32.add (local.get $n) (i32.const ${plus}))))`;
 
-/** `work(n)` of a version that answers at once. */
+/** `work(n)` emits n, and returns n plus a number immediately. */
 export const quickModule = (plus: number) => `
   (module
     (import "kernel" "emit" (func $emit (param i32 i64)))
@@ -91,7 +91,7 @@ export type TestMachine = {
   close(): Promise<void>;
 };
 
-/** A device on a processor of its own. */
+/** Creates a device on its own processor. */
 export function createTestMachine(options: Partial<DeviceOptions> = {}): TestMachine {
   const processor = options.processor ?? new Processor();
   const effects: TestMachine['effects'] = [];
@@ -124,16 +124,16 @@ export function createTestMachine(options: Partial<DeviceOptions> = {}): TestMac
   };
 }
 
-/** Accesses that are inside a module now. */
+/** Returns the number of accesses inside a module. */
 export function referenceCount({ device }: Pick<TestMachine, 'device'>, module: string): number {
   return device.state().moduleTable.find((entry) => entry.module === module)?.referenceCount ?? 0;
 }
 
-/** Waits until a condition holds, letting the device run. */
+/** Waits until a condition holds while the device runs. */
 export async function until(condition: () => boolean, what = condition.toString()): Promise<void> {
   const deadline = Date.now() + 120_000;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`did not come about in 120 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`condition not met within 120 s:  ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }

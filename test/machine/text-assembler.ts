@@ -1,4 +1,4 @@
-// The text format → the binary format, as far as the module generator writes the text format; several times faster than binaryen.
+// Assembles the subset of the text format that the module generator writes; several times faster than binaryen.
 
 import {
   block,
@@ -30,11 +30,11 @@ import { TypeTable } from '../../src/compiler/binary/type-table.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import type { FunctionType, ValueType } from '../../src/machine/images/stamp.ts';
 
-/** A word or string, or a list in parentheses. */
+/** A word, a string, or a list in parentheses. */
 type Node = string | List;
 type List = readonly Node[];
 
-/** Numbers of SIMD instructions after the prefix, by name. */
+/** SIMD opcodes after the prefix, by name. */
 const simdNames: Readonly<Record<string, number>> = {
   'v128.load': 0x00,
   'v128.load8x8_s': 0x01,
@@ -139,7 +139,7 @@ const opcodesByName: ReadonlyMap<string, number> = new Map([
 
 /**
  * Assembles a module of folded instructions.
- * @throws {Error} where the text has something that the module generator does not write.
+ * @throws {Error} if the text contains something that the module generator does not write.
  */
 export function assembleText(text: string): Uint8Array<ArrayBuffer> {
   return new TextModule(parse(text)).encode();
@@ -184,7 +184,7 @@ function bytesOf(node: Node | undefined): Uint8Array {
   return Uint8Array.from(nameOf(node).match(/\\[0-9a-f]{2}/g) ?? [], (byte) => Number.parseInt(byte.slice(1), 16));
 }
 
-/** Indices by name of everything that text refers to by name. */
+/** Maps names to indices. */
 class NameIndex {
   readonly #indices = new Map<string, number>();
   #count = 0;
@@ -202,7 +202,7 @@ class NameIndex {
   }
 }
 
-/** The declarations of a module, and the names in them. */
+/** The declarations of a module, and their names. */
 class TextModule {
   readonly #functions = new NameIndex();
   readonly #globals = new NameIndex();
@@ -244,7 +244,7 @@ class TextModule {
     });
   }
 
-  /** Adds the name of a field. */
+  /** Registers the name of a field. */
   #declare(field: List): void {
     const [kind, name] = field;
     if (kind === 'import') this.#functions.add(listOf(field[3])[1]);
@@ -357,7 +357,7 @@ class TextModule {
   }
 }
 
-/** Reads `(param …)` and `(result …)`. */
+/** Parses `(param …)` and `(result …)`. */
 function signatureOf(parts: List): { type: FunctionType; names: string[]; rest: List } {
   const parameters: ValueType[] = [];
   const results: ValueType[] = [];
@@ -383,7 +383,7 @@ class BodyText {
   readonly #labels: string[] = [];
   readonly #instructions: Instruction[] = [];
 
-  /** @param locals NameIndex of the parameters and locals, in their order. */
+  /** @param locals Names of the parameters and locals, in order. */
   constructor(module: TextModule, locals: readonly string[]) {
     this.#module = module;
     this.#locals = new Map(locals.map((name, index) => [name, index]));
@@ -499,7 +499,7 @@ class BodyText {
   }
 }
 
-/** The exponent of the natural alignment of a load or store. */
+/** Returns the natural alignment of a load or store, as an exponent of two. */
 function alignmentOf(name: string): number {
   const [, bits, lanes = 1] = /(?:load|store)(\d+)(?:x(\d+))?/.exec(name) ?? [];
   if (bits !== undefined) return Math.log2((Number(bits) * Number(lanes)) / 8);
@@ -508,11 +508,11 @@ function alignmentOf(name: string): number {
 
 const floatWords: Readonly<Record<string, number>> = { nan: Number.NaN, inf: Number.POSITIVE_INFINITY, '-inf': Number.NEGATIVE_INFINITY };
 
-/** Where constants are written; slices of so few bytes are cheap. */
+/** Buffer in which constants are encoded; slices of a few bytes are cheap. */
 const scratch = new DataView(new ArrayBuffer(16));
 const scratchBytes = new Uint8Array(scratch.buffer);
 
-/** The bytes of `f32.const`, `f64.const`, `v128.const` and `i8x16.shuffle`. */
+/** Encodes the immediates of `f32.const`, `f64.const`, `v128.const` and `i8x16.shuffle`. */
 function constantBytes(name: string, [first, ...rest]: List): Uint8Array {
   if (name === 'v128.const') {
     for (const [lane, value] of rest.entries()) {

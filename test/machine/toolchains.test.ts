@@ -1,4 +1,4 @@
-// Modules as toolchains build them: the copies in examples/toolchains run correctly with several threads, and are what the toolchains make today.
+// Modules built by common toolchains: the copies in examples/toolchains run correctly with several threads, and match what the toolchains build.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -26,9 +26,9 @@ type Example = {
   readonly concurrency: 'shared' | 'exclusive';
   /** The second argument of `check`. */
   readonly rounds?: string;
-  /** Whether its toolchain is here, with WebAssembly as a target. */
+  /** Whether the toolchain is installed with WebAssembly as a target. */
   readonly isPresent: boolean;
-  /** Command and arguments that build a source into a file. */
+  /** Returns the command and arguments that build a source into a file. */
   readonly build: (source: string, into: string) => readonly [string, ...string[]];
 };
 
@@ -51,7 +51,7 @@ const examples: readonly Example[] = [
     source: 'rust/checksum.rs',
     copy: 'rust/checksum.wasm',
     isPresent: hasRustTarget(),
-    // Its standard library has an allocator.
+    // Rust's standard library has an allocator.
     concurrency: 'exclusive',
     build: (source, into) => {
       const options = ['-C', 'opt-level=2', '-C', 'panic=abort', '-C', 'strip=symbols'];
@@ -88,7 +88,7 @@ const examples: readonly Example[] = [
   },
 ];
 
-/** Builds an example. */
+/** Builds an example with the installed toolchain. */
 function rebuild({ source, build }: Example): Uint8Array {
   return inFolder((folder) => {
     const into = join(folder, 'module.wasm');
@@ -98,7 +98,7 @@ function rebuild({ source, build }: Example): Uint8Array {
   });
 }
 
-/** Whether commands end without an error here. */
+/** Returns whether all commands exit without an error. */
 function succeed(...commands: readonly (readonly [string, ...string[]])[]): boolean {
   return inFolder((folder) => {
     try {
@@ -129,7 +129,7 @@ function inFolder<Result>(use: (folder: string) => Result): Result {
   }
 }
 
-/** Toolchains keep their caches in the folder, and rustup its settings if it has none: nothing is left in the home folder. */
+/** Runs a command with its caches in the folder, and rustup's settings too if it has none, so that nothing is left in the home folder. */
 function run(folder: string, command: string, parameters: readonly string[]): string {
   const settings = process.env['RUSTUP_HOME'] ?? join(homedir(), '.rustup');
   const env = {
@@ -159,7 +159,7 @@ async function loadChecked(source: Uint8Array, concurrency: Example['concurrency
 
 const seeds = ['5', '70000'];
 
-/** Eight threads call `check` of the module, and verify what it returns. */
+/** Starts eight threads that call `check` of the module and verify its results. */
 async function startVerifiers(rounds: string, calls: number | null): Promise<void> {
   for (const seed of seeds) await machine.start(`p${seed}`, { module: 'verifier', arguments: [seed, rounds], threads: 4, calls });
 }
@@ -174,15 +174,19 @@ async function checkWithThreads(source: Uint8Array, { concurrency, rounds = '200
 }
 
 describe.each(examples)('$language', (example) => {
-  test('the module in the repository is correct with eight threads', async () => {
+  test('runs the module in the repository correctly with eight threads', async () => {
     await checkWithThreads(readFileSync(fileOf(example.copy)), example);
   });
 
-  test.skipIf(!example.isPresent)('so is the module that the toolchain here builds', { timeout: 120_000 }, async () => {
-    await checkWithThreads(rebuild(example), example);
-  });
+  test.skipIf(!example.isPresent)(
+    'runs a module built by the installed toolchain correctly with eight threads',
+    { timeout: 120_000 },
+    async () => {
+      await checkWithThreads(rebuild(example), example);
+    },
+  );
 
-  test('the module in the repository is correct while eight threads are interrupted and patched', async () => {
+  test('runs the module in the repository correctly while eight threads are interrupted and patched', async () => {
     const source = readFileSync(fileOf(example.copy));
     await loadChecked(source, example.concurrency);
     await startVerifiers(example.rounds ?? '200003', null);
@@ -200,7 +204,7 @@ describe.each(examples)('$language', (example) => {
   });
 });
 
-test("TinyGo's collector keeps the heap at its size over 20,000 calls of eight threads", async () => {
+test("TinyGo's collector keeps the size of the heap over 20,000 calls of eight threads", async () => {
   await loadChecked(readFileSync(fileOf('tinygo/words.wasm')), 'exclusive');
   const heap = machine.device.openHostCall({ program: 'heap', driver: await driverImage('checksum', 'heap') });
   const before = Number(await heap.call(0));
@@ -213,7 +217,7 @@ test("TinyGo's collector keeps the heap at its size over 20,000 calls of eight t
   expect(await heap.call(0)).toBe(before);
 });
 
-test("Rust's allocator serves several threads: its module is exclusive", async () => {
+test('makes a Rust module with an allocator exclusive, and runs it correctly with several threads', async () => {
   const image = await prebuiltImage('checksum', '1.0.0', readFileSync(fileOf('rust/checksum.wasm')));
   expect((await machine.device.load({ image })).reason).toBeNull();
   await machine.start('p', { module: 'checksum', export: 'sum', arguments: ['1000', '0'], threads: 8, calls: 500 });
@@ -221,20 +225,20 @@ test("Rust's allocator serves several threads: its module is exclusive", async (
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 4_000, callsFailed: 0, lastResult: '499500' });
 });
 
-async function refusalOf(wat: string): Promise<string> {
+async function rejectionOf(wat: string): Promise<string> {
   const result = await compiler.compileModule({ module: 'm', version: '1.0.0', language: 'wat', source: wat });
   return result.ok ? '' : result.diagnostics.map(({ message }) => message).join('; ');
 }
 
-test('a module with only _start is a program, and is refused', async () => {
-  expect(await refusalOf('(module (func (export "_start")))')).toMatch(/a program, not a module/);
-  expect(await refusalOf('(module (func (export "_start")) (func (export "_initialize")))')).toMatch(/a program, not a module/);
-  expect(await refusalOf('(module (func (export "_start")) (func (export "work")))')).toBe('');
+test('rejects a module with only _start, which is a program', async () => {
+  expect(await rejectionOf('(module (func (export "_start")))')).toMatch(/a program, not a module/);
+  expect(await rejectionOf('(module (func (export "_start")) (func (export "_initialize")))')).toMatch(/a program, not a module/);
+  expect(await rejectionOf('(module (func (export "_start")) (func (export "work")))')).toBe('');
 });
 
-test("what Go's own compiler builds is refused with TinyGo as what to use where its functions have no names", async () => {
+test("rejects a module of Go's own compiler and recommends TinyGo, even without function names", async () => {
   const imports = '(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))';
-  expect(await refusalOf(`(module ${imports} (func (export "_initialize")) (func (export "check") (drop (call $yield))))`)).toMatch(
+  expect(await rejectionOf(`(module ${imports} (func (export "_initialize")) (func (export "check") (drop (call $yield))))`)).toMatch(
     /^the import "wasi_snapshot_preview1" "sched_yield" is unknown.*devices have no WASI.*TinyGo: -target=wasm-unknown/,
   );
 });
@@ -246,7 +250,7 @@ const reactor = (initialize: string) => `
     (func (export "self_check") (result i32) (i32.ne (i32.load (i32.const 0)) (i32.const 1)))
     (func (export "work") (param i32) (result i32) (i32.load (i32.const 0))))`;
 
-test('_initialize is called once, before the self-check, and is no export of the module', async () => {
+test('calls _initialize once, before the self-check, and does not export it', async () => {
   const report = await machine.load('reactor', '1.0.0', reactor(''));
   expect(report).toMatchObject({ reason: null });
   expect(report.steps.find(({ step }) => step === 'loaded')?.facts).toMatchObject({ selfCheck: 'passed' });
@@ -255,19 +259,19 @@ test('_initialize is called once, before the self-check, and is no export of the
   expect(machine.statistics('p').lastResult).toBe('1');
 });
 
-test('an _initialize that traps fails the load', async () => {
+test('fails the load if _initialize traps', async () => {
   const report = await machine.load('reactor', '1.0.0', reactor('(unreachable)'));
   expect(report).toMatchObject({ outcome: 'failed' });
   expect(report.reason).toMatch(/its _initialize failed: unreachable/);
 });
 
-test('an _initialize with parameters is refused', async () => {
-  expect(await refusalOf('(module (func (export "_initialize") (param i32)) (func (export "work")))')).toMatch(
+test('rejects an _initialize with parameters', async () => {
+  expect(await rejectionOf('(module (func (export "_initialize") (param i32)) (func (export "work")))')).toMatch(
     /function of type \(\) → \(\)/,
   );
 });
 
-test('the stack pointer is found by its prologues where no name is left, and the floor after the static data', () => {
+test('finds the stack pointer by its prologues if names are stripped, and the floor after the static data', () => {
   const toolchain = detectRequirements(decodeModule(readFileSync(fileOf('c/checksum.wasm'))));
   expect(toolchain.stack).toEqual({ pointer: 0, base: 66_576, floor: 1_040 });
 });

@@ -1,4 +1,4 @@
-// Many versions of one module without compiling each: the version in the image's stamp is replaced by another of the same length.
+// Creates many versions of one module without compiling each: replaces the version in the image's stamp by another of the same length.
 
 import { digestOf, type VerifiedImage } from '../../src/machine/index.ts';
 import { readVerified } from './read-verified.ts';
@@ -18,7 +18,7 @@ export class Versions {
     return new Versions(result.compiled.image);
   }
 
-  /** @param number From 0 to 8,999. */
+  /** Returns the image of a version. @param number From 0 to 8,999. */
   image(number: number): VerifiedImage {
     const { bytes, digest } = this.bytesOf(number);
     return readVerified(bytes, digest);

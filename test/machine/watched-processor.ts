@@ -1,4 +1,4 @@
-// A processor of which tests see more: the address space of its newest device, and what its threads are inside of.
+// A processor that lets tests inspect the address space of its newest device and the frames of its threads.
 
 import { bypassBit, threadBlock } from '../../src/machine/abi.ts';
 import type { AccessibleImage } from '../../src/machine/accesses/accessible-image.ts';
@@ -8,9 +8,9 @@ import type { ThreadGroup } from '../../src/machine/threads/run-queue.ts';
 import type { Frame, Thread, ThreadOwner } from '../../src/machine/threads/thread.ts';
 
 export class WatchedProcessor extends Processor {
-  /** As the first image that can call by it has it; before that, nobody can fetch anything. */
+  /** Address space of the newest device, taken from the first image that imports it; before that, nothing can be fetched. */
   #space: WebAssembly.Table | null = null;
-  /** By block, the newest of each. */
+  /** The newest thread of each block. */
   readonly #threads = new Map<number, Thread>();
 
   override createGroup(): ThreadGroup<Thread> {
@@ -30,7 +30,7 @@ export class WatchedProcessor extends Processor {
     return super.instantiate(image, deviceImports);
   }
 
-  /** For each address at which a fetch finds code: the image that has the address, null where none has it. */
+  /** Returns, for each address at which a fetch finds code, the image that has the address; null if none has it. */
   fetchable(): (AccessibleImage | null)[] {
     const found: (AccessibleImage | null)[] = [];
     const images = [...this.images.values()];
@@ -41,7 +41,7 @@ export class WatchedProcessor extends Processor {
     return found;
   }
 
-  /** Every access of every thread, read from the threads' own stacks of images; only while no thread has the processor. */
+  /** Returns every access of every thread, read from the threads' own frames. Only while no thread has the processor. */
   accesses(): Frame[] {
     return [...this.#threads.values()].flatMap(({ block, stack }) => {
       const first = (block + threadBlock.frames) >> 2;

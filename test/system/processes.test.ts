@@ -311,6 +311,6 @@ test('a host with a wrong join token says so and ends', async () => {
   writeFileSync(join(folder, 'wrong-token'), 'a-token-of-another-service\n');
   const host = start('rack', 'host', '--control', url, '--name', 'rack', '--token-file', join(folder, 'wrong-token'));
   expect(await host.exited).toBe(1);
-  expect(host.lastLines).toMatch(/refuses to register the host rack \(401\): a host registers with the join token/);
+  expect(host.lastLines).toMatch(/rejects the registration of the host rack \(401\): registration requires .* with the join token/);
   expect(host.lastLines).not.toContain('trying again');
 });

@@ -298,7 +298,7 @@ describe('a load', () => {
       .waitFor();
     await stop();
     await look(page, '1.2.0', {}, [...begin, 'failed', '280 completed'], ['yes', 'yes'], 5);
-    await page.getByText('its self-check answered 7, not 0').first().waitFor();
+    await page.getByText('its self-check returned 7, expected 0').first().waitFor();
     await look(page, '1.0.0', {}, [...begin, 'refused', '280 completed'], ['yes', 'no'], 4);
     const database = new Database(join(dashboard.service.folder, 'patchbay.db'));
     database.exec(`UPDATE Build SET envelope = NULL WHERE module = 'hold' AND version = '1.3.0'`);

@@ -4,20 +4,20 @@ import type { Stamp } from '../images/stamp.ts';
 import type { MemoryRange } from '../memory/random-access-memory.ts';
 import type { TaintReason } from './taint.ts';
 
-/** An image in a device's memory, as its gate finds it. */
+/** An image in a device's memory. */
 export type AccessibleImage = {
   readonly image: { readonly stamp: { readonly module: string; readonly version: string } };
-  /** What the image exports and imports; null once nothing may enter it any more. */
+  /** The image's stamp; null once no access may enter it. */
   readonly stamp: Stamp | null;
   readonly range: MemoryRange;
   readonly referenceCount: number;
   readonly bypassCount: number;
   functionAt(index: number): WebAssembly.ExportedFunction;
-  /** An access has ended abnormally inside. */
+  /** Records that an access exited abnormally inside the image. */
   recordTaint(reason: TaintReason): void;
 };
 
-/** The images of all devices, by the addresses of their records. */
+/** The images of all devices, by the address of their record. */
 export type ImagesByRecord = Map<number, AccessibleImage>;
 
 /** Returns the name and version of a record's image, for messages. */

@@ -1,4 +1,4 @@
-// Atomic calls: code of images that runs to its end without being suspended, outside of threads or on the running thread's stack of images.
+// Atomic calls: image code that runs to completion without being suspended, outside of threads or on the running thread's frames.
 
 import { threadBlock } from '../abi.ts';
 import type { Clock } from '../clock.ts';
@@ -8,56 +8,56 @@ import type { RunningThread } from '../threads/running-thread.ts';
 import type { CStacks } from './c-stacks.ts';
 import type { Ownership } from './ownership.ts';
 
-/** How long a module's start function, self-check or transfer of state may run, in milliseconds. */
+/** Maximum duration of a start function, self-check or state transfer, in milliseconds. */
 const timeLimit = 100;
 
-type Surroundings = {
+type Dependencies = {
   readonly kernelMemory: KernelMemory;
-  readonly time: Clock;
+  readonly clock: Clock;
   readonly running: RunningThread;
-  readonly imageStacks: CStacks;
+  readonly cStacks: CStacks;
   readonly ownership: Ownership;
 };
 
 export class AtomicCalls {
-  readonly #surroundings: Surroundings;
-  /** Where the stack of images of code that no thread runs is kept. */
+  readonly #dependencies: Dependencies;
+  /** Block that holds the frames of code that runs outside of threads. */
   readonly #block: number;
-  /** Null while no atomic call is under way. */
+  /** Null while no atomic call is active. */
   #deadline: number | null = null;
 
-  constructor(surroundings: Surroundings) {
-    this.#surroundings = surroundings;
-    this.#block = surroundings.kernelMemory.allocate(threadBlock.bytes);
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+    this.#block = dependencies.kernelMemory.allocate(threadBlock.bytes);
   }
 
   get isActive(): boolean {
     return this.#deadline !== null;
   }
 
-  /** @throws {LimitError} when the call that is under way, if any, has run too long. */
+  /** @throws {LimitError} if an atomic call is active and has run too long. */
   checkDeadline(now: number): void {
     if (this.#deadline !== null && now > this.#deadline)
-      throw new LimitError(`it ran longer than ${timeLimit} ms where it cannot be suspended`);
+      throw new LimitError(`it ran longer than ${timeLimit} ms, the limit for code that cannot be suspended`);
   }
 
   /**
-   * Runs code of images to its end.
-   * @param record The image whose code is called first, as if no thread owned the image; null: none, or an image that is not exclusive.
-   * @throws {LimitError} when it runs too long, and whatever it traps with.
+   * Runs image code to completion.
+   * @param record The image whose code is called first, treated as unowned; null: none, or an image that is not exclusive.
+   * @throws {LimitError} if the code runs too long; rethrows traps.
    */
   run<Result>(code: () => Result, record: number | null = null): Result {
-    const { time, running, ownership } = this.#surroundings;
+    const { clock, running, ownership } = this.#dependencies;
     const outer = this.#deadline;
     const isAlone = running.thread === null && outer === null;
-    this.#deadline = outer ?? time.now() + timeLimit;
+    this.#deadline = outer ?? clock.now() + timeLimit;
     if (isAlone) running.stack = this.#block + threadBlock.frames;
     try {
       return record === null ? code() : ownership.runUnowned(record, code);
     } catch (error) {
-      if (isAlone) this.#abandon();
+      if (isAlone) this.#cleanUp();
       if (error instanceof WebAssembly.SuspendError)
-        throw new Error('it waits (kernel.sleep, or an exclusive module that another thread is inside of) where it cannot be suspended', {
+        throw new Error('it called kernel.sleep or entered a busy exclusive module, but this code cannot be suspended', {
           cause: error,
         });
       throw error;
@@ -66,9 +66,9 @@ export class AtomicCalls {
     }
   }
 
-  /** Code outside of threads has ended by an error. Every thread is suspended: what lies on the C stacks is of that code. */
-  #abandon(): void {
-    this.#surroundings.imageStacks.resetAll();
-    this.#surroundings.ownership.releaseAll(this.#block);
+  /** Cleans up after code outside of threads has thrown. Every thread is suspended, so the contents of the C stacks belong to that code. */
+  #cleanUp(): void {
+    this.#dependencies.cStacks.resetAll();
+    this.#dependencies.ownership.releaseAll(this.#block);
   }
 }

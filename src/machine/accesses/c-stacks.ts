@@ -1,4 +1,4 @@
-// The C stacks of all images, switched with the threads: what a thread has on them is taken out where it gives up the processor, and put back after.
+// The C stacks of all images, switched with the threads: a thread's parts are copied out when it leaves the processor and copied back when it resumes.
 
 import { bypassBit, imageRecord } from '../abi.ts';
 import type { Stamp } from '../images/stamp.ts';
@@ -8,7 +8,7 @@ import { type Frames, firstFrameOf } from '../threads/frames.ts';
 import type { Injection, Thread } from '../threads/thread.ts';
 
 export class CStacks {
-  /** By the records of the images. */
+  /** By image record. */
   readonly #stacks = new Map<number, CStack>();
   readonly #words: Int32Array;
   readonly #frames: Frames;
@@ -18,20 +18,20 @@ export class CStacks {
     this.#frames = frames;
   }
 
-  /** Switches the stack of an image's instance from now on. @throws {Error} when the instance does not export what its stamp says. */
+  /** Registers the stack of an image's instance. @throws {Error} if the instance does not export what its stamp says. */
   add(record: number, stamp: Stamp, exports: WebAssembly.Instance['exports']): void {
     this.#stacks.set(record, new CStack(stamp, exports));
     this.#words[(record + imageRecord.stack) >> 2] = 1;
   }
 
-  /** Forgets the stack of an image that no access is inside of. */
+  /** Removes the stack of an image; no access may be inside. */
   remove(record: number): void {
     this.#stacks.delete(record);
   }
 
   /**
-   * Takes the running thread's parts out of the stacks of the images that it is inside of.
-   * @throws {LimitError} when a stack has overflowed, or the parts are too large.
+   * Copies the running thread's parts out of the stacks of the images that it is inside.
+   * @throws {LimitError} if a stack has overflowed or the parts are too large.
    */
   save(thread: Thread): void {
     if (this.#stacks.size === 0) return;
@@ -45,7 +45,7 @@ export class CStacks {
     }
   }
 
-  /** Puts a thread's parts back; not those of images that an injected error takes the thread out of. */
+  /** Copies a thread's parts back, except those of images that an injected error unwinds. */
   restore(thread: Thread, injection: Injection | null): void {
     const { savedStacks } = thread;
     if (savedStacks.isEmpty) return;
@@ -59,12 +59,12 @@ export class CStacks {
     savedStacks.restore((stack) => inside.has(stack));
   }
 
-  /** Empties the stacks of the images that the running thread's code was inside of; the code has ended. */
+  /** Resets the stacks of the images that the running thread was inside, after its code has ended. */
   resetStacksOf(thread: Thread): void {
     for (const { record } of this.#frames.of(thread)) this.#stacks.get(record)?.reset();
   }
 
-  /** Empties all stacks: every thread is suspended and has taken its parts along. */
+  /** Resets all stacks; every thread is suspended and its parts are saved. */
   resetAll(): void {
     for (const stack of this.#stacks.values()) stack.reset();
   }

@@ -1,4 +1,4 @@
-// Garbage collection between accesses: a collector that knows only one thread's stack may run only while no access is inside the image.
+// Garbage collection between accesses. A collector that scans only one thread's stack may run only while no access is inside the image.
 
 import { allocationBudgetExport, imageRecord, memoryExport } from '../abi.ts';
 import type { Clock } from '../clock.ts';
@@ -8,100 +8,100 @@ import type { Thread } from '../threads/thread.ts';
 import { ThreadQueue } from '../threads/thread-queue.ts';
 import type { AtomicCalls } from './atomic-calls.ts';
 
-/** How long accesses are held back for those inside to leave, in milliseconds; then they enter, and the collection is due again later. */
-const holdLimit = 100;
-/** Bytes that an image may allocate between two collections, at least; and the share of its memory, where that is more. */
+/** How long new accesses wait for those inside to leave, in milliseconds. Then they enter, and the collection is retried later. */
+const waitLimit = 100;
+/** Minimum allocation budget between two collections, in bytes; a larger memory gets a share of its size instead. */
 const minimumBudget = 16 * 1024;
 const budgetShare = 1 / 4;
 
 export type GarbageCollectorDependencies = {
   readonly kernelMemory: KernelMemory;
-  readonly time: Clock;
+  readonly clock: Clock;
   readonly frames: Frames;
   readonly atomicCalls: AtomicCalls;
-  /** Lets a thread run that has waited. */
+  /** Makes a waiting thread ready. */
   wake(thread: Thread): void;
 };
 
-/** The collector of one instance of an image. */
+/** The garbage collector of one instance of an image. */
 export class GarbageCollector {
   readonly record: number;
-  readonly #surroundings: GarbageCollectorDependencies;
+  readonly #dependencies: GarbageCollectorDependencies;
   readonly #collect: WebAssembly.ExportedFunction;
   readonly #budget: WebAssembly.Global;
   readonly #memory: WebAssembly.Memory;
   readonly #waiting = new ThreadQueue<Thread>();
-  /** Accesses that were held back and have not got the processor since. */
-  #heldBack = 0;
-  #cancelHold: (() => void) | null = null;
+  /** Accesses that waited at the entry and have not resumed yet. */
+  #waitingAccesses = 0;
+  #cancelTimeout: (() => void) | null = null;
 
-  /** @throws {Error} when the instance lacks what an image with a collector exports. */
+  /** @throws {Error} if the instance lacks the exports of an image with a collector. */
   constructor(
     record: number,
     collect: WebAssembly.ExportedFunction,
     exports: WebAssembly.Instance['exports'],
-    surroundings: GarbageCollectorDependencies,
+    dependencies: GarbageCollectorDependencies,
   ) {
     const [budget, memory] = [exports[allocationBudgetExport], exports[memoryExport]];
     if (!(budget instanceof WebAssembly.Global) || !(memory instanceof WebAssembly.Memory))
-      throw new Error('the image has a collector without a budget or a memory: compile the source again');
+      throw new Error('the image exports a collector without an allocation budget or a memory: compile the source again');
     this.record = record;
-    this.#surroundings = surroundings;
+    this.#dependencies = dependencies;
     this.#collect = collect;
     this.#budget = budget;
     this.#memory = memory;
     this.#refill();
   }
 
-  /** Whether the collection waits for the accesses inside to leave. */
+  /** Whether a collection waits for the accesses inside to leave. */
   get isDue(): boolean {
-    return this.#cancelHold !== null;
+    return this.#cancelTimeout !== null;
   }
 
-  /** The image has used its budget up. */
+  /** Requests a collection: the image has used up its allocation budget. */
   request(): void {
     this.#refill();
     if (this.isDue) return;
-    this.#surroundings.kernelMemory.words[(this.record + imageRecord.entryHeld) >> 2] = 1;
-    this.#cancelHold = this.#surroundings.time.after(holdLimit, () => this.#letIn());
+    this.#dependencies.kernelMemory.words[(this.record + imageRecord.entryHeld) >> 2] = 1;
+    this.#cancelTimeout = this.#dependencies.clock.after(waitLimit, () => this.#admitWaiting());
   }
 
-  /** A thread, which has given up the processor, waits at the entry. */
+  /** Queues a thread, which has left the processor, at the image's entry. */
   enqueue(thread: Thread): void {
-    this.#heldBack += 1;
+    this.#waitingAccesses += 1;
     this.#waiting.push(thread);
   }
 
-  /** A thread that was held back has the processor. */
+  /** Notes that a waiting thread has resumed. */
   noteResumed(): void {
-    this.#heldBack -= 1;
+    this.#waitingAccesses -= 1;
   }
 
-  /** Runs the collector if it is due and no access is inside; only between two slices. */
+  /** Runs the collector if it is due and no access is inside. Only at a safepoint. */
   runIfPossible(): void {
-    const { frames, atomicCalls } = this.#surroundings;
+    const { frames, atomicCalls } = this.#dependencies;
     if (!this.isDue) return;
-    // Accesses that are held back have entered the image too.
+    // Waiting accesses have pushed a frame of the image too.
     const { counted, bypassing } = frames.referencesOf(this.record);
-    if (counted + bypassing > this.#heldBack) return;
+    if (counted + bypassing > this.#waitingAccesses) return;
     try {
       atomicCalls.run(() => this.#collect());
       this.#refill();
     } finally {
-      this.#letIn();
+      this.#admitWaiting();
     }
   }
 
-  /** The image leaves memory. */
+  /** Admits the waiting threads: the image leaves memory. */
   close(): void {
-    if (this.isDue) this.#letIn();
+    if (this.isDue) this.#admitWaiting();
   }
 
-  #letIn(): void {
-    this.#cancelHold?.();
-    this.#cancelHold = null;
-    this.#surroundings.kernelMemory.words[(this.record + imageRecord.entryHeld) >> 2] = 0;
-    for (let thread = this.#waiting.shift(); thread !== null; thread = this.#waiting.shift()) this.#surroundings.wake(thread);
+  #admitWaiting(): void {
+    this.#cancelTimeout?.();
+    this.#cancelTimeout = null;
+    this.#dependencies.kernelMemory.words[(this.record + imageRecord.entryHeld) >> 2] = 0;
+    for (let thread = this.#waiting.shift(); thread !== null; thread = this.#waiting.shift()) this.#dependencies.wake(thread);
   }
 
   #refill(): void {

@@ -1,4 +1,4 @@
-// The collectors of all images that have one, and those of them that are due.
+// The garbage collectors of all images, and the collections that are due.
 
 import { collectExport } from '../abi.ts';
 import { getExportedFunction } from '../images/instance-exports.ts';
@@ -8,65 +8,65 @@ import { GarbageCollector, type GarbageCollectorDependencies } from './garbage-c
 
 export class GarbageCollectors {
   readonly #images: ImagesByRecord;
-  readonly #surroundings: GarbageCollectorDependencies;
-  /** By the records of the images. */
-  readonly #collections = new Map<number, GarbageCollector>();
+  readonly #dependencies: GarbageCollectorDependencies;
+  /** By image record. */
+  readonly #collectors = new Map<number, GarbageCollector>();
   readonly #due = new Set<GarbageCollector>();
 
-  constructor(images: ImagesByRecord, surroundings: GarbageCollectorDependencies) {
+  constructor(images: ImagesByRecord, dependencies: GarbageCollectorDependencies) {
     this.#images = images;
-    this.#surroundings = surroundings;
+    this.#dependencies = dependencies;
   }
 
-  /** Adds the collector of an image's instance, if it has one. @throws {Error} when the instance lacks what a collector needs. */
+  /** Adds the collector of an image's instance, if it has one. @throws {Error} if the instance lacks the exports of an image with a collector. */
   add(record: number, exports: WebAssembly.Instance['exports']): void {
     if (!(collectExport in exports)) return;
-    this.#collections.set(record, new GarbageCollector(record, getExportedFunction(exports, collectExport), exports, this.#surroundings));
+    this.#collectors.set(record, new GarbageCollector(record, getExportedFunction(exports, collectExport), exports, this.#dependencies));
   }
 
-  /** Forgets the collector of an image that no access is inside of. */
+  /** Removes the collector of an image; no access may be inside. */
   remove(record: number): void {
-    this.#collections.get(record)?.close();
-    this.#collections.delete(record);
+    this.#collectors.get(record)?.close();
+    this.#collectors.delete(record);
   }
 
-  /** Whether a collection waits to be run. */
+  /** Whether any collector is due. */
   get hasDue(): boolean {
     return this.#due.size > 0;
   }
 
-  /** Whether the collection of an image waits for the accesses inside to leave. */
+  /** Whether a collector of the image waits for the accesses inside to leave. */
   isDue(record: number): boolean {
-    return this.#collections.get(record)?.isDue === true;
+    return this.#collectors.get(record)?.isDue === true;
   }
 
-  /** An image has used its budget up. */
+  /** Requests a collector: the image has used up its allocation budget. */
   request(record: number): void {
-    const collection = this.#collections.get(record);
-    if (collection === undefined) return;
-    collection.request();
-    this.#due.add(collection);
+    const collector = this.#collectors.get(record);
+    if (collector === undefined) return;
+    collector.request();
+    this.#due.add(collector);
   }
 
-  /** A thread, which has given up the processor, waits at the entry of an image. */
+  /** Queues a thread, which has left the processor, at the entry of an image. */
   enqueue(thread: Thread, record: number): void {
-    this.#collections.get(record)?.enqueue(thread);
+    this.#collectors.get(record)?.enqueue(thread);
   }
 
-  /** A thread that was held back at the entry of an image has the processor. */
+  /** Notes that a thread that waited at the entry of an image has resumed. */
   noteResumed(record: number): void {
-    this.#collections.get(record)?.noteResumed();
+    this.#collectors.get(record)?.noteResumed();
   }
 
-  /** Runs the collectors that are due and whose images no access is inside of; only between two slices. */
+  /** Runs the collectors that are due and whose images have no access inside. Only at a safepoint. */
   runDue(): void {
-    for (const collection of this.#due) {
+    for (const collector of this.#due) {
       try {
-        collection.runIfPossible();
+        collector.runIfPossible();
       } catch {
-        this.#images.get(collection.record)?.recordTaint('trap');
+        this.#images.get(collector.record)?.recordTaint('trap');
       }
-      if (!collection.isDue) this.#due.delete(collection);
+      if (!collector.isDue) this.#due.delete(collector);
     }
   }
 }

@@ -1,77 +1,77 @@
-// Exclusive images: one thread owns the image while its accesses are inside, and the others wait at the entry, first come, first served.
+// Exclusive images: the thread whose accesses are inside owns the image; other threads wait at the entry in FIFO order.
 
 import { imageRecord } from '../abi.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import type { Thread } from '../threads/thread.ts';
 import { ThreadQueue } from '../threads/thread-queue.ts';
 
-/** Threads wait for each other's images in a circle; the message names the programs and the images. */
+/** Threads wait for each other's images in a cycle. The message names the programs and the images. */
 export class DeadlockError extends Error {
   override readonly name = 'DeadlockError';
 }
 
-type Surroundings = {
+type Dependencies = {
   readonly kernelMemory: KernelMemory;
-  /** The thread with a block; undefined for code that runs outside of threads. */
+  /** Returns the thread that has a block; undefined for code that runs outside of threads. */
   threadOf(block: number): Thread | undefined;
-  /** Name and version of a record's image. */
-  nameOf(record: number): string;
-  /** Lets a thread run that has waited. */
+  /** Returns the name and version of a record's image. */
+  formatImageName(record: number): string;
+  /** Makes a waiting thread ready. */
   wake(thread: Thread): void;
 };
 
-/** What the kernel memory says of an image's owner. */
+/** Ownership of an image, as stored in kernel memory. */
 export type OwnershipState = { readonly owner: number; readonly depth: number; readonly contended: number };
 
 const unowned: OwnershipState = { owner: 0, depth: 0, contended: 0 };
 
 export class Ownership {
-  readonly #surroundings: Surroundings;
-  /** Threads that wait, by record. A thread leaves its queue when it is made ready for any reason. */
+  readonly #dependencies: Dependencies;
+  /** Waiting threads, by record. A thread leaves its queue when it becomes ready for any reason. */
   readonly #queues = new Map<number, ThreadQueue<Thread>>();
 
-  constructor(surroundings: Surroundings) {
-    this.#surroundings = surroundings;
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
   }
 
-  /** Makes an image exclusive. */
+  /** Registers an exclusive image. */
   add(record: number): void {
     this.#queues.set(record, new ThreadQueue());
   }
 
-  /** Forgets an image that no access is inside of. */
+  /** Removes an image; no access may be inside. */
   remove(record: number): void {
     this.#queues.delete(record);
   }
 
   /**
    * Checks that a thread may wait for an image.
-   * @throws {DeadlockError} when the image's owner waits, directly or through others, for an image that the thread owns.
+   * @throws {DeadlockError} if the image's owner waits, directly or through other threads, for an image that this thread owns.
    */
   checkForDeadlock(thread: Thread, record: number): void {
-    const circle = [describeWait(thread.owner.id, this.#surroundings.nameOf(record))];
-    const { threadOf, nameOf } = this.#surroundings;
+    const cycle = [describeWait(thread.owner.id, this.#dependencies.formatImageName(record))];
+    const { threadOf, formatImageName } = this.#dependencies;
     for (let owner = threadOf(this.words(record).owner); owner !== undefined; ) {
       if (owner === thread) {
         throw new DeadlockError(
-          `deadlock between exclusive modules: ${circle.join(', ')}; call the modules in one order everywhere, or push those that are re-entrant as shared`,
+          `deadlock between exclusive modules: ${cycle.join(', ')}; call the modules in the same order everywhere, or push re-entrant modules as shared`,
         );
       }
       const wait = owner.entryWait;
-      // An owner that has just been let in still counts as waiting until it runs: it waits for no other.
+      // An owner that was just admitted has a wait recorded until it runs, but waits for no thread.
       if (wait?.kind !== 'ownership' || this.words(wait.record).owner === owner.block) return;
-      circle.push(describeWait(owner.owner.id, nameOf(wait.record)));
+      cycle.push(describeWait(owner.owner.id, formatImageName(wait.record)));
       owner = threadOf(this.words(wait.record).owner);
     }
   }
 
-  /** Puts a thread, which has given up the processor, at the end of the queue. */
+  /** Queues a thread, which has left the processor. */
   enqueue(thread: Thread, record: number): void {
     this.#queues.get(record)?.push(thread);
     this.#write(record, { ...this.words(record), contended: 1 });
   }
 
-  /** The owner has left: the next thread in the queue owns the image. */
+  /** Releases the image: the next thread in the queue becomes the owner. */
   release(record: number): void {
     const queue = this.#queues.get(record);
     const next = queue?.shift() ?? null;
@@ -80,10 +80,10 @@ export class Ownership {
       return;
     }
     this.#write(record, { owner: next.block, depth: 1, contended: queue?.isEmpty === false ? 1 : 0 });
-    this.#surroundings.wake(next);
+    this.#dependencies.wake(next);
   }
 
-  /** Accesses of a thread have ended without running to the image's exit; so many of them are still inside. */
+  /** Updates the ownership after accesses exited abnormally. @param remaining The thread's accesses still inside the image. */
   endAccesses(thread: Thread, record: number, remaining: number): void {
     const read = this.words(record);
     if (!this.#queues.has(record) || read.owner !== thread.block) return;
@@ -91,7 +91,7 @@ export class Ownership {
     else this.release(record);
   }
 
-  /** Runs code in an image as if no thread owned it; only between two slices, where every thread is at a safepoint. */
+  /** Runs code in an image as if it had no owner. Only at a safepoint. */
   runUnowned<Result>(record: number, run: () => Result): Result {
     const words = this.words(record);
     this.#write(record, unowned);
@@ -102,13 +102,13 @@ export class Ownership {
     }
   }
 
-  /** Code outside of threads, which keeps its stack of images in that block, has ended by an error: it owns nothing. */
+  /** Releases all images owned by a block; used when code outside of threads has thrown. */
   releaseAll(block: number): void {
     for (const record of this.#queues.keys()) if (this.words(record).owner === block) this.release(record);
   }
 
   words(record: number): OwnershipState {
-    const { words } = this.#surroundings.kernelMemory;
+    const { words } = this.#dependencies.kernelMemory;
     return {
       owner: words[(record + imageRecord.owner) >> 2] ?? 0,
       depth: words[(record + imageRecord.depth) >> 2] ?? 0,
@@ -117,7 +117,7 @@ export class Ownership {
   }
 
   #write(record: number, { owner, depth, contended }: OwnershipState): void {
-    const { words } = this.#surroundings.kernelMemory;
+    const { words } = this.#dependencies.kernelMemory;
     words[(record + imageRecord.owner) >> 2] = owner;
     words[(record + imageRecord.depth) >> 2] = depth;
     words[(record + imageRecord.contended) >> 2] = contended;

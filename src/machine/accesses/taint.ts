@@ -1,19 +1,19 @@
-// Taint: an access that ended abnormally inside an image with state may have left that state half changed.
+// Taint: an access that exits abnormally inside an image with state may leave that state inconsistent.
 
-/** How an access ended: by a trap or an error of a kernel function, by its deadline, with its program, or by an injected error. */
+/** How the access ended: by a trap or an error of a kernel function, by its deadline, by a stop of its program, or by an injected error. */
 export type TaintReason = 'trap' | 'deadline' | 'stop' | 'interruption';
 
-/** The image's state may be inconsistent. */
+/** Marks an image whose state may be inconsistent. */
 export type Taint = {
-  /** How the first of the accesses ended. */
+  /** How the first such access ended. */
   readonly reason: TaintReason;
-  /** When the first of them ended; RFC 3339, UTC. */
+  /** When the first such access ended; RFC 3339, UTC. */
   readonly at: string;
-  /** Accesses that have ended abnormally inside. */
+  /** Number of accesses that exited abnormally. */
   readonly accesses: number;
 };
 
-/** Returns the taint after one more access has ended abnormally. */
+/** Returns the taint after another access exited abnormally. */
 export function addTaint(taint: Taint | null, reason: TaintReason): Taint {
   if (taint === null) return { reason, at: new Date().toISOString(), accesses: 1 };
   return { ...taint, accesses: taint.accesses + 1 };

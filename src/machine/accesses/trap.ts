@@ -1,4 +1,4 @@
-// What a trap meant on the device: a fetch from a page that may not be executed is a segmentation fault, and names address, page and flag.
+// Explains traps in terms of the device: a fetch from a page that must not be executed is a segmentation segmentationFault with an address, a page and a flag.
 
 import { absentAddress, frameLimit } from '../abi.ts';
 import type { FunctionType, ImportedFunction } from '../images/stamp.ts';
@@ -6,7 +6,7 @@ import { formatAddress, type MemoryRange } from '../memory/random-access-memory.
 import type { Frame } from '../threads/thread.ts';
 import type { AccessibleImage, ImagesByRecord } from './accessible-image.ts';
 
-/** An access by a hard-coded address that the address's owner no longer answers: the finding of the ABI test. */
+/** A violation of the ABI: an access by a hard-coded address whose code was removed. */
 export type Violation = {
   readonly program: string;
   readonly module: string;
@@ -20,15 +20,15 @@ export type Violation = {
 
 export type Trap = {
   readonly message: string;
-  /** Whether it was a segmentation fault, and not a mistake of the code that ran. */
+  /** True for a segmentation segmentationFault, false for an error of the running code. */
   readonly isSegmentationFault: boolean;
   readonly violation: Omit<Violation, 'program'> | null;
 };
 
 /**
- * A trap in words.
- * @param frames The images that the thread was inside of, outermost first.
- * @param program What the program's driver imports.
+ * Explains a trap.
+ * @param frames The images that the thread was inside, outermost first.
+ * @param program The imports of the program's driver.
  */
 export function explainTrap(
   error: unknown,
@@ -38,31 +38,31 @@ export function explainTrap(
 ): Trap {
   const message = error instanceof Error ? error.message : String(error);
   const frame = frames.at(-1);
-  if (frame === undefined) return mistake(message);
-  if (frame.record === absentRecord) return fault(` at ${formatAddress(absentAddress)}: the module is not in memory`);
+  if (frame === undefined) return codeError(message);
+  if (frame.record === absentRecord) return segmentationFault(` at ${formatAddress(absentAddress)}: the module is not in memory`);
   const inside = images.get(frame.record);
-  if (inside === undefined) return mistake(message);
+  if (inside === undefined) return codeError(message);
   const { module, version } = inside.image.stamp;
   const page = inside.range.firstPage;
   const address = formatAddress(page);
   const where = `${module}@${version} at ${address}`;
-  // The stub of the next access found no place for its frame.
+  // The stub of the next access found no room for its frame.
   if (message === 'unreachable' && frames.length >= frameLimit)
-    return mistake(`limit reached (${frameLimit} nested accesses per thread) in ${where}`);
-  if (!isFetchError(message)) return mistake(`${message} in ${where}`);
-  const flag = flagOf(inside.range);
+    return codeError(`limit reached (${frameLimit} nested accesses per thread) in ${where}`);
+  if (!isFetchError(message)) return codeError(`${message} in ${where}`);
+  const flag = faultFlag(inside.range);
   if (flag === null) {
     const caller = frames.at(-2);
     const imports = caller === undefined ? program : (images.get(caller.record)?.stamp?.interface.imports ?? null);
-    // An access to an image that provides all that its caller imports does not fault: the call that failed was one of the image itself.
-    if (isLinked(imports, inside)) return mistake(`${message} in ${where}: a call_indirect of the module itself failed`);
-    return fault(`: fetch from ${where}, which has no such export, or one of another type, there (${message})`);
+    // The image provides everything its caller imports, so the access itself did not segmentationFault: the module's own call_indirect did.
+    if (isLinked(imports, inside)) return codeError(`${message} in ${where}: a call_indirect inside the module failed`);
+    return segmentationFault(`: fetch from ${where}: no such export, or an export of another type (${message})`);
   }
   const violation = frame.isBypass ? { module, version, address, page, flag } : null;
-  return fault(`: fetch from ${where} (page ${page}), which is ${flagTexts[flag]}`, violation);
+  return segmentationFault(`: fetch from ${where} (page ${page}), which is ${flagTexts[flag]}`, violation);
 }
 
-/** Whether an image provides all that is imported from its module, with the same types. */
+/** Returns whether an image provides every import from its module with the same type. */
 function isLinked(imports: readonly ImportedFunction[] | null, { stamp }: AccessibleImage): boolean {
   if (imports === null || stamp === null) return false;
   const exports = new Map(stamp.interface.exports.map((exported) => [exported.name, typeKey(exported)]));
@@ -73,15 +73,15 @@ const typeKey = ({ parameters, results }: FunctionType) => `${parameters.join()}
 
 const isFetchError = (message: string) => /null function|table index|signature mismatch/.test(message);
 
-/** Whether an error is a fetch from a page that may not be executed, so that the access of the innermost frame has not entered its image. */
+/** Returns whether the error is a fetch from a page that must not be executed: the innermost access never entered its image. */
 export function isFetchFault(error: unknown, { record }: Frame, images: ImagesByRecord): boolean {
   if (!(error instanceof Error) || !isFetchError(error.message)) return false;
   const inside = images.get(record);
-  return inside === undefined || flagOf(inside.range) !== null;
+  return inside === undefined || faultFlag(inside.range) !== null;
 }
 
-const mistake = (message: string): Trap => ({ message, isSegmentationFault: false, violation: null });
-const fault = (text: string, violation: Trap['violation'] = null): Trap => ({
+const codeError = (message: string): Trap => ({ message, isSegmentationFault: false, violation: null });
+const segmentationFault = (text: string, violation: Trap['violation'] = null): Trap => ({
   message: `segmentation fault${text}`,
   isSegmentationFault: true,
   violation,
@@ -89,8 +89,8 @@ const fault = (text: string, violation: Trap['violation'] = null): Trap => ({
 
 const flagTexts = { 'not-present': 'not present', invalid: 'marked invalid', nx: 'marked NX' } as const;
 
-/** The flag by which a fetch from a range faults, or null. */
-function flagOf({ present, valid, nx }: MemoryRange): Violation['flag'] | null {
+/** Returns the flag that makes a fetch from a range segmentationFault; null if a fetch succeeds. */
+function faultFlag({ present, valid, nx }: MemoryRange): Violation['flag'] | null {
   if (!present) return 'not-present';
   if (!valid) return 'invalid';
   return nx ? 'nx' : null;

@@ -1,6 +1,6 @@
-// Reads of a WebAssembly binary what the engine's own reflection leaves out: which index an export has, and what segments write to at the start.
+// Reads the parts of a WebAssembly binary that the JavaScript API does not expose: the indices of exports, and where active segments write.
 
-/** Ids of the sections that are read here. */
+/** Identifiers of the sections that are read. */
 const sectionIds = { table: 4, memory: 5, export: 7, start: 8, element: 9, data: 11 } as const;
 
 const externalKinds = ['function', 'table', 'memory', 'global', 'tag'] as const;
@@ -9,31 +9,31 @@ type ExternalKind = (typeof externalKinds)[number];
 type IndexedExport = {
   readonly name: string;
   readonly kind: ExternalKind;
-  /** In the index space of its kind, which begins with the imports. */
+  /** Index in the index space of its kind, imports included. */
   readonly index: number;
 };
 
 export type BinarySections = {
-  /** Memories that the module declares itself, without those that it imports. */
+  /** Number of memories that the module declares, without imported ones. */
   readonly memories: number;
-  /** Elements that the tables which the module declares itself may have together; those without a maximum are counted as 2^32 - 1. */
+  /** Maximum total elements of the tables that the module declares; a table without a maximum counts as 2^32 - 1. */
   readonly tableElements: number;
   readonly exports: readonly IndexedExport[];
   readonly hasStart: boolean;
-  /** Memories that active data segments write to when the module is instantiated, by their indices. */
+  /** Indices of the memories that active data segments write to at instantiation. */
   readonly writtenMemories: ReadonlySet<number>;
-  /** Tables that active element segments write to then. */
+  /** Indices of the tables that active element segments write to at instantiation. */
   readonly writtenTables: ReadonlySet<number>;
 };
 
-/** The binary has a form that is not read here; no image of the compiler has it. */
+/** The binary has an encoding that is not supported here; the compiler never emits it. */
 export class UnsupportedBinaryError extends Error {
   override readonly name = 'UnreadableBinary';
 }
 
 /**
- * Reads the sections of a binary that the engine has validated: nothing is validated again.
- * @throws {UnsupportedBinaryError} where a segment has an offset of an unknown form.
+ * Reads the sections of a binary that the engine has validated; does not validate it again.
+ * @throws {UnsupportedBinaryError} if a segment has an offset expression of an unsupported form.
  */
 export function readSections(bytes: Uint8Array): BinarySections {
   const reader = new Reader(bytes, 8);
@@ -62,7 +62,7 @@ function addIfActive(written: Set<number>, index: number | null): void {
   if (index !== null) written.add(index);
 }
 
-/** Returns how many elements the table may have. */
+/** Reads a table and returns its maximum number of elements. */
 function readTable(reader: Reader): number {
   const hasInitialValue = reader.byte() === tableWithInitialValue;
   if (hasInitialValue) reader.skip(2);
@@ -81,11 +81,11 @@ const unboundedTable = 2 ** 32 - 1;
 function readExport(reader: Reader): IndexedExport {
   const name = reader.name();
   const kind = externalKinds[reader.byte()];
-  if (kind === undefined) throw new UnsupportedBinaryError(`the export "${name}" is of an unknown kind`);
+  if (kind === undefined) throw new UnsupportedBinaryError(`the export "${name}" has an unknown kind`);
   return { name, kind, index: reader.unsigned() };
 }
 
-/** Returns the index of the memory that the segment writes to; null where it is passive. */
+/** Reads a data segment. Returns the index of the memory it writes to; null if it is passive. */
 function readDataSegment(reader: Reader): number | null {
   const form = reader.unsigned();
   const memory = form === 2 ? reader.unsigned() : 0;
@@ -95,7 +95,7 @@ function readDataSegment(reader: Reader): number | null {
   return isActive ? memory : null;
 }
 
-/** Returns the index of the table that the segment writes to; null where it is passive or declarative. */
+/** Reads an element segment. Returns the index of the table it writes to; null if it is passive or declarative. */
 function readElementSegment(reader: Reader): number | null {
   const form = reader.unsigned();
   const isActive = (form & 1) === 0;
@@ -110,11 +110,10 @@ function readElementSegment(reader: Reader): number | null {
 
 function skipElementType(reader: Reader, hasExpressions: boolean): void {
   const first = reader.byte();
-  // A reference to a type is written as a prefix and the type.
+  // A typed reference is encoded as a prefix and the type.
   if (hasExpressions && (first === 0x63 || first === 0x64)) reader.unsigned();
 }
 
-/** Skips a constant expression. */
 function skipConstant(reader: Reader): void {
   for (;;) {
     const opcode = reader.byte();
@@ -142,7 +141,7 @@ function skipConstant(reader: Reader): void {
       case 0x7e:
         break;
       default:
-        throw new UnsupportedBinaryError(`a constant expression has the instruction 0x${opcode.toString(16)}`);
+        throw new UnsupportedBinaryError(`a constant expression has the unsupported instruction 0x${opcode.toString(16)}`);
     }
   }
 }
@@ -167,7 +166,7 @@ class Reader {
     return byte;
   }
 
-  /** An unsigned LEB128 number up to 32 bits; longer and signed ones are skipped with it, and their values mean nothing. */
+  /** Reads an unsigned LEB128 number of up to 32 bits. Also skips longer and signed numbers; the result is then meaningless. */
   unsigned(): number {
     let value = 0;
     for (let factor = 1; ; factor *= 128) {

@@ -1,5 +1,5 @@
-// The imports and exports that an image may have, checked in the structure of every image: the code reaches only what its stamp names. The compiler's
-// signature ensures that the code uses them as the ABI demands (verified-image.ts).
+// Validates the structure of an image: it imports and exports only what its stamp lists and its kind allows. That the code uses its imports as the
+// ABI demands is ensured by the compiler's signature (verified-image.ts).
 
 import {
   fuelExport,
@@ -14,27 +14,27 @@ import type { BinarySections } from './binary-sections.ts';
 import type { FunctionType, Stamp } from './stamp.ts';
 
 type ImageKind = Stamp['kind'];
-/** The record of an image, which its entry wrapper imports where accesses wait at the entry. */
-const entryImport = 'record';
+/** Import of an image's record; present in images whose entry wrapper controls which accesses may enter. */
+const recordImport = 'record';
 
-type BorderKind = WebAssembly.ModuleExportDescriptor['kind'];
+type ExternKind = WebAssembly.ModuleExportDescriptor['kind'];
 
 type SystemImport = {
-  readonly kind: BorderKind;
-  /** Images that may import it. */
+  readonly kind: ExternKind;
+  /** Kinds of images that may import it. */
   readonly for: readonly ImageKind[];
-  /** Images that need it: those that call other modules, or those that control who is inside, too. All, where it is not said. */
+  /** Images that need it: those that call other modules, or also those that control entry. Absent: all images. */
   readonly need?: 'access' | 'access or entry';
 };
 
-/** What the system namespace provides, by name. */
+/** Imports that the system namespace provides, by name. */
 const systemImports: ReadonlyMap<string, SystemImport> = new Map<string, SystemImport>([
   ['memory', { kind: 'memory', for: ['module', 'driver'], need: 'access or entry' }],
   ['space', { kind: 'table', for: ['module', 'driver'], need: 'access' }],
   ['injected', { kind: 'tag', for: ['module', 'driver'], need: 'access or entry' }],
   ['tick', { kind: 'function', for: ['module', 'driver'] }],
   ['suspend', { kind: 'function', for: ['module', 'driver'] }],
-  [entryImport, { kind: 'global', for: ['module'] }],
+  [recordImport, { kind: 'global', for: ['module'] }],
   ['acquire', { kind: 'function', for: ['module'] }],
   ['release', { kind: 'function', for: ['module'] }],
   ['held', { kind: 'function', for: ['module'] }],
@@ -45,11 +45,11 @@ const systemImports: ReadonlyMap<string, SystemImport> = new Map<string, SystemI
   ['pause', { kind: 'function', for: ['driver'] }],
 ]);
 
-/** The only import of a gate. */
-const gateImport = 'resolve';
+/** The only import of the lazy stubs. */
+const stubImport = 'resolve';
 
-/** What an image may export beside the functions of its interface, by name. */
-const systemExports: ReadonlyMap<string, { readonly kind: BorderKind; readonly for: readonly ImageKind[] }> = new Map([
+/** Exports that an image may have besides the functions of its interface, by name. */
+const systemExports: ReadonlyMap<string, { readonly kind: ExternKind; readonly for: readonly ImageKind[] }> = new Map([
   [fuelExport, { kind: 'global', for: ['module', 'driver'] }],
   [pinnedRecordExport, { kind: 'global', for: ['driver'] }],
   ['patchbay:stack-pointer', { kind: 'global', for: ['module'] }],
@@ -62,44 +62,44 @@ const systemExports: ReadonlyMap<string, { readonly kind: BorderKind; readonly f
 /** Functions that a driver exports. */
 const driverExports = ['main', 'call'];
 
-/** Values that stand for code or for objects of the host, and would survive the version that they come from. */
+/** Types that refer to code or to host objects, and would outlive the version that they come from. */
 const referenceTypes: readonly string[] = ['funcref', 'externref'];
 
-/** Returns why an image must not come into a device's memory, by what it imports and exports; null where it may. */
+/** Returns why an image's imports or exports are invalid; null if they are valid. */
 export function findImageError(code: WebAssembly.Module, sections: BinarySections, stamp: Stamp): string | null {
   const imports = WebAssembly.Module.imports(code);
   return (
-    referenceFault(stamp) ??
-    firstFault(imports, (imported) => importFault(imported, stamp, imports.some(isEntryImport))) ??
-    firstFault(WebAssembly.Module.exports(code), (exported) => exportFault(exported, stamp)) ??
-    driverFault(stamp) ??
-    reachFault(imports, sections) ??
-    stampFault(sections, stamp)
+    findReferenceError(stamp) ??
+    findFirstError(imports, (imported) => findImportError(imported, stamp, imports.some(isRecordImport))) ??
+    findFirstError(WebAssembly.Module.exports(code), (exported) => findExportError(exported, stamp)) ??
+    findDriverError(stamp) ??
+    findSystemAccessError(imports, sections) ??
+    findStampError(sections, stamp)
   );
 }
 
-/** Returns why a gate is none; null where it is. */
-export function findLazyStubError(gate: WebAssembly.Module, stamp: Stamp): string | null {
-  for (const { module, name, kind } of WebAssembly.Module.imports(gate))
-    if (module !== systemNamespace || name !== gateImport || kind !== 'function')
-      return `its gate imports "${module}" "${name}" (${kind}); a gate imports "${systemNamespace}" "${gateImport}" alone`;
-  const exported = WebAssembly.Module.exports(gate);
-  const isWhole = stamp.interface.exports.every((_, index) =>
+/** Returns why an image's lazy stubs are invalid; null if they are valid. */
+export function findLazyStubError(stubs: WebAssembly.Module, stamp: Stamp): string | null {
+  for (const { module, name, kind } of WebAssembly.Module.imports(stubs))
+    if (module !== systemNamespace || name !== stubImport || kind !== 'function')
+      return `its lazy stubs import "${module}" "${name}" (${kind}); expected only "${systemNamespace}" "${stubImport}"`;
+  const exported = WebAssembly.Module.exports(stubs);
+  const isComplete = stamp.interface.exports.every((_, index) =>
     exported.some(({ name, kind }) => name === String(index) && kind === 'function'),
   );
-  return isWhole ? null : 'its gate lacks functions of its exports';
+  return isComplete ? null : 'its lazy stubs do not cover its exports';
 }
 
-function firstFault<Item>(items: readonly Item[], faultOf: (item: Item) => string | null): string | null {
+function findFirstError<Item>(items: readonly Item[], findError: (item: Item) => string | null): string | null {
   for (const item of items) {
-    const fault = faultOf(item);
-    if (fault !== null) return fault;
+    const error = findError(item);
+    if (error !== null) return error;
   }
   return null;
 }
 
-/** A function reference would survive the patch of the module that it comes from. */
-function referenceFault({ interface: { exports, imports } }: Stamp): string | null {
+/** References are rejected: a function reference would outlive the patched module that it comes from. */
+function findReferenceError({ interface: { exports, imports } }: Stamp): string | null {
   const has = ({ parameters, results }: FunctionType) => [...parameters, ...results].find((type) => referenceTypes.includes(type));
   for (const one of exports) {
     const type = has(one);
@@ -113,67 +113,67 @@ function referenceFault({ interface: { exports, imports } }: Stamp): string | nu
 }
 
 const noReferences =
-  'references do not cross the border of a module, because they would outlive its version. Pass a number that stands for the function or object instead';
+  'references must not cross module boundaries, because they would outlive the version. Pass a number that identifies the function or object instead';
 
-function importFault({ module, name, kind }: WebAssembly.ModuleImportDescriptor, stamp: Stamp, controlsEntry: boolean): string | null {
+function findImportError({ module, name, kind }: WebAssembly.ModuleImportDescriptor, stamp: Stamp, controlsEntry: boolean): string | null {
   const what = `it imports "${module}" "${name}" (${kind})`;
   const { imports } = stamp.interface;
   const accesses = imports.filter((access) => access.module !== kernelNamespace);
   if (module === systemNamespace) {
     const provided = systemImports.get(name);
     if (provided?.kind !== kind) return `${what}, which no device provides`;
-    if (!provided.for.includes(stamp.kind)) return `${what}, which is for drivers of programs only`;
+    if (!provided.for.includes(stamp.kind)) return `${what}, which only drivers may import`;
     const isNeeded = provided.need === undefined || accesses.length > 0 || (provided.need === 'access or entry' && controlsEntry);
-    return isNeeded ? null : `${what}, and calls no other module by its stamp`;
+    return isNeeded ? null : `${what}, but its stamp lists no calls to other modules`;
   }
   if (module === kernelNamespace) {
     const isKnown = kind === 'function' && Object.hasOwn(kernelFunctions, name);
     if (!isKnown) return `${what}, which the kernel does not provide`;
-    if (stamp.kind === 'driver') return `${what}; a driver calls its module and nothing else`;
+    if (stamp.kind === 'driver') return `${what}; a driver must call only its module`;
     return imports.some((one) => one.module === module && one.name === name) ? null : `${what}, which its stamp does not list`;
   }
-  const isEntry = module === tableEntryNamespace && kind === 'global' && accesses.some((access) => access.module === name);
+  const isTableEntry = module === tableEntryNamespace && kind === 'global' && accesses.some((access) => access.module === name);
   const isOffset =
     kind === 'global' && accesses.some((access) => module === `${offsetNamespacePrefix}${access.module}` && access.name === name);
-  return isEntry || isOffset ? null : `${what}, which its stamp does not list`;
+  return isTableEntry || isOffset ? null : `${what}, which its stamp does not list`;
 }
 
-function exportFault({ name, kind }: WebAssembly.ModuleExportDescriptor, stamp: Stamp): string | null {
+function findExportError({ name, kind }: WebAssembly.ModuleExportDescriptor, stamp: Stamp): string | null {
   const own = systemExports.get(name);
   if (own?.kind === kind && own.for.includes(stamp.kind)) return null;
   const isListed = kind === 'function' && stamp.interface.exports.some((exported) => exported.name === name);
   return isListed ? null : `it exports "${name}" (${kind}), which its stamp does not list`;
 }
 
-/** A driver calls one export of one module. */
-function driverFault({ kind, ownMemory, hasStart, interface: { exports, imports } }: Stamp): string | null {
+/** Checks that a driver calls exactly one export of one module. */
+function findDriverError({ kind, ownMemory, hasStart, interface: { exports, imports } }: Stamp): string | null {
   if (kind !== 'driver') return null;
-  if (imports.length !== 1) return `it is a driver that calls ${imports.length} functions; a driver calls one`;
-  if (ownMemory || hasStart) return 'it is a driver with a memory or a start function of its own';
+  if (imports.length !== 1) return `it is a driver that calls ${imports.length} functions; expected 1`;
+  if (ownMemory || hasStart) return 'it is a driver with a memory or a start function; expected neither';
   const other = exports.find(({ name }) => !driverExports.includes(name));
-  return other === undefined ? null : `it is a driver that exports "${other.name}"; a driver exports ${driverExports.join(' and ')}`;
+  return other === undefined ? null : `it is a driver that exports "${other.name}"; expected only ${driverExports.join(' and ')}`;
 }
 
-/** What belongs to the system is neither handed on nor written to when the image is instantiated. */
-function reachFault(imports: readonly WebAssembly.ModuleImportDescriptor[], sections: BinarySections): string | null {
-  const imported = (kind: BorderKind) => imports.filter((one) => one.kind === kind);
+/** Checks that the image does not re-export what the system provides, and does not write to it at instantiation. */
+function findSystemAccessError(imports: readonly WebAssembly.ModuleImportDescriptor[], sections: BinarySections): string | null {
+  const imported = (kind: ExternKind) => imports.filter((one) => one.kind === kind);
   for (const { name, kind, index } of sections.exports) {
     const source = imported(kind)[index];
     if (source !== undefined && isSystem(source.module))
-      return `it exports "${name}", which is the ${kind} "${source.module}" "${source.name}" of the system`;
+      return `it re-exports the system's ${kind} "${source.module}" "${source.name}" as "${name}"`;
   }
   for (const index of sections.writtenMemories)
-    if (imported('memory')[index] !== undefined) return 'it has a data segment that writes to the memory of the kernel';
+    if (imported('memory')[index] !== undefined) return 'it has a data segment that writes to kernel memory';
   for (const index of sections.writtenTables)
-    if (imported('table')[index] !== undefined) return 'it has an element segment that writes to the address space of the device';
+    if (imported('table')[index] !== undefined) return "it has an element segment that writes to the device's address space";
   return null;
 }
 
-/** A stamp that hides a memory or a start function would pass by the limits of the host. */
-function stampFault(sections: BinarySections, { ownMemory, hasStart }: Stamp): string | null {
-  if (sections.memories > 0 && !ownMemory) return 'it has a memory of its own, and its stamp says that it has none';
-  return sections.hasStart && !hasStart ? 'it has a start function, and its stamp says that it has none' : null;
+/** Checks that the stamp declares the memory and the start function; otherwise they would evade the limits of the host. */
+function findStampError(sections: BinarySections, { ownMemory, hasStart }: Stamp): string | null {
+  if (sections.memories > 0 && !ownMemory) return 'it has its own memory, but its stamp says it has none';
+  return sections.hasStart && !hasStart ? 'it has a start function, but its stamp says it has none' : null;
 }
 
-const isEntryImport = ({ module, name }: WebAssembly.ModuleImportDescriptor) => module === systemNamespace && name === entryImport;
+const isRecordImport = ({ module, name }: WebAssembly.ModuleImportDescriptor) => module === systemNamespace && name === recordImport;
 const isSystem = (namespace: string) => namespace === systemNamespace || namespace.startsWith(`${systemNamespace}:`);

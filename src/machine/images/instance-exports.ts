@@ -1,12 +1,12 @@
-// The exports of a WebAssembly instance, as the machine calls them.
+// Typed access to the exports of a WebAssembly instance.
 
 /**
- * Returns an instance's exported function of that name.
- * @throws {Error} when the instance exports none.
+ * Returns an instance's exported function.
+ * @throws {Error} if the instance has no exported function of that name.
  */
 export function getExportedFunction(exports: WebAssembly.Instance['exports'], name: string): WebAssembly.ExportedFunction {
   const exported = exports[name];
-  if (!isFunction(exported)) throw new Error(`the instance exports no function "${name}"`);
+  if (!isFunction(exported)) throw new Error(`the instance has no exported function "${name}"`);
   return exported;
 }
 

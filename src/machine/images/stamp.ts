@@ -1,4 +1,4 @@
-// The stamp of an image: what the compiler says in it of itself.
+// The stamp of an image: metadata that the compiler embeds in a custom section.
 
 import { parse as parseVersion } from 'semver';
 import { z } from 'zod';
@@ -13,27 +13,27 @@ const ImageInterface = z.object({
   imports: z.array(ImportedFunction).readonly(),
 });
 
-/** What the compiler writes into an image for the device to read: the version is the image's own, not the caller's word. */
+/** The metadata that a device reads from an image. The version is the one compiled into the image, not one that a caller claims. */
 export const Stamp = z.object({
   abi: z.literal(abiVersion),
   kind: z.enum(['module', 'driver']),
   module: z.string(),
   version: z.string().refine((version) => parseVersion(version) !== null, 'is not a semantic version'),
-  /** Whether the image has a memory of its own, of which a process has room for some thousands. */
+  /** Whether the image has its own memory; a process has room for some thousands. */
   ownMemory: z.boolean(),
-  /** Its size, in pages of 64 KiB; null: it has none. */
+  /** Size of the memory in pages of 64 KiB; null: none. */
   memory: z.object({ initialPages: z.int().nonnegative(), maximumPages: z.int().nonnegative() }).nullable(),
   /** Whether the image has a start function. */
   hasStart: z.boolean(),
-  /** Whether instantiating the image runs code of its own or may trap: it is instantiated when it is loaded, so that the load fails. */
+  /** Whether instantiation runs the image's code or may trap. Such an image is instantiated during its load, so that a failure fails the load. */
   mayFailToInstantiate: z.boolean(),
-  /** Whether accesses can leave anything behind in the image: a memory of its own or mutable globals. */
+  /** Whether accesses can leave state in the image: its own memory or mutable globals. */
   hasState: z.boolean(),
-  /** The C stack in the image's memory: it grows from `base` down, and must not pass `floor`. Null: the module has none. Addresses in bytes. */
+  /** The C stack in the image's memory, as byte addresses: it grows down from `base` and must not pass `floor`. Null: none. */
   stack: z.object({ base: z.int().nonnegative(), floor: z.int().nonnegative() }).nullable(),
-  /** `exclusive`: one access at a time is inside, and the others wait at the entry. */
+  /** `exclusive`: only one access at a time is inside; others wait at the entry. */
   concurrency: z.enum(['shared', 'exclusive']),
-  /** Whether the image has a function that initializes it. */
+  /** Whether the image has an initialization function. */
   initialize: z.boolean(),
   compiler: z.string(),
   sourceDigest: z.string(),

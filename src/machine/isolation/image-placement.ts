@@ -1,4 +1,4 @@
-// Placement: how a new image gets its pages, and what is put back where the image does not start.
+// Placement: allocates pages for a new image and starts it there; undoes both if the image does not start.
 
 import type { ModuleImage } from '../images/image.ts';
 import type { Stamp } from '../images/stamp.ts';
@@ -11,7 +11,7 @@ import type { Reclaimed } from './retired-images.ts';
 
 export type Placement = ({ readonly ok: true; readonly reclaimed: Reclaimed } & Started) | { readonly ok: false; readonly reason: string };
 
-/** Writes an image to an unused location and starts it there. An image that does not start is taken out of memory again, and what it took the place of is back. */
+/** Writes an image to unused pages and starts it. If the image does not start, frees its pages and restores the images that it displaced. */
 export function placeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImage | null): Placement {
   const { moduleTable, retired, memory } = target;
   const { module } = image.stamp;
@@ -19,8 +19,8 @@ export function placeImage(target: LoadTarget, image: ModuleImage, previous: Loa
   try {
     const { offsets, slots } = moduleTable.layOut(image.stamp);
     const pages = pagesFor(image.bytes);
-    place = takePages(target, { pages, slots }, image.stamp);
-    if (place === null) return { ok: false, reason: outOfMemoryMessage(image.stamp, pages, usageOf(target)) };
+    place = allocatePages(target, { pages, slots }, image.stamp);
+    if (place === null) return { ok: false, reason: outOfMemoryMessage(image.stamp, pages, memoryUsageOf(target)) };
     const started = startImage(target, image, previous, { range: place.range, offsets });
     retired.release(place.reclaimed);
     return { ok: true, ...started, reclaimed: place.reclaimed };
@@ -36,8 +36,8 @@ export function placeImage(target: LoadTarget, image: ModuleImage, previous: Loa
 
 type Place = { readonly range: MemoryRange; readonly reclaimed: Reclaimed };
 
-/** Takes an unused location; where there is none, reclaims pages of images that nothing holds. Returns null where that is not enough. */
-function takePages({ memory, retired }: LoadTarget, size: ImageSize, { module, version }: Stamp): Place | null {
+/** Allocates unused pages, or reclaims pages of images that are not in use. Returns null if both are not enough. */
+function allocatePages({ memory, retired }: LoadTarget, size: ImageSize, { module, version }: Stamp): Place | null {
   retired.releaseUnused();
   const owner = { module, version };
   const unused = memory.allocate(size, owner);
@@ -47,7 +47,7 @@ function takePages({ memory, retired }: LoadTarget, size: ImageSize, { module, v
   return range === null || reclaimed === null ? null : { range, reclaimed };
 }
 
-function usageOf({ memory, retired }: LoadTarget) {
+function memoryUsageOf({ memory, retired }: LoadTarget) {
   const reclaimablePages = [...retired.reclaimableRanges()].reduce((sum, { pages }) => sum + pages, 0);
   return { pages: memory.pages, usedPages: memory.usedPages, reclaimablePages };
 }

@@ -1,4 +1,4 @@
-// The start of a new image, before it takes over: it is instantiated if that can fail, checks itself, and takes over the state of the version before.
+// Startup of a new image before the swap: instantiates it if that can fail, runs its self-check, and transfers the state of the previous version.
 
 import type { ModuleImage } from '../images/image.ts';
 import { StateTransfer, stateExports } from '../linker/state-transfer.ts';
@@ -9,10 +9,10 @@ import { LoadedImage } from './loaded-image.ts';
 
 export type Started = { readonly loaded: LoadedImage; readonly selfCheck: 'passed' | 'none'; readonly stateWords: number | null };
 
-/** The export by which a module says, before it takes over, whether it works: no parameters, an i32 that is 0 if it does. */
+/** Export with which a module reports whether it works: no parameters, returns an i32 that is 0 on success. */
 const selfCheckExport = 'self_check';
 
-/** Writes an image to its pages and starts it. @throws {Error} when it does not start; nothing is left of it then. */
+/** Writes an image to its pages and starts it. @throws {Error} if the image does not start; nothing of it remains. */
 export function startImage(
   { processor, memory, moduleTable }: LoadTarget,
   image: ModuleImage,
@@ -25,8 +25,8 @@ export function startImage(
   }));
   try {
     if (image.stamp.mayFailToInstantiate || image.stamp.initialize) loaded.functionAt(0);
-    const selfCheck = checkItself(processor, loaded);
-    const stateWords = previous === null ? null : carryState(processor, previous, loaded);
+    const selfCheck = runSelfCheck(processor, loaded);
+    const stateWords = previous === null ? null : transferState(processor, previous, loaded);
     return { loaded, selfCheck, stateWords };
   } catch (error) {
     loaded.remove();
@@ -35,17 +35,17 @@ export function startImage(
   }
 }
 
-/** Runs the self-check of an image that has one. @throws {Error} when it does not pass. */
-function checkItself(processor: Processor, loaded: LoadedImage): 'passed' | 'none' {
+/** Runs the self-check of an image that has one. @throws {Error} if the self-check fails. */
+function runSelfCheck(processor: Processor, loaded: LoadedImage): 'passed' | 'none' {
   const check = loaded.exported(selfCheckExport);
   if (check === null) return 'none';
   const result = processor.runAtomically(() => check(), loaded.record);
-  if (result !== 0) throw new Error(`its self-check answered ${String(result)}, not 0`);
+  if (result !== 0) throw new Error(`its self-check returned ${String(result)}, expected 0`);
   return 'passed';
 }
 
-/** Carries the state over where both versions have opted in; returns how many words. @throws {Error} when either traps. */
-function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedImage): number | null {
+/** Transfers the state if both versions support it. Returns the number of words; null if none was transferred. @throws {Error} if either version traps. */
+function transferState(processor: Processor, previous: LoadedImage, loaded: LoadedImage): number | null {
   if (!hasExport(previous, stateExports.save) || !hasExport(loaded, stateExports.restore)) return null;
   const transfer = new StateTransfer();
   return processor.transferState(transfer, () => {

@@ -1,4 +1,4 @@
-// What a load reports of itself: the operations of patent FIG. 2 that it went through, each with its time and facts.
+// The report of a load: the operations of patent FIG. 2 that it performed, each with its time and facts.
 
 import type { Taint } from '../accesses/taint.ts';
 import type { Similarity } from './similarity.ts';
@@ -17,7 +17,7 @@ export type Invalidation = 'none' | 'mark-invalid' | 'nx' | 'delete';
 export type VersionPolicy = 'newer' | 'different' | 'downgrade';
 export type SimilarityPolicy = 'require' | 'warn' | 'off';
 
-/** The facts of each step. Addresses are printed byte addresses. */
+/** Facts of each step. Addresses are formatted byte addresses. */
 export type StepFacts = {
   /** `signedBy`: identifiers of the keys whose signatures of the build were verified. */
   received: { module: string; version: string; image: string; bytes: number; signedBy: string[] };
@@ -27,7 +27,7 @@ export type StepFacts = {
     inMemoryVersion: string;
     precedence: 'newer' | 'same' | 'older';
     versionPolicy: VersionPolicy;
-    /** Why an operator loads an older version; null where they do not. */
+    /** Why an operator loads an older version; null for other loads. */
     downgradeReason: string | null;
     similarity: Similarity;
     similarityPolicy: SimilarityPolicy;
@@ -38,23 +38,23 @@ export type StepFacts = {
     pages: number;
     selfCheck: 'passed' | 'none';
     stateWords: number | null;
-    /** Old images whose pages were needed, which no program held: the first 100 of them. */
+    /** Old images whose pages were reclaimed for the new one; the first 100 of them. */
     reclaimed: { module: string; version: string; address: string; pages: number }[];
-    /** How many there were. */
+    /** Total number of reclaimed images. */
     reclaimedImages: number;
   };
   'table-updated': { from: string | null; to: string };
   'checked-references': { referenceCount: number };
   interrupted: { accesses: number; threads: number; programs: { program: string; threads: number }[] };
   'references-reset': { referenceCount: 0; retried: number; failed: number };
-  /** `heldBy`: programs that keep the address hard-coded, and fault with their next access unless the pages stay as they are. */
+  /** `heldBy`: programs that hold the address hard-coded. Their next access faults, unless the invalidation is `none`. */
   invalidated: { invalidation: Invalidation; address: string; pages: number; heldBy: string[] };
   failed: { during: string; reason: string };
   completed: { outcome: Outcome; microseconds: number };
 };
 export type StepName = keyof StepFacts;
 
-/** The operation of FIG. 2 that each step is; null where the figure has none. */
+/** The operation of FIG. 2 that each step performs; null if the figure has none. */
 const operations = {
   received: 200,
   'looked-up': 210,
@@ -83,52 +83,52 @@ type StepOf<Name extends StepName> = {
 type Steps = { [Name in StepName]: StepOf<Name> };
 export type Step = Steps[StepName];
 
-/** An image as a report names it. */
+/** An image in a report. */
 export type ReportedImage = {
   readonly version: string;
   readonly image: string;
   readonly address: string;
   readonly pages: number;
-  /** Abnormal ends of accesses inside the image, which has state; null where there were none. */
+  /** Abnormal exits of accesses inside the image; null if there were none, or if the image has no state. */
   readonly tainted: Taint | null;
 };
 
 export type LoadReport = {
   readonly outcome: Outcome;
-  /** Why the load was refused or failed; null where it was not. */
+  /** Why the load was refused or failed; null otherwise. */
   readonly reason: string | null;
-  /** The in-memory module that the load met. */
+  /** The version in memory before the load. */
   readonly previous: ReportedImage | null;
-  /** What the module table names after the load. */
+  /** The version in the module table after the load. */
   readonly current: ReportedImage | null;
   /** Accesses inside the old version that had an error injected. */
   readonly interrupted: number;
-  /** Of those, how many retried through the module table. */
+  /** Interrupted accesses that retried through the module table. */
   readonly retried: number;
-  /** Of those, how many ended without a retry. */
+  /** Interrupted accesses that ended without a retry. */
   readonly failed: number;
   readonly microseconds: number;
   readonly steps: Step[];
 };
 
-/** Writes the steps of one load down as they happen, each from the end of the one before. */
+/** Records the steps of one load. Each step starts when the previous one ends. */
 export class StepRecorder {
-  /** Each step is taken once at most. */
-  readonly #taken: Partial<Steps> = {};
+  /** Each step is recorded at most once. */
+  readonly #recorded: Partial<Steps> = {};
   readonly #clock: () => number;
   readonly #began: number;
   #started: number;
 
-  /** @param clock Milliseconds since any moment. */
+  /** @param clock Returns milliseconds since an arbitrary moment. */
   constructor(clock: () => number) {
     this.#clock = clock;
     this.#began = clock();
     this.#started = this.#began;
   }
 
-  /** The steps taken, in their order. */
+  /** The recorded steps, in order. */
   get steps(): Step[] {
-    return Object.values(this.#taken);
+    return Object.values(this.#recorded);
   }
 
   /** Microseconds since the load began. */
@@ -136,22 +136,22 @@ export class StepRecorder {
     return this.#microsecondsSince(this.#began);
   }
 
-  /** The step that has just been taken. */
+  /** Records a step that has just ended. */
   record<Name extends StepName>(step: Name, facts: StepFacts[Name]): void {
-    const startedMicroseconds = rounded((this.#started - this.#began) * 1_000);
+    const startedMicroseconds = roundToTenth((this.#started - this.#began) * 1_000);
     const microseconds = this.#microsecondsSince(this.#started);
     this.#started = this.#clock();
     const at = new Date().toISOString();
-    const taken: StepOf<Name> = { step, operation: operations[step], at, startedMicroseconds, microseconds, facts };
-    Object.assign(this.#taken, { [step]: taken });
+    const recorded: StepOf<Name> = { step, operation: operations[step], at, startedMicroseconds, microseconds, facts };
+    Object.assign(this.#recorded, { [step]: recorded });
   }
 
   #microsecondsSince(moment: number): number {
-    return rounded((this.#clock() - moment) * 1_000);
+    return roundToTenth((this.#clock() - moment) * 1_000);
   }
 }
 
-/** Steps are microseconds to a tenth: the clock is not finer. */
-function rounded(microseconds: number): number {
+/** Rounds to a tenth of a microsecond, the resolution of the clock. */
+function roundToTenth(microseconds: number): number {
   return Math.round(microseconds * 10) / 10;
 }

@@ -1,4 +1,4 @@
-// What a load works on, and how it is asked for.
+// A load's request, and the parts of the device that it works on.
 
 import type { Image, ModuleImage } from '../images/image.ts';
 import type { RandomAccessMemory } from '../memory/random-access-memory.ts';
@@ -15,11 +15,11 @@ export type LoadTarget = {
   readonly processor: Processor;
   readonly memory: RandomAccessMemory;
   readonly moduleTable: ModuleTable;
-  /** Every thread of the device, with its program. */
+  /** Returns every thread of the device, with its program. */
   threads(): Iterable<DeviceThread>;
-  /** An image is in memory. */
+  /** Adds an image that is now in memory. */
   addImage(image: LoadedImage): void;
-  /** Programs that keep the address of a record's image, hard-coded. */
+  /** Returns the programs that hold the address of a record's image hard-coded. */
   programsHolding(record: number): string[];
   /** Images that the module table no longer names. */
   readonly retired: RetiredImages;
@@ -28,9 +28,9 @@ export type LoadTarget = {
 export type DeviceThread = {
   readonly thread: Thread;
   readonly program: string;
-  /** Where an injected error is taken: by the access itself, or by the program, which retries the whole call. */
+  /** What handles an injected error: the targeted access (`module`), or the program, which retries the whole call (`percolate`). */
   readonly recovery: Recovery;
-  /** An access of the thread is about to be interrupted. */
+  /** Called before an access of the thread is interrupted. */
   readonly onInterrupt: () => void;
 };
 
@@ -39,11 +39,11 @@ export type LoadRequest<Kind extends Image = ModuleImage> = {
   /** Identifiers of the keys whose signatures of the build the caller has verified. */
   readonly signedBy: readonly string[];
   readonly strategy: Strategy;
-  /** How long `drain` and `drain-then-inject` wait for the accesses inside to leave by themselves, in milliseconds. */
+  /** How long `drain` and `drain-then-inject` wait for the accesses inside to exit, in milliseconds. */
   readonly drainMilliseconds: number;
   readonly invalidation: Invalidation;
   readonly versionPolicy: VersionPolicy | 'any';
-  /** Why, where the policy is `downgrade`. */
+  /** Reason for a downgrade; null for other policies. */
   readonly downgradeReason: string | null;
   /** Whether the new version must be substantially similar to the one in memory (claim 11). */
   readonly similarityPolicy: SimilarityPolicy;

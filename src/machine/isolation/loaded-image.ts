@@ -1,4 +1,4 @@
-// An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
+// An image in a device's memory: its range, its record with the reference count, and, after the first access, its instance.
 
 import assert from 'node:assert/strict';
 import { entryControlImports, fuelExport, imageRecord, initializeExport, memoryExport } from '../abi.ts';
@@ -11,18 +11,18 @@ import type { MemoryReservation } from '../memory/memory-budget.ts';
 import type { MemoryRange, RandomAccessMemory } from '../memory/random-access-memory.ts';
 import type { Processor } from '../processor.ts';
 
-/** What a device still knows of an image whose code is gone. */
+/** Identity of an image, which outlives its code. */
 export type ImageIdentity = { readonly digest: string; readonly stamp: Pick<Stamp, 'module' | 'version' | 'hasState'> };
 
 export class LoadedImage implements AccessibleImage {
   readonly image: ImageIdentity;
   readonly range: MemoryRange;
-  /** Address of its record in the kernel's memory. */
+  /** Address of its record in kernel memory. */
   readonly record: number;
   readonly #processor: Processor;
   readonly #memory: RandomAccessMemory;
   readonly #offsets: readonly number[];
-  /** How to instantiate it; null once nothing may enter it any more: its code, its instance and its memory are collected then. */
+  /** The image and its imports; null once no access may enter, so that code, instance and memory can be garbage-collected. */
   #code: { readonly image: ModuleImage; readonly imports: () => WebAssembly.Imports } | null;
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
   #fuel: WebAssembly.Global | null = null;
@@ -30,9 +30,9 @@ export class LoadedImage implements AccessibleImage {
   readonly #memoryReservation: MemoryReservation | null;
 
   /**
-   * Writes the image to its range: the gate's functions, until the first access instantiates the image itself.
-   * @param offsets For each export, its slot in the range.
-   * @throws {LimitError} when the host has no memory for the image.
+   * Writes lazy stubs to the image's range; the first access instantiates the image and replaces them.
+   * @param place The range, and the slot of each export in it.
+   * @throws {LimitError} if the host has no memory for the image.
    */
   constructor(
     processor: Processor,
@@ -57,20 +57,20 @@ export class LoadedImage implements AccessibleImage {
       throw error;
     }
     processor.images.set(this.record, this);
-    this.#write(processor.lazyStubsOf(image));
+    this.#writeSlots(processor.lazyStubsOf(image));
   }
 
-  /** Accesses inside the image now. */
+  /** Accesses inside the image that entered through the module table. */
   get referenceCount(): number {
     return this.#processor.referencesOf(this.record).counted;
   }
 
-  /** Accesses inside the image now that entered it by a hard-coded address. */
+  /** Accesses inside the image that entered by a hard-coded address. */
   get bypassCount(): number {
     return this.#processor.referencesOf(this.record).bypassing;
   }
 
-  /** Abnormal ends of accesses inside the image, if it has state. */
+  /** Abnormal exits of accesses inside the image, if it has state. */
   get tainted(): Taint | null {
     return this.#tainted;
   }
@@ -79,62 +79,62 @@ export class LoadedImage implements AccessibleImage {
     if (this.image.stamp.hasState) this.#tainted = addTaint(this.#tainted, reason);
   }
 
-  /** Export number `index`, of the image's instance, which is made now if it has none. */
+  /** Returns the export with an index, instantiating the image if necessary. */
   functionAt(index: number): WebAssembly.ExportedFunction {
     const found = this.#exports()[index];
-    if (found === undefined) throw new Error(`${this.image.stamp.module}@${this.image.stamp.version} has no export number ${index}`);
+    if (found === undefined) throw new Error(`${this.image.stamp.module}@${this.image.stamp.version} has no export with index ${index}`);
     return found;
   }
 
-  /** Its exported function of that name, or null where it has none. */
+  /** Returns the exported function with a name; null if there is none. */
   exported(name: string): WebAssembly.ExportedFunction | null {
     const index = this.#code?.image.stamp.interface.exports.findIndex((exported) => exported.name === name) ?? -1;
     return index < 0 ? null : this.functionAt(index);
   }
 
-  /** What the image exports and imports; null once nothing may enter it any more. */
+  /** The image's stamp; null once no access may enter it. */
   get stamp(): Stamp | null {
     return this.#code?.image.stamp ?? null;
   }
 
-  /** Whoever runs in it asks the processor at its next safepoint whether to go on. */
+  /** Makes running threads call the processor at their next safepoint in this image. */
   exhaustFuel(): void {
     if (this.#fuel !== null) this.#fuel.value = 0;
   }
 
-  /** Its pages fault from now on, and its instance is given up. */
+  /** Makes fetches from its pages fault, and drops its instance. */
   revokeExecute(): void {
     this.#memory.revokeExecute(this.range);
     this.#dropCode();
   }
 
-  /** Takes it out of memory. Its record and its addresses stay, for whoever still holds them: so a stale address is found out. */
+  /** Removes the image from memory. Its record and addresses remain for programs with a stale address, whose calls then fault. */
   remove(): void {
     this.#memory.remove(this.range);
     this.#dropCode();
   }
 
-  /** Takes its pages away for another image, until `remap` or `release`; nothing may hold its address. */
+  /** Gives up its pages to another image until `remap` or `release`; no program may hold its address. */
   unmap(): void {
     this.#memory.revokeExecute(this.range);
     this.#memory.free(this.range);
   }
 
-  /** Takes its pages again, which are as they were before `unmap`. */
+  /** Takes back its pages, unchanged since `unmap`. */
   remap(): void {
     this.#memory.insert(this.range);
   }
 
-  /** Lets its instance be collected if nothing may enter the image any more; no access may be inside. */
+  /** Unregisters its instance if no access may enter any more; no access may be inside. */
   releaseInstance(): void {
     if (this.#code !== null) return;
     this.#processor.unregisterInstance(this.record);
     this.#memoryReservation?.release();
   }
 
-  /** Gives its record and its addresses back; nothing may hold them. */
+  /** Frees its record and addresses; nothing may hold them. */
   release(): void {
-    assert(this.referenceCount === 0 && this.bypassCount === 0, 'an image whose record goes has nobody inside');
+    assert(this.referenceCount === 0 && this.bypassCount === 0, 'an image is released while an access is inside');
     this.#dropCode();
     this.#memory.free(this.range);
     this.#processor.images.delete(this.record);
@@ -151,7 +151,7 @@ export class LoadedImage implements AccessibleImage {
   #exports(): readonly WebAssembly.ExportedFunction[] {
     if (this.#functions !== null) return this.#functions;
     const { module, version } = this.image.stamp;
-    if (this.#code === null) throw new Error(`${module}@${version} has left memory`);
+    if (this.#code === null) throw new Error(`${module}@${version} was removed from memory`);
     const { image } = this.#code;
     const imports = this.#code.imports();
     const system = { ...imports['patchbay'], [entryControlImports.record]: this.record };
@@ -161,16 +161,16 @@ export class LoadedImage implements AccessibleImage {
     if (memory instanceof WebAssembly.Memory) this.#memoryReservation?.attach(memory);
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
-    // Throws where the fuel is a constant: here it fails the load or the access, in the processor it would end the host.
+    // Throws if the fuel global is immutable. Here that fails the load or the access; in the processor it would end the host.
     this.exhaustFuel();
     const functions = image.stamp.interface.exports.map(({ name }) => getExportedFunction(exports, name));
     this.#functions = functions;
-    this.#write(functions);
+    this.#writeSlots(functions);
     if (image.stamp.initialize) this.initialize(getExportedFunction(exports, initializeExport));
     return functions;
   }
 
-  /** Calls the function by which a reactor initializes itself. @throws {Error} when it traps or runs too long. */
+  /** Calls a reactor's initialization function. @throws {Error} if the function traps or runs too long. */
   initialize(run: WebAssembly.ExportedFunction): void {
     try {
       this.#processor.runAtomically(() => run());
@@ -179,7 +179,7 @@ export class LoadedImage implements AccessibleImage {
     }
   }
 
-  #write(functions: readonly WebAssembly.ExportedFunction[]): void {
+  #writeSlots(functions: readonly WebAssembly.ExportedFunction[]): void {
     functions.forEach((exported, index) => {
       this.#memory.table.set(this.range.firstSlot + (this.#offsets[index] ?? 0), exported);
     });

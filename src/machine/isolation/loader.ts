@@ -1,5 +1,5 @@
-// The isolation workflow (US 8,689,206 B2, FIG. 2): a new version of an in-memory module is loaded at an unused address and takes over through the
-// module table, and the accesses inside the old version leave it: by themselves, or by an injected error, to retry in the new one.
+// The isolation workflow (US 8,689,206 B2, FIG. 2): loads a new version of a module at an unused address and swaps the module table entry. Accesses
+// inside the old version exit by themselves, or get an injected error and retry in the new version.
 
 import assert from 'node:assert/strict';
 import { threadBlock } from '../abi.ts';
@@ -16,24 +16,24 @@ import { compareVersions } from './version-policy.ts';
 
 /** One run of the workflow. */
 type Load = { readonly target: LoadTarget; readonly request: LoadRequest; readonly recorder: StepRecorder };
-/** The two versions, once the module table names the new one. */
+/** The two versions after the swap of the module table entry. */
 type Swapped = { readonly previous: LoadedImage; readonly current: LoadedImage };
-/** Accesses that had an error injected, and those of them that no retry took. */
+/** The accesses that had an error injected, and how many of them no retry caught. */
 type Interruption = { readonly interrupted: number; failed: number };
 
 const noInterruption: Interruption = { interrupted: 0, failed: 0 };
-/** Programs that one step names. */
-const programsNamed = 1_000;
-/** Reclaimed images that a report names. */
-const reclaimedNamed = 100;
+/** Maximum programs listed in one step. */
+const maxListedPrograms = 1_000;
+/** Maximum reclaimed images listed in a report. */
+const maxListedReclaimed = 100;
 
-/** Runs the workflow; a refused or failed load changes nothing. */
-export async function runIsolationWorkflow(target: LoadTarget, { image, ...how }: LoadRequest<Image>): Promise<LoadReport> {
+/** Runs the workflow. A refused or failed load changes nothing. */
+export async function runIsolationWorkflow(target: LoadTarget, { image, ...options }: LoadRequest<Image>): Promise<LoadReport> {
   const recorder = new StepRecorder(() => target.processor.clock.now());
-  if (image.kind !== 'module') return refuseImage(recorder, image, how, `${image.digest} is a program's driver, not a module's image`);
-  // Callers from JavaScript are not checked by the type.
-  if (!isVerified(image)) return refuseImage(recorder, image, how, unverifiedMessage(image));
-  const load: Load = { target, request: { image, ...how }, recorder };
+  if (image.kind !== 'module') return refuseImage(recorder, image, options, `${image.digest} is a driver image: expected a module image`);
+  // JavaScript callers bypass the type check.
+  if (!isVerified(image)) return refuseImage(recorder, image, options, unverifiedMessage(image));
+  const load: Load = { target, request: { image, ...options }, recorder };
   const swap = await target.processor.atSafepoint(() => swapImages(load));
   if (swap.kind === 'not-loaded') return swap.report;
   const { previous, current, interruption } = swap;
@@ -43,7 +43,7 @@ export async function runIsolationWorkflow(target: LoadTarget, { image, ...how }
     return complete(recorder, { outcome: 'replaced', previous, current });
   }
   if (interruption === null) return drain(load, { previous, current });
-  return whenLeft(load, { previous, current }, interruption);
+  return waitForExits(load, { previous, current }, interruption);
 }
 
 type Swap =
@@ -54,14 +54,14 @@ type Swap =
       readonly current: LoadedImage;
       /** Whether accesses were inside the previous image at the swap. */
       readonly isReferenced: boolean;
-      /** Null where the accesses are to leave by themselves first. */
+      /** Null if the accesses may first exit by themselves (drain). */
       readonly interruption: Interruption | null;
     };
 
-/** Operations 200 to 260, between two slices: to every thread the swap and the injection are one moment. */
+/** Operations 200 to 260, at a safepoint: threads observe swap and injection as atomic. */
 function swapImages(load: Load): Swap {
   const { target, request, recorder } = load;
-  receive(recorder, request.image, request);
+  recordReceived(recorder, request.image, request);
   const previous = lookUp(load);
   const refusal = previous && compare(load, previous);
   if (refusal !== null) return { kind: 'not-loaded', report: refusal };
@@ -69,7 +69,13 @@ function swapImages(load: Load): Swap {
   if (!placement.ok) return { kind: 'not-loaded', report: fail(recorder, 'loaded', placement.reason, previous) };
   const { loaded: current, selfCheck, stateWords, reclaimed } = placement;
   target.addImage(current);
-  recorder.record('loaded', { address: addressOf(current), pages: current.range.pages, selfCheck, stateWords, ...factsOf(reclaimed) });
+  recorder.record('loaded', {
+    address: addressOf(current),
+    pages: current.range.pages,
+    selfCheck,
+    stateWords,
+    ...describeReclaimed(reclaimed),
+  });
   updateTable(load, previous, current);
   if (previous === null) return { kind: 'swapped', previous, current, isReferenced: false, interruption: noInterruption };
   const isReferenced = checkReferences(recorder, previous);
@@ -77,32 +83,32 @@ function swapImages(load: Load): Swap {
   return { kind: 'swapped', previous, current, isReferenced, interruption };
 }
 
-/** Operation 200. The image's digest, stamp and safepoint ABI were checked when it was read. */
-function receive(recorder: StepRecorder, image: Image, { signedBy }: Pick<LoadRequest, 'signedBy'>): void {
+/** Operation 200. Digest, stamp and safepoint ABI were checked when the image was read. */
+function recordReceived(recorder: StepRecorder, image: Image, { signedBy }: Pick<LoadRequest, 'signedBy'>): void {
   const { module, version } = image.stamp;
   recorder.record('received', { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] });
 }
 
-/** Operation 200 of an image that is not a verified module. */
+/** Refuses an image that is not a verified module, at operation 200. */
 function refuseImage(recorder: StepRecorder, image: Image, request: Pick<LoadRequest, 'signedBy'>, reason: string): LoadReport {
-  receive(recorder, image, request);
+  recordReceived(recorder, image, request);
   recorder.record('refused', { reason });
   return complete(recorder, { outcome: 'refused-image', reason, previous: null, current: null });
 }
 
-/** Operation 210: the version in memory, or null. */
+/** Operation 210. Returns the version in memory, or null. */
 function lookUp({ target, request, recorder }: Load): LoadedImage | null {
   const previous = target.moduleTable.lookUp(request.image.stamp.module);
   recorder.record('looked-up', { address: previous && addressOf(previous), version: previous?.image.stamp.version ?? null });
   return previous;
 }
 
-/** Operation 220, and claim 11. Returns the report of a refusal, or null. */
+/** Operation 220 and claim 11. Returns the report if the load is refused, or null. */
 function compare({ request, recorder }: Load, previous: LoadedImage): LoadReport | null {
   const { versionPolicy, similarityPolicy, downgradeReason } = request;
   if (versionPolicy === 'any') return null;
   const [next, inMemory] = [request.image.stamp, previous.stamp];
-  assert(inMemory !== null, 'an image that the module table names may be entered');
+  assert(inMemory !== null, 'the image in the module table has no stamp');
   const { precedence, similarity, refusal } = compareVersions(next, inMemory, { versionPolicy, similarityPolicy });
   const facts = { version: next.version, inMemoryVersion: inMemory.version, precedence, versionPolicy, downgradeReason };
   recorder.record('compared', { ...facts, similarity, similarityPolicy });
@@ -111,9 +117,9 @@ function compare({ request, recorder }: Load, previous: LoadedImage): LoadReport
   return complete(recorder, { ...refusal, previous, current: previous });
 }
 
-/** What operation 230 reports of the images whose pages the new one got. */
-function factsOf(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'reclaimed' | 'reclaimedImages'> {
-  const named = reclaimed.slice(0, reclaimedNamed).map((loaded) => {
+/** Returns the facts of operation 230 about the reclaimed images. */
+function describeReclaimed(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'reclaimed' | 'reclaimedImages'> {
+  const named = reclaimed.slice(0, maxListedReclaimed).map((loaded) => {
     const { module, version } = loaded.image.stamp;
     return { module, version, address: addressOf(loaded), pages: loaded.range.pages };
   });
@@ -126,44 +132,44 @@ function updateTable({ target, request, recorder }: Load, previous: LoadedImage 
   recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(current) });
 }
 
-/** Operation 250. Returns whether an access is inside the old version, through the module table or past it. */
+/** Operation 250. Returns whether an access is inside the old version, by the module table or by a hard-coded address. */
 function checkReferences(recorder: StepRecorder, previous: LoadedImage): boolean {
   const { referenceCount, bypassCount: bypassing } = previous;
   recorder.record('checked-references', { referenceCount });
   return referenceCount + bypassing > 0;
 }
 
-/** Operation 260: an error is injected into every access inside the old version, aimed at each thread's outermost, or at its program's. */
+/** Operation 260. Injects an error into every thread inside the old version, targeting its outermost access there or, if it percolates, its whole call. */
 function interruptAccesses({ target, request, recorder }: Load, previous: LoadedImage): Interruption {
-  // From now on no access gets in, also by a hard-coded address: what is driven out cannot come back.
-  withdraw(previous, request.invalidation);
+  // Revoke execution first, so that no interrupted access can enter again, not even by a hard-coded address.
+  revokeExecute(previous, request.invalidation);
   const retryIn = target.moduleTable.lookUp(previous.image.stamp.module);
   const threadsOf = new Map<string, number>();
   let accesses = 0;
   const interruption: { interrupted: number; failed: number } = { interrupted: 0, failed: 0 };
-  const onLost = () => {
+  const onUncaught = () => {
     interruption.failed += 1;
   };
-  const how = { onLost, retryIn };
+  const options = { onUncaught, retryIn };
   for (const { thread, program, recovery, onInterrupt } of target.threads()) {
     const { count, outermost } = target.processor.accessesInside(thread, previous.record);
     if (count === 0) continue;
     accesses += count;
-    // A thread that is being stopped leaves the image anyway.
+    // A thread that is being stopped exits anyway.
     if (thread.injection?.target === wholeThread) continue;
-    target.processor.inject(thread, recovery === 'percolate' ? thread.block + threadBlock.frames : outermost, how);
+    target.processor.inject(thread, recovery === 'percolate' ? thread.block + threadBlock.frames : outermost, options);
     onInterrupt();
     interruption.interrupted += 1;
     threadsOf.set(program, (threadsOf.get(program) ?? 0) + 1);
   }
   if (accesses > 0) {
-    const programs = [...threadsOf].slice(0, programsNamed).map(([program, threads]) => ({ program, threads }));
+    const programs = [...threadsOf].slice(0, maxListedPrograms).map(([program, threads]) => ({ program, threads }));
     recorder.record('interrupted', { accesses, threads: interruption.interrupted, programs });
   }
   return interruption;
 }
 
-/** Waits until the accesses inside have left by themselves; at the deadline they are interrupted, or the table entry goes back. */
+/** Waits until the accesses inside have exited. At the deadline, interrupts them or reverts the swap. */
 function drain(load: Load, swapped: Swapped): Promise<LoadReport> {
   const { processor } = load.target;
   const { strategy, drainMilliseconds } = load.request;
@@ -174,7 +180,7 @@ function drain(load: Load, swapped: Swapped): Promise<LoadReport> {
       processor.atSafepoint(() => {
         if (previous.referenceCount === 0) return resolve(resetReferences(load, swapped, noInterruption));
         if (strategy === 'drain') return resolve(revertSwap(load, swapped));
-        resolve(whenLeft(load, swapped, interruptAccesses(load, previous)));
+        resolve(waitForExits(load, swapped, interruptAccesses(load, previous)));
       });
     });
     const cancelWait = processor.onUnreferenced(previous.record, 'ignored', () => {
@@ -184,21 +190,22 @@ function drain(load: Load, swapped: Swapped): Promise<LoadReport> {
   });
 }
 
-/** The old version was not left in time: the table names it again, and the new version goes when the accesses that entered it meanwhile have left. */
+/** Reverts the swap: the table names the old version again. The new version is removed once the accesses that entered it have exited. */
 function revertSwap({ target, request, recorder }: Load, { previous, current }: Swapped): LoadReport {
   const { processor, moduleTable } = target;
   moduleTable.update(current.image.stamp.module, previous);
-  withdraw(current, 'mark-invalid');
+  revokeExecute(current, 'mark-invalid');
   processor.onUnreferenced(current.record, 'counted', () => {
     current.remove();
     target.retired.add(current);
   });
-  const reason = `${previous.referenceCount} accesses were inside ${previous.image.stamp.version} after ${request.drainMilliseconds} ms: allow more time, or inject`;
+  const accesses = previous.referenceCount === 1 ? '1 access was' : `${previous.referenceCount} accesses were`;
+  const reason = `${accesses} still inside ${previous.image.stamp.version} after ${request.drainMilliseconds} ms: drain longer, or use strategy inject`;
   return fail(recorder, 'references-reset', reason, previous);
 }
 
-/** Waits until the interrupted accesses have left. */
-function whenLeft(load: Load, swapped: Swapped, interruption: Interruption): Promise<LoadReport> {
+/** Waits until the interrupted accesses have exited. */
+function waitForExits(load: Load, swapped: Swapped, interruption: Interruption): Promise<LoadReport> {
   return new Promise((resolve) => {
     const bypasses = load.request.invalidation === 'none' ? 'ignored' : 'counted';
     load.target.processor.onUnreferenced(swapped.previous.record, bypasses, () => resolve(resetReferences(load, swapped, interruption)));
@@ -217,22 +224,22 @@ function resetReferences(load: Load, { previous, current }: Swapped, { interrupt
 /** Operation 275. */
 function invalidate({ target, request, recorder }: Load, previous: LoadedImage): void {
   const { invalidation } = request;
-  withdraw(previous, invalidation);
+  revokeExecute(previous, invalidation);
   if (invalidation === 'delete') previous.remove();
   target.retired.add(previous);
-  const heldBy = target.programsHolding(previous.record).slice(0, programsNamed);
+  const heldBy = target.programsHolding(previous.record).slice(0, maxListedPrograms);
   recorder.record('invalidated', { invalidation, address: addressOf(previous), pages: previous.range.pages, heldBy });
 }
 
-/** No access gets into an image any more, and its pages say why. */
-function withdraw(image: LoadedImage, invalidation: Invalidation): void {
+/** Prevents further accesses to an image, and sets the page flag that explains why. */
+function revokeExecute(image: LoadedImage, invalidation: Invalidation): void {
   if (invalidation === 'none') return;
   image.revokeExecute();
   if (invalidation === 'nx') image.range.nx = true;
   else image.range.valid = false;
 }
 
-/** The load failed: the old version, if any, is in the table. */
+/** Reports a failed load: the old version, if any, is in the table. */
 function fail(recorder: StepRecorder, during: string, reason: string, previous: LoadedImage | null): LoadReport {
   recorder.record('failed', { during, reason });
   return complete(recorder, { outcome: 'failed', reason, previous, current: previous });
@@ -256,8 +263,8 @@ function complete(recorder: StepRecorder, ending: Ending): LoadReport {
   return {
     outcome,
     reason,
-    previous: previous && reported(previous),
-    current: current && reported(current),
+    previous: previous && describeImage(previous),
+    current: current && describeImage(current),
     interrupted,
     retried,
     failed,
@@ -268,6 +275,6 @@ function complete(recorder: StepRecorder, ending: Ending): LoadReport {
 
 const addressOf = (loaded: LoadedImage) => formatAddress(loaded.range.firstPage);
 
-function reported({ image, range, tainted }: LoadedImage): ReportedImage {
+function describeImage({ image, range, tainted }: LoadedImage): ReportedImage {
   return { version: image.stamp.version, image: image.digest, address: formatAddress(range.firstPage), pages: range.pages, tainted };
 }

@@ -1,11 +1,11 @@
-// Images that new accesses no longer enter: their pages stay in memory until memory is needed, and as long as a program holds their address.
+// Retired images, which no new access enters. Their pages stay in memory until the memory is needed and no program holds their address.
 
 import { type ImageSize, type MemoryRange, planImageReclamation, type RandomAccessMemory } from '../memory/random-access-memory.ts';
 import type { LoadedImage } from './loaded-image.ts';
 
-/** What may hold the record of an image: its address is hard-coded there, or calls are counted by it. */
+/** A holder of image records, such as a program that keeps an address hard-coded or counts calls by record. */
 export type RecordHolder = {
-  /** Whether it keeps the address of that record's image, hard-coded. */
+  /** Returns whether it holds the address of the record's image hard-coded. */
   holdsAddressOf(record: number): boolean;
   /** Stops counting calls by the record. */
   forgetRecord(record: number): void;
@@ -18,10 +18,10 @@ export class RetiredImages {
   readonly #memory: RandomAccessMemory;
   readonly #holders: () => Iterable<RecordHolder>;
   readonly #onRelease: (image: LoadedImage) => void;
-  /** The image that was retired first comes first. */
+  /** Ordered by retirement, oldest first. */
   readonly #images = new Set<LoadedImage>();
 
-  /** @param onRelease Called for each image whose record and addresses have been released. */
+  /** @param onRelease Called for each image whose record and addresses were released. */
   constructor(memory: RandomAccessMemory, holders: () => Iterable<RecordHolder>, onRelease: (image: LoadedImage) => void) {
     this.#memory = memory;
     this.#holders = holders;
@@ -35,8 +35,8 @@ export class RetiredImages {
   }
 
   /**
-   * Releases the addresses of deleted images that nothing holds, and the instances of images that nothing enters any more: an image that nothing holds
-   * is never entered again, whatever the flags of its pages say.
+   * Releases the addresses of deleted images and the instances of images that no access will enter. An image that nothing holds is never entered again,
+   * whatever the flags of its pages.
    */
   releaseUnused(): void {
     for (const image of this.#images) {
@@ -47,14 +47,14 @@ export class RetiredImages {
     }
   }
 
-  /** Ranges that `reclaim` may give to another image, the oldest first. */
+  /** Returns the ranges that `reclaim` may give to another image, oldest first. */
   reclaimableRanges(): Set<MemoryRange> {
     return new Set([...this.#images].filter((image) => !this.#isHeld(image)).map(({ range }) => range));
   }
 
   /**
-   * Unmaps images that nothing holds, the oldest first and as few as make room for an image of that size. Null, and nothing is unmapped, where all
-   * of them would not. The images must be passed to `restore` or `release` next.
+   * Unmaps the fewest of the oldest unheld images that make room for an image of a size. Returns null, and unmaps nothing, if all of them would not.
+   * The caller then passes the images to `restore` or `release`.
    */
   reclaim(size: ImageSize): Reclaimed | null {
     const plan = planImageReclamation(this.#memory, [...this.reclaimableRanges()], size);
@@ -64,12 +64,12 @@ export class RetiredImages {
     return reclaimed;
   }
 
-  /** Puts reclaimed images back: the load that needed their pages has failed, and their pages are unused again. */
+  /** Restores reclaimed images after the load that needed their pages has failed. */
   restore(reclaimed: Reclaimed): void {
     for (const image of reclaimed) image.remap();
   }
 
-  /** Forgets reclaimed images. */
+  /** Releases reclaimed images. */
   release(reclaimed: Reclaimed): void {
     for (const image of reclaimed) this.#release(image);
   }

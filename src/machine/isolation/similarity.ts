@@ -1,12 +1,12 @@
-// Whether a new version can stand in for an old one (patent claim 11): what was added, removed and changed among its exports.
+// Compares the exports of two versions (patent claim 11): which were added, removed and changed.
 
 type ExportedFunction = { readonly name: string; readonly parameters: readonly string[]; readonly results: readonly string[] };
-/** As much of an interface as the question is about. */
+/** The part of an interface that is compared. */
 export type ComparedInterface = { readonly exports: readonly ExportedFunction[] };
 
-/** Names of exports. */
+/** Result of a comparison, as names of exports. */
 export type Similarity = {
-  /** Substantially similar: every export of the old version is in the new one with the same type. */
+  /** Substantially similar: the new version has every export of the old one with the same type. */
   readonly similar: boolean;
   readonly added: string[];
   readonly removed: string[];
@@ -19,11 +19,11 @@ export function compareInterfaces(old: ComparedInterface, next: ComparedInterfac
   const nextTypes = new Map(next.exports.map((exported) => [exported.name, exported]));
   const added = [...nextTypes.keys()].filter((name) => !oldTypes.has(name));
   const removed = [...oldTypes.keys()].filter((name) => !nextTypes.has(name));
-  const changed = [...oldTypes].filter(([name, type]) => isAnotherType(type, nextTypes.get(name))).map(([name]) => name);
+  const changed = [...oldTypes].filter(([name, type]) => isTypeChanged(type, nextTypes.get(name))).map(([name]) => name);
   return { similar: removed.length === 0 && changed.length === 0, added, removed, changed };
 }
 
-function isAnotherType(type: ExportedFunction, other: ExportedFunction | undefined): boolean {
+function isTypeChanged(type: ExportedFunction, other: ExportedFunction | undefined): boolean {
   if (other === undefined) return false;
   return type.parameters.join() !== other.parameters.join() || type.results.join() !== other.results.join();
 }

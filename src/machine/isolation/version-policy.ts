@@ -1,4 +1,4 @@
-// Whether a new version may take the place of the one in memory: one decision, made by a device that loads it and by whoever forecasts that.
+// Decides whether a new version may replace the one in memory. Used by the device that loads it and by load forecasts.
 
 import { compare } from 'semver';
 import type { Stamp } from '../images/stamp.ts';
@@ -9,11 +9,11 @@ import { compareInterfaces, type Similarity } from './similarity.ts';
 export type VersionDecision = {
   readonly precedence: 'newer' | 'same' | 'older';
   readonly similarity: Similarity;
-  /** Null where it may. */
+  /** Null if the version may replace the one in memory. */
   readonly refusal: { readonly outcome: 'refused-not-newer' | 'refused-dissimilar'; readonly reason: string } | null;
 };
 
-/** Operation 220, and claim 11: compares precedences (semver.org, 11) and interfaces, and decides by the policies of the load. */
+/** Compares precedence (semver.org, 11) and interfaces, and decides by the load's policies (operation 220 and claim 11). */
 export function compareVersions(
   next: Pick<Stamp, 'module' | 'version' | 'interface'>,
   inMemory: Pick<Stamp, 'version' | 'interface'>,
@@ -24,8 +24,8 @@ export function compareVersions(
   const similarity = compareInterfaces(inMemory.interface, next.interface);
   const name = `${next.module}@${next.version}`;
   if (precedence === 'same' || (precedence === 'older' && versionPolicy === 'newer')) {
-    const how = precedence === 'same' ? 'of the same precedence as' : 'older than';
-    const reason = `${name} is ${how} ${inMemory.version}, which is in memory: load a newer version`;
+    const relation = precedence === 'same' ? 'has the same precedence as' : 'is older than';
+    const reason = `${name} ${relation} ${inMemory.version}, which is in memory: load a newer version`;
     return { precedence, similarity, refusal: { outcome: 'refused-not-newer', reason } };
   }
   if (!similarity.similar && similarityPolicy === 'require') {

@@ -1,9 +1,9 @@
-// Effects: what a call does outside its own stack is kept until its outermost access exits, and happens then.
+// Effects: side effects of a call outside its own stack. They are buffered and take place when the outermost access exits.
 
 import { LimitError } from '../limit.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
 
-/** Effects of one call. */
+/** Maximum effects of one call. */
 const effectLimit = 1_024;
 
 export class Effects {
@@ -13,18 +13,18 @@ export class Effects {
     this.#running = running;
   }
 
-  /** Adds an effect to the running thread's call. @throws {LimitError} when the call has had as many as it may. */
+  /** Adds an effect to the running thread's call. @throws {LimitError} if the call's effect limit is reached. */
   emit(channel: number, value: bigint): void {
     const { thread, effects } = this.#running;
-    // A self-check, a start function of an idle device or a transfer of state is no call of anyone's: its effects are nobody's.
+    // Self-checks, state transfers and start functions on an idle device are no calls of a program: their effects are dropped.
     if (thread === null) return;
-    if (effects >= effectLimit) throw new LimitError(`a call may have ${effectLimit} effects`);
-    // What an interrupted access had emitted lies past the count, and is overwritten or dropped.
+    if (effects >= effectLimit) throw new LimitError(`limit reached (${effectLimit} effects per call)`);
+    // Effects of an interrupted access lie past the count, and are overwritten or dropped.
     thread.effectBuffer[effects] = { channel, value };
     this.#running.effects = effects + 1;
   }
 
-  /** The running thread's call has completed. */
+  /** Commits the effects of the running thread's call, which has completed. */
   commit(): void {
     const thread = this.#running.current;
     thread.owner.onCommit(thread, thread.effectBuffer.slice(0, this.#running.effects));

@@ -1,4 +1,4 @@
-// Entry control: who may enter an image now. An exclusive image has one owner, and a garbage collection that is due holds accesses back.
+// Entry control: makes accesses wait at the entry of an image, for an exclusive image's owner or for a garbage collection.
 
 import { formatImageName, type ImagesByRecord } from '../accesses/accessible-image.ts';
 import type { AtomicCalls } from '../accesses/atomic-calls.ts';
@@ -9,61 +9,63 @@ import type { Scheduler } from '../scheduler/scheduler.ts';
 import { type Frames, firstFrameOf } from '../threads/frames.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
 
-type Surroundings = {
+type Dependencies = {
   readonly images: ImagesByRecord;
   readonly running: RunningThread;
   readonly frames: Frames;
   readonly ownership: Ownership;
-  readonly collections: GarbageCollectors;
+  readonly garbageCollectors: GarbageCollectors;
   readonly atomicCalls: AtomicCalls;
   readonly execution: Execution;
   readonly scheduler: Scheduler;
 };
 
 export class EntryControl {
-  readonly #surroundings: Surroundings;
+  readonly #dependencies: Dependencies;
 
-  constructor(surroundings: Surroundings) {
-    this.#surroundings = surroundings;
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
   }
 
   /**
-   * The running thread entered an exclusive image that another thread owns: it waits until it owns the image.
-   * @throws {DeadlockError} when the owner waits for an image that the thread owns.
-   * @throws {Error} when the code cannot wait.
+   * Makes the running thread wait until it owns an exclusive image, which another thread owns now.
+   * @throws {DeadlockError} if the owner waits for an image that the thread owns.
+   * @throws {Error} if the running code cannot be suspended.
    */
   acquire(record: number): Promise<void> {
-    const { images, running, ownership, atomicCalls, execution, scheduler } = this.#surroundings;
+    const { images, running, ownership, atomicCalls, execution, scheduler } = this.#dependencies;
     if (atomicCalls.isActive)
-      throw new Error(`${formatImageName(images, record)} is exclusive and another thread is inside: code that cannot wait needs it`);
+      throw new Error(
+        `code that cannot be suspended entered ${formatImageName(images, record)}, which is exclusive and has another thread inside`,
+      );
     ownership.checkForDeadlock(running.current, record);
     const thread = execution.switchOut();
     ownership.enqueue(thread, record);
     return scheduler.wait(thread, { kind: 'ownership', record });
   }
 
-  /** The owner has left an exclusive image that threads wait for. */
+  /** Releases an exclusive image that threads wait for. */
   release(record: number): void {
-    this.#surroundings.ownership.release(record);
+    this.#dependencies.ownership.release(record);
   }
 
-  /** Returns 1 if an access has to wait for a garbage collection: not one of a thread that is inside already. */
+  /** Returns 1 if an access must wait for a garbage collection; never for a thread that is already inside. */
   isHeld(record: number): 0 | 1 {
-    const { running, frames, collections, atomicCalls } = this.#surroundings;
-    if (atomicCalls.isActive || !collections.isDue(record)) return 0;
+    const { running, frames, garbageCollectors, atomicCalls } = this.#dependencies;
+    if (atomicCalls.isActive || !garbageCollectors.isDue(record)) return 0;
     return frames.countBetween(firstFrameOf(running.current), running.stack, record) > 1 ? 0 : 1;
   }
 
-  /** The running thread waits for a garbage collection. */
+  /** Makes the running thread wait for a garbage collection. */
   waitForCollection(record: number): Promise<void> {
-    const { collections, execution, scheduler } = this.#surroundings;
+    const { garbageCollectors, execution, scheduler } = this.#dependencies;
     const thread = execution.switchOut();
-    collections.enqueue(thread, record);
+    garbageCollectors.enqueue(thread, record);
     return scheduler.wait(thread, { kind: 'collection', record });
   }
 
-  /** An image has used its allocation budget up. */
+  /** Requests a collection: the image has used up its allocation budget. */
   requestCollection(record: number): void {
-    this.#surroundings.collections.request(record);
+    this.#dependencies.garbageCollectors.request(record);
   }
 }

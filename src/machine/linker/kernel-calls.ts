@@ -1,11 +1,11 @@
-// Kernel calls: the functions that a module may import from the kernel (`kernelFunctions` in abi.ts has their types).
+// Kernel calls: the kernel functions that modules may import (types: `kernelFunctions` in abi.ts).
 
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Effects } from './effects.ts';
 import type { StateTransfer } from './state-transfer.ts';
 
 export class KernelCalls {
-  /** What images import of the namespace `kernel`. */
+  /** Imports of the namespace `kernel`. */
   readonly imports: Readonly<Record<string, WebAssembly.ImportValue>>;
   #stateTransfer: StateTransfer | null = null;
 
@@ -13,12 +13,12 @@ export class KernelCalls {
     this.imports = {
       emit: (channel: number, value: bigint) => effects.emit(channel, value),
       sleep: new WebAssembly.Suspending((milliseconds: number) => scheduler.sleep(milliseconds)),
-      state_write: (word: bigint) => this.#transfer().write(word),
-      state_read: () => this.#transfer().read(),
+      state_write: (word: bigint) => this.#currentTransfer().write(word),
+      state_read: () => this.#currentTransfer().read(),
     };
   }
 
-  /** Runs code whose `state_write` and `state_read` write and read a transfer of state. */
+  /** Runs code whose `state_write` and `state_read` use a state transfer. */
   transferState<Result>(transfer: StateTransfer, run: () => Result): Result {
     this.#stateTransfer = transfer;
     try {
@@ -28,8 +28,9 @@ export class KernelCalls {
     }
   }
 
-  #transfer(): StateTransfer {
-    if (this.#stateTransfer === null) throw new Error('kernel.state_write and kernel.state_read work in state_save and state_restore only');
+  #currentTransfer(): StateTransfer {
+    if (this.#stateTransfer === null)
+      throw new Error('kernel.state_write and kernel.state_read are available only in state_save and state_restore');
     return this.#stateTransfer;
   }
 }

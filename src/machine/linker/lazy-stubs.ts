@@ -1,4 +1,4 @@
-// Gates: functions that stand in for an image's own until its first access, which instantiates the image.
+// Lazy stubs stand in for an image's functions. The first access through a stub instantiates the image.
 
 import { systemNamespace } from '../abi.ts';
 import type { ImagesByRecord } from '../accesses/accessible-image.ts';
@@ -11,7 +11,7 @@ export class LazyStubs {
   readonly #images: ImagesByRecord;
   readonly #running: RunningThread;
   readonly #frames: Frames;
-  readonly #gates = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
+  readonly #stubs = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
 
   constructor(images: ImagesByRecord, running: RunningThread, frames: Frames) {
     this.#images = images;
@@ -19,22 +19,22 @@ export class LazyStubs {
     this.#frames = frames;
   }
 
-  /** Returns the functions that stand in for an image's own, one for each export. */
+  /** Returns the stubs of an image, one for each export. */
   of(image: ModuleImage): readonly WebAssembly.ExportedFunction[] {
-    const known = this.#gates.get(image);
+    const known = this.#stubs.get(image);
     if (known !== undefined) return known;
     const resolve = (index: number) => this.#resolve(index);
     const { exports } = new WebAssembly.Instance(image.lazyStubs, { [systemNamespace]: { resolve } });
-    const gate = image.stamp.interface.exports.map((_, index) => getExportedFunction(exports, String(index)));
-    this.#gates.set(image, gate);
-    return gate;
+    const stubs = image.stamp.interface.exports.map((_, index) => getExportedFunction(exports, String(index)));
+    this.#stubs.set(image, stubs);
+    return stubs;
   }
 
-  /** A gate was entered: the image that the thread has just entered is instantiated, and its function number `index` is called instead. */
+  /** Called by a stub: instantiates the image that the thread has just entered, and returns its function with an index. */
   #resolve(index: number): WebAssembly.ExportedFunction {
     const { record } = this.#frames.at(this.#running.stack - 4);
     const image = this.#images.get(record);
-    if (image === undefined) throw new Error('a gate was entered by no access');
+    if (image === undefined) throw new Error('a lazy stub was called outside of an access');
     return image.functionAt(index);
   }
 }

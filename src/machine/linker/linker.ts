@@ -1,4 +1,4 @@
-// The linker: instantiates images with what they import of the machine, and prepares what the machine keeps of each instance.
+// The linker: instantiates images with the machine's imports, and registers what the machine keeps for each instance.
 
 import { kernelNamespace, systemNamespace } from '../abi.ts';
 import type { AtomicCalls } from '../accesses/atomic-calls.ts';
@@ -9,28 +9,28 @@ import type { Image, ModuleImage } from '../images/image.ts';
 
 type Imports = Readonly<Record<string, WebAssembly.ImportValue>>;
 
-type Surroundings = {
+type Dependencies = {
   readonly systemCalls: Imports;
   readonly kernelCalls: Imports;
   readonly atomicCalls: AtomicCalls;
-  readonly imageStacks: CStacks;
+  readonly cStacks: CStacks;
   readonly ownership: Ownership;
-  readonly collections: GarbageCollectors;
+  readonly garbageCollectors: GarbageCollectors;
 };
 
 export class Linker {
-  readonly #surroundings: Surroundings;
+  readonly #dependencies: Dependencies;
 
-  constructor(surroundings: Surroundings) {
-    this.#surroundings = surroundings;
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
   }
 
   /**
-   * Instantiates an image; its start function, if any, runs now.
-   * @throws {LimitError} when the start function runs too long.
+   * Instantiates an image and runs its start function, if any.
+   * @throws {LimitError} if the start function runs too long.
    */
   instantiate(image: Image, deviceImports: WebAssembly.Imports): WebAssembly.Instance {
-    const { systemCalls, kernelCalls, atomicCalls } = this.#surroundings;
+    const { systemCalls, kernelCalls, atomicCalls } = this.#dependencies;
     return atomicCalls.run(
       () =>
         new WebAssembly.Instance(image.code, {
@@ -42,22 +42,22 @@ export class Linker {
   }
 
   /**
-   * Prepares what an instance of an image needs of the processor: its C stack is switched with the threads inside, its owner is kept if it is
-   * exclusive, and its collector runs while no access is inside.
-   * @throws {Error} when the instance does not export what its stamp says.
+   * Registers an instance: its C stack is switched with the threads inside, its owner is tracked if it is exclusive, and its garbage collector runs
+   * while no access is inside.
+   * @throws {Error} if the instance does not export what its stamp says.
    */
   registerInstance(record: number, { stamp }: ModuleImage, exports: WebAssembly.Instance['exports']): void {
-    const { imageStacks, ownership, collections } = this.#surroundings;
-    if (stamp.stack !== null) imageStacks.add(record, stamp, exports);
+    const { cStacks, ownership, garbageCollectors } = this.#dependencies;
+    if (stamp.stack !== null) cStacks.add(record, stamp, exports);
     if (stamp.concurrency === 'exclusive') ownership.add(record);
-    collections.add(record, exports);
+    garbageCollectors.add(record, exports);
   }
 
-  /** Forgets what is kept of an image that no access is inside of. */
+  /** Undoes `registerInstance`; no access may be inside the image. */
   unregisterInstance(record: number): void {
-    const { imageStacks, ownership, collections } = this.#surroundings;
-    imageStacks.remove(record);
+    const { cStacks, ownership, garbageCollectors } = this.#dependencies;
+    cStacks.remove(record);
     ownership.remove(record);
-    collections.remove(record);
+    garbageCollectors.remove(record);
   }
 }

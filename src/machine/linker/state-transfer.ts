@@ -1,11 +1,11 @@
-// State carried from an old version into a new one: 64-bit words, written by the old one's `state_save` and read by the new one's `state_restore`.
+// State transfer: 64-bit words that the old version's `state_save` writes and the new version's `state_restore` reads.
 
 import { LimitError } from '../limit.ts';
 
-/** Words that a module may carry over. */
+/** Maximum words of one transfer. */
 const wordLimit = 65_536;
 
-/** The exports by which a module opts in; both without parameters and results. */
+/** Exports with which a module supports state transfer; both without parameters and results. */
 export const stateExports = { save: 'state_save', restore: 'state_restore' } as const;
 
 export class StateTransfer {
@@ -16,16 +16,16 @@ export class StateTransfer {
     return this.#words.length;
   }
 
-  /** `kernel.state_write`. @throws {LimitError} past the limit. */
+  /** Implements `kernel.state_write`. @throws {LimitError} if the word limit is reached. */
   write(word: bigint): void {
-    if (this.#words.length >= wordLimit) throw new LimitError(`a module may carry ${wordLimit} words of state over`);
+    if (this.#words.length >= wordLimit) throw new LimitError(`limit reached (${wordLimit} words per state transfer)`);
     this.#words.push(word);
   }
 
-  /** `kernel.state_read`. @throws {Error} when the old version has written no more. */
+  /** Implements `kernel.state_read`. @throws {Error} if all saved words have been read. */
   read(): bigint {
     const word = this.#words[this.#read];
-    if (word === undefined) throw new Error(`the old version saved ${this.#words.length} words of state, and the new one reads more`);
+    if (word === undefined) throw new Error(`the new version reads more words of state than the old version saved (${this.#words.length})`);
     this.#read += 1;
     return word;
   }

@@ -1,4 +1,4 @@
-// System calls: what the compiler's own code in an image imports of the machine, for safepoints, entries and drivers. Modules cannot import these.
+// System calls: what the compiler's own code in an image imports for safepoints, entries and drivers. Modules cannot import them.
 
 import { entryControlImports } from '../abi.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
@@ -8,7 +8,7 @@ import type { ThreadTable } from '../scheduler/thread-table.ts';
 import type { Effects } from './effects.ts';
 import type { EntryControl } from './entry-control.ts';
 
-type Surroundings = {
+type Dependencies = {
   readonly kernelMemory: KernelMemory;
   readonly threads: ThreadTable;
   readonly execution: Execution;
@@ -17,7 +17,7 @@ type Surroundings = {
   readonly effects: Effects;
 };
 
-/** Returns what all images import of the system namespace. */
+/** Returns the imports of the system namespace that are the same for all images. */
 export function systemCalls({
   kernelMemory,
   threads,
@@ -25,7 +25,7 @@ export function systemCalls({
   scheduler,
   entryControl,
   effects,
-}: Surroundings): Readonly<Record<string, WebAssembly.ImportValue>> {
+}: Dependencies): Readonly<Record<string, WebAssembly.ImportValue>> {
   return {
     memory: kernelMemory.memory,
     injected: execution.injected,

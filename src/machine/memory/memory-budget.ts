@@ -1,25 +1,25 @@
-// The memory budget of a host: how many bytes the memories of all images that may be accessed have together.
+// The memory budget of a host: a limit for the total memory of its images.
 
 import { LimitError } from '../limit.ts';
 
-/** Bytes of a page of WebAssembly memory. */
+/** Size of a WebAssembly memory page in bytes. */
 const memoryPageBytes = 65_536;
-/** Bytes that V8 keeps for one element of a table: measured 29. */
+/** Bytes that V8 uses per table element; measured: 29. */
 const tableElementBytes = 32;
-/** Bytes of the memories of a host's images where its operator says nothing: 4 GiB. */
+/** Default limit for the memories of a host's images, in bytes: 4 GiB. */
 export const defaultImageMemory = 4 * 1024 ** 3;
 
-/** The size of an image's memory, in pages of 64 KiB. */
+/** Size of an image's memory, in pages of 64 KiB. */
 export type MemorySize = { readonly initialPages: number; readonly maximumPages: number };
 
-/** The part of the budget that one image has, from its load on. */
+/** The part of the budget that one image reserves when it is loaded. */
 export class MemoryReservation {
-  /** Whether the image has a memory, and not only tables. */
+  /** Whether the image has a memory, not only tables. */
   readonly hasMemory: boolean;
   readonly #initial: number;
-  /** Bytes of the tables when they have grown as far as they may. */
+  /** Bytes of the tables at their maximum size. */
   readonly #tables: number;
-  /** Bytes that memory and tables may grow to. */
+  /** Bytes of memory and tables at their maximum size. */
   readonly maximum: number;
   readonly #onRelease: (reservation: MemoryReservation) => void;
   #memory: WebAssembly.Memory | null = null;
@@ -32,17 +32,17 @@ export class MemoryReservation {
     this.#onRelease = onRelease;
   }
 
-  /** Bytes that the memory has now, and the tables may have. */
+  /** Current bytes of the memory, plus maximum bytes of the tables. */
   get bytes(): number {
     return (this.#memory?.buffer.byteLength ?? this.#initial) + this.#tables;
   }
 
-  /** Counts the growth of the instance's memory from now on. */
+  /** Counts the growth of an instance's memory from now on. */
   attach(memory: WebAssembly.Memory): void {
     this.#memory = memory;
   }
 
-  /** Returns the bytes to the budget; the image cannot be accessed any more. */
+  /** Returns the bytes to the budget; no access may enter the image any more. */
   release(): void {
     this.#memory = null;
     this.#onRelease(this);
@@ -50,25 +50,25 @@ export class MemoryReservation {
 }
 
 export class MemoryBudget {
-  /** Bytes. */
+  /** Limit in bytes. */
   readonly limit: number;
   readonly #imageLimit: number;
   readonly #reservations = new Set<MemoryReservation>();
-  /** What all memories may grow to. */
+  /** Total bytes of all reservations at their maximum size. */
   #maximum = 0;
-  /** Reservations with a memory. */
+  /** Number of reservations with a memory. */
   #memories = 0;
 
   /**
-   * @param limit Bytes.
-   * @param imageLimit Images with memories of their own.
+   * @param limit In bytes.
+   * @param imageLimit Maximum images with their own memory.
    */
   constructor(limit: number, imageLimit: number) {
     this.limit = limit;
     this.#imageLimit = imageLimit;
   }
 
-  /** Bytes that all memories have now; growth is counted when it is looked for. */
+  /** Current bytes of all reservations, including memory growth. */
   get used(): number {
     let sum = 0;
     for (const { bytes } of this.#reservations) sum += bytes;
@@ -76,25 +76,26 @@ export class MemoryBudget {
   }
 
   /**
-   * Reserves an image's initial memory, if it has one, and so many elements of tables. Memories that have grown meanwhile leave less for others; a memory that is there keeps growing up to its maximum.
-   * @throws {LimitError} when the budget or the number of memories is used up.
+   * Reserves an image's initial memory, if it has one, and the maximum size of its tables. Memory growth reduces what is left for later reservations;
+   * an existing memory may always grow to its maximum.
+   * @throws {LimitError} if the budget or the number of memories is exhausted.
    */
   reserve(size: MemorySize | null, tableElements = 0): MemoryReservation {
     if (size !== null && this.#memories >= this.#imageLimit)
-      throw new LimitError(`limit reached (${this.#imageLimit} images with memories of their own per host): place devices on another host`);
+      throw new LimitError(`limit reached (${this.#imageLimit} images with their own memory per host): place devices on another host`);
     const reservation = new MemoryReservation(size, tableElements, (released) => this.#release(released));
-    // Where all of them could grow to their maxima, nothing needs to be measured.
-    if (this.#maximum + reservation.maximum > this.limit) this.#refuseExcess(reservation);
+    // If everything fits at its maximum size, current sizes need not be measured.
+    if (this.#maximum + reservation.maximum > this.limit) this.#checkBudget(reservation);
     this.#reservations.add(reservation);
     this.#maximum += reservation.maximum;
     if (reservation.hasMemory) this.#memories += 1;
     return reservation;
   }
 
-  #refuseExcess({ bytes }: MemoryReservation): void {
+  #checkBudget({ bytes }: MemoryReservation): void {
     const { used, limit } = this;
     if (used + bytes <= limit) return;
-    const [wanted, inUse, all] = [bytes, used, limit].map(mebibytes);
+    const [wanted, inUse, all] = [bytes, used, limit].map(formatMebibytes);
     throw new LimitError(
       `its memory of ${wanted} exceeds the memory budget of the host: ${inUse} of ${all} are in use; raise --image-memory, or place devices on another host`,
     );
@@ -107,4 +108,4 @@ export class MemoryBudget {
   }
 }
 
-const mebibytes = (bytes: number) => `${Math.round((bytes / 2 ** 20) * 100) / 100} MiB`;
+const formatMebibytes = (bytes: number) => `${Math.round((bytes / 2 ** 20) * 100) / 100} MiB`;

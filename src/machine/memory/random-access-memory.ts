@@ -1,46 +1,46 @@
-// A device's executable memory: pages with flags and owners, and the WebAssembly table whose slots are those pages.
+// A device's executable memory: pages with flags and owners, and the WebAssembly table whose slots back those pages.
 
-/** Bytes of a page. */
+/** Page size in bytes. */
 export const pageBytes = 4_096;
 
-/** A byte address as it is printed. */
+/** Formats the byte address of a page, in hexadecimal. */
 export function formatAddress(page: number): string {
   return `0x${(page * pageBytes).toString(16)}`;
 }
 
-/** A run of pages with one owner. */
+/** A range of pages with one owner. */
 export type MemoryRange = {
   readonly firstPage: number;
   readonly pages: number;
-  /** Slots of the table, one for each export: an access fetches from a slot. */
+  /** Table slots, one for each export; an access fetches from a slot. */
   readonly firstSlot: number;
   readonly slots: number;
   readonly owner: { readonly module: string; readonly version: string };
-  /** False: the pages are gone, and their addresses wait until nobody holds them any more. */
+  /** False: the pages were deleted. Their addresses are not reused while a program holds them. */
   present: boolean;
   valid: boolean;
   /** No execute: a fetch from these pages faults. */
   nx: boolean;
 };
 
-/** Slots of a device's table; V8 allows ten million. */
+/** Maximum table slots of a device; V8 allows ten million. */
 const slotLimit = 1_000_000;
 
 /**
- * Executable memory. A range of pages has a range of slots in the table, through which its exports are called. Clearing the slots is what the NX flag
- * does: a call traps in the engine. Page 0 and slot 0 are never given out, so that address zero means none.
+ * Executable memory. A range of pages has a range of table slots, through which its exports are called. Clearing the slots implements the NX flag: a
+ * call then traps in the engine. Page 0 and slot 0 are never allocated, so that address zero means none.
  */
 export class RandomAccessMemory {
   readonly pages: number;
-  /** Grown as slots are first used, so that a large empty memory costs nothing. */
+  /** Grows when slots are first used, so that a large empty memory costs nothing. */
   readonly table: WebAssembly.Table;
-  /** By first page. */
+  /** Sorted by first page. */
   readonly #ranges: MemoryRange[] = [];
-  /** Where the last search ended: memory is used round and round, so that a freed address is not soon another module's. */
+  /** End of the last allocation. The search continues there, so that a freed address is not reused soon. */
   #cursor = 1;
   #slotCursor = 1;
 
-  /** @param pages Pages of 4 KiB, from 2. */
+  /** @param pages Pages of 4 KiB; minimum 2. */
   constructor(pages: number) {
     this.pages = pages;
     this.table = new WebAssembly.Table({ element: 'anyfunc', initial: 1, maximum: slotLimit });
@@ -54,7 +54,7 @@ export class RandomAccessMemory {
     return this.#ranges.reduce((sum, range) => sum + range.pages, 0);
   }
 
-  /** Takes an unused location for that many pages and slots; null where there is none. */
+  /** Allocates unused pages and slots; returns null if there is no large enough gap. */
   allocate({ pages, slots }: ImageSize, owner: MemoryRange['owner']): MemoryRange | null {
     const firstPage = findGap(this.#ranges, pages, this.#cursor, this.pages) ?? findGap(this.#ranges, pages, 1, this.pages);
     if (firstPage === null) return null;
@@ -68,7 +68,7 @@ export class RandomAccessMemory {
     return range;
   }
 
-  /** Slots that were never used are taken only where no others suffice: the table is as long as it has ever had to be. */
+  /** Uses slots that were never used only if no others suffice, so that the table stays short. */
   #findSlots(slots: number): number | null {
     const taken = slotRanges(this.#ranges);
     return (
@@ -78,46 +78,46 @@ export class RandomAccessMemory {
     );
   }
 
-  /** Takes a range that was freed; its pages must be unused. */
+  /** Inserts a range that was freed; its pages must be unused. */
   insert(range: MemoryRange): void {
     const place = this.#ranges.findIndex((other) => other.firstPage > range.firstPage);
     this.#ranges.splice(place < 0 ? this.#ranges.length : place, 0, range);
   }
 
-  /** Lets no fetch from the range succeed any more: calls to it trap. The flags say why, once they are set. */
+  /** Makes fetches from the range trap. The flags, which the caller sets, explain why. */
   revokeExecute(range: MemoryRange): void {
     for (let slot = range.firstSlot; slot < range.firstSlot + range.slots; slot += 1) this.table.set(slot, null);
   }
 
-  /** Takes the pages away. Their addresses are not given out again before they are free. */
+  /** Deletes the pages. Their addresses are not reused until the range is freed. */
   remove(range: MemoryRange): void {
     this.revokeExecute(range);
     range.present = false;
   }
 
-  /** Lets the addresses of pages that were taken away be given out again. */
+  /** Makes the addresses of a range available again. */
   free(range: MemoryRange): void {
     const place = this.#ranges.indexOf(range);
     if (place >= 0) this.#ranges.splice(place, 1);
   }
 }
 
-/** What an image takes. */
+/** Pages and slots of an image. */
 export type ImageSize = { readonly pages: number; readonly slots: number };
 
-/** Pages that an image of that many bytes takes. */
+/** Returns the pages that an image of a size in bytes needs. */
 export function pagesFor(bytes: number): number {
   return Math.ceil(bytes / pageBytes);
 }
 
-/** Slots of ranges, in the form and order in which `findUnused` and `planReclamation` take pages. */
+/** Returns the slots of ranges in the form and order in which `findGap` and `planReclamation` take pages. */
 function slotRanges(ranges: readonly MemoryRange[]): { readonly firstPage: number; readonly pages: number; readonly range: MemoryRange }[] {
   return ranges
     .map((range) => ({ firstPage: range.firstSlot, pages: range.slots, range }))
     .toSorted((left, right) => left.firstPage - right.firstPage);
 }
 
-/** Ranges to reclaim for an image of that size: those that its pages need and those that its slots need. Null where reclaiming all would not suffice. */
+/** Returns the ranges to reclaim for an image, for its pages and for its slots; null if reclaiming all would not suffice. */
 export function planImageReclamation(
   { ranges, pages: memoryPages }: Pick<RandomAccessMemory, 'ranges' | 'pages'>,
   reclaimable: readonly MemoryRange[],
@@ -132,8 +132,8 @@ export function planImageReclamation(
 }
 
 /**
- * First page of a gap of that many pages from one page to before another; null where there is none.
- * @param ranges Used ranges, by first page.
+ * Returns the first page of a gap of a number of pages, searching from a page up to, but excluding, another; null if there is none.
+ * @param ranges Used ranges, sorted by first page.
  */
 export function findGap(
   ranges: readonly Pick<MemoryRange, 'firstPage' | 'pages'>[],
@@ -151,10 +151,10 @@ export function findGap(
 }
 
 /**
- * Ranges to reclaim so that a gap of that many pages comes into being: those in the gap that needs the fewest of the oldest. Null where reclaiming all
- * of them would not make one. Ranges are never moved, as addresses are kept: pages in use divide memory, and a gap lies between two of them.
- * @param ranges What is used, by first page.
- * @param reclaimable The oldest first.
+ * Returns the ranges to reclaim for a gap of a number of pages: those in the gap that needs the fewest of the oldest. Null if reclaiming all would not
+ * suffice. Ranges never move, because programs hold addresses: a gap lies between two used ranges.
+ * @param ranges Used ranges, sorted by first page.
+ * @param reclaimable Oldest first.
  */
 export function planReclamation<Range extends Pick<MemoryRange, 'firstPage' | 'pages'>>(
   ranges: readonly Range[],
@@ -183,8 +183,8 @@ export function planReclamation<Range extends Pick<MemoryRange, 'firstPage' | 'p
 }
 
 /**
- * What a load says that finds no such gap.
- * @param memory Its pages, those that are used, and of those the ones that can be reclaimed.
+ * Returns the failure reason of a load that finds no gap.
+ * @param memory Total, used and reclaimable pages; reclaimable pages are also used.
  */
 export function outOfMemoryMessage(
   { module, version }: MemoryRange['owner'],
@@ -192,6 +192,6 @@ export function outOfMemoryMessage(
   memory: { readonly pages: number; readonly usedPages: number; readonly reclaimablePages: number },
 ): string {
   const free = memory.pages - 1 - memory.usedPages;
-  const reclaimable = memory.reclaimablePages > 0 ? `, ${memory.reclaimablePages} more can be reclaimed` : '';
-  return `out of memory: ${module}@${version} needs ${pages} adjacent pages, and ${free} of ${memory.pages} are free${reclaimable}`;
+  const reclaimable = memory.reclaimablePages > 0 ? `, ${memory.reclaimablePages} more are reclaimable` : '';
+  return `out of memory: ${module}@${version} needs ${pages} contiguous pages; ${free} of ${memory.pages} are free${reclaimable}`;
 }

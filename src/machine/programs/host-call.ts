@@ -1,4 +1,4 @@
-// Calls of one export from JavaScript: each is made on a thread of its own, as a program's are, and answers with a promise of what it returned.
+// Host calls: calls of one export from JavaScript. Each runs on its own thread, like a program's calls, and returns a promise of the result.
 
 import { pinnedRecordExport } from '../abi.ts';
 import type { DriverImage } from '../images/image.ts';
@@ -6,66 +6,66 @@ import { getExportedFunction } from '../images/instance-exports.ts';
 import type { ImportedFunction } from '../images/stamp.ts';
 import { LimitError } from '../limit.ts';
 import { type Effect, type Ending, type Thread, type ThreadOwner, wholeThread } from '../threads/thread.ts';
-import { type ProgramDependencies, ProgramError } from './program.ts';
+import { type ProgramDependencies, ProgramError, retriesExhausted } from './program.ts';
 
-/** A call failed: it trapped, it was stopped, or the host has too many threads. */
+/** A call failed: it trapped, it was stopped, or the host's thread limit is reached. */
 export class CallError extends Error {
   override readonly name = 'CallError';
 }
 
 export type HostCallRequest = {
-  /** By what name its accesses and effects are known. */
+  /** Name under which its accesses and effects are reported. */
   readonly program: string;
   /** Compiled for the export that is called, with addressing through the module table. */
   readonly driver: DriverImage;
-  /** How long one call may take, in milliseconds; null: for ever. */
+  /** Maximum duration of one call in milliseconds; null: no limit. */
   readonly deadlineMilliseconds?: number | null;
 };
 
-/** Threads that are kept for the next calls. */
+/** Maximum idle threads kept for later calls. */
 const idleLimit = 64;
 
 export class HostCall implements ThreadOwner {
   readonly id: string;
-  /** What the driver imports of modules. */
+  /** Imports of the driver. */
   readonly imports: readonly ImportedFunction[];
-  readonly #surroundings: ProgramDependencies;
+  readonly #dependencies: ProgramDependencies;
   readonly #deadline: number | null;
   readonly #function: (...values: readonly (number | bigint)[]) => Promise<WebAssembly.Results>;
   readonly #idle: Thread[] = [];
-  /** Calls that have not answered at once, by their threads. */
-  readonly #calls = new Map<Thread, PromiseWithResolvers<WebAssembly.Results>>();
+  /** Pending calls, by thread; calls that complete immediately are not listed. */
+  readonly #pendingCalls = new Map<Thread, PromiseWithResolvers<WebAssembly.Results>>();
   #closed = false;
 
-  /** @throws {ProgramError} when the driver keeps a hard-coded address. */
-  constructor(request: HostCallRequest, surroundings: ProgramDependencies) {
+  /** @throws {ProgramError} if the driver has a hard-coded address. */
+  constructor(request: HostCallRequest, dependencies: ProgramDependencies) {
     this.id = request.program;
     this.imports = request.driver.stamp.interface.imports;
-    this.#surroundings = surroundings;
+    this.#dependencies = dependencies;
     this.#deadline = request.deadlineMilliseconds ?? null;
-    const { exports } = surroundings.processor.instantiate(request.driver, surroundings.deviceImports);
+    const { exports } = dependencies.processor.instantiate(request.driver, dependencies.deviceImports);
     if (pinnedRecordExport in exports)
-      throw new ProgramError('calls from JavaScript go through the module table: compile the driver for that');
+      throw new ProgramError('host calls go through the module table: compile the driver with via-table addressing');
     const [access] = request.driver.stamp.interface.imports;
     if (access?.results.some((type) => !['i32', 'i64', 'f32', 'f64'].includes(type)))
-      throw new ProgramError(`${access.module}.${access.name} returns what is no number: JavaScript cannot call it`);
+      throw new ProgramError(`${access.module}.${access.name} returns a type other than i32, i64, f32 and f64: JavaScript cannot call it`);
     this.#function = WebAssembly.promising(getExportedFunction(exports, 'call'));
   }
 
-  /** Threads whose calls are under way. */
+  /** Threads with a pending call. */
   get threads(): Iterable<Thread> {
-    return this.#calls.keys();
+    return this.#pendingCalls.keys();
   }
 
   /**
-   * Calls the export, with one number for each parameter, a bigint where it is an i64.
-   * @throws {CallError} when a number is none of its parameter's type, when the call traps or is ended, or when the host has no thread for it.
+   * Calls the export with one number for each parameter; a bigint for an i64.
+   * @throws {CallError} if a value does not have its parameter's type, the call traps or is stopped, or the host's thread limit is reached.
    */
   call(...values: readonly (number | bigint)[]): Promise<WebAssembly.Results> {
-    if (this.#closed) return Promise.reject(new CallError('the device has been closed'));
+    if (this.#closed) return Promise.reject(new CallError('the device is closed'));
     let thread = this.#idle.pop();
     try {
-      const { processor, group } = this.#surroundings;
+      const { processor, group } = this.#dependencies;
       thread ??= processor.createThread(this, group, this.#deadline);
     } catch (error) {
       return Promise.reject(error instanceof LimitError ? new CallError(error.message) : error);
@@ -73,15 +73,15 @@ export class HostCall implements ThreadOwner {
     return this.#callOn(thread, values);
   }
 
-  /** Ends the calls that are under way, and takes no more. */
+  /** Stops pending calls and rejects new ones. */
   async close(): Promise<void> {
     this.#closed = true;
-    const { processor } = this.#surroundings;
+    const { processor } = this.#dependencies;
     for (const thread of this.#idle.splice(0)) processor.removeThread(thread);
-    while (this.#calls.size > 0) {
-      const ended = [...this.#calls.values()].map(({ promise }) => promise.catch(() => {}));
+    while (this.#pendingCalls.size > 0) {
+      const ended = [...this.#pendingCalls.values()].map(({ promise }) => promise.catch(() => {}));
       await processor.atSafepoint(() => {
-        for (const thread of this.#calls.keys()) if (thread.injection === null) processor.inject(thread, wholeThread);
+        for (const thread of this.#pendingCalls.keys()) if (thread.injection === null) processor.inject(thread, wholeThread);
       });
       await Promise.race(ended);
     }
@@ -94,42 +94,40 @@ export class HostCall implements ThreadOwner {
   exhaustFuel(): void {}
 
   onCommit(_thread: Thread, effects: readonly Effect[]): void {
-    this.#surroundings.onEffects(this.id, effects);
+    this.#dependencies.onEffects(this.id, effects);
   }
 
-  onEnd(thread: Thread, ending: Ending): 'idle' | 'gone' {
-    const { reject } = this.#pending(thread);
-    this.#calls.delete(thread);
-    if (ending.kind === 'trapped') reject(new CallError(this.#surroundings.explainTrap(ending.error, ending.frames, this.id).message));
+  onEnd(thread: Thread, ending: Ending): 'idle' | 'remove' {
+    const { reject } = this.#pendingCallOf(thread);
+    this.#pendingCalls.delete(thread);
+    if (ending.kind === 'trapped') reject(new CallError(this.#dependencies.explainTrap(ending.error, ending.frames, this.id).message));
     if (ending.kind === 'injected') {
-      reject(
-        new CallError(ending.aim === wholeThread ? 'the call was ended' : 'an injected error left the access, which had no retries left'),
-      );
+      reject(new CallError(ending.target === wholeThread ? 'the call was stopped' : retriesExhausted));
     }
-    if (this.#closed || this.#idle.length >= idleLimit) return 'gone';
+    if (this.#closed || this.#idle.length >= idleLimit) return 'remove';
     this.#idle.push(thread);
     return 'idle';
   }
 
   #callOn(thread: Thread, values: readonly (number | bigint)[]): Promise<WebAssembly.Results> {
-    const answer = this.#surroundings.processor.runOnIdleThread(
+    const result = this.#dependencies.processor.runOnIdleThread(
       thread,
       () => this.#function(thread.block, ...values),
       (promise) => {
-        const { resolve } = this.#pending(thread);
-        // A failure is told by the thread's ending, in words.
+        const { resolve } = this.#pendingCallOf(thread);
+        // The rejection is reported by onEnd, with an explanation.
         promise.then(resolve, () => {});
       },
     );
-    if (answer === null) return this.#pending(thread).promise;
+    if (result === null) return this.#pendingCallOf(thread).promise;
     if (this.#idle.length < idleLimit) this.#idle.push(thread);
-    else this.#surroundings.processor.removeThread(thread);
-    return answer;
+    else this.#dependencies.processor.removeThread(thread);
+    return result;
   }
 
-  #pending(thread: Thread): PromiseWithResolvers<WebAssembly.Results> {
-    const known = this.#calls.get(thread) ?? Promise.withResolvers<WebAssembly.Results>();
-    this.#calls.set(thread, known);
+  #pendingCallOf(thread: Thread): PromiseWithResolvers<WebAssembly.Results> {
+    const known = this.#pendingCalls.get(thread) ?? Promise.withResolvers<WebAssembly.Results>();
+    this.#pendingCalls.set(thread, known);
     return known;
   }
 }

@@ -1,23 +1,23 @@
-// How long calls took, in buckets whose width grows with the time, so that each is told with the same relative error (as HdrHistogram does,
-// https://github.com/HdrHistogram/HdrHistogram_c): a bucket's bounds are integers of five significant bits, sixteen for each doubling.
+// Latencies in buckets whose width grows with the value, so that the relative error is constant (as in HdrHistogram,
+// https://github.com/HdrHistogram/HdrHistogram_c). Bucket bounds are integers of five significant bits: sixteen buckets per power of two.
 
-/** A histogram as devices report it: `microseconds` are the buckets' upper bounds, ascending, `calls` how many calls lie in each. */
+/** A histogram as devices report it. `microseconds`: upper bounds of the buckets, ascending. `calls`: number of calls in each bucket. */
 export type Latency = { microseconds: number[]; calls: number[] };
 
-/** The last bucket's bound, 9.5 hours: what took longer is counted there. With it there are 512 buckets. */
+/** Bound of the last bucket, 9.5 hours; it also counts longer calls. There are 512 buckets up to it. */
 const longest = 2 ** 35;
 
 export class LatencyHistogram {
-  /** Calls by their bucket's upper bound, in microseconds; only of buckets that have any. */
+  /** Calls by the upper bound of their bucket in microseconds; only non-empty buckets. */
   readonly #calls = new Map<number, number>();
 
-  /** Counts calls that took so long. */
+  /** Adds calls of one duration. */
   add(microseconds: number, calls: number): void {
     const bound = upperBound(microseconds);
     this.#calls.set(bound, (this.#calls.get(bound) ?? 0) + calls);
   }
 
-  /** Counts the calls of another histogram too. */
+  /** Adds the calls of another histogram. */
   addAll(other: LatencyHistogram): void {
     for (const [bound, calls] of other.#calls) this.add(bound, calls);
   }
@@ -28,7 +28,7 @@ export class LatencyHistogram {
   }
 }
 
-/** The least bound that is not less: more than the time by at most a sixteenth of it, or by a microsecond. */
+/** Returns the smallest bound that is not less than a duration; it exceeds the duration by at most a sixteenth or one microsecond. */
 function upperBound(microseconds: number): number {
   const bounded = Math.min(Math.max(1, microseconds), longest);
   const width = Math.max(1, 2 ** (Math.floor(Math.log2(bounded)) - 4));

@@ -1,6 +1,6 @@
-// A declared program: threads that call one export of one module again and again, and what came of it.
+// A declared program: threads that call one export of one module repeatedly, and the statistics of those calls.
 
-import { fuelExport, pinnedRecordExport, threadBlock } from '../abi.ts';
+import { fuelExport, pinnedRecordExport, retryLimit, threadBlock } from '../abi.ts';
 import type { Trap } from '../accesses/trap.ts';
 import type { DriverImage } from '../images/image.ts';
 import { getExportedFunction } from '../images/instance-exports.ts';
@@ -12,12 +12,15 @@ import type { ThreadGroup } from '../threads/run-queue.ts';
 import { type Effect, type Ending, type Frame, type Thread, type ThreadOwner, wholeThread } from '../threads/thread.ts';
 import { VersionCounters, type VersionStatistics } from './version-counters.ts';
 
-/** A program cannot be started as asked; the message says what to change. */
+/** A program cannot be started as requested; the message says what to change. */
 export class ProgramError extends Error {
   override readonly name = 'ProgramError';
 }
 
-/** Where an injected error is taken: by the access that it is aimed at, or by the program, which makes the whole call anew. */
+/** Failure of a call whose access was interrupted too often. */
+export const retriesExhausted = `limit reached (${retryLimit} retries per access): the access was interrupted again`;
+
+/** What handles an injected error: the targeted access, or the program, which repeats the whole call. */
 export type Recovery = 'module' | 'percolate';
 
 export type ProgramRequest = {
@@ -28,11 +31,11 @@ export type ProgramRequest = {
   /** One decimal number for each parameter. */
   readonly arguments: readonly string[];
   readonly threads: number;
-  /** Calls of each thread; null: until it is stopped. */
+  /** Calls of each thread; null: until the program is stopped. */
   readonly calls: number | null;
   readonly pauseMilliseconds: number;
   readonly recovery?: Recovery;
-  /** How long one call may take, in milliseconds; null: for ever. */
+  /** Maximum duration of one call in milliseconds; null: no limit. */
   readonly deadlineMilliseconds?: number | null;
 };
 
@@ -42,25 +45,25 @@ export type ProgramStatistics = {
   threads: number;
   callsCompleted: number;
   callsFailed: number;
-  /** Of the failed calls, those that ended in a segmentation fault. */
+  /** Failed calls that ended in a segmentation fault. */
   faults: number;
   accessesInterrupted: number;
   accessesRetried: number;
   effects: number;
   lastFailure: string | null;
-  /** What a call of the newest version that has answered returned. */
+  /** Result of the last completed call, of the newest version that has served one. */
   lastResult: string | null;
-  /** Their calls add up to the program's. */
+  /** Statistics by version; their calls add up to the program's. */
   versions: VersionStatistics[];
 };
 
-/** What a program needs to know of the device that it runs on. */
+/** What a program needs of its device. */
 export type ProgramDependencies = {
   readonly processor: Processor;
   readonly deviceImports: WebAssembly.Imports;
   versionOf(record: number): string;
   readonly group: ThreadGroup<Thread>;
-  /** A trap of the program's, in words; what it tells of the device is kept there. */
+  /** Explains a trap of the program; records it if it is an ABI violation. */
   explainTrap(error: unknown, frames: readonly Frame[], program: string): Pick<Trap, 'message' | 'isSegmentationFault'>;
   onEffects(program: string, effects: readonly Effect[]): void;
 };
@@ -68,13 +71,13 @@ export type ProgramDependencies = {
 export class Program implements ThreadOwner {
   readonly id: string;
   readonly recovery: Recovery;
-  readonly #surroundings: Omit<ProgramDependencies, 'deviceImports'>;
+  readonly #dependencies: Omit<ProgramDependencies, 'deviceImports'>;
   readonly #resultType: ValueType | undefined;
-  /** The record of the image whose address the program keeps, where its addressing is hard-coded; 0 before its first access. */
+  /** Drivers with hard-coded addressing: the record of the pinned image, 0 before the first access. */
   #pinnedRecord: WebAssembly.Global | null;
-  /** What the driver imports of modules. */
+  /** Imports of the driver. */
   readonly imports: readonly ImportedFunction[];
-  /** The driver's work until its threads ask the processor. */
+  /** The driver's fuel. */
   #fuel: WebAssembly.Global | null;
   readonly #threads = new Map<number, Thread>();
   #versions = new VersionCounters();
@@ -86,20 +89,20 @@ export class Program implements ThreadOwner {
   #effects = 0;
   #lastFailure: string | null = null;
   #lastResult: string | null = null;
-  /** The thread that was last seen to call a new version. */
-  #latest: Thread | null = null;
-  /** Its statistics once it has ended, which is all that it keeps then. */
+  /** The thread that most recently switched to a new version. */
+  #latestThread: Thread | null = null;
+  /** The statistics of an ended program, the only thing that it keeps. */
   #finalStatistics: ProgramStatistics | null = null;
 
   /**
    * Starts the threads.
-   * @throws {ProgramError} when an argument is not a number of its parameter's type.
-   * @throws {LimitError} when the host has too many threads.
+   * @throws {ProgramError} if an argument is not a number of its parameter's type, or the threads would exceed the limit.
+   * @throws {LimitError} if the host's thread limit is reached.
    */
-  constructor(request: ProgramRequest, { deviceImports, ...surroundings }: ProgramDependencies) {
+  constructor(request: ProgramRequest, { deviceImports, ...dependencies }: ProgramDependencies) {
     this.id = request.program;
-    this.#surroundings = surroundings;
-    const { processor } = surroundings;
+    this.#dependencies = dependencies;
+    const { processor } = dependencies;
     const access = request.driver.stamp.interface.imports.find(({ module, name }) => module === request.module && name === request.export);
     if (access === undefined)
       throw new ProgramError(`the driver ${request.driver.digest} does not call ${request.module}.${request.export}`);
@@ -108,7 +111,7 @@ export class Program implements ThreadOwner {
     const values = readArguments(request.arguments, access.parameters);
     if (processor.runningThreads + request.threads > processor.threadLimit) {
       throw new ProgramError(
-        `this host runs ${processor.runningThreads} of at most ${processor.threadLimit} threads: start at most ${processor.threadLimit - processor.runningThreads}, or stop a program first`,
+        `limit reached (${processor.threadLimit} threads per host, ${processor.runningThreads} running): start at most ${processor.threadLimit - processor.runningThreads}, or stop a program first`,
       );
     }
     const { exports } = processor.instantiate(request.driver, deviceImports);
@@ -134,26 +137,26 @@ export class Program implements ThreadOwner {
     return this.#threads.size > 0;
   }
 
-  /** Whether it keeps the address of that record's image, hard-coded. */
+  /** Returns whether it holds the address of the record's image hard-coded. */
   holdsAddressOf(record: number): boolean {
     return this.isRunning && this.#pinnedRecord?.value === record;
   }
 
-  /** An access of one of its threads is about to be interrupted. */
+  /** Counts an access that is about to be interrupted. */
   countInterruption(): void {
     this.#accessesInterrupted += 1;
   }
 
-  /** Counts the calls that an image's record stands for, so that the record may go. */
+  /** Counts the calls recorded under an image's record, so that the record can be released. */
   forgetRecord(record: number): void {
     for (const thread of this.#threads.values()) {
       if (this.#word(thread, threadBlock.servedBy) !== record) continue;
       this.#countCompleted(thread);
-      this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.servedBy) >> 2] = 0;
+      this.#dependencies.processor.kernelMemory.words[(thread.block + threadBlock.servedBy) >> 2] = 0;
     }
   }
 
-  /** Ends every thread, at a safepoint, whatever it is inside of; resolves when they have ended. */
+  /** Stops the program: ends every thread at a safepoint, even inside a module. Resolves when all threads have ended. */
   async stop(): Promise<void> {
     if (!this.isRunning) return;
     this.#stopping = true;
@@ -180,17 +183,17 @@ export class Program implements ThreadOwner {
       accessesRetried,
       effects: this.#effects,
       lastFailure: this.#lastFailure,
-      lastResult: this.#latest === null ? this.#lastResult : this.#resultOf(this.#latest),
+      lastResult: this.#latestThread === null ? this.#lastResult : this.#resultOf(this.#latestThread),
       versions,
     };
   }
 
   onVersionSwitch(thread: Thread, record: number): void {
     this.#countCompleted(thread);
-    // The version is listed from its first call on, so that the list is in the order of the versions' coming.
-    this.#versions.forVersion(this.#surroundings.versionOf(record));
-    this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.servedBy) >> 2] = record;
-    this.#latest = thread;
+    // A version is listed from its first call on, so that the list is in order of first use.
+    this.#versions.forVersion(this.#dependencies.versionOf(record));
+    this.#dependencies.processor.kernelMemory.words[(thread.block + threadBlock.servedBy) >> 2] = record;
+    this.#latestThread = thread;
   }
 
   onCallsMeasured(thread: Thread, { milliseconds, calls }: CallSample): void {
@@ -203,27 +206,27 @@ export class Program implements ThreadOwner {
 
   onCommit(_thread: Thread, effects: readonly Effect[]): void {
     this.#effects += effects.length;
-    this.#surroundings.onEffects(this.id, effects);
+    this.#dependencies.onEffects(this.id, effects);
   }
 
-  onEnd(thread: Thread, ending: Ending): 'again' | 'gone' {
+  onEnd(thread: Thread, ending: Ending): 'restart' | 'remove' {
     if (ending.kind === 'trapped') {
-      const { message, isSegmentationFault: isFault } = this.#surroundings.explainTrap(ending.error, ending.frames, this.id);
+      const { message, isSegmentationFault: isFault } = this.#dependencies.explainTrap(ending.error, ending.frames, this.id);
       this.#countFailed(thread, ending.frames);
       if (isFault) this.#faults += 1;
       this.#lastFailure = sanitizeReason(message);
-    } else if (ending.kind === 'injected' && ending.aim !== wholeThread) {
+    } else if (ending.kind === 'injected' && ending.target !== wholeThread) {
       this.#countFailed(thread, ending.frames);
-      this.#lastFailure = 'an injected error left the access, which had no retries left';
+      this.#lastFailure = retriesExhausted;
     }
-    if (ending.kind !== 'returned' && !this.#stopping) return 'again';
+    if (ending.kind !== 'returned' && !this.#stopping) return 'restart';
     this.#reap(thread);
-    return 'gone';
+    return 'remove';
   }
 
-  /** A thread with an error to be thrown is let out of the module that it leaves first: its access counts as retried there. */
+  /** Ends all threads. A thread that already has an injected error pending takes that one first, so that its access counts as retried. */
   async #endThreads(): Promise<void> {
-    const { processor } = this.#surroundings;
+    const { processor } = this.#dependencies;
     await processor.atSafepoint(() => {
       for (const thread of this.#threads.values()) {
         processor.kernelMemory.doubleWords[(thread.block + threadBlock.callsRemaining) >> 3] = 0n;
@@ -233,9 +236,9 @@ export class Program implements ThreadOwner {
     if ([...this.#threads.values()].some((thread) => thread.injection?.target !== wholeThread)) await this.#endThreads();
   }
 
-  #startThread(makeBegin: (block: number) => () => Promise<unknown>, request: ProgramRequest): void {
-    const { processor } = this.#surroundings;
-    const thread = processor.startThread(this, this.#surroundings.group, makeBegin, request.deadlineMilliseconds ?? null);
+  #startThread(createStart: (block: number) => () => Promise<unknown>, request: ProgramRequest): void {
+    const { processor } = this.#dependencies;
+    const thread = processor.startThread(this, this.#dependencies.group, createStart, request.deadlineMilliseconds ?? null);
     this.#threads.set(thread.block, thread);
     const { words, doubleWords } = processor.kernelMemory;
     doubleWords[(thread.block + threadBlock.callsRemaining) >> 3] = BigInt(request.calls ?? -1);
@@ -245,9 +248,9 @@ export class Program implements ThreadOwner {
   #reap(thread: Thread): void {
     this.#countCompleted(thread);
     this.#accessesRetried += this.#word(thread, threadBlock.accessesRetried);
-    if (this.#latest === thread) {
+    if (this.#latestThread === thread) {
       this.#lastResult = this.#resultOf(thread);
-      this.#latest = null;
+      this.#latestThread = null;
     }
     this.#threads.delete(thread.block);
     if (this.isRunning) return;
@@ -256,30 +259,30 @@ export class Program implements ThreadOwner {
     this.#end.resolve();
   }
 
-  /** Lets the driver's instance be collected: a device remembers many programs that have ended. */
+  /** Drops references to the driver's instance: a device stores many ended programs. */
   #release(): void {
     this.#pinnedRecord = null;
     this.#fuel = null;
     this.#versions = new VersionCounters();
   }
 
-  /** Counts the calls of the thread that its block has counted. */
+  /** Adds the calls counted in the thread's block. */
   #countCompleted(thread: Thread): void {
     const calls = Number(this.#doubleWord(thread, threadBlock.callsCompleted));
     if (calls === 0) return;
     this.#versions.forVersion(this.#versionOf(thread)).completed += calls;
-    this.#surroundings.processor.kernelMemory.doubleWords[(thread.block + threadBlock.callsCompleted) >> 3] = 0n;
+    this.#dependencies.processor.kernelMemory.doubleWords[(thread.block + threadBlock.callsCompleted) >> 3] = 0n;
   }
 
-  /** Counts a failed call: with the version that it was inside of, or else with the one that served the thread's call before, or came last. */
+  /** Counts a failed call for the version that it was inside; otherwise for the version of the thread's previous call, or for the newest version. */
   #countFailed(thread: Thread, [outermost]: readonly Frame[]): void {
-    const inside = outermost === undefined ? '' : this.#surroundings.versionOf(outermost.record);
+    const inside = outermost === undefined ? '' : this.#dependencies.versionOf(outermost.record);
     this.#versions.forVersion(inside || this.#versionOf(thread) || this.#versions.newest).failed += 1;
   }
 
-  /** The version that served the thread's last call; empty where none has, or it has gone. */
+  /** Returns the version that served the thread's last call; empty if none has, or if its image was removed. */
   #versionOf(thread: Thread): string {
-    return this.#surroundings.versionOf(this.#word(thread, threadBlock.servedBy));
+    return this.#dependencies.versionOf(this.#word(thread, threadBlock.servedBy));
   }
 
   #resultOf(thread: Thread): string | null {
@@ -298,16 +301,17 @@ export class Program implements ThreadOwner {
   }
 
   #word(thread: Thread, offset: number): number {
-    return this.#surroundings.processor.kernelMemory.words[(thread.block + offset) >> 2] ?? 0;
+    return this.#dependencies.processor.kernelMemory.words[(thread.block + offset) >> 2] ?? 0;
   }
 
   #doubleWord(thread: Thread, offset: number): bigint {
-    return this.#surroundings.processor.kernelMemory.doubleWords[(thread.block + offset) >> 3] ?? 0n;
+    return this.#dependencies.processor.kernelMemory.doubleWords[(thread.block + offset) >> 3] ?? 0n;
   }
 }
 
 function readArguments(texts: readonly string[], types: readonly ValueType[]): (number | bigint)[] {
-  if (texts.length !== types.length) throw new ProgramError(`the export takes ${types.length} arguments, not ${texts.length}`);
+  if (texts.length !== types.length)
+    throw new ProgramError(`expected ${types.length} ${types.length === 1 ? 'argument' : 'arguments'}, received ${texts.length}`);
   return types.map((type, index) => readArgument(texts[index] ?? '', type, index));
 }
 
@@ -320,7 +324,7 @@ function readArgument(text: string, type: ValueType, index: number): number | bi
     Number.isNaN(number) ||
     (isInteger && !/^-?\d+$/.test(text))
   ) {
-    throw new ProgramError(`argument ${index + 1} is "${text}", which is not ${isInteger ? 'an integer' : 'a number'} of type ${type}`);
+    throw new ProgramError(`argument ${index + 1}: expected ${isInteger ? 'an integer' : 'a number'} of type ${type}, received "${text}"`);
   }
   return type === 'i64' ? BigInt.asIntN(64, BigInt(text)) : number;
 }

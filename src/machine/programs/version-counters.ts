@@ -1,43 +1,43 @@
-// What came of a program's calls, by the version of the module that served them.
+// Counts a program's calls by the version of the module that served them.
 
 import { type Latency, LatencyHistogram } from './latency-histogram.ts';
 
 export type VersionStatistics = {
-  /** Empty: of calls that failed before any version had served one. */
+  /** Empty for calls that failed before any version had served one. */
   version: string;
   callsCompleted: number;
   callsFailed: number;
-  /** Of completed calls. */
+  /** Latency of completed calls. */
   latency: Latency;
 };
 
-type Tally = { completed: number; failed: number; readonly latency: LatencyHistogram };
+type Counters = { completed: number; failed: number; readonly latency: LatencyHistogram };
 
-/** Versions that are told apart; what came of the calls of older ones is counted with the oldest kept. */
+/** Maximum versions with separate counters; older ones are merged into the oldest listed version. */
 const versionLimit = 100;
 
 export class VersionCounters {
-  /** In the order of the versions' coming. */
-  readonly #tallies = new Map<string, Tally>();
+  /** In order of first use. */
+  readonly #counters = new Map<string, Counters>();
 
-  /** The version that came last; empty where none has. */
+  /** The version used last for the first time; empty if there is none. */
   get newest(): string {
-    return [...this.#tallies.keys()].at(-1) ?? '';
+    return [...this.#counters.keys()].at(-1) ?? '';
   }
 
-  /** The tally of a version, to be added to at once: it may go when others come. */
-  forVersion(version: string): Tally {
-    const known = this.#tallies.get(version);
+  /** Returns a version's counters. Use them immediately: a later call may merge them. */
+  forVersion(version: string): Counters {
+    const known = this.#counters.get(version);
     if (known !== undefined) return known;
-    const tally: Tally = { completed: 0, failed: 0, latency: new LatencyHistogram() };
-    this.#tallies.set(version, tally);
-    if (this.#tallies.size > versionLimit) this.#mergeOldest();
-    return tally;
+    const counters: Counters = { completed: 0, failed: 0, latency: new LatencyHistogram() };
+    this.#counters.set(version, counters);
+    if (this.#counters.size > versionLimit) this.#mergeOldest();
+    return counters;
   }
 
-  /** The versions that calls have come to, in the order of their coming. */
+  /** Returns the statistics of the versions that served or failed calls, in order of first use. */
   statistics(): VersionStatistics[] {
-    return [...this.#tallies]
+    return [...this.#counters]
       .filter(([, { completed, failed }]) => completed + failed > 0)
       .map(([version, { completed, failed, latency }]) => ({
         version,
@@ -48,11 +48,11 @@ export class VersionCounters {
   }
 
   #mergeOldest(): void {
-    const [oldest, second] = this.#tallies;
+    const [oldest, second] = this.#counters;
     if (oldest === undefined || second === undefined) return;
     const [version, { completed, failed, latency }] = oldest;
     const [, kept] = second;
-    this.#tallies.delete(version);
+    this.#counters.delete(version);
     kept.completed += completed;
     kept.failed += failed;
     kept.latency.addAll(latency);

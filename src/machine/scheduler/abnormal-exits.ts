@@ -1,4 +1,4 @@
-// Abnormal exits: accesses that end without running to their image's exit, by a trap, a deadline, a stop or an injected error.
+// Abnormal exits: accesses that end without reaching their image's exit, by a trap, a deadline, a stop or an injected error.
 
 import type { ImagesByRecord } from '../accesses/accessible-image.ts';
 import { DeadlockError, type Ownership } from '../accesses/ownership.ts';
@@ -19,8 +19,8 @@ export class AbnormalExits {
   }
 
   /**
-   * Ends a thread's accesses between two frames: they own nothing any more, and what they did in images with state may be half done.
-   * @param range The first frame, and the one after the last; all of the thread's by default. `error`: what ended them.
+   * Ends a thread's accesses between two frames: releases the images that they own, and taints images with state.
+   * @param range The first frame, and the end of the last one; by default all frames of the thread. `error`: what ended the accesses.
    */
   end(
     thread: Thread,

@@ -1,29 +1,29 @@
-// Sections: what runs between two slices, where every thread is suspended at a safepoint, so that it is one step to all of them.
+// Safepoint operations run while every thread is suspended at a safepoint, so that threads observe them as atomic.
 
 import type { Frames } from '../threads/frames.ts';
 
-type Waiter = { readonly record: number; readonly bypasses: 'counted' | 'ignored'; readonly then: () => void };
+type Waiter = { readonly record: number; readonly bypasses: 'counted' | 'ignored'; readonly callback: () => void };
 
 export class SafepointOperations {
   readonly #frames: Frames;
-  readonly #sections: (() => void)[] = [];
+  readonly #operations: (() => void)[] = [];
   #waiters: Waiter[] = [];
 
   constructor(frames: Frames) {
     this.#frames = frames;
   }
 
-  /** Whether no section waits to be run. */
+  /** Whether no operation is pending. */
   get isEmpty(): boolean {
-    return this.#sections.length === 0;
+    return this.#operations.length === 0;
   }
 
-  /** Adds a section to run; returns a promise of its result. */
-  add<Result>(section: () => Result): Promise<Result> {
+  /** Adds an operation; returns a promise of its result. */
+  add<Result>(operation: () => Result): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#sections.push(() => {
+      this.#operations.push(() => {
         try {
-          resolve(section());
+          resolve(operation());
         } catch (error) {
           reject(error);
         }
@@ -32,25 +32,25 @@ export class SafepointOperations {
   }
 
   /**
-   * Calls back as soon as no access is inside an image; returns how to call that off.
-   * @param bypasses Whether accesses by a hard-coded address count; they may never cease where they are not kept from entering.
+   * Calls back as soon as no access is inside an image. Returns a function that cancels the wait.
+   * @param bypasses Whether accesses by a hard-coded address count. Unless new ones are prevented from entering, they may never cease.
    */
-  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
-    const waiter: Waiter = { record, bypasses, then };
+  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', callback: () => void): () => void {
+    const waiter: Waiter = { record, bypasses, callback };
     this.#waiters.push(waiter);
     return () => {
       this.#waiters = this.#waiters.filter((other) => other !== waiter);
     };
   }
 
-  /** Runs the sections, those that they add included, and then calls back those that waited for images to be left. */
+  /** Runs the operations, including those that they add; then calls back the waiters of images that have no access inside. */
   run(): void {
-    for (let section = this.#sections.shift(); section !== undefined; section = this.#sections.shift()) section();
+    for (let operation = this.#operations.shift(); operation !== undefined; operation = this.#operations.shift()) operation();
     for (const waiter of this.#waiters) {
       const { counted, bypassing } = this.#frames.referencesOf(waiter.record);
       if (counted > 0 || (bypassing > 0 && waiter.bypasses === 'counted')) continue;
       this.#waiters = this.#waiters.filter((other) => other !== waiter);
-      waiter.then();
+      waiter.callback();
     }
   }
 }

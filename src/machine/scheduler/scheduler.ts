@@ -1,4 +1,4 @@
-// The scheduler: which thread gets the processor next, for how long, and what a suspended thread waits for.
+// The scheduler: decides which thread gets the processor next and for how long, and parks suspended threads.
 
 import assert from 'node:assert/strict';
 import { fuelPerRefill } from '../abi.ts';
@@ -17,74 +17,84 @@ import type { ThreadTable } from './thread-table.ts';
 
 /** How long a thread keeps the processor while others wait, in milliseconds. */
 const timeSliceMs = 0.1;
-/** How long threads run before timers and the network get their turn, in milliseconds. */
+/** How long threads run before the scheduler yields to the event loop (timers and I/O), in milliseconds. */
 const yieldIntervalMs = 4;
-/** The longest sleep, in milliseconds; a longer one ends earlier. */
+/** Maximum sleep in milliseconds; longer sleeps end earlier. */
 const sleepLimit = 2 ** 31 - 1;
 
-type Surroundings = {
-  readonly time: Clock;
+type Dependencies = {
+  readonly clock: Clock;
   readonly running: RunningThread;
   readonly frames: Frames;
   readonly threads: ThreadTable;
-  readonly clock: CallTimer;
-  readonly sections: SafepointOperations;
-  readonly collections: GarbageCollectors;
+  readonly callTimer: CallTimer;
+  readonly safepointOperations: SafepointOperations;
+  readonly garbageCollectors: GarbageCollectors;
   readonly atomicCalls: AtomicCalls;
   readonly execution: Execution;
 };
 
 export class Scheduler {
-  readonly #time: Clock;
+  readonly #clock: Clock;
   readonly #running: RunningThread;
   readonly #frames: Frames;
   readonly #threads: ThreadTable;
-  readonly #clock: CallTimer;
-  readonly #sections: SafepointOperations;
-  readonly #collections: GarbageCollectors;
+  readonly #callTimer: CallTimer;
+  readonly #safepointOperations: SafepointOperations;
+  readonly #garbageCollectors: GarbageCollectors;
   readonly #atomicCalls: AtomicCalls;
   readonly #execution: Execution;
   readonly #ready = new RunQueue<Thread>();
-  /** Threads with an error to be thrown, before all others. */
+  /** Threads with a pending injected error; they run before all others. */
   readonly #urgent = new ThreadQueue<Thread>();
   #dispatchPending = false;
-  #sliceEnd = 0;
-  #burstEnd = 0;
+  #sliceEndsAt = 0;
+  #yieldAt = 0;
   #closed = false;
 
-  constructor({ time, running, frames, threads, clock, sections, collections, atomicCalls, execution }: Surroundings) {
-    this.#time = time;
+  constructor({
+    clock,
+    running,
+    frames,
+    threads,
+    callTimer,
+    safepointOperations,
+    garbageCollectors,
+    atomicCalls,
+    execution,
+  }: Dependencies) {
+    this.#clock = clock;
     this.#running = running;
     this.#frames = frames;
     this.#threads = threads;
-    this.#clock = clock;
-    this.#sections = sections;
-    this.#collections = collections;
+    this.#callTimer = callTimer;
+    this.#safepointOperations = safepointOperations;
+    this.#garbageCollectors = garbageCollectors;
     this.#atomicCalls = atomicCalls;
     this.#execution = execution;
   }
 
-  /** Stops giving the processor to anyone. */
+  /** Stops scheduling. */
   close(): void {
     this.#closed = true;
   }
 
-  /** Adds a thread at the end of its group. */
+  /** Adds a thread at the end of its group's queue. */
   makeReady(thread: Thread): void {
     this.#ready.push(thread);
     this.#scheduleDispatch();
   }
 
-  /** Lets a thread run that has waited. */
+  /** Makes a waiting thread ready and cancels its timer. */
   wake(thread: Thread): void {
     thread.cancelTimer?.();
     thread.cancelTimer = null;
     this.makeReady(thread);
   }
 
-  /** Lets a thread run before all threads without an error, to have one thrown; only between two slices. */
+  /** Schedules a thread to get an injected error, before all threads without one. Only at a safepoint. */
   interrupt(thread: Thread, injection: Injection): void {
-    assert(thread.injection === null, 'a thread takes one error at a time');
+    assert(thread.injection === null, 'a thread can have only one pending injected error');
     thread.injection = injection;
     thread.cancelTimer?.();
     thread.cancelTimer = null;
@@ -93,13 +103,13 @@ export class Scheduler {
   }
 
   /**
-   * Runs code on an idle thread: now, if nobody waits for the processor, and in its turn otherwise. The code sets the word `answered` of the thread's
-   * block as the last thing that it does. Returns the code's promise where it has already done so; the thread is idle again, its owner is not told.
-   * Null otherwise: the promise goes to `later`, and the owner is told of the ending.
+   * Runs code on an idle thread: immediately if the processor is free, otherwise when the thread is scheduled. The code's last action is to set the
+   * `returned` word of the thread's block. If that has happened when this returns, returns the code's promise; the thread is idle again and `onEnd` is
+   * not called. Otherwise returns null, passes the promise to `later`, and calls the owner's `onEnd` when the code ends.
    */
   runOnIdleThread<Result>(thread: Thread, run: () => Promise<Result>, later: (promise: Promise<Result>) => void): Promise<Result> | null {
     const isFree = this.#running.thread === null && !this.#dispatchPending && this.#ready.isEmpty && this.#urgent.isEmpty;
-    if (!isFree || this.#closed || !this.#sections.isEmpty) {
+    if (!isFree || this.#closed || !this.#safepointOperations.isEmpty) {
       thread.begin = () => {
         const promise = run();
         later(promise);
@@ -109,10 +119,10 @@ export class Scheduler {
       return null;
     }
     this.#execution.beginCall(thread);
-    this.#sliceEnd = 0;
-    const promise = begun(run);
+    this.#sliceEndsAt = 0;
+    const promise = invoke(run);
     if (this.#execution.tryEndCall(thread)) {
-      if (!this.#sections.isEmpty || this.#collections.hasDue || !this.#ready.isEmpty) this.#scheduleDispatch();
+      if (!this.#safepointOperations.isEmpty || this.#garbageCollectors.hasDue || !this.#ready.isEmpty) this.#scheduleDispatch();
       return promise;
     }
     later(promise);
@@ -120,64 +130,64 @@ export class Scheduler {
     return null;
   }
 
-  /** Runs a section between two slices. */
-  atSafepoint<Result>(section: () => Result): Promise<Result> {
-    const result = this.#sections.add(section);
-    // The thread that has the processor gives it up at its next look at the clock.
-    this.#sliceEnd = 0;
+  /** Runs an operation while every thread is suspended at a safepoint. */
+  atSafepoint<Result>(operation: () => Result): Promise<Result> {
+    const result = this.#safepointOperations.add(operation);
+    // Makes the running thread yield at its next clock check.
+    this.#sliceEndsAt = 0;
     this.#scheduleDispatch();
     return result;
   }
 
-  /** Calls back, between two slices, as soon as no access is inside an image; returns how to call that off. */
-  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
-    const cancel = this.#sections.onUnreferenced(record, bypasses, then);
+  /** Calls back, at a safepoint, as soon as no access is inside an image. Returns a function that cancels the wait. */
+  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', callback: () => void): () => void {
+    const cancel = this.#safepointOperations.onUnreferenced(record, bypasses, callback);
     this.#scheduleDispatch();
     return cancel;
   }
 
-  /** A safepoint found its image's fuel used up. Returns how much there is from now on, or a negative number: suspend. */
+  /** Called at a safepoint when the image's fuel is used up. Returns the new fuel, or a negative number to suspend the thread. */
   refillFuel(): number {
-    const now = this.#time.now();
+    const now = this.#clock.now();
     if (this.#atomicCalls.isActive) {
       this.#atomicCalls.checkDeadline(now);
       return fuelPerRefill;
     }
     const thread = this.#running.current;
-    if (this.#clock.remainingMilliseconds(thread) <= 0) throw new DeadlineError(thread);
+    if (this.#callTimer.remainingMilliseconds(thread) <= 0) throw new DeadlineError(thread);
     const isBetweenCalls = this.#frames.isEmpty(thread);
-    if (isBetweenCalls) this.#clock.endSample(thread, now);
-    const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || !this.#sections.isEmpty;
-    if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return -1;
-    return isBetweenCalls ? this.#clock.beginSample(thread, now) : fuelPerRefill;
+    if (isBetweenCalls) this.#callTimer.endSample(thread, now);
+    const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || !this.#safepointOperations.isEmpty;
+    if (now >= this.#yieldAt || (now >= this.#sliceEndsAt && othersWait)) return -1;
+    return isBetweenCalls ? this.#callTimer.beginSample(thread, now) : fuelPerRefill;
   }
 
-  /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted. Returns 1: suspend. */
+  /** Called when a new version has served a thread's call, at the earliest after an interrupted access has retried. Returns 1 to suspend the thread. */
   onVersionSwitch(thread: Thread, record: number): 0 | 1 {
     thread.owner.onVersionSwitch(thread, record);
-    this.#clock.restartSamples(thread);
+    this.#callTimer.restartSamples(thread);
     return this.#urgent.isEmpty ? 0 : 1;
   }
 
-  /** The running thread gives the processor up, to get it again in its turn. */
+  /** Suspends the running thread and puts it at the end of the queue. */
   suspend(): Promise<void> {
     const thread = this.#execution.switchOut();
     this.#ready.push(thread);
     return this.#suspension(thread);
   }
 
-  /** The running thread waits between two calls. */
+  /** Suspends the running thread for a pause between two calls. */
   pause(milliseconds: number): Promise<void> {
-    this.#clock.endSample(this.#running.current, this.#time.now());
+    this.#callTimer.endSample(this.#running.current, this.#clock.now());
     return this.sleep(milliseconds);
   }
 
-  /** The running thread waits, at most until its call's deadline. */
+  /** Suspends the running thread for a time, at most until its call's deadline. */
   sleep(milliseconds: number): Promise<void> {
     const thread = this.#execution.switchOut();
     const wanted = Math.min(Math.max(milliseconds, 0), sleepLimit);
-    const left = this.#clock.remainingMilliseconds(thread);
-    thread.cancelTimer = this.#time.after(Math.min(wanted, left), () => {
+    const left = this.#callTimer.remainingMilliseconds(thread);
+    thread.cancelTimer = this.#clock.after(Math.min(wanted, left), () => {
       thread.cancelTimer = null;
       thread.isOverdue = left < wanted;
       this.makeReady(thread);
@@ -185,12 +195,12 @@ export class Scheduler {
     return this.#suspension(thread);
   }
 
-  /** A thread that has given up the processor waits at the entry of an image, until it is woken or its call's deadline. */
+  /** Makes a thread that has left the processor wait at the entry of an image, until it is woken or its call's deadline. */
   wait(thread: Thread, wait: Wait): Promise<void> {
     thread.entryWait = wait;
-    const left = this.#clock.remainingMilliseconds(thread);
+    const left = this.#callTimer.remainingMilliseconds(thread);
     if (left < sleepLimit) {
-      thread.cancelTimer = this.#time.after(left, () => {
+      thread.cancelTimer = this.#clock.after(left, () => {
         thread.cancelTimer = null;
         thread.isOverdue = true;
         this.makeReady(thread);
@@ -199,46 +209,46 @@ export class Scheduler {
     return this.#suspension(thread);
   }
 
-  /** A thread's code has ended: it runs again, is idle or goes, as its owner says. */
+  /** Handles the end of a thread's code: restarts the thread, leaves it idle or removes it, as its owner decides. */
   onThreadEnd(thread: Thread, ending: Ending): void {
     if (this.#closed) return;
     thread.reset();
     const next = thread.owner.onEnd(thread, ending);
-    if (next === 'again') {
-      this.#clock.discardSample(thread);
+    if (next === 'restart') {
+      this.#callTimer.discardSample(thread);
       this.#ready.push(thread);
-    } else if (next === 'gone') this.#threads.remove(thread);
+    } else if (next === 'remove') this.#threads.remove(thread);
     this.#scheduleDispatch();
   }
 
   #suspension(thread: Thread): Promise<void> {
     return new Promise((resolve, reject) => {
       thread.continuation = { kind: 'resume', resolve, reject };
-      // A thread that is only resumed runs no earlier than this one's stack is left, so that no turn of the queue is needed in between.
-      if (this.#urgent.isEmpty || !this.#sections.isEmpty || this.#dispatchPending) this.#scheduleDispatch();
+      // Resuming a thread settles a promise, which runs only after this thread's stack is left: dispatching now saves a microtask.
+      if (this.#urgent.isEmpty || !this.#safepointOperations.isEmpty || this.#dispatchPending) this.#scheduleDispatch();
       else this.#dispatch();
     });
   }
 
-  /** Nothing is dispatched from inside a suspending call: the stack that it runs on must be left first. */
+  /** Schedules a dispatch. It never runs inside a suspending call, whose stack must be left first. */
   #scheduleDispatch(): void {
     if (this.#dispatchPending || this.#running.thread !== null || this.#closed) return;
     this.#dispatchPending = true;
-    if (this.#time.now() < this.#burstEnd) {
+    if (this.#clock.now() < this.#yieldAt) {
       queueMicrotask(() => this.#dispatch());
     } else {
-      this.#time.later(() => {
-        this.#burstEnd = this.#time.now() + yieldIntervalMs;
+      this.#clock.later(() => {
+        this.#yieldAt = this.#clock.now() + yieldIntervalMs;
         this.#dispatch();
       });
     }
   }
 
   #dispatch(): void {
-    // Still pending while sections run: what they make ready is looked for right after them.
+    // Still pending while operations run: threads that they make ready are dispatched right after.
     if (!this.#closed) {
-      this.#sections.run();
-      this.#collections.runDue();
+      this.#safepointOperations.run();
+      this.#garbageCollectors.runDue();
     }
     this.#dispatchPending = false;
     if (this.#closed) return;
@@ -247,29 +257,29 @@ export class Scheduler {
     if (thread === null) return;
     this.#execution.switchIn(thread);
     try {
-      this.#prepareTurn(thread, urgent !== null);
+      this.#beginTimeSlice(thread, urgent !== null);
       this.#execution.resume(thread);
     } catch (error) {
       this.#execution.fail(thread, error);
     }
   }
 
-  #prepareTurn(thread: Thread, isUrgent: boolean): void {
-    if (thread.entryWait?.kind === 'collection') this.#collections.noteResumed(thread.entryWait.record);
+  #beginTimeSlice(thread: Thread, isUrgent: boolean): void {
+    if (thread.entryWait?.kind === 'collection') this.#garbageCollectors.noteResumed(thread.entryWait.record);
     if (isUrgent) {
-      // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
+      // An interrupted thread yields at the first safepoint of its retry, so that all interrupted threads leave the old image soon.
       thread.injection?.retryIn?.exhaustFuel();
-      this.#sliceEnd = 0;
-      this.#clock.discardSample(thread);
+      this.#sliceEndsAt = 0;
+      this.#callTimer.discardSample(thread);
       return;
     }
-    this.#sliceEnd = this.#time.now() + timeSliceMs;
+    this.#sliceEndsAt = this.#clock.now() + timeSliceMs;
     if (thread.sampler.resumed()) thread.owner.exhaustFuel();
   }
 }
 
-/** Runs code; an error before its first suspension, as for a value of the wrong type, ends the thread as any later one does. */
-function begun<Result>(run: () => Promise<Result>): Promise<Result> {
+/** Runs code. An error thrown before the first suspension, such as for a value of the wrong type, becomes a rejection like any later one. */
+function invoke<Result>(run: () => Promise<Result>): Promise<Result> {
   try {
     return run();
   } catch (error) {

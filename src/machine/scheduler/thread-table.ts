@@ -1,4 +1,4 @@
-// The threads that have not ended, by their blocks in the kernel's memory; their number is limited.
+// The threads that have not ended, by their blocks in kernel memory; their number is limited.
 
 import { threadBlock } from '../abi.ts';
 import { LimitError } from '../limit.ts';
@@ -13,7 +13,7 @@ export class ThreadTable {
   readonly #stackMemory: StackMemory;
   readonly #threads = new Map<number, Thread>();
 
-  /** @param limit Threads at once. */
+  /** @param limit Maximum threads. */
   constructor(limit: number, kernelMemory: KernelMemory, stackMemory: StackMemory) {
     this.limit = limit;
     this.#kernelMemory = kernelMemory;
@@ -25,20 +25,20 @@ export class ThreadTable {
   }
 
   /**
-   * Makes a thread with a block of its own.
-   * @param callDeadline How long one call may take, in milliseconds; null: for ever.
-   * @throws {LimitError} when the limit is reached.
+   * Creates a thread and allocates its block.
+   * @param callDeadline Maximum duration of one call in milliseconds; null: no limit.
+   * @throws {LimitError} if the limit is reached.
    */
   create(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
     if (this.#threads.size >= this.limit) {
-      throw new LimitError(`this host runs ${this.limit} threads, its limit: stop a program first`);
+      throw new LimitError(`limit reached (${this.limit} threads per host): stop a program first`);
     }
     const thread = new Thread(owner, group, this.#kernelMemory.allocate(threadBlock.bytes), callDeadline, this.#stackMemory);
     this.#threads.set(thread.block, thread);
     return thread;
   }
 
-  /** Takes a thread away, whose code has ended. */
+  /** Removes a thread whose code has ended. */
   remove(thread: Thread): void {
     thread.savedStacks.clear();
     this.#threads.delete(thread.block);
@@ -50,14 +50,14 @@ export class ThreadTable {
     return this.#threads.get(block);
   }
 
-  /** @throws {Error} when no thread has that block. */
+  /** Returns the thread with a block. @throws {Error} if there is none. */
   threadOf(block: number): Thread {
     const thread = this.#threads.get(block);
-    if (thread === undefined) throw new Error(`no thread has its block at ${block}`);
+    if (thread === undefined) throw new Error(`no thread has the block ${block}`);
     return thread;
   }
 
-  /** Forgets all threads; their suspended stacks are left to the garbage collector. */
+  /** Drops all threads; their suspended stacks are left to the garbage collector. */
   close(): void {
     for (const thread of this.#threads.values()) thread.cancelTimer?.();
     this.#threads.clear();

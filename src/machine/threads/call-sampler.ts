@@ -1,62 +1,63 @@
-// Which of a thread's calls are measured, where its driver asks the processor between two calls, so that the others cost nothing. All of them are, while the
-// thread gives the processor up every few calls; of faster calls about one in a millisecond is, which stands for the calls since the one before. How many
-// lie in between is random and has nothing to do with how long they take: what a program does at every so many calls is found as often as it is.
+// Decides which of a thread's calls are measured. Measuring makes the driver call the processor between two calls; unmeasured calls cost nothing.
+// While the thread switches every few calls anyway, all calls are measured. Faster calls are sampled about once per millisecond, and a sample stands
+// for all calls since the previous one. The distance between samples is random and independent of the durations, so periodic slow calls are counted
+// in proportion.
 
 import { fuelPerRefill } from '../abi.ts';
 
-/** Calls of one version, told by one of them. */
+/** Number of calls of one version that a measured duration stands for. */
 export type CallSample = { readonly milliseconds: number; readonly calls: number };
 
 /**
- * All calls are measured while the thread takes the processor at least once in so many calls, for then it is not slowed down by that. To begin with
- * it takes more than to go on, so that it does not come and go with how the slow calls of a program lie.
+ * All calls are measured while the thread is switched in at least once in this many calls, because measuring then costs little. Starting requires a
+ * higher rate than continuing (hysteresis), so that the mode does not flap with the pattern of slow calls.
  */
-const callsPerTurn = { toBegin: 32, toGoOn: 64 } as const;
-/** Calls after which that is seen anew, at least. */
+const maxCallsPerSwitch = { start: 32, continue: 64 } as const;
+/** Minimum calls between two evaluations of that rate. */
 const windowCalls = 64;
-/** Milliseconds: samples that come faster are made fewer, and others more. */
+/** Target interval between samples in milliseconds: faster samples lengthen the stride, slower ones shorten it. */
 const interval = 1;
-/** Calls from one sample to the next, on average; at most twice as many, less one, and those until the driver asks. */
+/** Average calls between two samples. The actual number is at most twice the stride, plus the calls until the driver asks. */
 const strides = { shortest: 256, longest: 32_768 } as const;
 
-const none: readonly CallSample[] = [];
+const noSamples: readonly CallSample[] = [];
 
-/** Calls are told by their numbers, as the driver counts them in the thread's block; the count wraps around. */
+/** Calls are identified by their number, which the driver counts in the thread's block; the count wraps around. */
 export class CallSampler {
-  /** The call that is being measured; null: none is. */
+  /** The call being measured; null: none. */
   #measured: { readonly call: number; readonly beganAt: number } | null = null;
   #areAllMeasured = true;
-  /** How often the thread has taken the processor since a call. */
-  #turns = 0;
-  #turnsSince = 0;
-  /** So many calls, by their number, are those that samples stand for, and those that none is to stand for. */
+  /** How often the thread was switched in since call `#switchesSince`. */
+  #switches = 0;
+  #switchesSince = 0;
+  /** Number of the last call that is accounted for, by a sample or because it is excluded. */
   #accounted = 0;
-  /** The last call of those that were like the one measured last. */
-  #likeLast = 0;
+  /** Number of the last call that the previous sample represents. */
+  #representedByLast = 0;
   #lastMilliseconds = 0;
-  /** The last call that no sample is to stand for. */
-  #spoiled = 0;
-  /** Where not all are measured: the first that is to be. */
+  /** Number of the last call that is excluded from samples. */
+  #excluded = 0;
+  /** While sampling: the first call that may be measured. */
   #next = 0;
-  /** Whether the driver asks at a random call before that. */
+  /** Whether the driver has been told to ask again after a random part of its fuel. */
   #isNear = false;
   #stride: number = strides.shortest;
   #sampledAt = 0;
   #random = 1;
 
-  /** The thread takes the processor. Answers whether its driver is to ask as soon as it is between two calls. */
+  /** Notes that the thread is switched in. Returns whether its driver must ask as soon as it is between two calls. */
   resumed(): boolean {
-    this.#turns += 1;
+    this.#switches += 1;
     return this.#areAllMeasured || this.#measured !== null;
   }
 
-  /** The thread is about to begin a call. Answers how much work there is until the driver is to ask again, in expressions. */
+  /** Called before the thread begins a call. Returns the fuel until the driver must ask again. */
   begin(begun: number, now: number): number {
-    this.#choose(begun);
+    this.#chooseMode(begun);
     const call = (begun + 1) | 0;
     if (!this.#areAllMeasured) {
       if (distance(call, this.#next) > 0) return fuelPerRefill;
-      // The driver asks after so many calls, always as many: a random part of that is not in step with what the calls do.
+      // The driver asks after a fixed amount of fuel. A random part of it decouples samples from the pattern of the calls.
       this.#isNear = !this.#isNear;
       if (this.#isNear) return this.#nextRandom() % fuelPerRefill;
     }
@@ -64,17 +65,17 @@ export class CallSampler {
     return 0;
   }
 
-  /** The thread has ended a call and not begun another. Answers what is known by it of the calls since the sample before, if it was measured. */
+  /** Called when the thread is between two calls. Returns samples for the calls since the previous sample if the last call was measured. */
   end(begun: number, now: number): readonly CallSample[] {
-    if (this.#measured === null) return none;
+    if (this.#measured === null) return noSamples;
     const { call, beganAt } = this.#measured;
     this.#measured = null;
-    if (call !== begun) return none;
-    const earlier = Math.max(0, distance(this.#accounted, this.#likeLast));
+    if (call !== begun) return noSamples;
+    const earlier = Math.max(0, distance(this.#accounted, this.#representedByLast));
     const before = { milliseconds: this.#lastMilliseconds, calls: earlier };
     const sample = { milliseconds: now - beganAt, calls: distance(this.#accounted, call) - earlier };
     this.#accounted = call;
-    this.#likeLast = call;
+    this.#representedByLast = call;
     this.#lastMilliseconds = sample.milliseconds;
     const isSoon = now - this.#sampledAt < interval;
     this.#stride = isSoon ? Math.min(2 * this.#stride, strides.longest) : Math.max(this.#stride / 2, strides.shortest);
@@ -83,37 +84,37 @@ export class CallSampler {
     return earlier > 0 ? [before, sample] : [sample];
   }
 
-  /** The call that is under way was interrupted or has failed: it is not measured, and no sample stands for it. */
+  /** Excludes the current call, which was interrupted or failed, from all samples. */
   discard(begun: number): void {
     this.#measured = null;
-    if (begun === this.#spoiled) return;
-    this.#spoiled = begun;
+    if (begun === this.#excluded) return;
+    this.#excluded = begun;
     this.#accounted += 1;
   }
 
-  /** The call that has just ended was served by another version than the one before: samples stand for calls from here on. */
+  /** Restarts accounting after a call that another version served: later samples do not stand for earlier calls. */
   restart(begun: number): void {
-    this.#accounted = begun === this.#spoiled ? begun : begun - 1;
-    this.#likeLast = this.#accounted;
+    this.#accounted = begun === this.#excluded ? begun : begun - 1;
+    this.#representedByLast = this.#accounted;
     this.#areAllMeasured = true;
-    this.#turns = 0;
-    this.#turnsSince = begun;
+    this.#switches = 0;
+    this.#switchesSince = begun;
   }
 
-  /** Sees whether all calls are to be measured from here on. */
-  #choose(begun: number): void {
-    const calls = distance(this.#turnsSince, begun);
+  /** Decides whether all calls are measured from now on. */
+  #chooseMode(begun: number): void {
+    const calls = distance(this.#switchesSince, begun);
     if (calls < windowCalls) return;
-    const areAllMeasured = this.#turns * (this.#areAllMeasured ? callsPerTurn.toGoOn : callsPerTurn.toBegin) >= calls;
-    this.#turns = 0;
-    this.#turnsSince = begun;
-    // The calls so far are told by the last that was measured, not by the next: those have just become slower.
-    if (areAllMeasured && !this.#areAllMeasured) this.#likeLast = begun;
+    const areAllMeasured = this.#switches * (this.#areAllMeasured ? maxCallsPerSwitch.continue : maxCallsPerSwitch.start) >= calls;
+    this.#switches = 0;
+    this.#switchesSince = begun;
+    // Attribute the calls so far to the previous sample: the calls from now on have just become slower.
+    if (areAllMeasured && !this.#areAllMeasured) this.#representedByLast = begun;
     if (areAllMeasured !== this.#areAllMeasured) this.#stride = strides.shortest;
     this.#areAllMeasured = areAllMeasured;
   }
 
-  /** Xorshift of 32 bits (Marsaglia, 2003), the same for each thread, so that what a machine does can be repeated. */
+  /** Returns a pseudorandom number (32-bit xorshift, Marsaglia 2003). The seed is the same for each thread, so that runs are reproducible. */
   #nextRandom(): number {
     let bits = this.#random;
     bits ^= bits << 13;
@@ -124,5 +125,5 @@ export class CallSampler {
   }
 }
 
-/** Calls from one number to another. */
+/** Returns the number of calls from one call number to another. */
 const distance = (from: number, to: number) => (to - from) | 0;

@@ -1,11 +1,11 @@
-// Frames: each thread has a stack of the images that it is inside of, in its block in the kernel's memory. Access stubs push and pop, and counts follow.
+// Frames: in its block in kernel memory, each thread has a stack with one frame for each image that it is inside. Access stubs push and pop frames.
 
 import { bypassBit, imageRecord, threadBlock } from '../abi.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import type { RunningThread } from './running-thread.ts';
 import type { Frame, Thread } from './thread.ts';
 
-/** Returns the place of a thread's outermost frame. */
+/** Returns the address of a thread's outermost frame. */
 export const firstFrameOf = (thread: Thread) => thread.block + threadBlock.frames;
 
 export class Frames {
@@ -17,41 +17,41 @@ export class Frames {
     this.#running = running;
   }
 
-  /** Returns the images that a thread is inside of, outermost first. */
+  /** Returns the frames of a thread, outermost first. */
   *of(thread: Thread): Iterable<Frame> {
     const end = this.endOf(thread);
-    for (let place = firstFrameOf(thread); place < end; place += 4) yield this.at(place);
+    for (let address = firstFrameOf(thread); address < end; address += 4) yield this.at(address);
   }
 
-  at(place: number): Frame {
-    const word = this.#words[place >> 2] ?? 0;
+  at(address: number): Frame {
+    const word = this.#words[address >> 2] ?? 0;
     return { record: word & ~bypassBit, isBypass: (word & bypassBit) !== 0 };
   }
 
-  /** Returns where a thread's frames end. */
+  /** Returns the end of a thread's frames. */
   endOf(thread: Thread): number {
     return this.#running.thread === thread ? this.#running.stack : thread.stack;
   }
 
-  /** Whether a thread is inside of no image: it is between two calls. */
+  /** Returns whether a thread is inside no image, that is, between two calls. */
   isEmpty(thread: Thread): boolean {
     return this.endOf(thread) === firstFrameOf(thread);
   }
 
   /**
-   * Counts the accesses of a thread, which does not have the processor, in or out. Stubs only write frames; counting them where the thread takes or
-   * leaves the processor spares every access two changes of a count. The counts are without the accesses of the thread that has the processor.
+   * Adds a suspended thread's accesses to the reference counts, or subtracts them. Stubs only write frames; counting at thread switches saves two count
+   * updates per access. The counts exclude the accesses of the running thread.
    */
   addReferences(thread: Thread, by: 1 | -1): void {
     const words = this.#words;
-    for (let place = firstFrameOf(thread); place < thread.stack; place += 4) {
-      const frame = words[place >> 2] ?? 0;
+    for (let address = firstFrameOf(thread); address < thread.stack; address += 4) {
+      const frame = words[address >> 2] ?? 0;
       const counter = ((frame & ~bypassBit) + ((frame & bypassBit) === 0 ? imageRecord.referenceCount : imageRecord.bypassCount)) >> 2;
       words[counter] = (words[counter] ?? 0) + by;
     }
   }
 
-  /** Returns how many accesses are inside an image: through the module table, and past it by a hard-coded address. */
+  /** Returns how many accesses are inside an image: `counted` through the module table, `bypassing` by a hard-coded address. */
   referencesOf(record: number): { readonly counted: number; readonly bypassing: number } {
     let counted = this.#words[(record + imageRecord.referenceCount) >> 2] ?? 0;
     let bypassing = this.#words[(record + imageRecord.bypassCount) >> 2] ?? 0;
@@ -66,22 +66,22 @@ export class Frames {
     return { counted, bypassing };
   }
 
-  /** Returns how many of a suspended thread's accesses are inside an image, and the frame of the outermost, 0 where there is none. */
+  /** Returns how many of a suspended thread's accesses are inside an image, and the outermost frame (0: none). */
   accessesInside(thread: Thread, record: number): { readonly count: number; readonly outermost: number } {
     let count = 0;
     let outermost = 0;
-    for (let place = thread.stack - 4; place >= firstFrameOf(thread); place -= 4) {
-      if (((this.#words[place >> 2] ?? 0) & ~bypassBit) !== record) continue;
+    for (let address = thread.stack - 4; address >= firstFrameOf(thread); address -= 4) {
+      if (((this.#words[address >> 2] ?? 0) & ~bypassBit) !== record) continue;
       count += 1;
-      outermost = place;
+      outermost = address;
     }
     return { count, outermost };
   }
 
-  /** Returns how many frames of an image are between two places. */
+  /** Returns how many frames of an image are between two addresses. */
   countBetween(from: number, to: number, record: number): number {
     let count = 0;
-    for (let place = from; place < to; place += 4) if (this.at(place).record === record) count += 1;
+    for (let address = from; address < to; address += 4) if (this.at(address).record === record) count += 1;
     return count;
   }
 }

@@ -1,4 +1,4 @@
-// Who runs next: devices take turns, and within a device its threads do, so that a device with many threads takes no more than its share.
+// The run queue: round-robin over devices, and over the threads of each device, so that a device's share does not grow with its threads.
 
 import { type Link, ThreadQueue } from './thread-queue.ts';
 
@@ -9,20 +9,20 @@ export class ThreadGroup<Element extends { readonly link: Link<Element> }> {
 }
 
 export class RunQueue<Element extends { readonly link: Link<Element>; readonly group: ThreadGroup<Element> }> {
-  /** Groups that have ready threads. */
+  /** Groups with ready threads. */
   readonly #groups = new ThreadQueue<ThreadGroup<Element>>();
 
   get isEmpty(): boolean {
     return this.#groups.isEmpty;
   }
 
-  /** Adds a thread at the end of its group. */
+  /** Adds a thread at the end of its group's queue. */
   push(thread: Element): void {
     thread.group.ready.push(thread);
     if (thread.group.link.queue === null) this.#groups.push(thread.group);
   }
 
-  /** Takes the first thread of the group whose turn it is. A group that threads have left by other ways may be empty. */
+  /** Removes and returns the first thread of the next group. A group may be empty, because threads can leave their queue directly. */
   shift(): Element | null {
     for (let group = this.#groups.shift(); group !== null; group = this.#groups.shift()) {
       const thread = group.ready.shift();

@@ -1,4 +1,4 @@
-// The thread that has the processor, and the words of the kernel's memory that its code moves.
+// The running thread, which has the processor, and the words of kernel memory that its code updates.
 
 import { runningThread } from '../abi.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
@@ -13,13 +13,13 @@ export class RunningThread {
     this.#words = words;
   }
 
-  /** @throws {Error} when no thread has the processor. */
+  /** @throws {Error} if no thread has the processor. */
   get current(): Thread {
     if (this.thread === null) throw new Error('no thread has the processor');
     return this.thread;
   }
 
-  /** The end of its stack of images, or of that of the code outside of threads. */
+  /** End of the frames of the running thread, or of the code outside of threads. */
   get stack(): number {
     return this.#words[runningThread.stack >> 2] ?? 0;
   }
@@ -28,7 +28,7 @@ export class RunningThread {
     this.#words[runningThread.stack >> 2] = address;
   }
 
-  /** How many effects its call has made. */
+  /** Number of effects of its current call. */
   get effects(): number {
     return this.#words[runningThread.effects >> 2] ?? 0;
   }

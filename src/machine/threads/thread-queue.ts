@@ -1,6 +1,6 @@
-// A first-in, first-out queue that a thread can also leave from the middle, at constant cost.
+// A FIFO queue from which a thread can also be removed in the middle, in constant time.
 
-/** What an element carries of the queue it is in; an element is in one queue at a time. */
+/** Links of an element; an element is in at most one queue. */
 export type Link<Element extends Linked<Element>> = { queue: ThreadQueue<Element> | null; previous: Element | null; next: Element | null };
 
 type Linked<Element extends Linked<Element>> = { readonly link: Link<Element> };
@@ -13,7 +13,7 @@ export class ThreadQueue<Element extends Linked<Element>> {
     return this.#first === null;
   }
 
-  /** Adds an element at the end, out of whichever queue it was in. */
+  /** Adds an element at the end, and removes it from the queue that it was in. */
   push(element: Element): void {
     element.link.queue?.remove(element);
     element.link.queue = this;
@@ -23,14 +23,14 @@ export class ThreadQueue<Element extends Linked<Element>> {
     this.#last = element;
   }
 
-  /** Takes the first element out. */
+  /** Removes and returns the first element. */
   shift(): Element | null {
     const first = this.#first;
     if (first !== null) this.remove(first);
     return first;
   }
 
-  /** Takes an element of this queue out. */
+  /** Removes an element of this queue. */
   remove(element: Element): void {
     const { link } = element;
     if (link.previous === null) this.#first = link.next;

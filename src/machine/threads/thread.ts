@@ -1,4 +1,4 @@
-// An execution thread: a WebAssembly stack that the processor suspends and resumes, with the stack of images that it is inside of.
+// A thread: a WebAssembly stack that the processor suspends and resumes, with a frame for each image that it is inside.
 
 import { threadBlock } from '../abi.ts';
 import { SavedStacks, type StackMemory } from '../memory/c-stack.ts';
@@ -6,38 +6,38 @@ import { type CallSample, CallSampler } from './call-sampler.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import type { Link } from './thread-queue.ts';
 
-/** What an access did outside its own stack. */
+/** A side effect of an access outside its own stack. */
 export type Effect = { readonly channel: number; readonly value: bigint };
 
-/** How a thread's run of its code ended. */
+/** How the thread's code ended. */
 export type Ending =
   | { readonly kind: 'returned' }
-  /** An injected error came out of the code: aimed at none of its accesses, or at one that had no retries left. */
-  | { readonly kind: 'injected'; readonly aim: number; readonly frames: readonly Frame[] }
-  /** A trap, or an error of a kernel function. `frames`: the images that the thread was inside of, outermost first. */
+  /** An injected error left the code: it targeted the whole thread, or an access that had no retries left. */
+  | { readonly kind: 'injected'; readonly target: number; readonly frames: readonly Frame[] }
+  /** A trap, or an error of a kernel function. `frames`: the images that the thread was inside, outermost first. */
   | { readonly kind: 'trapped'; readonly error: unknown; readonly frames: readonly Frame[] };
 
-/** One image that a thread is inside of. */
+/** One image that a thread is inside. */
 export type Frame = {
   readonly record: number;
-  /** Whether it was entered by a hard-coded address, past the module table. */
+  /** Whether it was entered by a hard-coded address, bypassing the module table. */
   readonly isBypass: boolean;
 };
 
-/** Who a thread runs for. */
+/** What a thread runs for: a program or a host call. */
 export interface ThreadOwner {
   /** Its name in messages. */
   readonly id: string;
-  /** A call was served by another image than the thread's call before; the block still counts the calls of the one before. */
+  /** Called when another image has served a call than the thread's previous one. The block still counts calls of the previous image. */
   onVersionSwitch(thread: Thread, record: number): void;
-  /** Calls of the version that the block names were measured by one of them. */
+  /** Called with a sample that stands for calls of the version that the block names. */
   onCallsMeasured(thread: Thread, sample: CallSample): void;
-  /** The thread's driver is to ask the processor at its next safepoint. */
+  /** Makes the thread's driver call the processor at its next safepoint. */
   exhaustFuel(): void;
-  /** A call completed, and with it these effects. */
+  /** Called with the effects of a completed call. */
   onCommit(thread: Thread, effects: readonly Effect[]): void;
-  /** The thread's code has ended. It runs again if the owner says `again`, stays for the owner to enter it if `idle`, and is gone otherwise. */
-  onEnd(thread: Thread, ending: Ending): 'again' | 'idle' | 'gone';
+  /** Called when the thread's code has ended. Returns what happens to the thread: its code restarts, it stays idle, or it is removed. */
+  onEnd(thread: Thread, ending: Ending): 'restart' | 'idle' | 'remove';
 }
 
 /** What the thread does when it next gets the processor. */
@@ -50,13 +50,13 @@ export type Continuation =
 export const begin = { kind: 'begin' } as const;
 export const running = { kind: 'running' } as const;
 
-/** What is to be thrown into a thread when it next gets the processor. */
+/** An error to throw into a thread when it next gets the processor. */
 export type Injection = {
-  /** The frame that it is aimed at; `threadAim` for the thread as a whole. */
+  /** The frame that it targets; `wholeThread` for the thread's code as a whole. */
   readonly target: number;
-  /** Told if the error comes out of the thread's code: no access took it. */
+  /** Called if no access caught the error and it left the thread's code. */
   readonly onUncaught: () => void;
-  /** The image that the retry will enter, where it is known. */
+  /** The image that the retry will enter, if known. */
   readonly retryIn: { exhaustFuel(): void } | null;
 };
 
@@ -66,31 +66,31 @@ export type Wait = { readonly kind: 'ownership' | 'collection'; readonly record:
 export class Thread {
   readonly owner: ThreadOwner;
   readonly group: ThreadGroup<Thread>;
-  /** Address of its block in the kernel's memory. */
+  /** Address of its block in kernel memory. */
   readonly block: number;
-  /** Runs the thread's code from the beginning, on a stack of its own. */
+  /** Runs the thread's code from its start, on a new stack. */
   begin: () => Promise<unknown> = () => Promise.resolve();
-  /** How long one call may take, in milliseconds; null: for ever. */
+  /** Maximum duration of one call in milliseconds; null: no limit. */
   readonly callDeadline: number | null;
   readonly sampler = new CallSampler();
   readonly link: Link<Thread> = { queue: null, previous: null, next: null };
   continuation: Continuation = begin;
-  /** Top of its stack of images, while it does not have the processor. */
+  /** End of its frames while it does not have the processor. */
   stack: number;
-  /** Effects of the current call so far, while it does not have the processor. */
+  /** Number of effects of its current call while it does not have the processor. */
   effects = 0;
-  /** Its first `effects` elements are the effects of the current call; what follows was dropped. */
+  /** The first `effects` elements are the effects of the current call; the rest were dropped. */
   readonly effectBuffer: Effect[] = [];
   injection: Injection | null = null;
-  /** Calls off what is to wake it. */
+  /** Cancels the timer that would wake it. */
   cancelTimer: (() => void) | null = null;
-  /** The call that was under way when the thread was last looked at, and when that was first seen. */
+  /** The call seen at the last deadline check, and when it was first seen. */
   watchedCall = { number: 0, since: 0 };
-  /** It was woken because its call has passed its deadline. */
+  /** Whether it was woken because its call exceeded its deadline. */
   isOverdue = false;
-  /** The image at whose entry it waits; it may have been let in since. Null while it has the processor. */
+  /** The image at whose entry it waits; it may have been admitted meanwhile. Null while it has the processor. */
   entryWait: Wait | null = null;
-  /** The C stacks of the images that it is inside of, while it does not have the processor. */
+  /** The saved C stacks of the images that it is inside, while it does not have the processor. */
   readonly savedStacks: SavedStacks;
 
   constructor(owner: ThreadOwner, group: ThreadGroup<Thread>, block: number, callDeadline: number | null, stackMemory: StackMemory) {
@@ -102,7 +102,7 @@ export class Thread {
     this.stack = block + threadBlock.frames;
   }
 
-  /** Its code has ended: it is inside of nothing, and begins again when it next gets the processor. */
+  /** Resets a thread whose code has ended: it is inside no image, and starts again when it next gets the processor. */
   reset(): void {
     this.stack = this.block + threadBlock.frames;
     this.effects = 0;
@@ -112,5 +112,5 @@ export class Thread {
   }
 }
 
-/** An aim that is no access's frame, so that no stub retries and the error ends the thread's code. */
+/** A target that is no access's frame, so that no stub catches the error and it ends the thread's code. */
 export const wholeThread = 0;

@@ -1,4 +1,4 @@
-// The findings of the ABI test that devices report: each is kept and told once, however often a state tells of it.
+// ABI violations that devices report. The service records and audits each violation once; later states only raise its fault count.
 
 import type { AbiViolation } from '../../protocol/device-state.ts';
 import type { AuditEntry } from '../audit-events/entry.ts';
@@ -9,7 +9,10 @@ import { clampReportedTime } from './reported-times.ts';
 
 type Origin = { readonly deviceId: string; readonly bootId: string; readonly receivedAt: Date };
 
-/** Keeps what a device has found in this boot of its host, of programs that it has. Answers the events of those that are new. */
+/**
+ * Records the violations that a device reported in this boot of its host. Ignores violations of programs that are not on the device.
+ * @returns An audit event for each new violation.
+ */
 export async function recordViolations(
   connection: Connection,
   { deviceId, bootId, receivedAt }: Origin,
@@ -23,34 +26,34 @@ export async function recordViolations(
     ]),
   );
   const latest = new Map(reported.map((violation) => [violationKey(violation.program, violation), violation]));
-  const more = [...latest].flatMap(([key, { faults, lastAt }]) => {
+  const updates = [...latest].flatMap(([key, { faults, lastAt }]) => {
     const record = known.get(key);
     return record !== undefined && record.faults !== null && faults > record.faults
       ? [{ number: record.number, faults, lastFaultAt: clampReportedTime(receivedAt, lastAt) }]
       : [];
   });
-  if (more.length > 0) await new AbiViolationRecords(connection).updateFaults(more);
-  const unknown = [...latest].filter(([key]) => !known.has(key)).map(([, violation]) => violation);
-  if (unknown.length === 0) return [];
+  if (updates.length > 0) await new AbiViolationRecords(connection).updateFaults(updates);
+  const unrecorded = [...latest].filter(([key]) => !known.has(key)).map(([, violation]) => violation);
+  if (unrecorded.length === 0) return [];
   const names = await new ProgramRecords(connection).namesOn(
     deviceId,
-    unknown.map(({ program }) => program),
+    unrecorded.map(({ program }) => program),
   );
-  const found = unknown.flatMap(({ program, at, lastAt, faults, ...facts }) => {
+  const created = unrecorded.flatMap(({ program, at, lastAt, faults, ...facts }) => {
     const programName = names.get(program);
     if (programName === undefined) return [];
     const times = { firstFaultAt: clampReportedTime(receivedAt, at), lastFaultAt: clampReportedTime(receivedAt, lastAt) };
     return [{ deviceId, bootId, programId: program, programName, ...facts, ...times, faults: BigInt(faults) }];
   });
-  await new AbiViolationRecords(connection).create(deviceId, found);
-  return found.map(({ programId, programName, module, version, address, page, flag }) => ({
+  await new AbiViolationRecords(connection).create(deviceId, created);
+  return created.map(({ programId, programName, module, version, address, page, flag }) => ({
     action: 'device.abi-violation',
     object: deviceId,
     detail: { device: deviceId, program: programId, programName, module, version, address, page, flag },
   }));
 }
 
-/** Of all that a device has found in one boot. */
+/** Returns the key that identifies a violation within one boot of a device. */
 function violationKey(program: string, { version, address }: { readonly version: string; readonly address: string }): string {
   return `${program} ${address} ${version}`;
 }

@@ -1,4 +1,4 @@
-// The agents of device hosts: they register, are sent orders, and report.
+// Agents of device hosts: they register, receive orders and send reports.
 
 import { digestOf } from '../../machine/digest.ts';
 import type { HostRegistration, Order, Reports } from '../../protocol/agent.ts';
@@ -25,17 +25,17 @@ import { attachNewDevices } from './reattach-devices.ts';
 import { beginBoot, checkNotRevoked, deviceCreatedEvent, type RegistrationKey, registerDevices } from './registration.ts';
 import { applyReports } from './reports.ts';
 
-/** Batches of reports that are taken at once; each host sends one after another. */
+/** Maximum number of report batches in progress. A host sends one batch at a time. */
 const maxReportBatches = 64;
 
-/** What reports that cannot be applied because of a damaged row are called. */
+/** The kind under which health lists reports that a damaged row blocks. */
 const deviceReportKind = 'report of device';
 
 export type RegisteredHost = HostRecord & {
   readonly devices: number;
-  /** Shown once: what the host's other requests show. */
+  /** The bearer token for the host's other requests. Returned only here. */
   readonly token: string;
-  /** What the service signs or has signed builds with. */
+  /** The service's current and earlier signing keys. */
   readonly signingKeys: readonly SigningKeyRecord[];
 };
 
@@ -56,22 +56,22 @@ export class Agents {
     this.#uses = uses;
   }
 
-  /** Batches of reports that are being taken. */
+  /** The number of report batches in progress. */
   get reportBatchesInProgress(): number {
     return this.#reportBatchesInProgress;
   }
 
   /**
-   * A host says who it is. In a new boot its devices are empty: each gets an order to come up with the modules and programs that it had, before
+   * Registers a host. With a new boot id, its devices are empty: each gets an order to reattach with the modules and programs that it had, and then
    * the orders that were not settled.
-   * @param key The API key that the host shows, which registers the host that it names; null where it shows the join token.
-   * @throws {Problem} `forbidden`, `unauthenticated` when the key has been revoked, `name-taken` when it brings a device whose name is another host's,
+   * @param key The API key of the request, or null if the request has the join token. A key for one host registers only that host.
+   * @throws {Problem} `forbidden`; `unauthenticated` if the key was revoked; `name-taken` if another host has a device of the same name;
    * `too-many-devices`.
    */
   async register(registration: HostRegistration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
     if (key !== null && key.host !== null && name !== key.host)
-      throw new Problem('forbidden', `the key is for the host ${key.host}, and does not register ${name}`);
+      throw new Problem('forbidden', `the key is valid for the host ${key.host} only, not for ${name}: use a key for ${name}`);
     const registeredAt = this.#uses.clock.now();
     const token = `agt_${newSecret()}`;
     const { host, signingKeys } = await this.#uses.store.transaction(async (connection) => {
@@ -80,22 +80,22 @@ export class Agents {
       const isNewBoot = known?.bootId !== bootId;
       const id = known?.id ?? newIdentifier('host');
       const credential = key?.id ?? this.#uses.hosts.joinTokenCredential;
-      const heard = { registeredAt, unreachableSince: null };
-      const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, ...heard };
+      const contact = { registeredAt, unreachableSince: null };
+      const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, ...contact };
       await new HostRecords(connection).save(host);
-      const made = await registerDevices(connection, host, registration);
+      const created = await registerDevices(connection, host, registration);
       if (known?.isUnreachable === true)
         await audit(connection, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
       if (isNewBoot) await beginBoot(connection, host, requester);
-      else await processInSlices(made, (slice) => attachNewDevices(connection, slice, requester, registeredAt));
-      await processInSlices(made, (slice) => audit(connection, requester, registeredAt, slice.map(deviceCreatedEvent)));
+      else await processInSlices(created, (slice) => attachNewDevices(connection, slice, requester, registeredAt));
+      await processInSlices(created, (slice) => audit(connection, requester, registeredAt, slice.map(deviceCreatedEvent)));
       await this.#uses.signingKeys.refresh(connection);
       return { host, signingKeys: await this.#uses.signingKeys.listTrusted(connection) };
     });
     return { ...host, devices: await new DeviceRecords(this.#uses.store.readConnection).countOnHost(host.id), token, signingKeys };
   }
 
-  /** What the service signs or has signed builds with, as a host is to be told. */
+  /** Returns the service's current and earlier signing keys, for hosts. */
   signingKeys(): Promise<SigningKeyRecord[]> {
     const { store, signingKeys } = this.#uses;
     return store.transaction(async (connection) => {
@@ -105,7 +105,7 @@ export class Agents {
   }
 
   /**
-   * The host's orders that are not settled, then those to come, and again those that stay unsettled; ends with the signal.
+   * Streams the host's unsettled orders, then new ones. Repeats orders that remain unsettled. Ends when the signal is aborted.
    * @throws {Problem} `not-found`, `stale-boot`.
    */
   async streamOrders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
@@ -117,15 +117,18 @@ export class Agents {
     })();
   }
 
-  /** The host's next orders after a sequence, as soon as there are any; none when the signal ends the waiting. @throws {Problem} as `orders`. */
+  /**
+   * Waits for orders after a sequence and returns them; returns none if the signal is aborted first.
+   * @throws {Problem} `not-found`, `stale-boot`.
+   */
   async pollOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
     await checkBoot(this.#uses.store.readConnection, hostId, bootId);
     return (await this.#uses.orderDispatcher.poll(hostId, after, signal)).flatMap((record) => this.#toOffered(record));
   }
 
-  /** The order, or nothing where the row is damaged: the others still reach the host, and the health names this one. */
+  /** Returns the order to send, or nothing if its row is damaged. Health lists the damaged order; the other orders still reach the host. */
   #toOffered(record: OrderRecord): Order[] {
-    const order = readOrMark(record, record.id, (one) => toOfferedOrder(one, this.#uses.clock.now()));
+    const order = readOrMark(record, record.id, (stored) => toOfferedOrder(stored, this.#uses.clock.now()));
     if (!(order instanceof DamagedItem)) {
       this.#uses.damagedRows.remove('order', record.id);
       return [order];
@@ -134,21 +137,21 @@ export class Agents {
     return [];
   }
 
-  /** The host says that it is there, in this boot. @throws {Problem} `not-found`, `stale-boot`. */
+  /** Accepts a heartbeat of this boot of the host. @throws {Problem} `not-found`, `stale-boot`. */
   heartbeat(hostId: string, bootId: string): Promise<void> {
     return checkBoot(this.#uses.store.readConnection, hostId, bootId);
   }
 
-  /** Takes a host's reports; when it resolves they are on disk. @throws {Problem} `not-found`, `stale-boot`, `busy`. */
+  /** Applies a host's reports. Resolves when they are on disk. @throws {Problem} `not-found`, `stale-boot`, `busy`. */
   async acceptReports(hostId: string, reports: Reports, requester: Requester): Promise<void> {
     if (this.#reportBatchesInProgress >= maxReportBatches)
-      throw new Problem('busy', `${maxReportBatches} batches of reports are being taken: send this one again when Retry-After has passed`);
+      throw new Problem('busy', `limit reached (${maxReportBatches} report batches in progress): send the batch again after Retry-After`);
     this.#reportBatchesInProgress += 1;
     try {
       await runBatchOrEach(
         [...new Set(reports.reports.map(({ device }) => device))],
         (devices) => this.#apply(hostId, filterByDevice(reports, new Set(devices)), requester),
-        // Orders that are reported on stay unsettled: they are offered again, and the host reports again.
+        // The orders remain unsettled: the service offers them again, and the host reports again.
         (device, error) => this.#uses.damagedRows.record(deviceReportKind, new DamagedItem(device, error)),
       );
     } finally {
@@ -160,7 +163,7 @@ export class Agents {
   async #apply(hostId: string, reports: Reports, requester: Requester): Promise<void> {
     const { store, clock, damagedRows } = this.#uses;
     await store.transaction(async (connection) => {
-      // Read here because the host may register again while its old reports wait.
+      // Checked inside the transaction: the host may have registered a new boot while this batch was queued.
       await checkBoot(connection, hostId, reports.bootId);
       await applyReports(connection, { hostId, ...reports }, clock.now(), requester);
     });
@@ -168,7 +171,7 @@ export class Agents {
   }
 }
 
-/** The reports of some devices, in their order. */
+/** Returns the reports of the given devices, in order. */
 function filterByDevice(reports: Reports, devices: ReadonlySet<string>): Reports {
   return { ...reports, reports: reports.reports.filter(({ device }) => devices.has(device)) };
 }
@@ -178,5 +181,5 @@ async function checkBoot(connection: Connection, hostId: string, bootId: string)
   if (host === null) throw notFound('host', hostId);
   if (!host.isRegistered) throw registrationKeyRevoked(host.name);
   if (host.bootId !== bootId)
-    throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
+    throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since then: register again`);
 }

@@ -1,5 +1,5 @@
-// Drift: a device reports another module table than the service knows of, as after a restored backup. The report is what counts: it corrects the
-// history, so that loads and rollbacks start from what is really installed.
+// Drift: a device reports a module table that differs from the service's records, as after a restored backup. The report is authoritative: it corrects
+// the history, so that loads and rollbacks start from what is installed.
 
 import type { DeviceState, ModuleTableEntry } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
@@ -14,27 +14,27 @@ import { HistoryRecords } from '../history/repository.ts';
 import { type LoadOrder, readOrder } from '../orders/orders.ts';
 import { OrderRecords } from '../orders/repository.ts';
 
-/** What a device reports of its memory. */
+/** The memory of a device, as reported. */
 export type ReportedTable = Pick<DeviceState, 'moduleTable' | 'memoryMap'> & {
-  /** False where the host had to leave something out: then nothing follows from what is missing. */
+  /** False if the host left something out of the report: then a missing entry proves nothing. */
   readonly isWhole: boolean;
 };
 
-/** One module of which a device reports something else than the service knows. */
+/** A module whose reported version or image differs from the service's record. */
 type Difference = {
   readonly deviceId: string;
   readonly module: string;
-  /** What the service knows; null where it knows nothing of the module on this device. */
+  /** The service's record; null if it has none for this module and device. */
   readonly known: InstalledModule | null;
-  /** What the device reports; null where its module table does not name the module. */
+  /** The reported entry; null if the module table has none. */
   readonly observed: ModuleTableEntry | null;
   readonly pages: number;
 };
 
 /**
- * Compares what devices of a host report with what the service knows, and corrects the history and the known versions by it.
- * Differences that an unsettled order explains are left to the report of that order.
- * @param reported The newest state of each device, after the orders of the same batch have been settled.
+ * Compares the reports of a host's devices with the service's records, and corrects the history and the recorded versions.
+ * Ignores differences that an unsettled order explains: the report of that order settles them.
+ * @param reported The newest state of each device, after the orders of the same batch were settled.
  * @returns An audit event for each difference.
  */
 export async function correctDrift(
@@ -59,8 +59,8 @@ export async function correctDrift(
 }
 
 /**
- * Resolves drift where a load was refused because the device has what was asked for: the operator knows now, and wants it so.
- * A load that succeeds resolves drift by itself.
+ * Resolves drift if a load was refused because the device already has the requested version: the operator has confirmed it.
+ * A successful load also resolves drift, elsewhere.
  */
 export async function resolveConfirmedDrift(
   connection: Connection,
@@ -76,23 +76,25 @@ function findDifferences(
   { moduleTable, memoryMap, isWhole }: ReportedTable,
 ): Difference[] {
   const observed = new Map<string, ModuleTableEntry>(moduleTable.map((entry) => [entry.module, entry]));
-  const known = new Map(installed.map((one) => [one.module, one]));
+  const known = new Map(installed.map((record) => [record.module, record]));
   const changed = [...observed.values()].flatMap((entry): Difference[] => {
-    const one = known.get(entry.module) ?? null;
-    if (one?.isPresent && one.version === entry.version && one.imageDigest === entry.image) return [];
+    const record = known.get(entry.module) ?? null;
+    if (record?.isPresent && record.version === entry.version && record.imageDigest === entry.image) return [];
     const pages = memoryMap.ranges.find(({ address }) => address === entry.address)?.pages ?? 0;
-    return [{ deviceId, module: entry.module, known: one, observed: entry, pages }];
+    return [{ deviceId, module: entry.module, known: record, observed: entry, pages }];
   });
-  const missing = isWhole ? installed.filter((one) => !observed.has(one.module) && (one.isPresent || isUnexpectedModule(one))) : [];
-  return [...changed, ...missing.map((one) => ({ deviceId, module: one.module, known: one, observed: null, pages: 0 }))];
+  const missing = isWhole
+    ? installed.filter((record) => !observed.has(record.module) && (record.isPresent || isUnexpectedModule(record)))
+    : [];
+  return [...changed, ...missing.map((record) => ({ deviceId, module: record.module, known: record, observed: null, pages: 0 }))];
 }
 
-/** Whether the service expects that the device does not have the module: when the module is gone, the drift is resolved. */
+/** Whether the service expects the device not to have this module. The drift is resolved when the module is removed. */
 function isUnexpectedModule({ hasDrifted, driftedFrom }: InstalledModule): boolean {
   return hasDrifted && driftedFrom === null;
 }
 
-/** Leaves out devices that are coming up, and versions that a load under way brings in: their orders will be reported on. */
+/** Leaves out devices that are attaching and versions that an unsettled load installs: the reports of those orders settle them. */
 async function excludeExplained(connection: Connection, hostId: string, differences: readonly Difference[]): Promise<Difference[]> {
   const deviceIds = [...new Set(differences.map(({ deviceId }) => deviceId))];
   const orders = Map.groupBy(await new OrderRecords(connection).listUnsettled(hostId, deviceIds), ({ deviceId }) => deviceId);
@@ -128,26 +130,26 @@ function toDeviceModule(difference: Difference, at: Date): NewDeviceModule[] {
   const drift = isAsExpected(difference)
     ? { driftedAt: null, driftedFrom: null }
     : { driftedAt: at, driftedFrom: expectedVersion(difference) };
-  // A module that is missing is put back when the host restarts.
+  // A missing module keeps its record: it is restored when the host restarts.
   const [version, imageDigest] = observed === null ? [known?.version, known?.imageDigest] : [observed.version, observed.image];
   if (version === undefined || imageDigest === undefined) return [];
   return [{ deviceId, module, version, imageDigest, loadedAt: at, ...drift }];
 }
 
-/** The version that an operator expects: the last that the service knew of before the device first drifted from it. */
+/** Returns the expected version: the last one that the service recorded before the device drifted; null if it expects none. */
 function expectedVersion({ known }: Difference): string | null {
   if (known === null) return null;
   return known.hasDrifted ? known.driftedFrom : known.version;
 }
 
-/** Whether the device has what is expected of it after all: again, or without having reported that it was put back. */
+/** Whether the device has the expected version again, possibly without a report that the module was restored. */
 function isAsExpected({ known, observed }: Difference): boolean {
   if (known === null) return false;
   if (known.hasDrifted) return known.driftedFrom === (observed?.version ?? null);
   return known.version === observed?.version && known.imageDigest === observed.image;
 }
 
-/** Whether the module is gone and was not expected: a restart of the host does not put it back. */
+/** Whether an unexpected module was removed: a restart of the host does not restore it. */
 function isExpectedlyMissing({ known, observed }: Difference): boolean {
   return observed === null && known !== null && isUnexpectedModule(known);
 }

@@ -1,4 +1,4 @@
-// A host's new boot: its devices are empty, and are brought back to what they had before they go on with what was asked of them.
+// Reattaches the devices of a host after a new boot: they are empty, and get back their modules and programs before any other order.
 
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
@@ -19,10 +19,13 @@ import type { OpenProgram, ProgramRecord } from '../programs/repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
 
-/** Orders read at once. */
+/** Orders read per query. */
 const orderBatchSize = 500;
 
-/** Orders every device of a host to come up with what it had, and with the programs that are to start; the other orders that were not settled follow, under new numbers. */
+/**
+ * Orders every device of a host to reattach with its modules and programs, including programs that have not started yet. Reissues the other
+ * unsettled orders after that, under new numbers.
+ */
 export async function reattachDevices(connection: Connection, hostId: string, requester: Requester, at: Date): Promise<void> {
   const devices = await new DeviceRecords(connection).listOnHost(hostId);
   const open = await new ProgramRecords(connection).listOpenOnHost(hostId);
@@ -30,7 +33,7 @@ export async function reattachDevices(connection: Connection, hostId: string, re
     connection,
     open.filter(({ started, stopRequested }) => started && stopRequested),
   );
-  // Those that are to start too: a device that is not empty, for it was taken for a new one by mistake, may have started them already.
+  // Includes programs that have not started: a device that the service wrongly took for an empty one may run them already.
   const wanted = open.filter(({ stopRequested }) => !stopRequested);
   const running = Map.groupBy(wanted, ({ deviceId }) => deviceId);
   const others = await ordersToReissue(connection, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
@@ -58,8 +61,8 @@ export async function reattachDevices(connection: Connection, hostId: string, re
 }
 
 /**
- * Returns the modules that devices get again. A module that was not expected on its device is left out if the service does not have its image:
- * after a restored backup, the device cannot get the module, and nothing expects it.
+ * Returns the modules to restore. Leaves out an unexpected module if the service does not have its image, as after a restored backup: the device
+ * cannot download the image.
  */
 async function restorableModules(connection: Connection, deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
   const modules = await new DeviceRecords(connection).modulesOf(deviceIds);
@@ -67,12 +70,12 @@ async function restorableModules(connection: Connection, deviceIds: readonly str
   const missing = new Set<string>();
   for (const image of new Set(modules.filter(isUnexpected).map(({ imageDigest }) => imageDigest)))
     if ((await new BuildRecords(connection).findByImageDigest(image)) === null) missing.add(image);
-  return modules.filter((one) => !(isUnexpected(one) && missing.has(one.imageDigest)));
+  return modules.filter((module) => !(isUnexpected(module) && missing.has(module.imageDigest)));
 }
 
 /**
- * Orders that were not settled and are still wanted.
- * @param programs Those that have stopped, which need not be stopped again, and those that come up with their devices.
+ * Returns the unsettled orders that are still needed.
+ * @param programs `ended`: programs that stopped with the device, which need no stop order. `running`: programs that start with the attach order.
  */
 async function ordersToReissue(
   connection: Connection,
@@ -81,23 +84,23 @@ async function ordersToReissue(
 ): Promise<ReissuableOrder[]> {
   const found: ReissuableOrder[] = [];
   for (let after = 0; ; ) {
-    const some = await new OrderRecords(connection).listReissuable(hostId, after, orderBatchSize);
+    const batch = await new OrderRecords(connection).listReissuable(hostId, after, orderBatchSize);
     found.push(
-      ...some.filter((record) => {
+      ...batch.filter((record) => {
         const order = readOrder(record);
-        // What a damaged order asked for is not known; the others are not kept back by it.
+        // A damaged order cannot be reissued.
         if (order instanceof DamagedItem) return false;
         if (order.kind === 'start-program') return !programs.running.has(order.program);
         return !(order.kind === 'stop-program' && programs.ended.has(order.program));
       }),
     );
-    after = some.at(-1)?.number ?? after;
-    if (some.length < orderBatchSize) return found;
+    after = batch.at(-1)?.number ?? after;
+    if (batch.length < orderBatchSize) return found;
     await yieldToEventLoop();
   }
 }
 
-/** The content of an order to bring a device up with what it had. */
+/** Returns the content of an order to attach a device with the given modules and programs. */
 function attachOrderContent(
   device: Pick<DeviceRecord, 'name' | 'ramPages'>,
   modules: readonly DeviceModuleRecord[],
@@ -112,7 +115,7 @@ function attachOrderContent(
   };
 }
 
-/** Orders new devices to come up. */
+/** Orders new devices to attach, empty. */
 export async function attachNewDevices(
   connection: Connection,
   devices: readonly NewDevice[],
@@ -122,7 +125,10 @@ export async function attachNewDevices(
   await new OrderRecords(connection).create(devices.map((device) => newOrder(device, attachOrderContent(device, [], []), requester, at)));
 }
 
-/** Programs that were to stop have stopped with their device, with what it last said of them. Answers which. */
+/**
+ * Ends programs that had a stop order: they stopped when their host did. Stores the statistics that the device last reported.
+ * @returns The identifiers of the programs.
+ */
 async function endStoppingPrograms(connection: Connection, stopping: readonly OpenProgram[]): Promise<Set<string>> {
   const deviceIds = [...new Set(stopping.map(({ deviceId }) => deviceId))];
   const states = await new DeviceRecords(connection).statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
@@ -135,7 +141,7 @@ async function endStoppingPrograms(connection: Connection, stopping: readonly Op
   return new Set(stopping.map(({ id }) => id));
 }
 
-/** The last statistics of a program that was stopped. @param last What its device last reported of it. */
+/** Returns the final statistics of a stopped program. @param last The statistics that its device last reported. */
 export function stoppedStatistics(program: string, last: ProgramStatistics | undefined): ProgramStatistics {
   if (last !== undefined && last.state !== 'running') return last;
   return { ...(last ?? emptyStatistics), program: ProgramId.parse(program), state: 'stopped', threads: 0 };

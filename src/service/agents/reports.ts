@@ -1,4 +1,4 @@
-// What hosts report, applied once each: the loads' outcomes, the devices' states and history, the programs' ends.
+// Applies each report of a host once: outcomes of loads, states and history of devices, ends of programs.
 
 import type { Order, OrderOf, Report } from '../../protocol/agent.ts';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
@@ -25,24 +25,24 @@ type Batch = { readonly hostId: string; readonly bootId: string; readonly report
 type OrderReport = Exclude<Report, { kind: 'device-state' }>;
 
 type AttachOrder = OrderOf<'attach-device'>;
-/** A report of an order that is the host's and not settled. */
+/** An unsettled order of the host, with the report that settles it. */
 type ReportedOrder = { readonly record: OrderRecord; readonly order: Order; readonly report: OrderReport };
 
-/** Applies a batch of reports; one whose order is settled, or another host's, has been applied or is not the host's to make. */
+/** Applies a batch of reports. Ignores reports of orders that are settled already or belong to another host. */
 export async function applyReports(connection: Connection, batch: Batch, at: Date, requester: Requester): Promise<void> {
-  const answered = sortByStateSequence(await matchUnsettledOrders(connection, batch));
+  const reportedOrders = sortByStateSequence(await matchUnsettledOrders(connection, batch));
   const entries: AuditEntry[] = [];
-  for (const some of splitIntoRounds(answered)) entries.push(...(await applyRound(connection, batch, some, at)));
+  for (const round of splitIntoRounds(reportedOrders)) entries.push(...(await applyRound(connection, batch, round, at)));
   await new OrderRecords(connection).settle(
     batch.hostId,
-    answered.map(({ record }) => record.number),
+    reportedOrders.map(({ record }) => record.number),
   );
-  entries.push(...(await applyStates(connection, batch, answered, at)));
-  entries.push(...(await applyRejections(connection, batch, answered, at)));
+  entries.push(...(await applyStates(connection, batch, reportedOrders, at)));
+  entries.push(...(await applyRejections(connection, batch, reportedOrders, at)));
   await audit(connection, requester, at, entries);
 }
 
-/** The reports that settle their orders: of each order the first, unless nothing is known by it of what came of the order. */
+/** Matches reports with the host's unsettled orders. Ignores later reports of the same order, and reports whose device or kind does not match. */
 async function matchUnsettledOrders(connection: Connection, { hostId, reports }: Batch): Promise<ReportedOrder[]> {
   const orderReports = reports.filter((report): report is OrderReport => report.kind !== 'device-state');
   const unsettled = await new OrderRecords(connection).findUnsettled(
@@ -55,12 +55,12 @@ async function matchUnsettledOrders(connection: Connection, { hostId, reports }:
     if (record === undefined || record.deviceId !== report.device || orderKindOf[report.kind] !== record.kind) return [];
     open.delete(report.order);
     const order = readOrder(record);
-    // Nobody knows what a damaged one asked for; the other reports are applied.
+    // A damaged order cannot be settled; the other reports are applied.
     return order instanceof DamagedItem ? [] : [{ record, order, report }];
   });
 }
 
-/** What each report is of. */
+/** The kind of order that each kind of report settles. */
 const orderKindOf = {
   'device-attached': 'attach-device',
   'load-completed': 'load',
@@ -68,36 +68,39 @@ const orderKindOf = {
   'program-stopped': 'stop-program',
 } as const satisfies Record<OrderReport['kind'], Order['kind']>;
 
-/** Sorts the reports of each device by the sequence of their states, where all have one: a report may come after a newer one. */
-function sortByStateSequence(answered: readonly ReportedOrder[]): ReportedOrder[] {
-  const groups = Map.groupBy(answered, ({ report }) => report.device);
-  return [...groups.values()].flatMap((some) => {
-    const numbered = some.flatMap((one) => (one.report.state.sequence === undefined ? [] : [{ one, sequence: one.report.state.sequence }]));
-    if (numbered.length < some.length) return some;
-    return numbered.toSorted((left, right) => left.sequence - right.sequence).map(({ one }) => one);
+/** Sorts the reports of each device by the sequence of their states, if all have one: reports can arrive out of order. */
+function sortByStateSequence(reportedOrders: readonly ReportedOrder[]): ReportedOrder[] {
+  const groups = Map.groupBy(reportedOrders, ({ report }) => report.device);
+  return [...groups.values()].flatMap((reports) => {
+    const numbered = reports.flatMap((reported) => {
+      const { sequence } = reported.report.state;
+      return sequence === undefined ? [] : [{ reported, sequence }];
+    });
+    if (numbered.length < reports.length) return reports;
+    return numbered.toSorted((left, right) => left.sequence - right.sequence).map(({ reported }) => reported);
   });
 }
 
-/** In lists of which each has one report of a device at most, those of a device one after another. */
-function splitIntoRounds(answered: readonly ReportedOrder[]): ReportedOrder[][] {
-  const lists: ReportedOrder[][] = [];
+/** Splits reports into rounds, so that a round has at most one report of each device and the reports of a device keep their order. */
+function splitIntoRounds(reportedOrders: readonly ReportedOrder[]): ReportedOrder[][] {
+  const rounds: ReportedOrder[][] = [];
   const counts = new Map<string, number>();
-  for (const one of answered) {
-    const place = counts.get(one.report.device) ?? 0;
-    counts.set(one.report.device, place + 1);
-    const list = lists[place];
-    if (list === undefined) lists.push([one]);
-    else list.push(one);
+  for (const reported of reportedOrders) {
+    const index = counts.get(reported.report.device) ?? 0;
+    counts.set(reported.report.device, index + 1);
+    const round = rounds[index];
+    if (round === undefined) rounds.push([reported]);
+    else round.push(reported);
   }
-  return lists;
+  return rounds;
 }
 
-/** @param answered Of different devices. */
-async function applyRound(connection: Connection, batch: Batch, answered: readonly ReportedOrder[], at: Date): Promise<AuditEntry[]> {
+/** @param reportedOrders Reports of different devices. */
+async function applyRound(connection: Connection, batch: Batch, reportedOrders: readonly ReportedOrder[], at: Date): Promise<AuditEntry[]> {
   const loads: Load[] = [];
   const attachments: Attachment[] = [];
   const entries: AuditEntry[] = [];
-  for (const { order, report } of answered) {
+  for (const { order, report } of reportedOrders) {
     if (order.kind === 'load' && report.kind === 'load-completed') loads.push({ order, report });
     else if (order.kind === 'attach-device' && report.kind === 'device-attached') attachments.push({ order, report });
     else if (order.kind === 'start-program' && report.kind === 'program-started') {
@@ -114,8 +117,7 @@ async function applyRound(connection: Connection, batch: Batch, answered: readon
 }
 
 /**
- * Ends a program that its device has stopped. The report says so itself: the program does not wait for a later state, which may have been taken
- * before the program stopped.
+ * Ends a program that its device has stopped. It does not wait for a later state: the device may have taken that state before the program stopped.
  */
 async function endStoppedProgram(
   connection: Connection,
@@ -154,7 +156,7 @@ async function applyAttachments(
     if (modules.length > 0) await recordRestored(connection, device, modules, state, at);
     const wasStarted = new Set<string>(state.programs.map(({ program }) => program));
     const lost = programs.map(({ program }) => program).filter((program) => !wasStarted.has(program));
-    const failure = report.failure ?? 'the device did not take it up again when its host restarted';
+    const failure = report.failure ?? 'the device did not start the program again after its host restarted';
     if (lost.length > 0) await new ProgramRecords(connection).setStarted(lost, failure);
     const begun = programs.filter(({ program }) => starting.has(program));
     await new ProgramRecords(connection).setStarted(
@@ -169,7 +171,7 @@ async function applyAttachments(
 
 async function applyLoads(connection: Connection, hostId: string, loads: readonly Load[], at: Date): Promise<AuditEntry[]> {
   const requests = await new LoadRecords(connection).requestsOf(loads.map(({ order }) => order.load));
-  const hadNotEnded = await new LoadRecords(connection).complete(
+  const completedNow = await new LoadRecords(connection).complete(
     loads.map(({ order, report: { result } }) => {
       const { outcome, reason, interrupted, retried, failed } = result;
       const requestedAt = requests.get(order.load)?.requestedAt ?? at;
@@ -177,31 +179,31 @@ async function applyLoads(connection: Connection, hostId: string, loads: readonl
     }),
   );
   const reported = loads.map(({ order, report }) => ({ order, report: report.result, request: requests.get(order.load) }));
-  const outrun = await findOvertakenLoads(connection, hostId, loads);
+  const overtaken = await findOvertakenLoads(connection, hostId, loads);
   await recordLoaded(
     connection,
-    reported.filter(({ order }) => !outrun.has(order.load)),
+    reported.filter(({ order }) => !overtaken.has(order.load)),
     at,
   );
-  for (const load of reported) if (outrun.has(load.order.load)) await recordOutOfOrder(connection, load, at);
+  for (const load of reported) if (overtaken.has(load.order.load)) await recordOutOfOrder(connection, load, at);
   await resolveConfirmedDrift(connection, reported);
   for (const { order, report } of loads) {
-    const isLate = !hadNotEnded.has(order.load);
+    const isLate = !completedNow.has(order.load);
     if (requests.get(order.load)?.rolloutId != null) await settleReportedLoad(connection, order, { ...report, at, isLate });
   }
   return loads.map(({ order, report }) => {
     const { device, load, module, version } = order;
     const { outcome, reason, interrupted, retried, failed, previous } = report.result;
     const detail = { device, module, version, outcome, reason, previous: previous?.version ?? null, interrupted, retried, failed };
-    // What a device did after the load's deadline is in its history; the load's outcome stays.
-    const action = hadNotEnded.has(load) ? 'load.completed' : 'load.reported-late';
+    // The history records what the device did after the deadline; the outcome of the load does not change.
+    const action = completedNow.has(load) ? 'load.completed' : 'load.reported-late';
     return { action, object: load, outcome: auditOutcomeOf(outcome), detail };
   });
 }
 
 /**
- * Finds the loads whose versions other loads have replaced, by the newest state of the device, and those loads were reported first.
- * Returns the identifiers of the loads.
+ * Finds loads that a later load has overtaken: the report of the later load arrived first, and the newest state of the device has its version.
+ * @returns The identifiers of the overtaken loads.
  */
 async function findOvertakenLoads(connection: Connection, hostId: string, loads: readonly Load[]): Promise<Set<string>> {
   const sequences = await new DeviceRecords(connection).sequencesOf(loads.map(({ order }) => order.device));
@@ -213,19 +215,19 @@ async function findOvertakenLoads(connection: Connection, hostId: string, loads:
   const states = await new DeviceRecords(connection).statesOf(devices, (state) => DeviceState.safeParse(state).data ?? null);
   const unsettled = Map.groupBy(await new OrderRecords(connection).listUnsettled(hostId, devices), ({ deviceId }) => deviceId);
   const newest = await new HistoryRecords(connection).latest(late.map(({ order: { device, module } }) => ({ deviceId: device, module })));
-  const outrun = late.filter(({ order: { device, module } }, index) => {
+  const overtaken = late.filter(({ order: { device, module } }, index) => {
     const last = newest[index];
-    // Where the device reported the last version without a load, the load before is what is expected of it.
+    // If the device reported the last version without a load, the load before it decides what is expected.
     if (last === undefined || last.removedAt !== null || last.loadId === null) return false;
-    const isLast = (one: { readonly version: string; readonly image: string }) =>
-      one.version === last.version && one.image === last.imageDigest;
+    const isLast = (build: { readonly version: string; readonly image: string }) =>
+      build.version === last.version && build.image === last.imageDigest;
     if (states.get(device)?.moduleTable.some((entry) => entry.module === module && isLast(entry)) !== true) return false;
-    // A load back to the last version may be still to be reported: then this load came after the last version.
+    // If the report of a load that returns to the last version is still missing, this load came after the last version.
     return !(unsettled.get(device) ?? []).map(readOrder).some((other) => {
       return !(other instanceof DamagedItem) && other.kind === 'load' && other.module === module && isLast(other);
     });
   });
-  return new Set(outrun.map(({ order }) => order.load));
+  return new Set(overtaken.map(({ order }) => order.load));
 }
 
 function programEvent(
@@ -236,28 +238,31 @@ function programEvent(
   return { action, object: program, outcome: outcomeOf(failure), detail: { device, failure } };
 }
 
-/** Applies of each device the newest state of the batch; programs that have ended leave their last statistics. Returns the events of what was found. */
+/**
+ * Applies the newest state of each device in the batch: stores it, corrects drift, records ABI violations and ends programs.
+ * @returns The audit events of drift and ABI violations.
+ */
 async function applyStates(
   connection: Connection,
   batch: Batch,
-  answered: readonly ReportedOrder[],
+  reportedOrders: readonly ReportedOrder[],
   receivedAt: Date,
 ): Promise<AuditEntry[]> {
   const newest = newestStates(batch.reports);
   const { hostId, bootId } = batch;
-  const kept = await new DeviceRecords(connection).setStates(
+  const storedDevices = await new DeviceRecords(connection).setStates(
     [...newest].map(([id, { state }]) => {
       return { id, hostId, state, stateReportedAt: clampReportedTime(receivedAt, state.at), stateSequence: state.sequence ?? null };
     }),
   );
   const tables = new Map<string, ReportedTable>();
   for (const [device, { state, rejection }] of newest)
-    if (kept.has(device)) tables.set(device, { ...state, isWhole: rejection === undefined });
-  for (const [device, table] of await overtakenTables(connection, answered, kept)) tables.set(device, table);
+    if (storedDevices.has(device)) tables.set(device, { ...state, isWhole: rejection === undefined });
+  for (const [device, table] of await overtakenTables(connection, reportedOrders, storedDevices)) tables.set(device, table);
   const entries: AuditEntry[] = await correctDrift(connection, hostId, tables, receivedAt);
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
   for (const [device, { state }] of newest) {
-    if (!kept.has(device)) continue;
+    if (!storedDevices.has(device)) continue;
     entries.push(...(await recordViolations(connection, { deviceId: device, bootId, receivedAt }, state.abiViolations.newest)));
     for (const statistics of state.programs) if (statistics.state !== 'running') ended.set(statistics.program, { device, statistics });
   }
@@ -272,7 +277,7 @@ async function applyStates(
   return entries;
 }
 
-/** The report with the newest state of each device: the one with the highest sequence, or the last where a state has none. */
+/** Returns the report with the newest state of each device: the highest sequence, or the last report if a state has no sequence. */
 function newestStates(reports: readonly Report[]): Map<string, Report> {
   const newest = new Map<string, Report>();
   for (const report of reports) {
@@ -285,36 +290,36 @@ function newestStates(reports: readonly Report[]): Map<string, Report> {
 }
 
 /**
- * What devices have in memory whose reports of orders came after a newer state: a host that is asked again for what it did long ago reports the
- * state of that time, which is not what the history is to end with.
+ * Returns the stored module tables of devices whose reports of orders have an older state. A host that repeats an old report sends the state of that
+ * time, and the history must end with the newer one.
  */
 async function overtakenTables(
   connection: Connection,
-  answered: readonly ReportedOrder[],
-  kept: ReadonlySet<string>,
+  reportedOrders: readonly ReportedOrder[],
+  storedDevices: ReadonlySet<string>,
 ): Promise<Map<string, ReportedTable>> {
   const changed = new Set(
-    answered.flatMap(({ report: { kind, device } }) => {
-      return (kind === 'load-completed' || kind === 'device-attached') && !kept.has(device) ? [device] : [];
+    reportedOrders.flatMap(({ report: { kind, device } }) => {
+      return (kind === 'load-completed' || kind === 'device-attached') && !storedDevices.has(device) ? [device] : [];
     }),
   );
   if (changed.size === 0) return new Map();
   const states = await new DeviceRecords(connection).statesOf([...changed], (state) => DeviceState.safeParse(state).data ?? null);
-  // What was kept may lack something that the service rejected.
+  // The stored state can lack parts that the service rejected.
   return new Map([...states].flatMap(([device, state]) => (state === null ? [] : [[device, { ...state, isWhole: false }] as const])));
 }
 
-/** Notes of which devices the service has rejected reports, and which it accepts whole again. */
+/** Records devices with rejected reports, and clears the record of devices whose reports are complete again. Returns the audit events. */
 async function applyRejections(
   connection: Connection,
   { hostId, reports }: Batch,
-  answered: readonly ReportedOrder[],
+  reportedOrders: readonly ReportedOrder[],
   at: Date,
 ): Promise<AuditEntry[]> {
   const rejected = reports.filter(({ rejection }) => rejection !== undefined);
   const isRejected = new Set<string>(rejected.map(({ device }) => device));
   await new DeviceRecords(connection).clearRejections(
-    answered.flatMap(({ report: { device } }) => (isRejected.has(device) ? [] : [device])),
+    reportedOrders.flatMap(({ report: { device } }) => (isRejected.has(device) ? [] : [device])),
   );
   if (rejected.length === 0) return [];
   const known = await new DeviceRecords(connection).recordRejections(

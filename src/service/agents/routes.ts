@@ -21,9 +21,9 @@ import type { RegistrationKey } from './registration.ts';
 
 const tags = ['agents'];
 
-/** Bytes of a batch of reports, and of a registration with many devices. */
+/** Maximum body of a batch of reports or a registration, in bytes. */
 const bodyLimit = 8 * 1024 * 1024;
-/** How long a request for the next orders may wait, in seconds; below what proxies usually allow. */
+/** Maximum wait of a poll for orders, in seconds; below the common time limits of proxies. */
 const maxWaitSeconds = 50;
 
 const boot = BootId.describe('The boot ID that the host registered with.');
@@ -77,7 +77,7 @@ function addOrderStreamRoute(app: Api, { agents }: Uses): void {
   app.get(
     '/agent/v1/hosts/:host/orders',
     {
-      // A HEAD would take the stream from the host that follows it.
+      // A HEAD request would end the stream of the host.
       exposeHeadRoute: false,
       config: { access: 'host' },
       schema: {
@@ -143,9 +143,9 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
     },
     async (request, reply) => {
       const { bootId, after, waitSeconds } = request.query;
-      const gone = new AbortController();
-      reply.raw.on('close', () => gone.abort());
-      const ended = AbortSignal.any([gone.signal, AbortSignal.timeout(waitSeconds * 1_000)]);
+      const closed = new AbortController();
+      reply.raw.on('close', () => closed.abort());
+      const ended = AbortSignal.any([closed.signal, AbortSignal.timeout(waitSeconds * 1_000)]);
       return { orders: await agents.pollOrders(request.params.host, bootId, after, ended) };
     },
   );
@@ -268,7 +268,7 @@ function toServiceKey({ keyId, publicKey, createdAt, endorsement }: SigningKeyRe
   return { keyId: Digest.parse(keyId), publicKey, createdAt: createdAt.toISOString(), endorsement: envelope };
 }
 
-/** The API key that the caller shows; null where they show the join token. */
+/** Returns the API key of the request; null if the request has the join token. */
 function keyOf(request: FastifyRequest): RegistrationKey | null {
   const caller = getCaller(request);
   return caller.kind === 'key' ? caller : null;

@@ -1,4 +1,4 @@
-// Findings of the ABI test: programs that held on to the addresses of code that had gone.
+// ABI violations: programs that called removed code at a stale address.
 
 import type { Connection } from '../database/connection.ts';
 import type { AbiViolationModel } from '../database/generated/models.ts';
@@ -7,16 +7,16 @@ import { withoutMarks } from '../database/readable-rows.ts';
 
 export type NewAbiViolation = Omit<AbiViolationModel, 'number'>;
 
-/** What identifies a violation in one boot; the faults are null where they cannot be decoded. */
+/** Identifies a violation within one boot. `faults` is null if the column cannot be decoded. */
 export type KnownViolation = Pick<AbiViolationModel, 'number' | 'programId' | 'version' | 'address'> & { readonly faults: bigint | null };
 
-/** How often a program has faulted by now. */
+/** The current number of faults of a violation. */
 export type FaultUpdate = { readonly number: number; readonly faults: number; readonly lastFaultAt: Date };
 
-/** Violations kept of a device: more than one state tells of, so that none of them is forgotten while it is told of. */
+/** Violations stored per device: more than one state reports, so that no violation is deleted while the device still reports it. */
 const retainedPerDevice = 2_000;
 
-/** How lists call a violation. */
+/** How error messages name a row. */
 const violationRow = { kind: 'ABI violation', table: 'AbiViolation', key: ['number'] } as const;
 
 const insertViolation = new RowStatement(
@@ -37,8 +37,8 @@ const insertViolation = new RowStatement(
   (sql, violation) => sql.insertInto('AbiViolation').values(violation),
 );
 
-const updateFaultCount = new RowStatement({ faults: 'bigint', lastFaultAt: 'time', number: 'integer' }, (sql, { number, ...more }) =>
-  sql.updateTable('AbiViolation').set(more).where('number', '=', number),
+const updateFaultCount = new RowStatement({ faults: 'bigint', lastFaultAt: 'time', number: 'integer' }, (sql, { number, ...values }) =>
+  sql.updateTable('AbiViolation').set(values).where('number', '=', number),
 );
 
 export class AbiViolationRecords {
@@ -48,7 +48,7 @@ export class AbiViolationRecords {
     this.#connection = connection;
   }
 
-  /** Those of one device in one boot of its host. */
+  /** Returns the violations of a device in one boot of its host. */
   async findByBoot(deviceId: string, bootId: string): Promise<KnownViolation[]> {
     const violations = this.#connection.sql.selectFrom('AbiViolation').where('deviceId', '=', deviceId).where('bootId', '=', bootId);
     const known = await violations.select(['number', 'programId', 'version', 'address']).execute();
@@ -57,7 +57,7 @@ export class AbiViolationRecords {
     return known.map((row) => ({ ...row, faults: faults.get(row.number) ?? null }));
   }
 
-  /** Adds violations of one device; of more than may be kept, those whose last faults are the longest ago are forgotten. */
+  /** Adds violations of one device. Above the limit per device, deletes those with the oldest last fault. */
   async create(deviceId: string, violations: readonly NewAbiViolation[]): Promise<void> {
     await this.#connection.executeForRows(insertViolation, violations);
     const { sql } = this.#connection;
@@ -71,11 +71,11 @@ export class AbiViolationRecords {
     await sql.deleteFrom('AbiViolation').where('deviceId', '=', deviceId).where('number', 'not in', newest).execute();
   }
 
-  /** Counts faults: each may have more with every state. */
-  async updateFaults(more: readonly FaultUpdate[]): Promise<void> {
+  /** Updates the fault count and the time of the last fault. */
+  async updateFaults(updates: readonly FaultUpdate[]): Promise<void> {
     await this.#connection.executeForRows(
       updateFaultCount,
-      more.map(({ faults, ...violation }) => ({ ...violation, faults: BigInt(faults) })),
+      updates.map(({ faults, ...violation }) => ({ ...violation, faults: BigInt(faults) })),
     );
   }
 }

@@ -1,4 +1,4 @@
-// Devices: where they are placed, how they are labelled, and what they last reported.
+// Devices: placement on hosts, labels, and the last reported state.
 
 import { isDeepStrictEqual } from 'node:util';
 import type { HostRegistration } from '../../protocol/agent.ts';
@@ -24,18 +24,18 @@ export type NewDeviceRequest = {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly ramPages: number;
-  /** Identifier or name of the host to place it on; null: the one with the most room. */
+  /** Identifier or name of the host; null: the connected host with the most free capacity. */
   readonly host: string | null;
 };
 
 export type DeviceView = {
   readonly device: DeviceRecord;
-  /** What the device last reported in this boot of its host; null until it has. */
+  /** The last reported state in this boot of the host; null before the first report. */
   readonly state: DeviceState | null;
   readonly drift: readonly DriftRecord[];
 };
 
-/** What a host has room for. */
+/** The capacity of a host and its number of devices. */
 type HostCapacity = {
   readonly id: string;
   readonly name: string;
@@ -44,14 +44,14 @@ type HostCapacity = {
   readonly unreachableSince: Date | null;
 };
 
-/** Called in the transaction in which devices are made. */
+/** Called in the transaction that creates devices. */
 type OnDevicesCreated = (connection: Connection, devices: readonly NewDevice[], requester: Requester, at: Date) => Promise<void>;
 
 export class Devices {
   readonly #store: Store;
   readonly #onCreated: OnDevicesCreated;
 
-  /** @param onCreated Orders new devices to come up on their hosts. */
+  /** @param onCreated Orders new devices to attach on their hosts. */
   constructor(store: Store, onCreated: OnDevicesCreated) {
     this.#store = store;
     this.#onCreated = onCreated;
@@ -60,28 +60,28 @@ export class Devices {
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
   async create(request: NewDeviceRequest, requester: Requester, answerOf: ToResponse<DeviceView>): Promise<DeviceView> {
     const createdAt = new Date();
-    const get = await this.#store.transaction(async (connection) => {
+    return this.#store.transaction(async (connection) => {
       const [taken] = await new DeviceRecords(connection).findByNames([request.name]);
-      if (taken !== undefined) throw new Problem('name-taken', `the device ${taken.id} has the name "${request.name}": choose another`);
+      if (taken !== undefined)
+        throw new Problem('name-taken', `the name "${request.name}" is taken by the device ${taken.id}: choose another name`);
       const host = this.#chooseHost(await new HostRecords(connection).listAll(), request.host);
       const { name, labels, ramPages } = request;
-      const made: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
-      await new DeviceRecords(connection).create([made]);
-      await this.#onCreated(connection, [made], requester, createdAt);
+      const newDevice: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
+      await new DeviceRecords(connection).create([newDevice]);
+      await this.#onCreated(connection, [newDevice], requester, createdAt);
       await audit(connection, requester, createdAt, [
-        { action: 'device.created', object: made.id, detail: { name, host: host.id, ramPages, labels } },
+        { action: 'device.created', object: newDevice.id, detail: { name, host: host.id, ramPages, labels } },
       ]);
-      const device = await new DeviceRecords(connection).find(made.id);
-      if (device === null) throw notFound('device', made.id);
+      const device = await new DeviceRecords(connection).find(newDevice.id);
+      if (device === null) throw notFound('device', newDevice.id);
       const created = toView(device, []);
       await storeResponse(connection, requester, answerOf, created);
       return created;
     });
-    return get;
   }
 
   /** @throws {Problem} `not-found`. */
-  async view(id: string): Promise<DeviceView> {
+  async get(id: string): Promise<DeviceView> {
     const { reader, readConnection } = this.#store;
     const [device, drift] = await Promise.all([new DeviceRecords(readConnection).find(id), new DeviceQueries(reader).driftOf([id])]);
     if (device === null) throw notFound('device', id);
@@ -89,8 +89,8 @@ export class Devices {
   }
 
   /**
-   * Gives a device other labels, which its host leaves as they are when it registers again; the same once more changes nothing.
-   * @param isExpected Whether the labels that it has are those that whoever asks has seen.
+   * Replaces the labels of a device. The host does not change them when it registers again. Does nothing if the labels are the same.
+   * @param isExpected Whether the current labels match the client's precondition.
    * @throws {Problem} `not-found`, `precondition-failed`.
    */
   async replaceLabels(
@@ -106,7 +106,7 @@ export class Devices {
       if (!isExpected(before))
         throw new Problem(
           'precondition-failed',
-          `the labels of ${device.name} have changed since they were read: read them again, and decide anew`,
+          `the labels of ${device.name} have changed since they were read: read them again, then repeat the request`,
         );
       if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
       await new DeviceRecords(connection).setOperatorLabels(id, labels);
@@ -114,7 +114,7 @@ export class Devices {
     });
   }
 
-  /** @param filter With the identifier or name of a host; none has one that there is not. */
+  /** Lists devices. @param filter `host` is an identifier or a name; an unknown host has no devices. */
   async list(
     { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
     page: PageByTime | PageByName,
@@ -132,7 +132,7 @@ export class Devices {
     return { ...found, items: await this.#toViews(found.items) };
   }
 
-  /** What lists show of devices; one whose drift cannot be read is marked. */
+  /** Adds state and drift to device records. A device whose drift cannot be read is marked as damaged. */
   #toViews(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
     const devices = new DeviceQueries(this.#store.reader);
     return readViewsOrMarks(
@@ -145,12 +145,12 @@ export class Devices {
     );
   }
 
-  /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */
+  /** Lists the ABI violations of a device by the time of the first fault. @throws {Problem} `not-found`. */
   async abiViolations(
     filter: AbiViolationFilter,
     page: PageByTime<number>,
   ): Promise<PageResult<AbiViolationRecord | DamagedItem, PageByTime<number>>> {
-    await this.view(filter.deviceId);
+    await this.get(filter.deviceId);
     return readMarkedPage(page, {
       read: (wanted) => new AbiViolationQueries(this.#store.reader).list(filter, wanted),
       positionOf: ({ firstFaultAt, number }) => ({ time: firstFaultAt, key: number }),
@@ -161,24 +161,24 @@ export class Devices {
   #chooseHost(hosts: readonly HostCapacity[], wanted: string | null): HostCapacity {
     if (wanted !== null) {
       const host = hosts.find(({ id, name }) => id === wanted || name === wanted);
-      if (host === undefined) throw invalidValue('/host', `there is no host ${wanted}: GET /v1/hosts lists those there are`);
+      if (host === undefined) throw invalidValue('/host', `the host ${wanted} does not exist: list the hosts to see their names`);
       if (host.devices >= host.capacity)
         throw new Problem(
           'no-host',
-          `the host ${host.name} has ${host.devices} devices, as many as it can run: name another, or start one more`,
+          `the host ${host.name} is full (${host.devices} devices, capacity ${host.capacity}): choose another host, or start one`,
         );
       return host;
     }
     const connected = hosts.filter(({ unreachableSince }) => unreachableSince === null);
-    const [roomiest] = connected.toSorted((left, right) => right.capacity - right.devices - (left.capacity - left.devices));
+    const [freest] = connected.toSorted((left, right) => right.capacity - right.devices - (left.capacity - left.devices));
     const start = 'start a device host with `npm run host -- --control URL --name NAME`';
-    if (roomiest === undefined) throw new Problem('no-host', `no device host is connected: ${start}`);
-    if (roomiest.devices >= roomiest.capacity) throw new Problem('no-host', `all ${connected.length} connected hosts are full: ${start}`);
-    return roomiest;
+    if (freest === undefined) throw new Problem('no-host', `no device host is connected: ${start}`);
+    if (freest.devices >= freest.capacity) throw new Problem('no-host', `all ${connected.length} connected hosts are full: ${start}`);
+    return freest;
   }
 }
 
-/** Devices that a host brings along and that are not known yet. */
+/** Returns a new device for each registered device whose name is not known. */
 export function newDevices(hostId: string, devices: HostRegistration['devices'], known: ReadonlySet<string>, createdAt: Date): NewDevice[] {
   return devices
     .filter(({ name }) => !known.has(name))

@@ -1,4 +1,4 @@
-// Queries for lists and figures of devices, outside transactions.
+// Lists and counts of devices, read outside transactions.
 
 import { readInChunks } from '../database/chunks.ts';
 import type { Prisma } from '../database/generated/client.ts';
@@ -20,28 +20,28 @@ import type { Reader } from '../database/reader.ts';
 import { checkDates } from '../database/undecodable-row.ts';
 import { type DeviceRecord, type DeviceStatus, toRecord } from './repository.ts';
 
-/** A module of a device that was not what the service knew of, until that is resolved. */
+/** Unresolved drift of one module of a device. */
 export type DriftRecord = Pick<DeviceModuleModel, 'deviceId' | 'module' | 'version' | 'driftedFrom'> & { readonly driftedAt: Date };
-/** Modules that have drifted: how many, and some of them with the names of their devices. */
+/** The number of drifted modules, and the first of them with the names of their devices. */
 export type DriftSummary = {
   readonly count: number;
   readonly first: readonly (Omit<DriftRecord, 'driftedAt'> & { readonly deviceName: string })[];
 };
-/** Devices of which a report was rejected: how many, and some of them by name. */
+/** The number of devices with a rejected report, and the most recent of them. */
 export type RejectionSummary = { readonly count: number; readonly first: readonly { readonly name: string; readonly rejection: string }[] };
-/** Devices that lack something that they had. */
+/** The number of devices that could not be restored completely, and the first of them by name. */
 export type IncompleteDevices = { readonly count: number; readonly first: readonly Pick<DeviceModel, 'name' | 'attachFailure'>[] };
 
-/** What a device has in other tables than its own. */
+/** Criteria on rows of other tables. */
 export type DeviceCriteria = {
   readonly labels: Readonly<Record<string, string>>;
-  /** Of a module in its memory. */
+  /** Name of a module in the device's memory. */
   readonly module?: string | undefined;
   readonly version?: string | undefined;
 };
 export type DeviceFilter = TimeRange &
   DeviceCriteria & {
-    /** A few; where there are none, none is found. */
+    /** At most about 100 identifiers; an empty list matches no device. */
     readonly ids?: readonly string[] | undefined;
     readonly hostId?: string | undefined;
     readonly status?: DeviceStatus | undefined;
@@ -68,21 +68,21 @@ export class DeviceQueries {
   }
 
   async #pageQuery(filter: DeviceFilter, page: PageByTime | PageByName) {
-    const few = await candidateDevices(this.#client, filter);
+    const candidates = await candidateDevices(this.#client, filter);
     return {
-      where: { AND: [...(few === null ? [] : [{ id: { in: few } }]), ...filterConditions(filter, page)] },
+      where: { AND: [...(candidates === null ? [] : [{ id: { in: candidates } }]), ...filterConditions(filter, page)] },
       orderBy: page.sort === 'name' ? { name: page.order } : [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     } satisfies Prisma.DeviceFindManyArgs;
   }
 
-  /** How many devices there are of each status. */
+  /** Counts devices by status. */
   async countByStatus(): Promise<Record<DeviceStatus, number>> {
     const count = (status: DeviceStatus) => this.#client.device.count({ where: statusCondition(status) });
     return { connected: await count('connected'), attaching: await count('attaching'), unreachable: await count('unreachable') };
   }
 
-  /** Devices that could not be brought back to all that they had when their host last restarted: how many, and some of them by name. */
+  /** Returns devices that could not be restored completely after the last restart of their host: the count, and the first by name. */
   async incomplete(limit: number): Promise<IncompleteDevices> {
     const where = { attachFailure: { not: null } };
     const first = await this.#client.device.findMany({
@@ -94,7 +94,7 @@ export class DeviceQueries {
     return { count: first.length < limit ? first.length : await this.#client.device.count({ where }), first };
   }
 
-  /** Unresolved drift of these devices. */
+  /** Returns the unresolved drift of devices. */
   async driftOf(deviceIds: readonly string[]): Promise<DriftRecord[]> {
     const rows = await readInChunks(deviceIds, (some) =>
       this.#client.deviceModule.findMany({
@@ -106,7 +106,7 @@ export class DeviceQueries {
     return rows.flatMap(({ driftedAt, ...row }) => (driftedAt === null ? [] : [checkDates({ ...row, driftedAt })]));
   }
 
-  /** Unresolved drift: how many modules of devices, and some of them. */
+  /** Returns all unresolved drift: the number of modules, and the first of them. */
   async drifted(limit: number): Promise<DriftSummary> {
     const where = { driftedAt: { not: null } };
     const rows = await this.#client.deviceModule.findMany({
@@ -119,7 +119,7 @@ export class DeviceQueries {
     return { count: rows.length < limit ? rows.length : await this.#client.deviceModule.count({ where }), first };
   }
 
-  /** Devices of which a report was rejected since then: how many, and some of them. */
+  /** Returns devices with a report rejected since `moment`: the count, and the most recent. */
   async rejectedSince(moment: Date, limit: number): Promise<RejectionSummary> {
     const where = { rejectedAt: { gte: moment } };
     const rows = await this.#client.device.findMany({
@@ -133,22 +133,24 @@ export class DeviceQueries {
   }
 }
 
-/** Devices that are looked up by their identifiers; where there are more, the database soon comes to them in the order of the list. */
+/** Maximum number of devices to look up by identifier. If more match, scanning the list in its order soon reaches them. */
 const maxCandidates = 100;
 
-/** The devices among which all are that have these traits, where they are few; null where they are many, or nothing is asked of them. */
+/**
+ * Returns a small set of devices that contains every device with these criteria. Returns null if the set exceeds the maximum or there are no criteria.
+ */
 export async function candidateDevices(client: QueryClient, { labels, module, version }: DeviceCriteria): Promise<string[] | null> {
-  const which = { select: { deviceId: true }, take: maxCandidates + 1 } as const;
-  // In the order of the index: any few will do.
+  const firstIds = { select: { deviceId: true }, take: maxCandidates + 1 } as const;
+  // The order of the index, which is the cheapest.
   const orderBy = [{ version: 'asc' as const }, { deviceId: 'asc' as const }];
-  const reads = Object.entries(labels).map(([key, value]) => client.deviceLabel.findMany({ where: { key, value }, ...which }));
+  const reads = Object.entries(labels).map(([key, value]) => client.deviceLabel.findMany({ where: { key, value }, ...firstIds }));
   if (module !== undefined || version !== undefined)
-    reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy, ...which }));
+    reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy, ...firstIds }));
   const [fewest] = (await Promise.all(reads)).toSorted((left, right) => left.length - right.length);
   return fewest === undefined || fewest.length > maxCandidates ? null : fewest.map(({ deviceId }) => deviceId);
 }
 
-/** Conditions that hold for devices that have all of these labels. */
+/** Returns conditions for devices that have all of these labels. */
 export function labelConditions(labels: Readonly<Record<string, string>>): Prisma.DeviceWhereInput[] {
   return Object.entries(labels).map(([key, value]) => ({ labels: { some: { key, value } } }));
 }

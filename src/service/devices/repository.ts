@@ -1,4 +1,4 @@
-// Devices, their labels, and what was last in their module tables.
+// Devices, their labels, and the recorded versions of their modules.
 
 import { isDeepStrictEqual } from 'node:util';
 import type { ExpressionBuilder, Kysely, SqlBool } from 'kysely';
@@ -16,23 +16,23 @@ export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<stri
 export type DeviceModuleRecord = Pick<DeviceModuleModel, 'deviceId' | 'module' | 'version' | 'imageDigest' | 'driftedFrom'> & {
   readonly hasDrifted: boolean;
 };
-/** A module that is now in a device: a load brought it in, unless it says that it drifted. */
+/** A module that is now in a device. A load installed it, unless the drift columns are set. */
 export type NewDeviceModule = Omit<DeviceModuleModel, 'driftedAt' | 'driftedFrom'> & Partial<DeviceModuleModel>;
-/** What the service knows of one module of a device, to be compared with what the device reports. */
+/** The service's record of a module of a device, to compare with a report. */
 export type InstalledModule = DeviceModuleRecord & {
-  /** Whether the history says that the module table names it now. */
+  /** Whether the history has the module in the module table now. */
   readonly isPresent: boolean;
 };
-/** What a device has reported of itself, as its host sent it. */
+/** A reported state, as the host sent it. */
 export type ReportedState = {
   readonly id: string;
   readonly hostId: string;
   readonly state: Prisma.InputJsonValue;
   readonly stateReportedAt: Date;
-  /** Null: the state counts as newer than every other. */
+  /** Null: the state counts as newer than any other. */
   readonly stateSequence: number | null;
 };
-/** That a device has come up in a boot of its host, and why it lacks something that it had. */
+/** The boot in which a device attached, and what could not be restored. */
 export type Attachment = { readonly id: string; readonly attachedBootId: string; readonly attachFailure: string | null };
 export type NewDevice = {
   readonly id: string;
@@ -43,18 +43,18 @@ export type NewDevice = {
   readonly labels: Readonly<Record<string, string>>;
 };
 
-/** What tells a device that a host brings along from others. */
+/** Identifies a registered device. */
 export type DeviceIdentity = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'labelsByOperator'>;
-/** What a host is told of a device of its own. */
+/** The data of a device for its host. */
 export type HostedDevice = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'ramPages'>;
 
 type LabelledDevice = { readonly id: string; readonly labels: Readonly<Record<string, string>> };
 
-/** Whether a device can be worked with: its host is heard of, and it has come up since its host started. */
+/** `connected`: the host is connected, and the device has attached in this boot of the host. */
 export const deviceStatuses = ['connected', 'attaching', 'unreachable'] as const;
 export type DeviceStatus = (typeof deviceStatuses)[number];
 
-/** How lists call a device. */
+/** How error messages name a row. */
 const deviceRow = { kind: 'device', table: 'Device', key: ['id'] } as const;
 
 const hostsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
@@ -106,7 +106,7 @@ const upsertModule = new RowStatement(
       ),
 );
 
-/** Marks a module that the device is not expected to have: `driftedFrom` without `driftedAt`. The row stays, because the history is found through it. */
+/** Marks a module as not expected on the device: `driftedFrom` without `driftedAt`. The row stays, because the history is read through it. */
 const markUnexpected = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { deviceId, module }) =>
   sql.updateTable('DeviceModule').set({ driftedAt: null, driftedFrom: '' }).where('deviceId', '=', deviceId).where('module', '=', module),
 );
@@ -162,12 +162,12 @@ const sequencesOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) => 
 const identitiesByName = new PreparedQuery({ names: 'list' }, (sql, { names }) =>
   sql
     .selectFrom('Device')
-    // A value that is neither true nor false keeps no host from registering: only what is true here is.
+    // Compared in SQL, so that an undecodable value counts as false and does not block the registration of a host.
     .select(({ eb }) => ['id', 'name', 'hostId', eb('labelsByOperator', '=', true).as('labelsByOperator')])
     .where(({ ref }) => names.includes(ref('name'))),
 );
 
-/** By expressions: a time that cannot be decoded keeps no host from registering. */
+/** Compared in SQL, so that an undecodable time does not block the registration of a host. */
 const modulesOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
   sql
     .selectFrom('DeviceModule')
@@ -178,7 +178,7 @@ const modulesOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
     .orderBy('module'),
 );
 
-/** One seek in the index of the history for each module of these devices. */
+/** Needs one index seek in the history per module. */
 const installedModules = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
   sql
     .selectFrom('DeviceModule')
@@ -202,7 +202,7 @@ const installedModules = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
     .where(isExpected),
 );
 
-/** Devices, and whether their hosts are heard of; a time of a host that cannot be decoded keeps no device from being read. */
+/** Selects devices with the reachability of their hosts. Compared in SQL, so that an undecodable time of a host does not block reading its devices. */
 const devicesWithHosts = (sql: Kysely<Tables>) =>
   sql
     .selectFrom('Device')
@@ -224,7 +224,7 @@ export class DeviceRecords {
     await this.#insertLabels(devices);
   }
 
-  /** Gives devices other labels; those that have these already are not written. */
+  /** Sets the labels of devices. Does not write labels that have not changed. */
   async setLabels(devices: readonly LabelledDevice[]): Promise<void> {
     const current = await this.labelsOf(devices.map(({ id }) => id));
     const changed = devices.filter(({ id, labels }) => !isDeepStrictEqual(current.get(id) ?? {}, labels));
@@ -242,7 +242,7 @@ export class DeviceRecords {
     );
   }
 
-  /** Gives a device the labels that an operator has chosen. */
+  /** Sets the labels of a device, and marks them as set by an operator. */
   async setOperatorLabels(id: string, labels: Readonly<Record<string, string>>): Promise<void> {
     await this.setLabels([{ id, labels }]);
     await this.#connection.sql.updateTable('Device').set({ labelsByOperator: true }).where('id', '=', id).execute();
@@ -267,7 +267,7 @@ export class DeviceRecords {
     return devices.map(({ isReachable, ...device }) => toRecord(device, labels.get(device.id) ?? {}, Boolean(isReachable)));
   }
 
-  /** Names of devices, and whether their hosts are heard of, by their identifiers. */
+  /** Returns the names of devices and the reachability of their hosts, by device identifier. */
   async reachabilityOf(ids: readonly string[]): Promise<Map<string, { readonly name: string; readonly isReachable: boolean }>> {
     const devices = await readInChunks(ids, (some) =>
       devicesWithHosts(this.#connection.sql).select(['Device.id', 'Device.name']).where('Device.id', 'in', some).execute(),
@@ -275,7 +275,7 @@ export class DeviceRecords {
     return new Map(devices.map(({ id, name, isReachable }) => [id, { name, isReachable: Boolean(isReachable) }]));
   }
 
-  /** Which of these devices there are, with their hosts. */
+  /** Returns the devices that exist, with their hosts. */
   async hostsOf(ids: readonly string[]): Promise<{ id: string; hostId: string }[]> {
     return ids.length === 0 ? [] : this.#connection.query(hostsOfDevices, { ids });
   }
@@ -287,13 +287,13 @@ export class DeviceRecords {
     });
   }
 
-  /** Devices of these names, whosever they are. */
+  /** Returns the devices with these names, on any host. */
   async findIdentities(names: readonly string[]): Promise<DeviceIdentity[]> {
     const devices = await this.#connection.query(identitiesByName, { names });
     return devices.map((device) => ({ ...device, labelsByOperator: Boolean(device.labelsByOperator) }));
   }
 
-  /** Every device of a host. */
+  /** Returns every device of a host. */
   async listOnHost(hostId: string): Promise<HostedDevice[]> {
     const devices = this.#connection.sql
       .selectFrom('Device')
@@ -312,7 +312,7 @@ export class DeviceRecords {
     return Number(devices);
   }
 
-  /** Identifier and host of every device with these labels, the oldest first. */
+  /** Returns the identifiers and hosts of the devices with all of these labels, oldest first. */
   async findByLabels(labels: Readonly<Record<string, string>>, limit: number): Promise<{ id: string; hostId: string }[]> {
     return this.#connection.sql
       .selectFrom('Device')
@@ -335,7 +335,7 @@ export class DeviceRecords {
       .execute();
   }
 
-  /** The labels of devices, by their identifiers; a device without any is not there. */
+  /** Returns the labels of devices, by device identifier; without an entry for a device without labels. */
   async labelsOf(ids: readonly string[]): Promise<Map<string, Record<string, string>>> {
     const rows = await this.#connection.query(labelsOfDevices, { ids });
     const labels = new Map<string, Record<string, string>>();
@@ -347,7 +347,10 @@ export class DeviceRecords {
     await this.#connection.executeForRows(updateAttachment, attachments);
   }
 
-  /** Keeps states of devices, unless one with the same or a higher sequence is there or the device is another host's. Returns the devices whose state was kept. */
+  /**
+   * Stores states of devices. Ignores a state if the stored one has the same or a higher sequence, or the device belongs to another host.
+   * @returns The identifiers of the devices whose state was stored.
+   */
   async setStates(states: readonly ReportedState[]): Promise<Set<string>> {
     const changes = await this.#connection.executeForRows(
       updateState,
@@ -358,7 +361,7 @@ export class DeviceRecords {
     return new Set(states.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
   }
 
-  /** Devices come up anew: what was reported of them is not true any more. */
+  /** Clears the states and attachments of devices that must attach again. */
   async clearStates(ids: readonly string[]): Promise<void> {
     await this.#connection.executeForRows(
       clearState,
@@ -367,8 +370,8 @@ export class DeviceRecords {
   }
 
   /**
-   * What devices have reported of themselves since they came up, by their identifiers; one that has not is not there.
-   * @param partOf What is wanted of a state as it was kept: whole states of many devices are more than there is memory for.
+   * Returns the reported states of devices, by device identifier; without an entry for a device that has not reported since it attached.
+   * @param partOf Selects the part of a stored state to return: the complete states of many devices do not fit in memory.
    */
   async statesOf<Part>(ids: readonly string[], partOf: (state: unknown) => Part): Promise<Map<string, Part>> {
     const parts = await readInChunks(ids, async (some) => {
@@ -383,7 +386,7 @@ export class DeviceRecords {
     return new Map(parts);
   }
 
-  /** Returns the sequences of the newest states of devices, by their identifiers; a device whose state has none is not there. */
+  /** Returns the sequence of the newest state of each device, by device identifier; without an entry for a state without a sequence. */
   async sequencesOf(ids: readonly string[]): Promise<Map<string, number>> {
     const rows = await readOrFallBack(
       () => this.#connection.query(sequencesOfDevices, { ids }),
@@ -404,7 +407,7 @@ export class DeviceRecords {
     return rows.map((row) => ({ ...row, hasDrifted: Boolean(row.hasDrifted) }));
   }
 
-  /** The version of one module that was last in the module tables of devices, by their identifiers; a device that never had it is not there. */
+  /** Returns the recorded version of a module on devices, by device identifier; without an entry for a device that is not expected to have it. */
   async versionsOf(deviceIds: readonly string[], module: string): Promise<Map<string, string>> {
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql
@@ -425,24 +428,24 @@ export class DeviceRecords {
     );
   }
 
-  /** Notes that devices are not expected to have modules: a restart does not put the modules back. The history of the modules stays. */
+  /** Marks modules as not expected on devices: a restart does not restore them. Their history is not changed. */
   async markModulesUnexpected(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
     await this.#connection.executeForRows(markUnexpected, places);
   }
 
-  /** What the service knows of the modules of these devices. */
+  /** Returns the service's records of the modules of devices. */
   async installedOn(deviceIds: readonly string[]): Promise<InstalledModule[]> {
     if (deviceIds.length === 0) return [];
     const rows = await this.#connection.query(installedModules, { ids: deviceIds });
     return rows.map((row) => ({ ...row, isPresent: Boolean(row.isPresent), hasDrifted: Boolean(row.hasDrifted) }));
   }
 
-  /** Modules of devices have not drifted any more. */
+  /** Clears the drift of modules. */
   async resolveDrift(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
     await this.#connection.executeForRows(clearDrift, places);
   }
 
-  /** Notes that the service rejected reports of devices of a host, and why. Returns which of them are the host's. */
+  /** Records that the service rejected reports of devices, and why. Returns the identifiers of the devices that belong to the host. */
   async recordRejections(
     rejections: readonly { readonly id: string; readonly hostId: string; readonly rejection: string }[],
     rejectedAt: Date,
@@ -454,7 +457,7 @@ export class DeviceRecords {
     return new Set(rejections.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
   }
 
-  /** The service has accepted reports of these devices whole. */
+  /** Clears the rejections of devices whose complete reports were accepted. */
   async clearRejections(ids: readonly string[]): Promise<void> {
     await this.#connection.executeForRows(
       clearRejection,
@@ -465,7 +468,7 @@ export class DeviceRecords {
 
 type DeviceRow = DeviceModel & { readonly isReachable: SqlBool };
 
-/** A device with what other tables have of it. @param isReachable Whether its host is heard of. */
+/** Adds labels and status to a device row. @param isReachable Whether its host is connected. */
 export function toRecord(device: DeviceModel, labels: Readonly<Record<string, string>>, isReachable: boolean): DeviceRecord {
   const status = !isReachable ? 'unreachable' : device.attachedBootId === null ? 'attaching' : 'connected';
   return { ...device, status, labels };

@@ -1,4 +1,4 @@
-// /v1/devices: devices are made, listed and looked into.
+// /v1/devices: creates, lists and reads devices, and replaces their labels.
 
 import { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -51,8 +51,8 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { host, ...device } = request.body;
-      const view = await devices.create({ ...device, host: host ?? null }, getRequester(request), (made) =>
-        toStoredResponse(toCreated(made)),
+      const view = await devices.create({ ...device, host: host ?? null }, getRequester(request), (created) =>
+        toStoredResponse(toCreated(created)),
       );
       const { status, location, body } = toCreated(view);
       return reply.status(status).header('location', location).send(body);
@@ -98,7 +98,7 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
         response: { 200: DeviceDetail.describe('The device, with the state that it last reported.'), ...problems('not-found') },
       },
     },
-    async ({ params }) => toDeviceDetail(await devices.view(params.device)),
+    async ({ params }) => toDeviceDetail(await devices.get(params.device)),
   );
 }
 
@@ -122,7 +122,7 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
       },
     },
     async ({ params, headers }, reply) => {
-      const { device } = await devices.view(params.device);
+      const { device } = await devices.get(params.device);
       const labels = toLabels(device.labels);
       const etag = computeEntityTag(labels);
       reply.header('etag', etag);
@@ -195,7 +195,7 @@ function addAbiViolationRoute(app: Api, { devices, damagedRows }: Uses): void {
   );
 }
 
-/** In the order of their keys, so that the same labels are the same answer. */
+/** Sorts labels by key, so that equal labels have equal responses and ETags. */
 function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof DeviceLabels> {
   return { labels: Object.fromEntries(Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))) };
 }

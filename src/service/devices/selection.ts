@@ -1,20 +1,23 @@
-// The devices that a request names, or that have the labels that it gives.
+// Selects the devices of a request, by identifiers or by labels.
 
 import type { Connection } from '../database/connection.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { DeviceRecords } from './repository.ts';
 
-/** Devices of one request. */
+/** Maximum number of devices in one request. */
 const maxSelectedDevices = 10_000;
 
 export type Selector = { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
 export type SelectedDevice = { readonly id: string; readonly hostId: string };
 
-/** Every selected device, once. @throws {Problem} `invalid-value` where there are none, too many, or some that there are not. */
+/**
+ * Returns every selected device once.
+ * @throws {Problem} `invalid-value` if no device matches, too many match, or a named device does not exist.
+ */
 export async function selectDevices(connection: Connection, selector: Selector): Promise<SelectedDevice[]> {
   if ('labels' in selector) {
     const devices = await new DeviceRecords(connection).findByLabels(selector.labels, maxSelectedDevices + 1);
-    if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: list the devices to see their labels');
+    if (devices.length === 0) throw invalidValue('/labels', 'no device has all of these labels: list the devices to see their labels');
     return checkSelectionSize(devices, '/labels', maxSelectedDevices);
   }
   return (await deviceResolver(connection, selector.devices))(selector.devices);
@@ -22,7 +25,7 @@ export async function selectDevices(connection: Connection, selector: Selector):
 
 /**
  * Reads the devices that several requests name.
- * @returns What answers each device of a list of these once. It throws {Problem} `invalid-value` where there are some that there are not.
+ * @returns A function that returns each device of one request once. It throws {Problem} `invalid-value` if a device does not exist.
  */
 export async function deviceResolver(
   connection: Connection,
@@ -34,15 +37,15 @@ export async function deviceResolver(
 
 function resolveNamed(known: ReadonlyMap<string, SelectedDevice>, named: readonly string[]): SelectedDevice[] {
   const invalidValues = named.flatMap((id, index) =>
-    known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `there is no device ${id}` }],
+    known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `the device ${id} does not exist` }],
   );
   const [first] = invalidValues;
-  if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; nothing was loaded anywhere`, { invalidValues });
+  if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; no load was created`, { invalidValues });
   return [...new Set(named)].flatMap((id) => known.get(id) ?? []);
 }
 
-/** The devices, which are found to be no more than may be selected. @throws {Problem} `invalid-value`. */
+/** Returns the devices if they are within the limit. @throws {Problem} `invalid-value`. */
 export function checkSelectionSize(devices: SelectedDevice[], pointer: string, limit: number): SelectedDevice[] {
-  if (devices.length > limit) throw invalidValue(pointer, `more than ${limit} devices are selected: narrow the selection`);
+  if (devices.length > limit) throw invalidValue(pointer, `limit exceeded (${limit} devices per request): narrow the selection`);
   return devices;
 }

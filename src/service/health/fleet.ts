@@ -1,4 +1,4 @@
-// The fleet's health: which hosts are connected, which devices are up, what became of the loads, and why it is not all well.
+// Health of the fleet: counts of hosts, devices and loads, and the reasons why the fleet is degraded.
 
 import type { Clock } from '../clock/service-clock.ts';
 import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
@@ -11,15 +11,15 @@ import { OrderQueries } from '../orders/queries.ts';
 import { RolloutQueries } from '../rollouts/queries.ts';
 import type { Gauges } from './metrics.ts';
 
-/** How long a load may wait for its host before the fleet counts as degraded, in minutes. */
+/** A load that is queued for longer makes the fleet degraded, in minutes. */
 const maxWaitMinutes = 10;
-/** Hosts, devices and rollouts that the reasons name; of more hosts and devices, the number is told. */
+/** Maximum numbers of hosts, devices and rollouts that the reasons name. */
 const maxHostsNamed = 20;
 const maxDevicesNamed = 5;
 const maxRolloutsNamed = 5;
-/** How long a rejected report is a reason, in minutes; a later report of an order that is accepted ends it earlier. */
+/** How long a rejected report makes the fleet degraded, in minutes. An accepted report of a later order ends it earlier. */
 const rejectionMinutes = 60;
-/** Characters of why a device is not whole, or why a report was rejected. */
+/** Maximum length of the failure or rejection of a device in a reason, in characters. */
 const maxFailureLength = 200;
 
 export type FleetHealth = {
@@ -38,7 +38,7 @@ export type FleetHealth = {
   readonly unsettledOrders: number;
 };
 
-/** @param faults What is wrong with the service itself, in words. */
+/** Returns the health of the fleet. @param faults Faults of the service itself. */
 export async function fleetHealth(
   { store, clock }: { readonly store: Store; readonly clock: Clock },
   faults: readonly string[],
@@ -71,7 +71,7 @@ export async function fleetHealth(
     ...unread,
     ...(hosts.connected + hosts.unreachable === 0 ? ['no device host has ever registered'] : []),
     ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${pluralize(count, 'device')} is unreachable`),
-    ...(devices.attaching > 0 ? [`${pluralize(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} coming up`] : []),
+    ...(devices.attaching > 0 ? [`${pluralize(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} attaching`] : []),
     ...incompleteReasons(notWhole),
     ...driftReasons(drifted),
     ...rejectionReasons(rejected),
@@ -93,10 +93,10 @@ export async function fleetHealth(
   };
 }
 
-/** A count with its noun, in the singular for 1. */
+/** Returns a count with its noun, in the singular for 1. */
 const pluralize = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
-/** Reads of the health, of which a table with rows that cannot be decoded fails none: it is named instead. @param unread Where it is named. */
+/** Returns a function that awaits a read, and uses a default if rows cannot be decoded. @param unread Gets a reason for each failed table. */
 function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>, otherwise: Found) => Promise<Found> {
   return async (table, read, otherwise) => {
     try {
@@ -114,9 +114,8 @@ function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>
 function incompleteReasons({ count, first }: IncompleteDevices): string[] {
   if (count === 0) return [];
   const named = first.map(({ name, attachFailure }) => `${name} (${attachFailure?.slice(0, maxFailureLength)})`).join(', ');
-  return [
-    `${pluralize(count, 'device')} ${count === 1 ? 'was' : 'were'} not brought back whole: ${named}${count > first.length ? ', and others' : ''}`,
-  ];
+  const others = count > first.length ? ', and others' : '';
+  return [`${pluralize(count, 'device')} could not be restored completely after a restart of the host: ${named}${others}`];
 }
 
 function driftReasons({ count, first }: DriftSummary): string[] {
@@ -126,8 +125,7 @@ function driftReasons({ count, first }: DriftSummary): string[] {
     return `${deviceName} (${observed}, expected ${driftedFrom ?? 'none'})`;
   });
   const others = count > first.length ? ', and others' : '';
-  const what = count === 1 ? '1 module of a device has drifted' : `${count} modules of devices have drifted`;
-  return [`${what}: ${named.join(', ')}${others}; load the version that each device should have`];
+  return [`drift of ${pluralize(count, 'module')}: ${named.join(', ')}${others}; load the version that each device should have`];
 }
 
 function rejectionReasons({ count, first }: RejectionSummary): string[] {
@@ -140,11 +138,10 @@ function waitingLoadReasons({ count, oldest }: WaitingLoads): string[] {
   if (oldest === null) return [];
   const { id, requestedAt } = oldest;
   const since = requestedAt.toISOString();
-  if (count === 1) return [`1 load, ${id}, has waited for more than ${maxWaitMinutes} minutes, since ${since}`];
-  return [`${count} loads have waited for more than ${maxWaitMinutes} minutes, the first of them, ${id}, since ${since}`];
+  return [`${pluralize(count, 'load')} queued for more than ${maxWaitMinutes} minutes; the oldest, ${id}, since ${since}`];
 }
 
-/** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
+/** Returns the current numbers of hosts, devices, open loads, open rollouts and unsettled orders. Prometheus scrapes every few seconds, so it reads no ended rows. */
 export async function currentGauges(store: Store): Promise<Pick<Gauges, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'unsettledOrders'>> {
   return {
     hosts: await new HostQueries(store.reader).countByReachability(),

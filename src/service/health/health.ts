@@ -1,4 +1,4 @@
-// The health of the service and its fleet, and what is measured of them.
+// Health of the service and its fleet, and metrics.
 
 import type { Clock } from '../clock/service-clock.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -12,9 +12,9 @@ type Uses = {
   readonly clock: Clock;
   readonly damagedRows: DamagedRows;
   readonly metrics: Metrics;
-  /** What is wrong with the service and around it, in words. */
+  /** Returns the current faults of the service and its environment. */
   readonly faults: () => readonly string[];
-  /** What this process has under way. */
+  /** Returns the gauges of this process. */
   readonly processGauges: () => Pick<Gauges, 'reportBatchesInProgress' | 'eventStreams' | 'orderStreams'>;
 };
 
@@ -27,25 +27,25 @@ export class Health {
     this.#readiness = new Readiness(uses.store);
   }
 
-  /** The health of the fleet, with every fault of the service among its reasons. */
+  /** Returns the health of the fleet. Its reasons include the faults of the service. */
   async fleet(): Promise<FleetHealth> {
     const { store, damagedRows, faults } = this.#uses;
     await damagedRows.removeCorrected((place) => store.isUndecodable(place));
     return fleetHealth(this.#uses, [...faults(), ...damagedRows.reasons]);
   }
 
-  /** What is measured, in the text format of Prometheus. */
+  /** Returns the metrics in the Prometheus text format. */
   async metrics(): Promise<string> {
     const { store, metrics, processGauges } = this.#uses;
     return metrics.render({ ...(await currentGauges(store)), ...processGauges() });
   }
 
-  /** Why the service cannot do its work; nothing where it can. */
+  /** Returns why the service is not ready; empty if it is ready. */
   notReadyReasons(): Promise<readonly string[]> {
     return this.#readiness.reasons();
   }
 
-  /** From now on the service is not ready any more. */
+  /** Marks the service as not ready. */
   close(): void {
     this.#readiness.close();
   }

@@ -1,4 +1,4 @@
-// /metrics: what is measured, for Prometheus.
+// /metrics: metrics for Prometheus.
 
 import { z } from 'zod';
 import { problems } from '../http/problem-schemas.ts';

@@ -1,4 +1,4 @@
-// What is measured of the service's work, in the form of Prometheus: counters are fed by what is on disk, and gauges are read when somebody asks.
+// Prometheus metrics of the service. Counters and histograms are updated by committed transactions; gauges are read at each scrape.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type LoadReport, Outcome } from '../../protocol/load-report.ts';
@@ -6,12 +6,12 @@ import type { TransactionEnd } from '../database/transactions.ts';
 import type { DeviceStatus } from '../devices/repository.ts';
 import { rolloutStates } from '../rollouts/steps.ts';
 
-/** What there is at the moment. */
+/** The values of the gauges. */
 export type Gauges = {
   readonly hosts: Readonly<Record<'connected' | 'unreachable', number>>;
   readonly devices: Readonly<Record<DeviceStatus, number>>;
   readonly loads: Readonly<Record<'queued' | 'dispatched', number>>;
-  /** That have not ended, by their states. */
+  /** Rollouts that have not ended, by state. */
   readonly rollouts: ReadonlyMap<string, number>;
   readonly unsettledOrders: number;
   readonly reportBatchesInProgress: number;
@@ -19,15 +19,15 @@ export type Gauges = {
   readonly orderStreams: number;
 };
 
-/** A step takes microseconds on a device; one that waits for accesses to leave may take an hour. */
+/** Seconds. A step takes microseconds on a device; a step that waits for accesses to exit can take an hour. */
 const stepBuckets = [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10, 60, 600, 3_600];
-/** Devices that are unreachable may carry a load out days later. */
+/** Seconds. An unreachable device can run a load hours later. */
 const loadBuckets = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 3_600, 86_400];
 const transactionBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30];
 
-/** Measurements of one service; several of one process have nothing in common but the process. */
+/** The metrics of one service. Several services in one process share only the process metrics. */
 export class Metrics {
-  /** Where others add what they measure. */
+  /** The registry, to which other parts of the service add their metrics. */
   readonly registry = new Registry();
   readonly #loadsCompleted;
   readonly #loadDuration;
@@ -46,44 +46,42 @@ export class Metrics {
     const gauge = <Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []) =>
       new Gauge({ name: `patchbay_${name}`, help, labelNames, registers });
 
-    this.#loadsCompleted = counter('loads_completed', 'Loads that have got their outcome.', ['outcome']);
-    this.#loadDuration = histogram('load_duration', 'From the request for a load to its outcome.', ['outcome'], loadBuckets);
+    this.#loadsCompleted = counter('loads_completed', 'Loads that reached an outcome.', ['outcome']);
+    this.#loadDuration = histogram('load_duration', 'Time from the request of a load to its outcome.', ['outcome'], loadBuckets);
     this.#stepDuration = histogram(
       'load_step_duration',
-      'Time that a step of the isolation workflow took on the device, by its name and its operation in FIG. 2 of the patent.',
+      'Duration of a step of the isolation workflow on the device, by step and by operation in FIG. 2 of the patent.',
       ['step', 'operation'],
       stepBuckets,
     );
     this.#accesses = {
-      interrupted: counter('accesses_interrupted', 'Accesses inside an old version that had an error injected.'),
+      interrupted: counter('accesses_interrupted', 'Accesses inside an old version that were interrupted by an injected error.'),
       retried: counter('accesses_retried', 'Interrupted accesses that retried through the module table.'),
       failed: counter('accesses_failed', 'Interrupted accesses that ended without a retry.'),
     };
-    this.#auditEvents = counter('audit_events', 'Events of the audit trail that are on disk.', ['action']);
+    this.#auditEvents = counter('audit_events', 'Audit events on disk.', ['action']);
     this.#transactionDuration = histogram(
       'database_transaction_duration',
-      'From the wish for a transaction to its end, the waiting for those before it included.',
+      'Transaction duration, including queue wait.',
       ['result'],
       transactionBuckets,
     );
     this.#gauges = {
-      hosts: gauge('hosts', 'Device hosts by whether they are heard of.', ['status']),
-      devices: gauge('devices', 'Devices by whether they can be worked with.', ['status']),
-      loads: gauge('loads_open', 'Loads without an outcome: those that wait for their hosts, and those that their hosts have been sent.', [
-        'state',
-      ]),
-      rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by their states.', ['state']),
-      unsettledOrders: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
-      reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports that are being taken.'),
-      eventStreams: gauge('event_streams', 'Clients that follow the events.'),
-      orderStreams: gauge('order_streams', 'Hosts that follow their orders in a stream.'),
+      hosts: gauge('hosts', 'Device hosts by connection status.', ['status']),
+      devices: gauge('devices', 'Devices by status.', ['status']),
+      loads: gauge('loads_open', 'Loads without an outcome, by state.', ['state']),
+      rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by state.', ['state']),
+      unsettledOrders: gauge('orders_unsettled', 'Orders that hosts have not reported on.'),
+      reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports in progress.'),
+      eventStreams: gauge('event_streams', 'Clients with a stream of audit events.'),
+      orderStreams: gauge('order_streams', 'Hosts with a stream of orders.'),
     };
-    // Those that nothing has happened to yet are 0, not missing.
+    // Every outcome starts at 0 instead of being absent.
     for (const outcome of [...Outcome.options, 'cancelled', 'superseded']) this.#loadsCompleted.inc({ outcome }, 0);
     collectDefaultMetrics({ register: this.registry });
   }
 
-  /** A transaction has ended; of one that is taken back only that is measured. */
+  /** Records an ended transaction. A rolled-back transaction changes only the duration metric. */
   observeTransaction(end: TransactionEnd): void {
     this.#transactionDuration.observe({ result: end.result }, end.milliseconds / 1_000);
     if (end.result === 'rolled-back') return;
@@ -95,7 +93,7 @@ export class Metrics {
     for (const report of end.reports) this.#observeReport(report);
   }
 
-  /** Everything that is measured, in the text format of Prometheus. */
+  /** Returns all metrics in the Prometheus text format. */
   async render({ hosts, devices, loads, rollouts, ...others }: Gauges): Promise<string> {
     for (const [status, count] of Object.entries(hosts)) this.#gauges.hosts.set({ status }, count);
     for (const [status, count] of Object.entries(devices)) this.#gauges.devices.set({ status }, count);

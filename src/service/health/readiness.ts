@@ -1,9 +1,9 @@
-// Whether the service can do its work: the database takes writes and is the one of this version, and the service is not closing.
+// Readiness: the database accepts writes and has every migration of this version, and the service is not closing.
 
 import type { Store } from '../database/store.ts';
 import { findUnavailability } from '../database/unavailable.ts';
 
-/** How long what was found is told again, in milliseconds: whoever asks more often does not write to the disk more often. */
+/** How long a result is cached, in milliseconds: frequent requests do not cause more disk writes. */
 const cacheMilliseconds = 1_000;
 
 export class Readiness {
@@ -15,14 +15,14 @@ export class Readiness {
     this.#store = store;
   }
 
-  /** Why the service cannot do its work; nothing where it can. All who ask at once are answered by one look at the database. */
+  /** Returns why the service is not ready; empty if it is ready. Concurrent calls share one probe of the database. */
   async reasons(): Promise<readonly string[]> {
     this.#probe ??= this.#probeDatabase();
     const reasons = await this.#probe;
     return this.#isClosing ? ['the service is closing', ...reasons] : reasons;
   }
 
-  /** From now on it is not ready any more. */
+  /** Marks the service as not ready. */
   close(): void {
     this.#isClosing = true;
   }
@@ -30,10 +30,10 @@ export class Readiness {
   async #probeDatabase(): Promise<string[]> {
     try {
       const { writeFault, migrationFaults } = await this.#store.health();
-      return [...(writeFault === null ? [] : [`the database takes no writes: ${writeFault}`]), ...migrationFaults];
+      return [...(writeFault === null ? [] : [`the database does not accept writes: ${writeFault}`]), ...migrationFaults];
     } catch (error) {
       const reason = findUnavailability(error)?.detail;
-      return [reason ?? 'the database does not answer'];
+      return [reason ?? 'the database does not respond'];
     } finally {
       setTimeout(() => {
         this.#probe = null;

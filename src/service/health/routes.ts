@@ -1,4 +1,4 @@
-// The health endpoints.
+// Health of the fleet, liveness and readiness.
 
 import { onlyProblems, problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';

@@ -1,4 +1,4 @@
-// Device hosts: who they are, and whether they are heard of.
+// Device hosts: authentication, heartbeats and lists.
 
 import { digestOf } from '../../machine/digest.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
@@ -19,10 +19,10 @@ export class Hosts {
   readonly #store: Store;
   readonly #reachability: Reachability;
   readonly #joinTokenDigest: string;
-  /** What is kept of the join token with the hosts that have registered with it. */
+  /** The digest of the join token, stored with each host that registered with it. */
   readonly joinTokenCredential: string;
 
-  /** @param joinToken What a host must show to register. */
+  /** @param joinToken The bearer token that a host needs to register. */
   constructor(store: Store, reachability: Reachability, joinToken: string) {
     this.#store = store;
     this.#reachability = reachability;
@@ -30,33 +30,33 @@ export class Hosts {
     this.joinTokenCredential = `${joinTokenPrefix}${slowDigest(joinToken, 'patchbay join token')}`;
   }
 
-  /** Lets those register who have the join token. @throws {Problem} `unauthenticated`. */
+  /** Checks the join token of a registration. @throws {Problem} `unauthenticated`. */
   checkJoinToken(token: string | null): void {
     if (token === null || !equalsInConstantTime(digestOf(token), this.#joinTokenDigest)) {
       throw new Problem(
         'unauthenticated',
-        'a host registers with the join token, as `Authorization: Bearer TOKEN`: the service keeps it in the file join-token beside its database; or with a key of the role agent',
+        'registration requires `Authorization: Bearer TOKEN` with the join token (the file join-token beside the database of the service) or with an API key of the role agent',
       );
     }
   }
 
-  /** The host whose token this is; it has been heard of. @throws {Problem} `unauthenticated`. */
+  /** Returns the identifier of the host with this token, and records contact with it. @throws {Problem} `unauthenticated`. */
   async authenticate(token: string | null): Promise<string> {
-    // Found by its digest, of which an attacker cannot choose a prefix: the time that it takes says nothing of the token.
+    // Looked up by digest. An attacker cannot choose a prefix of a digest, so the duration reveals nothing about the token.
     const host = token === null ? null : await new HostRecords(this.#store.readConnection).findByToken(digestOf(token));
-    // A host that registered with a join token which has been replaced since registers again, with the new one.
+    // If the join token was replaced, hosts that registered with the old one must register again.
     const isOutdated = host?.credential?.startsWith(joinTokenPrefix) && host.credential !== this.joinTokenCredential;
     if (host === null || isOutdated) {
       throw new Problem(
         'unauthenticated',
-        'a host shows the token that it got when it last registered, as `Authorization: Bearer TOKEN`: register again for a new one',
+        'the request requires `Authorization: Bearer TOKEN` with the token of the last registration of the host: register again to get a new one',
       );
     }
     await this.#reachability.recordContact(host.id, host.isUnreachable);
     return host.id;
   }
 
-  /** How often a host is to say that it is there, in milliseconds, where it says nothing else. */
+  /** The heartbeat interval of hosts, in milliseconds. */
   get heartbeatInterval(): number {
     return this.#reachability.heartbeatInterval;
   }

@@ -1,4 +1,4 @@
-// Queries for lists and figures of hosts, outside transactions.
+// Lists and counts of hosts, read outside transactions.
 
 import type { Prisma } from '../database/generated/client.ts';
 import type { HostModel } from '../database/generated/models.ts';
@@ -19,7 +19,7 @@ export class HostQueries {
     this.#readable = readable;
   }
 
-  /** The stream in which a host follows its orders; null where it does not. */
+  /** Returns the identifier of the host's order stream; null if it has none. */
   async streamOf(id: string): Promise<string | null> {
     const host = await this.#client.host.findFirst({ where: { id }, select: { streamId: true } });
     return host?.streamId ?? null;
@@ -30,7 +30,7 @@ export class HostQueries {
     return mapReadable(restoreMarks(hosts), toHostWithDevices);
   }
 
-  /** How many hosts are heard of, and how many are not. */
+  /** Counts connected and unreachable hosts. */
   async countByReachability(): Promise<{ readonly connected: number; readonly unreachable: number }> {
     const { host: hosts } = this.#client;
     const [connected, unreachable] = [
@@ -40,7 +40,7 @@ export class HostQueries {
     return { connected, unreachable };
   }
 
-  /** Some of the hosts that are unreachable, with the numbers of their devices. */
+  /** Returns the first unreachable hosts by name, with their device counts. */
   async unreachable(limit: number): Promise<{ readonly name: string; readonly devices: number }[]> {
     const hosts = await this.#client.host.findMany({
       where: { unreachableSince: { not: null } },
@@ -54,7 +54,7 @@ export class HostQueries {
 
 const withDeviceCount = { _count: { select: { devices: true } } } as const;
 
-/** A row of a host without what only some need, with the number of its devices. */
+/** Moves the device count into the host record. */
 function toHostWithDevices({ _count, ...host }: HostModel & { readonly _count: { readonly devices: number } }): HostWithDevices {
   return { ...host, devices: _count.devices };
 }

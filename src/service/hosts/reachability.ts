@@ -1,6 +1,6 @@
-// Which hosts are heard of: each says something every few seconds, to whichever replica of the service, and the devices of one that has not for too
-// long are unreachable. Every replica watches by its own monotonic clock whether the number changes that is kept of each host: no clock is compared
-// with another, and none that jumps makes a host silent or keeps a dead one alive.
+// Detects unreachable hosts. A host sends a request every few seconds to any replica, which increments the host's heartbeat count in the database.
+// Every replica measures with its own monotonic clock how long a count has not changed. Clocks are never compared, so that a clock that jumps neither
+// makes a host unreachable nor keeps a dead one connected.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
@@ -11,15 +11,15 @@ import { systemActor } from '../requester.ts';
 import type { HeartbeatCount } from './repository.ts';
 import { HostRecords } from './repository.ts';
 
-/** A host that is not heard of may miss so many heartbeats and be late with one more. */
+/** Heartbeats that a connected host can miss; the next may be late. */
 const missedHeartbeats = 3;
-/** So many times in the time that a host may be silent, it is put on disk who was heard of. */
+/** How often contacts are written to disk, per time limit of silence. */
 const flushesPerLimit = 8;
-/** So many times in that time, but at least every so many milliseconds, it is looked which hosts are silent. */
+/** How often silent hosts are searched for, per time limit of silence; and the maximum interval in milliseconds. */
 const sweepsPerLimit = 4;
 const maxSweepInterval = 1_000;
 
-/** The number that was last seen of a host, and since when, by the time that was watched. */
+/** The last heartbeat count of a host, and the observed time at which it appeared. */
 type Observation = { readonly count: number; readonly since: number };
 
 type Uses = { readonly store: Store; readonly clock: Clock };
@@ -28,10 +28,10 @@ export class Reachability {
   readonly #uses: Uses;
   readonly #limit: number;
   readonly #sweepInterval: number;
-  /** Hosts that were heard of here, until that is on disk. */
+  /** Hosts that contacted this replica, until the contact is on disk. */
   #contacted = new Set<string>();
   readonly #observations = new Map<string, Observation>();
-  /** Milliseconds that were watched until the last look: those in which the process stood still, or the database did not answer, do not count. */
+  /** Milliseconds observed until the last sweep. Time in which the process was suspended or the database was down does not count. */
   #observedMilliseconds = 0;
   #lastSweepAt: number | null = null;
   readonly #flushJob: LocalRecurringJob;
@@ -46,72 +46,72 @@ export class Reachability {
     this.#sweepJob = new LocalRecurringJob(this.#sweepInterval, () => this.sweep());
   }
 
-  /** How often a host is to say that it is there, in milliseconds. */
+  /** The heartbeat interval of hosts, in milliseconds. */
   get heartbeatInterval(): number {
     return Math.ceil(this.#limit / (missedHeartbeats + 1));
   }
 
-  /** A host has said something; one that was unreachable is not any more when it resolves. */
+  /** Records a request of a host. If the host was unreachable, resolves when it is marked as connected. */
   async recordContact(hostId: string, isUnreachable: boolean): Promise<void> {
     this.#contacted.add(hostId);
     if (isUnreachable) await this.#flush();
   }
 
-  /** Finds the hosts that have not been heard of for too long; nobody has, where nobody could say it. */
+  /** Marks hosts as unreachable that were silent for longer than the limit. Time in which the service could not receive requests does not count. */
   async sweep(): Promise<void> {
     const silent = this.#findSilent(await new HostRecords(this.#uses.store.readConnection).heartbeatCounts());
     if (silent.size === 0) return;
     await this.#uses.store.transaction(async (connection) => {
-      // Some may have been heard of while the transaction waited, or another replica has found the same.
-      const still = (await new HostRecords(connection).heartbeatCounts()).filter(
+      // While the transaction was queued, a host may have sent a request, or another replica may have marked it.
+      const stillSilent = (await new HostRecords(connection).heartbeatCounts()).filter(
         ({ id, count }) => silent.get(id) === count && !this.#contacted.has(id),
       );
-      const ids = still.map(({ id }) => id);
+      const ids = stillSilent.map(({ id }) => id);
       await new HostRecords(connection).endStreams(ids);
       await this.#setStatus(connection, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
     });
   }
 
-  /** Puts the last on disk, and no more. */
+  /** Stops both jobs, and writes the last contacts to disk. */
   async stop(): Promise<void> {
     await this.#sweepJob.stop();
     await this.#flushJob.stop();
     await this.#flush().catch(() => {});
   }
 
-  /** Watches the numbers of the hosts. Returns those that have not changed for too long, by host. */
+  /** Compares heartbeat counts with those of the last sweep. Returns the counts of hosts that were silent for longer than the limit, by host. */
   #findSilent(counts: readonly HeartbeatCount[]): Map<string, number> {
     const now = this.#uses.clock.monotonic();
     const elapsed = now - (this.#lastSweepAt ?? now);
     this.#lastSweepAt = now;
     this.#observedMilliseconds += Math.min(elapsed, 2 * this.#sweepInterval);
     const silent = new Map<string, number>();
-    const there = new Set<string>();
+    const listed = new Set<string>();
     for (const { id, count } of counts) {
-      there.add(id);
+      listed.add(id);
       const last = this.#observations.get(id);
       if (last?.count !== count || this.#contacted.has(id)) this.#observations.set(id, { count, since: this.#observedMilliseconds });
       else if (this.#observedMilliseconds - last.since > this.#limit) silent.set(id, count);
     }
-    for (const id of this.#observations.keys()) if (!there.has(id)) this.#observations.delete(id);
+    for (const id of this.#observations.keys()) if (!listed.has(id)) this.#observations.delete(id);
     return silent;
   }
 
-  /** Puts on disk who was heard of; those who were unreachable are not any more. */
+  /** Writes contacts to disk. Marks hosts that were unreachable as connected. */
   async #flush(): Promise<void> {
     if (this.#contacted.size === 0) return;
-    const heard = this.#contacted;
+    const contacted = this.#contacted;
     this.#contacted = new Set();
     try {
       await this.#uses.store.transaction(async (connection) => {
-        await new HostRecords(connection).countHeartbeats(heard);
-        await this.#setStatus(connection, await new HostRecords(connection).filterUnreachable([...heard]), {
+        await new HostRecords(connection).countHeartbeats(contacted);
+        await this.#setStatus(connection, await new HostRecords(connection).filterUnreachable([...contacted]), {
           action: 'host.reachable',
           detail: {},
         });
       });
     } catch (error) {
-      this.#contacted = new Set([...heard, ...this.#contacted]);
+      this.#contacted = new Set([...contacted, ...this.#contacted]);
       this.#observations.clear();
       throw error;
     }

@@ -7,17 +7,17 @@ import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts'
 import { withoutMarks } from '../database/readable-rows.ts';
 
 export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
-/** Of a host that is not known to be unreachable. */
+/** The heartbeat count of a host that is not marked as unreachable. */
 export type HeartbeatCount = { readonly id: string; readonly count: number };
-/** The host that a token is of, and what it registered with. */
+/** The host of a token, and the credential that it registered with. */
 export type TokenHost = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
 export type KnownHost = Pick<HostModel, 'id' | 'bootId'> & { readonly isUnreachable: boolean };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
-/** How lists call a host. */
+/** How error messages name a row. */
 const hostRow = { kind: 'host', table: 'Host', key: ['id'] } as const;
 
-// Whether a host is unreachable is decided by the database here: a time that cannot be decoded keeps no host from being found.
+// Compared in SQL, so that a host with an undecodable time is still found.
 const hostOfToken = new PreparedQuery({ digest: 'text' }, (sql, { digest }) =>
   sql
     .selectFrom('Host')
@@ -42,7 +42,7 @@ const incrementHeartbeats = new RowStatement({ id: 'text' }, (sql, { id }) =>
 const selectHeartbeatCounts = new PreparedQuery({}, (sql) =>
   sql
     .selectFrom('Host')
-    // A count that is no number is 0 by this: it keeps no other from being read.
+    // The cast turns an invalid count into 0, so that it does not block reading the others.
     .select(({ cast }) => ['id', cast<number>('heartbeatCount', 'integer').as('count')])
     .where('unreachableSince', 'is', null),
 );
@@ -54,9 +54,9 @@ export class HostRecords {
     this.#connection = connection;
   }
 
-  /** What identifies the host of a name, and its boot. */
+  /** Returns the identifier, boot and reachability of the host with this name. */
   async findByName(name: string): Promise<KnownHost | null> {
-    // Compared by the database, so that a host whose row is damaged can register: then the row is written again.
+    // Compared in SQL, so that a host with a damaged row can register, which rewrites the row.
     const host = await this.#connection.sql
       .selectFrom('Host')
       .select((row) => ['id', 'bootId', row('unreachableSince', 'is not', null).as('isUnreachable')])
@@ -65,25 +65,25 @@ export class HostRecords {
     return host === undefined ? null : { ...host, isUnreachable: Boolean(host.isUnreachable) };
   }
 
-  async findByIdOrName(text: string): Promise<Pick<HostRecord, 'id'> | null> {
+  async findByIdOrName(idOrName: string): Promise<Pick<HostRecord, 'id'> | null> {
     const hosts = this.#connection.sql.selectFrom('Host').select('id');
-    const found = await hosts.where((host) => host.or({ id: text, name: text })).executeTakeFirst();
+    const found = await hosts.where((host) => host.or({ id: idOrName, name: idOrName })).executeTakeFirst();
     return found ?? null;
   }
 
-  /** The host that was given the token of this digest when it last registered. */
+  /** Returns the host with this token digest. */
   async findByToken(tokenDigest: string): Promise<TokenHost | null> {
     const [host] = await this.#connection.query(hostOfToken, { digest: tokenDigest });
     return host === undefined ? null : { ...host, isUnreachable: Boolean(host.isUnreachable) };
   }
 
-  /** The boot that a host has registered last, its name, and whether it has a token. */
+  /** Returns the name and last registered boot of a host, and whether it has a token. */
   async bootOf(id: string): Promise<{ readonly name: string; readonly bootId: string; readonly isRegistered: boolean } | null> {
     const [host] = await this.#connection.query(bootOfHost, { id });
     return host === undefined ? null : { ...host, isRegistered: Boolean(host.isRegistered) };
   }
 
-  /** Hosts that registered with a credential have no token any more, and their streams of orders end. Returns which. */
+  /** Revokes the tokens of hosts that registered with a credential, and ends their order streams. Returns the identifiers of the hosts. */
   async revokeTokens(credential: string): Promise<string[]> {
     const ended = this.#connection.sql.updateTable('Host').set({ tokenDigest: null }).where('credential', '=', credential);
     const ids = (await ended.returning('id').execute()).map(({ id }) => id);
@@ -91,12 +91,12 @@ export class HostRecords {
     return ids;
   }
 
-  /** The hosts that are not known to be unreachable, each with a number that rises while it is heard of. */
+  /** Returns the heartbeat counts of the hosts that are not marked as unreachable. A count rises while the host sends requests. */
   async heartbeatCounts(): Promise<HeartbeatCount[]> {
     return this.#connection.query(selectHeartbeatCounts, {});
   }
 
-  /** Those of these hosts that are unreachable. */
+  /** Returns which of these hosts are marked as unreachable. */
   async filterUnreachable(ids: readonly string[]): Promise<string[]> {
     const hosts = await readInChunks(ids, (some) =>
       this.#connection.sql.selectFrom('Host').select('id').where('id', 'in', some).where('unreachableSince', 'is not', null).execute(),
@@ -104,7 +104,7 @@ export class HostRecords {
     return hosts.map(({ id }) => id);
   }
 
-  /** Notes that hosts were heard of. */
+  /** Increments the heartbeat counts of hosts. */
   async countHeartbeats(ids: Iterable<string>): Promise<void> {
     await this.#connection.executeForRows(
       incrementHeartbeats,
@@ -112,26 +112,26 @@ export class HostRecords {
     );
   }
 
-  /** Notes that hosts are heard of (null), or since when they are not. */
+  /** Marks hosts as unreachable since a time, or as connected (null). */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
     for (const some of splitIntoChunks(ids))
       await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', some).execute();
   }
 
-  /** A host follows its orders in this stream; any other of it ends, wherever it is. */
+  /** Makes this the order stream of a host. Ends its earlier stream on any replica. */
   async setStream(id: string, streamId: string): Promise<void> {
     await this.#connection.sql.updateTable('Host').set({ streamId }).where('id', '=', id).execute();
     this.#connection.commitEffects.endedStreams.add(id);
   }
 
-  /** What hosts follow their orders in ends, wherever it is. */
+  /** Ends the order streams of hosts on every replica. */
   async endStreams(ids: readonly string[]): Promise<void> {
     for (const some of splitIntoChunks(ids))
       await this.#connection.sql.updateTable('Host').set({ streamId: null }).where('id', 'in', some).execute();
     for (const id of ids) this.#connection.commitEffects.endedStreams.add(id);
   }
 
-  /** Makes the host, or renews the one of that name: it has just been heard of. */
+  /** Inserts or updates a host, and increments its heartbeat count. */
   async save(host: HostRecord): Promise<void> {
     const { id, ...rest } = host;
     await this.#connection.sql
@@ -143,7 +143,7 @@ export class HostRecords {
       .execute();
   }
 
-  /** Every host with the number of its devices. */
+  /** Returns every host with its device count. */
   async listAll(): Promise<HostWithDevices[]> {
     const query = this.#connection.sql
       .selectFrom('Host')

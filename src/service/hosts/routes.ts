@@ -1,4 +1,4 @@
-// /v1/hosts: device hosts are listed.
+// /v1/hosts: lists device hosts.
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';

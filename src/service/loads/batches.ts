@@ -1,4 +1,4 @@
-// The loads of one request: each puts a build on one device, and all of them are made or none.
+// Creates the loads of a request, one per device: all or none.
 
 import { z } from 'zod';
 import { newIdentifier } from '../../protocol/identifiers.ts';
@@ -20,19 +20,19 @@ import { endLoads, type OnLoadsEnded } from './endings.ts';
 import type { NewLoad } from './repository.ts';
 import { LoadRecords } from './repository.ts';
 
-/** Loads that may wait for one device or be under way on it. */
+/** Maximum number of queued and dispatched loads per device. */
 const maxOpenLoads = 100;
 
-/** How loads are to be carried out, and until when. */
+/** Policy and deadline of loads. */
 export const LoadTerms = LoadPolicy.extend({
   /** Seconds after which a load that has not completed ends as `expired`. */
   deadlineSeconds: z.int(),
-  /** Whether loads of the same module that wait for the same devices, and were not dispatched, give way to these. */
+  /** Whether to end queued loads of the same module and devices as `superseded`. */
   supersede: z.boolean(),
 });
 export type LoadTerms = z.infer<typeof LoadTerms>;
 
-/** A build that is to be put on a device. */
+/** A build to load on a device. */
 export type Target = { readonly device: SelectedDevice; readonly build: LoadableBuild };
 
 export type CreatedLoads = {
@@ -41,52 +41,52 @@ export type CreatedLoads = {
 };
 
 export type Batch = {
-  /** All of the same module. */
+  /** Builds of one module. */
   readonly targets: readonly Target[];
   readonly module: string;
   readonly terms: LoadTerms;
-  /** Whether its devices go back to versions that they had. */
+  /** Whether the loads return devices to earlier versions. */
   readonly isRollback: boolean;
-  /** The rollout that it is of; null where it is asked for by itself. */
+  /** The rollout of the loads; null: a request for loads. */
   readonly rolloutId: string | null;
-  /** What the audit trail says of it beside how it is carried out. */
+  /** Details for the audit trail besides the policy. */
   readonly facts: AuditEntry['detail'];
   readonly requester: Requester;
 };
 
-/** Makes a load of each target, with its order. @throws {Problem} `image-pruned`, `busy`. */
+/** Creates a load with its order for each target. @throws {Problem} `image-pruned`, `busy`. */
 export async function createLoads(connection: Connection, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<CreatedLoads> {
-  const [made] = await createBatches(connection, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
-  if (made?.status !== 'fulfilled') throw made?.reason;
-  return made.value;
+  const [created] = await createBatches(connection, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
+  if (created?.status !== 'fulfilled') throw created?.reason;
+  return created.value;
 }
 
 /**
- * Makes the loads of several batches at once, one batch after another: of each all or none, and those that are refused change nothing.
- * @param wanted Those that are refused stay so. Where others give way to the loads of one, it is alone: those are looked for among what is written.
- * @param onEnded Called with the loads that give way to these.
- * @returns Of each what was made, or why it is refused: also with the {Problem} that `makeLoads` throws.
+ * Creates the loads of several batches with few statements. Each batch is created completely or rejected without changes.
+ * @param requested Rejected entries are passed through. A batch that supersedes loads must be the only one: superseded loads are read from the database.
+ * @param onEnded Called with the superseded loads.
+ * @returns For each entry, the created loads or the reason of its rejection: its own, or the {Problem} that `createLoads` throws.
  */
 export async function createBatches(
   connection: Connection,
-  wanted: readonly PromiseSettledResult<Batch>[],
+  requested: readonly PromiseSettledResult<Batch>[],
   requestedAt: Date,
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<CreatedLoads>[]> {
-  const batches = wanted.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+  const batches = requested.flatMap((entry) => (entry.status === 'fulfilled' ? entry.value : []));
   const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
   const [open, demandsOn] = await Promise.all([
     new LoadRecords(connection).countOpen(deviceIds),
     resolveDemands(connection, [...new Set(batches.map(({ module }) => module))], deviceIds),
   ]);
   const results: PromiseSettledResult<CreatedLoads>[] = [];
-  const made: PreparedBatch[] = [];
-  for (const one of wanted) {
-    if (one.status === 'rejected') {
-      results.push(one);
+  const created: PreparedBatch[] = [];
+  for (const entry of requested) {
+    if (entry.status === 'rejected') {
+      results.push(entry);
       continue;
     }
-    const batch = one.value;
+    const batch = entry.value;
     const reason = await rejectionOf(connection, batch, open);
     if (reason !== null) {
       results.push({ status: 'rejected', reason });
@@ -95,19 +95,19 @@ export async function createBatches(
     const { id, loads, ...rest } = prepareBatch(batch, demandsOn, requestedAt);
     if (batch.terms.supersede) await supersedeQueued(connection, batch, { batchId: id, completedAt: requestedAt }, onEnded);
     for (const { device } of batch.targets) open.set(device.id, (open.get(device.id) ?? 0) + 1);
-    made.push({ id, loads, ...rest });
-    const told = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
-    results.push({ status: 'fulfilled', value: { batch: id, loads: told } });
+    created.push({ id, loads, ...rest });
+    const summaries = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
+    results.push({ status: 'fulfilled', value: { batch: id, loads: summaries } });
   }
   await Promise.all([
-    new LoadRecords(connection).create(made.flatMap(({ loads }) => loads)),
-    new OrderRecords(connection).create(made.flatMap(({ orders }) => orders)),
-    new AuditRecords(connection).append(made.map(({ event }) => event)),
+    new LoadRecords(connection).create(created.flatMap(({ loads }) => loads)),
+    new OrderRecords(connection).create(created.flatMap(({ orders }) => orders)),
+    new AuditRecords(connection).append(created.map(({ event }) => event)),
   ]);
   return results;
 }
 
-/** Why no load is made of a batch, null where they are. @param open Loads of each device that wait or are under way. */
+/** Returns why a batch is rejected, or null. @param open The number of open loads by device. */
 async function rejectionOf(
   connection: Connection,
   { targets, module, terms }: Batch,
@@ -124,10 +124,10 @@ async function rejectionOf(
     terms,
     open,
   );
-  return full === undefined ? null : new Problem('busy', `${queueFullMessage(full)}; nothing was loaded anywhere`);
+  return full === undefined ? null : new Problem('busy', `${queueFullMessage(full)}; no load was created`);
 }
 
-/** Ends the loads that give way to those of a batch. */
+/** Ends the queued loads that a batch supersedes. */
 async function supersedeQueued(
   connection: Connection,
   { targets, module, requester }: Batch,
@@ -141,7 +141,7 @@ async function supersedeQueued(
   await endLoads(
     connection,
     waiting,
-    { outcome: 'superseded', reason: `the loads of ${batchId} have taken its place`, completedAt },
+    { outcome: 'superseded', reason: `superseded by the loads of ${batchId}`, completedAt },
     requester,
     onEnded,
   );
@@ -164,7 +164,7 @@ function prepareBatch(
   const remainingMilliseconds = terms.deadlineSeconds * 1_000;
   const deadlineAt = new Date(requestedAt.getTime() + remainingMilliseconds);
   const deadline = deadlineAt.toISOString();
-  const made = targets.map(({ device, build }) => {
+  const created = targets.map(({ device, build }) => {
     const { version } = build;
     const load: NewLoad = {
       id: newIdentifier('load'),
@@ -188,13 +188,13 @@ function prepareBatch(
   const detail = { module, ...facts, ...policy, devices: targets.length };
   return {
     id: batchId,
-    loads: made.map(({ load }) => load),
-    orders: made.map(({ order }) => order),
+    loads: created.map(({ load }) => load),
+    orders: created.map(({ order }) => order),
     event: toNewAuditEvent(requester, requestedAt, { action: 'load.requested', object: batchId, detail }),
   };
 }
 
-/** Devices of these that no load can be requested for, as many wait for them as may. */
+/** Returns the devices that have reached the limit of open loads. */
 export async function devicesWithFullQueue(
   connection: Connection,
   deviceIds: readonly string[],
@@ -213,11 +213,11 @@ async function findFullQueues(
 ): Promise<string[]> {
   const full = deviceIds.filter((id) => (open.get(id) ?? 0) >= maxOpenLoads);
   if (full.length === 0 || !supersede) return full;
-  const makeRoom = new Set((await new LoadRecords(connection).listQueued(full, module)).map(({ deviceId }) => deviceId));
-  return full.filter((id) => !makeRoom.has(id));
+  const withSuperseded = new Set((await new LoadRecords(connection).listQueued(full, module)).map(({ deviceId }) => deviceId));
+  return full.filter((id) => !withSuperseded.has(id));
 }
 
-/** What is to be done about a device without room. */
+/** Returns an error message for a device that has reached the limit. */
 export function queueFullMessage(device: string): string {
-  return `${maxOpenLoads} loads wait for the device ${device}, as many as may: cancel some, or ask with "supersede": true`;
+  return `limit reached (${maxOpenLoads} open loads per device) on the device ${device}: cancel some, or supersede them`;
 }

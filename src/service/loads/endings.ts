@@ -1,4 +1,4 @@
-// Loads that end without their devices.
+// Ends loads without a report from their devices.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
@@ -8,12 +8,12 @@ import { auditOutcomeOf } from './outcomes.ts';
 import type { EndedLoad, LoadEnd } from './repository.ts';
 import { LoadRecords } from './repository.ts';
 
-/** Called in the transaction in which loads end without a report of their devices, with those that belong to a rollout. */
+/** Called in the transaction that ends loads without a report, with the loads that belong to rollouts. */
 export type OnLoadsEnded = (connection: Connection, loadIds: readonly string[], end: LoadEnd) => Promise<void>;
 
 /**
- * Ends loads that no device reports on: their orders are not sent any more.
- * @returns How many have ended: those whose rows are damaged do not.
+ * Ends loads without a report from their devices, and stops the dispatch of their orders.
+ * @returns The number of ended loads. A load with a damaged row does not end.
  */
 export async function endLoads(
   connection: Connection,
@@ -26,7 +26,7 @@ export async function endLoads(
     loads.map(({ id }) => id),
     end,
   );
-  const idsOf = (some: readonly EndedLoad[]) => some.map(({ id }) => id);
+  const idsOf = (endedLoads: readonly EndedLoad[]) => endedLoads.map(({ id }) => id);
   const ofRollouts = ended.filter(({ rolloutId }) => rolloutId !== null);
   if (ofRollouts.length > 0) await onEnded(connection, idsOf(ofRollouts), end);
   const [sent, unsent] = [

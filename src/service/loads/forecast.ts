@@ -1,4 +1,4 @@
-// Which loads would be refused, and why, without doing anything: decided by the devices' own rules, of what the service knows of each device.
+// Predicts the outcome of loads without creating them: applies the rules of devices to the service's records of each device.
 
 import { z } from 'zod';
 import { compareVersions } from '../../machine/isolation/version-policy.ts';
@@ -19,7 +19,7 @@ import { SigningKeyRecords } from '../signing-keys/repository.ts';
 export const verdicts = [
   'would-install',
   'would-replace',
-  // The device has this version.
+  // The device has this version already.
   'already-installed',
   'refused-not-newer',
   'refused-dissimilar',
@@ -27,16 +27,16 @@ export const verdicts = [
   'out-of-memory',
 ] as const;
 
-/** What would come of a load. */
+/** The predicted outcome of a load. */
 export type Forecast = {
   readonly verdict: (typeof verdicts)[number];
-  /** Why it would not be loaded, as the device would say it, or why no more is known; null where there is nothing to say. */
+  /** Why the load would be refused, in the words of the device, or why the forecast is incomplete; otherwise null. */
   readonly reason: string | null;
-  /** The version of the module that the device has now, as far as the service knows. */
+  /** The recorded version of the module on the device; null if it has none. */
   readonly current: string | null;
 };
 
-/** Of a device's state, what a load depends on, and no more: it is read and kept of ten thousand devices. */
+/** The part of a state that the forecast needs. It is in memory for up to 10,000 devices. */
 const Reported = z.object({
   moduleTable: z.array(z.object({ module: z.string() })),
   memoryMap: z.object({
@@ -47,14 +47,14 @@ const Reported = z.object({
 });
 type Reported = z.infer<typeof Reported>;
 
-/** Of a device that has not reported its state since its host started, or never. */
-const notReportedReason = 'the device has not come up since its host started: whether it has the memory is not known';
+/** The reason for a device without a reported state in this boot of its host. */
+const notReportedReason = 'the device has not reported its state since its host started: its free memory is unknown';
 
 /**
- * What loads of a build would come to if the devices began them now, by the identifiers of the devices. It is a forecast: loads that wait change
- * what a device has, its state is the last that it reported, and nothing is known of what the code of the module does when it is loaded (its
- * start function, its self-check, the state that it carries over) or of keys that the operator of a host has pinned.
- * @param devices At most as many as one request selects (10,000).
+ * Predicts the outcome of loads of a build, by device identifier, as if the devices started the loads now. The forecast can be wrong: it uses the last
+ * reported state of each device, ignores queued loads, and does not know the keys that the operator of a host has pinned or what the code of the
+ * module does during the load (start function, self-check, state transfer).
+ * @param devices Up to the maximum of one request (10,000).
  */
 export async function forecastLoads(
   connection: Connection,
@@ -84,13 +84,13 @@ export async function forecastLoads(
   return new Map(ids.map((id) => [id, forecast(id)]));
 }
 
-/** What a load last left in the module table, unless the device has come up without it. */
+/** Returns the recorded version, or null if the reported module table lacks the module. */
 function currentVersion(module: string, last: string | null, state: Reported | null): string | null {
   const isMissing = state !== null && !state.moduleTable.some((entry) => entry.module === module);
   return isMissing ? null : last;
 }
 
-/** What devices that have these versions would say to the build; null where nothing. */
+/** Returns why devices with these versions would refuse the build, by version; null: they would not. */
 async function versionRefusals(connection: Connection, build: BuildRecord, versions: ReadonlySet<string>, policy: LoadPolicy) {
   const next = { module: build.module, version: build.version, interface: Interface.parse(build.interface) };
   const inMemory = await new BuildRecords(connection).findMany(build.module, [...versions]);
@@ -102,7 +102,7 @@ async function versionRefusals(connection: Connection, build: BuildRecord, versi
   );
 }
 
-/** What proves to hosts that the build is what it is, or why none of them would load it. */
+/** Returns the proof of the build, or why every host would refuse it. */
 async function proofOf(connection: Connection, build: BuildRecord): Promise<BuildProof | { readonly refusal: string }> {
   const refusal = describePrunedImage(build);
   if (refusal !== null) return { refusal };
@@ -116,9 +116,9 @@ async function proofOf(connection: Connection, build: BuildRecord): Promise<Buil
   return misstatement === null ? proof : { refusal: misstatement };
 }
 
-/** What the device would say that has no room for so many pages together; null where it has. */
+/** Returns the reason of a device without that many contiguous free pages, or null. */
 function memoryShortage(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
-  // Pages that were taken away are kept for programs that hold their addresses; where none runs, the next load frees them.
+  // Removed pages stay reserved while a program runs, which may have their addresses. Without a running program, the next load frees them.
   const isHeld = programs.some(({ state }) => state === 'running');
   const used = memoryMap.ranges
     .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))

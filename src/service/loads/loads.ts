@@ -1,4 +1,4 @@
-// Loads: one build is to be put on devices; each device carries out one load and reports its outcome.
+// Loads: each puts one build on one device, which reports the outcome.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
@@ -21,11 +21,11 @@ import { type LoadFilter, LoadQueries, type LoadSummary } from './queries.ts';
 import type { LoadRecord } from './repository.ts';
 import { LoadRecords } from './repository.ts';
 
-/** Devices for which loads are made at once, where several requests are carried out together. */
+/** Maximum number of devices in one group of requests. */
 const maxDevicesPerGroup = 1_000;
-/** How often deadlines are looked at, in milliseconds. */
+/** How often deadlines are checked, in milliseconds. */
 const deadlineInterval = 1_000;
-/** Loads that are ended in one transaction. */
+/** Maximum number of loads that one transaction ends. */
 const expiryBatchSize = 500;
 
 export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly version: string; readonly selector: Selector };
@@ -37,16 +37,16 @@ type Uses = { readonly store: Store; readonly clock: Clock };
 export class Loads {
   readonly #uses: Uses;
   readonly #onEnded: OnLoadsEnded;
-  readonly #request: (asked: QueuedRequest) => Promise<CreatedLoads>;
+  readonly #request: (queued: QueuedRequest) => Promise<CreatedLoads>;
 
-  /** @param onEnded Called in the transaction in which loads end that no device reports on. */
+  /** @param onEnded Called in the transaction that ends loads without a report. */
   constructor(uses: Uses, onEnded: OnLoadsEnded) {
     this.#uses = uses;
     this.#onEnded = onEnded;
-    this.#request = uses.store.batched((connection, asked) => createRequestedLoads(connection, asked, uses.clock.now(), onEnded));
+    this.#request = uses.store.batched((connection, queued) => createRequestedLoads(connection, queued, uses.clock.now(), onEnded));
   }
 
-  /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
+  /** Creates one load per selected device, all or none. @throws {Problem} `invalid-value`, `image-pruned`, `busy`. */
   request(request: NewLoadsRequest, requester: Requester, answerOf: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
     return this.#request({ request, requester, answerOf });
   }
@@ -58,8 +58,8 @@ export class Loads {
       if (load === null) throw notFound('load', id);
       if (load.outcome === 'cancelled') return;
       if (load.state !== 'queued') {
-        const how = load.state === 'dispatched' ? 'its host has been sent it' : `it has ended as ${load.outcome}`;
-        throw new Problem('not-queued', `the load ${id} cannot be cancelled any more: ${how}`);
+        const why = load.state === 'dispatched' ? 'it was sent to its host' : `its outcome is ${load.outcome}`;
+        throw new Problem('not-queued', `the load ${id} is no longer queued: ${why}`);
       }
       const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#uses.clock.now() };
       await endLoads(connection, [load], end, requester, this.#onEnded);
@@ -67,30 +67,30 @@ export class Loads {
     return this.get(id);
   }
 
-  /** Ends the loads whose deadline is over, from now on; once in the whole installation. */
+  /** Starts ending overdue loads periodically, on one replica at a time. */
   startExpiring(): RecurringJob {
     return this.#uses.store.scheduleJob('deadlines', deadlineInterval, () => this.expire());
   }
 
-  /** Ends the loads whose deadline is over. */
+  /** Ends the loads whose deadline has passed. */
   async expire(): Promise<void> {
     const now = this.#uses.clock.now();
     await this.#correctFutureRequests(now);
-    const isOver = await new LoadRecords(this.#uses.store.readConnection).listOverdue(now, 1);
-    if (isOver.length === 0) return;
+    const firstOverdue = await new LoadRecords(this.#uses.store.readConnection).listOverdue(now, 1);
+    if (firstOverdue.length === 0) return;
     let ended: number;
     do {
       ended = await this.#uses.store.transaction(async (connection) => {
         const overdue = await new LoadRecords(connection).listOverdue(now, expiryBatchSize);
-        const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
+        const end = { outcome: 'expired', reason: 'the deadline passed before the device reported', completedAt: now };
         return endLoads(connection, overdue, end, systemActor, this.#onEnded);
       });
     } while (ended === expiryBatchSize);
   }
 
   /**
-   * Loads that seem to have been requested in the future were requested while the clock was ahead: they keep the time that they were given, from now
-   * on.
+   * Corrects loads with a request time in the future: the clock was ahead when they were requested. Sets their request time to now, and moves their
+   * deadlines by the same amount.
    */
   async #correctFutureRequests(now: Date): Promise<void> {
     const { store } = this.#uses;
@@ -105,7 +105,7 @@ export class Loads {
         systemActor,
         now,
         loads.map(({ id, requestedAt }) => {
-          const reason = 'the clock of the service was ahead when it was requested';
+          const reason = 'the clock of the service was ahead at the request';
           return {
             action: 'load.deadline-moved',
             object: id,
@@ -133,56 +133,56 @@ export class Loads {
   }
 }
 
-/** Carries out requests that have waited beside each other. */
+/** Creates the loads of requests that were queued concurrently. */
 async function createRequestedLoads(
   connection: Connection,
-  asked: readonly QueuedRequest[],
+  queued: readonly QueuedRequest[],
   now: Date,
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<CreatedLoads>[]> {
   const results: PromiseSettledResult<CreatedLoads>[] = [];
-  for (const some of groupRequests(asked)) results.push(...(await createGroup(connection, some, now, onEnded)));
+  for (const group of groupRequests(queued)) results.push(...(await createGroup(connection, group, now, onEnded)));
   return results;
 }
 
-/** In their order, those together whose loads are made at once. */
-function groupRequests(asked: readonly QueuedRequest[]): QueuedRequest[][] {
-  const runs: QueuedRequest[][] = [];
+/** Groups requests, in order, so that a group has at most the maximum number of devices or only one request. */
+function groupRequests(queued: readonly QueuedRequest[]): QueuedRequest[][] {
+  const groups: QueuedRequest[][] = [];
   let room = 0;
-  for (const one of asked) {
-    const { selector, supersede } = one.request;
-    // The loads that give way to others are looked for among what is written, and how many devices have some labels is not known.
+  for (const item of queued) {
+    const { selector, supersede } = item.request;
+    // A request that supersedes loads reads them from the database; the number of devices with some labels is not known yet. Both form a group alone.
     const devices = supersede || 'labels' in selector ? maxDevicesPerGroup : selector.devices.length;
-    const last = runs.at(-1);
-    if (last !== undefined && devices <= room) last.push(one);
+    const last = groups.at(-1);
+    if (last !== undefined && devices <= room) last.push(item);
     else {
-      runs.push([one]);
+      groups.push([item]);
       room = maxDevicesPerGroup;
     }
     room -= devices;
   }
-  return runs;
+  return groups;
 }
 
 async function createGroup(
   connection: Connection,
-  asked: readonly QueuedRequest[],
+  queued: readonly QueuedRequest[],
   now: Date,
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<CreatedLoads>[]> {
-  const named = asked.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
+  const named = queued.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
   const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
-    new BuildRecords(connection).findLoadable(asked.map(({ request }) => request)),
+    new BuildRecords(connection).findLoadable(queued.map(({ request }) => request)),
     deviceResolver(connection, named),
     createDuplicateCheck(
       connection,
-      asked.map(({ requester }) => requester),
+      queued.map(({ requester }) => requester),
     ),
   ]);
   const batchOf = async ({ request, requester }: QueuedRequest): Promise<Batch> => {
     const { module, version, selector, ...terms } = request;
     checkNotAnswered(requester);
-    const build = builds.find((one) => one.module === module && one.version === version);
+    const build = builds.find((candidate) => candidate.module === module && candidate.version === version);
     if (build === undefined) throw await unknownBuildProblem(connection, module, version);
     const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);
     const targets = devices.map((device) => ({ device, build }));
@@ -190,10 +190,10 @@ async function createGroup(
     return { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
   };
   const batches: PromiseSettledResult<Batch>[] = [];
-  for (const one of asked) batches.push(...(await Promise.allSettled([batchOf(one)])));
+  for (const item of queued) batches.push(...(await Promise.allSettled([batchOf(item)])));
   const results = await createBatches(connection, batches, now, onEnded);
   const answers = results.flatMap((result, index) => {
-    const { requester, answerOf } = asked[index] ?? {};
+    const { requester, answerOf } = queued[index] ?? {};
     const request = requester?.idempotentRequest;
     if (result.status === 'rejected' || request === undefined || answerOf === undefined) return [];
     return { request, answer: answerOf(result.value) };
@@ -202,9 +202,12 @@ async function createGroup(
   return results;
 }
 
-/** There is no such build; the message says which there are. */
+/** Returns the problem of an unknown module or version; the message lists the newest versions of the module. */
 export async function unknownBuildProblem(connection: Connection, module: string, version: string): Promise<Problem> {
   const versions = await new BuildRecords(connection).versions(module);
-  if (versions.length === 0) return invalidValue('/module', `there is no module ${module}: push a build first`);
-  return invalidValue('/version', `there is no build ${module}@${version}: there is ${versions.slice(-20).join(', ')}`);
+  if (versions.length === 0) return invalidValue('/module', `the module ${module} does not exist: push a build first`);
+  return invalidValue(
+    '/version',
+    `the build ${module}@${version} does not exist: the versions of ${module} are ${versions.slice(-20).join(', ')}`,
+  );
 }

@@ -1,8 +1,8 @@
-// What the outcome of a load means for the audit trail.
+// Converts outcomes of loads to outcomes of the audit trail.
 
 import type { AuditOutcome } from '../../proof/audit-event.ts';
 
-/** A load that an operator cancels or replaces ends as they want it. */
+/** Returns the audit outcome. `cancelled` and `superseded` count as succeeded: an operator requested them. */
 export function auditOutcomeOf(loadOutcome: string): AuditOutcome {
   if (loadOutcome.startsWith('refused-')) return 'refused';
   return loadOutcome === 'failed' || loadOutcome === 'expired' ? 'failed' : 'succeeded';

@@ -1,4 +1,4 @@
-// Queries for lists and figures of loads, outside transactions.
+// Lists and counts of loads, read outside transactions.
 
 import type { Prisma } from '../database/generated/client.ts';
 import type { LoadModel } from '../database/generated/models.ts';
@@ -9,21 +9,21 @@ import type { Reader } from '../database/reader.ts';
 import { candidateDevices, labelConditions } from '../devices/queries.ts';
 import type { LoadCompletion, openStates } from './repository.ts';
 
-/** A load as lists show it. */
+/** A load in a list. */
 export type LoadSummary = LoadModel;
-/** Loads without an outcome, by their states. */
+/** The number of loads without an outcome, by state. */
 export type OpenLoads = Readonly<Record<(typeof openStates)[number], number>>;
-/** Loads that have waited for long. */
+/** The number of loads queued for a long time, and the oldest of them. */
 export type WaitingLoads = { readonly count: number; readonly oldest: Pick<LoadModel, 'id' | 'requestedAt'> | null };
 
-/** Loads that have ended in an outcome, and the accesses that they interrupted. */
+/** The number of loads with an outcome, and the accesses that they interrupted. */
 export type LoadTotal = Pick<LoadCompletion, 'outcome' | 'interrupted' | 'failed'> & { readonly loads: number };
 
-/** As the indexes of open loads have it, by which few are looked through and not all that there ever were. */
+/** The condition of the partial indexes on open loads. */
 const isOpen = { outcome: null };
 
 export type LoadFilter = TimeRange & {
-  /** Of its device. */
+  /** Labels of the device. */
   readonly labels: Readonly<Record<string, string>>;
   readonly batchId?: string | undefined;
   readonly deviceId?: string | undefined;
@@ -49,16 +49,16 @@ export class LoadQueries {
   async #pageQuery({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {
     const requestedAt = (comparison: Comparison<Date>): Prisma.LoadWhereInput => ({ requestedAt: comparison });
     const ofDevice = labelConditions(labels);
-    const few = await candidateDevices(this.#client, { labels });
+    const candidates = await candidateDevices(this.#client, { labels });
     const areOpen = state !== undefined && state !== 'completed';
     return {
       where: {
         AND: [
           equalTo({ ...filter, state }),
           ...(areOpen ? [isOpen] : []),
-          // The few that are open are looked through, not all that there ever were of a module: negated twice, that is in no index.
+          // Open loads are few: the double negation keeps the planner on their index instead of the index on modules.
           ...(module === undefined ? [] : [areOpen ? { NOT: { module: { not: module } } } : { module }]),
-          ...(few === null ? [] : [{ deviceId: { in: few } }]),
+          ...(candidates === null ? [] : [{ deviceId: { in: candidates } }]),
           ...(ofDevice.length === 0 ? [] : [{ device: { AND: ofDevice } }]),
           ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id })),
         ],
@@ -68,7 +68,7 @@ export class LoadQueries {
     } satisfies Prisma.LoadFindManyArgs;
   }
 
-  /** Loads that wait for their hosts since before that moment: how many, and the first of them. */
+  /** Returns the loads queued since before a time: the count, and the oldest. */
   async queuedBefore(moment: Date): Promise<WaitingLoads> {
     const where = { state: 'queued', ...isOpen, requestedAt: { lt: moment } };
     const oldest = await this.#client.load.findFirst({
@@ -79,14 +79,14 @@ export class LoadQueries {
     return { count: oldest === null ? 0 : await this.#client.load.count({ where }), oldest };
   }
 
-  /** How many loads wait for their hosts, and how many are with them. */
+  /** Counts queued and dispatched loads. */
   async countOpen(): Promise<OpenLoads> {
     const groups = await this.#client.load.groupBy({ by: ['state'], where: isOpen, _count: { _all: true } });
     const count = (state: keyof OpenLoads) => groups.find((group) => group.state === state)?._count._all ?? 0;
     return { queued: count('queued'), dispatched: count('dispatched') };
   }
 
-  /** What the loads that have ended came to, by their outcomes. */
+  /** Returns the totals of completed loads, by outcome. */
   async totals(): Promise<LoadTotal[]> {
     const totals = await this.#client.loadTotal.findMany({ orderBy: { outcome: 'asc' } });
     return totals.map(({ outcome, loads, interrupted, failed }) => ({

@@ -10,9 +10,9 @@ import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts'
 import { type MarkedRows, withoutMarks } from '../database/readable-rows.ts';
 import { decodeReport, encodeReport } from './stored-report.ts';
 
-/** A load with what its device has reported; null where no device has. */
+/** A load with its report; null if its device has not reported. */
 export type LoadRecord = LoadModel & { readonly report: Prisma.JsonValue };
-/** The columns that a load has from its request on. */
+/** The columns that are set when a load is created. */
 const newLoadColumns = {
   id: 'text',
   batchId: 'text',
@@ -43,24 +43,24 @@ export type LoadCompletion = Pick<LoadModel, 'id' | 'requestedAt'> & {
   readonly completedAt: Date;
   readonly report: LoadReport;
 };
-/** The end of a load that no device reports. */
+/** The end of a load without a report. */
 export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>;
 
-/** A load that has ended without its device, for which rollout it was, and when its host was sent it, if it was. */
+/** A load that ended without a report. */
 export type EndedLoad = Pick<LoadModel, 'id' | 'rolloutId' | 'dispatchedAt'>;
 
-/** Who asked for a load, when, and for which rollout. */
+/** Who requested a load, when, and for which rollout. */
 export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' | 'rolloutId'>;
 
-/** What a load came to, as it is counted. */
+/** A load to add to the totals. */
 type CountedLoad = Pick<LoadCompletion, 'outcome' | 'completedAt' | 'requestedAt' | 'interrupted' | 'failed'>;
-/** When a load was requested, and until when it may take. */
+/** The request time and deadline of a load. */
 export type LoadTimes = Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>;
 
 export const openStates = ['queued', 'dispatched'] as const;
 export const loadStates = [...openStates, 'completed'] as const;
 
-/** How lists call a load. */
+/** How error messages name a row. */
 const loadRow = { kind: 'load', table: 'Load', key: ['id'] } as const;
 
 const insertLoad = new RowStatement(newLoadColumns, (sql, load) => sql.insertInto('Load').values(load));
@@ -145,13 +145,13 @@ export class LoadRecords {
     return { ...load, report: report === undefined ? null : decodeReport(report.body) };
   }
 
-  /** The requests of loads, by their identifiers. @throws {UndecodableCell} where the time of one cannot be decoded. */
+  /** Returns the requests of loads, by identifier. @throws {UndecodableCell} if a time cannot be decoded. */
   async requestsOf(ids: readonly string[]): Promise<Map<string, LoadRequest>> {
     const rows = await this.#connection.query(requestsOfLoads, { ids });
     return new Map(rows.map((row) => [row.id, row]));
   }
 
-  /** Ends loads as their devices report; those that have ended before stay as they are. Answers which had not. */
+  /** Ends loads as their devices report. Does not change loads that have ended before. Returns the identifiers of the loads that it ended. */
   async complete(completions: readonly LoadCompletion[]): Promise<Set<string>> {
     const changes = await this.#connection.executeForRows(completeLoad, completions);
     const ended = completions.filter((_, index) => changes[index] === 1);
@@ -164,11 +164,11 @@ export class LoadRecords {
     return new Set(ended.map(({ id }) => id));
   }
 
-  /** Ends loads that have not ended. Answers which those were. */
+  /** Ends loads that have not ended, and returns them. */
   async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<EndedLoad[]> {
     return readInChunks(ids, async (some) => {
       const { sql } = this.#connection;
-      // Read before they are changed, so that a row that cannot be decoded stays as it is and keeps no other from ending.
+      // Read first, so that an undecodable row is not changed and does not block the others.
       const open = sql
         .selectFrom('Load')
         .select(['id', 'requestedAt', 'rolloutId', 'dispatchedAt'])
@@ -184,7 +184,7 @@ export class LoadRecords {
     });
   }
 
-  /** Counts loads among those that have ended. */
+  /** Adds loads to the totals. */
   async #count(ended: readonly CountedLoad[]): Promise<void> {
     const totals = new Map<string, { loads: number; interrupted: number; failed: number }>();
     for (const { outcome, completedAt, requestedAt, interrupted, failed } of ended) {
@@ -203,7 +203,7 @@ export class LoadRecords {
     );
   }
 
-  /** Loads are with their hosts, or (null) wait again. */
+  /** Marks loads as dispatched at a time, or as queued again (null). */
   async setDispatched(ids: readonly string[], dispatchedAt: Date | null): Promise<void> {
     const [from, to] = dispatchedAt === null ? ['dispatched', 'queued'] : ['queued', 'dispatched'];
     await this.#connection.executeForRows(
@@ -212,7 +212,7 @@ export class LoadRecords {
     );
   }
 
-  /** Loads that have not ended though their deadline is over, the first of them. */
+  /** Returns open loads whose deadline has passed, earliest deadline first. */
   async listOverdue(moment: Date, limit: number): Promise<Pick<LoadModel, 'id' | 'deviceId'>[]> {
     return this.#connection.sql
       .selectFrom('Load')
@@ -224,7 +224,7 @@ export class LoadRecords {
       .execute();
   }
 
-  /** Loads that have not ended though they were requested after a time, the last of them. */
+  /** Returns open loads requested after a time, newest first. */
   async listRequestedAfter(moment: Date, limit: number): Promise<MarkedRows<LoadTimes>> {
     const query = this.#connection.sql
       .selectFrom('Load')
@@ -237,7 +237,7 @@ export class LoadRecords {
     return this.#connection.queryReadable(query, loadRow);
   }
 
-  /** Has loads be requested at a time, with as long until their deadlines as they had. */
+  /** Sets the request time of loads, and moves their deadlines by the same amount. */
   async moveRequestTimes(loads: readonly LoadTimes[], requestedAt: Date): Promise<void> {
     await this.#connection.executeForRows(
       updateRequestTime,
@@ -248,12 +248,12 @@ export class LoadRecords {
     );
   }
 
-  /** Loads of a module that wait for these devices and were not dispatched. */
+  /** Returns the queued loads of a module for these devices. */
   async listQueued(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
     return deviceIds.length === 0 ? [] : this.#connection.query(queuedLoads, { deviceIds, module });
   }
 
-  /** How many loads wait for devices or are under way there, by their identifiers; a device without any is not there. */
+  /** Counts queued and dispatched loads by device; without an entry for a device without open loads. */
   async countOpen(deviceIds: readonly string[]): Promise<Map<string, number>> {
     if (deviceIds.length === 0) return new Map();
     const rows = await this.#connection.query(openLoadsByDevice, { deviceIds });

@@ -1,4 +1,4 @@
-// /v1/loads: a build is put on devices, and what came of it is read.
+// /v1/loads: creates, lists and cancels loads.
 
 import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';

@@ -25,7 +25,7 @@ type Selected = { readonly devices?: z.infer<typeof DeviceId>[] | undefined; rea
 /** Returns the schema with a check that exactly one of `devices` and `labels` is given. */
 export function exactlyOneSelector<Schema extends z.ZodType<Selected>>(schema: Schema): Schema {
   return requireLabel(
-    schema.refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels'),
+    schema.refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'expected either devices or labels'),
   );
 }
 
@@ -33,7 +33,7 @@ export function exactlyOneSelector<Schema extends z.ZodType<Selected>>(schema: S
 export function requireLabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>(schema: Schema): Schema {
   return schema.refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
     path: ['labels'],
-    message: 'must have at least one label',
+    message: 'expected at least one label',
   });
 }
 

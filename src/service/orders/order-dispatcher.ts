@@ -1,4 +1,4 @@
-// Where hosts wait for their orders: orders are read from the database, and the board tells who has new ones.
+// Delivers orders to hosts that wait for them. Orders are read from the database; a notification wakes the hosts that have new ones.
 
 import { randomUUID } from 'node:crypto';
 import { agentLimits } from '../../protocol/agent.ts';
@@ -13,13 +13,13 @@ import { OrderOffers, offerIntervals } from './order-offers.ts';
 import type { OrderRecord } from './repository.ts';
 import { OrderRecords } from './repository.ts';
 
-/** Orders read at once. */
+/** Orders read per query. */
 const batchSize = 500;
 
-/** In which a host follows its orders, at this replica of the service. */
+/** The order stream of a host, at this replica of the service. */
 type OrderStream = { readonly id: string; readonly ending: AbortController };
 
-/** Called in the transaction in which a host is offered orders, with the loads that they are for. */
+/** Called in the transaction that offers orders to a host, with the loads of these orders. */
 export type OnDispatched = (connection: Connection, loads: readonly string[], at: Date) => Promise<void>;
 
 export class OrderDispatcher {
@@ -28,7 +28,7 @@ export class OrderDispatcher {
   readonly #onDispatched: OnDispatched;
   readonly #offers: OrderOffers;
   readonly #streams = new Map<string, OrderStream>();
-  /** Whoever waits for a host's orders, to be woken. */
+  /** Callbacks that wake polls and streams, by host. */
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #closed = new AbortController();
 
@@ -39,45 +39,45 @@ export class OrderDispatcher {
     this.#offers = new OrderOffers(clock);
   }
 
-  /** How many hosts follow their orders in a stream. */
+  /** The number of hosts with an order stream at this replica. */
   get streamCount(): number {
     return this.#streams.size;
   }
 
-  /** There may be new orders, or room for more; and streams are to end. */
+  /** Wakes hosts that may have new orders or room for more, and ends replaced streams. */
   notify({ hosts, endedStreams }: ChangeNotification): void {
     const all = hosts === 'all' || endedStreams === 'all';
-    // Also those whose streams end: where the host has no access any more, waiting for its next orders ends too.
+    // Hosts whose streams end are woken too: if the token of a host was revoked, its poll must end.
     for (const hostId of all ? this.#waiters.keys() : [...hosts, ...endedStreams])
       for (const wake of this.#waiters.get(hostId) ?? []) wake();
     for (const hostId of endedStreams === 'all' ? [...this.#streams.keys()] : endedStreams) void this.#endIfReplaced(hostId);
   }
 
-  /** The database says which stream is the host's. */
+  /** Ends the stream of a host if the database has another one. */
   async #endIfReplaced(hostId: string): Promise<void> {
     const stream = this.#streams.get(hostId);
     if (stream === undefined) return;
     try {
       if ((await new HostQueries(this.#store.reader).streamOf(hostId)) !== stream.id) stream.ending.abort();
     } catch {
-      // A database that does not answer ends no stream.
+      // An unavailable database does not end a stream.
     }
   }
 
-  /** Ends every stream and every waiting; there will be no other. */
+  /** Ends every stream and poll. Later calls return no orders. */
   close(): void {
     this.#closed.abort();
   }
 
   /**
-   * A host's next orders after a number, as soon as there are any; none when the signal is aborted or the board closed. They count as sent.
-   * Those up to that number that no report has settled are among them again when their offers are due: delivery is at least once.
-   * @throws {Problem} `unauthenticated` when the host has no token any more.
+   * Waits for orders of a host after a number, and returns them marked as dispatched. Returns none if the signal is aborted or the dispatcher closes.
+   * Also returns unsettled orders up to that number when they are due for another offer: delivery is at least once.
+   * @throws {Problem} `unauthenticated` if the token of the host was revoked.
    */
   async poll(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
     while (!this.#closed.signal.aborted) {
-      const { promise: news, resolve } = Promise.withResolvers<void>();
+      const { promise: woken, resolve } = Promise.withResolvers<void>();
       const wake = () => resolve();
       const waiting = this.#waiters.get(hostId) ?? new Set();
       this.#waiters.set(hostId, waiting.add(wake));
@@ -85,9 +85,9 @@ export class OrderDispatcher {
       const offersDue = setTimeout(wake, offerIntervals.first);
       try {
         const orders = await this.#dispatch(hostId, after);
-        // Whoever waits no time at all is told what there is.
+        // A poll that does not wait still returns the orders that exist.
         if (orders.length > 0 || ended.aborted) return orders;
-        await news;
+        await woken;
       } finally {
         clearTimeout(offersDue);
         ended.removeEventListener('abort', wake);
@@ -100,8 +100,8 @@ export class OrderDispatcher {
   }
 
   /**
-   * Every order of a host that no report has settled, then those to come, and again those that stay unsettled; until the signal is aborted, another
-   * stream of the host begins, or the board is closed.
+   * Yields every unsettled order of a host, then new ones, and repeats orders that remain unsettled. Ends when the signal is aborted, another stream of
+   * the host begins, or the dispatcher closes.
    */
   async *stream(hostId: string, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
     const stream: OrderStream = { id: randomUUID(), ending: new AbortController() };
@@ -123,10 +123,10 @@ export class OrderDispatcher {
     }
   }
 
-  /** Reads the next orders; before a host is sent one for the first time that is on disk, so that it cannot be withdrawn behind its back. */
+  /** Reads the next orders. Marks them as dispatched on disk before the host gets them, so that their loads cannot be cancelled after that. */
   async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
-    const again = await this.#dispatchDue(hostId, after);
-    if (again.length > 0) return again;
+    const due = await this.#dispatchDue(hostId, after);
+    if (due.length > 0) return due;
     const [first] = await new OrderRecords(this.#store.readConnection).next(hostId, after, agentLimits.ordersInFlight, 1);
     if (first === undefined) {
       await checkAccess(this.#store.readConnection, hostId);
@@ -135,7 +135,7 @@ export class OrderDispatcher {
     return this.#offer(hostId, (connection) => new OrderRecords(connection).next(hostId, after, agentLimits.ordersInFlight, batchSize));
   }
 
-  /** Offers a host orders that are read in the transaction that notes it. */
+  /** Reads orders and marks them as dispatched in one transaction. */
   #offer(hostId: string, read: (connection: Connection) => Promise<OrderRecord[]>): Promise<OrderRecord[]> {
     return this.#store.transaction(async (connection) => {
       await checkAccess(connection, hostId);
@@ -151,8 +151,8 @@ export class OrderDispatcher {
   }
 
   /**
-   * Orders up to a number that no report has settled, where it is time to offer them again. A host may know of a higher number than the database has
-   * given to any order, as after a restored backup: then this finds new orders too.
+   * Returns unsettled orders up to a number that are due for another offer. After a restored backup, the number of the host can be higher than any
+   * number in the database: then this finds new orders too.
    */
   async #dispatchDue(hostId: string, after: number): Promise<OrderRecord[]> {
     if (after === 0) return [];
@@ -169,7 +169,7 @@ export class OrderDispatcher {
   }
 }
 
-/** @throws {Problem} `unauthenticated` when the host has no token any more. */
+/** @throws {Problem} `unauthenticated` if the token of the host was revoked. */
 async function checkAccess(connection: Connection, hostId: string): Promise<void> {
   if ((await new HostRecords(connection).bootOf(hostId))?.isRegistered === false) throw registrationKeyRevoked(hostId);
 }

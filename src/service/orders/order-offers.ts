@@ -1,21 +1,21 @@
-// When hosts were offered their orders: one that no report settles is offered again, since the order or its report may have been lost. A host that
-// is still working on it is not flooded: the interval between two offers of an order doubles.
+// Tracks when orders were offered to hosts. An order that no report settles is offered again, because the order or its report may be lost. The
+// interval between two offers of an order doubles, so that a host that still executes the order is not flooded.
 
 import type { Clock } from '../clock/service-clock.ts';
 
-/** Milliseconds from the first offer of an order to the second, and the most between two. */
+/** Milliseconds between the first two offers of an order, and the maximum between two offers. */
 export const offerIntervals = { first: 30_000, max: 600_000 } as const;
 
-/** Offers of one host that are remembered before those that were settled are looked for and forgotten. */
+/** Offers tracked per host before the settled ones are searched for and removed. */
 const maxTrackedOffers = 4_000;
 
-/** Of an order: when it is offered again, by the monotonic clock, and the interval before that. */
+/** When an order is due for its next offer, by the monotonic clock, and the interval before it. */
 type Offer = { readonly nextAt: number; readonly interval: number };
-/** Of a host: its offers by the number of the order, and when the first of them may be due. */
+/** The offers of a host by order number, and when the first of them can be due. */
 type HostOffers = { readonly byNumber: Map<number, Offer>; dueAt: number };
 type Numbered = { readonly number: number };
 
-/** Knows the offers of this process: what another replica has offered, it offers again. */
+/** Tracks the offers of this process only: it offers again what another replica has offered. */
 export class OrderOffers {
   readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #hosts = new Map<string, HostOffers>();
@@ -24,7 +24,7 @@ export class OrderOffers {
     this.#clock = clock;
   }
 
-  /** A host is offered these orders now. */
+  /** Records that these orders are offered to a host now. */
   record(hostId: string, orders: readonly Numbered[]): void {
     if (orders.length === 0) return;
     const now = this.#clock.monotonic();
@@ -38,15 +38,15 @@ export class OrderOffers {
     this.#hosts.set(hostId, offers);
   }
 
-  /** Whether orders of a host may be due; also now and then where none is known, for another replica may have offered some. */
+  /** Whether orders of a host can be due. Also true from time to time for a host without tracked offers: another replica may have offered some. */
   mayBeDue(hostId: string): boolean {
     const offers = this.#hosts.get(hostId);
     return offers === undefined || offers.dueAt <= this.#clock.monotonic();
   }
 
   /**
-   * Which orders of a host are to be offered again now.
-   * @param unsettled All that the host was offered and no report has settled; the others are forgotten.
+   * Returns the orders of a host that are due for another offer.
+   * @param unsettled Every unsettled order that the host was offered. Offers of other orders are removed.
    */
   findDue<Order extends Numbered>(hostId: string, unsettled: readonly Order[]): Order[] {
     const now = this.#clock.monotonic();

@@ -1,4 +1,4 @@
-// Queries for figures of orders, outside transactions.
+// Lists and counts of orders, read outside transactions.
 
 import type { AgentOrderModel } from '../database/generated/models.ts';
 import type { QueryClient } from '../database/query-client.ts';

@@ -1,4 +1,4 @@
-// Orders to device hosts, from their making until a report has settled them.
+// Orders for device hosts, from their creation until a report settles them.
 
 import { type Expression, type Kysely, sql as text } from 'kysely';
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
@@ -17,10 +17,10 @@ export type NewOrder = Omit<ReissuableOrder, 'number' | 'body'> & {
   readonly body: Prisma.InputJsonValue;
 };
 
-/** Loads that have ended without their devices. */
+/** Identifiers of loads that ended without a report, by whether their order was sent. */
 export type CancelledLoads = { readonly sent: readonly string[]; readonly unsent: readonly string[] };
 
-/** How lists call an order. */
+/** How error messages name a row. */
 const orderRow = { kind: 'order', table: 'AgentOrder', key: ['id'] } as const;
 
 const insertOrder = new RowStatement(
@@ -28,14 +28,14 @@ const insertOrder = new RowStatement(
   (sql, order) => sql.insertInto('AgentOrder').values(order),
 );
 
-/** Bodies are read as texts: one that is no JSON keeps no other order from being read. */
+/** Reads bodies as strings, so that a body that is not JSON does not block reading other orders. */
 const selectOrders = (sql: Kysely<Tables>) =>
   sql
     .selectFrom('AgentOrder')
     .select(columns)
     .select(({ cast }) => cast<string>('body', 'text').as('body'));
 
-/** Orders of a host that are still to be sent, in their order. */
+/** Selects the orders of a host that are not cancelled, by number. */
 const selectOpen = (sql: Kysely<Tables>, hostId: Expression<string>) =>
   selectOrders(sql).where('hostId', '=', hostId).where('cancelledAt', 'is', null).orderBy('number');
 
@@ -65,7 +65,7 @@ const ordersUpTo = new PreparedQuery({ hostId: 'text', last: 'integer', limit: '
 const unsettledOrders = new PreparedQuery({ ids: 'list', hostId: 'text' }, (sql, { ids, hostId }) =>
   selectOrders(sql)
     .where(({ ref }) => ids.includes(ref('id')))
-    // Found by what they are called, not by their host: in no index is the same text with nothing after it.
+    // The concatenation keeps the planner from using the index on `hostId` instead of the one on `id`.
     .where(({ ref }) => text<string>`${ref('hostId')} || ''`, '=', hostId),
 );
 
@@ -78,7 +78,7 @@ export class OrderRecords {
     this.#connection = connection;
   }
 
-  /** Adds orders; their numbers rise in the order given. */
+  /** Inserts orders. Their numbers rise in the given order. */
   async create(orders: readonly NewOrder[]): Promise<void> {
     await this.#connection.executeForRows(
       insertOrder,
@@ -88,24 +88,24 @@ export class OrderRecords {
   }
 
   /**
-   * Orders of a host after a number that a report has not settled, in their order.
-   * @param flight How many the host may have at once; those up to that number count.
+   * Returns unsettled orders of a host after a number, by number.
+   * @param maxInFlight Maximum number of unsettled orders of the host; the orders up to `after` count.
    */
-  async next(hostId: string, after: number, flight: number, limit: number): Promise<OrderRecord[]> {
+  async next(hostId: string, after: number, maxInFlight: number, limit: number): Promise<OrderRecord[]> {
     const [inFlight] = await this.#connection.query(countInFlight, { hostId, after });
-    const room = Math.max(0, Math.min(limit, flight - Number(inFlight?.orders ?? 0)));
+    const room = Math.max(0, Math.min(limit, maxInFlight - Number(inFlight?.orders ?? 0)));
     return (await this.#connection.query(nextOrders, { hostId, after, limit: room })).map(withBody);
   }
 
-  /** Orders of a host up to a number that a report has not settled, in their order. */
+  /** Returns unsettled orders of a host up to a number, by number. */
   async listUpTo(hostId: string, last: number, limit: number): Promise<OrderRecord[]> {
     return (await this.#connection.query(ordersUpTo, { hostId, last, limit })).map(withBody);
   }
 
   /**
-   * Orders of loads are not to be sent any more.
-   * @param sent Loads whose hosts have been sent them, and may report on them still: their orders stay until then.
-   * @param unsent Loads of which nobody knows: their orders go.
+   * Stops the dispatch of orders of loads.
+   * @param sent Loads whose orders were sent: marks the orders as cancelled, because the hosts may still report on them.
+   * @param unsent Loads whose orders were not sent: deletes the orders.
    */
   async cancel({ sent, unsent }: CancelledLoads, cancelledAt: Date): Promise<void> {
     const { sql } = this.#connection;
@@ -114,18 +114,18 @@ export class OrderRecords {
     for (const some of splitIntoChunks(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', some).execute();
   }
 
-  /** The highest number that an order has been given, whether there still is one or not; 0 where there was none. */
+  /** Returns the highest number ever assigned to an order; 0 if there was none. */
   async lastNumber(): Promise<number> {
     const [last] = await this.#connection.query(selectLastNumber, {});
     return Number(last?.number ?? 0);
   }
 
-  /** Orders of a host after a number that are to be made again when its devices come up anew, in their order. */
+  /** Returns the orders of a host to reissue when its devices attach again, after a number and by number. */
   async listReissuable(hostId: string, after: number, limit: number): Promise<ReissuableOrder[]> {
     return (await this.#connection.query(reissuableOrders, { hostId, after, limit })).map(withBody);
   }
 
-  /** Orders that no report has settled, of these devices of a host. */
+  /** Returns the unsettled orders of these devices of a host. */
   async listUnsettled(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'id' | 'number' | 'deviceId' | 'body'>[]> {
     return readInChunks(deviceIds, async (some) => {
       const orders = this.#connection.sql.selectFrom('AgentOrder').select(['id', 'number', 'deviceId', 'body']);
@@ -134,12 +134,12 @@ export class OrderRecords {
     });
   }
 
-  /** Those of these orders that are the host's and unsettled. */
+  /** Returns which of these orders are unsettled and belong to the host. */
   async findUnsettled(hostId: string, ids: readonly string[]): Promise<OrderRecord[]> {
     return (await this.#connection.query(unsettledOrders, { ids, hostId })).map(withBody);
   }
 
-  /** Removes orders of a host that have been reported on: it has room for others. */
+  /** Deletes settled orders of a host, which makes room for others. */
   async settle(hostId: string, numbers: readonly number[]): Promise<void> {
     if (numbers.length > 0) this.#connection.commitEffects.hosts.add(hostId);
     await this.#connection.executeForRows(
@@ -148,7 +148,7 @@ export class OrderRecords {
     );
   }
 
-  /** Removes the orders of a host that are not settled. */
+  /** Deletes every unsettled order of a host. */
   async removeUnsettled(hostId: string): Promise<void> {
     await this.#connection.sql.deleteFrom('AgentOrder').where('hostId', '=', hostId).execute();
   }
@@ -156,7 +156,7 @@ export class OrderRecords {
 
 const withBody = <Row extends { readonly body: string }>({ body, ...row }: Row) => ({ ...row, body: bodyOf(body) });
 
-/** The body; one that is no JSON as the text that it is, which violates the schema of orders as other damaged bodies do. */
+/** Parses a body. Returns a body that is not JSON as a string, which violates the schema of orders like other damaged bodies. */
 function bodyOf(body: string): Prisma.JsonValue {
   try {
     return JSON.parse(body);

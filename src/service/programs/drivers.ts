@@ -1,4 +1,4 @@
-// The drivers of programs: compiled by the service, and kept with a statement of what they call that the service signs.
+// Drivers of programs: the service compiles them and stores them with a signed statement of what they call.
 
 import type { Compiler } from '../../compiler/compiler.ts';
 import type { CompiledImage, CompileResult } from '../../compiler/result.ts';
@@ -20,7 +20,7 @@ import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { ProgramRecord } from './repository.ts';
 import { ProgramRecords } from './repository.ts';
 
-/** What a driver calls, and how. */
+/** The export that a driver calls, and how. */
 export type DriverRequest = {
   readonly module: string;
   readonly export: string;
@@ -30,13 +30,13 @@ export type DriverRequest = {
 
 type Uses = { readonly store: Store; readonly signingKeys: SigningKeys; readonly compiler: Compiler };
 
-/** Programs whose drivers are looked at together. */
+/** Programs checked per query. */
 const programBatchSize = 500;
 
 /**
- * Keeps a driver that this process has just compiled, with its signed statement. The service never signs a driver from the database, so
- * that an attacker who can write the database gets no signature.
- * @param connection Of the transaction that needs the driver.
+ * Stores a driver that this process has just compiled, with its signed statement. The service never signs a driver from the database, so
+ * that an attacker with write access to the database gets no signature.
+ * @param connection The connection of the transaction that needs the driver.
  */
 export async function storeDriver(
   connection: Connection,
@@ -55,9 +55,8 @@ export async function storeDriver(
 }
 
 /**
- * Compiles the drivers again of programs that have not ended and whose drivers have no statement, or are of another safepoint ABI: those from before
- * there were statements, and those of another version of the service. Devices get them when their hosts restart. A driver that cannot be compiled any
- * more stays as it is, and the device that is to run it says why it does not.
+ * Recompiles the drivers of programs that have not ended, if a driver has no statement or another safepoint ABI version: another version of the service
+ * compiled it. Devices get the new drivers when their hosts restart. A driver that cannot be compiled is not changed; its device reports the reason.
  */
 export async function recompileDrivers(uses: Uses): Promise<void> {
   const { store } = uses;
@@ -71,11 +70,11 @@ export async function recompileDrivers(uses: Uses): Promise<void> {
       ...new Set(readable.map(({ driverDigest }) => driverDigest)),
     ]);
     const outdated = readable.filter(({ driverDigest }) => isOutdated(statements.get(driverDigest)));
-    for (const alike of Map.groupBy(outdated, targetKey).values()) await recompile(uses, alike);
+    for (const group of Map.groupBy(outdated, targetKey).values()) await recompile(uses, group);
   }
 }
 
-/** Whether a driver with this statement must be compiled again. A driver with a changed statement is not: its device refuses it with the reason. */
+/** Whether a driver with this statement must be recompiled. A driver with an unreadable statement is not: its device refuses it with the reason. */
 function isOutdated(statement: string | undefined): boolean {
   if (statement === undefined) return true;
   const envelope = readEnvelope(statement);
@@ -86,7 +85,7 @@ function isOutdated(statement: string | undefined): boolean {
 const targetKey = ({ driverDigest, module, export: name, type, addressing }: ProgramRecord) =>
   JSON.stringify([driverDigest, module, name, type, addressing]);
 
-/** @param programs With one driver, which calls one export in one way. */
+/** @param programs Programs with the same driver and target. */
 async function recompile(uses: Uses, programs: readonly ProgramRecord[]): Promise<void> {
   const [first] = programs;
   const type = FunctionType.safeParse(first?.type);

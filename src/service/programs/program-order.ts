@@ -1,9 +1,9 @@
-// The part of an order that starts a program.
+// Converts a program to the content of a start order.
 
 import { ProgramOrder } from '../../protocol/agent.ts';
 import type { ProgramRecord } from './repository.ts';
 
-/** A program as its device gets it. */
+/** Returns a program in the form of the wire protocol. */
 export function toProgramOrder(program: ProgramRecord): ProgramOrder {
   return ProgramOrder.parse({
     program: program.id,

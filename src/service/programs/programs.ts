@@ -1,4 +1,4 @@
-// Programs: declared by an operator, checked against the interface of the module that they call, and run by a device.
+// Programs: an operator declares them, the service checks them against the interface of the called module, and a device runs them.
 
 import type { Compiler } from '../../compiler/compiler.ts';
 import type { Addressing, Recovery } from '../../protocol/agent.ts';
@@ -28,19 +28,19 @@ import type { ProgramRecord } from './repository.ts';
 import { ProgramRecords } from './repository.ts';
 
 export type NewProgramRequest = {
-  /** Null: named after what it calls. */
+  /** Null: the name is made from module and export. */
   readonly name: string | null;
   readonly module: string;
   readonly export: string;
-  /** Numbers, or decimal text where a number has not the precision. */
+  /** Numbers, or decimal strings for values beyond the precision of a number. */
   readonly arguments: readonly (number | string)[];
   readonly threads: number;
-  /** Calls of each thread; null: until it is stopped. */
+  /** Calls per thread; null: no limit. */
   readonly calls: number | null;
   readonly pauseMilliseconds: number;
   readonly recovery: Recovery;
   readonly addressing: Addressing;
-  /** How long one call may take; null: for ever. */
+  /** Time limit of one call; null: none. */
   readonly deadlineMilliseconds: number | null;
 };
 
@@ -60,10 +60,10 @@ export class Programs {
     this.#devices = devices;
   }
 
-  /** @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
+  /** Compiles a driver and orders the device to start the program. @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
   async start(deviceId: string, request: NewProgramRequest, requester: Requester, answerOf: ToResponse<ProgramView>): Promise<ProgramView> {
-    const get = await this.#devices.view(deviceId);
-    const type = await this.#exportType(get, request);
+    const view = await this.#devices.get(deviceId);
+    const type = await this.#exportType(view, request);
     const values = checkArguments(request.arguments, type);
     const { addressing } = request;
     const target = { module: request.module, export: request.export, type, addressing };
@@ -72,7 +72,7 @@ export class Programs {
     const createdAt = new Date();
     const started = await this.#uses.store.transaction(async (connection) => {
       await storeDriver(connection, this.#uses, target, driver);
-      const made = await new ProgramRecords(connection).create({
+      const created = await new ProgramRecords(connection).create({
         id: newIdentifier('program'),
         deviceId,
         name:
@@ -95,31 +95,31 @@ export class Programs {
         createdAt,
       });
       await new OrderRecords(connection).create([
-        newOrder(get.device, { kind: 'start-program', ...toProgramOrder(made) }, requester, createdAt),
+        newOrder(view.device, { kind: 'start-program', ...toProgramOrder(created) }, requester, createdAt),
       ]);
       const detail = {
         device: deviceId,
-        name: made.name,
-        module: made.module,
-        export: made.export,
-        threads: made.threads,
+        name: created.name,
+        module: created.module,
+        export: created.export,
+        threads: created.threads,
         calls: request.calls,
-        recovery: made.recovery,
+        recovery: created.recovery,
         addressing,
-        deadlineMilliseconds: made.deadlineMilliseconds,
-        driver: made.driverDigest,
+        deadlineMilliseconds: created.deadlineMilliseconds,
+        driver: created.driverDigest,
       };
-      await audit(connection, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
-      const program = toView(made, get);
+      await audit(connection, requester, createdAt, [{ action: 'program.requested', object: created.id, detail }]);
+      const program = toView(created, view);
       await storeResponse(connection, requester, answerOf, program);
       return program;
     });
     return started;
   }
 
-  /** Asks the device to end a program's threads; once asked, asking again changes nothing. @throws {Problem} `not-found`. */
+  /** Orders the device to end the threads of a program. Does nothing if this was requested before. @throws {Problem} `not-found`. */
   async stop(deviceId: string, id: string, requester: Requester): Promise<ProgramView> {
-    const view = await this.#devices.view(deviceId);
+    const view = await this.#devices.get(deviceId);
     await this.#uses.store.transaction(async (connection) => {
       const program = await new ProgramRecords(connection).find(deviceId, id);
       if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
@@ -129,12 +129,12 @@ export class Programs {
       await new OrderRecords(connection).create([newOrder(view.device, { kind: 'stop-program', program: id }, requester, at)]);
       await audit(connection, requester, at, [{ action: 'program.stop-requested', object: id, detail: { device: deviceId } }]);
     });
-    return this.view(deviceId, id);
+    return this.get(deviceId, id);
   }
 
   /** @throws {Problem} `not-found`. */
-  async view(deviceId: string, id: string): Promise<ProgramView> {
-    const view = await this.#devices.view(deviceId);
+  async get(deviceId: string, id: string): Promise<ProgramView> {
+    const view = await this.#devices.get(deviceId);
     const program = await new ProgramRecords(this.#uses.store.readConnection).find(deviceId, id);
     if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
     return toView(program, view);
@@ -142,7 +142,7 @@ export class Programs {
 
   /** @throws {Problem} `not-found`. */
   async list(filter: ProgramFilter, page: PageByTime): Promise<PageResult<ProgramView | DamagedItem, PageByTime>> {
-    const view = await this.#devices.view(filter.deviceId);
+    const view = await this.#devices.get(filter.deviceId);
     const queries = new ProgramQueries(this.#uses.store.reader);
     const found = await readMarkedPage(page, {
       read: (wanted) => queries.list(filter, wanted),
@@ -158,30 +158,30 @@ export class Programs {
     };
   }
 
-  /** The type of the export that a program is to call, in the version that is in the device's memory. */
+  /** Returns the type of the called export, in the version that is in the device's memory. */
   async #exportType(view: DeviceView, request: NewProgramRequest): Promise<FunctionType> {
     const { device, state } = view;
     if (state === null)
       throw new Problem(
         'not-attached',
-        `the device ${device.name} has not come up yet (it is ${device.status}): try again when its status is "connected"`,
+        `the device ${device.name} is not attached (status: ${device.status}): try again when its status is "connected"`,
       );
     const entry = state.moduleTable.find(({ module }) => module === request.module);
-    const first = 'load it first';
+    const hint = 'load a build first';
     if (entry === undefined)
-      throw new Problem('not-loaded', `the module ${request.module} is not in the memory of ${device.name}: ${first}`);
+      throw new Problem('not-loaded', `the module ${request.module} is not in the memory of ${device.name}: ${hint}`);
     const build = await new BuildQueries(this.#uses.store.reader).findByImage(request.module, entry.image);
     if (build === null)
       throw new Problem(
         'not-loaded',
-        `${request.module}@${entry.version} in the memory of ${device.name} is no build of this service: ${first}`,
+        `${request.module}@${entry.version} in the memory of ${device.name} is not a build of this service: ${hint}`,
       );
     const { exports } = Interface.parse(build.interface);
     const found = exports.find(({ name }) => name === request.export);
     if (found === undefined) {
       throw invalidValue(
         '/export',
-        `${request.module}@${entry.version} has no export "${request.export}": it has ${exports.map(({ name }) => `"${name}"`).join(', ')}`,
+        `${request.module}@${entry.version} has no export "${request.export}": its exports are ${exports.map(({ name }) => `"${name}"`).join(', ')}`,
       );
     }
     return { parameters: found.parameters, results: found.results };
@@ -212,33 +212,34 @@ function checkArguments(values: readonly (number | string)[], type: FunctionType
   if (values.length !== parameters.length) {
     throw invalidValue(
       '/arguments',
-      `the export takes ${parameters.length} arguments (${parameters.join(', ') || 'none'}), not ${values.length}`,
+      `wrong number of arguments: expected ${parameters.length} (types: ${parameters.join(', ') || 'none'}), received ${values.length}`,
     );
   }
   const invalid: InvalidValue[] = [];
-  const texts = values.map((value, index) => {
-    const wrong = argumentError(String(value), parameters[index] ?? 'i32');
-    if (wrong !== null) invalid.push({ pointer: `/arguments/${index}`, detail: wrong });
+  const strings = values.map((value, index) => {
+    const error = argumentError(String(value), parameters[index] ?? 'i32');
+    if (error !== null) invalid.push({ pointer: `/arguments/${index}`, detail: error });
     return String(value);
   });
   const [first] = invalid;
   if (first !== undefined) throw new Problem('invalid-value', `${first.pointer}: ${first.detail}`, { invalidValues: invalid });
-  return texts;
+  return strings;
 }
 
+/** Returns why a value is invalid for a parameter type, or null. */
 function argumentError(text: string, type: ValueType): string | null {
   switch (type) {
     case 'i32':
     case 'i64': {
       const { min, max } = integerRanges[type];
-      if (!/^-?\d{1,20}$/.test(text)) return `"${text}" is not an integer; the parameter is of type ${type}`;
+      if (!/^-?\d{1,20}$/.test(text)) return `expected an integer (${type}), received "${text}"`;
       const value = BigInt(text);
-      return value >= min && value <= max ? null : `${text} is out of the range of ${type}: ${min} to ${max}`;
+      return value >= min && value <= max ? null : `expected a value from ${min} to ${max} (${type}), received ${text}`;
     }
     case 'f32':
     case 'f64':
-      return text.trim() !== '' && !Number.isNaN(Number(text)) ? null : `"${text}" is not a number; the parameter is of type ${type}`;
+      return text.trim() !== '' && !Number.isNaN(Number(text)) ? null : `expected a number (${type}), received "${text}"`;
     default:
-      return `the parameter is of type ${type}, which a declared program cannot give: call another export`;
+      return `a program cannot pass arguments of type ${type}: call another export`;
   }
 }

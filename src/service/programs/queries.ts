@@ -1,4 +1,4 @@
-// Queries for lists of programs, outside transactions.
+// Lists of programs, read outside transactions.
 
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';

@@ -1,4 +1,4 @@
-// Programs that were declared for devices.
+// Programs of devices.
 
 import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
@@ -16,10 +16,10 @@ export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' 
 
 export type OpenProgram = Pick<ProgramModel, 'id' | 'deviceId' | 'started' | 'stopRequested'>;
 
-/** The last statistics of a program. */
+/** The final statistics of a program. */
 export type FinalStatistics = { readonly id: string; readonly statistics: Prisma.InputJsonValue };
 
-/** How lists call a program. */
+/** How error messages name a row. */
 const programRow = { kind: 'program', table: 'Program', key: ['id'] } as const;
 
 const updateStarted = new RowStatement({ failure: 'text?', id: 'text' }, (sql, { failure, id }) =>
@@ -55,7 +55,7 @@ export class ProgramRecords {
     return program ?? null;
   }
 
-  /** The names of those of these programs that are the device's, by their identifiers. */
+  /** Returns the names of programs of a device, by identifier; without an entry for a program of another device. */
   async namesOn(deviceId: string, ids: readonly string[]): Promise<Map<string, string>> {
     const found = await readInChunks(ids, (some) =>
       this.#connection.sql.selectFrom('Program').select(['id', 'name']).where('id', 'in', some).where('deviceId', '=', deviceId).execute(),
@@ -63,12 +63,12 @@ export class ProgramRecords {
     return new Map(found.map(({ id, name }) => [id, name]));
   }
 
-  /** The module that each program of a device calls. */
+  /** Returns the module that each program of a device calls. */
   async modulesOn(deviceId: string): Promise<{ id: string; module: string }[]> {
     return this.#connection.sql.selectFrom('Program').select(['id', 'module']).where('deviceId', '=', deviceId).execute();
   }
 
-  /** Programs of the devices of a host that have not ended, whether they were started, and whether they are to be stopped; those that cannot be decoded are left out. */
+  /** Returns the programs on the devices of a host that have not ended. Leaves out undecodable rows. */
   async listOpenOnHost(hostId: string): Promise<OpenProgram[]> {
     const open = this.#connection.sql
       .selectFrom('Device')
@@ -81,7 +81,7 @@ export class ProgramRecords {
     return withoutMarks(await this.#connection.queryReadable(open, programRow));
   }
 
-  /** Programs by their identifiers; those that cannot be decoded are left out. */
+  /** Returns programs by identifier. Leaves out undecodable rows. */
   async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
     return readInChunks(ids, async (some) => {
       const programs = this.#connection.sql.selectFrom('Program').selectAll().where('id', 'in', some).orderBy('id');
@@ -89,7 +89,7 @@ export class ProgramRecords {
     });
   }
 
-  /** Programs that have not ended, after that identifier, by their identifiers. */
+  /** Returns programs that have not ended, after an identifier and by identifier. */
   async listOpenAfter(after: string, limit: number): Promise<MarkedRows<ProgramRecord>> {
     const open = this.#connection.sql
       .selectFrom('Program')
@@ -102,7 +102,7 @@ export class ProgramRecords {
     return this.#connection.queryReadable(open, programRow);
   }
 
-  /** Gives programs another driver. Returns the identifiers of those that had the first and have the second now. */
+  /** Replaces one driver of programs by another. Returns the identifiers of the programs that had the old driver. */
   async replaceDriver(ids: readonly string[], from: string, to: string): Promise<string[]> {
     const replaced = await readInChunks(ids, (some) =>
       this.#connection.sql
@@ -116,7 +116,7 @@ export class ProgramRecords {
     return replaced.map(({ id }) => id);
   }
 
-  /** A device has started these programs, or could not. */
+  /** Marks programs as started, or as failed to start. */
   async setStarted(ids: readonly string[], failure: string | null): Promise<void> {
     await this.#connection.executeForRows(
       updateStarted,
@@ -124,7 +124,7 @@ export class ProgramRecords {
     );
   }
 
-  /** Those of these programs that no device has started yet, or failed to start. */
+  /** Returns which of these programs have not been started and have not failed to start. */
   async filterStarting(ids: readonly string[]): Promise<Set<string>> {
     const programs = await readInChunks(ids, (some) =>
       this.#connection.sql.selectFrom('Program').select('id').where('id', 'in', some).where('started', '=', false).execute(),
@@ -136,7 +136,7 @@ export class ProgramRecords {
     await this.#connection.sql.updateTable('Program').set({ stopRequested: true }).where('id', '=', id).execute();
   }
 
-  /** Which of these programs have no last statistics yet. */
+  /** Returns which of these programs have no final statistics. */
   async filterWithoutStatistics(ids: readonly string[]): Promise<{ id: string; deviceId: string }[]> {
     return readInChunks(ids, (some) =>
       this.#connection.sql

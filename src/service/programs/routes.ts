@@ -1,4 +1,4 @@
-// /v1/devices/{device}/programs: programs are started, watched and stopped.
+// /v1/devices/{device}/programs: starts, lists and stops programs.
 
 import { z } from 'zod';
 import type { ProgramStatistics } from '../../protocol/device-state.ts';
@@ -94,7 +94,7 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
         response: { 200: Program.describe('The program, with the statistics that its device last reported.'), ...problems('not-found') },
       },
     },
-    async ({ params: { device, program } }) => toProgram(await programs.view(device, program)),
+    async ({ params: { device, program } }) => toProgram(await programs.get(device, program)),
   );
 }
 

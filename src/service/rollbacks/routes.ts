@@ -38,7 +38,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
     },
     async (request, reply) => {
       const { device, module } = request.params;
-      await devices.view(device);
+      await devices.get(device);
       const { to = null, drainMilliseconds = null, ...terms } = request.body;
       const rollback = { ...terms, module, to, drainMilliseconds, selector: { devices: [device] }, onMissingVersion: 'reject' as const };
       const accepted = await rollbacks.request(rollback, getRequester(request), (made) => toStoredResponse(toAccepted(made)));

@@ -1,4 +1,4 @@
-// Exclusive modules: one access at a time is inside, the others wait at the entry, and no wait lasts forever.
+// Exclusive modules: one access at a time is inside, other accesses wait at the entry, and no wait lasts forever.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { VerifiedImage } from '../../../src/machine/index.ts';
@@ -28,7 +28,7 @@ const loop = (rounds: string) => `
     (local.set $i (i32.add (local.get $i) (i32.const 1)))
     (br_if $next (i32.or (i32.eq ${rounds} (i32.const ${endless})) (i32.lt_u (local.get $i) ${rounds}))))`;
 
-/** `work(rounds)`: reads a number of the memory, works, and writes it back plus one; `kept` is how large it has become. */
+/** `work(rounds)` reads a number from memory, loops, and writes the number plus one. `kept` returns the number. */
 const counting = (more = '') => `
   (module
     (memory 1)
@@ -41,7 +41,7 @@ const counting = (more = '') => `
       (i32.store (i32.const 0) (i32.add (local.get $read) (i32.const 1)))
       (local.get $read)))`;
 
-/** \`work(rounds)\` calls \`inner.work(rounds)\` after working itself. */
+/** \`work(rounds)\` loops, then calls \`inner.work(rounds)\`. */
 const calling = (inner: string) => `
   (module
     (import "${inner}" "work" (func $inner (param i32) (result i32)))
@@ -52,7 +52,7 @@ const calling = (inner: string) => `
 
 const finished = (program: string) => until(() => machine.statistics(program).state === 'finished');
 
-test('an exclusive module may export what it imports', async () => {
+test('lets an exclusive module export what it imports', async () => {
   await load('inner', '1.0.0', '(module (func (export "work") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))');
   await load('outer', '1.0.0', '(module (import "inner" "work" (func $inner (param i32) (result i32))) (export "work" (func $inner)))');
   await machine.start('p', { module: 'outer', arguments: ['41'], threads: 3, calls: 10 });
@@ -66,7 +66,7 @@ async function kept(): Promise<string | null> {
   return machine.statistics('kept').lastResult;
 }
 
-test('accesses of an exclusive module do not overlap; those of a shared one do', async () => {
+test('runs accesses of an exclusive module one at a time, and those of a shared module concurrently', async () => {
   await load('counter', '1.0.0', counting());
   await machine.start('p', { module: 'counter', arguments: ['100000'], threads: 16, calls: 50 });
   await finished('p');
@@ -82,7 +82,7 @@ test('accesses of an exclusive module do not overlap; those of a shared one do',
   await other.close();
 });
 
-test('the module is free again however an access ends: trap, deadline, stop', async () => {
+test('releases the module after a trap, a deadline or a stop', async () => {
   await load('counter', '1.0.0', counting());
   await machine.start('failing', { module: 'counter', export: 'fail', arguments: ['0'], threads: 4, calls: 5 });
   await finished('failing');
@@ -98,7 +98,7 @@ test('the module is free again however an access ends: trap, deadline, stop', as
   expect(await kept()).toBe('80');
 });
 
-test('the deadline of a call counts while it waits, and one that waits can be stopped', async () => {
+test("counts waiting time towards a call's deadline, and stops a waiting program", async () => {
   await load('counter', '1.0.0', counting());
   await machine.start('owner', { module: 'counter', arguments: [endless] });
   await until(() => referenceCount(machine, 'counter') === 1);
@@ -109,14 +109,14 @@ test('the deadline of a call counts while it waits, and one that waits can be st
   await until(() => referenceCount(machine, 'counter') === 6);
   await machine.device.stopProgram('waiting');
   expect(machine.statistics('waiting')).toMatchObject({ state: 'stopped', callsCompleted: 0 });
-  // Neither has been inside: what the module keeps is as it was.
+  // Neither program has been inside, so the module is not tainted.
   expect(machine.device.state().moduleTable[0]?.tainted).toBeNull();
   await machine.device.stopProgram('owner');
   expect(machine.device.state().moduleTable[0]?.tainted).toMatchObject({ reason: 'stop', accesses: 1 });
   expect(await kept()).toBe('0');
 });
 
-test('a new version interrupts the owner and those that wait, and all of them retry there', async () => {
+test('interrupts the owner and the waiting threads, which all retry in the new version', async () => {
   await load('counter', '1.0.0', counting());
   await machine.start('p', { module: 'counter', arguments: ['2000000000'], threads: 10, calls: 1 });
   await until(() => referenceCount(machine, 'counter') === 10);
@@ -135,7 +135,7 @@ test('a new version interrupts the owner and those that wait, and all of them re
   expect(await kept()).toBe('10');
 });
 
-test('a thread enters the modules that it owns again', async () => {
+test('lets a thread enter a module again that it owns', async () => {
   await load('outer', '1.0.0', calling('inner'));
   await load('inner', '1.0.0', calling('leaf').replace('"leaf" "work"', '"outer" "quick"'));
   await machine.start('p', { module: 'outer', arguments: ['20000'], threads: 8, calls: 20 });
@@ -143,7 +143,7 @@ test('a thread enters the modules that it owns again', async () => {
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 160, callsFailed: 0 });
 });
 
-test('modules that wait for each other are an error that names them, and calls go on', async () => {
+test('reports modules that wait for each other as a deadlock, and later calls continue', async () => {
   await load('a', '1.0.0', calling('b').replace('(call $inner (local.get $rounds))', '(call $inner (i32.const 0))'));
   await load('b', '1.0.0', calling('a').replaceAll('"a" "work"', '"a" "quick"'));
   await machine.start('from-a', { module: 'a', arguments: ['300000'], threads: 1, calls: 200 });
@@ -157,11 +157,11 @@ test('modules that wait for each other are an error that names them, and calls g
   // Each deadlock ends one call, and lets at least one other complete before the next deadlock.
   expect(a.callsCompleted + b.callsCompleted).toBeGreaterThanOrEqual(200);
   expect(a.lastFailure ?? b.lastFailure).toMatch(
-    /deadlock between exclusive modules: from-[ab] waits for [ab]@1\.0\.0, from-[ab] waits for [ab]@1\.0\.0; call the modules in one order/,
+    /deadlock between exclusive modules: from-[ab] waits for [ab]@1\.0\.0, from-[ab] waits for [ab]@1\.0\.0; call the modules in the same order/,
   );
 });
 
-test('state is carried over while an access is inside, and a self-check needs no owner', async () => {
+test('transfers state while an access is inside, and runs a self-check without an owner', async () => {
   const stateful = counting(`
     (import "kernel" "state_write" (func $write (param i64)))
     (import "kernel" "state_read" (func $read (result i64)))
@@ -182,7 +182,7 @@ test('state is carried over while an access is inside, and a self-check needs no
   expect(await kept()).toBe('30');
 });
 
-test('calls from JavaScript wait like those of programs', async () => {
+test('makes host calls wait like calls of programs', async () => {
   await load('counter', '1.0.0', counting());
   const entry = machine.device.openHostCall({ program: 'calls', driver: await driverImage('counter', 'work') });
   const results = await Promise.all(Array.from({ length: 20 }, () => entry.call(50_000)));

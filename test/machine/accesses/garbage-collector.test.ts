@@ -1,4 +1,4 @@
-// Garbage collection between accesses: AssemblyScript modules that allocate keep a steady memory, with any number of threads inside.
+// Garbage collection between accesses: the memory of AssemblyScript modules stays constant, with any number of threads inside.
 
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
@@ -25,7 +25,7 @@ async function load(image: VerifiedImage): Promise<void> {
   expect(await machine.device.load({ image })).toMatchObject({ reason: null });
 }
 
-/** What `work(count)` of the example returns. */
+/** Returns what `work(count)` of the example returns. */
 function expected(count: number): number {
   let text = '';
   let sum = 0;
@@ -50,7 +50,7 @@ async function pages(): Promise<number> {
   return Number(await entry.call(0));
 }
 
-test('a module that allocates keeps a steady memory for 100,000 calls of eight threads', async () => {
+test('keeps the memory of an allocating module constant over 100,000 calls of eight threads', async () => {
   await load(await assemblyScriptImage('words', example('words.ts').toString()));
   for (const count of [100, 37]) await machine.load(`verifier${count}`, '1.0.0', verifying(count));
   for (const count of [100, 37]) await machine.start(`p${count}`, { module: `verifier${count}`, threads: 4, calls: 12_500 });
@@ -61,7 +61,7 @@ test('a module that allocates keeps a steady memory for 100,000 calls of eight t
   expect(await pages()).toBeLessThanOrEqual(8);
 });
 
-test('calls from JavaScript let the collector run too', async () => {
+test('runs the collector between host calls', async () => {
   await load(await assemblyScriptImage('words', example('words.ts').toString()));
   const entry = machine.device.openHostCall({ program: 'calls', driver: await driverImage('words', 'work') });
   for (let call = 0; call < 5_000; call += 1) expect(await entry.call(100)).toBe(expected(100));
@@ -81,7 +81,7 @@ const keeping = `
     return kept;
   }`;
 
-test('small objects that are kept in half of the largest memory leave room for others', async () => {
+test('leaves room for new objects when small live objects fill half of the maximum memory', async () => {
   await load(await assemblyScriptImage('items', keeping));
   await machine.start('p', { module: 'items', arguments: ['1000'], threads: 2, calls: 3_000 });
   await finished('p');
@@ -97,7 +97,7 @@ const sleeping = `
     return numbers.length;
   }`;
 
-test('an access that stays inside holds the others back for a moment only', async () => {
+test('delays other accesses only briefly when an access stays inside', async () => {
   await load(await assemblyScriptImage('words', sleeping));
   await machine.start('resting', { module: 'words', export: 'rest', arguments: ['2000000000'], threads: 1, calls: 1 });
   await until(() => referenceCount(machine, 'words') === 1);
@@ -107,7 +107,7 @@ test('an access that stays inside holds the others back for a moment only', asyn
   await machine.device.stopProgram('resting');
 });
 
-test('a thread that is inside enters again while a collection is due', async () => {
+test('lets a thread that is inside enter again while a collection is due', async () => {
   const outer = `
     @external("through", "work") declare function through(count: i32): i32;
     export function work(depth: i32): i32 {
@@ -126,7 +126,7 @@ test('a thread that is inside enters again while a collection is due', async () 
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 300, callsFailed: 0, lastResult: '4' });
 });
 
-test('threads that are held back can be stopped, and are not inside', async () => {
+test('stops threads that wait for a collection, and does not count them as inside', async () => {
   await load(await assemblyScriptImage('words', sleeping));
   await machine.start('resting', { module: 'words', export: 'rest', arguments: ['2000000000'], threads: 1, calls: 1 });
   await until(() => referenceCount(machine, 'words') === 1);
@@ -140,7 +140,7 @@ test('threads that are held back can be stopped, and are not inside', async () =
   expect(machine.statistics('q')).toMatchObject({ callsCompleted: 8_000, callsFailed: 0 });
 });
 
-test('a prebuilt module with its own collector is exclusive, and correct with several threads', async () => {
+test('makes a prebuilt module with its own collector exclusive, and runs it correctly with several threads', async () => {
   const image = await prebuiltImage('words', '1.0.0', example('incremental.wasm'));
   expect(image.stamp).toMatchObject({ concurrency: 'exclusive' });
   expect(image.stamp.stack).not.toBeNull();
@@ -152,14 +152,14 @@ test('a prebuilt module with its own collector is exclusive, and correct with se
   expect(await pages()).toBeLessThanOrEqual(4);
 });
 
-test('the caller decides how a prebuilt module is entered', async () => {
+test('lets the caller choose the concurrency of a prebuilt module', async () => {
   expect((await prebuiltImage('words', '1.0.0', example('incremental.wasm'), 'shared')).stamp.concurrency).toBe('shared');
   const checksum = readFileSync(new URL('../../../examples/toolchains/c/checksum.wasm', import.meta.url));
   expect((await prebuiltImage('checksum', '1.0.0', checksum)).stamp.concurrency).toBe('shared');
   expect((await prebuiltImage('checksum', '1.0.0', checksum, 'exclusive')).stamp.concurrency).toBe('exclusive');
 });
 
-test('a module that allocates only when it is initialized is computed as it is', async () => {
+test('keeps the state of a module that allocates only during initialization', async () => {
   const source = 'const table = new StaticArray<i32>(64); export function work(n: i32): i32 { table[n & 63] += n; return table[n & 63]; }';
   await load(await assemblyScriptImage('words', source));
   const entry = machine.device.openHostCall({ program: 'calls', driver: await driverImage('words', 'work') });
@@ -167,12 +167,12 @@ test('a module that allocates only when it is initialized is computed as it is',
   expect(await entry.call(5)).toBe(10);
 });
 
-test('a module that allocates nothing has no memory and no collector', async () => {
+test('adds neither memory nor collector to a module that does not allocate', async () => {
   const { stamp } = await assemblyScriptImage('plain', 'export function work(n: i32): i32 { return n * 2; }');
   expect(stamp).toMatchObject({ ownMemory: false, hasState: false, concurrency: 'shared' });
 });
 
-test('names of the runtime are refused as exports', async () => {
+test('rejects names of the runtime as exports', async () => {
   await expect(assemblyScriptImage('words', 'export function __collect(): void { while (true) {} }')).rejects.toThrow(
     /the export \\"__collect\\" has a name of AssemblyScript's runtime: rename it/,
   );

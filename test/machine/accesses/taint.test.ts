@@ -1,4 +1,4 @@
-// Taint: an image with state inside which an access ended abnormally says so, in the device's state and in the report of the load that replaces it.
+// Taint: an image with state in which an access exited abnormally is marked in the device's state and in the report of the load that replaces it.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { compiler, createTestMachine, endless, referenceCount, type TestMachine, until } from '../test-machine.ts';
@@ -10,7 +10,7 @@ beforeEach(() => {
 afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
-/** `work(n)` loops n times and traps where n is 7. */
+/** `work(n)` loops n times; it traps if n is 7. */
 const module = (state: string) => `
   (module
     ${state}
@@ -26,7 +26,7 @@ const stateless = module('');
 const taintOf = (name: string) => machine.device.state().moduleTable.find((entry) => entry.module === name)?.tainted;
 const finished = (program: string) => until(() => machine.statistics(program).state === 'finished');
 
-test('a trap taints an image with state, and each further one is counted', async () => {
+test('taints an image with state after a trap, and counts each further trap', async () => {
   await machine.load('tcp', '1.0.0', stateful);
   expect(taintOf('tcp')).toBeNull();
   await machine.start('p', { module: 'tcp', arguments: ['7'], threads: 2, calls: 3 });
@@ -35,7 +35,7 @@ test('a trap taints an image with state, and each further one is counted', async
   expect(new Date(taintOf('tcp')?.at ?? '').getTime()).toBeGreaterThan(0);
 });
 
-test('an image with a mutable global has state; one without either has nothing to taint', async () => {
+test('treats a mutable global as state, and never taints an image without state', async () => {
   await machine.load(
     'counter',
     '1.0.0',
@@ -48,7 +48,7 @@ test('an image with a mutable global has state; one without either has nothing t
   expect(taintOf('tcp')).toBeNull();
 });
 
-test('a deadline and a stop taint', async () => {
+test('taints an image after a deadline and after a stop', async () => {
   await machine.load('tcp', '1.0.0', stateful);
   await machine.start('late', { module: 'tcp', arguments: [endless], calls: 1, deadlineMilliseconds: 10 });
   await finished('late');
@@ -60,7 +60,7 @@ test('a deadline and a stop taint', async () => {
   expect(taintOf('tcp')).toMatchObject({ reason: 'stop', accesses: 3 });
 });
 
-test('an interruption taints the old image and the nested ones, not the new one', async () => {
+test('taints the old image and nested images after an interruption, but not the new image', async () => {
   const outer = `
     (module
       (import "tcp" "work" (func $inner (param i32) (result i32)))
@@ -85,7 +85,7 @@ test('an interruption taints the old image and the nested ones, not the new one'
   expect(taintOf('http')).toBeNull();
 });
 
-test('a call to an address that has gone has not been inside', async () => {
+test('does not taint an image when a call to the address of removed code faults', async () => {
   await machine.load('tcp', '1.0.0', stateful);
   await machine.start('p', { module: 'tcp', arguments: ['1'], addressing: 'hard-coded', pauseMilliseconds: 1 });
   await until(() => machine.statistics('p').callsCompleted > 0);

@@ -1,4 +1,4 @@
-// Injected errors: where they are aimed, what they leave behind, and whom they leave alone.
+// Injected errors: which accesses they target, what they undo, and what they leave running.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { compiler, createTestMachine, endless, quickModule, referenceCount, type TestMachine, until, workModule } from '../test-machine.ts';
@@ -10,7 +10,7 @@ beforeEach(() => {
 afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
-/** A module that calls `work` of another one, adds, and emits before and after. */
+/** A module that calls `work` of another module and adds to its result; it emits before and after the call. */
 const outerModule = (inner: string, plus: number) => `
   (module
     (import "kernel" "emit" (func $emit (param i32 i64)))
@@ -22,7 +22,7 @@ const outerModule = (inner: string, plus: number) => `
       (call $emit (i32.const 200) (i64.const ${plus}))
       (i32.add (local.get $result) (i32.const ${plus}))))`;
 
-test('ten thousand threads inside the old version all finish in the new one', async () => {
+test('moves ten thousand threads from the old version to the new one', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.start('p', { module: 'tcp', arguments: [endless], threads: 10_000, calls: 1 });
   await until(() => referenceCount(machine, 'tcp') === 10_000);
@@ -32,7 +32,7 @@ test('ten thousand threads inside the old version all finish in the new one', as
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 10_000, callsFailed: 0, effects: 10_000 });
 });
 
-test('an interrupted access leaves no effect: each completed call takes effect once', async () => {
+test('drops the effects of an interrupted access: each completed call takes effect once', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.start('p', { module: 'tcp', arguments: [endless], threads: 20, calls: 1 });
   await until(() => referenceCount(machine, 'tcp') === 20);
@@ -42,7 +42,7 @@ test('an interrupted access leaves no effect: each completed call takes effect o
   expect(machine.effects).toEqual(Array.from({ length: 20 }, () => ({ program: 'p', channel: 1, value: BigInt(endless) })));
 });
 
-test('patching an inner module under a running outer one retries the inner access alone', async () => {
+test('retries only the inner access when an inner module is patched', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.load('http', '1.0.0', outerModule('tcp', 10));
   await machine.start('p', { module: 'http', arguments: [endless], calls: 1 });
@@ -61,7 +61,7 @@ test('patching an inner module under a running outer one retries the inner acces
   ]);
 });
 
-test('patching an outer module unwinds the inner access and retries the outer one', async () => {
+test('unwinds the inner access and retries the outer one when an outer module is patched', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.load('http', '1.0.0', outerModule('tcp', 10));
   await machine.start('p', { module: 'http', arguments: [endless], calls: 1 });
@@ -74,7 +74,7 @@ test('patching an outer module unwinds the inner access and retries the outer on
   expect(machine.effects.map(({ channel }) => channel)).toEqual([5]);
 });
 
-test('a sleeping access is interrupted in its sleep', async () => {
+test('interrupts a sleeping access', async () => {
   const sleeper =
     '(module (import "kernel" "sleep" (func $sleep (param i32))) (func (export "work") (param i32) (result i32) (call $sleep (local.get 0)) (i32.const 1)))';
   await machine.load('tcp', '1.0.0', sleeper);
@@ -86,7 +86,7 @@ test('a sleeping access is interrupted in its sleep', async () => {
   expect(machine.statistics('p').lastResult).toBe('2');
 });
 
-test('accesses of other modules and other devices go on undisturbed', async () => {
+test('does not disturb accesses of other modules and other devices', async () => {
   const other = createTestMachine({ processor: machine.processor });
   for (const { load } of [machine, other]) await load('tcp', '1.0.0', workModule(0));
   await machine.load('udp', '1.0.0', workModule(0));
@@ -101,7 +101,7 @@ test('accesses of other modules and other devices go on undisturbed', async () =
   await other.device.close();
 });
 
-test('a program that calls all the time crosses from one version to the next and never back', async () => {
+test('moves a continuously calling program from each version to the next, and never back', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.start('p', { module: 'tcp', arguments: ['1000'], threads: 10 });
   for (const minor of [1, 2, 3, 4, 5]) {
@@ -119,7 +119,7 @@ test('a program that calls all the time crosses from one version to the next and
   expect(channels).toEqual(channels.toSorted((left, right) => left - right));
 });
 
-test('a program is stopped whatever it is inside of', async () => {
+test('stops a program that is inside a module', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.start('p', { module: 'tcp', arguments: [endless], threads: 100 });
   await until(() => referenceCount(machine, 'tcp') === 100);
@@ -130,7 +130,7 @@ test('a program is stopped whatever it is inside of', async () => {
   expect(await machine.load('tcp', '1.1.0', workModule(1))).toMatchObject({ outcome: 'replaced' });
 });
 
-test('a program stopped while its accesses are being interrupted ends too', async () => {
+test('stops a program while its accesses are being interrupted', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   await machine.start('p', { module: 'tcp', arguments: [endless], threads: 200 });
   await until(() => referenceCount(machine, 'tcp') === 200);

@@ -1,4 +1,4 @@
-// Where exports lie: thousands fit into an image, and a module may change the names of its exports as often as it likes.
+// Layout of exports: an image can have thousands of exports, and a module can rename its exports any number of times.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { verified } from '../read-verified.ts';
@@ -23,7 +23,7 @@ async function resultOf(program: string, module: string, name: string): Promise<
   return machine.statistics(program).lastResult;
 }
 
-test('an image of 2,000 exports takes the pages of its bytes, and each export is found', async () => {
+test('gives an image with 2,000 exports the pages for its bytes, and finds each export', async () => {
   const names = Array.from({ length: 2_000 }, (_, index) => `f${index}`);
   const report = await load('wide', '1.0.0', exporting(names));
   expect(report).toMatchObject({ outcome: 'installed', reason: null });
@@ -33,10 +33,10 @@ test('an image of 2,000 exports takes the pages of its bytes, and each export is
   expect(await resultOf('last', 'wide', 'f1999')).toBe('2000');
 });
 
-test('versions may have had any number of names, of which a module may export 10,000 at a time', async () => {
+test('accepts any number of different export names over many versions', async () => {
   const image = await moduleImage('tcp', '1.0.0', exporting(Array.from({ length: 20 }, (_, index) => `f${index}`)));
   if (image.kind !== 'module') throw new Error('a module was compiled');
-  // The image is never entered, so that the names in its stamp need not be those in its code.
+  // The image is never entered, so the names in its stamp need not match its code.
   for (let version = 0; version < 700; version += 1) {
     const exports = image.stamp.interface.exports.map((exported) => ({ ...exported, name: `v${version}_${exported.name}` }));
     const stamp = { ...image.stamp, version: `1.${version}.0`, interface: { exports, imports: [] } };
@@ -45,12 +45,12 @@ test('versions may have had any number of names, of which a module may export 10
   }
 });
 
-test('versions with ever new names are all found, and what callers import keeps its place', async () => {
+test('finds the exports of versions with ever new names, and keeps the slots of imported exports', async () => {
   await load('tcp', '1.0.0', exporting(['work', 'a0']));
   await machine.start('calls', { module: 'tcp', pauseMilliseconds: 1 });
   for (let version = 1; version <= 100; version += 1) {
     const names = Array.from({ length: 20 }, (_, index) => `v${version}_${index}`);
-    // The export that is called comes last in the image.
+    // The imported export comes last in the image.
     const report = await load('tcp', `1.${version}.0`, exporting([...names, 'work']));
     expect(report.outcome).toMatch(/^replaced/);
     expect(await resultOf(`call-${version}`, 'tcp', `v${version}_7`)).toBe('8');
@@ -59,7 +59,7 @@ test('versions with ever new names are all found, and what callers import keeps 
   expect(machine.statistics('calls')).toMatchObject({ state: 'running', callsFailed: 0 });
 });
 
-test('what a running program imports keeps its place while no version exports it', async () => {
+test('keeps the slots that a running program imports while no version exports them', async () => {
   const names = (version: number) => Array.from({ length: 40 }, (_, index) => `v${version}_${index}`);
   await load('tcp', '1.0.0', exporting(['work']));
   await machine.start('calls', { module: 'tcp', pauseMilliseconds: 1 });
@@ -74,7 +74,7 @@ test('what a running program imports keeps its place while no version exports it
   await until(() => machine.statistics('calls').lastResult === '41');
 });
 
-test('an export that the version in memory lacks is never another export, of this module or of its neighbour', async () => {
+test('never resolves a missing export to another export of this or another module', async () => {
   await load('one', '1.0.0', exporting(['work']));
   await load('two', '1.0.0', exporting(Array.from({ length: 20 }, (_, index) => `f${index}`)));
   let refused = 0;
@@ -90,12 +90,12 @@ test('an export that the version in memory lacks is never another export, of thi
   }
   expect(refused).toBeGreaterThan(0);
   expect(refused).toBeLessThan(20);
-  // The next version provides the imports.
+  // The next version provides the missing exports.
   await load('one', '1.1.0', exporting(['missing19', 'missing0', 'work']));
   expect(await resultOf('later', 'one', 'missing19')).toBe('1');
 });
 
-test('module names that nothing needs any more make room for others', async () => {
+test('evicts unused module names to make room for others', async () => {
   const image = await moduleImage('m', '1.0.0', '(module (func (export "self_check") (result i32) (i32.const 1)))');
   const named = (number: number) => verified({ ...image, stamp: { ...image.stamp, module: `m${number}` } });
   for (let number = 0; number < 1_100; number += 1) {

@@ -1,4 +1,4 @@
-// Every way a load may be asked for: strategies, recoveries, invalidations, policies, self-checks and state that is carried over.
+// Load options: strategies, recovery, invalidation, policies, self-checks and state transfer.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { LoadOptions } from '../../../src/machine/device.ts';
@@ -29,11 +29,11 @@ const load = async (version: string, wat: string, options: Omit<LoadOptions, 'im
 const names = (report: { steps: { step: string }[] }) => report.steps.map(({ step }) => step);
 const factsOf = (report: { steps: { step: string; facts: unknown }[] }, name: string) =>
   report.steps.find(({ step }) => step === name)?.facts;
-/** The image of a version of the module that most tests load. */
+/** Returns the image of a version of the module that most tests load. */
 const imageOf = (version: string) => [...processor.images.values()].find(({ image }) => image.stamp.version === version);
 const ranges = () => machine.device.state().memoryMap.ranges;
 
-/** Waits until the test lets it go: `work` spins on a flag that `release` sets, in the module's memory. */
+/** `work` spins on a flag in the module's memory until `release` sets it. */
 const gatedModule = (plus: number) => `
   (module (memory 1)
     (func (export "work") (param i32) (result i32)
@@ -41,7 +41,7 @@ const gatedModule = (plus: number) => `
       (i32.const ${plus}))
     (func (export "release") (param i32) (result i32) (i32.store (i32.const 0) (i32.const 1)) (i32.const 0)))`;
 
-/** Calls `work` of another module and adds; emits before and after. */
+/** Calls `work` of another module and adds to its result; emits before and after the call. */
 const outerModule = (inner: string, plus: number) => `
   (module
     (import "kernel" "emit" (func $emit (param i32 i64)))
@@ -53,13 +53,13 @@ const outerModule = (inner: string, plus: number) => `
       (call $emit (i32.const 200) (i64.const ${plus}))
       (i32.add (local.get $result) (i32.const ${plus}))))`;
 
-test('drain waits until the accesses inside have left by themselves', async () => {
+test('drain waits until the accesses inside have exited by themselves', async () => {
   await load('1.0.0', gatedModule(1));
   await machine.start('p', { module: 'tcp', threads: 3, calls: 1 });
   await until(() => referenceCount(machine, 'tcp') === 3);
   await machine.start('release', { module: 'tcp', export: 'release', pauseMilliseconds: 1 });
   const report = await load('1.1.0', gatedModule(2), { strategy: 'drain', drainMilliseconds: 30_000 });
-  // The release may come before or after the swap: what matters is that nobody was interrupted and all answered in the old version.
+  // The release may come before or after the swap: no access is interrupted, and all complete in the old version.
   expect(report).toMatchObject({ outcome: 'replaced', interrupted: 0 });
   await until(() => machine.statistics('p').state === 'finished');
   expect(machine.statistics('p')).toMatchObject({
@@ -69,14 +69,14 @@ test('drain waits until the accesses inside have left by themselves', async () =
   });
 });
 
-test('a drain that is not over in time fails, the old version is in the table again, and the new one goes when it is left', async () => {
+test('reverts the swap when a drain times out, and removes the new version once no access is inside', async () => {
   await load('1.0.0', workModule(1));
   await machine.start('p', { module: 'tcp', arguments: [endless], threads: 3, calls: 1 });
   await until(() => referenceCount(machine, 'tcp') === 3);
   const report = await load('1.1.0', workModule(2), { strategy: 'drain', drainMilliseconds: 5 });
   expect(report).toMatchObject({
     outcome: 'failed',
-    reason: expect.stringContaining('3 accesses were inside 1.0.0 after 5 ms'),
+    reason: expect.stringContaining('3 accesses were still inside 1.0.0 after 5 ms: drain longer'),
     current: { version: '1.0.0' },
   });
   expect(names(report)).toEqual([
@@ -96,7 +96,7 @@ test('a drain that is not over in time fails, the old version is in the table ag
   expect(machine.statistics('p')).toMatchObject({ state: 'running', callsFailed: 0, accessesInterrupted: 0 });
 });
 
-test('after a drain in vain nobody enters the new version any more, also by its address', async () => {
+test('lets no access enter the new version after a reverted swap, not even by its address', async () => {
   await load('1.0.0', workModule(1));
   await machine.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
   await until(() => referenceCount(machine, 'tcp') === 1);
@@ -110,7 +110,7 @@ test('after a drain in vain nobody enters the new version any more, also by its 
   await machine.device.stopProgram('early');
 });
 
-test('of accesses of one module inside another the outermost is made anew, so that nobody stays in the old version', async () => {
+test('retries the outermost of nested accesses of one module, so that no access stays in the old version', async () => {
   const again = `
     (module (import "b" "work" (func $b (param i32) (result i32)))
       (func (export "work") (param $n i32) (result i32)
@@ -132,7 +132,7 @@ test('of accesses of one module inside another the outermost is made anew, so th
   expect(machine.statistics('p')).toMatchObject({ lastResult: '42', accessesRetried: 1, versions: [{ version: '1.1.0' }] });
 });
 
-test('an access that was retried a hundred times is given up, and its call fails', async () => {
+test('fails a call whose access was interrupted again after 100 retries', async () => {
   await load('1.0.0', workModule(1));
   await machine.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
   await until(() => referenceCount(machine, 'tcp') === 1);
@@ -145,12 +145,12 @@ test('an access that was retried a hundred times is given up, and its call fails
   expect(machine.statistics('p')).toMatchObject({
     callsCompleted: 0,
     callsFailed: 1,
-    lastFailure: 'an injected error left the access, which had no retries left',
+    lastFailure: 'limit reached (100 retries per access): the access was interrupted again',
     versions: [{ version: '1.100.0', callsCompleted: 0, callsFailed: 1 }],
   });
 });
 
-test('drain-then-inject drives out who is still inside at the deadline', async () => {
+test('drain-then-inject interrupts the accesses that are still inside at the deadline', async () => {
   await load('1.0.0', workModule(1));
   await machine.start('p', { module: 'tcp', arguments: [endless], threads: 3, calls: 1 });
   await until(() => referenceCount(machine, 'tcp') === 3);
@@ -161,7 +161,7 @@ test('drain-then-inject drives out who is still inside at the deadline', async (
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 3, callsFailed: 0 });
 });
 
-test('with recovery percolate the error passes the calling module too, and the whole call is made anew', async () => {
+test('with recovery percolate, the error passes the calling module and the whole call is repeated', async () => {
   await load('1.0.0', workModule(1));
   await load('1.0.0', outerModule('tcp', 10), {}, 'http');
   await machine.start('p', { module: 'http', arguments: [endless], calls: 1, recovery: 'percolate' });
@@ -173,7 +173,7 @@ test('with recovery percolate the error passes the calling module too, and the w
   expect(machine.effects.map(({ channel }) => channel)).toEqual([100, 2, 200]);
 });
 
-test('of three nested modules any, or two at once, are patched under a running call, in both recoveries', async () => {
+test('patches any one or several of three nested modules under a running call, with both recoveries', async () => {
   for (const recovery of ['module', 'percolate'] as const) {
     for (const patched of [['a'], ['b'], ['c'], ['a', 'b'], ['b', 'c'], ['a', 'b', 'c']]) {
       const nested = createTestMachine({ processor: machine.processor });
@@ -210,7 +210,7 @@ test.each([
   expect(ranges()[0]).toMatchObject({ owner: { version: '1.0.0' }, ...flags });
 });
 
-test('deleted pages are given out again, so that any number of versions fit', async () => {
+test('reuses deleted pages, so that any number of versions fit', async () => {
   await machine.start('p', { module: 'tcp', arguments: ['10'], threads: 2 });
   for (let minor = 0; minor < 120; minor += 1) {
     const report = await load(`1.${minor}.0`, workModule(minor % 4), { invalidation: 'delete' });
@@ -226,7 +226,7 @@ test.each([
   ['mark-invalid', 1, 'invalid'],
   ['nx', 1, 'nx'],
   ['delete', 1, 'not-present'],
-] as const)('a hard-coded caller after invalidation %s', async (invalidation, violations, finding) => {
+] as const)('faults a hard-coded caller after invalidation %s, unless the pages stay valid', async (invalidation, violations, finding) => {
   await load('1.0.0', quickModule(1));
   await machine.start('stale', { module: 'tcp', arguments: ['0'], addressing: 'hard-coded', pauseMilliseconds: 1 });
   await machine.start('fine', { module: 'tcp', arguments: ['0'], pauseMilliseconds: 1 });
@@ -252,7 +252,7 @@ test.each([
   expect(machine.statistics('fine').callsFailed).toBe(0);
 });
 
-test('the address of deleted code is given to nobody while a program holds it', async () => {
+test('does not reuse the address of deleted code while a program holds it', async () => {
   const small = createTestMachine({ ramPages: 3 });
   const loadSmall = async (module: string, version: string) =>
     small.device.load({ image: await moduleImage(module, version, quickModule(1)), invalidation: 'delete' });
@@ -271,7 +271,7 @@ test('the address of deleted code is given to nobody while a program holds it', 
   await small.close();
 });
 
-test('a hard-coded caller that is inside when its code goes finishes that call in the new version, and faults in its next', async () => {
+test('lets a hard-coded caller inside the removed code finish in the new version, and faults its next call', async () => {
   await load('1.0.0', workModule(1));
   await machine.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2, threads: 50 });
   await until(() => machine.processor.images.size === 1 && machine.device.state().programs.length === 1);
@@ -292,7 +292,7 @@ test('a hard-coded caller that is inside when its code goes finishes that call i
   expect(machine.device.abiViolations()).toMatchObject([{ flag: 'nx', faults: 50 }]);
 });
 
-test('version policies: only newer, any other, or an explicit downgrade with its reason', async () => {
+test('applies version policies: newer, different, or downgrade with a reason', async () => {
   await load('2.0.0', workModule(1));
   expect(await load('1.0.0', workModule(2))).toMatchObject({ outcome: 'refused-not-newer' });
   expect(await load('2.0.0+again', workModule(2), { versionPolicy: 'different' })).toMatchObject({ outcome: 'refused-not-newer' });
@@ -306,7 +306,7 @@ test('version policies: only newer, any other, or an explicit downgrade with its
   });
 });
 
-test('similarity policies: required, warned of, or off', async () => {
+test('applies similarity policies: require, warn, or off', async () => {
   const other = (plus: number) => `(module (func (export "other") (result i32) (i32.const ${plus})))`;
   await load('1.0.0', workModule(1));
   expect(await load('1.1.0', other(1))).toMatchObject({ outcome: 'refused-dissimilar' });
@@ -319,11 +319,11 @@ test('similarity policies: required, warned of, or off', async () => {
   expect(await load('1.2.0', workModule(2), { similarityPolicy: 'off' })).toMatchObject({ outcome: 'replaced' });
 });
 
-const checked = (answer: string) =>
-  `(module (func (export "self_check") (result i32) ${answer}) (func (export "work") (param i32) (result i32) (i32.const 1)))`;
+const checked = (body: string) =>
+  `(module (func (export "self_check") (result i32) ${body}) (func (export "work") (param i32) (result i32) (i32.const 1)))`;
 
 test.each([
-  ['answers 7', checked('(i32.const 7)'), 'its self-check answered 7, not 0'],
+  ['returns 7', checked('(i32.const 7)'), 'its self-check returned 7, expected 0'],
   ['traps', checked('(unreachable)'), 'unreachable'],
   ['does not end', checked('(loop $l (br $l)) (unreachable)'), 'it ran longer than 100 ms'],
   [
@@ -336,7 +336,7 @@ test.each([
     `(module (import "tcp" "work" (func $w (param i32) (result i32))) (func (export "self_check") (result i32) (drop (call $w (i32.const -1))) (i32.const 0)))`,
     'divide by zero',
   ],
-])('a version whose self-check %s is not loaded, and leaves nothing in memory', async (_what, wat, reason) => {
+])('does not load a version whose self-check %s, and leaves nothing of it in memory', async (_what, wat, reason) => {
   const trap = '(module (func (export "work") (param i32) (result i32) (i32.div_u (i32.const 1) (i32.add (local.get 0) (i32.const 1)))))';
   await load('1.0.0', trap);
   const before = machine.device.state();
@@ -346,7 +346,7 @@ test.each([
   expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
-test('a self-check that passes is recorded, and its effects are nobody’s', async () => {
+test('records a self-check that passes, and drops its effects', async () => {
   const wat = `(module (import "kernel" "emit" (func $emit (param i32 i64)))
     (func (export "self_check") (result i32) (call $emit (i32.const 1) (i64.const 1)) (i32.const 0))
     (func (export "work") (param i32) (result i32) (i32.const 1)))`;
@@ -354,7 +354,7 @@ test('a self-check that passes is recorded, and its effects are nobody’s', asy
   expect(machine.effects).toEqual([]);
 });
 
-test('a start function that does not end is refused at the load', async () => {
+test('fails the load of a start function that does not end', async () => {
   const wat = '(module (func $start (loop $next (br $next))) (start $start) (func (export "work") (param i32) (result i32) (i32.const 1)))';
   expect(await load('1.0.0', wat)).toMatchObject({
     outcome: 'failed',
@@ -378,7 +378,7 @@ const counter = (save: string, restore: string) => `
 const goodSave = '(call $write (global.get $count))';
 const goodRestore = '(global.set $count (call $read))';
 
-test('state is carried over where both versions opt in', async () => {
+test('transfers state if both versions support it', async () => {
   await load('1.0.0', counter(goodSave, goodRestore));
   await machine.start('p', { module: 'tcp', calls: 5 });
   await until(() => machine.statistics('p').state === 'finished');
@@ -396,11 +396,16 @@ test.each([
     'restore reads more than was saved',
     goodSave,
     `${goodRestore} (drop (call $read))`,
-    'saved 1 words of state, and the new one reads more',
+    /reads more words of state than the old version saved \(1\)/,
   ],
-  // On a slow machine the time limit of 100 ms is reached first.
-  ['save writes without end', '(loop $l (call $write (i64.const 1)) (br $l))', goodRestore, /may carry 65536 words|ran longer than 100 ms/],
-])('when %s the load fails and the old version goes on with its state', async (_what, save, restore, reason) => {
+  // On a slow machine the time limit of 100 ms comes first.
+  [
+    'save writes without end',
+    '(loop $l (call $write (i64.const 1)) (br $l))',
+    goodRestore,
+    /limit reached \(65536 words per state transfer\)|ran longer than 100 ms/,
+  ],
+])('fails the load when %s, and the old version keeps its state', async (_what, save, restore, reason) => {
   await load('1.0.0', counter(save, restore));
   await machine.start('p', { module: 'tcp', calls: 5 });
   await until(() => machine.statistics('p').state === 'finished');
@@ -411,14 +416,14 @@ test.each([
   expect(machine.statistics('q')).toMatchObject({ lastResult: '6', versions: [{ version: '1.0.0', callsCompleted: 1 }] });
 });
 
-test('state cannot be read or written by a call', async () => {
+test('rejects state access in a call', async () => {
   await load(
     '1.0.0',
     '(module (import "kernel" "state_read" (func $read (result i64))) (func (export "work") (param i32) (result i32) (i32.wrap_i64 (call $read))))',
   );
   await machine.start('p', { module: 'tcp', calls: 1 });
   await until(() => machine.statistics('p').state === 'finished');
-  expect(machine.statistics('p').lastFailure).toContain('in state_save and state_restore only');
+  expect(machine.statistics('p').lastFailure).toContain('available only in state_save and state_restore');
 });
 
 test.each([
@@ -428,26 +433,26 @@ test.each([
     '(module (import "kernel" "sleep" (func $sleep (param i32))) (func (export "work") (param i32) (result i32) (call $sleep (local.get 0)) (i32.const 1)))',
     '1000000',
   ],
-])('a call that %s past its deadline ends with an error of its own', async (_what, wat, argument) => {
+])('ends a call that %s past its deadline with a deadline error', async (_what, wat, argument) => {
   await load('1.0.0', wat);
   await machine.start('p', { module: 'tcp', arguments: [argument], calls: 2, deadlineMilliseconds: 10 });
   await until(() => machine.statistics('p').state === 'finished');
   expect(machine.statistics('p')).toMatchObject({
     callsCompleted: 0,
     callsFailed: 2,
-    lastFailure: expect.stringContaining('the call ran longer than its deadline of 10 ms'),
+    lastFailure: expect.stringContaining('the call exceeded its deadline of 10 ms'),
   });
   expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
-test('calls within their deadline are left alone, however many there are', async () => {
+test('does not disturb calls within their deadline, however many there are', async () => {
   await load('1.0.0', workModule(1));
   await machine.start('p', { module: 'tcp', arguments: ['1000'], calls: 5_000, deadlineMilliseconds: 60_000, threads: 2 });
   await until(() => machine.statistics('p').state === 'finished');
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 10_000, callsFailed: 0 });
 });
 
-test('a load during a drain waits for its turn', async () => {
+test('queues a load while another one drains', async () => {
   await load('1.0.0', workModule(1));
   await machine.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
   await until(() => referenceCount(machine, 'tcp') === 1);
@@ -459,7 +464,7 @@ test('a load during a drain waits for its turn', async () => {
   expect(injected).toMatchObject({ outcome: 'replaced-interrupting', previous: { version: '1.0.0' } });
 });
 
-test('devices of one processor get the same share, however many threads they have', async () => {
+test('gives the devices of a processor equal shares, whatever their number of threads', async () => {
   const other = createTestMachine({ processor: machine.processor });
   for (const one of [machine, other]) await one.load('tcp', '1.0.0', workModule(1));
   await machine.start('many', { module: 'tcp', arguments: ['1000'], threads: 500 });

@@ -1,4 +1,4 @@
-// Pages of old images are given to new ones when memory is needed, unless a program holds their address: a device can be patched forever.
+// Reclaiming pages of old images when memory is needed, unless a program holds their address: a device can be patched forever.
 
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
@@ -35,7 +35,7 @@ function loadedFacts(report: LoadReport): StepFacts['loaded'] {
 
 const rangesOf = ({ device }: TestMachine) => device.state().memoryMap.ranges;
 
-test('a device of 16 pages takes 10,000 patches of a one-page module with default settings, and the rollback', async () => {
+test('applies 10,000 patches and a rollback of a one-page module on a device of 16 pages, with default settings', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
   const images = Array.from({ length: 20 }, (_, number) => versions.image(number));
   const imageOf = (patch: number) => {
@@ -53,13 +53,13 @@ test('a device of 16 pages takes 10,000 patches of a one-page module with defaul
   }
   const rollback = await machine.device.load({ image: imageOf(9_999), versionPolicy: { downgrade: 'go back' } });
   expect(rollback).toMatchObject({ outcome: expect.stringMatching(/^replaced/), current: { version: versionText(9_999 % 20) } });
-  // Of 10,001 old images, those that are still in memory have not been reclaimed.
+  // The old images that are still in memory have not been reclaimed.
   expect(reclaimed + loadedFacts(rollback).reclaimedImages).toBe(10_001 - (rangesOf(machine).length - 1));
   expect(machine.processor.images.size).toBe(rangesOf(machine).length);
   expect(machine.statistics('calls')).toMatchObject({ state: 'running', callsFailed: 0 });
 }, 30_000);
 
-test('the oldest image is reclaimed first, only when memory is needed, and the report names it', async () => {
+test('reclaims the oldest image first, only when memory is needed, and lists it in the report', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
   for (let number = 0; number < 15; number += 1) {
     expect(loadedFacts(await machine.device.load({ image: versions.image(number) }))).toMatchObject({ reclaimed: [], reclaimedImages: 0 });
@@ -75,7 +75,7 @@ test('the oldest image is reclaimed first, only when memory is needed, and the r
   expect(rangesOf(machine).map(({ owner }) => owner.version)).not.toContain(versionText(0));
 });
 
-test('an address that a program holds is never given to another image: its calls fault until the program stops', async () => {
+test('never gives an address that a program holds to another image: its calls fault until the program stops', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
   await machine.device.load({ image: versions.image(0) });
   await machine.start('stale', { module: 'tcp', addressing: 'hard-coded', pauseMilliseconds: 1 });
@@ -95,7 +95,7 @@ test('an address that a program holds is never given to another image: its calls
   expect(rangesOf(machine).map(({ owner }) => owner.version)).not.toContain(versionText(0));
 });
 
-test('an old image that a hard-coded caller still runs in is not reclaimed', async () => {
+test('does not reclaim an old image that a hard-coded caller is inside', async () => {
   const versions = await Versions.of('tcp', workModule(1));
   await machine.device.load({ image: versions.image(0) });
   await machine.start('inside', { module: 'tcp', addressing: 'hard-coded', arguments: [endless] });
@@ -106,12 +106,12 @@ test('an old image that a hard-coded caller still runs in is not reclaimed', asy
   expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
-test('a load that fails leaves what it would have reclaimed as it was', async () => {
+test('leaves reclaimable images unchanged when a load fails', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
   for (let number = 0; number < 15; number += 1) {
     await machine.device.load({ image: versions.image(number), invalidation: number % 2 === 0 ? 'none' : 'nx' });
   }
-  // Its driver has the address space.
+  // This program's driver gives the test the address space.
   await machine.start('calls', { module: 'tcp', calls: 1 });
   await until(() => machine.statistics('calls').state === 'finished');
   const before = machine.device.state().memoryMap;
@@ -124,19 +124,19 @@ test('a load that fails leaves what it would have reclaimed as it was', async ()
   expect(processor.fetchable()).toEqual(fetchableBefore);
 });
 
-test('an image that fits no gap between pages in use fails, and nothing is reclaimed for it', async () => {
+test('fails the load of an image that fits no gap between used pages, and reclaims nothing', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
   for (let number = 0; number < 8; number += 1) await machine.device.load({ image: versions.image(number) });
   await machine.load('between', '1.0.0', quickModule(1));
   const before = machine.device.state().memoryMap;
-  // Pages 1 to 7 can be reclaimed, page 8 and 9 are in use, and 10 to 15 are free.
+  // Pages 1 to 7 are reclaimable, pages 8 and 9 are in use, and pages 10 to 15 are free.
   const large = `(module (memory 1) (data (i32.const 0) "${'x'.repeat(8 * 4096)}") (func (export "work") (param i32) (result i32) (i32.load (local.get 0))))`;
   const report = await machine.device.load({ image: await moduleImage('udp', '1.0.0', large) });
-  expect(report.reason).toBe('out of memory: udp@1.0.0 needs 9 adjacent pages, and 6 of 16 are free, 7 more can be reclaimed');
+  expect(report.reason).toBe('out of memory: udp@1.0.0 needs 9 contiguous pages; 6 of 16 are free, 7 more are reclaimable');
   expect(machine.device.state().memoryMap).toEqual(before);
 });
 
-test('a gap is made of the fewest of the oldest images, and is found whenever there is one', () => {
+test('makes a gap from the fewest of the oldest images whenever a gap is possible', () => {
   const model = fc.record({
     memoryPages: fc.integer({ min: 2, max: 40 }),
     wanted: fc.integer({ min: 1, max: 12 }),

@@ -1,4 +1,4 @@
-// Whether a new version may take the place of another: the decision against a model, and what a device does against the decision.
+// Version policies: checks the decision against a model, and a device against the decision.
 
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
@@ -12,10 +12,10 @@ afterAll(async () => {
   await compiler.close();
 });
 
-/** Versions, each of the next precedence than the ones in the line before. */
+/** Versions, one line per precedence, ascending. */
 const precedences = [['1.0.0-rc.1'], ['1.0.0', '1.0.0+again'], ['1.0.1'], ['1.10.0']];
 const precedenceOf = (version: string) => precedences.findIndex((same) => same.includes(version));
-/** Bodies by what they export: name and parameter. */
+/** Sets of exports, each a name and the type of its parameter. */
 const interfaces = [['a i32'], ['a i64'], ['a i32', 'b i32'], ['b i32']];
 const sourceOf = (exports: readonly string[]) => {
   const functions = exports.map((one) => one.split(' ')).map(([name, type]) => `(func (export "${name}") (param ${type}))`);
@@ -28,7 +28,7 @@ const anyPolicies = fc.record({
   similarityPolicy: fc.constantFrom('require' as const, 'warn' as const, 'off' as const),
 });
 
-test('it is as the policies say, and a device does what it says', { timeout: 300_000 }, async () => {
+test('decides as the policies say, and a device acts on the decision', { timeout: 300_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(anyVersion, anyVersion, anyPolicies, async (old, next, policies) => {
       const [oldImage, nextImage] = [

@@ -1,4 +1,4 @@
-// The isolation workflow's outcomes and steps, on idle and busy devices.
+// Outcomes and steps of the isolation workflow on idle and busy devices.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { DeviceState } from '../../../src/protocol/device-state.ts';
@@ -26,14 +26,14 @@ afterAll(() => compiler.close());
 const names = (report: { steps: { step: string }[] }) => report.steps.map(({ step }) => step);
 const isWork = { module: 'tcp' };
 
-test('a first version is installed', async () => {
+test('installs a first version', async () => {
   const report = await machine.load('tcp', '1.0.0', workModule(0));
   expect(report).toMatchObject({ outcome: 'installed', previous: null, current: { version: '1.0.0', address: '0x1000' } });
   expect(names(report)).toEqual(['received', 'looked-up', 'loaded', 'table-updated', 'completed']);
   expect(report.steps.map(({ operation }) => operation)).toEqual([200, 210, 230, 240, 280]);
 });
 
-test('a newer version replaces an idle one at another address, whose pages fault from then on', async () => {
+test('replaces an idle version at another address, and makes the old pages fault', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   const report = await machine.load('tcp', '1.0.1', workModule(1));
   expect(report).toMatchObject({ outcome: 'replaced', interrupted: 0, previous: { address: '0x1000' }, current: { address: '0x2000' } });
@@ -53,7 +53,7 @@ test('a newer version replaces an idle one at another address, whose pages fault
   ]);
 });
 
-test('accesses inside the old version are interrupted and finish in the new one', async () => {
+test('interrupts accesses inside the old version, which finish in the new one', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   const program = newIdentifier('program');
   await machine.start(program, { ...isWork, arguments: [endless], threads: 50, calls: 1 });
@@ -89,7 +89,7 @@ test('accesses inside the old version are interrupted and finish in the new one'
   expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
-test('reports and states are those of the protocol', async () => {
+test("reports and states match the protocol's schemas", async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   const program = newIdentifier('program');
   await machine.start(program, { ...isWork, arguments: [endless] });
@@ -107,7 +107,7 @@ test.each([
   ['1.0.0', '1.0.0-rc.1', 'older'],
   ['1.10.0', '1.9.9', 'older'],
   ['2.0.0', '1.99.99', 'older'],
-])('with %s in memory, %s is refused as not newer and nothing changes', async (inMemory, offered, precedence) => {
+])('with %s in memory, refuses %s as not newer and changes nothing', async (inMemory, offered, precedence) => {
   await machine.load('tcp', inMemory, workModule(0));
   const before = machine.device.state();
   const report = await machine.load('tcp', offered, workModule(1));
@@ -117,7 +117,7 @@ test.each([
   expect({ ...machine.device.state(), at: before.at }).toEqual(before);
 });
 
-test('a version that lost an export is refused as dissimilar and nothing changes', async () => {
+test('refuses a version that lost an export as dissimilar and changes nothing', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   const before = machine.device.state();
   const report = await machine.load('tcp', '2.0.0', '(module (func (export "other") (result i32) (i32.const 1)))');
@@ -128,13 +128,13 @@ test('a version that lost an export is refused as dissimilar and nothing changes
   expect({ ...machine.device.state(), at: before.at }).toEqual(before);
 });
 
-test('a version that changed the type of an export is refused as dissimilar', async () => {
+test('refuses a version that changed the type of an export as dissimilar', async () => {
   await machine.load('tcp', '1.0.0', workModule(0));
   const report = await machine.load('tcp', '2.0.0', '(module (func (export "work") (param i64) (result i32) (i32.const 1)))');
   expect(report).toMatchObject({ outcome: 'refused-dissimilar', reason: expect.stringContaining('changed the type of work') });
 });
 
-test('a new version may add exports, and each is found where the table says', async () => {
+test('allows additional exports, and finds each export through the table', async () => {
   await machine.load('tcp', '1.0.0', '(module (func (export "b") (param i32) (result i32) (i32.const 2)))');
   const report = await machine.load(
     'tcp',
@@ -152,7 +152,7 @@ test('a new version may add exports, and each is found where the table says', as
   }
 });
 
-test('when memory is full a load fails, and the old version goes on serving', async () => {
+test('fails a load when memory is full, and the old version keeps serving', async () => {
   const small = createTestMachine({ ramPages: 2, processor: machine.processor });
   await small.load('tcp', '1.1.0', workModule(2));
   await small.start('p', { ...isWork, arguments: ['5'] });
@@ -167,14 +167,14 @@ test('when memory is full a load fails, and the old version goes on serving', as
   await small.device.close();
 });
 
-test('loads on one device run in the order of their coming', async () => {
+test('runs loads on one device in order of arrival', async () => {
   const reports = await Promise.all(
     ['1.0.0', '1.1.0', '1.0.5', '1.2.0'].map((version, index) => machine.load('tcp', version, workModule(index))),
   );
   expect(reports.map(({ outcome }) => outcome)).toEqual(['installed', 'replaced', 'refused-not-newer', 'replaced']);
 });
 
-test('a module is restored without a comparison of versions', async () => {
+test('restores a module without comparing versions', async () => {
   await machine.load('tcp', '2.0.0', workModule(0));
   const report = await machine.device.restore(await moduleImage('tcp', '1.0.0', workModule(1)));
   expect(report).toMatchObject({ outcome: 'replaced', current: { version: '1.0.0' } });

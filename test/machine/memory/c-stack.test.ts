@@ -1,4 +1,4 @@
-// C stacks: every thread has its own part of a module's one stack, however many threads are inside and however their accesses end.
+// C stacks: each thread has its own part of a module's stack, for any number of threads and however their accesses end.
 
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
@@ -30,7 +30,7 @@ async function loadExample(module: string, version = '1.0.0', name = module): Pr
   expect(report.reason).toBeNull();
 }
 
-/** `work(seed, rounds)` of a module that calls an export of another and traps where it does not return 1. */
+/** `work(seed, rounds)` of a module that calls an export of another module, and traps if the export does not return 1. */
 const verifying = (module: string, name: string) => `
   (module
     (import "${module}" "${name}" (func $check (param i32 i32) (result i32)))
@@ -44,7 +44,7 @@ async function startVerified(program: string, name: string, [seed, rounds]: [str
 
 const finished = (program: string) => until(() => machine.statistics(program).state === 'finished');
 
-test('eight threads in one C function with an array on its stack: each call of 200,003 rounds is correct', async () => {
+test('keeps results correct for eight threads in one C function with an array on its stack', async () => {
   await loadExample('checksum');
   await machine.load('check-verifier', '1.0.0', verifying('checksum', 'check'));
   for (const seed of ['1', '1000', '50000', '-7']) await startVerified(`p${seed}`, 'check', [seed, '200003'], 2, 200);
@@ -54,7 +54,7 @@ test('eight threads in one C function with an array on its stack: each call of 2
   }
 });
 
-test('a leaf function works below the stack pointer, and keeps what it has there', async () => {
+test('preserves what a leaf function stores below the stack pointer', async () => {
   await loadExample('checksum');
   await machine.load('leaf-verifier', '1.0.0', verifying('checksum', 'leaf'));
   for (const seed of ['1', '99']) await startVerified(`p${seed}`, 'leaf', [seed, '200000'], 4, 50);
@@ -64,7 +64,7 @@ test('a leaf function works below the stack pointer, and keeps what it has there
   }
 });
 
-test('a thousand threads that are interrupted and patched in nested modules: no call is wrong', async () => {
+test('keeps results correct for a thousand threads that are interrupted and patched in nested modules', async () => {
   await loadExample('checksum');
   await loadExample('nested');
   await machine.load('check-verifier', '1.0.0', verifying('nested', 'check'));
@@ -86,7 +86,7 @@ test('a thousand threads that are interrupted and patched in nested modules: no 
   expect(interrupted).toBeGreaterThanOrEqual(400);
 });
 
-test('the stack region of a call is returned however the call ends', async () => {
+test('returns the stack region of a call after a stop and after a deadline', async () => {
   await loadExample('checksum');
   await machine.start('stopped', { module: 'checksum', export: 'spin', arguments: ['3', endless], threads: 16 });
   await until(() => referenceCount(machine, 'checksum') === 16);
@@ -110,7 +110,7 @@ test('the stack region of a call is returned however the call ends', async () =>
   expect(machine.statistics('deep')).toMatchObject({ callsCompleted: 200, callsFailed: 0 });
 });
 
-/** `work(depth)` takes 64 bytes of stack at each level; a module that only exports its stack pointer by name. */
+/** `work(depth)` uses a frame of stack at each level. The module exports its stack pointer by name. */
 const recursive = (base: number, frame: number) => `
   (module
     (memory 64)
@@ -126,18 +126,18 @@ const recursive = (base: number, frame: number) => `
       (global.set $sp (i32.add (global.get $sp) (i32.const ${frame})))
       (global.get $sp)))`;
 
-test('a stack that passes its bounds ends the call by an error that names the module', async () => {
+test('ends a call whose stack overflows with an error that names the module', async () => {
   await machine.load('deep', '1.0.0', recursive(2_048, 64));
   await machine.start('p', { module: 'deep', arguments: ['1000'], threads: 2, calls: 1 });
   await finished('p');
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 0, callsFailed: 2 });
-  expect(machine.statistics('p').lastFailure).toMatch(/stack overflow in deep@1\.0\.0: .* outside of 1024 to 2048/);
+  expect(machine.statistics('p').lastFailure).toMatch(/stack overflow in deep@1\.0\.0: .* expected 1024 to 2048/);
   await machine.start('q', { module: 'deep', arguments: ['0'], threads: 2, calls: 1 });
   await finished('q');
   expect(machine.statistics('q')).toMatchObject({ callsCompleted: 2, lastResult: '2048' });
 });
 
-test('an image whose stamp puts the stack past the memory fails its calls, and the host goes on', async () => {
+test('fails the calls of an image whose stamp puts the stack outside its memory, and the host survives', async () => {
   const result = await compiler.compileModule({ module: 'deep', version: '1.0.0', language: 'wat', source: recursive(4_194_304, 64) });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
   const { bytes, digest } = alter(result.compiled.image, [[Buffer.from('"base":4194304'), Buffer.from('"base":4194320')]]);
@@ -150,7 +150,7 @@ test('an image whose stamp puts the stack past the memory fails its calls, and t
   );
 });
 
-test('a thread holds at most 1 MiB of stacks', async () => {
+test('limits the saved stacks of a thread to 1 MiB', async () => {
   await machine.load('large', '1.0.0', recursive(4_194_304, 1_048_576 - 128));
   await machine.start('p', { module: 'large', arguments: ['0'], threads: 2, calls: 2 });
   await finished('p');
@@ -159,10 +159,10 @@ test('a thread holds at most 1 MiB of stacks', async () => {
   await machine.start('q', { module: 'large', arguments: ['0'], threads: 2, calls: 2 });
   await finished('q');
   expect(machine.statistics('q')).toMatchObject({ callsCompleted: 0, callsFailed: 4 });
-  expect(machine.statistics('q').lastFailure).toMatch(/limit reached \(1048576 bytes of stacks per thread\)/);
+  expect(machine.statistics('q').lastFailure).toMatch(/limit reached \(1048576 bytes of saved C stacks per thread\)/);
 });
 
-test('the threads of a host hold so many bytes of stacks together, and return them', async () => {
+test('limits the saved stacks of all threads of a host, and frees them', async () => {
   const frame = 262_144;
   const processor = new Processor({ stackMemory: 4 * (frame + 128) });
   const small = createTestMachine({ processor });
@@ -174,12 +174,12 @@ test('the threads of a host hold so many bytes of stacks together, and return th
   await small.start('q', { module: 'large', arguments: ['0'], threads: 8, calls: 3 });
   await until(() => small.statistics('q').state === 'finished');
   expect(small.statistics('q').callsFailed).toBeGreaterThan(0);
-  expect(small.statistics('q').lastFailure).toContain(`limit reached (${4 * (frame + 128)} bytes of stacks of all threads on this host)`);
+  expect(small.statistics('q').lastFailure).toContain(`limit reached (${4 * (frame + 128)} bytes of saved C stacks per host)`);
   expect(processor.stackMemory.used).toBe(0);
   await small.close();
 });
 
-test('a counter in a mutable global is no stack pointer, and is shared by all threads', async () => {
+test('does not mistake a counter in a mutable global for a stack pointer, and shares it between threads', async () => {
   const counter = `
     (module
       (memory 1)

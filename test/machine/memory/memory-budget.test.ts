@@ -1,4 +1,4 @@
-// The memory budget of a host: a load past it fails with the numbers, and memory that nothing uses any more is returned.
+// The memory budget of a host: a load past it fails and reports the numbers, and unused memory is returned.
 
 import { afterAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { Processor } from '../../../src/machine/index.ts';
@@ -10,7 +10,7 @@ afterAll(() => compiler.close());
 
 const mebibyte = 2 ** 20;
 const pagesOf = (mebibytes: number) => mebibytes * 16;
-/** A module with a memory of that size, and a function that grows it. */
+/** A module with a memory of a size, and a function that grows the memory. */
 const withMemory = (mebibytes: number, maximum = mebibytes) => `(module (memory ${pagesOf(mebibytes)} ${pagesOf(maximum)})
   (func (export "work") (param i32) (result i32) (i32.store (i32.const 0) (local.get 0)) (memory.grow (local.get 0))))`;
 
@@ -20,7 +20,7 @@ function machineWith(imageMemory: number, memoryLimit = 8_000): TestMachine {
   return machine;
 }
 
-test('a load whose memory is past the budget fails with the numbers, and changes nothing', async () => {
+test('fails a load past the budget, reports the numbers, and changes nothing', async () => {
   const machine = machineWith(5 * mebibyte);
   for (const module of ['one', 'two']) expect(await machine.load(module, '1.0.0', withMemory(2))).toMatchObject({ outcome: 'installed' });
   const before = machine.device.state().memoryMap;
@@ -36,7 +36,7 @@ test('a load whose memory is past the budget fails with the numbers, and changes
 });
 
 test.each(['none', 'nx', 'mark-invalid', 'delete'] as const)(
-  'a device is patched any number of times within the budget, with invalidation %s',
+  'patches a device any number of times within the budget, with invalidation %s',
   async (invalidation) => {
     const machine = machineWith(5 * mebibyte);
     const versions = await Versions.of('tcp', withMemory(2));
@@ -49,7 +49,7 @@ test.each(['none', 'nx', 'mark-invalid', 'delete'] as const)(
   },
 );
 
-test('the memory of an old version that a program still holds counts until the program stops', async () => {
+test('counts the memory of an old version until the program that holds it stops', async () => {
   const machine = machineWith(5 * mebibyte);
   const versions = await Versions.of('tcp', withMemory(2));
   await machine.device.load({ image: versions.image(0) });
@@ -62,7 +62,7 @@ test('the memory of an old version that a program still holds counts until the p
   expect(await machine.device.load({ image: versions.image(2) })).toMatchObject({ outcome: 'replaced' });
 });
 
-test('growth counts: the next load fails once a memory has grown', async () => {
+test('counts growth: a load fails after a memory has grown', async () => {
   const machine = machineWith(5 * mebibyte);
   await machine.load('one', '1.0.0', withMemory(1, 4));
   await machine.start('grow', { module: 'one', arguments: [String(pagesOf(3))], calls: 1 });
@@ -71,17 +71,15 @@ test('growth counts: the next load fails once a memory has grown', async () => {
   expect((await machine.load('two', '1.0.0', withMemory(2))).reason).toContain('4 MiB of 5 MiB are in use');
 });
 
-test('memories past the limit of their number fail the load', async () => {
+test('fails a load past the maximum number of memories', async () => {
   const machine = machineWith(100 * mebibyte, 2);
   for (const module of ['one', 'two']) await machine.load(module, '1.0.0', withMemory(1));
-  expect((await machine.load('three', '1.0.0', withMemory(1))).reason).toContain(
-    'limit reached (2 images with memories of their own per host)',
-  );
+  expect((await machine.load('three', '1.0.0', withMemory(1))).reason).toContain('limit reached (2 images with their own memory per host)');
   await machine.device.load({ image: await moduleImage('one', '1.1.0', quickModule(1)), invalidation: 'delete' });
   expect(await machine.load('three', '1.0.0', withMemory(1))).toMatchObject({ outcome: 'installed' });
 });
 
-test('tables count as far as they may grow, with or without a memory, and return what they had', async () => {
+test('counts tables at their maximum size, with or without a memory, and returns them', async () => {
   const machine = machineWith(2.5 * mebibyte);
   const withTable = `(module (table 10 funcref) (func $f (export "work") (param i32) (result i32)
     (table.grow (ref.func $f) (local.get 0))) (elem declare func $f))`;
@@ -92,7 +90,7 @@ test('tables count as far as they may grow, with or without a memory, and return
   expect(await machine.load('three', '1.0.0', withTable)).toMatchObject({ outcome: 'installed' });
 });
 
-test('a closed device returns what its images had', async () => {
+test('returns the memory of a closed device', async () => {
   const processor = new Processor({ imageMemory: 5 * mebibyte });
   const first = createTestMachine({ processor });
   await first.load('one', '1.0.0', withMemory(4));
@@ -101,7 +99,7 @@ test('a closed device returns what its images had', async () => {
   processor.close();
 });
 
-test('a load that fails after its memory was reserved returns it', async () => {
+test('returns the memory of a load that fails after its reservation', async () => {
   const machine = machineWith(5 * mebibyte);
   const failing = `(module (memory ${pagesOf(4)}) (func (export "self_check") (result i32) (i32.const 1)))`;
   for (let round = 0; round < 3; round += 1) {
@@ -116,7 +114,7 @@ beforeEach(() => {
   budget = new MemoryBudget(10 * mebibyte, 100);
 });
 
-test('a reservation that is released twice is returned once', () => {
+test('returns a reservation only once when it is released twice', () => {
   const one = budget.reserve({ initialPages: 16, maximumPages: 64 });
   const two = budget.reserve({ initialPages: 16, maximumPages: 16 });
   one.release();

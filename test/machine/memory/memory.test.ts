@@ -1,4 +1,4 @@
-// The kernel's memory and a device's RAM: whatever is asked for in whatever order, nothing is given out twice and nothing is lost.
+// Kernel memory and a device's RAM: for any order of requests, nothing is allocated twice and nothing is lost.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -8,7 +8,7 @@ import { type MemoryRange, RandomAccessMemory } from '../../../src/machine/memor
 
 const owner = { module: 'm', version: '1.0.0' };
 
-test('cells never overlap, lie aligned to their size and come zeroed', () => {
+test('allocates cells that do not overlap, are aligned to their size, and are zeroed', () => {
   const step = fc.record({ bytes: fc.constantFrom(8, 16, 512), release: fc.boolean(), which: fc.nat() });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
@@ -34,7 +34,7 @@ test('cells never overlap, lie aligned to their size and come zeroed', () => {
   );
 });
 
-test('a full kernel memory says so, and has room again after a release', () => {
+test('throws when kernel memory is full, and allocates again after a release', () => {
   const memory = new KernelMemory(1);
   const cells: number[] = [];
   expect(() => {
@@ -45,7 +45,7 @@ test('a full kernel memory says so, and has room again after a release', () => {
   expect(memory.allocate(512)).toBe(cells[3]);
 });
 
-test('ranges never overlap, stay within memory and are found wherever a gap is large enough', () => {
+test('allocates ranges that do not overlap and lie within memory, whenever a gap is large enough', () => {
   const step = fc.record({
     pages: fc.integer({ min: 1, max: 6 }),
     slots: fc.integer({ min: 1, max: 20 }),
@@ -101,7 +101,7 @@ function longestGap(pages: number, taken: readonly MemoryRange[]): number {
   return longest;
 }
 
-test('an address that was freed is not the next to be given out while others are unused', () => {
+test('does not reuse a freed address while others are unused', () => {
   const memory = new RandomAccessMemory(16);
   const size = { pages: 1, slots: 8 };
   const first = memory.allocate(size, owner);
@@ -110,7 +110,7 @@ test('an address that was freed is not the next to be given out while others are
   expect(memory.allocate(size, owner)?.firstPage).not.toBe(first.firstPage);
 });
 
-test('the table of a device that is patched endlessly is no longer than its images need at the same time', () => {
+test('keeps the table of an endlessly patched device as short as its concurrent images need', () => {
   const memory = new RandomAccessMemory(256);
   const size = { pages: 1, slots: 8 };
   let previous = memory.allocate(size, owner);

@@ -1,4 +1,4 @@
-// What a program's statistics tell of each version: how long its calls took, and how many failed.
+// Latency and failures in a program's statistics, by version.
 
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
@@ -10,17 +10,17 @@ import { Latency, latencyCalls, latencyQuantile } from '../../../src/protocol/la
 import { SimulatedClock, settle } from '../simulated-clock.ts';
 import { compiler, createTestMachine, moduleImage, referenceCount, type TestMachine, until } from '../test-machine.ts';
 
-/** Time passes only while threads sleep or pause, so that it is known exactly how long each call takes. */
-let time: SimulatedClock;
+/** Time passes only while threads sleep or pause, so that the duration of each call is known exactly. */
+let clock: SimulatedClock;
 let machine: TestMachine;
 beforeEach(() => {
-  time = new SimulatedClock(0);
-  machine = createTestMachine({ processor: new Processor({ clock: time }) });
+  clock = new SimulatedClock(0);
+  machine = createTestMachine({ processor: new Processor({ clock: clock }) });
 });
 afterEach(() => drive(machine.close()));
 afterAll(() => compiler.close());
 
-/** Lets time pass until something has come about. */
+/** Lets time pass until a promise settles. */
 async function drive<Value>(promise: Promise<Value>): Promise<Value> {
   let isSettled = false;
   const settled = promise.finally(() => {
@@ -28,32 +28,32 @@ async function drive<Value>(promise: Promise<Value>): Promise<Value> {
   });
   settled.catch(() => {});
   await settle();
-  while (!isSettled) if (!(await time.step())) await settle();
+  while (!isSettled) if (!(await clock.step())) await settle();
   return settled;
 }
 
 async function driveUntil(condition: () => boolean): Promise<void> {
   await settle();
   for (let step = 0; !condition(); step += 1) {
-    if (step > 100_000) throw new Error(`does not come about: ${condition}`);
-    if (!(await time.step())) await settle();
+    if (step > 100_000) throw new Error(`condition not met:  ${condition}`);
+    if (!(await clock.step())) await settle();
   }
 }
 
 const driveToEnd = (program: string, { statistics } = machine) => driveUntil(() => statistics(program).state !== 'running');
 
 const nothing = { microseconds: [], calls: [] };
-/** Compiles before time goes on, which it would do otherwise while the compiler works. */
-async function load(version: string, text: string, { module = 'tcp', ...how }: Omit<LoadOptions, 'image'> & { module?: string } = {}) {
+/** Compiles first, because time would pass while the compiler works. */
+async function load(version: string, text: string, { module = 'tcp', ...options }: Omit<LoadOptions, 'image'> & { module?: string } = {}) {
   const image = await moduleImage(module, version, text);
-  return drive(machine.device.load({ image, ...how }));
+  return drive(machine.device.load({ image, ...options }));
 }
 
 const versionsOf = (program: string) => machine.statistics(program).versions;
 const sumOf = (versions: readonly VersionStatistics[], what: 'callsCompleted' | 'callsFailed') =>
   versions.reduce((sum, version) => sum + version[what], 0);
 
-/** `work(factor, most)` sleeps for (factor · how many calls there have been) modulo most milliseconds, and one more. */
+/** `work(factor, modulus)` sleeps for one millisecond more than (factor · number of calls so far) modulo modulus. */
 const sleepingModule = `
   (module
     (import "kernel" "sleep" (func $sleep (param i32)))
@@ -63,7 +63,7 @@ const sleepingModule = `
       (call $sleep (i32.add (i32.rem_u (i32.mul (global.get $calls) (local.get $factor)) (local.get $most)) (i32.const 1)))
       (global.get $calls)))`;
 
-/** Sleeps for so many milliseconds, and traps at each so-manieth of its calls. */
+/** Sleeps in each call, and traps in every n-th one. */
 const trappingModule = (every: number, milliseconds = 1) => `
   (module
     (import "kernel" "sleep" (func $sleep (param i32)))
@@ -74,22 +74,22 @@ const trappingModule = (every: number, milliseconds = 1) => `
       (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const ${every}))) (then (unreachable)))
       (global.get $calls)))`;
 
-test('slow calls are all measured, whatever their mix: each quantile is at most a sixteenth more than it is, and pauses are in none', async () => {
+test('measures all slow calls of any mix: each quantile is at most a sixteenth too high, and pauses do not count', async () => {
   const mix = fc.record({
     factor: fc.integer({ min: 1, max: 1_000 }),
-    most: fc.integer({ min: 1, max: 20_000 }),
+    modulus: fc.integer({ min: 1, max: 20_000 }),
     calls: fc.integer({ min: 1, max: 60 }),
     pauseMilliseconds: fc.constantFrom(0, 0, 1, 100_000),
   });
   await fc.assert(
-    fc.asyncProperty(mix, fc.double({ min: 0, max: 1, noNaN: true }), async ({ factor, most, calls, pauseMilliseconds }, quantile) => {
+    fc.asyncProperty(mix, fc.double({ min: 0, max: 1, noNaN: true }), async ({ factor, modulus, calls, pauseMilliseconds }, quantile) => {
       const own = createTestMachine({ processor: machine.processor });
       await drive(own.load('tcp', '1.0.0', sleepingModule));
-      await own.start('p', { module: 'tcp', arguments: [String(factor), String(most)], calls, pauseMilliseconds });
+      await own.start('p', { module: 'tcp', arguments: [String(factor), String(modulus)], calls, pauseMilliseconds });
       await driveToEnd('p', own);
       const latency = own.statistics('p').versions[0]?.latency ?? nothing;
       await drive(own.device.close());
-      const took = Array.from({ length: calls }, (_, index) => 1_000 * ((((index + 1) * factor) % most) + 1));
+      const took = Array.from({ length: calls }, (_, index) => 1_000 * ((((index + 1) * factor) % modulus) + 1));
       const exact = took.toSorted((left, right) => left - right)[Math.max(0, Math.ceil(quantile * calls) - 1)] ?? 0;
       expect(latencyCalls(latency)).toBe(calls);
       expect(latencyQuantile(latency, quantile)).toBeGreaterThanOrEqual(exact);
@@ -99,20 +99,20 @@ test('slow calls are all measured, whatever their mix: each quantile is at most 
   );
 });
 
-test('threads are measured each by itself, and the time that a call waits for others is its own', async () => {
+test('measures each thread separately, and counts the time that a call waits for other threads', async () => {
   await load('1.0.0', sleepingModule);
   await machine.start('p', { module: 'tcp', arguments: ['0', '1'], threads: 20, calls: 30 });
   await driveToEnd('p');
   expect(versionsOf('p')).toMatchObject([{ callsCompleted: 600, latency: { microseconds: [1_024], calls: [600] } }]);
 });
 
-/** `work(n)` answers at once. */
+/** `work(n)` returns immediately. */
 const fastModule = '(module (func (export "work") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))';
 
-/** Calls of one thread that may come after the last that a sample stands for. */
-const mostAfterSample = 66_000;
+/** Maximum calls of one thread after the last sample. */
+const maxCallsAfterSample = 66_000;
 
-test('fast calls are sampled, and the samples stand for all of them but the last of each thread', async () => {
+test('samples fast calls, and the samples stand for all calls but the last ones of each thread', async () => {
   const real = createTestMachine();
   await real.load('tcp', '1.0.0', fastModule);
   await real.start('p', { module: 'tcp', threads: 3, calls: 2_000_000 });
@@ -122,10 +122,10 @@ test('fast calls are sampled, and the samples stand for all of them but the last
   expect(version).toMatchObject({ callsCompleted: 6_000_000, callsFailed: 0 });
   const counted = latencyCalls(version?.latency ?? nothing);
   expect(counted).toBeLessThanOrEqual(6_000_000);
-  expect(counted).toBeGreaterThan(6_000_000 - 3 * mostAfterSample);
+  expect(counted).toBeGreaterThan(6_000_000 - 3 * maxCallsAfterSample);
 });
 
-/** Sleeps for 2 ms at every so-manieth call, and else answers at once. */
+/** Sleeps for 2 ms in every n-th call, and otherwise returns immediately. */
 const periodicModule = (every: number, from = 0) => `
   (module
     (import "kernel" "sleep" (func $sleep (param i32)))
@@ -136,10 +136,10 @@ const periodicModule = (every: number, from = 0) => `
         (then (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const ${every}))) (then (call $sleep (i32.const 2))))))
       (i32.const 0)))`;
 
-/** Calls that are counted as having taken two milliseconds. */
+/** Returns the number of calls counted as 2 ms long. */
 const slowCalls = ({ microseconds, calls }: VersionStatistics['latency']) => calls[microseconds.indexOf(2_048)] ?? 0;
 
-test.each([2, 33, 100, 201, 1_000])('one call in %i is slow: it is found as often as it comes', async (every) => {
+test.each([2, 33, 100, 201, 1_000])('counts one slow call in %i as often as it occurs', async (every) => {
   await load('1.0.0', periodicModule(every));
   const calls = every * 20_000;
   await machine.start('p', { module: 'tcp', threads: 4, calls });
@@ -150,21 +150,21 @@ test.each([2, 33, 100, 201, 1_000])('one call in %i is slow: it is found as ofte
   expect(share * every).toBeLessThan(1.35);
 });
 
-/** Calls of one thread after which it is seen that they have become slow. */
-const mostUnseen = 300;
+/** Maximum slow calls of one thread before the change is detected. */
+const maxUndetected = 300;
 
-test('that fast calls become slow is seen after some of them, and is not said of those before', async () => {
-  // Not a number of calls at which a sample is due: it would be of the first slow call, and stand for the fast ones before.
+test('detects that fast calls become slow, and does not count the earlier calls as slow', async () => {
+  // Not a number of calls at which a sample is due: that sample would measure the first slow call, and stand for the fast calls before it.
   await load('1.0.0', periodicModule(1, 510_000));
   await machine.start('p', { module: 'tcp', calls: 512_000 });
   await driveToEnd('p');
   const [version] = versionsOf('p');
   const slow = slowCalls(version?.latency ?? nothing);
-  expect(slow).toBeGreaterThan(2_000 - mostUnseen);
+  expect(slow).toBeGreaterThan(2_000 - maxUndetected);
   expect(slow).toBeLessThanOrEqual(2_000);
 });
 
-/** Answers at once so often, and then sleeps for an hour. */
+/** Returns immediately a number of times, and then sleeps for an hour. */
 const fadingModule = (calls: number) => `
   (module
     (import "kernel" "sleep" (func $sleep (param i32)))
@@ -174,7 +174,7 @@ const fadingModule = (calls: number) => `
       (if (i32.gt_u (global.get $calls) (i32.const ${calls})) (then (call $sleep (i32.const 3600000))))
       (i32.const 0)))`;
 
-test('of a new version all calls are measured to begin with, and they stand for none of the old version', async () => {
+test('measures all calls of a new version at first, and attributes none of them to the old version', async () => {
   await load('1.0.0', fadingModule(500_000));
   await machine.start('p', { module: 'tcp', calls: 500_050 });
   await driveUntil(() => referenceCount(machine, 'tcp') === 1);
@@ -182,16 +182,16 @@ test('of a new version all calls are measured to begin with, and they stand for 
   await driveToEnd('p');
   const [old, current] = versionsOf('p');
   expect(old).toMatchObject({ version: '1.0.0', callsCompleted: 500_000, latency: { microseconds: [1] } });
-  expect(latencyCalls(old?.latency ?? nothing)).toBeGreaterThan(500_000 - mostAfterSample);
+  expect(latencyCalls(old?.latency ?? nothing)).toBeGreaterThan(500_000 - maxCallsAfterSample);
   expect(current).toMatchObject({ version: '1.1.0', callsCompleted: 50, latency: { microseconds: [5_120], calls: [49] } });
 });
 
-test('calls of a version that has been deleted are still told', async () => {
+test('still reports calls of a deleted version', async () => {
   await load('1.0.0', trappingModule(1_000));
   await machine.start('p', { module: 'tcp', pauseMilliseconds: 10 });
-  await driveUntil(() => time.now() > 100);
+  await driveUntil(() => clock.now() > 100);
   await load('1.1.0', trappingModule(1_000), { invalidation: 'delete' });
-  await driveUntil(() => machine.processor.images.size === 1 && time.now() > 200);
+  await driveUntil(() => machine.processor.images.size === 1 && clock.now() > 200);
   await drive(machine.device.stopProgram('p'));
   const [old, current] = versionsOf('p');
   for (const [version, of] of [
@@ -203,12 +203,12 @@ test('calls of a version that has been deleted are still told', async () => {
   expect(sumOf(versionsOf('p'), 'callsCompleted')).toBe(machine.statistics('p').callsCompleted);
 });
 
-test('a call that was interrupted is not measured, however long it was inside the old version', async () => {
+test('does not measure an interrupted call, however long it was inside the old version', async () => {
   await load('1.0.0', trappingModule(1_000, 3_600_000));
   await machine.start('p', { module: 'tcp', threads: 3, calls: 5 });
   await driveUntil(() => referenceCount(machine, 'tcp') === 3);
-  const how = { strategy: 'drain-then-inject', drainMilliseconds: 1_800_000 } as const;
-  const report = await load('1.1.0', trappingModule(1_000, 10), how);
+  const options = { strategy: 'drain-then-inject', drainMilliseconds: 1_800_000 } as const;
+  const report = await load('1.1.0', trappingModule(1_000, 10), options);
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 3, retried: 3 });
   await driveToEnd('p');
   expect(versionsOf('p')).toEqual([
@@ -216,7 +216,7 @@ test('a call that was interrupted is not measured, however long it was inside th
   ]);
 });
 
-test('a failed call is not measured, and counts with the version that it was inside of', async () => {
+test('does not measure a failed call, and counts it for the version that it was inside', async () => {
   await load('1.0.0', trappingModule(3));
   await machine.start('p', { module: 'tcp', pauseMilliseconds: 10 });
   await driveUntil(() => machine.statistics('p').callsFailed === 7);
@@ -237,7 +237,7 @@ test('a failed call is not measured, and counts with the version that it was ins
 const outerModule =
   '(module (import "inner" "work" (func $inner (param i32) (result i32))) (func (export "work") (param i32) (result i32) (call $inner (local.get 0))))';
 
-test('a call that is interrupted again and again is one that is not measured, also where its own version stays', async () => {
+test('does not measure a call that is interrupted repeatedly, even if its own version stays installed', async () => {
   await load('1.0.0', fadingModule(1), { module: 'inner' });
   await load('1.0.0', outerModule);
   await machine.start('p', { module: 'tcp', calls: 5 });
@@ -253,7 +253,7 @@ test('a call that is interrupted again and again is one that is not measured, al
   expect(versionsOf('p')).toMatchObject([{ version: '1.0.0', callsCompleted: 5, latency: { microseconds: [1, 10_240], calls: [1, 3] } }]);
 });
 
-test('a call that fails in a module further in counts with the version of the module that the program calls', async () => {
+test('counts a call that fails in a nested module for the version that the program calls', async () => {
   await load('9.0.0', trappingModule(1), { module: 'inner' });
   await load('1.0.0', outerModule);
   await machine.start('p', { module: 'tcp', calls: 2 });
@@ -261,7 +261,7 @@ test('a call that fails in a module further in counts with the version of the mo
   expect(versionsOf('p')).toEqual([{ version: '1.0.0', callsCompleted: 0, callsFailed: 2, latency: { microseconds: [], calls: [] } }]);
 });
 
-test('calls that find no module count with no version', async () => {
+test('counts calls that find no module for no version', async () => {
   await machine.start('p', { module: 'tcp', pauseMilliseconds: 1 });
   await driveUntil(() => machine.statistics('p').callsFailed === 2);
   expect(versionsOf('p')).toMatchObject([{ version: '', callsCompleted: 0, callsFailed: 2 }]);
@@ -275,7 +275,7 @@ test('calls that find no module count with no version', async () => {
   expect(sumOf(versionsOf('p'), 'callsFailed')).toBe(machine.statistics('p').callsFailed);
 });
 
-test('of more versions than are told apart no call is lost: those of the oldest count with the oldest that is kept', async () => {
+test('loses no call past the limit of versions: older versions are merged into the oldest one', async () => {
   const versions = 105;
   await machine.start('p', { module: 'tcp', pauseMilliseconds: 1 });
   for (let minor = 1; minor <= versions; minor += 1) {
@@ -296,7 +296,7 @@ test('of more versions than are told apart no call is lost: those of the oldest 
   for (const { callsCompleted: completed, latency } of kept) expect(latencyCalls(latency)).toBeLessThanOrEqual(completed);
 });
 
-test('whatever is counted, there are at most 512 buckets, and a bound is at most a sixteenth more than the time, or a microsecond', () => {
+test('has at most 512 buckets, whose bounds exceed the duration by at most a sixteenth or a microsecond', () => {
   const histogram = new LatencyHistogram();
   const times = fc.oneof(fc.double({ min: 0, max: 100, noNaN: true }), fc.double({ min: 0, max: 2 ** 35, noNaN: true }));
   fc.assert(

@@ -237,7 +237,7 @@ test('a call past its deadline fails, and says so', async () => {
     callsCompleted: 0,
     callsFailed: 2,
     faults: 0,
-    lastFailure: expect.stringContaining('the call ran longer than its deadline of 10 ms'),
+    lastFailure: expect.stringContaining('the call exceeded its deadline of 10 ms'),
   });
 });
 

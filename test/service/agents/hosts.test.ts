@@ -308,9 +308,9 @@ test('a program that is to stop has stopped when its host restarts, with what wa
   const device = await host.device();
   await host.report({ kind: 'device-state', device, state: stateWith([], [statistics(program, 'running', 41)]) });
   await installation.programs.stop(device, program, requester);
-  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'stopping' });
+  expect(await installation.programs.get(device, program)).toMatchObject({ state: 'stopping' });
   await host.restart();
-  expect(await installation.programs.view(device, program)).toMatchObject({
+  expect(await installation.programs.get(device, program)).toMatchObject({
     state: 'stopped',
     statistics: { state: 'stopped', threads: 0, callsCompleted: 41 },
   });
@@ -335,7 +335,7 @@ test('a program whose stop succeeded has stopped, whichever states come with the
     const older = { kind: 'device-state', device, state: stateOf(program, 'running', 40) };
     const newer = { ...heading(order), kind: 'program-stopped', program, failure: null, state: stateOf(program, 'stopped', 41) };
     await report(order, older, newer);
-    expect(await installation.programs.view(device, program)).toMatchObject({
+    expect(await installation.programs.get(device, program)).toMatchObject({
       state: 'stopped',
       statistics: { threads: 0, callsCompleted: 41 },
     });
@@ -362,7 +362,7 @@ test('a program of which its device knows nothing any more does not stay stoppin
   const order = await host.order('stop-program');
   const report = { ...heading(order), kind: 'program-stopped', program };
   await host.report({ ...report, failure: `the device has no program ${program}`, state: stateWith(host.modules) });
-  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'stopped', statistics: { threads: 0 } });
+  expect(await installation.programs.get(device, program)).toMatchObject({ state: 'stopped', statistics: { threads: 0 } });
 });
 
 test('a program that its device could not stop stays stopping, and ends when its device says so', async () => {
@@ -374,9 +374,9 @@ test('a program that its device could not stop stays stopping, and ends when its
   const order = await host.order('stop-program');
   const running = stateWith(host.modules, [statistics(program, 'running')]);
   await host.report({ ...heading(order), kind: 'program-stopped', program, failure: 'the processor is busy', state: running });
-  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'stopping' });
+  expect(await installation.programs.get(device, program)).toMatchObject({ state: 'stopping' });
   await host.report({ kind: 'device-state', device, state: stateWith(host.modules, [statistics(program, 'finished', 7)]) });
-  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'finished', statistics: { callsCompleted: 7 } });
+  expect(await installation.programs.get(device, program)).toMatchObject({ state: 'finished', statistics: { callsCompleted: 7 } });
 });
 
 test('a program that was asked to stop before it was started is started and stopped after the restart', async () => {
@@ -402,7 +402,7 @@ test('a program that could not be taken up again has failed, with the reason', a
   expect(order).toMatchObject({ programs: [{ program }] });
   const failure = 'program tcp.one: this host runs as many threads as it can';
   await host.report({ ...heading(order), kind: 'device-attached', failure, state: stateWith(order.modules) });
-  const { state, program: record } = await installation.programs.view(await host.device(), program);
+  const { state, program: record } = await installation.programs.get(await host.device(), program);
   expect({ state, failure: record.failure }).toEqual({ state: 'failed', failure });
 });
 
@@ -414,7 +414,7 @@ test('a program that was taken up again runs', async () => {
   const order = await host.order('attach-device');
   const state = stateWith(order.modules, [statistics(program, 'running')]);
   await host.report({ ...heading(order), kind: 'device-attached', failure: null, state });
-  expect(await installation.programs.view(await host.device(), program)).toMatchObject({ state: 'running' });
+  expect(await installation.programs.get(await host.device(), program)).toMatchObject({ state: 'running' });
 });
 
 test('a host changes nothing of the devices and programs of another', async () => {
@@ -426,14 +426,14 @@ test('a host changes nothing of the devices and programs of another', async () =
   const ended = stateWith([], [statistics(program, 'failed', 7)]);
   await thief.report({ kind: 'device-state', device, state: ended });
   await thief.report({ kind: 'device-state', device: await thief.device(), state: ended });
-  const before = await installation.programs.view(device, program);
+  const before = await installation.programs.get(device, program);
   expect(before).toMatchObject({ state: 'running', statistics: null });
 
   await thief.load('1.1.0');
   await installation.programs.start(await thief.device(), programRequest, requester, notRepeated);
   const start = await thief.order('start-program');
   await thief.report({ ...heading(start), kind: 'program-started', program, failure: 'no', state: stateWith([]) });
-  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'running' });
+  expect(await installation.programs.get(device, program)).toMatchObject({ state: 'running' });
 });
 
 test('who held on to old code is kept and told once in each life of the host, however often states tell of it', async () => {

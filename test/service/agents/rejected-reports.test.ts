@@ -112,14 +112,14 @@ test.each([400, 413, 422])(
     expect(await device(one)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [{ module: 'tcp', expected: null, observed: '1.0.0' }] });
     expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'observed', removedAt: null });
     expect(await reasons()).toEqual([
-      expect.stringMatching(/^1 module of a device has drifted: host-1 \(tcp@1\.0\.0, expected none\)/),
+      expect.stringMatching(/^drift of 1 module: host-1 \(tcp@1\.0\.0, expected none\)/),
       expect.stringMatching(/rejected reports of 1 device: host-1 \(the service rejected the report/),
     ]);
     expect(itemsOf(await service.get('/v1/audit?action=device.report-rejected'))).toMatchObject([
       { object: one, outcome: 'failed', detail: { report: 'load-completed' } },
     ]);
     expect(log).toMatch(
-      /"report":"load-completed","device":"dev_\w+","order":"ord_\w+".*the service rejected a report; reporting less instead/,
+      /"report":"load-completed","device":"dev_\w+","order":"ord_\w+".*the service rejected a report; sending a reduced report/,
     );
 
     judge = () => null;

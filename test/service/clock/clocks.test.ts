@@ -324,7 +324,7 @@ test('a device whose clock is wrong has its loads in the history where they belo
   };
   const report = { kind: 'load-completed', order, device, load: load.load, state: { ...state, memoryMap, programs: [] }, result };
   await installation.agents.acceptReports(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
-  const seen = await installation.devices.view(device);
+  const seen = await installation.devices.get(device);
   expect(seen.device.stateReportedAt?.getTime()).toBeLessThan(Date.now() + clockSettings.tolerance);
   const { items } = await installation.history.list(
     { deviceId: device, module: 'tcp' },

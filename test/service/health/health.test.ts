@@ -97,7 +97,7 @@ describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
     await alter('SET default_transaction_read_only = on');
     expect(await notReady()).toEqual({
       status: 'not-ready',
-      reasons: [expect.stringMatching(/^the database takes no writes: the database is read-only/)],
+      reasons: [expect.stringMatching(/^the database does not accept writes: the database is read-only/)],
     });
     expect((await service.get('/health/live')).status).toBe(200);
     expect((await service.get('/v1/hosts')).status).toBe(200);
@@ -109,7 +109,7 @@ describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
 
   test('that cannot be reached is a reason, until it can', async () => {
     await alter('ALLOW_CONNECTIONS false');
-    expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database does not answer'] });
+    expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database does not respond'] });
     expect((await service.get('/health/live')).status).toBe(200);
     await alter('ALLOW_CONNECTIONS true');
     await isReady();
@@ -213,7 +213,9 @@ test('devices that were not brought back whole degrade the fleet, the first of t
   await agent.report(...again.map((order) => ({ ...attached(order), failure: isWhole(order) ? null : failure })));
   const [reason = '', ...others] = await reasons();
   expect(others).toEqual([]);
-  expect(reason).toMatch(/^6 devices were not brought back whole: d1 \(tcp@1\.0\.0: no room .{1,200}\), d2 .+, d5 .+, and others$/);
+  expect(reason).toMatch(
+    /^6 devices could not be restored completely after a restart of the host: d1 \(tcp@1\.0\.0: no room .{1,200}\), d2 .+, d5 .+, and others$/,
+  );
   expect(reason).not.toMatch(/d6/);
 });
 
@@ -230,7 +232,7 @@ test('loads that wait for long degrade the fleet, and those that have just been 
   const loads = itemsOf(await service.get('/v1/loads')).map(({ id }) => id);
   const first = loads.toSorted()[0];
   const since = new Date(moment).toISOString();
-  expect(await reasons()).toEqual([`2 loads have waited for more than 10 minutes, the first of them, ${first}, since ${since}`]);
+  expect(await reasons()).toEqual([`2 loads queued for more than 10 minutes; the oldest, ${first}, since ${since}`]);
   // What a host has been sent does not wait any more.
   await agent.next(0, 10);
   expect(await reasons()).toEqual([]);

@@ -132,7 +132,7 @@ test('a key of the role agent registers its host, and no other', async () => {
   const headers = credentials.get('agent') ?? {};
   expect(await service.post('/agent/v1/hosts', { ...registration, name: 'stranger' }, headers)).toMatchObject({
     status: 403,
-    body: { detail: 'the key is for the host bound, and does not register stranger' },
+    body: { detail: 'the key is valid for the host bound only, not for stranger: use a key for stranger' },
   });
   expect(await service.post('/agent/v1/hosts', { ...registration, name: 'bound' }, headers)).toMatchObject({ status: 201 });
 });

@@ -64,7 +64,7 @@ test('a request is called in every log what its client calls it, from the answer
   expect(accepted.headers.get('x-request-id')).toBe('change-4711.a_B');
   const [{ id: load } = { id: '' }] = itemsOf(await service.get(`/v1/loads?batch=${accepted.body.batch}`));
   const [done] = await until('the host says that it has loaded', async () => {
-    const lines = host.with({ msg: 'carried out an order', kind: 'load' });
+    const lines = host.with({ msg: 'executed an order', kind: 'load' });
     return lines.length === 1 && lines;
   });
   expect(done).toMatchObject({ level: 30, device: devices[0], load, request: 'change-4711.a_B', order: expect.stringMatching(/^ord_/) });
@@ -170,9 +170,12 @@ test('a host process says nothing of its tokens, whatever a service answers', as
   try {
     const ownToken = secretText();
     const host = startHostProcess(`http://127.0.0.1:${port}`, ownToken);
-    await until('the host has lost the service twice', async () => host.with({ msg: 'lost the control service; trying again' }).length > 1);
+    await until(
+      'the host has lost the service twice',
+      async () => host.with({ msg: 'lost the connection to the control service; trying again' }).length > 1,
+    );
     await until('heartbeats have failed', async () => host.with({ msg: 'could not send a heartbeat' }).length > 0);
-    expect(host.with({ msg: 'lost the control service; trying again' })[0]).toMatchObject({
+    expect(host.with({ msg: 'lost the connection to the control service; trying again' })[0]).toMatchObject({
       reason: expect.stringMatching(/500 \[redacted\] is shown, \[redacted\] it has$/),
     });
     for (const secret of [token, ownToken]) expect(host.text).not.toContain(secret);

@@ -55,7 +55,7 @@ async function fulfilled(module: string, version: string, policy: RequestedPolic
   const isThere = verdict === 'already-installed';
   expect(load).toMatchObject({
     outcome: verdict && (outcomeOf[verdict] ?? verdict),
-    reason: isThere ? expect.stringContaining('of the same precedence') : reason,
+    reason: isThere ? expect.stringContaining('the same precedence') : reason,
   });
   return forecast;
 }
@@ -206,7 +206,7 @@ describe('the memory', () => {
   test('that is smaller than the module, for its first page is never given out', async () => {
     expect(await fulfilled(await pushed({ '1.0.0': ofPages(64) }), '1.0.0', {}, own)).toMatchObject({
       verdict: 'out-of-memory',
-      reason: expect.stringContaining('needs 64 adjacent pages, and 63 of 64 are free'),
+      reason: expect.stringContaining('needs 64 contiguous pages; 63 of 64 are free'),
     });
   });
 
@@ -217,7 +217,7 @@ describe('the memory', () => {
     expect(await fulfilled(module, '1.1.0', { invalidation: 'delete' }, own)).toMatchObject({ verdict: 'would-replace' });
     expect(await fulfilled(module, '1.2.0', {}, own)).toEqual({
       verdict: 'out-of-memory',
-      reason: expect.stringMatching(/^out of memory: module-\d+@1\.2\.0 needs 2\d adjacent pages, and 1\d of 64 are free$/),
+      reason: expect.stringMatching(/^out of memory: module-\d+@1\.2\.0 needs 2\d contiguous pages; 1\d of 64 are free$/),
       current: '1.1.0',
     });
     await holder.stop();
@@ -238,7 +238,7 @@ describe('the memory', () => {
     const larger = await pushed({ '1.0.0': ofPages(third + 1) });
     expect(await fulfilled(larger, '1.0.0', {}, own)).toMatchObject({
       verdict: 'out-of-memory',
-      reason: expect.stringContaining(`needs ${third + 1} adjacent pages, and ${left - 2 * third} of 64 are free`),
+      reason: expect.stringContaining(`needs ${third + 1} contiguous pages; ${left - 2 * third} of 64 are free`),
     });
     const fitting = await pushed({ '1.0.0': ofPages(third) });
     expect(await fulfilled(fitting, '1.0.0', {}, own)).toMatchObject({ verdict: 'would-install' });

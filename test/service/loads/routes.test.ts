@@ -236,7 +236,7 @@ test.each([
 test('a load for devices some of which are unknown names each of these, and loads none', async () => {
   const unknown = 'dev_ffffffffffffffffffffffffffffffff';
   const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', devices: [...north, unknown] });
-  expect(answer.body.errors).toEqual([{ in: 'body', pointer: '/devices/3', detail: `there is no device ${unknown}` }]);
+  expect(answer.body.errors).toEqual([{ in: 'body', pointer: '/devices/3', detail: `the device ${unknown} does not exist` }]);
   expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 

@@ -167,7 +167,9 @@ test('forged drivers are refused when their host restarts, with the reason, and 
   await Promise.all(others.map(isServed));
   expect((await service.get(`/v1/devices/${neighbor}`)).body).toMatchObject({ status: 'connected', attachFailure: null });
   expect((await service.get('/v1/health')).body).toMatchObject({
-    reasons: expect.arrayContaining([expect.stringMatching(/^4 devices were not brought back whole: rack-1 \(program tcp\.work: /)]),
+    reasons: expect.arrayContaining([
+      expect.stringMatching(/^4 devices could not be restored completely after a restart of the host: rack-1 \(program tcp\.work: /),
+    ]),
   });
   // Programs started from now on get genuine drivers, and call the signed code.
   await Promise.all(victims.map(async (device) => isServed(await startProgram(device))));

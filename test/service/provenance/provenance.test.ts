@@ -119,7 +119,7 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
       bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
       await byHand('UPDATE "Image" SET "bytes" = ? WHERE "digest" = ?', bytes, imageDigest);
     },
-    /the image's digest is .* as ordered/,
+    /digest mismatch: expected .*, received /,
   ],
   [
     'a byte of the statement',

@@ -16,7 +16,7 @@ test('rejects a selection of too many devices', () => {
   expect(checkSelectionSize(devices, '/labels', 3)).toBe(devices);
   const refusal = () => checkSelectionSize(devices, '/labels', 2);
   expect(refusal).toThrow(Problem);
-  expect(refusal).toThrow('more than 2 devices are selected: narrow the selection');
+  expect(refusal).toThrow('limit exceeded (2 devices per request): narrow the selection');
 });
 
 test('does not retry a device after the maximum number of attempts', async () => {
