@@ -1,4 +1,4 @@
-// AssemblyScript kernels for the cost of safepoints: loops tight and nested, calls, recursion, parsing.
+// AssemblyScript kernels that measure the cost of safepoints: tight and nested loops, calls, recursion, parsing.
 
 export const kernels = `
 const bytes = new StaticArray<u8>(4096);
@@ -76,10 +76,10 @@ export function parse(n: i32): i32 {
 export function recurse(n: i32): i32 { return n < 2 ? n : recurse(n - 1) + recurse(n - 2); }
 `;
 
-/** How often each kernel's work is done in one measurement: half a millisecond, so that what else the machine does is not in all of them. */
+/** Repetitions of each kernel in one measurement: about half a millisecond, short enough that some measurements run undisturbed. */
 export const repetitions = { checksum: 200, sort: 30, multiply: 15, sieve: 60, parse: 25, recurse: 26 } as const;
 
-/** Exports of `longInstructionsText`, each without parameters that matter. */
+/** Exports of `longInstructionsText`, which take no parameters. */
 export const longInstructions = [
   'fill',
   'copy up',
@@ -97,7 +97,7 @@ export const longInstructions = [
 const loopOf = (times: number, body: string) =>
   `(loop $l ${body} (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const ${times}))))`;
 
-/** What a module may do that takes an engine longest: whole memories and tables, slow arithmetic, a walk through memory past every cache. */
+/** The operations that take an engine longest: whole memories and tables, slow arithmetic, memory accesses that miss every cache. */
 export const longInstructionsText = `(module
   (memory 256 256)
   (table $t 60000 65536 funcref)

@@ -1,4 +1,4 @@
-// `npm run bench:machine`: what the machine costs, as ratios within this run. Prints a table, and the same as JSON with --json.
+// `npm run bench:machine`: measures the overhead of the machine as ratios within one run. Prints a table, or JSON with --json.
 
 import { spawnSync } from 'node:child_process';
 import console from 'node:console';
@@ -25,11 +25,11 @@ import { KernelMemory } from '../src/machine/memory/kernel-memory.ts';
 import { kernels, longInstructions, longInstructionsText, repetitions } from './kernels.ts';
 import { median } from './service/measuring.ts';
 
-type Row = { readonly what: string; readonly figure: string; readonly bound: string; readonly holds: boolean | null };
+type Row = { readonly name: string; readonly result: string; readonly limit: string; readonly passed: boolean | null };
 const rows: Row[] = [];
 const interruptionRounds = 20;
 const warmUpRounds = 15;
-/** How a module without imports is linked. */
+/** Link options for a module without imports. */
 const kernelLinking = {
   kind: 'module',
   stubs: { servedGlobal: null, pinnedGlobals: null, stackPointer: null },
@@ -39,7 +39,7 @@ const kernelLinking = {
 const compiler = new Compiler();
 
 await benchAccesses();
-await benchEntries(10_000);
+await benchHostCalls(10_000);
 await benchKernels();
 await benchStacks(8);
 await benchLongInstructions();
@@ -52,27 +52,27 @@ if (process.argv.includes('--json')) console.log(JSON.stringify(rows, null, 2));
 else
   console.log(
     formatTable(
-      ['what', 'figure', 'bound', 'holds'],
-      rows.map(({ what, figure, bound, holds }) => [what, figure, bound, holds === null ? '' : holds ? 'yes' : 'NO']),
+      ['measurement', 'result', 'limit', 'passed'],
+      rows.map(({ name, result, limit, passed }) => [name, result, limit, passed === null ? '' : passed ? 'yes' : 'NO']),
     ).join('\n'),
   );
 
-/** The least time of many, in nanoseconds: on a noisy machine the one that says most of the code. */
-async function leastTime(run: () => unknown): Promise<number> {
+/** Returns the minimum time of many runs, in nanoseconds: the least disturbed by other load. */
+async function minTime(run: () => unknown): Promise<number> {
   const { min } = await measure(run, { min_cpu_time: 150e6, min_samples: 5 });
   return min;
 }
 
-/** The least times of several, measured in turns, so that what else the machine does falls on all. */
-async function leastTimes(...runs: readonly (() => unknown)[]): Promise<number[]> {
-  const least = runs.map(() => Number.POSITIVE_INFINITY);
+/** Returns the minimum times of several functions, measured in alternation so that other load affects all of them. */
+async function minTimes(...runs: readonly (() => unknown)[]): Promise<number[]> {
+  const minimum = runs.map(() => Number.POSITIVE_INFINITY);
   for (let round = 0; round < 5; round += 1) {
-    for (const [index, run] of runs.entries()) least[index] = Math.min(least[index] ?? 0, await leastTime(run));
+    for (const [index, run] of runs.entries()) minimum[index] = Math.min(minimum[index] ?? 0, await minTime(run));
   }
-  return least;
+  return minimum;
 }
 
-/** A module as the compiler optimizes it. */
+/** Returns a module as the compiler optimizes it. */
 function optimizedModule(binary: Uint8Array): Module {
   const module = binaryen.readBinary(binary);
   try {
@@ -101,7 +101,7 @@ async function driver(module: string, name: string, parameters: readonly ValueTy
   return verifyImage(readImage(new Uint8Array(bytes), digest), { kind: 'driver', digest, ...target });
 }
 
-/** An access through stub, module table and reference count against a bare `call_indirect`. */
+/** Compares accesses through stub, module table and reference count with a bare `call_indirect`. */
 async function benchAccesses(): Promise<void> {
   const calls = 1_000_000;
   const loop = (call: string) => `(func (export "run") (param $n i32) (result i32) (local $r i32)
@@ -143,21 +143,21 @@ async function benchAccesses(): Promise<void> {
     new WebAssembly.Instance(caller.code, { patchbay, 'patchbay:entry': { tcp: entry }, 'patchbay:offset:tcp': { work: 0 } }).exports,
     'run',
   );
-  const [bareTime = 0, stubTime = 0] = await leastTimes(
+  const [bareTime = 0, stubTime = 0] = await minTimes(
     () => bareRun(calls),
     () => stubRun(calls),
   );
   const ratio = bareTime / stubTime;
   rows.push({
-    what: 'accesses through the module table, of the rate of bare call_indirect',
-    figure: `${ratio.toFixed(2)} (${Math.round((calls / stubTime) * 1_000)} million/s)`,
-    bound: '≥ 0.55',
-    holds: ratio >= 0.55,
+    name: 'accesses through the module table, rate relative to bare call_indirect',
+    result: `${ratio.toFixed(2)} (${Math.round((calls / stubTime) * 1_000)} million/s)`,
+    limit: '≥ 0.55',
+    passed: ratio >= 0.55,
   });
 }
 
-/** Accesses that are entered from JavaScript, each on a thread, against as many bare promising calls; the least time of some rounds. */
-async function benchEntries(count: number): Promise<void> {
+/** Compares host calls, each on its own thread, with bare promising calls; minimum time of several rounds. */
+async function benchHostCalls(count: number): Promise<void> {
   const quick = await image('tcp', '1.0.0', 'wat', '(module (func (export "work") (param i32) (result i32) (i32.const 1)))');
   const code = await driver('tcp', 'work');
   const callee = binaryen.parseText('(module (func (export "work") (param i32) (result i32) (i32.const 1)))');
@@ -169,31 +169,31 @@ async function benchEntries(count: number): Promise<void> {
     const processor = new Processor();
     const device = new Device({ processor, ramPages: 64 });
     await device.load({ image: quick });
-    const entry = device.openHostCall({ program: 'p', driver: code });
-    const began = performance.now();
-    await Promise.all(Array.from({ length: count }, () => entry.call(7)));
-    times.push(performance.now() - began);
+    const hostCall = device.openHostCall({ program: 'p', driver: code });
+    const startedAt = performance.now();
+    await Promise.all(Array.from({ length: count }, () => hostCall.call(7)));
+    times.push(performance.now() - startedAt);
     await device.close();
     processor.close();
-    const floorBegan = performance.now();
+    const floorStartedAt = performance.now();
     await Promise.all(Array.from({ length: count }, () => bare(7)));
-    floors.push(performance.now() - floorBegan);
+    floors.push(performance.now() - floorStartedAt);
   }
   const [time, floor] = [Math.min(...times), Math.min(...floors)];
   rows.push({
-    what: 'accesses entered from JavaScript, of the rate of bare promising calls',
-    figure: `${(floor / time).toFixed(2)} (${((time / count) * 1_000).toFixed(2)} µs of ${((floor / count) * 1_000).toFixed(2)} µs)`,
-    bound: '≥ 0.6',
-    holds: floor / time >= 0.6,
+    name: 'host calls, rate relative to bare promising calls',
+    result: `${(floor / time).toFixed(2)} (${((time / count) * 1_000).toFixed(2)} µs of ${((floor / count) * 1_000).toFixed(2)} µs)`,
+    limit: '≥ 0.6',
+    passed: floor / time >= 0.6,
   });
 }
 
-/** Instrumented against uninstrumented code. */
+/** Compares instrumented with uninstrumented code. */
 async function benchKernels(): Promise<void> {
   const plain = await compileAssemblyScript('kernels', kernels, []);
   if (!plain.ok) throw new Error(JSON.stringify(plain.diagnostics));
   const optimized = optimizedModule(plain.binary);
-  // Without safepoints, as it is and with the copies of loops and recursions that the compiler makes: the faster of both is the baseline.
+  // Two variants without safepoints: the optimized module, and with the loop and recursion copies that the compiler makes. The faster is the baseline.
   const baselines = [optimized, link(instrument(optimized, { omitsSafepoints: true }), kernelLinking)].map(
     (module) => new WebAssembly.Instance(new WebAssembly.Module(encodeModule(module)), {}).exports,
   );
@@ -206,30 +206,30 @@ async function benchKernels(): Promise<void> {
   for (const [name, times] of Object.entries(repetitions)) {
     const run = getExportedFunction(exports, name);
     const runs = [run, ...baselines.map((baseline) => getExportedFunction(baseline, name))];
-    if (new Set(runs.map((one) => one(times))).size > 1) throw new Error(`${name} computes something else with safepoints`);
-    const [time = 0, ...plainTimes] = await leastTimes(...runs.map((one) => () => one(times)));
+    if (new Set(runs.map((run) => run(times))).size > 1) throw new Error(`${name} returns a different result with safepoints`);
+    const [time = 0, ...plainTimes] = await minTimes(...runs.map((run) => () => run(times)));
     const plainTime = Math.min(...plainTimes);
     const ratio = time / plainTime;
     ratios.push(ratio);
-    rows.push({ what: `safepoints: ${name}, of the time without`, figure: ratio.toFixed(3), bound: '≤ 1.2', holds: ratio <= 1.2 });
+    rows.push({ name: `safepoints: ${name}, time relative to without`, result: ratio.toFixed(3), limit: '≤ 1.2', passed: ratio <= 1.2 });
     longest = Math.max(
       longest,
-      longestBetweenLooks((tick) => getExportedFunction(withSafepoints(tick), name), times),
+      longestBetweenChecks((tick) => getExportedFunction(withSafepoints(tick), name), times),
     );
   }
   const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
-  rows.push({ what: 'safepoints: geometric mean', figure: mean.toFixed(3), bound: '≤ 1.05', holds: mean <= 1.05 });
+  rows.push({ name: 'safepoints: geometric mean', result: mean.toFixed(3), limit: '≤ 1.05', passed: mean <= 1.05 });
   rows.push({
-    what: 'longest time between two looks at the clock',
-    figure: `${longest.toFixed(3)} ms`,
-    bound: '≤ 1 ms',
-    holds: longest <= 1,
+    name: 'longest time between two clock checks',
+    result: `${longest.toFixed(3)} ms`,
+    limit: '≤ 1 ms',
+    passed: longest <= 1,
   });
 }
 
 /**
- * Threads inside functions of C with arrays on their stack, each with a part of the stack of its own, against the same image where the machine
- * leaves the stack alone, so that threads overwrite each other's; the least times of some rounds.
+ * Compares threads inside C functions with arrays on their stack, each with its own part of the stack, with the same image without stack switching,
+ * where threads overwrite each other's frames; minimum times of several rounds.
  */
 async function benchStacks(threads: number): Promise<void> {
   const source = readFileSync(new URL('../examples/toolchains/c/checksum.wasm', import.meta.url));
@@ -239,23 +239,23 @@ async function benchStacks(threads: number): Promise<void> {
   const common = verifyImage({ ...separate, stamp: { ...separate.stamp, stack: null } }, statement);
   for (const name of ['check', 'leaf']) {
     const code = await driver('checksum', name, ['i32', 'i32']);
-    const least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    const minimum = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
     for (let round = 0; round < interruptionRounds; round += 1) {
       for (const [index, one] of [separate, common].entries()) {
-        least[index] = Math.min(least[index] ?? 0, await programTime(one, code, { export: name, threads }));
+        minimum[index] = Math.min(minimum[index] ?? 0, await programTime(one, code, { export: name, threads }));
       }
     }
-    const [time = 0, floor = 0] = least;
+    const [time = 0, floor = 0] = minimum;
     rows.push({
-      what: `separate C stacks: ${threads} threads in checksum.${name}, of the time with one stack for all`,
-      figure: (time / floor).toFixed(3),
-      bound: '≤ 1.03',
-      holds: time / floor <= 1.03,
+      name: `separate C stacks: ${threads} threads in checksum.${name}, time relative to one shared stack`,
+      result: (time / floor).toFixed(3),
+      limit: '≤ 1.03',
+      passed: time / floor <= 1.03,
     });
   }
 }
 
-/** Milliseconds that a program's threads take for ten calls each of 200,003 rounds. */
+/** Returns the milliseconds that a program's threads take for ten calls each of 200,003 rounds. */
 async function programTime(
   loaded: VerifiedImage,
   code: VerifiedImage,
@@ -265,62 +265,62 @@ async function programTime(
   const device = new Device({ processor, ramPages: 64 });
   await device.load({ image: loaded });
   const call = { module: 'checksum', export: name, arguments: ['1', '200003'], calls: 10 * threads, pauseMilliseconds: 0 };
-  const began = performance.now();
+  const startedAt = performance.now();
   device.startProgram({ program: 'p', driver: code, ...call, threads });
   while (device.state().programs[0]?.state !== 'finished') await new Promise((resolve) => setImmediate(resolve));
-  const time = performance.now() - began;
+  const time = performance.now() - startedAt;
   await device.close();
   processor.close();
   return time;
 }
 
 /**
- * Code that does nothing but what takes an engine longest. Long instructions touch memory for the first time; loads find it touched: the system
- * takes about 0.6 µs for each page of 4 KiB, once in the life of a memory.
+ * Measures the operations that take an engine longest. Long instructions touch memory for the first time, loads do not: the operating system takes
+ * about 0.6 µs for the first touch of a page of 4 KiB.
  */
 async function benchLongInstructions(): Promise<void> {
   const { code } = await image('long', '1.0.0', 'wat', longInstructionsText);
   const longest = longInstructions.map((name) => ({
     name,
-    time: longestBetweenLooks(
+    time: longestBetweenChecks(
       (tick) => getExportedFunction(new WebAssembly.Instance(code, { patchbay: { tick, suspend: () => {} } }).exports, name),
       1,
     ),
   }));
   const [worst] = longest.toSorted((left, right) => right.time - left.time);
   rows.push({
-    what: 'longest time between two clock checks, of instructions that take long',
-    figure: `${worst?.time.toFixed(3)} ms (${worst?.name})`,
-    bound: '≤ 1 ms',
-    holds: (worst?.time ?? 0) <= 1,
+    name: 'longest time between two clock checks, in long instructions',
+    result: `${worst?.time.toFixed(3)} ms (${worst?.name})`,
+    limit: '≤ 1 ms',
+    passed: (worst?.time ?? 0) <= 1,
   });
 }
 
 /**
- * The longest time in which code does not look at the clock, in milliseconds. Every run looks at the same places, and of each time between two
- * of them the least of some runs counts: others have the machine in between.
+ * Returns the longest time between two clock checks, in milliseconds. Every run checks at the same places, and the minimum of several runs counts for
+ * each interval, because other processes use the machine in between.
  */
-function longestBetweenLooks(make: (tick: () => number) => (times: number) => unknown, times: number): number {
-  const least: number[] = [];
+function longestBetweenChecks(make: (tick: () => number) => (times: number) => unknown, times: number): number {
+  const minimum: number[] = [];
   for (let sample = 0; sample < 10; sample += 1) {
-    const looks: number[] = [];
+    const checks: number[] = [];
     const run = make(() => {
-      looks.push(performance.now());
+      checks.push(performance.now());
       return fuelPerRefill;
     });
-    looks.push(performance.now());
+    checks.push(performance.now());
     run(times);
-    looks.push(performance.now());
-    for (const [index, look] of looks.slice(1).entries()) {
-      least[index] = Math.min(least[index] ?? Number.POSITIVE_INFINITY, look - (looks[index] ?? look));
+    checks.push(performance.now());
+    for (const [index, check] of checks.slice(1).entries()) {
+      minimum[index] = Math.min(minimum[index] ?? Number.POSITIVE_INFINITY, check - (checks[index] ?? check));
     }
   }
-  return least.reduce((longest, time) => Math.max(longest, time), 0);
+  return minimum.reduce((longest, time) => Math.max(longest, time), 0);
 }
 
 /**
- * Threads that are stuck in the old version, all driven out and gone on to the new one. Rounds alternate with those of the floor; the first ones, in which
- * code is still being compiled, do not count. Returns the median time in milliseconds.
+ * Measures how long it takes to interrupt all threads inside the old version and retry in the new one. Rounds alternate with those of the floor. The
+ * first rounds do not count, because code is still being compiled. Returns the median time in milliseconds.
  */
 async function benchInterruption(threads: number): Promise<number> {
   const stuck = `(module (func (export "work") (param $n i32) (result i32) (loop $l (br_if $l (i32.eq (local.get $n) (i32.const 7)))) (i32.const 1)))`;
@@ -336,15 +336,15 @@ async function benchInterruption(threads: number): Promise<number> {
   const [time, floor] = [median(times.slice(warmUpRounds)), median(floors.slice(warmUpRounds))];
   const ratio = time / floor;
   rows.push({
-    what: `${threads} threads driven out and retried, of as many bare rejections`,
-    figure: `${ratio.toFixed(2)} (${time.toFixed(1)} ms of ${floor.toFixed(1)} ms)`,
-    bound: '≤ 2',
-    holds: ratio <= 2,
+    name: `${threads} threads interrupted and retried, time relative to bare rejections`,
+    result: `${ratio.toFixed(2)} (${time.toFixed(1)} ms of ${floor.toFixed(1)} ms)`,
+    limit: '≤ 2',
+    passed: ratio <= 2,
   });
   return time;
 }
 
-/** Milliseconds from the swap of the module table's entry until the last thread has retried. */
+/** Returns the milliseconds from the swap of the module table entry until the last thread has retried. */
 async function interruptionTime(
   threads: number,
   { old, next, code }: { old: VerifiedImage; next: VerifiedImage; code: VerifiedImage },
@@ -365,7 +365,7 @@ async function interruptionTime(
   return (end.startedMicroseconds + end.microseconds - swap.startedMicroseconds) / 1_000;
 }
 
-/** Milliseconds for that many suspended stacks to be rejected with an exception and caught in wasm. */
+/** Returns the milliseconds to reject a number of suspended stacks with an exception that wasm catches. */
 async function rejectionFloor(threads: number): Promise<number> {
   const tag = new WebAssembly.Tag({ parameters: ['i32'] });
   const rejects: ((error: unknown) => void)[] = [];
@@ -377,13 +377,13 @@ async function rejectionFloor(threads: number): Promise<number> {
   const code = new WebAssembly.Module(new Uint8Array(module.emitBinary()));
   const run = WebAssembly.promising(getExportedFunction(new WebAssembly.Instance(code, { m: { suspend, tag } }).exports, 'run'));
   const ended = Promise.all(Array.from({ length: threads }, () => run()));
-  const began = performance.now();
+  const startedAt = performance.now();
   for (const reject of rejects) reject(new WebAssembly.Exception(tag, [1]));
   await ended;
-  return performance.now() - began;
+  return performance.now() - startedAt;
 }
 
-/** Resident memory of a device that has three modules and runs nothing. */
+/** Measures the resident memory of an idle device with three modules. */
 async function benchIdleDevices(count: number): Promise<void> {
   const images = await Promise.all(
     ['a', 'b', 'c'].map((module) =>
@@ -402,48 +402,48 @@ async function benchIdleDevices(count: number): Promise<void> {
   globalThis.gc?.();
   const kilobytes = (process.memoryUsage().rss - before) / 1_024 / count;
   rows.push({
-    what: `resident memory of each of ${devices.length} idle devices with three modules`,
-    figure: `${kilobytes.toFixed(1)} KB`,
-    bound: '≤ 20 KB',
-    holds: kilobytes <= 20,
+    name: `resident memory of each of ${devices.length} idle devices with three modules`,
+    result: `${kilobytes.toFixed(1)} KB`,
+    limit: '≤ 20 KB',
+    passed: kilobytes <= 20,
   });
   processor.close();
 }
 
-/** Loads of a small image on one device after another. */
+/** Measures loads of a small image on one device after another. */
 async function benchLoads(): Promise<void> {
   const small = await image('a', '1.0.0', 'wat', '(module (func (export "work") (param i32) (result i32) (i32.const 1)))');
   const processor = new Processor();
   const count = 2_000;
   const devices = Array.from({ length: count }, () => new Device({ processor, ramPages: 64 }));
-  const began = performance.now();
+  const startedAt = performance.now();
   await Promise.all(devices.map((device) => device.load({ image: small })));
   rows.push({
-    what: 'loads of a small image',
-    figure: `${Math.round(count / ((performance.now() - began) / 1_000))}/s`,
-    bound: '',
-    holds: null,
+    name: 'loads of a small image',
+    result: `${Math.round(count / ((performance.now() - startedAt) / 1_000))}/s`,
+    limit: '',
+    passed: null,
   });
   processor.close();
 }
 
-/** Erlang/OTP's hot code loading on the same work, where it is installed: one round, for it takes minutes. */
-function benchErlang(threads: number, ours: number): void {
-  const what = `${threads} threads driven out and retried, of Erlang/OTP's as many processes`;
+/** Compares with Erlang/OTP's hot code loading, if it is installed: one round, because it takes minutes. */
+function benchErlang(threads: number, machineTime: number): void {
+  const name = `${threads} threads interrupted and retried, compared with as many Erlang/OTP processes`;
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-erlang-'));
   const sources = join(import.meta.dirname, 'erlang');
   const compiled = spawnSync('erlc', ['-o', folder, join(sources, 'hot_code_loading.erl')]);
   if (compiled.error !== undefined) {
-    rows.push({ what, figure: 'skipped: erl is not installed (Debian: erlang-base)', bound: '≥ 100 times as fast', holds: null });
+    rows.push({ name, result: 'skipped: erl is not installed (Debian: erlang-base)', limit: '≥ 100 times as fast', passed: null });
     return;
   }
   const { stdout } = spawnSync('erl', ['-noshell', '-pa', folder, '-run', 'hot_code_loading', 'main', String(threads), sources]);
   rmSync(folder, { recursive: true });
   const time = Number(stdout) / 1_000;
   rows.push({
-    what,
-    figure: `${(time / ours).toFixed(0)} times as fast (${ours.toFixed(1)} ms of ${time.toFixed(0)} ms)`,
-    bound: '≥ 100 times as fast',
-    holds: threads < 10_000 ? null : time / ours >= 100,
+    name,
+    result: `${(time / machineTime).toFixed(0)} times as fast (${machineTime.toFixed(1)} ms of ${time.toFixed(0)} ms)`,
+    limit: '≥ 100 times as fast',
+    passed: threads < 10_000 ? null : time / machineTime >= 100,
   });
 }

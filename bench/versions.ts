@@ -1,4 +1,4 @@
-// `npm run bench:versions`: whether a host grows with the versions that its devices have had. The exit code is 1 when it does.
+// `npm run bench:versions`: measures whether a host's memory grows with the versions that its devices have loaded. Exits with 1 if it does.
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
@@ -19,13 +19,13 @@ Options:
   --versions N  versions that each device gets (1000)
   --help
 `;
-/** What may be used after all versions, as multiples of what was used after the first fifth. The npm script keeps the size of the young generation fixed. */
+/** Maximum memory after all versions, relative to the memory after the first fifth. The npm script fixes the size of the young generation. */
 const limits = { resident: 1.1, heap: 1.1 } as const;
 
-/** MiB. */
+/** In MiB. */
 type Usage = { readonly resident: number; readonly heap: number };
 
-/** A module with a memory of its own, of which a page is written at every call. */
+/** A module with its own memory, of which each call writes a page. */
 const source = `
   (module
     (memory 1)
@@ -43,7 +43,7 @@ const { values } = parseArgs({
 if (values.help) console.log(usage);
 else process.exitCode = await bench(readInteger('devices', values.devices, 1, 5_000), readInteger('versions', values.versions, 10, 9_000));
 
-/** Returns the exit code. */
+/** Runs the benchmark; returns the exit code. */
 async function bench(deviceCount: number, versionCount: number): Promise<number> {
   const processor = new Processor();
   const versions = await Versions.of('tcp', source);

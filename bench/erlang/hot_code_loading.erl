@@ -1,31 +1,31 @@
-%% Erlang/OTP's hot code loading on the work of `benchInterruption`: processes inside the old version, driven out by `code:purge`, and started
-%% again by their callers, who monitor them. Prints the microseconds from the loading of the next version until the last has answered.
+%% Erlang/OTP's hot code loading with the workload of `benchInterruption`: `code:purge` kills the processes inside the old version, and their
+%% callers, which monitor them, start them again. Prints the microseconds from loading the next version until the last call has returned.
 -module(hot_code_loading).
 -export([main/1]).
 
 main([Count, Folder]) ->
-    Old = compiled(Folder, []),
-    Next = compiled(Folder, [{d, 'NEXT'}]),
+    Old = compile_version(Folder, []),
+    Next = compile_version(Folder, [{d, 'NEXT'}]),
     {module, tcp} = code:load_binary(tcp, "tcp.beam", Old),
     Callers = list_to_integer(Count),
     Main = self(),
     [spawn(fun() -> call(Main, fun() -> Main ! started end) end) || _ <- lists:seq(1, Callers)],
     await(started, Callers),
-    Began = erlang:monotonic_time(microsecond),
+    StartedAt = erlang:monotonic_time(microsecond),
     {module, tcp} = code:load_binary(tcp, "tcp.beam", Next),
     code:purge(tcp),
-    await(answered, Callers),
-    io:format("~b~n", [erlang:monotonic_time(microsecond) - Began]),
+    await(returned, Callers),
+    io:format("~b~n", [erlang:monotonic_time(microsecond) - StartedAt]),
     halt().
 
-compiled(Folder, Options) ->
+compile_version(Folder, Options) ->
     {ok, tcp, Binary} = compile:file(filename:join(Folder, "tcp.erl"), [binary | Options]),
     Binary.
 
 call(Main, Started) ->
-    {_, Monitor} = spawn_monitor(fun() -> Started(), exit({answer, tcp:work()}) end),
+    {_, Monitor} = spawn_monitor(fun() -> Started(), exit({result, tcp:work()}) end),
     receive
-        {'DOWN', Monitor, process, _, {answer, 2}} -> Main ! answered;
+        {'DOWN', Monitor, process, _, {result, 2}} -> Main ! returned;
         {'DOWN', Monitor, process, _, _} -> call(Main, fun() -> again end)
     end.
 

@@ -1,4 +1,4 @@
-%% The module that is patched: whoever calls its first version stays inside, and the next version answers at once.
+%% The patched module: calls of its first version never return, and calls of the next version return immediately.
 -module(tcp).
 -export([work/0]).
 

@@ -138,7 +138,7 @@ test('rejects a program past the thread limit, and starts none of its threads', 
   await small.load('tcp', '1.0.0', workModule(0));
   await small.start('a', { module: 'tcp', threads: 7 });
   await expect(small.start('b', { module: 'tcp', threads: 4 })).rejects.toThrow(
-    /limit reached \(10 threads per host, 7 running\): start at most 3/,
+    /limit reached \(10 threads per host, 7 running\): start up to 3/,
   );
   expect(small.processor.runningThreads).toBe(7);
   await small.start('b', { module: 'tcp', threads: 3 });

@@ -134,6 +134,17 @@ test('terms of the glossary are in alphabetical order', () => {
   expect(new Set(terms).size).toBe(terms.length);
 });
 
+test('health reasons and log messages of the page on monitoring are in the code', () => {
+  const section = readPage('docs/how-to/monitor.md').match(/^## Health reasons$[\s\S]*?^## /m)?.[0] ?? '';
+  const reasons = [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, reason = '']) => reason);
+  const messages = [...readPage('docs/how-to/monitor.md').matchAll(/"msg":"([a-z ]+)"/g)].map(([, message = '']) => message);
+  expect([reasons.length, messages.length]).toEqual([2, 2]);
+  const sources = filesOf('src').filter((file) => file.endsWith('.ts') && !file.includes('/generated/'));
+  const code = sources.map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+  const parts = [...reasons, ...messages].flatMap((text) => text.split('…')).map((part) => part.replace(/^ (?:module|device)s/, '').trim());
+  expect(parts.filter((part) => part.length > 1 && !code.includes(part))).toEqual([]);
+});
+
 test('the README links to every page', () => {
   const linked = matchesIn(['README.md', 'docs/decisions/README.md'], /\]\((?!https?:)([^)#\s]+)/g).map(({ page, groups: [path = ''] }) =>
     normalize(join(dirname(page), path)),

@@ -1,4 +1,4 @@
-// The examples: what tcp 1.0.0 gets wrong and 1.1.0 gets right, by a checksum computed independently.
+// Compares the checksums of the tcp examples with an independent implementation.
 
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
@@ -9,7 +9,7 @@ import { getExportedFunction } from '../../src/machine/images/instance-exports.t
 const compiler = new Compiler();
 afterAll(() => compiler.close());
 
-/** The Internet checksum (RFC 1071) of the segment that the examples make, by arithmetic modulo 65,535. */
+/** Returns the Internet checksum (RFC 1071) of the segment that the examples generate, with arithmetic modulo 65,535. */
 function internetChecksum(length: number): number {
   const bytes = Array.from({ length: length + (length % 2) }, (_, index) => (index < length ? (index * 31 + 7) % 256 : 0));
   let sum = 0;
@@ -36,7 +36,7 @@ test('1.1.0 computes the Internet checksum of segments of any length', async () 
   );
 });
 
-test('1.0.0 is off by one for a segment whose folded sum carries again', async () => {
+test('1.0.0 is too large by one for a segment whose folded sum carries again', async () => {
   const checksum = await checksumOf('1.0.0');
   expect(checksum(1480, 1)).toBe(internetChecksum(1480) + 1);
   expect(checksum(1000, 1)).toBe(internetChecksum(1000));

@@ -111,7 +111,7 @@ export class Program implements ThreadOwner {
     const values = readArguments(request.arguments, access.parameters);
     if (processor.runningThreads + request.threads > processor.threadLimit) {
       throw new ProgramError(
-        `limit reached (${processor.threadLimit} threads per host, ${processor.runningThreads} running): start at most ${processor.threadLimit - processor.runningThreads}, or stop a program first`,
+        `limit reached (${processor.threadLimit} threads per host, ${processor.runningThreads} running): start up to ${processor.threadLimit - processor.runningThreads}, or stop a program first`,
       );
     }
     const { exports } = processor.instantiate(request.driver, deviceImports);

@@ -39,7 +39,7 @@ export class CallSampler {
   #excluded = 0;
   /** While sampling: the first call that may be measured. */
   #next = 0;
-  /** Whether the driver has been told to ask again after a random part of its fuel. */
+  /** Whether the driver asks again after a random part of its fuel. */
   #isNear = false;
   #stride: number = strides.shortest;
   #sampledAt = 0;

@@ -73,7 +73,7 @@ export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...ran
 /** Times in the history are whole milliseconds, so `at` is rounded down to one. */
 export const modulesAtQuery = z.strictObject({
   ...pageQuery,
-  at: timeQuery('earlier').optional().describe('The time to look at (RFC 3339). Default: now.'),
+  at: timeQuery('earlier').optional().describe('Point in time (RFC 3339). Default: now.'),
 });
 
 export const DeviceOfBuild = z

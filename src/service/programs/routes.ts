@@ -36,7 +36,7 @@ function addStartRoute(app: Api, { programs }: Uses): void {
         params: deviceParameter,
         body: NewProgram,
         response: {
-          202: Program.describe('The device is told to start the program.'),
+          202: Program.describe('The request is accepted. The device receives an order to start the program.'),
           ...postProblems('not-found', 'not-attached', 'not-loaded'),
         },
       },
@@ -109,7 +109,10 @@ function addStopRoute(app: Api, { programs }: Uses): void {
         summary: 'Stop a program',
         description: 'Ends the threads of the program, also inside a call. Stopping a program again has no effect.',
         params: programParameters,
-        response: { 202: Program.describe('The device is told to stop the program.'), ...postProblems('not-found') },
+        response: {
+          202: Program.describe('The request is accepted. The device receives an order to stop the program.'),
+          ...postProblems('not-found'),
+        },
       },
     },
     async (request, reply) => {
