@@ -38,14 +38,14 @@ export const agentLimits = {
   imageBytes: 4 * 1024 * 1024,
 } as const;
 
-/** Tells one life of a host from another. */
+/** Identifies one run of a host process. */
 export const BootId = z
   .string()
   .min(8)
   .max(64)
   .meta({ examples: [exampleBootId] });
 
-/** Registration tells the service who the host is; the same name is the same host, another boot id a new life of it, with empty devices. */
+/** Registers a host. The name identifies the host; a new boot ID means that it restarted and its devices are empty. */
 export const HostRegistration = z
   .object({
     name: DisplayName,

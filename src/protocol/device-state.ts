@@ -8,7 +8,7 @@ import { tainted } from './taint.ts';
 
 const count = z.int().nonnegative();
 
-/** The limits of one state. A device has at most 65,536 pages of memory, and a range and a module take one at least. */
+/** Limits of one state. A device has up to 65,536 pages of memory; each range and each module takes one or more pages. */
 const stateLimits = { modules: 65_536, ranges: 65_536, programs: 10_000 } as const;
 
 export const ModuleTableEntry = z
@@ -116,7 +116,7 @@ export const ProgramStatistics = z
   .meta({ id: 'ReportedProgramStatistics', examples: [{ program: exampleIdentifier('program'), ...exampleStatistics }] });
 export type ProgramStatistics = z.infer<typeof ProgramStatistics>;
 
-/** The violations of which one state tells. */
+/** Maximum number of violations in one state. */
 const violationLimit = 1_000;
 
 /** Why a fetch from a page faulted. */
@@ -124,7 +124,7 @@ export const PageFault = z.enum(['not-present', 'invalid', 'nx']).meta({ id: 'Pa
 
 const { old, new: next } = exampleVersions;
 
-/** The program that kept the address of the old version has faulted with each of its calls since. */
+/** The program with the stale address of the old version faults on each of its calls. */
 export const exampleViolation = {
   program: exampleIdentifier('program'),
   module: 'tcp',
@@ -137,7 +137,7 @@ export const exampleViolation = {
   faults: 17,
 } as const;
 
-/** A finding of the ABI test: a program has called code that had gone, by an address that it keeps. */
+/** A finding of the ABI test: a program called removed code at a stale address. */
 export const AbiViolation = z
   .object({
     program: ProgramId,

@@ -1,5 +1,5 @@
-// What the examples of the documentation have in common, for they all tell of one hot-patch: tcp 1.1.0 takes the place of 1.0.0 on the device
-// router-7, where a program is inside the old version all the time.
+// Values shared by the examples of the API document. All examples show the same hot-patch: tcp 1.1.0 replaces 1.0.0 on the device router-7, while a
+// program is inside the old version.
 
 export const exampleBootId = '44c4fa95-2050-41e1-bf02-33ee7ddd0eff';
 

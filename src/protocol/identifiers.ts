@@ -24,7 +24,7 @@ export const identifierPrefixes = {
 /** The digits of every identifier in an example. */
 const exampleDigits = '01a207bda9c07b1e9d2f4c6a8b0d1e2f';
 
-/** The identifier that examples give to the one thing of a kind that they tell of. */
+/** Returns the identifier of a kind of object in examples. */
 export function exampleIdentifier(kind: keyof typeof identifierPrefixes): string {
   return `${identifierPrefixes[kind]}_${exampleDigits}`;
 }
@@ -123,7 +123,7 @@ export const labelPatterns = {
 /** The same in words. */
 export const labelRules = {
   key: 'a label key is 1 to 63 of a-z, 0-9, ".", "-", "_" and "/", and starts with a letter or digit',
-  value: 'a label value has at most 63 characters, without line breaks, tabs or other control characters',
+  value: 'a label value is up to 63 characters, without line breaks, tabs or other control characters',
 } as const;
 
 const LabelKey = z.string().regex(new RegExp(`^${labelPatterns.key}$`), labelRules.key);
@@ -132,7 +132,7 @@ const LabelValue = z.string().regex(new RegExp(`^${labelPatterns.value}$`), labe
 /** The labels of a device, as requests and registrations give them: a short key and a short value each. */
 export const Labels = z
   .record(LabelKey, LabelValue)
-  .refine((labels) => Object.keys(labels).length <= labelLimit, `has at most ${labelLimit} labels`)
+  .refine((labels) => Object.keys(labels).length <= labelLimit, `must have up to ${labelLimit} labels`)
   .meta({ id: 'Labels', maxProperties: labelLimit, examples: [{ zone: 'north' }] });
 export type Labels = z.infer<typeof Labels>;
 

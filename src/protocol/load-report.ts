@@ -27,7 +27,7 @@ export const SimilarityPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'S
 /** How long a drain may be asked to wait, in milliseconds. */
 export const maxDrainMilliseconds = 3_600_000;
 
-/** How a load is to be carried out. */
+/** The settings of a load. */
 export const LoadPolicy = z.object({
   strategy: Strategy,
   invalidation: Invalidation,
@@ -54,7 +54,7 @@ export const examplePolicy: LoadPolicy = {
   similarityPolicy: 'require',
 };
 
-/** A load's report has at most 11 steps; a step names at most 1,000 programs. */
+/** Limits of a load report, which has up to 11 steps. A step names up to 1,000 programs. */
 const stepLimit = 16;
 const programLimit = 1_000;
 /** Reclaimed images that a step names. */

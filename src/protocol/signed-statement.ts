@@ -27,7 +27,7 @@ export const SignedStatement = Envelope.meta({
   ],
 });
 
-/** A key that the service signs or has signed with, as hosts are told it. */
+/** A current or former signing key of the service, as sent to hosts. */
 export const ServiceKey = z
   .object({
     keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), used as `keyid` in envelopes.'),

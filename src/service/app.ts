@@ -1,4 +1,4 @@
-// The service: an installation behind a REST API, with its documentation.
+// The service: an installation with its REST API, documentation and dashboard.
 
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -42,17 +42,17 @@ import { addSignaturePolicyRoutes } from './signature-policies/routes.ts';
 import { addSigningKeyRoutes } from './signing-keys/routes.ts';
 
 export type ServiceOptions = InstallationSettings & {
-  /** SQLite file; made if it is not there. */
+  /** SQLite file, created if it does not exist; or a PostgreSQL URL. */
   readonly database: string;
   readonly logger: Pick<LoggerSettings, 'level' | 'stream'> | false;
-  /** Whether anybody is asked for a key. */
+  /** Whether API keys are required. */
   readonly keys: KeyPolicy;
   readonly limits: Limits;
-  /** Addresses and CIDR ranges of proxies whose `X-Forwarded-For` says who the client is; by default none. */
+  /** Addresses and CIDR ranges of proxies whose `X-Forwarded-For` is trusted; none by default. */
   readonly trustedProxies?: readonly string[];
 };
 
-/** The service, ready to listen; closing it closes the database and all else. @throws {MigrationError} */
+/** Creates the service, ready to listen. Closing it closes the database and everything else. @throws {MigrationError} */
 export async function createService({
   database,
   logger,
@@ -63,14 +63,14 @@ export async function createService({
 }: ServiceOptions): Promise<FastifyInstance> {
   const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken] });
   const installation = await Installation.open(database, settings, log);
-  // The logger as Fastify knows it, so that the type of the application is the usual one.
+  // Typed as Fastify's logger, so that the application has Fastify's default type.
   const loggerInstance: FastifyBaseLogger = log;
   const clientErrors = new ClientErrors();
   const app = Fastify({
     loggerInstance,
     logController: new RequestLog(),
     ...serverOptions(limits),
-    schemaController: { compilersFactory: { buildValidator: noOtherCompiler, buildSerializer: noOtherCompiler } },
+    schemaController: { compilersFactory: { buildValidator: rejectOtherSchemas, buildSerializer: rejectOtherSchemas } },
     forceCloseConnections: true,
     trustProxy: trustedProxies.length === 0 ? false : createProxyTrust(trustedProxies),
     clientErrorHandler: clientErrors.handleClientError,
@@ -81,7 +81,7 @@ export async function createService({
   app.server.maxConnections = allowedConnections(maxConnections);
   app.setValidatorCompiler<$ZodType>((route) => {
     const validate = validatorCompiler(route);
-    // A prebuilt module, which no schema describes further: the compiler checks it.
+    // A prebuilt module: no schema describes it, the compiler validates it.
     return (data) => (data instanceof Uint8Array ? { value: data } : validate(data));
   });
   app.setSerializerCompiler(serializerCompiler);
@@ -126,7 +126,7 @@ export async function createService({
   return app;
 }
 
-/** Fastify would read its own otherwise, more than a hundred files, though none of the schemas is of their kind. */
-const noOtherCompiler = () => {
-  throw new Error('schemas are those of zod');
+/** Without this, Fastify loads its own compilers, more than a hundred files, although no schema needs them. */
+const rejectOtherSchemas = () => {
+  throw new Error('schemas must be Zod schemas');
 };

@@ -1,4 +1,4 @@
-// One service without its API: every domain, given what it uses, over one database and one compiler. Knows no HTTP.
+// An installation: every domain with its dependencies, on one database and one compiler. Knows no HTTP.
 
 import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
@@ -42,28 +42,28 @@ import { SigningKeyRecords } from './signing-keys/repository.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
 
 export type InstallationSettings = {
-  /** What a host must show to register. */
+  /** The token that hosts register with. */
   readonly joinToken: string;
-  /** Milliseconds of silence after which a host is unreachable. */
+  /** Milliseconds without contact after which a host is unreachable. */
   readonly unreachableAfter: number;
   readonly signingKeys: Omit<SigningKeySettings, 'beforeFirst'>;
   readonly retention: RetentionSettings;
-  /** Keeps the secret of the key of the role `admin` that is made. */
+  /** When to create a key with the role `admin`, and a callback that saves its secret; null: never. */
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
-  /** Called before a database is made, or the first keys in one that has none; where it throws, none is. */
+  /** Called before a database is created, or before the first keys in a database without keys; if it throws, nothing is created. */
   readonly beforeCreation?: () => void;
-  /** Whether the service starts although its SQLite file lost transactions while it was down. */
+  /** Whether to start even if the SQLite file lost transactions while the service was down. */
   readonly acceptLostTransactions?: boolean;
-  /** What is wrong around the service, in words, for the health of the fleet. */
+  /** Returns faults in the environment of the service, as sentences for the fleet health. */
   readonly environmentFaults?: () => readonly string[];
-  /** One that is shared with others in this process, who close it; without it, it has one of its own. */
+  /** A compiler that other users in this process share and close; by default the installation has its own. */
   readonly sharedCompiler?: Compiler;
-  /** Where time comes from; without it, the clocks of the machine. */
+  /** The time source; by default the clocks of the machine. */
   readonly time?: TimeSource;
 };
 
-/** What the domains are made of. */
-type Parts = {
+/** The dependencies that the domains share. */
+type Dependencies = {
   readonly store: Store;
   readonly compiler: Compiler;
   readonly orderDispatcher: OrderDispatcher;
@@ -96,26 +96,26 @@ export class Installation {
   readonly signingKeys: SigningKeys;
   readonly rollbacks: Rollbacks;
   readonly rollouts: Rollouts;
-  readonly #parts: Parts;
+  readonly #dependencies: Dependencies;
   readonly #reachability: Reachability;
   readonly #environmentFaults: () => readonly string[];
-  /** Null where the compiler is shared with others. */
+  /** Null if the compiler is shared. */
   readonly #ownCompiler: Compiler | null;
-  /** What is done once in the whole installation, beside the rollouts. */
-  readonly #shared: readonly RecurringJob[];
-  readonly #keepingUses: RecurringJob;
-  readonly #databaseWatch: DatabaseFileMonitor;
+  /** Jobs that run in one replica at a time, besides those of rollouts. */
+  readonly #jobs: readonly RecurringJob[];
+  readonly #recordUsesJob: RecurringJob;
+  readonly #fileMonitor: DatabaseFileMonitor;
 
-  private constructor(parts: Parts, settings: InstallationSettings, logger: BaseLogger) {
-    const { store, orderDispatcher, signingKeys, damagedRows, timeKeeper } = parts;
+  private constructor(dependencies: Dependencies, settings: InstallationSettings, logger: BaseLogger) {
+    const { store, orderDispatcher, signingKeys, damagedRows, timeKeeper } = dependencies;
     const { joinToken, unreachableAfter, retention, sharedCompiler, environmentFaults = () => [] } = settings;
-    this.#parts = parts;
-    this.#ownCompiler = sharedCompiler === undefined ? parts.compiler : null;
+    this.#dependencies = dependencies;
+    this.#ownCompiler = sharedCompiler === undefined ? dependencies.compiler : null;
     this.#environmentFaults = environmentFaults;
-    this.#databaseWatch = new DatabaseFileMonitor(store, logger);
-    this.#reachability = new Reachability(parts, unreachableAfter);
-    this.idempotencyStore = new IdempotencyStore(parts);
-    this.builds = new Builds(parts);
+    this.#fileMonitor = new DatabaseFileMonitor(store, logger);
+    this.#reachability = new Reachability(dependencies, unreachableAfter);
+    this.idempotencyStore = new IdempotencyStore(dependencies);
+    this.builds = new Builds(dependencies);
     this.checkpoints = new Checkpoints(store, signingKeys);
     this.auditTrail = new AuditTrail(store, this.checkpoints);
     this.damagedRows = damagedRows;
@@ -124,18 +124,18 @@ export class Installation {
     this.events = new EventFeed(store);
     this.history = new History(store);
     this.hosts = new Hosts(store, this.#reachability, joinToken);
-    this.agents = new Agents({ ...parts, hosts: this.hosts });
+    this.agents = new Agents({ ...dependencies, hosts: this.hosts });
     this.keys = new Keys(store);
-    this.loads = new Loads(parts, settleUnreportedLoads);
-    this.programs = new Programs(parts, this.devices);
+    this.loads = new Loads(dependencies, settleUnreportedLoads);
+    this.programs = new Programs(dependencies, this.devices);
     this.provenance = new Provenance(store);
     this.publisherKeys = new PublisherKeys(store);
     this.signaturePolicies = new SignaturePolicies(store);
     this.signingKeys = signingKeys;
-    this.rollbacks = new Rollbacks(parts, settleUnreportedLoads);
-    this.rollouts = new Rollouts(parts);
+    this.rollbacks = new Rollbacks(dependencies, settleUnreportedLoads);
+    this.rollouts = new Rollouts(dependencies);
     this.health = new Health({
-      ...parts,
+      ...dependencies,
       metrics: this.metrics,
       faults: () => this.#faults(),
       processGauges: () => ({
@@ -144,9 +144,9 @@ export class Installation {
         orderStreams: orderDispatcher.streamCount,
       }),
     });
-    this.#follow(store, logger);
-    this.#keepingUses = this.keys.recordUsesPeriodically();
-    this.#shared = [
+    this.#subscribe(store, logger);
+    this.#recordUsesJob = this.keys.recordUsesPeriodically();
+    this.#jobs = [
       this.loads.startExpiring(),
       schedulePruning({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
       this.checkpoints.createPeriodically(),
@@ -154,20 +154,20 @@ export class Installation {
   }
 
   /**
-   * Opens a database, made if need be.
-   * @param database A SQLite file, or the address of a database of PostgreSQL.
-   * @param logger Told what was done; by default nobody is.
-   * @throws {MigrationError} {SigningKeyError} {DatabaseInUse} where another service has the file. {TransactionsLost} where the file lost some.
+   * Opens an installation. Creates the database if it does not exist.
+   * @param database A SQLite file, or a PostgreSQL URL.
+   * @param logger Logs audit events and faults; by default nothing is logged.
+   * @throws {MigrationError} {SigningKeyError} {DatabaseInUse} if another service uses the file. {TransactionsLost} if the file lost transactions.
    */
   static async open(
     database: string,
     settings: InstallationSettings,
     logger: BaseLogger = pino({ enabled: false }),
   ): Promise<Installation> {
-    const { beforeCreation = () => {}, acceptLostTransactions: areLostTransactionsAccepted = false } = settings;
+    const { beforeCreation = () => {}, acceptLostTransactions = false } = settings;
     const onLostTransactions = (loss: string) =>
-      logger.error(`${loss}: the service continues without them, because its start accepts lost transactions`);
-    const options = areLostTransactionsAccepted ? { onLostTransactions } : {};
+      logger.error(`${loss}: the service starts without them, because lost transactions are accepted`);
+    const options = acceptLostTransactions ? { onLostTransactions } : {};
     const store = await Store.open(database, { isExclusive: true, beforeCreation, ...options });
     const { isCreation, signingKeys } = await openSigningKeys(store, {
       ...settings.signingKeys,
@@ -179,9 +179,9 @@ export class Installation {
     const timeKeeper = await TimeKeeper.start(store, settings.time ?? systemTime);
     const { clock } = timeKeeper;
     const damagedRows = new DamagedRows();
-    store.onUnreadable((row) => damagedRows.recordUnreadable(row));
+    store.onUndecodable((row) => damagedRows.recordUndecodable(row));
     const compiler = settings.sharedCompiler ?? new Compiler();
-    const parts = {
+    const dependencies = {
       store,
       compiler,
       orderDispatcher: new OrderDispatcher(store, clock, (connection, loads, at) => new LoadRecords(connection).setDispatched(loads, at)),
@@ -190,10 +190,10 @@ export class Installation {
       damagedRows,
       timeKeeper,
     };
-    const installation = new Installation(parts, settings, logger);
+    const installation = new Installation(dependencies, settings, logger);
     try {
-      await backfillProvenance(parts);
-      await recompileDrivers(parts);
+      await backfillProvenance(dependencies);
+      await recompileDrivers(dependencies);
       if (settings.adminKey !== null) await installation.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
       if (isCreation) await store.checkpointLog();
       return installation;
@@ -203,46 +203,46 @@ export class Installation {
     }
   }
 
-  /** Ends every host's stream of orders and every follower's of events, so that the server can close. */
+  /** Closes all order and event streams, so that the server can close. */
   endStreams(): void {
     this.health.close();
-    this.#parts.orderDispatcher.close();
+    this.#dependencies.orderDispatcher.close();
     this.events.close();
     this.rollouts.closeStreams();
   }
 
   async close(): Promise<void> {
     this.endStreams();
-    for (const work of this.#shared) await work.stop();
+    for (const job of this.#jobs) await job.stop();
     await this.rollouts.stop();
     await this.#reachability.stop();
-    await this.#parts.timeKeeper.stop();
-    await this.#keepingUses.stop();
-    await this.#databaseWatch.stop();
-    // A database that takes no writes any more does not keep the service from closing.
+    await this.#dependencies.timeKeeper.stop();
+    await this.#recordUsesJob.stop();
+    await this.#fileMonitor.stop();
+    // A failed write must not prevent the service from closing.
     await this.keys.recordUses().catch(() => {});
     await this.checkpoints.create().catch(() => {});
     await this.#ownCompiler?.close();
-    await this.#parts.store.close();
+    await this.#dependencies.store.close();
   }
 
-  /** Tells the log, the measurements and those who follow what transactions have done. */
-  #follow(store: Store, logger: BaseLogger): void {
+  /** Forwards the effects of transactions to the log, the metrics and the streams. */
+  #subscribe(store: Store, logger: BaseLogger): void {
     store.onTransactionEnd((end) => {
       this.metrics.observeTransaction(end);
       if (end.result === 'rolled-back') return;
       logEvents(logger, end.events);
     });
-    store.onChange((news) => {
-      this.#parts.orderDispatcher.notify(news);
-      if (news.events) this.events.notify();
-      if (news.loads) this.rollouts.wake();
+    store.onChange((change) => {
+      this.#dependencies.orderDispatcher.notify(change);
+      if (change.events) this.events.notify();
+      if (change.loads) this.rollouts.wake();
     });
   }
 
-  /** What is wrong with the service and around it, in words. */
+  /** Returns faults of the service and its environment, as sentences. */
   #faults(): readonly string[] {
-    const { store, timeKeeper } = this.#parts;
+    const { store, timeKeeper } = this.#dependencies;
     const ownFaults = [store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
     return [...ownFaults, ...this.#environmentFaults(), ...timeKeeper.faults, ...this.rollouts.faults];
   }
@@ -253,12 +253,12 @@ async function openSigningKeys(store: Store, settings: SigningKeySettings) {
   return { isCreation, signingKeys: await SigningKeys.open(store, settings) };
 }
 
-/** Whether a database has signing keys or API keys; without them it is new, or has lost what was in it. */
+/** Returns whether a database has signing keys or API keys; without them it is new, or has lost its data. */
 async function hasKeys(connection: Connection): Promise<boolean> {
   return (await new SigningKeyRecords(connection).count()) > 0 || (await new KeyRecords(connection).count({})) > 0;
 }
 
-/** Has a database that is new checked before its first key is kept. */
+/** Calls `beforeCreation` if a database has no keys yet. */
 async function checkCreation(connection: Connection, beforeCreation: () => void): Promise<void> {
   if (!(await hasKeys(connection))) beforeCreation();
 }

@@ -1,8 +1,8 @@
-// Problems: why the service does not do what it was asked. A kind that programs can tell apart, and a sentence that says what to change.
+// Problems: the reasons for which the service rejects a request. Each has a kind for programs, and a sentence that says how to correct the request.
 
 import type { Diagnostic } from '../compiler/result.ts';
 
-/** Every kind of problem; the rules know no HTTP, `http/problem-schemas.ts` gives each its status. */
+/** Every kind of problem. The domain rules do not know HTTP: `http/problem-schemas.ts` defines the status of each. */
 const problemKinds = [
   'unauthenticated',
   'forbidden',
@@ -41,7 +41,7 @@ const problemKinds = [
 ] as const;
 export type ProblemKind = (typeof problemKinds)[number];
 
-/** A value of the request that is wrong: a JSON pointer into its body (RFC 6901), and what to change. */
+/** An invalid value of a request: a JSON pointer into the body (RFC 6901) or `query:name` or `header:name`, and how to correct it. */
 export type InvalidValue = { readonly pointer: string; readonly detail: string };
 
 export class Problem extends Error {
@@ -49,7 +49,7 @@ export class Problem extends Error {
   readonly kind: ProblemKind;
   readonly invalidValues: readonly InvalidValue[];
   readonly diagnostics: readonly Diagnostic[];
-  /** When it may be tried again, where that helps. */
+  /** Seconds after which the request can be retried, if its problem type is retryable. */
   readonly retryAfterSeconds: number;
 
   constructor(
@@ -69,22 +69,22 @@ export class Problem extends Error {
   }
 }
 
-/** There is no such object. */
+/** Returns the problem of an object that does not exist. */
 export function notFound(kind: string, name: string): Problem {
-  return new Problem('not-found', `there is no ${kind} ${name}`);
+  return new Problem('not-found', `${kind} ${name} does not exist`);
 }
 
-/** The credential that a host registered with is not valid any more. */
+/** Returns the problem of a host whose registration key was revoked. */
 export function registrationKeyRevoked(host: string): Problem {
-  return new Problem('unauthenticated', `the key that the host ${host} registered with was revoked: register with another`);
+  return new Problem('unauthenticated', `the API key that host ${host} registered with was revoked: register with another key`);
 }
 
-/** One value of the request's body is wrong. */
+/** Returns the problem of one invalid value in the body. */
 export function invalidValue(pointer: string, detail: string): Problem {
   return new Problem('invalid-value', detail, { invalidValues: [{ pointer, detail }] });
 }
 
-/** One value of the request's query is wrong. */
+/** Returns the problem of one invalid query parameter. */
 export function invalidQuery(name: string, detail: string): Problem {
   return new Problem('invalid-value', detail, { invalidValues: [{ pointer: `query:${name}`, detail }] });
 }

@@ -1,23 +1,23 @@
-// Who asks for something: a client of the API, or the service itself.
+// The originator of an operation: a client of the API, or the service itself.
 
 /** A request with an `Idempotency-Key`. */
 export type IdempotentRequest = {
-  /** Who makes it: two clients that choose the same key do not meet. */
+  /** The caller. Keys are scoped to it: two clients can use the same key. */
   readonly actor: string;
   readonly key: string;
   readonly route: string;
   readonly body: string | Uint8Array;
-  /** What only the client has, where the answer holds a secret and is kept encrypted; null where it does not. */
+  /** A secret of the client, with which the stored response is encrypted if it contains a secret; otherwise null. */
   readonly sealedBy: string | null;
 };
 
-/** Who asks, and in which request. */
+/** The actor of an operation, and its request. */
 export type Requester = {
   readonly actor: string;
   readonly requestId: string;
-  /** Where the request has a key under which it may be repeated. */
+  /** Set if the request has an Idempotency-Key. */
   readonly idempotentRequest?: IdempotentRequest;
 };
 
-/** The service, where it does something by itself. */
+/** The service itself, as the actor of background operations. */
 export const systemActor: Requester = { actor: 'service', requestId: '' };

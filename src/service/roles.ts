@@ -1,9 +1,9 @@
-// The roles of API keys, and what each may do.
+// The roles of API keys.
 
 export const roles = ['viewer', 'operator', 'publisher', 'admin', 'agent'] as const;
 export type Role = (typeof roles)[number];
 
-/** What each role may do: all that these roles may. */
+/** The roles that each role includes. */
 const included: Readonly<Record<Role, readonly Role[]>> = {
   viewer: ['viewer'],
   operator: ['viewer', 'operator'],
@@ -12,23 +12,23 @@ const included: Readonly<Record<Role, readonly Role[]>> = {
   agent: ['agent'],
 };
 
-/** The roles for which something is needed that a holder of this role may do. */
+/** Returns the roles that a role includes, itself among them. */
 export function grantedRoles(role: Role): Role[] {
   return [...included[role]];
 }
 
-/** Whether a holder of one role may do what another is needed for. */
+/** Returns whether a role includes another. */
 export function grantsRole(role: Role, needed: Role): boolean {
   return included[role].includes(needed);
 }
 
-/** The roles of whose holders each may do what this role is needed for. */
+/** Returns the roles that include a role. */
 export function rolesGranting(needed: Role): Role[] {
   return roles.filter((role) => grantsRole(role, needed));
 }
 
-/** What every key begins with, and no other token that the service makes. */
+/** The prefix of every API key; no other token of the service begins with it. */
 export const keyPrefix = 'patchbay_';
 
-/** Who shows a key. */
+/** The holder of an API key. */
 export type KeyHolder = { readonly id: string; readonly role: Role; readonly host: string | null };

@@ -1,4 +1,4 @@
-// Secrets: made from random bytes, kept as digests, compared in constant time, and sealed where an answer that holds one must be given again.
+// Secrets: generated from random bytes, stored as digests, compared in constant time, and encrypted in stored responses.
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, scryptSync, timingSafeEqual } from 'node:crypto';
 
@@ -6,23 +6,23 @@ const secretBytes = 32;
 const nonceBytes = 12;
 const tagBytes = 16;
 
-/** 43 characters that nobody can guess. 256 random bits need no slow hash: there is nothing to try them from. */
+/** Returns a new secret of 43 characters. It has 256 random bits, so its digest needs no slow hash. */
 export function newSecret(): string {
   return randomBytes(secretBytes).toString('base64url');
 }
 
-/** Whether two texts are the same; of two of one length, how long that takes says nothing of where they differ. */
+/** Returns whether two strings are equal. For strings of the same length, the duration does not depend on their content. */
 export function equalsInConstantTime(left: string, right: string): boolean {
   const [first, second] = [Buffer.from(left), Buffer.from(right)];
   return first.length === second.length && timingSafeEqual(first, second);
 }
 
-/** A hash (scrypt) of a secret that somebody may have chosen, which is slow to guess: it takes some ten milliseconds. */
+/** Returns a slow hash (scrypt, about ten milliseconds) of a secret that a person may have chosen. */
 export function slowDigest(secret: string, purpose: string): string {
   return scryptSync(secret, purpose, 16).toString('base64url');
 }
 
-/** The text, so that only who has the secret can read it (AES-256-GCM, by a key of HKDF-SHA-256). */
+/** Encrypts a string with a secret (AES-256-GCM; the key is derived by HKDF-SHA-256). */
 export function seal(text: string, secret: string): string {
   const nonce = randomBytes(nonceBytes);
   const cipher = createCipheriv('aes-256-gcm', sealingKey(secret, nonce), nonce);
@@ -30,7 +30,7 @@ export function seal(text: string, secret: string): string {
   return Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString('base64url');
 }
 
-/** What `seal` was given. @throws {Error} when the secret is another one, or the text has been changed. */
+/** Decrypts a string that `seal` encrypted. @throws {Error} if the secret is wrong or the ciphertext was modified. */
 export function unseal(sealed: string, secret: string): string {
   const bytes = Buffer.from(sealed, 'base64url');
   const nonce = bytes.subarray(0, nonceBytes);

@@ -231,7 +231,7 @@ test('a load is not waited for where nobody wants to, and shown with every step'
   ])
     expect(shown.stdout).toMatch(new RegExp(`\n${operation} +${step} +20\\d\\d-\\S+Z +\\d+ +\\d+ +\\w+=`));
   const late = await command('load', 'cancel', load);
-  expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/^The load does not wait any more: .*\n {2}request req_/) });
+  expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/^The load is no longer queued: .*\n {2}request req_/) });
 });
 
 test('events are watched and the trail is listed, followed and verified', async () => {
@@ -317,7 +317,7 @@ test('keys are made, of use, listed and revoked', async () => {
   const asReader = (...args: string[]) => runPatchbay(service.folder, args, { ...settings(), PATCHBAY_KEY: made.stdout.trim() });
   const [listed, forbidden] = await Promise.all([asReader('device', 'list'), asReader('key', 'list')]);
   expect(listed.code).toBe(0);
-  expect(forbidden).toMatchObject({ code: 1, stderr: expect.stringContaining('this needs admin') });
+  expect(forbidden).toMatchObject({ code: 1, stderr: expect.stringContaining('the operation requires admin') });
   expect((await command('key', 'list', '--role', 'viewer')).stdout).toMatch(/key_\w+ +reader +viewer/);
   expect(await command('key', 'revoke', 'reader')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^revoked the key reader /) });
   const [refused, none, again] = await Promise.all([

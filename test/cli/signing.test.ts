@@ -116,7 +116,7 @@ test('nothing is signed that is not what it is said to be, or with what is no pr
     stderr: expect.stringMatching(/^cannot sign with --signing-key .*: it is no private key in PEM/),
   });
   expect(noFile).toMatchObject({ code: 2, stderr: expect.stringMatching(/^cannot read --signing-key .*ENOENT/) });
-  expect(noBuild).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no build tcp@9.9.9') });
+  expect(noBuild).toMatchObject({ code: 1, stderr: expect.stringContaining('build tcp@9.9.9 does not exist') });
   expect(privateAsPublic).toMatchObject({ code: 1, stderr: expect.stringContaining('give the public part alone') });
   expect(await provenanceOf(service, 'tcp', '1.1.0')).toEqual(before);
   // Somebody has put the statement of another build in its place.

@@ -65,7 +65,7 @@ test('a second service on the same file is refused, and says who has it; after a
   const first = start();
   const url = await urlOf(first);
   const second = start();
-  await second.waitForLine(new RegExp(`^the database ${database()} is in use by the process ${first.pid} on .*: stop that service first`));
+  await second.waitForLine(new RegExp(`^the database ${database()} is in use by process ${first.pid} on .*: stop that service first`));
   expect(await second.exited).toBe(1);
   expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   await first.stop('SIGKILL');
@@ -76,7 +76,7 @@ test('a database that is lost while the service runs is told in readiness, healt
   const service = start();
   const url = await urlOf(service);
   for (const end of ['', '-wal', '-shm']) rmSync(`${database()}${end}`);
-  await service.waitForLine(/patchbay\.db was deleted or moved while the service ran: writes are refused/);
+  await service.waitForLine(/patchbay\.db was deleted or moved while the service was running: writes are rejected/);
   await until('the service is not ready', async () => (await fetch(`${url}/health/ready`)).status === 503);
   expect(await health(url)).toMatchObject({ reasons: expect.arrayContaining([expect.stringContaining('was deleted or moved')]) });
   await service.stop();
@@ -186,7 +186,7 @@ test('a killed service that lost its log is refused with what to do; without tha
   }
   const second = start('--accept-lost-transactions');
   expect(await read(`${await urlOf(second)}/v1/keys`, key)).toMatchObject({ items: [{ role: 'admin' }] });
-  await second.waitForLine(/is missing or empty.*the service continues without them/);
+  await second.waitForLine(/is missing or empty.*the service starts without them/);
   // The first keys are in the main file of the database.
   expect([adminKey(), readdirSync(keysFolder()).length]).toEqual([key, 1]);
   await second.stop('SIGKILL');

@@ -127,6 +127,12 @@ test('no two pages create a key of the same name', () => {
   expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
 });
 
+test('the problem on the page of API conventions is one of the reference', () => {
+  const [, json = ''] = readPage('docs/explanation/api-conventions.md').match(/^```json\n([\s\S]*?)^```$/m) ?? [];
+  const { type, status, title } = JSON.parse(json) as { type: string; status: number; title: string };
+  expect(readPage('docs/reference.md')).toContain(`| \`${type}\` | ${status} | ${title} |`);
+});
+
 test('terms of the glossary are in alphabetical order', () => {
   const terms = [...readPage('docs/glossary.md').matchAll(/^## (.+)$/gm)].map(([, term = '']) => term.toLowerCase());
   expect(terms.length).toBeGreaterThan(50);

@@ -256,9 +256,9 @@ const failing = {
   status: 500,
   body: {
     type: 'urn:patchbay:problem:internal',
-    title: 'The service failed',
+    title: 'Internal error',
     status: 500,
-    detail: 'the service failed; its log has more under the request req_1',
+    detail: 'internal error: see the log of the service for request req_1',
     instance: 'req_1',
   },
 };
@@ -277,7 +277,7 @@ export async function failAndComeBack(page: Page, pages: readonly Shown[]): Prom
       .first()
       .waitFor();
     held.resolve();
-    const alert = page.getByRole('alert').filter({ hasText: 'The service failed' }).first();
+    const alert = page.getByRole('alert').filter({ hasText: 'Internal error' }).first();
     await alert.waitFor();
     expect(await alert.innerText()).toContain('req_1');
     expect(await shown(page).count()).toBe(0);

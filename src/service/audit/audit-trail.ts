@@ -8,9 +8,9 @@ import { AuditRecords } from '../audit-events/repository.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { UnreadableRow } from '../database/undecodable-row.ts';
+import { UndecodableRow } from '../database/undecodable-row.ts';
 import { invalidQuery, Problem } from '../problem.ts';
 import { SigningKeyRecords } from '../signing-keys/repository.ts';
 import type { Checkpoints } from './checkpoints.ts';
@@ -36,7 +36,7 @@ export class AuditTrail {
   list(filter: AuditFilter, page: PageByTime<number>): Promise<PageResult<AuditRecord | DamagedItem, PageByTime<number>>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(filter, wanted),
-      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
+      positionOfUndecodable: undecodablePosition.byTimeAndNumber,
       positionOf: ({ at, number }) => ({ time: at, key: number }),
       bytesOf: ({ detail }) => JSON.stringify(detail).length,
     });
@@ -76,8 +76,8 @@ export class AuditTrail {
   }
 }
 
-function toExportedEvent(event: AuditRecord | UnreadableRow): ExportedEvent {
-  return event instanceof UnreadableRow ? { number: Number(event.id), unreadable: event.fault } : event;
+function toExportedEvent(event: AuditRecord | UndecodableRow): ExportedEvent {
+  return event instanceof UndecodableRow ? { number: Number(event.id), unreadable: event.fault } : event;
 }
 
 /** @throws {Problem} `pruned`. */

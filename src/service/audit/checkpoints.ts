@@ -8,10 +8,10 @@ import { checkLink } from '../database/audit-chain.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { UnreadableRow } from '../database/undecodable-row.ts';
+import { UndecodableRow } from '../database/undecodable-row.ts';
 import { invalidQuery, notFound, Problem } from '../problem.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { CheckpointQueries } from './checkpoint-queries.ts';
@@ -101,7 +101,7 @@ export class Checkpoints {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(wanted),
       positionOf: ({ at, size }) => ({ time: at, key: size }),
-      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
+      positionOfUndecodable: undecodablePosition.byTimeAndNumber,
     });
   }
 
@@ -138,7 +138,7 @@ export class Checkpoints {
     while (last < newest) {
       const events = (await trail.after(last, batchSize)).filter((event) => numberOf(event) <= newest);
       for (const event of events) {
-        if (event instanceof UnreadableRow) return `event ${event.id} of the audit trail is not as it was written (${event.fault})`;
+        if (event instanceof UndecodableRow) return `event ${event.id} of the audit trail is not as it was written (${event.fault})`;
         const fault = checkLink(event, { number: last, hash: previous });
         if (fault !== null) return fault;
         last = event.number;

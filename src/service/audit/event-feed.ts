@@ -3,7 +3,7 @@
 import type { AuditRecord } from '../audit-events/repository.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import type { Store } from '../database/store.ts';
-import { UnreadableRow } from '../database/undecodable-row.ts';
+import { UndecodableRow } from '../database/undecodable-row.ts';
 import { Problem } from '../problem.ts';
 import { checkNotPruned } from './audit-trail.ts';
 import { AuditQueries, numberOf } from './queries.ts';
@@ -110,7 +110,7 @@ export class EventFeed {
         for (const event of events) {
           if (follower.hasEnded) return;
           after = numberOf(event);
-          if (!(event instanceof UnreadableRow)) yield event;
+          if (!(event instanceof UndecodableRow)) yield event;
         }
         if (events.length === batchSize) continue;
         after = Math.max(after, newest);

@@ -40,7 +40,7 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
     async (request, reply) => {
       const { query, headers } = request;
       const stream = await eventStream(reply.raw, async (gone) => {
-        // Read before the client is answered: what happens from then on is after it.
+        // Read before the response starts, so that all later events are in the stream.
         const after = headers['last-event-id'] ?? query.after ?? (await events.lastNumber());
         await events.checkAvailable(after);
         const types = query.types ?? eventTypes;
@@ -52,7 +52,7 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
   );
 }
 
-/** The events up to that by which a key is of no use any more. */
+/** Yields the events up to and including the one that revokes the key. */
 async function* untilRevoked(events: AsyncIterable<AuditRecord>, key: string): AsyncGenerator<AuditRecord> {
   for await (const event of events) {
     yield event;
@@ -68,7 +68,7 @@ async function* serverSentEvents(
   for await (const event of events) {
     if (!withKeys && event.action.startsWith('key.')) continue;
     const data = readOrMark(event, String(event.number), toAuditEvent);
-    // One that is damaged is left out: it must not end the stream for all that come after it.
+    // A damaged event is left out, so that it does not end the stream.
     if (data instanceof DamagedItem) damagedRows.record('audit event', data);
     else yield { id: event.number, event: event.action, data };
   }

@@ -7,7 +7,7 @@ import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditio
 import type { QueryClient } from '../database/query-client.ts';
 import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { UnreadableRow } from '../database/undecodable-row.ts';
+import { UndecodableRow } from '../database/undecodable-row.ts';
 
 export type AuditFilter = TimeRange & {
   readonly action?: string | undefined;
@@ -79,6 +79,6 @@ export class AuditQueries {
 }
 
 /** The number of an event, which is its key: it can be read where nothing else can. */
-export function numberOf(event: AuditRecord | UnreadableRow): number {
-  return event instanceof UnreadableRow ? Number(event.id) : event.number;
+export function numberOf(event: AuditRecord | UndecodableRow): number {
+  return event instanceof UndecodableRow ? Number(event.id) : event.number;
 }

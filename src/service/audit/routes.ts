@@ -190,13 +190,13 @@ function addProofRoute(app: Api, { checkpoints }: Uses): void {
   );
 }
 
-/** An event of the audit trail as the API tells it. */
+/** Returns the representation of an audit event in the API. */
 export function toAuditEvent(event: AuditRecord): z.infer<typeof AuditEvent> {
-  const told = exportedEvent(event);
-  return { ...told, outcome: AuditEvent.shape.outcome.parse(told.outcome), detail: AuditDetail.parse(told.detail) };
+  const exported = exportedEvent(event);
+  return { ...exported, outcome: AuditEvent.shape.outcome.parse(exported.outcome), detail: AuditDetail.parse(exported.detail) };
 }
 
-/** In pieces of a size that a socket takes at once. */
+/** Yields the lines of an export in chunks of a size that suits a socket. */
 async function* exportedBytes(start: ExportHeader, events: AsyncIterable<ExportedEvent>): AsyncGenerator<Buffer, void> {
   let text = `${JSON.stringify(start)}\n`;
   for await (const event of events) {
@@ -208,7 +208,7 @@ async function* exportedBytes(start: ExportHeader, events: AsyncIterable<Exporte
   yield Buffer.from(text);
 }
 
-/** As it is in the database, whatever that is. */
+/** Returns the event as stored, without validating it. */
 const exportedEvent = (event: AuditRecord) => ({ ...toHashedEvent(event), hash: formatHash(event.hash) });
 
 function toCheckpoint({ size, root, at, keyId, note }: CheckpointRecord): z.infer<typeof Checkpoint> {

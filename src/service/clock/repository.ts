@@ -1,9 +1,9 @@
-// The time by which it is decided what is old enough to be removed.
+// The stored retention time.
 
 import type { Connection } from '../database/connection.ts';
 import { PreparedQuery } from '../database/prepared-statements.ts';
 
-/** The one row. */
+/** The identifier of the single row. */
 const id = 1;
 const readTime = new PreparedQuery({}, (sql) => sql.selectFrom('RetentionTime').select('at').where('id', '=', id));
 
@@ -14,16 +14,16 @@ export class RetentionTimeRecords {
     this.#connection = connection;
   }
 
-  /** Null where it was never set. */
+  /** Returns the retention time, or null if it was never set. */
   async find(): Promise<Date | null> {
     const [row] = await this.#connection.query(readTime, {});
     return row?.at ?? null;
   }
 
-  /** The time, which every service sets when it opens the database. */
+  /** Returns the retention time; every service sets it when it opens the database. @throws {Error} if the row is missing. */
   async now(): Promise<Date> {
     const found = await this.find();
-    if (found === null) throw new Error('the row of the retention time is gone: restart the service, which sets it again');
+    if (found === null) throw new Error('the row of the retention time is missing: restart the service to create it again');
     return found;
   }
 

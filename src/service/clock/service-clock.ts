@@ -1,44 +1,44 @@
-// The time of the service. The clock of its machine, or of its database, is sometimes wrong: it jumps, drifts and runs backwards. The service
-// follows it only as far as a clock that is being corrected would go, and follows a jump only when that has lasted.
+// The clock of the service. The clock of its machine or database is sometimes wrong: it jumps, drifts and runs backwards. The service clock slews
+// towards it at a limited rate, and follows a jump only after the source has stayed there for a while.
 
 /** The clocks of a machine, in milliseconds. */
 export type TimeSource = {
-  /** Since 1970. It may jump in either direction. */
+  /** Wall-clock time since 1970. It may jump in either direction. */
   readonly wall: () => number;
-  /** Since any moment of this process. It never jumps. */
+  /** Time since an arbitrary moment of this process. It never jumps. */
   readonly monotonic: () => number;
 };
 
-/** The clocks of the machine that the process runs on. */
+/** The clocks of the machine that this process runs on. */
 export const systemTime: TimeSource = { wall: () => Date.now(), monotonic: () => performance.now() };
 
-/** What decides by time asks for the time here. */
+/** The clock that all time-based decisions use. */
 export type Clock = {
-  /** The time of the service: for durations, deadlines and schedules, and for what is written down. */
+  /** The time of the service: for stored times, deadlines and schedules. */
   readonly now: () => Date;
-  /** Milliseconds since any moment of this process: for intervals that no restart outlives. */
+  /** Milliseconds since an arbitrary moment of this process: for intervals within one process. */
   readonly monotonic: () => number;
 };
 
 export const clockSettings = {
   /** A difference from the source above this is a jump, in milliseconds. */
   tolerance: 1_000,
-  /** A jump is followed when the source has stayed there for this long, in milliseconds. */
+  /** How long the source must stay at the new time before a jump is followed, in milliseconds. */
   stepAfter: 300_000,
-  /** Differences below a jump are made up for at this rate, in milliseconds per millisecond. */
+  /** Rate at which smaller differences are corrected, in milliseconds per millisecond. */
   slewRate: 0.01,
 } as const;
 
-/** Runs by the monotonic clock of the process, and is steered towards a source of wall-clock time that it is told the readings of. */
+/** Runs on the monotonic clock of the process and follows a wall-clock source whose readings it is given. */
 export class ServiceClock implements Clock {
   readonly #monotonic: () => number;
-  /** From the monotonic clock to the time of the service. */
+  /** Difference between the time of the service and the monotonic clock, in milliseconds. */
   #offset: number;
   #readAt: number;
-  /** A jump that is not followed yet: the offset there, and since when it is seen. */
+  /** A jump that is not followed yet: its offset, and when it was first observed. */
   #step: { readonly offset: number; readonly since: number } | null = null;
 
-  /** @param wall What the source says now, in milliseconds since 1970. */
+  /** @param wall The current reading of the source, in milliseconds since 1970. */
   constructor(monotonic: () => number, wall: number) {
     this.#monotonic = monotonic;
     this.#readAt = monotonic();
@@ -53,15 +53,15 @@ export class ServiceClock implements Clock {
     return this.#monotonic();
   }
 
-  /** Milliseconds by which the source is ahead of the service (negative: behind), where it has jumped and that is not followed yet; else null. */
+  /** While a jump of the source is not followed yet: how far the source is ahead of the service in milliseconds (negative: behind). Otherwise null. */
   get jump(): number | null {
     return this.#step === null ? null : this.#step.offset - this.#offset;
   }
 
   /**
-   * Takes in a reading of the source.
-   * @param wall What it says, in milliseconds since 1970.
-   * @param readAt When it said so, by the monotonic clock.
+   * Adjusts the clock to a reading of the source.
+   * @param wall The reading, in milliseconds since 1970.
+   * @param readAt When the source was read, by the monotonic clock.
    */
   observe(wall: number, readAt: number = this.#monotonic()): void {
     const elapsed = Math.max(0, readAt - this.#readAt);
@@ -69,8 +69,8 @@ export class ServiceClock implements Clock {
     const offset = wall - readAt;
     const difference = offset - this.#offset;
     if (Math.abs(difference) <= clockSettings.tolerance) {
-      const most = elapsed * clockSettings.slewRate;
-      this.#offset += Math.max(-most, Math.min(most, difference));
+      const maxCorrection = elapsed * clockSettings.slewRate;
+      this.#offset += Math.max(-maxCorrection, Math.min(maxCorrection, difference));
       this.#step = null;
       return;
     }

@@ -1,4 +1,4 @@
-// What replicas of the service tell each other: what there may be to be read, by whoever waits for it.
+// Change notifications between replicas of the service.
 
 import { z } from 'zod';
 import { maxNotificationBytes } from './engine.ts';
@@ -6,34 +6,34 @@ import { maxNotificationBytes } from './engine.ts';
 export type ChangeNotification = {
   /** Whether there are new events. */
   readonly events: boolean;
-  /** Whether loads have got their outcomes. */
+  /** Whether loads have ended. */
   readonly loads: boolean;
-  /** Hosts that have new orders, or room for more; `all` where it is not known which. */
+  /** Hosts with new orders, or with capacity for more; `all` if unknown. */
   readonly hosts: readonly string[] | 'all';
-  /** Hosts whose streams of orders may have come to their end; `all` where it is not known which. */
+  /** Hosts whose order streams may have to be closed; `all` if unknown. */
   readonly endedStreams: readonly string[] | 'all';
 };
 
-/** Where something may have been missed. */
+/** The notification to assume if one may have been missed. */
 export const anyChange: ChangeNotification = { events: true, loads: true, hosts: 'all', endedStreams: 'all' };
 
 const Hosts = z.union([z.array(z.string()), z.literal('all')]);
-const Told = z.object({ events: z.boolean(), loads: z.boolean(), hosts: Hosts, endedStreams: Hosts });
+const Notification = z.object({ events: z.boolean(), loads: z.boolean(), hosts: Hosts, endedStreams: Hosts });
 
-/** The news as they are announced; null where there is nothing to be told. */
-export function encodeNotification(news: ChangeNotification): string | null {
-  const { events, loads, hosts, endedStreams } = news;
+/** Encodes a notification as at most `maxNotificationBytes`; returns null if nothing has changed. */
+export function encodeNotification(notification: ChangeNotification): string | null {
+  const { events, loads, hosts, endedStreams } = notification;
   if (!events && !loads && hosts.length === 0 && endedStreams.length === 0) return null;
-  const text = JSON.stringify(news);
+  const text = JSON.stringify(notification);
   if (text.length <= maxNotificationBytes) return text;
-  return JSON.stringify({ ...news, hosts: 'all', endedStreams: endedStreams.length === 0 ? [] : 'all' });
+  return JSON.stringify({ ...notification, hosts: 'all', endedStreams: endedStreams.length === 0 ? [] : 'all' });
 }
 
-/** What was announced; a text that another version of the service sends may be anything. */
+/** Decodes a notification. A missing or unknown one, for example of another version, decodes as `anyChange`. */
 export function decodeNotification(text: string | null): ChangeNotification {
   if (text === null) return anyChange;
   try {
-    return Told.parse(JSON.parse(text));
+    return Notification.parse(JSON.parse(text));
   } catch {
     return anyChange;
   }

@@ -1,30 +1,30 @@
-// What a transaction does that others are told of once it is on disk.
+// The effects of a transaction that listeners are notified of after the commit.
 
 import type { AuditOutcome } from '../../proof/audit-event.ts';
 import type { JsonObject } from '../../proof/canonical-json.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { AuditEventModel } from './generated/models.ts';
 
-/** An event of the audit trail, before the trail gives it its number. */
+/** An audit event before it is numbered. */
 export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'previous' | 'hash' | 'outcome' | 'detail'> & {
   readonly outcome: AuditOutcome;
   readonly detail: JsonObject;
 };
 
-/** A load that has got its outcome. */
+/** A load that has an outcome. */
 type EndedLoad = { readonly outcome: string; readonly requestedAt: Date; readonly completedAt: Date };
 
-/** Filled while the transaction runs; of one that is taken back nobody is told. */
+/** Collected while the transaction runs; discarded if it is rolled back. */
 export type CommitEffects = {
   readonly events: NewAuditEvent[];
   readonly loads: EndedLoad[];
-  /** What devices have done, also where the load had ended before they reported. */
+  /** Reports of devices, including those that arrived after the load had ended. */
   readonly reports: LoadReport[];
-  /** Hosts that have new orders, or room for more. */
+  /** Hosts with new orders, or with capacity for more orders in flight. */
   readonly hosts: Set<string>;
-  /** Hosts whose streams of orders are to end. */
+  /** Hosts whose order streams must be closed. */
   readonly endedStreams: Set<string>;
-  /** Run when the transaction is on disk. They must not throw. */
+  /** Callbacks that run after the commit. They must not throw. */
   readonly afterCommit: (() => void)[];
 };
 

@@ -1,4 +1,4 @@
-// A connection to the database, or a transaction on one: the SQL builder, and statements that were compiled before.
+// A connection to the database, or a transaction on it: the SQL builder and prepared statements.
 
 import { type Compilable, type CompiledQuery, type DatabaseConnection, type Dialect, type Driver, Kysely, type QueryResult } from 'kysely';
 import type { CommitEffects } from './commit-effects.ts';
@@ -8,22 +8,22 @@ import type { Tables } from './tables.ts';
 import type { RowKind } from './undecodable-row.ts';
 
 export interface Connection {
-  /** What others are told of once the transaction is on disk. */
+  /** The effects that listeners are notified of after the commit. */
   readonly commitEffects: CommitEffects;
-  /** Builds and runs statements, in the order in which they are executed. */
+  /** Builds and executes statements. */
   readonly sql: Kysely<Tables>;
-  /** Executes a statement for each row. Returns how many rows of the table each has changed; of an insert 1. */
+  /** Executes a statement for each row. Returns the number of table rows that each execution changed; 1 for an insert. */
   executeForRows<Names extends Params>(statement: RowStatement<Names>, rows: readonly ParamValues<Names>[]): Promise<number[]>;
-  /** Every row of a query. */
-  query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, given: ParamValues<Names>): Promise<Row[]>;
-  /** Every row of a query; in the place of one that cannot be decoded there is a mark, and the row is reported. */
+  /** Runs a prepared query and returns all rows. */
+  query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, values: ParamValues<Names>): Promise<Row[]>;
+  /** Runs a query and returns all rows. A row that cannot be decoded is reported and replaced with a marker. */
   queryReadable<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>>;
 }
 
-/** Runs a compiled statement on one connection. */
+/** Executes a compiled statement on one connection. */
 export type ExecuteQuery = <Row>(query: CompiledQuery) => Promise<QueryResult<Row>>;
 
-/** A builder whose statements run on one connection. Transactions are begun and ended by `Engine`, never by the builder. */
+/** Creates an SQL builder whose statements run on one connection. Only `Engine` begins and ends transactions. */
 export function createQueryBuilder(dialect: Omit<Dialect, 'createDriver'>, run: ExecuteQuery): Kysely<Tables> {
   const driver = new ConnectionDriver(run);
   return new Kysely<Tables>({
@@ -43,7 +43,7 @@ class ConnectionDriver implements Driver {
     this.#connection = {
       executeQuery: (query) => run(query),
       streamQuery: () => {
-        throw new Error('queries of this service are not streamed');
+        throw new Error('streaming queries are not supported');
       },
     };
   }
@@ -54,15 +54,15 @@ class ConnectionDriver implements Driver {
     return this.#connection;
   }
 
-  beginTransaction = refuseTransaction;
-  commitTransaction = refuseTransaction;
-  rollbackTransaction = refuseTransaction;
+  beginTransaction = rejectTransaction;
+  commitTransaction = rejectTransaction;
+  rollbackTransaction = rejectTransaction;
 
   async releaseConnection(): Promise<void> {}
 
   async destroy(): Promise<void> {}
 }
 
-async function refuseTransaction(): Promise<never> {
-  throw new Error('transactions are begun by Store.transaction');
+async function rejectTransaction(): Promise<never> {
+  throw new Error('use Store.transaction to begin a transaction');
 }

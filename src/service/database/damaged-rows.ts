@@ -1,24 +1,24 @@
-// Stored rows that violate their schema: written by hand, by a faulty disk, or by another version. Lists mark them and show the rest, and the health of
-// the fleet names them.
+// Stored rows that violate their schema: edited by hand, written by a faulty disk or by another version. Lists mark them and return the rest; the fleet
+// health lists them.
 
 import { z } from 'zod';
-import { describeDecodeError, isDecodeError, type RowLocation, type UnreadableRow } from './undecodable-row.ts';
+import { describeDecodeError, isDecodeError, type RowLocation, type UndecodableRow } from './undecodable-row.ts';
 
-/** Rows that are remembered; of more, the first found. */
-const rememberedLimit = 1_000;
-/** Rows that a reason of the health names. */
-const namedLimit = 5;
-/** Rows that are read again before they are named. */
-const lookedFor = 20;
-/** Milliseconds after which a damaged row that was not read again is forgotten: an operator may have removed it. */
-const memory = 24 * 3_600_000;
-/** Characters of why a row is damaged. */
-const faultLength = 300;
+/** Maximum rows remembered; rows found later are ignored. */
+const maxRemembered = 1_000;
+/** Maximum rows named in the health reason. */
+const maxNamed = 5;
+/** Maximum rows that are re-read by one check. */
+const maxRechecked = 20;
+/** Milliseconds after which a damaged row that was not read again is removed: an operator may have deleted it. */
+const expiry = 24 * 3_600_000;
+/** Maximum length of a fault description, in characters. */
+const maxFaultLength = 300;
 
-/** In the place of an item that cannot be shown. */
+/** Takes the place of an item that cannot be returned. */
 export class DamagedItem {
   readonly id: string;
-  /** What is wrong with it. */
+  /** Description of the fault. */
   readonly fault: string;
 
   constructor(id: string, error: unknown) {
@@ -27,7 +27,7 @@ export class DamagedItem {
   }
 }
 
-/** The item as `read` makes it, or a mark in its place where that fails. */
+/** Returns the view of an item, or a `DamagedItem` if `read` throws. */
 export function readOrMark<Item, View>(item: Item, id: string, read: (item: Item) => View): View | DamagedItem {
   try {
     return read(item);
@@ -37,9 +37,8 @@ export function readOrMark<Item, View>(item: Item, id: string, read: (item: Item
 }
 
 /**
- * Does work for many items at once. Where a damaged row fails that, does it for each item by itself, so that only the items fail whose rows are
- * damaged.
- * @param onDamage Called with each item for which the work failed so.
+ * Runs work for a batch of items. If it fails because of a damaged row, runs it for each item separately, so that only items with damaged rows fail.
+ * @param onDamage Called with each item whose work failed because of a damaged row.
  */
 export async function runBatchOrEach<Item>(
   items: readonly Item[],
@@ -57,7 +56,7 @@ export async function runBatchOrEach<Item>(
   }
 }
 
-/** The views of items; where a damaged row fails the reading of all, each is read by itself, and those that fail are marked. */
+/** Reads the views of items in a batch. If a damaged row fails the batch, reads each item separately, and returns a `DamagedItem` for each that fails. */
 export async function readViewsOrMarks<Item, View>(
   items: readonly (Item | DamagedItem)[],
   idOf: (item: Item) => string,
@@ -67,75 +66,75 @@ export async function readViewsOrMarks<Item, View>(
   const readable = items.filter((item): item is Item => !(item instanceof DamagedItem));
   await runBatchOrEach(
     readable,
-    async (some) => void views.push(...(await read(some))),
+    async (batch) => void views.push(...(await read(batch))),
     (item, error) => void views.push(new DamagedItem(idOf(item), error)),
   );
   let next = 0;
   return items.flatMap((item) => (item instanceof DamagedItem ? item : (views[next++] ?? [])));
 }
 
-/** A row that violates its schema in a way that no zod schema says. */
+/** A row that violates its schema in a way that no Zod schema covers. */
 export class RowError extends Error {
   override readonly name = 'RowError';
 }
 
-/** Whether something failed because a stored row violates its schema. */
+/** Returns whether an error was caused by a stored row that violates its schema. */
 export function isDamagedRowError(error: unknown): boolean {
   return error instanceof z.core.$ZodError || error instanceof RowError || isDecodeError(error);
 }
 
-/** What is wrong with a row: the members that violate its schema. */
+/** Describes the fault of a row: the members that violate its schema. */
 export function describeFault(error: unknown): string {
   if (!(error instanceof z.core.$ZodError)) return describeDecodeError(error);
   return error.issues
     .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
     .join('; ')
-    .slice(0, faultLength);
+    .slice(0, maxFaultLength);
 }
 
-type Found = {
+type DamagedRow = {
   readonly name: string;
   readonly fault: string;
   readonly at: number;
-  /** Where the row is, to look whether it was corrected; null where that is seen when it is shown again. */
-  readonly place: RowLocation | null;
+  /** The location of the row, to check whether it was corrected; null if that is noticed when the row is returned again. */
+  readonly location: RowLocation | null;
 };
 
-/** The damaged rows that this process has met. */
+/** The damaged rows that this process has found. */
 export class DamagedRows {
-  readonly #found = new Map<string, Found>();
+  readonly #rows = new Map<string, DamagedRow>();
 
-  /** Remembers a row. @param kind What it is, as `load`. */
+  /** Records a row. @param kind The kind of the row, for example `load`. */
   record(kind: string, { id, fault }: DamagedItem): void {
-    this.#note(`${kind} ${id}`, fault, this.#found.get(`${kind} ${id}`)?.place ?? null);
+    this.#record(`${kind} ${id}`, fault, this.#rows.get(`${kind} ${id}`)?.location ?? null);
   }
 
-  /** Remembers a row that the database cannot decode. */
-  recordUnreadable({ kind, id, fault, location: place }: UnreadableRow): void {
-    this.#note(`${kind} ${id}`, fault, place);
+  /** Records a row that cannot be decoded. */
+  recordUndecodable({ kind, id, fault, location }: UndecodableRow): void {
+    this.#record(`${kind} ${id}`, fault, location);
   }
 
-  #note(name: string, fault: string, place: RowLocation | null): void {
-    if (this.#found.has(name) || this.#found.size < rememberedLimit) this.#found.set(name, { name, fault, place, at: performance.now() });
+  #record(name: string, fault: string, location: RowLocation | null): void {
+    if (this.#rows.has(name) || this.#rows.size < maxRemembered) this.#rows.set(name, { name, fault, location, at: performance.now() });
   }
 
-  /** Forgets rows that were corrected or removed: of those that can be looked for, the first few. */
-  async removeCorrected(isUndecodable: (place: RowLocation) => Promise<boolean>): Promise<void> {
-    const findable = [...this.#found.values()].filter(({ place }) => place !== null).slice(0, lookedFor);
-    for (const { name, place } of findable) if (place !== null && !(await isUndecodable(place))) this.#found.delete(name);
+  /** Removes rows that were corrected or deleted; checks the first rows with a known location. */
+  async removeCorrected(isUndecodable: (location: RowLocation) => Promise<boolean>): Promise<void> {
+    const located = [...this.#rows.values()].filter(({ location }) => location !== null).slice(0, maxRechecked);
+    for (const { name, location } of located) if (location !== null && !(await isUndecodable(location))) this.#rows.delete(name);
   }
 
-  /** Forgets a row that could be read. */
+  /** Removes a row that could be read. */
   remove(kind: string, id: string): void {
-    if (this.#found.size > 0) this.#found.delete(`${kind} ${id}`);
+    if (this.#rows.size > 0) this.#rows.delete(`${kind} ${id}`);
   }
 
-  /** For the health of the fleet: which rows are damaged, and what to do; nothing where none was met. */
+  /** Reasons for the fleet health: the damaged rows and what to do. Empty if there are none. */
   get reasons(): string[] {
-    for (const { name, at } of this.#found.values()) if (performance.now() - at > memory) this.#found.delete(name);
-    if (this.#found.size === 0) return [];
-    const named = [...this.#found.values()].slice(0, namedLimit).map(({ name, fault }) => `${name} (${fault})`);
-    const others = this.#found.size > namedLimit ? `, and ${this.#found.size - namedLimit} more` : '';
+    for (const { name, at } of this.#rows.values()) if (performance.now() - at > expiry) this.#rows.delete(name);
+    if (this.#rows.size === 0) return [];
+    const named = [...this.#rows.values()].slice(0, maxNamed).map(({ name, fault }) => `${name} (${fault})`);
+    const others = this.#rows.size > maxNamed ? `, and ${this.#rows.size - maxNamed} more` : '';
     return [`stored rows are damaged: ${named.join(', ')}${others}; correct them in the database, or restore it from a backup`];
   }
 }

@@ -1,52 +1,52 @@
-// What the store needs of a database, of whichever kind.
+// The interface of a database engine: SQLite or PostgreSQL.
 
 import type { Connection } from './connection.ts';
 import type { RecordedMigration } from './migrations.ts';
 import type { QueryClient } from './query-client.ts';
-import type { OnUnreadable } from './readable-rows.ts';
+import type { OnUndecodable } from './readable-rows.ts';
 import type { RecurringJob } from './recurring-job.ts';
 
-/** A transaction in which several are carried out, of which some may fail. */
+/** A transaction that commits several changes together, some of which may fail. */
 export type Transaction = {
   /**
-   * Carries out a part; when that rejects, nothing of it stays.
-   * @param isAll Whether the transaction has no other part, and is given up where this one fails: then it need not be taken back by itself.
+   * Runs a change in a savepoint and rolls the savepoint back if the change rejects.
+   * @param isOnly Whether the transaction has no other savepoint and is rolled back if this one fails: then no savepoint is needed.
    */
-  readonly savepoint: (carryOut: (connection: Connection) => Promise<void>, isAll?: boolean) => Promise<void>;
-  /** Tells the other replicas of the service, if there are any, once this is on disk: a text of at most `announcementLimit` bytes. */
+  readonly savepoint: (change: (connection: Connection) => Promise<void>, isOnly?: boolean) => Promise<void>;
+  /** Notifies the other replicas of the service after the commit, with a text of at most `maxNotificationBytes`. Does nothing without replicas. */
   readonly notify: (text: string) => void;
 };
 
-/** Bytes of one announcement. */
+/** Maximum size of a notification, in bytes. */
 export const maxNotificationBytes = 7_000;
 
 export interface Engine {
-  /** Reads what is committed; a write is refused. */
+  /** Reads committed data; rejects writes. */
   readonly readConnection: Connection;
-  /** The same by Prisma. */
+  /** The Prisma client, which reads committed data. */
   readonly client: QueryClient;
   /**
-   * Runs work in a transaction and answers what it does: when it resolves it is on disk, and when it rejects nothing of it is. There is one at a time, in all replicas of
-   * the service together: each sees everything that was acknowledged before it.
-   * @param timeout How long the work may take, in milliseconds.
-   * @throws {DatabaseUnavailable} when the work took longer, or the database was locked for too long.
+   * Runs work in a transaction and returns its result. The transaction is durable when the promise resolves, and rolled back when it rejects. Transactions of
+   * all replicas are serialized: each sees every transaction that was acknowledged before.
+   * @param timeout Maximum duration of the work, in milliseconds.
+   * @throws {DatabaseUnavailable} if the work timed out, or the write lock could not be acquired in time.
    */
   transaction<Result>(work: (transaction: Transaction) => Promise<Result>, timeout: number): Promise<Result>;
-  /** Sets the listener for rows that a read left out because they cannot be decoded. It must not throw. */
-  onUnreadable(listener: OnUnreadable): void;
-  /** Calls back with what other replicas announce; and with null when some may have been missed. */
+  /** Sets the listener for rows that a read omitted because they cannot be decoded. It must not throw. */
+  onUndecodable(listener: OnUndecodable): void;
+  /** Sets the listener for notifications of other replicas; it receives null if some may have been missed. */
   onNotification(listener: (text: string | null) => void): void;
-  /** Has work done at intervals of so many milliseconds, by one of the replicas at a time: what it does, it may do twice. */
+  /** Runs a job at intervals (in milliseconds) in one replica at a time. A run may be repeated, so the job must be idempotent. */
   scheduleJob(name: string, interval: number, work: () => Promise<void>): RecurringJob;
-  /** The time that all replicas of the service share, in milliseconds since 1970; null where there is one process, whose own time it is. */
+  /** Returns the time that all replicas share, in milliseconds since 1970; null if there is only one process. */
   clusterTime(): Promise<number | null>;
-  /** Brings what is in a log beside the database file into that file; where there is no such log it does nothing. */
+  /** Copies the write-ahead log into the database file (a checkpoint). Does nothing on PostgreSQL. */
   checkpointLog(): Promise<void>;
-  /** Whether what is committed is on disk. */
+  /** Returns whether commits are durable. */
   isDurable(): Promise<boolean>;
-  /** What happened to the database behind the back of the service, so that nothing is written to it any more, in words; null where nothing did. */
+  /** Returns a sentence that describes external damage to the database files, because of which writes are rejected; null if there is none. */
   fault(): string | null;
-  /** Writes something that stays nowhere. @throws {Error} when the database takes no writes. */
+  /** Makes a test write that leaves no data. @throws {Error} if the database accepts no writes. */
   probe(): Promise<void>;
   readRecordedMigrations(): Promise<RecordedMigration[]>;
   close(): Promise<void>;

@@ -1,6 +1,6 @@
-// JSON that is written to the database.
+// JSON values for the database.
 
-/** A value for a column of JSON. By itself a text would not be told from JSON. */
+/** A value for a JSON column. The wrapper distinguishes JSON from a string. */
 export class Json {
   readonly text: string;
 
@@ -8,7 +8,7 @@ export class Json {
     this.text = text;
   }
 
-  /** @param value Anything that `JSON.stringify` has a text for. */
+  /** @param value Any value that `JSON.stringify` serializes. */
   static of(value: unknown): Json {
     return new Json(JSON.stringify(value));
   }

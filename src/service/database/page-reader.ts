@@ -1,51 +1,51 @@
-// Reads a page of a list, with the position after which the next page begins.
+// Reads a page of a list, with the position at which the next page begins.
 
 import { DamagedItem } from './damaged-rows.ts';
 import type { MarkedRows } from './readable-rows.ts';
-import { UnreadableRow } from './undecodable-row.ts';
+import { UndecodableRow } from './undecodable-row.ts';
 
-/** The items of a page of a list, and the next page. */
+/** The items of a page, and the next page. */
 export type PageResult<Item, Page> = {
   readonly items: readonly Item[];
   readonly next: Page | null;
-  /** The page that begins after the item at an index, for a page that is cut short there; null where there is none. */
+  /** Returns the page after the item at an index, for a page that is truncated there; null if there is none. */
   readonly pageAfter: (index: number) => Page | null;
 };
 
-/** Bytes of the items of a page, about: whoever reads ends the page where it has them, and at least one item is on it. */
+/** Approximate maximum size of the items of a page in bytes. A page has at least one item. */
 export const maxPageBytes = 4 * 1024 * 1024;
-/** Items of a list of large ones that are read before it is known how large they are. */
-const firstRows = 20;
+/** Items that are read first from a list of large items, to estimate their size. */
+const initialRows = 20;
 
 type AnyPage = { readonly limit: number; readonly after: unknown };
 
-/** How the rows of a list are read. */
+/** Reads the rows of a list. */
 type RowSource<Row, Page extends AnyPage> = {
   readonly read: (page: Page) => Promise<MarkedRows<Row>>;
   readonly positionOf: (row: Row) => Page['after'];
-  /** The position of a row that cannot be decoded; null where only such rows follow. */
-  readonly positionOfUnreadable: (row: UnreadableRow) => Page['after'];
+  /** Returns the position of a row that cannot be decoded; null if only such rows follow. */
+  readonly positionOfUndecodable: (row: UndecodableRow) => Page['after'];
   readonly bytesOf?: (row: Row) => number;
 };
 
-/** Reads a page as `readPage` does; in the place of a row that cannot be decoded there is a mark. */
+/** Reads a page. A row that cannot be decoded is replaced with a `DamagedItem`. */
 export async function readMarkedPage<Row extends object, Page extends AnyPage>(
   page: Page,
-  { read, positionOf, positionOfUnreadable, bytesOf }: RowSource<Row, Page>,
+  { read, positionOf, positionOfUndecodable, bytesOf }: RowSource<Row, Page>,
 ): Promise<PageResult<Row | DamagedItem, Page>> {
-  const found = await readPage<Row | UnreadableRow, Page>(
+  const found = await readPage<Row | UndecodableRow, Page>(
     page,
     read,
-    (row) => (row instanceof UnreadableRow ? positionOfUnreadable(row) : positionOf(row)),
-    bytesOf === undefined ? null : (row) => (row instanceof UnreadableRow ? 0 : bytesOf(row)),
+    (row) => (row instanceof UndecodableRow ? positionOfUndecodable(row) : positionOf(row)),
+    bytesOf === undefined ? null : (row) => (row instanceof UndecodableRow ? 0 : bytesOf(row)),
   );
-  return { ...found, items: found.items.map((row) => (row instanceof UnreadableRow ? new DamagedItem(row.id, row.fault) : row)) };
+  return { ...found, items: found.items.map((row) => (row instanceof UndecodableRow ? new DamagedItem(row.id, row.fault) : row)) };
 }
 
 /**
- * Reads one item more than asked for, to know whether there is a next page; fewer where they are too large for a page together.
- * @param positionOf Null for an item after which the list ends.
- * @param bytesOf How large an item is in memory, about; left out where items are small.
+ * Reads one item more than requested, to determine whether there is a next page; fewer if the items exceed `maxPageBytes`.
+ * @param positionOf Returns null for an item after which the list ends.
+ * @param bytesOf Returns the approximate size of an item in memory; null if items are small.
  */
 async function readPage<Item, Page extends AnyPage>(
   page: Page,
@@ -58,15 +58,15 @@ async function readPage<Item, Page extends AnyPage>(
   let bytes = 0;
   let isLast = false;
   while (found.length < wanted && bytes < maxPageBytes && !isLast) {
-    const room = bytesOf === null ? wanted : rowsFor(found.length, bytes);
-    const limit = Math.min(wanted - found.length, room);
+    const maxRows = bytesOf === null ? wanted : rowsThatFit(found.length, bytes);
+    const limit = Math.min(wanted - found.length, maxRows);
     const last = found.at(-1);
     const after = last === undefined ? page.after : positionOf(last);
     if (last !== undefined && after === null) break;
-    const some = await read({ ...page, limit, after });
-    for (const item of some) bytes += bytesOf?.(item) ?? 0;
-    found.push(...some);
-    isLast = some.length < limit;
+    const rows = await read({ ...page, limit, after });
+    for (const item of rows) bytes += bytesOf?.(item) ?? 0;
+    found.push(...rows);
+    isLast = rows.length < limit;
   }
   const items = found.slice(0, page.limit);
   const pageAfter = (index: number): Page | null => {
@@ -79,8 +79,8 @@ async function readPage<Item, Page extends AnyPage>(
   return { items, next: hasMore && items.length > 0 ? pageAfter(items.length - 1) : null, pageAfter };
 }
 
-/** How many items more are read, so that a page has about its bytes. */
-function rowsFor(rows: number, bytes: number): number {
-  if (rows === 0) return firstRows;
+/** Returns how many more rows to read, by the mean size of the rows so far. */
+function rowsThatFit(rows: number, bytes: number): number {
+  if (rows === 0) return initialRows;
   return Math.max(1, Math.floor((maxPageBytes - bytes) / Math.max(1, bytes / rows)));
 }

@@ -1,4 +1,4 @@
-// Pages of a list: which items, how they are sorted, how many, after which; and the conditions that say so to the database.
+// Pages of a list (sort, order, limit, position), and the query conditions that select them.
 
 export type Order = 'asc' | 'desc';
 
@@ -6,31 +6,31 @@ type Sorted<Sort extends string, Position> = {
   readonly sort: Sort;
   readonly order: Order;
   readonly limit: number;
-  /** Where the page before ended; null for the first page. */
+  /** The position of the last item of the previous page; null for the first page. */
   readonly after: Position | null;
 };
 
-/** Of a list by time; items of one time are told apart by their identifier or number. */
+/** A page of a list by time; items with the same time are ordered by identifier or number. */
 export type PageByTime<Key extends string | number = string> = Sorted<'time', { readonly time: Date; readonly key: Key }>;
-/** Of a list by name, which no two items share. */
+/** A page of a list by unique name. */
 export type PageByName = Sorted<'name', { readonly name: string }>;
-/** Of a list whose items have numbers, by these. */
+/** A page of a list by item number. */
 export type PageByNumber = Sorted<'number', { readonly number: number }>;
 
-/** From a time on, and before another. */
+/** A time range: `from` is inclusive, `until` exclusive. */
 export type TimeRange = { readonly from?: Date | undefined; readonly until?: Date | undefined };
 
 export type Comparison<Cell> = { gt: Cell } | { gte: Cell } | { lt: Cell } | { lte: Cell };
-/** A condition on one column. */
+/** Builds a condition on one column. */
 type Condition<Cell, Where> = (comparison: Comparison<Cell>) => Where;
 
-/** PostgreSQL has no year 0, and nothing was before it. */
+/** PostgreSQL has no year 0; no stored time is earlier. */
 const firstTime = new Date('0001-01-01T00:00:00.000Z');
 
-/** A time that may be asked for, as both databases can be asked for it. */
+/** Raises a requested time to the earliest that both databases support. */
 export const clampTime = (time: Date) => (time < firstTime ? firstTime : time);
 
-/** Conditions that hold for the items of a range of times. */
+/** Returns the conditions for items in a time range. */
 export function rangeConditions<Where>({ from, until }: TimeRange, time: Condition<Date, Where>): Where[] {
   return [
     ...(from === undefined ? [] : [time({ gte: clampTime(from) })]),
@@ -39,8 +39,8 @@ export function rangeConditions<Where>({ from, until }: TimeRange, time: Conditi
 }
 
 /**
- * Conditions that hold for the items of a range of times that come after the page before. The time gets at most one lower and one upper bound,
- * so that the database begins to read where the page before ended.
+ * Returns the conditions for items in a time range after the previous page. The time gets at most one lower and one upper bound,
+ * so that the database starts to read where the previous page ended.
  */
 export function timeConditions<Key extends string | number, Where>(
   range: TimeRange,
@@ -60,23 +60,23 @@ export function timeConditions<Key extends string | number, Where>(
   return [time({ lte: last }), beforeIt, ...rangeConditions({ from: range.from }, time)];
 }
 
-/** Conditions that hold for the names that begin so: a range, for LIKE knows no case and takes some characters for others. */
+/** Returns the conditions for names with a prefix, as a range: LIKE is case-insensitive and has wildcards. */
 export function prefixConditions<Where>(prefix: string, name: Condition<string, Where>): Where[] {
-  return prefix === '' ? [] : [name({ gte: prefix }), name({ lt: endOf(prefix) })];
+  return prefix === '' ? [] : [name({ gte: prefix }), name({ lt: prefixEnd(prefix) })];
 }
 
-/** Conditions that hold for the names that begin so and come after the page before; with one lower and one upper bound, as for times. */
+/** Returns the conditions for names with a prefix after the previous page, with one lower and one upper bound, as for times. */
 export function nameConditions<Where>(prefix: string, { order, after }: PageByName, name: Condition<string, Where>): Where[] {
   if (after === null) return prefixConditions(prefix, name);
   return order === 'asc'
-    ? [name(after.name < prefix ? { gte: prefix } : { gt: after.name }), name({ lt: endOf(prefix) })]
-    : [name({ gte: prefix }), name({ lt: after.name < endOf(prefix) ? after.name : endOf(prefix) })];
+    ? [name(after.name < prefix ? { gte: prefix } : { gt: after.name }), name({ lt: prefixEnd(prefix) })]
+    : [name({ gte: prefix }), name({ lt: after.name < prefixEnd(prefix) ? after.name : prefixEnd(prefix) })];
 }
 
-/** Comes after every text that begins so. */
-const endOf = (prefix: string) => `${prefix}\u{10ffff}`;
+/** Returns a string that sorts after every string with this prefix. */
+const prefixEnd = (prefix: string) => `${prefix}\u{10ffff}`;
 
-/** The condition that columns have these values; what is undefined may have any. */
+/** Returns the condition that columns equal these values; undefined values are ignored. */
 export function equalTo<Cell>(values: Readonly<Record<string, Cell | undefined>>): Record<string, Cell> {
   return Object.fromEntries(Object.entries(values).flatMap(([column, cell]) => (cell === undefined ? [] : [[column, cell] as const])));
 }

@@ -1,4 +1,4 @@
-// Statements that are compiled once and run with other values each time: those that are executed for many rows at once, and frequent queries.
+// Prepared statements: compiled once and executed with different values. There are statements for many rows, and queries.
 
 import type {
   AliasableExpression,
@@ -15,11 +15,11 @@ import type {
 import type { Json } from './json.ts';
 import type { Tables } from './tables.ts';
 
-/** The types of the values that a statement is given. */
+/** The parameter types of statements. */
 type ValueTypes = {
   readonly text: string;
   readonly integer: number;
-  /** For columns of the type `BigInt`. */
+  /** For `BigInt` columns. */
   readonly bigint: bigint;
   readonly time: Date;
   readonly boolean: boolean;
@@ -28,9 +28,9 @@ type ValueTypes = {
 };
 export type ValueType = keyof ValueTypes;
 
-/** What a statement is given, by name. A value whose type has a question mark may be null. */
+/** The parameters of a statement: their types by name. A type with a question mark is nullable. */
 export type Params = Readonly<Record<string, ValueType | `${ValueType}?`>>;
-/** What a query is given: also lists of texts, and of pairs of texts. */
+/** The parameters of a query, which may also be lists of strings or of pairs of strings. */
 export type QueryParams = Readonly<Record<string, Params[string] | 'list' | 'pairs'>>;
 
 type ValueOf<Type> = Type extends `${infer Known extends ValueType}?`
@@ -42,12 +42,12 @@ type ValueOf<Type> = Type extends `${infer Known extends ValueType}?`
       : Type extends 'pairs'
         ? readonly (readonly [first: string, second: string])[]
         : never;
-/** The values that a statement is given. */
+/** The values of the parameters. */
 export type ParamValues<Names extends QueryParams> = { readonly [Name in keyof Names]: ValueOf<Names[Name]> };
 
-/** A list of texts in a query. */
+/** A list of strings in a query. */
 export type ListExpression = { readonly includes: (column: Expression<string | null>) => Expression<SqlBool> };
-/** A list of pairs in a query: a table with a row for each pair. */
+/** A list of pairs in a query: a table with one row per pair. */
 export type PairsExpression = AliasableExpression<{
   /** The index of the pair in the list. */
   readonly position: number;
@@ -55,7 +55,7 @@ export type PairsExpression = AliasableExpression<{
   readonly second: string;
 }>;
 type AnyExpression = Expression<unknown> | ListExpression | PairsExpression;
-/** What stands in a statement for the values that it will be given. */
+/** The SQL expressions of the parameters. */
 export type ParamExpressions<Names extends QueryParams> = {
   readonly [Name in keyof Names]: Names[Name] extends 'list'
     ? ListExpression
@@ -64,7 +64,7 @@ export type ParamExpressions<Names extends QueryParams> = {
       : Expression<ValueOf<Names[Name]>>;
 };
 
-/** In a compiled statement: the value of that name goes here. */
+/** A named placeholder in a compiled statement. */
 export class Parameter {
   readonly name: string;
 
@@ -75,18 +75,18 @@ export class Parameter {
 
 type RowNode = InsertQueryNode | UpdateQueryNode | DeleteQueryNode;
 
-/** What compiles statements for one kind of database. */
+/** Compiles statements for one database engine. */
 export interface StatementCompiler {
   readonly sql: Kysely<Tables>;
-  /** What stands for the value of one row, in a statement that runs for each of many. */
+  /** Returns the expression of a row's value, in a statement for many rows. */
   rowValue(name: string, type: Params[string]): Expression<unknown>;
-  /** What stands for a value, or a list, in a query. */
+  /** Returns the expression of a value in a query. */
   value(name: string, type: Params[string]): Expression<unknown>;
   list(name: string): ListExpression;
   pairs(name: string): PairsExpression;
-  /** The last number that the database gave to a row of a table, whether that row is still there or not; null or 1 where there was none. */
+  /** Returns the expression of the last number assigned to a row of a table, even if that row was deleted; null or 1 if none was. */
   lastNumber(table: keyof Tables): AliasableExpression<number | bigint | null>;
-  compileForRows(node: RowNode, given: Params): CompiledQuery;
+  compileForRows(node: RowNode, params: Params): CompiledQuery;
   compile(node: SelectQueryNode): CompiledQuery;
 }
 
@@ -95,9 +95,9 @@ export class RowStatement<Names extends Params> {
   readonly params: Names;
   readonly #build: (sql: Kysely<Tables>, row: ParamExpressions<Names>) => { toOperationNode(): RowNode };
 
-  /** @param build Builds an insert of one row, or an update or a delete of the rows that belong to it: two rows must not change the same. */
-  constructor(given: Names, build: (sql: Kysely<Tables>, row: ParamExpressions<Names>) => { toOperationNode(): RowNode }) {
-    this.params = given;
+  /** @param build Builds an insert of one row, or an update or delete of the table rows that match it. Two rows must not match the same table row. */
+  constructor(params: Names, build: (sql: Kysely<Tables>, row: ParamExpressions<Names>) => { toOperationNode(): RowNode }) {
+    this.params = params;
     this.#build = build;
   }
 
@@ -110,45 +110,45 @@ export class RowStatement<Names extends Params> {
 /** A query that is compiled once. */
 export class PreparedQuery<Names extends QueryParams, Row> {
   readonly params: Names;
-  /** What runs it, by the connection of the driver that has it prepared. */
-  readonly prepared = new WeakMap<object, (given: ParamValues<Names>) => Promise<Row[]>>();
-  /** Queries that are not sent yet, by their values, for connections on which equal queries share an answer. */
+  /** The prepared query, by driver connection. */
+  readonly prepared = new WeakMap<object, (values: ParamValues<Names>) => Promise<Row[]>>();
+  /** Queries that are not sent yet, by their values, for connections that coalesce equal queries. */
   readonly pending = new WeakMap<object, Map<string, Promise<Row[]>>>();
   readonly #build: BuildQuery<Names, Row>;
 
-  constructor(given: Names, build: BuildQuery<Names, Row>) {
-    this.params = given;
+  constructor(params: Names, build: BuildQuery<Names, Row>) {
+    this.params = params;
     this.#build = build;
   }
 
   compile(compiler: StatementCompiler): CompiledQuery {
-    const given = createExpressions(this.params, compiler, 'value');
-    return compiler.compile(this.#build(compiler.sql, given, compiler).toOperationNode());
+    const params = createExpressions(this.params, compiler, 'value');
+    return compiler.compile(this.#build(compiler.sql, params, compiler).toOperationNode());
   }
 }
 
-/** @param compiler For what the two kinds of databases have other words for. */
+/** @param compiler For expressions that differ between the databases. */
 type BuildQuery<Names extends QueryParams, Row> = (
   sql: Kysely<Tables>,
-  given: ParamExpressions<Names>,
+  params: ParamExpressions<Names>,
   compiler: StatementCompiler,
 ) => SelectOf<Row>;
 
 type SelectOf<Row> = Compilable<Row> & { toOperationNode(): SelectQueryNode };
 
 function createExpressions<Names extends QueryParams>(
-  given: Names,
+  params: Names,
   compiler: StatementCompiler,
-  standIn: 'rowValue' | 'value',
+  placeholder: 'rowValue' | 'value',
 ): ParamExpressions<Names>;
 function createExpressions(
-  given: QueryParams,
+  params: QueryParams,
   compiler: StatementCompiler,
-  standIn: 'rowValue' | 'value',
+  placeholder: 'rowValue' | 'value',
 ): Readonly<Record<string, AnyExpression>> {
   const expressionOf = (name: string, type: QueryParams[string]): AnyExpression => {
     if (type === 'list') return compiler.list(name);
-    return type === 'pairs' ? compiler.pairs(name) : compiler[standIn](name, type);
+    return type === 'pairs' ? compiler.pairs(name) : compiler[placeholder](name, type);
   };
-  return Object.fromEntries(Object.entries(given).map(([name, type]) => [name, expressionOf(name, type)]));
+  return Object.fromEntries(Object.entries(params).map(([name, type]) => [name, expressionOf(name, type)]));
 }

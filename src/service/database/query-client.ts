@@ -1,6 +1,6 @@
-// Prisma Client as queries outside transactions use it.
+// The Prisma client for queries outside transactions.
 
 import type { Prisma } from './generated/client.ts';
 
-/** What both clients of Prisma have, typed as that for SQLite: it is the one that can do less. */
+/** The common interface of both Prisma clients, typed as that for SQLite, which supports less. */
 export type QueryClient = Omit<Prisma.TransactionClient, '$transaction' | '$executeRaw' | '$executeRawUnsafe'>;

@@ -1,28 +1,28 @@
-// Reads of rows that do not depend on each other: a row that cannot be decoded is left out, reported and marked, and does not keep the others from being
-// read. A read is repeated row by row only where it fails, so that a table without such rows is read as ever.
+// Fault-tolerant reads of independent rows: a row that cannot be decoded is omitted, reported and marked, and the others are returned. Only a failed read is
+// repeated row by row, so tables without such rows are read at full speed.
 
 import type { Prisma } from './generated/client.ts';
 import type { PageByName, PageByNumber, PageByTime } from './page.ts';
 import type { QueryClient } from './query-client.ts';
-import { checkDates, isDecodeError, type RowLocation, type RowName, UnreadableRow } from './undecodable-row.ts';
+import { checkDates, isDecodeError, type RowLocation, type RowName, UndecodableRow } from './undecodable-row.ts';
 
 /** Called with each row that cannot be decoded. */
-export type OnUnreadable = (row: UnreadableRow) => void;
+export type OnUndecodable = (row: UndecodableRow) => void;
 
-/** Rows of a list; in the place of one that cannot be decoded there is a mark. */
-export type MarkedRows<Row> = (Row | UnreadableRow)[];
+/** Rows of a list, with a marker in the place of each row that cannot be decoded. */
+export type MarkedRows<Row> = (Row | UndecodableRow)[];
 
-/** As Prisma names it. */
+/** The name of a table in the Prisma client. */
 type TableName = Uncapitalize<Prisma.ModelName>;
 type Cells = Readonly<Record<string, unknown>>;
 type Arguments = Cells;
 
-/** What a row of a table is called, the columns of its key, and those that name it. */
+/** The kind of a table's rows, its key columns, and the columns that name a row. */
 type Table = { readonly kind: string; readonly key: readonly string[]; readonly name: readonly string[] };
 
 const table = (kind: string, key: readonly string[] = ['id'], name = key): Table => ({ kind, key, name });
 
-/** The kinds are those of the lists, so that a row has one name wherever it is read. */
+/** The kinds equal those of the lists, so that a row has the same name wherever it is read. */
 const tables: Readonly<Record<TableName, Table>> = {
   abiViolation: table('ABI violation', ['number']),
   agentOrder: table('order'),
@@ -54,7 +54,7 @@ const tables: Readonly<Record<TableName, Table>> = {
 
 export const tableNames = Object.keys(tables);
 
-/** What Prisma has of a table. */
+/** The reads of a table in the Prisma client. */
 type Model = {
   readonly findMany: (args: Arguments) => Promise<object[]>;
   readonly findFirst: (args: Arguments) => Promise<object | null>;
@@ -62,18 +62,18 @@ type Model = {
   readonly count: (args: Arguments) => Promise<number>;
 };
 
-/** The rows that `findMany` left out of what it returned, with their places among the others. */
-const omittedRows = new WeakMap<readonly object[], readonly { readonly index: number; readonly row: UnreadableRow }[]>();
+/** The rows that `findMany` omitted from a result, with their positions. */
+const omittedRows = new WeakMap<readonly object[], readonly { readonly index: number; readonly row: UndecodableRow }[]>();
 
 /**
- * Returns a client whose `findMany` leaves out rows that cannot be decoded. It is for rows that do not depend on each other: where the lack of a row
- * would change what follows from the others, as of a wave of a rollout, a client from `checkedRowsOf` is to be used, which throws.
+ * Returns a client whose `findMany` omits rows that cannot be decoded. Use it for independent rows only: if a missing row would change a decision, for example
+ * about a wave of a rollout, use `createCheckedClient`, whose reads throw.
  */
-export function createReadableClient(client: QueryClient, onUnreadable: OnUnreadable): QueryClient {
-  return withReads(client, (model, property) => ({ findMany: (args = {}) => readMany({ property, model, onUnreadable }, args) }));
+export function createReadableClient(client: QueryClient, onUndecodable: OnUndecodable): QueryClient {
+  return withReads(client, (model, property) => ({ findMany: (args = {}) => readMany({ property, model, onUndecodable }, args) }));
 }
 
-/** Returns a client whose reads throw where a time of a row is none: by itself, Prisma returns an invalid date. */
+/** Returns a client whose reads throw if a time of a row is invalid: Prisma itself returns an invalid `Date`. */
 export function createCheckedClient(client: QueryClient): QueryClient {
   const checkOne = (row: object | null) => (row === null ? null : checkDates(row));
   return withReads(client, (model) => ({
@@ -85,7 +85,7 @@ export function createCheckedClient(client: QueryClient): QueryClient {
 
 type Reads = Readonly<Record<string, (args?: Arguments) => Promise<unknown>>>;
 
-/** A client with other reads of the tables. */
+/** Returns a client that replaces reads of the tables. */
 function withReads(client: QueryClient, readsOf: (model: Model, property: TableName) => Reads): QueryClient {
   const models = new Map<string | symbol, unknown>();
   return new Proxy(client, {
@@ -95,54 +95,54 @@ function withReads(client: QueryClient, readsOf: (model: Model, property: TableN
       const model: unknown = Reflect.get(target, property);
       if (!isTable(property) || !isModel(model)) return model;
       const reads = readsOf(model, property);
-      const made = new Proxy(model, {
-        get: (of, name) => (typeof name === 'string' && Object.hasOwn(reads, name) ? reads[name] : Reflect.get(of, name)),
+      const proxy = new Proxy(model, {
+        get: (inner, name) => (typeof name === 'string' && Object.hasOwn(reads, name) ? reads[name] : Reflect.get(inner, name)),
       });
-      models.set(property, made);
-      return made;
+      models.set(property, proxy);
+      return proxy;
     },
   });
 }
 
-/** What a client from `readableRowsOf` found, with marks in the places of the rows that it left out. */
+/** Returns the result of a client from `createReadableClient` with markers in the positions of the omitted rows. */
 export function restoreMarks<Row extends object>(found: readonly Row[]): MarkedRows<Row> {
   const rows: MarkedRows<Row> = [...found];
   for (const { index, row } of omittedRows.get(found) ?? []) rows.splice(index, 0, row);
   return rows;
 }
 
-/** Changes the rows, and leaves the marks. */
+/** Maps the rows and keeps the markers. */
 export function mapReadable<Row extends object, Item>(rows: MarkedRows<Row>, toItem: (row: Row) => Item): MarkedRows<Item> {
-  return rows.map((row) => (row instanceof UnreadableRow ? row : toItem(row)));
+  return rows.map((row) => (row instanceof UndecodableRow ? row : toItem(row)));
 }
 
-/** The rows without the marks. */
+/** Returns the rows without the markers. */
 export function withoutMarks<Row extends object>(rows: MarkedRows<Row>): Row[] {
-  return rows.flatMap((row) => (row instanceof UnreadableRow ? [] : [row]));
+  return rows.flatMap((row) => (row instanceof UndecodableRow ? [] : [row]));
 }
 
-/** Positions in lists of rows that cannot be decoded. */
-export const unreadablePosition = {
-  byTime: ({ id, sortedBy }: UnreadableRow): PageByTime['after'] => (sortedBy instanceof Date ? { time: sortedBy, key: id } : null),
-  byTimeAndNumber: ({ id, sortedBy }: UnreadableRow): PageByTime<number>['after'] =>
+/** Positions of undecodable rows in lists. */
+export const undecodablePosition = {
+  byTime: ({ id, sortedBy }: UndecodableRow): PageByTime['after'] => (sortedBy instanceof Date ? { time: sortedBy, key: id } : null),
+  byTimeAndNumber: ({ id, sortedBy }: UndecodableRow): PageByTime<number>['after'] =>
     sortedBy instanceof Date ? { time: sortedBy, key: Number(id) } : null,
-  byNumber: ({ sortedBy }: UnreadableRow): PageByNumber['after'] => (typeof sortedBy === 'number' ? { number: sortedBy } : null),
-  byName: ({ sortedBy }: UnreadableRow): PageByName['after'] => (typeof sortedBy === 'string' ? { name: sortedBy } : null),
+  byNumber: ({ sortedBy }: UndecodableRow): PageByNumber['after'] => (typeof sortedBy === 'number' ? { number: sortedBy } : null),
+  byName: ({ sortedBy }: UndecodableRow): PageByName['after'] => (typeof sortedBy === 'string' ? { name: sortedBy } : null),
 };
 
-/** How rows are read one by one. */
+/** Reads rows one by one. */
 export type RowReader<Key, Row extends object> = {
   readonly nameOf: (key: Key) => RowName;
   /** Returns null if the row was deleted. */
   readonly read: (key: Key) => Promise<Row | null>;
-  readonly sortedBy: (key: Key) => Promise<UnreadableRow['sortedBy']> | UnreadableRow['sortedBy'];
-  readonly onUnreadable: OnUnreadable;
+  readonly sortedBy: (key: Key) => Promise<UndecodableRow['sortedBy']> | UndecodableRow['sortedBy'];
+  readonly onUndecodable: OnUndecodable;
 };
 
-/** Reads rows one by one, in the order of their keys; a row that was deleted meanwhile is left out. */
+/** Reads rows one by one, in the order of their keys; a row that was deleted meanwhile is omitted. */
 export async function readOneByOne<Key, Row extends object>(
   keys: readonly Key[],
-  { nameOf, read, sortedBy, onUnreadable }: RowReader<Key, Row>,
+  { nameOf, read, sortedBy, onUndecodable }: RowReader<Key, Row>,
 ): Promise<MarkedRows<Row>> {
   const rows: MarkedRows<Row> = [];
   for (const key of keys) {
@@ -151,18 +151,18 @@ export async function readOneByOne<Key, Row extends object>(
       if (row !== null) rows.push(checkDates(row));
     } catch (error) {
       if (!isDecodeError(error)) throw error;
-      const mark = new UnreadableRow(nameOf(key), error, await sortedBy(key));
-      onUnreadable(mark);
+      const mark = new UndecodableRow(nameOf(key), error, await sortedBy(key));
+      onUndecodable(mark);
       rows.push(mark);
     }
   }
   return rows;
 }
 
-/** Reads rows; where one of them cannot be decoded, reads them another way. */
+/** Reads rows; if one of them cannot be decoded, calls the fallback. */
 export async function readOrFallBack<Rows extends readonly object[], Others>(
   read: () => Promise<Rows>,
-  readOtherwise: () => Promise<Others>,
+  fallback: () => Promise<Others>,
 ): Promise<Rows | Others> {
   try {
     const rows = await read();
@@ -170,11 +170,11 @@ export async function readOrFallBack<Rows extends readonly object[], Others>(
     return rows;
   } catch (error) {
     if (!isDecodeError(error)) throw error;
-    return readOtherwise();
+    return fallback();
   }
 }
 
-/** Whether a row is there and cannot be decoded. */
+/** Returns whether a row exists and cannot be decoded. */
 export async function isUndecodable(client: QueryClient, { model: property, where }: RowLocation): Promise<boolean> {
   const model: unknown = Reflect.get(client, property);
   if (!isModel(model)) return false;
@@ -185,9 +185,9 @@ export async function isUndecodable(client: QueryClient, { model: property, wher
   return found === null;
 }
 
-type Reading = { readonly property: TableName; readonly model: Model; readonly onUnreadable: OnUnreadable };
+type Reading = { readonly property: TableName; readonly model: Model; readonly onUndecodable: OnUndecodable };
 
-function readMany({ property, model, onUnreadable }: Reading, args: Arguments): Promise<object[]> {
+function readMany({ property, model, onUndecodable }: Reading, args: Arguments): Promise<object[]> {
   const { kind, key, name } = tables[property];
   return readOrFallBack(
     () => model.findMany(args),
@@ -199,12 +199,12 @@ function readMany({ property, model, onUnreadable }: Reading, args: Arguments): 
         nameOf: (where) => ({ kind, id: name.map((column) => String(where[column])).join('/'), location: { model: property, where } }),
         read: async (where) => (await model.findMany({ ...shape, where, take: 1 }))[0] ?? null,
         sortedBy: (where) => sortedByOf(model, where, args),
-        onUnreadable,
+        onUndecodable,
       });
       const found = withoutMarks(rows);
       omittedRows.set(
         found,
-        rows.flatMap((row, index) => (row instanceof UnreadableRow ? [{ index, row }] : [])),
+        rows.flatMap((row, index) => (row instanceof UndecodableRow ? [{ index, row }] : [])),
       );
       return found;
     },
@@ -213,14 +213,14 @@ function readMany({ property, model, onUnreadable }: Reading, args: Arguments): 
 
 const cellsOf = (row: object): Cells => Object.fromEntries(Object.entries(row));
 
-/** The first and the last moment of a list, as cursors have them. */
+/** The earliest and the latest time in a cursor, and a time between them. */
 const times = { first: new Date('0001-01-01T00:00:00.000Z'), last: new Date(8.64e15), middle: new Date(0) };
 const numbers = { first: -(2 ** 31), last: 2 ** 31 - 1, middle: 0 };
-/** Columns with numbers by which rows are sorted; others by which they are sorted and that may be undecodable have times. */
+/** Numeric sort columns; the other sort columns that may be undecodable contain times. */
 const numberColumns: ReadonlySet<string> = new Set(['level', 'index', 'number', 'position', 'size']);
 
-/** The value by which a row is sorted. */
-async function sortedByOf(model: Model, where: Cells, { orderBy }: Arguments): Promise<UnreadableRow['sortedBy']> {
+/** Returns the sort value of a row. */
+async function sortedByOf(model: Model, where: Cells, { orderBy }: Arguments): Promise<UndecodableRow['sortedBy']> {
   const [column, order] = firstOrder(orderBy);
   if (column === null) return null;
   try {
@@ -235,8 +235,8 @@ async function sortedByOf(model: Model, where: Cells, { orderBy }: Arguments): P
 }
 
 /**
- * The value that takes the place of one that cannot be decoded. The database compares such values as well: they are all before, or all after, those that
- * can be decoded. Null: none that can be decoded follow.
+ * Returns a bound that replaces an undecodable sort value: the database sorts such values all before or all after the decodable ones. Null if no decodable
+ * value follows.
  */
 async function boundOf<Value extends Date | number>(
   { first, last, middle }: { readonly first: Value; readonly last: Value; readonly middle: Value },
@@ -248,10 +248,10 @@ async function boundOf<Value extends Date | number>(
   return isEarly ? first : last;
 }
 
-/** The bound of a time that cannot be decoded. */
+/** Returns the bound that replaces an undecodable time. */
 export const timeBound = (order: string, isBefore: (middle: Date) => Promise<boolean>) => boundOf(times, order, isBefore);
 
-/** The column by which a query of Prisma sorts first, and its direction. */
+/** Returns the first sort column of a Prisma query and its direction. */
 function firstOrder(orderBy: unknown): [column: string | null, order: string] {
   const first: unknown = Array.isArray(orderBy) ? orderBy[0] : orderBy;
   if (typeof first !== 'object' || first === null) return [null, 'asc'];

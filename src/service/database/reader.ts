@@ -1,26 +1,26 @@
-// Reads for lists and figures, outside transactions: Prisma Client on connections that only read.
+// Reads for lists and statistics outside transactions: the Prisma client on read-only connections.
 
 import type { QueryClient } from './query-client.ts';
-import { createCheckedClient, createReadableClient, type OnUnreadable, tableNames } from './readable-rows.ts';
+import { createCheckedClient, createReadableClient, type OnUndecodable, tableNames } from './readable-rows.ts';
 
-/** @throws {Error} where a client does not have every table: the clients are of two schemas. */
+/** Checks and returns a Prisma client. @throws {Error} if it lacks a table: the clients were generated from different schemas. */
 export function toQueryClient(client: object): QueryClient {
-  if (!hasEveryTable(client)) throw new Error('the generated clients do not have the same tables: run `npm run generate`');
+  if (!hasEveryTable(client)) throw new Error('the generated Prisma clients have different tables: run `npm run generate`');
   return client;
 }
 
 const hasEveryTable = (client: object): client is QueryClient => tableNames.every((name) => Reflect.has(client, name));
 
 export type Reader = {
-  /** @throws {UndecodableCell} where a row cannot be decoded. */
+  /** Its reads throw {UndecodableCell} if a row cannot be decoded. */
   readonly client: QueryClient;
-  /** Rows that cannot be decoded are left out. */
+  /** Its reads omit rows that cannot be decoded. */
   readonly readable: QueryClient;
-  readonly onUnreadable: OnUnreadable;
+  readonly onUndecodable: OnUndecodable;
 };
 
-export const createReader = (client: QueryClient, onUnreadable: OnUnreadable): Reader => ({
+export const createReader = (client: QueryClient, onUndecodable: OnUndecodable): Reader => ({
   client: createCheckedClient(client),
-  readable: createReadableClient(client, onUnreadable),
-  onUnreadable,
+  readable: createReadableClient(client, onUndecodable),
+  onUndecodable,
 });

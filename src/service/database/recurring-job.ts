@@ -1,9 +1,9 @@
-// Work that is done again and again, once in the whole installation at a time.
+// Recurring jobs, which run in one process of the installation at a time.
 
-/** Such work. */
+/** A recurring job. */
 export type RecurringJob = {
-  /** There is something to be done: it is done soon, or right after the run that is under way. */
+  /** Starts a run soon, or right after the current run. */
   readonly trigger: () => void;
-  /** This process does it no more; resolves when its last run has ended. */
+  /** Stops the job in this process; resolves when its last run has ended. */
   readonly stop: () => Promise<void>;
 };

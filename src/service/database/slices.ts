@@ -1,17 +1,17 @@
-// Work on many devices in slices, so that the service does something else in between.
+// Processes many devices in slices, so that the event loop is not blocked.
 
-import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
+import { setImmediate as nextEventLoopTurn } from 'node:timers/promises';
 import { splitIntoChunks } from './chunks.ts';
 
-/** Devices of one slice: it takes some milliseconds. */
+/** Devices per slice; a slice takes some milliseconds. */
 const sliceSize = 250;
 
-/** Does work on slices of a list, one after another, with a turn of the event loop in between. */
+/** Processes slices of a list one after another, and yields to the event loop in between. */
 export async function processInSlices<Value>(values: readonly Value[], work: (slice: Value[]) => Promise<void>): Promise<void> {
   const [first = [], ...others] = splitIntoChunks(values, sliceSize);
   if (first.length > 0) await work(first);
   for (const slice of others) {
-    await turnOfTheEventLoop();
+    await nextEventLoopTurn();
     await work(slice);
   }
 }

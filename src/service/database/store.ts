@@ -1,11 +1,11 @@
-// The database behind what the service needs of it: reads, and transactions that change it.
+// The store: reads, and transactions, on SQLite or PostgreSQL.
 
 import { existsSync } from 'node:fs';
 import type { ChangeNotification } from './change-notification.ts';
 import type { Connection } from './connection.ts';
 import type { Engine } from './engine.ts';
 import { type BeforeCreation, findMigrationFaults, type Migration } from './migrations.ts';
-import { isUndecodable, type OnUnreadable } from './readable-rows.ts';
+import { isUndecodable, type OnUndecodable } from './readable-rows.ts';
 import { createReader, type Reader } from './reader.ts';
 import type { RecurringJob } from './recurring-job.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
@@ -17,41 +17,41 @@ import { type BatchedChange, type TransactionEnd, Transactions } from './transac
 import { findUnavailability, markDatabaseError, withDatabaseErrors } from './unavailable.ts';
 import type { RowLocation } from './undecodable-row.ts';
 
-/** Whether a database is named by where PostgreSQL is, and not by a file. */
+/** Returns whether a database is given as a PostgreSQL URL, and not as a file. */
 export const isPostgresqlUrl = (database: string) => /^postgres(ql)?:\/\//.test(database);
 
 export type StoreOptions = {
   readonly beforeCreation?: BeforeCreation;
-  /** Whether no other service may have a SQLite file open, and its files are watched. */
+  /** Whether to lock a SQLite file against other services and to guard its files. */
   readonly isExclusive?: boolean;
-  /** Called where a SQLite file lost transactions while no service had it open; the store opens without them. By default it does not open. */
+  /** Called if a SQLite file lost transactions while no service had it open; the store then opens without them. Without this callback, it does not open. */
   readonly onLostTransactions?: OnLostTransactions;
 };
 
 export class Store {
-  /** Reads outside a transaction, of what is committed; a write is refused. */
+  /** Reads committed data outside transactions; rejects writes. */
   readonly readConnection: Connection;
-  /** Reads for lists and figures, by Prisma. */
+  /** Reads for lists and statistics, by Prisma. */
   readonly reader: Reader;
   readonly #engine: Engine;
   readonly #migrations: readonly Migration[];
   readonly #transactions: Transactions;
-  #unreadableListener: OnUnreadable = () => {};
+  #undecodableListener: OnUndecodable = () => {};
 
   private constructor(engine: Engine, migrations: readonly Migration[]) {
     this.#engine = engine;
     this.#migrations = migrations;
-    engine.onUnreadable((row) => this.#unreadableListener(row));
-    this.reader = createReader(engine.client, (row) => this.#unreadableListener(row));
+    engine.onUndecodable((row) => this.#undecodableListener(row));
+    this.reader = createReader(engine.client, (row) => this.#undecodableListener(row));
     this.readConnection = engine.readConnection;
     this.#transactions = new Transactions(engine);
   }
 
   /**
-   * Opens a database, made and brought to the newest migration if need be.
-   * @param database A SQLite file; or the address of a database of PostgreSQL, `postgresql://…`, which other replicas of the service may have open too.
-   * @throws {MigrationError} when it is of another version. {DatabaseInUse} where a SQLite file is to be for this store only, and is another's.
-   * {TransactionsLost} where such a file lost transactions that were acknowledged.
+   * Opens a database. Creates it if it does not exist, and applies pending migrations.
+   * @param database A SQLite file, or a PostgreSQL URL (`postgresql://…`), which other replicas of the service may use too.
+   * @throws {MigrationError} if the database has another version. {DatabaseInUse} if another service has locked the SQLite file.
+   * {TransactionsLost} if the SQLite file lost acknowledged transactions.
    */
   static open(database: string, options: StoreOptions = {}): Promise<Store> {
     return withDatabaseErrors(() => Store.#open(database, options));
@@ -59,7 +59,7 @@ export class Store {
 
   static async #open(database: string, { beforeCreation = () => {}, isExclusive = false, ...options }: StoreOptions): Promise<Store> {
     if (isPostgresqlUrl(database)) {
-      // Here, for a service on a file starts without all that this takes.
+      // Imported on demand: a service on SQLite starts without these modules.
       const { openPostgresql } = await import('./postgresql/open.ts');
       return new Store(...(await openPostgresql(database, beforeCreation)));
     }
@@ -82,8 +82,8 @@ export class Store {
   }
 
   /**
-   * Runs changes as one: when it resolves they are on disk, and when it rejects none of them is. Transactions are carried out one after another;
-   * those that have waited together reach the disk together.
+   * Runs a change in a transaction: it is durable when the promise resolves, and rolled back when it rejects. Transactions run one at a time;
+   * queued transactions are committed together (group commit).
    * @throws {TooManyTransactions}
    */
   transaction<Result>(change: (connection: Connection) => Promise<Result>): Promise<Result> {
@@ -91,54 +91,54 @@ export class Store {
   }
 
   /**
-   * Makes a transaction for each request of one kind; neighbours in the queue are made by one call.
-   * @returns What takes a request, and answers as `transaction` does.
+   * Returns a function that runs a transaction for each request; consecutive requests in the queue are passed to one call of `change`.
+   * The function resolves and rejects as `transaction` does.
    */
   batched<Request, Result>(change: BatchedChange<Request, Result>): (request: Request) => Promise<Result> {
     return this.#transactions.batched(change);
   }
 
-  /** Sets the listener for news, whichever replica of the service has written it. It must not throw. */
-  onChange(listener: (news: ChangeNotification) => void): void {
+  /** Sets the listener for changes by any replica of the service. It must not throw. */
+  onChange(listener: (notification: ChangeNotification) => void): void {
     this.#transactions.onChange(listener);
   }
 
-  /** Sets the listener for the end of each transaction: what is committed is on disk by then. It must not throw. */
+  /** Sets the listener for the end of each transaction; committed transactions are durable by then. It must not throw. */
   onTransactionEnd(listener: (end: TransactionEnd) => void): void {
     this.#transactions.onEnd(listener);
   }
 
-  /** Whether a row that a read left out is still there, and still cannot be decoded. */
-  isUndecodable(place: RowLocation): Promise<boolean> {
-    return isUndecodable(this.#engine.client, place);
+  /** Returns whether a row still exists and cannot be decoded. */
+  isUndecodable(location: RowLocation): Promise<boolean> {
+    return isUndecodable(this.#engine.client, location);
   }
 
-  /** Sets the listener for rows that a read left out because they cannot be decoded. It must not throw. */
-  onUnreadable(listener: OnUnreadable): void {
-    this.#unreadableListener = listener;
+  /** Sets the listener for rows that a read omitted because they cannot be decoded. It must not throw. */
+  onUndecodable(listener: OnUndecodable): void {
+    this.#undecodableListener = listener;
   }
 
-  /** Has work done at intervals of so many milliseconds, once in the whole installation at a time. What it does, it may do twice. */
+  /** Runs a job at intervals (in milliseconds) in one replica at a time. A run may be repeated, so the job must be idempotent. */
   scheduleJob(name: string, interval: number, work: () => Promise<void>): RecurringJob {
     return this.#engine.scheduleJob(name, interval, work);
   }
 
-  /** The time of the database, which all replicas of the service share, in milliseconds since 1970; null where there are no replicas. */
+  /** Returns the time of the database, which all replicas share, in milliseconds since 1970; null if there are no replicas. */
   clusterTime(): Promise<number | null> {
     return withDatabaseErrors(() => this.#engine.clusterTime());
   }
 
-  /** Brings all that is committed into the main file of the database, so that it stays where the log beside that file is lost. */
+  /** Copies the write-ahead log into the database file (a checkpoint), so that committed data survives the loss of the log. */
   checkpointLog(): Promise<void> {
     return this.#engine.checkpointLog();
   }
 
-  /** What happened to the files of the database behind the back of the service, in words; null where nothing did. */
+  /** Returns a sentence that describes external damage to the database files; null if there is none. */
   fault(): string | null {
     return this.#engine.fault();
   }
 
-  /** Why the database takes no writes, which is tried; whether what is acknowledged is on disk; and why it is not the database of this version, in words. */
+  /** Checks with a test write whether the database accepts writes, whether commits are durable, and whether its migrations match this version. Faults are sentences. */
   async health(): Promise<{
     readonly writeFault: string | null;
     readonly isDurable: boolean;
@@ -165,7 +165,7 @@ export class Store {
     try {
       return findMigrationFaults(await this.#engine.readRecordedMigrations(), this.#migrations);
     } catch {
-      return ['the database does not say which migrations it has'];
+      return ['the applied migrations cannot be read'];
     }
   }
 

@@ -1,4 +1,4 @@
-// The tables as the SQL builder sees them: their columns and types are those of the Prisma schema.
+// The table types of the SQL builder, derived from the Prisma schema.
 
 import type { ColumnType, Generated } from 'kysely';
 import type { Prisma } from './generated/client.ts';
@@ -32,14 +32,14 @@ import type {
 } from './generated/models.ts';
 import type { Json } from './json.ts';
 
-/** A column: JSON is written as `Json`, and large integers also as numbers. */
+/** The type of a column: JSON is written as `Json`, and large integers may be written as numbers. */
 type Column<Cell> = [Prisma.JsonValue] extends [Cell]
   ? ColumnType<Prisma.JsonValue, Json | null, Json | null>
   : [bigint] extends [Cell]
     ? ColumnType<Cell, Cell | number, Cell | number>
     : Cell;
 
-/** A table. @typeParam Defaults The columns that the database fills where an insert leaves them out. */
+/** The type of a table. @typeParam Defaults Columns that have a default value in the database. */
 type Table<Model, Defaults extends keyof Model = never> = {
   [Name in keyof Model]: Name extends Defaults ? Generated<Model[Name]> : Column<Model[Name]>;
 };

@@ -1,18 +1,19 @@
-// Failures of the database that are no mistake of the request: it is locked, full, read-only, away or lost. Every one is recognised here, by where it
-// comes from and what it says: a connection is also reset by a client that breaks off its request.
+// Classifies errors of an unavailable database: locked, full, read-only, unreachable or lost. The origin of an error counts as well as its code: ECONNRESET,
+// for example, also comes from clients that abort requests.
 
-/** Why the database cannot be used, in words for clients and operators. */
+/** Why the database is unavailable. */
 export type Unavailability = {
+  /** A sentence for clients and operators. */
   readonly detail: string;
-  /** Seconds after which the request may be repeated. */
+  /** Seconds after which the request can be retried. */
   readonly retryAfterSeconds: number;
-  /** Whether the database is expected to come back without an operator: a lock, a restart, a lost connection. */
+  /** Whether the database is expected to recover without an operator: a lock, a restart, a lost connection. */
   readonly isTransient: boolean;
-  /** Whether the service cannot use the database again before an operator has restored it: to repeat a request cannot help. */
+  /** Whether an operator must restore the database; retries cannot succeed before. */
   readonly isLost: boolean;
 };
 
-/** The store found out by itself that the database cannot be used. */
+/** The store itself detected that the database is unavailable. */
 export class DatabaseUnavailable extends Error {
   override readonly name = 'DatabaseUnavailable';
   readonly retryAfterSeconds: number;
@@ -27,12 +28,12 @@ export class DatabaseUnavailable extends Error {
   }
 }
 
-/** A connection pooler is between the service and PostgreSQL, over which the service cannot work; the message says why, and what to do. */
+/** The service cannot use PostgreSQL through this connection pooler; the message says why and what to do. */
 export class PoolerError extends Error {
   override readonly name = 'PoolerError';
 }
 
-/** Seconds to wait for what ends by itself, and for what an operator has to repair. */
+/** `Retry-After` in seconds, for failures that end by themselves and for failures that an operator must repair. */
 const retryAfter = { transient: 1, persistent: 5 } as const;
 
 const transient = (detail: string): Unavailability => ({
@@ -49,100 +50,100 @@ const persistent = (detail: string): Unavailability => ({
 });
 const lost = (detail: string): Unavailability => ({ ...persistent(detail), isLost: true });
 
-const locked = transient('another process or transaction has locked the database for too long');
-const full = persistent('the disk of the database is full: free space on it');
-export const readOnly = persistent('the database is read-only: a failover, a remount or a setting may have made it so');
-const away = transient('the database does not answer');
-const exhausted = transient('the database has no connection left: raise max_connections, or run fewer services');
-const refused = persistent('the database does not let the service in: check its user, its password and its privileges');
+const locked = transient('timeout while waiting for a lock of the database');
+const full = persistent('the disk of the database is full: free some space');
+export const readOnly = persistent('the database is read-only: check for a failover, a read-only mount or a read-only setting');
+const unreachable = transient('the database does not respond');
+const exhausted = transient('the database has no free connection: raise max_connections, or run fewer replicas');
+const denied = persistent('the database denies access: check the user, the password and the privileges of the service');
 const damaged = lost('the database is damaged: stop the service and restore the database from a backup');
-const faulty = persistent('the disk of the database fails: see the log of the operating system');
-const lacking = transient('the database lacks memory or another resource');
+const diskFailed = persistent('the disk of the database reports errors: see the log of the operating system');
+const outOfResources = transient('the database is out of memory or another resource');
 
-/** Result codes of SQLite (https://www.sqlite.org/rescode.html), each with its extended codes; the longest match counts. */
+/** SQLite result codes (https://www.sqlite.org/rescode.html), including their extended codes; the longest match wins. */
 const sqliteCodes: ReadonlyMap<string, Unavailability> = new Map([
   ['SQLITE_BUSY', locked],
   ['SQLITE_LOCKED', locked],
   ['SQLITE_PROTOCOL', locked],
-  ['SQLITE_NOMEM', lacking],
-  ['SQLITE_INTERRUPT', away],
+  ['SQLITE_NOMEM', outOfResources],
+  ['SQLITE_INTERRUPT', unreachable],
   ['SQLITE_READONLY', readOnly],
-  ['SQLITE_READONLY_DBMOVED', lost('the database file was moved or deleted while the service ran')],
-  ['SQLITE_PERM', refused],
-  ['SQLITE_AUTH', refused],
-  ['SQLITE_IOERR', faulty],
-  ['SQLITE_IOERR_NOMEM', lacking],
+  ['SQLITE_READONLY_DBMOVED', lost('the database file was moved or deleted while the service was running')],
+  ['SQLITE_PERM', denied],
+  ['SQLITE_AUTH', denied],
+  ['SQLITE_IOERR', diskFailed],
+  ['SQLITE_IOERR_NOMEM', outOfResources],
   ['SQLITE_FULL', full],
   ['SQLITE_NOLFS', full],
-  ['SQLITE_CANTOPEN', persistent('the database file cannot be opened: see that it is there, and that the service may read and write it')],
+  ['SQLITE_CANTOPEN', persistent('the database file cannot be opened: check that it exists and that the service can read and write it')],
   ['SQLITE_CORRUPT', damaged],
   ['SQLITE_NOTADB', damaged],
 ]);
 
-/** SQLSTATE codes of PostgreSQL (appendix A of its manual), or the classes that they begin with; the longest match counts. */
+/** PostgreSQL SQLSTATE codes (appendix A of the manual) or their classes; the longest match wins. */
 const sqlStates: ReadonlyMap<string, Unavailability> = new Map([
-  ['08', away],
+  ['08', unreachable],
   ['25006', readOnly],
-  ['28', refused],
-  // A transaction that met another one, or waited too long for it.
+  ['28', denied],
+  // Serialization failure or deadlock.
   ['40', locked],
-  ['3D000', lost('the database does not exist any more: restore it from a backup')],
-  ['42501', refused],
-  ['53', lacking],
+  ['3D000', lost('the database no longer exists: restore it from a backup')],
+  ['42501', denied],
+  ['53', outOfResources],
   ['53100', full],
   ['53300', exhausted],
-  // The database accepts no connections for now.
-  ['55000', away],
+  // The database currently accepts no connections.
+  ['55000', unreachable],
   ['55006', locked],
   ['55P03', locked],
-  // An operator has ended the session or the server; 57014: the statement took too long, the wait for the write lock included.
-  ['57', away],
+  // An operator terminated the session or the server; 57014: statement timeout, including the wait for the write lock.
+  ['57', unreachable],
   ['57014', locked],
-  ['58', faulty],
+  ['58', diskFailed],
   ['XX001', damaged],
   ['XX002', damaged],
 ]);
 
-/** Codes of Prisma. */
+/** Prisma error codes. */
 const prismaCodes: ReadonlyMap<string, Unavailability> = new Map([
-  ['P1001', away],
-  ['P1002', away],
+  ['P1001', unreachable],
+  ['P1002', unreachable],
   ['P1008', locked],
-  ['P1011', away],
-  ['P1017', away],
+  ['P1011', unreachable],
+  ['P1017', unreachable],
   ['P2024', exhausted],
-  ['P2028', away],
+  ['P2028', unreachable],
   ['P2034', locked],
   ['P2037', exhausted],
 ]);
 
-/** Codes of the operating system, which the errors of everything else have too: they count only of the database. */
+/** Operating system error codes. Other errors have them too, so they count only for errors of the database. */
 const systemCodes: ReadonlyMap<string, Unavailability> = new Map([
-  ['ECONNREFUSED', away],
-  ['ECONNRESET', away],
-  ['EHOSTUNREACH', away],
-  ['ENETUNREACH', away],
-  ['ENOTFOUND', away],
-  ['EAI_AGAIN', away],
-  ['EPIPE', away],
-  ['ETIMEDOUT', away],
+  ['ECONNREFUSED', unreachable],
+  ['ECONNRESET', unreachable],
+  ['EHOSTUNREACH', unreachable],
+  ['ENETUNREACH', unreachable],
+  ['ENOTFOUND', unreachable],
+  ['EAI_AGAIN', unreachable],
+  ['EPIPE', unreachable],
+  ['ETIMEDOUT', unreachable],
   ['ENOSPC', full],
   ['EDQUOT', full],
   ['EROFS', readOnly],
-  ['EMFILE', lacking],
-  ['ENFILE', lacking],
+  ['EMFILE', outOfResources],
+  ['ENFILE', outOfResources],
 ]);
 
-/** Errors that have come from the database. */
+/** Errors that originate from the database. */
 const databaseErrors = new WeakSet<object>();
 
-/** Notes that an error comes from a driver of the database, or from its files. Returns the error. */
+/** Marks an error as originating from the database driver or files, and returns it. */
 export function markDatabaseError<Failure>(error: Failure): Failure {
   if (typeof error === 'object' && error !== null) databaseErrors.add(error);
   return error;
 }
 
-/** Runs work at the database; an error of it is one that comes from the database. */
+/** Runs work on the database and marks its errors as errors of the database. */
 export async function withDatabaseErrors<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
@@ -151,10 +152,10 @@ export async function withDatabaseErrors<Result>(work: () => Promise<Result>): P
   }
 }
 
-/** How far is looked into an error for the one that caused it. */
+/** Maximum depth at which causes of an error are searched. */
 const maxDepth = 6;
 
-/** Why a failure is one of the database's being unavailable; null where it is another. */
+/** Returns why an error means that the database is unavailable; null for any other error. */
 export function findUnavailability(error: unknown): Unavailability | null {
   if (error instanceof DatabaseUnavailable) {
     const { message, retryAfterSeconds, isTransient, isLost } = error;
@@ -164,22 +165,22 @@ export function findUnavailability(error: unknown): Unavailability | null {
   const own = causes.find((cause) => cause instanceof DatabaseUnavailable);
   if (own !== undefined) return findUnavailability(own);
   const isOfDatabase = causes.some((cause) => databaseErrors.has(cause) || isOfPrisma(cause));
-  // The innermost has the code of the database itself; those around it have more general ones.
+  // The innermost error has the most specific code.
   for (const cause of causes.toReversed()) {
     for (const code of codesOf(cause)) {
       const known = isOfDatabase || !systemCodes.has(code) ? classifyErrorCode(code) : null;
       if (known !== null) return known;
     }
   }
-  return causes.some(isLostConnection) ? away : null;
+  return causes.some(isLostConnection) ? unreachable : null;
 }
 
-/** Whether the driver has told Prisma that a connection was lost, or could not be had in time: it gives these errors no code, and Prisma passes them on. */
+/** Returns whether the driver reported to Prisma that a connection was lost or timed out: these errors have no code, and Prisma passes them on. */
 function isLostConnection(error: object): boolean {
   return 'clientVersion' in error && textOf(error, 'name') === 'Error' && codesOf(error).length === 0;
 }
 
-/** Why a result code of SQLite, a SQLSTATE or a code of Prisma or the operating system means that the database is unavailable; null where it does not. */
+/** Returns why a SQLite result code, a SQLSTATE, or a code of Prisma or the operating system means that the database is unavailable; null if it does not. */
 export function classifyErrorCode(code: string): Unavailability | null {
   if (code.startsWith('SQLITE_')) return longestMatch(sqliteCodes, (known) => code === known || code.startsWith(`${known}_`));
   const known = prismaCodes.get(code) ?? systemCodes.get(code);
@@ -191,12 +192,12 @@ function longestMatch(codes: ReadonlyMap<string, Unavailability>, matches: (know
   return best?.[1] ?? null;
 }
 
-/** Whether Prisma or its adapter has made an error, or has passed it on. */
+/** Returns whether Prisma or its adapter created an error or passed it on. */
 function isOfPrisma(error: object): boolean {
   return 'clientVersion' in error || textOf(error, 'name') === 'DriverAdapterError';
 }
 
-/** An error and what caused it, the outermost first: by `cause`, by what Prisma keeps of its driver's, and each of an aggregate. */
+/** Returns an error and its causes, outermost first: those in `cause`, in Prisma's `meta.driverAdapterError`, and in an `AggregateError`. */
 function causesOf(error: unknown, depth = maxDepth): object[] {
   if (typeof error !== 'object' || error === null || depth === 0) return [];
   const inner: unknown[] = [];
@@ -204,7 +205,7 @@ function causesOf(error: unknown, depth = maxDepth): object[] {
   if ('meta' in error && typeof error.meta === 'object' && error.meta !== null && 'driverAdapterError' in error.meta)
     inner.push(error.meta.driverAdapterError);
   if (error instanceof AggregateError) inner.push(...error.errors.slice(0, maxDepth));
-  return [error, ...inner.flatMap((one) => causesOf(one, depth - 1))];
+  return [error, ...inner.flatMap((cause) => causesOf(cause, depth - 1))];
 }
 
 function codesOf(cause: object): string[] {

@@ -9,7 +9,7 @@ import type { Connection } from '../database/connection.ts';
 import { type DamagedItem, readViewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { HostRecords } from '../hosts/repository.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
@@ -125,7 +125,7 @@ export class Devices {
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
     const found = await readMarkedPage(page, {
       read: (wanted) => devices.list({ ...filter, hostId }, wanted),
-      positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
+      positionOfUndecodable: page.sort === 'name' ? undecodablePosition.byName : undecodablePosition.byTime,
       positionOf: ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
       bytesOf: ({ state }) => JSON.stringify(state).length,
     });
@@ -154,7 +154,7 @@ export class Devices {
     return readMarkedPage(page, {
       read: (wanted) => new AbiViolationQueries(this.#store.reader).list(filter, wanted),
       positionOf: ({ firstFaultAt, number }) => ({ time: firstFaultAt, key: number }),
-      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
+      positionOfUndecodable: undecodablePosition.byTimeAndNumber,
     });
   }
 

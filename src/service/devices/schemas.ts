@@ -18,7 +18,7 @@ export const NewDevice = z
       .string()
       .max(64)
       .optional()
-      .describe('Identifier or name of the host to place the device on. Default: the connected host with the most free capacity.'),
+      .describe('Identifier or name of the host to place the device on. Default: the connected host with the largest free capacity.'),
   })
   .meta({ id: 'NewDevice', examples: [{ name: 'router-8', labels: { zone: 'north' }, ramPages: 256 }] });
 
@@ -125,7 +125,7 @@ export const deviceQuery = z.strictObject({
   id: z
     .union(
       [DeviceId.transform((one): string[] => [one]), z.array(DeviceId).max(namedLimit)],
-      `must be the identifier of a device, given at most ${namedLimit} times`,
+      `must be the identifier of a device, given up to ${namedLimit} times`,
     )
     .optional()
     .describe(`Only the device with this identifier. Repeatable up to ${namedLimit} times.`)

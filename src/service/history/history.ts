@@ -3,7 +3,7 @@
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
@@ -25,7 +25,7 @@ export class History {
     await this.#checkDevice(filter.deviceId);
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(filter, wanted),
-      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
+      positionOfUndecodable: undecodablePosition.byTimeAndNumber,
       positionOf: ({ installedAt, number }) => ({ time: installedAt, key: number }),
     });
   }
@@ -36,7 +36,7 @@ export class History {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.at(deviceId, moment, wanted),
       positionOf: ({ module }) => ({ name: module }),
-      positionOfUnreadable: unreadablePosition.byName,
+      positionOfUndecodable: undecodablePosition.byName,
     });
   }
 
@@ -48,7 +48,7 @@ export class History {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.devicesOfBuild(build, wanted),
       positionOf: ({ device }) => ({ name: device.id }),
-      positionOfUnreadable: unreadablePosition.byName,
+      positionOfUndecodable: undecodablePosition.byName,
     });
   }
 

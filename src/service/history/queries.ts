@@ -4,9 +4,9 @@ import { Prisma } from '../database/generated/client.ts';
 import type { DeviceModel } from '../database/generated/models.ts';
 import { type Comparison, clampTime, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, type OnUnreadable, readOneByOne, readOrFallBack, restoreMarks } from '../database/readable-rows.ts';
+import { type MarkedRows, type OnUndecodable, readOneByOne, readOrFallBack, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { checkDates, UnreadableRow } from '../database/undecodable-row.ts';
+import { checkDates, UndecodableRow } from '../database/undecodable-row.ts';
 import type { HistoryRecord } from './repository.ts';
 
 export type HistoryFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
@@ -30,12 +30,12 @@ export type DeviceOfBuild = {
 export class HistoryQueries {
   readonly #client: QueryClient;
   readonly #readable: QueryClient;
-  readonly #onUnreadable: OnUnreadable;
+  readonly #onUndecodable: OnUndecodable;
 
-  constructor({ client, readable, onUnreadable }: Reader) {
+  constructor({ client, readable, onUndecodable }: Reader) {
     this.#client = client;
     this.#readable = readable;
-    this.#onUnreadable = onUnreadable;
+    this.#onUndecodable = onUndecodable;
   }
 
   /** Returns the contents of a device's module table at a time, sorted by module name. */
@@ -54,10 +54,10 @@ export class HistoryQueries {
     // Sorted here: sorting by module in the database would read the whole history.
     const where = { number: { in: found.map(({ number }) => number) } };
     const rows = restoreMarks(await this.#readable.historyEntry.findMany({ where }));
-    const byNumber = new Map(rows.map((row) => [row instanceof UnreadableRow ? Number(row.id) : row.number, row]));
+    const byNumber = new Map(rows.map((row) => [row instanceof UndecodableRow ? Number(row.id) : row.number, row]));
     return found.flatMap(({ number, module }) => {
       const row = byNumber.get(number) ?? [];
-      return row instanceof UnreadableRow ? new UnreadableRow(row, row.fault, module) : row;
+      return row instanceof UndecodableRow ? new UndecodableRow(row, row.fault, module) : row;
     });
   }
 
@@ -87,7 +87,7 @@ export class HistoryQueries {
           nameOf: (id) => ({ kind: 'device', id, location: null }),
           read: async (id) => (await this.#summarizeResidencies(build, [id], names))[0] ?? null,
           sortedBy: (id) => id,
-          onUnreadable: this.#onUnreadable,
+          onUndecodable: this.#onUndecodable,
         }),
     );
   }

@@ -23,7 +23,7 @@ import {
 } from './schemas.ts';
 
 const tags = ['history'];
-const stays = HistoryPage.describe('A page of residencies, sorted by `installedAt`.');
+const residencies = HistoryPage.describe('A page of residencies, sorted by `installedAt`.');
 
 type Uses = { readonly history: History; readonly damagedRows: DamagedRows };
 
@@ -45,7 +45,7 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
         description: 'Lists each period in which a version of any module was installed on the device.',
         params: deviceParameter,
         querystring: historyQuery,
-        response: { 200: stays, ...problems('not-found') },
+        response: { 200: residencies, ...problems('not-found') },
       },
     },
     async (request, reply) => {
@@ -103,7 +103,7 @@ function addModuleHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
         description: 'Lists each period in which a version of the module was installed on the device.',
         params: historyParameters,
         querystring: historyQuery,
-        response: { 200: stays, ...problems('not-found') },
+        response: { 200: residencies, ...problems('not-found') },
       },
     },
     async (request, reply) => {
@@ -150,7 +150,7 @@ function addBuildHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
 
 const pageBytes = MemoryMap.shape.pageBytes.value;
 
-/** Returns the last address of a range of pages. An unknown number of pages (0) counts as one. */
+/** Returns the address of the last byte of some pages. An unknown number of pages (0) counts as one. */
 function lastAddressOf(address: string, pages: number): string {
   return `0x${(BigInt(address) + BigInt(Math.max(pages, 1) * pageBytes - 1)).toString(16)}`;
 }

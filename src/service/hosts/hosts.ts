@@ -4,7 +4,7 @@ import { digestOf } from '../../machine/digest.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { Problem } from '../problem.ts';
 import { equalsInConstantTime, slowDigest } from '../secrets.ts';
@@ -65,7 +65,7 @@ export class Hosts {
     const hosts = new HostQueries(this.#store.reader);
     return readMarkedPage(page, {
       read: (wanted) => hosts.list(filter, wanted),
-      positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
+      positionOfUndecodable: page.sort === 'name' ? undecodablePosition.byName : undecodablePosition.byTime,
       positionOf: ({ id, name, registeredAt }) => (page.sort === 'name' ? { name } : { time: registeredAt, key: id }),
     });
   }

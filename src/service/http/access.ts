@@ -1,4 +1,4 @@
-// Who may use which route: each says which access it needs, and is not added if it does not; who makes a request is known before it is read.
+// Access control: every route declares the access that it requires, and the caller is authenticated before the request body is read.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -8,29 +8,29 @@ import { grantsRole, type KeyHolder, keyPrefix, type Role, rolesGranting } from 
 import { rejectCrossOrigin } from './browser-protection.ts';
 
 /**
- * What a route needs: a key that may act in a role; what a host registers with (the join token, or a key of the role `agent`);
- * the token that a host got when it registered; or nothing.
+ * The access that a route requires: an API key that grants a role; a registration credential (the join token, or a key with the role `agent`);
+ * the token that a host received at registration; or none.
  */
 type Access = Exclude<Role, 'agent'> | 'registration' | 'host' | 'public';
 
-/** Whether anybody is asked for a key. */
+/** Whether API keys are required. */
 export type KeyPolicy = 'required' | 'off';
 
-/** Who makes a request: nobody that is known, or anyone where no keys are asked for. */
+/** The authenticated caller of a request: `unknown` without a valid credential, `anyone` if API keys are not required. */
 export type Caller =
   | { readonly kind: 'unknown' | 'anyone' }
   | ({ readonly kind: 'key' } & KeyHolder)
   | { readonly kind: 'join-token' }
   | { readonly kind: 'host'; readonly id: string };
 
-/** What tells who makes a request. */
+/** Authenticates the callers of requests. */
 export type Authentication = {
   readonly keys: {
-    /** Who shows a key. @throws {Problem} `unauthenticated`. */
+    /** Returns the holder of an API key. @throws {Problem} `unauthenticated`. */
     authenticate(key: string | null): Promise<KeyHolder>;
   };
   readonly hosts: {
-    /** The host whose token this is. @throws {Problem} `unauthenticated`. */
+    /** Returns the identifier of the host with this token. @throws {Problem} `unauthenticated`. */
     authenticate(token: string | null): Promise<string>;
     /** @throws {Problem} `unauthenticated`. */
     checkJoinToken(token: string | null): void;
@@ -47,8 +47,8 @@ declare module 'fastify' {
   }
 }
 
-/** What a route says of its access in the document. */
-const securityOf: Readonly<Record<Access, readonly { readonly [scheme: string]: string[] }[]>> = {
+/** The security requirement of each access in the OpenAPI document. */
+const securityRequirements: Readonly<Record<Access, readonly { readonly [scheme: string]: string[] }[]>> = {
   viewer: [{ apiKey: ['viewer'] }],
   operator: [{ apiKey: ['operator'] }],
   publisher: [{ apiKey: ['publisher'] }],
@@ -58,35 +58,35 @@ const securityOf: Readonly<Record<Access, readonly { readonly [scheme: string]: 
   public: [],
 };
 
-/** What a route of an access says of it to a reader. */
-function needOf(access: Access): string | undefined {
+/** Returns the sentence that describes an access in the OpenAPI document; undefined for public routes. */
+function describeAccess(access: Access): string | undefined {
   switch (access) {
     case 'public':
       return undefined;
     case 'registration':
-      return 'Needs the join token, or a key of the role `agent`.';
+      return 'Requires the join token or an API key with the role `agent`.';
     case 'host':
-      return 'Needs the token that the host got when it registered.';
+      return 'Requires the token that the host received at registration.';
     default:
-      return `Needs a key of the role ${rolesGranting(access)
+      return `Requires an API key with the role ${rolesGranting(access)
         .map((role) => `\`${role}\``)
         .join(' or ')}.`;
   }
 }
 
-/** The pages of the documentation are no routes of ours, and say nothing that is not in a public file. */
+/** The documentation pages. They contain nothing that is not in a public file, and their plugin declares no access. */
 const documentationPath = /^\/documentation(\/|$)/;
 const loopbackHost = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?$/;
 const hostParameter = z.object({ host: z.string() });
 
 const callers = new WeakMap<FastifyRequest, Caller>();
 
-/** Who makes a request, once that is known. */
+/** Returns the caller of a request; `unknown` until the request is authenticated. */
 export function getCaller(request: FastifyRequest): Caller {
   return callers.get(request) ?? { kind: 'unknown' };
 }
 
-/** A caller as the audit trail names them. */
+/** Returns the name of a caller in the audit trail. */
 export function actorName(caller: Caller): string {
   switch (caller.kind) {
     case 'unknown':
@@ -99,14 +99,14 @@ export function actorName(caller: Caller): string {
   }
 }
 
-/** The token of `Authorization: Bearer TOKEN` (RFC 6750); null where there is none. */
+/** Returns the token of `Authorization: Bearer TOKEN` (RFC 6750), or null. */
 export function bearerToken({ headers }: Pick<FastifyRequest, 'headers'>): string | null {
   return /^Bearer +([^ ]+) *$/i.exec(headers.authorization ?? '')?.[1] ?? null;
 }
 
 /**
- * Has every request to a route checked; to be called before routes are added.
- * @param count Counts a request when it is known who makes it, or that nobody knows; it may refuse the request.
+ * Authenticates and authorizes every request. Call it before routes are added.
+ * @param count Counts a request after authentication, successful or not; throws if the rate limit is exceeded.
  */
 export function addAccessControl(
   app: FastifyInstance,
@@ -117,21 +117,21 @@ export function addAccessControl(
   app.addHook('onRoute', (route) => {
     if (documentationPath.test(route.url)) return;
     const access = route.config?.access;
-    if (access === undefined) throw new Error(`${String(route.method)} ${route.url} does not say who may use it: give it config.access`);
-    const description = [route.schema?.description, needOf(access)].filter((text) => text !== undefined).join('\n\n');
-    route.schema = { ...route.schema, ...(description === '' ? {} : { description }), security: [...securityOf[access]] };
+    if (access === undefined) throw new Error(`${String(route.method)} ${route.url} declares no access: set config.access`);
+    const description = [route.schema?.description, describeAccess(access)].filter((text) => text !== undefined).join('\n\n');
+    route.schema = { ...route.schema, ...(description === '' ? {} : { description }), security: [...securityRequirements[access]] };
   });
   app.addHook('onRequest', async (request, reply) => {
     try {
-      callers.set(request, await identify(request, authentication, keys));
+      callers.set(request, await authorize(request, authentication, keys));
     } finally {
       await count(request, reply);
     }
   });
 }
 
-/** @throws {Problem} `unauthenticated` where nobody is known, `forbidden` where they may not. */
-async function identify(request: FastifyRequest, authentication: Authentication, policy: KeyPolicy): Promise<Caller> {
+/** Returns the caller of a request. @throws {Problem} `unauthenticated` without a valid credential, `forbidden` if it does not grant the access. */
+async function authorize(request: FastifyRequest, authentication: Authentication, policy: KeyPolicy): Promise<Caller> {
   const access = request.routeOptions.config.access ?? 'public';
   const token = bearerToken(request);
   switch (access) {
@@ -148,13 +148,13 @@ async function identify(request: FastifyRequest, authentication: Authentication,
       const id = await authentication.hosts.authenticate(token);
       const parameters = hostParameter.safeParse(request.params);
       if (parameters.success && parameters.data.host !== id)
-        throw new Problem('forbidden', `the token is of the host ${id}, which may not speak for another`);
+        throw new Problem('forbidden', `the token belongs to host ${id} and is not valid for another host`);
       return { kind: 'host', id };
     }
     default:
       if (policy === 'required') return checkRole(request, authentication, await authentication.keys.authenticate(token), access);
       checkIsLocal(request);
-      // Without keys, another origin must not even start what is costly, such as an export. Following a link is allowed.
+      // Without API keys, a page of another origin must not start an expensive operation, such as an export. Following a link is allowed.
       if (request.headers['sec-fetch-mode'] !== 'navigate') rejectCrossOrigin(request);
       return { kind: 'anyone' };
   }
@@ -163,23 +163,23 @@ async function identify(request: FastifyRequest, authentication: Authentication,
 async function checkRole(request: FastifyRequest, { denials }: Authentication, holder: KeyHolder, needed: Role): Promise<Caller> {
   if (grantsRole(holder.role, needed)) return { kind: 'key', ...holder };
   const operation = `${request.method} ${request.routeOptions.url}`;
-  // That it cannot be told does not open the door.
+  // The request is denied even if the audit event cannot be written.
   await denials.record(holder, needed, operation, { actor: holder.id, requestId: request.id }).catch((error: unknown) => {
-    request.log.error({ err: error }, 'could not tell of an attempt in the audit trail');
+    request.log.error({ err: error }, 'could not record a denied request in the audit trail');
   });
   throw new Problem(
     'forbidden',
-    `the key is of the role ${holder.role}, and this needs ${rolesGranting(needed).join(' or ')}: ask an administrator for such a key`,
+    `the API key has the role ${holder.role}, but the operation requires ${rolesGranting(needed).join(' or ')}: ask an administrator for such a key`,
   );
 }
 
-/** A page of the web whose name somebody lets point here would speak for whoever looks at it (DNS rebinding). */
+/** Rejects requests for another host name: a web page whose name resolves to this machine could act for its visitor (DNS rebinding). */
 function checkIsLocal({ headers }: FastifyRequest): void {
-  // Not what a proxy forwards: that page could set such a header.
+  // X-Forwarded-Host is not read: such a page could set it.
   const { host = '' } = headers;
   if (!loopbackHost.test(host))
     throw new Problem(
       'forbidden',
-      `the service asks nobody for a key, so it answers to 127.0.0.1 and localhost only, not to "${host.slice(0, 100)}"`,
+      `authentication is disabled, so the service accepts requests to 127.0.0.1 and localhost only, received Host "${host.slice(0, 100)}"`,
     );
 }

@@ -1,4 +1,4 @@
-// Protection of browsers. Responses are data: they are neither run, framed, nor taken for another type than they say. Pages of other origins change nothing.
+// Protects browsers. Responses are data: browsers neither execute, frame nor sniff them, and pages of other origins cannot change anything.
 
 import helmet from '@fastify/helmet';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -7,32 +7,32 @@ import { Problem } from '../problem.ts';
 /** Methods that change nothing (RFC 9110, 9.2.1). */
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** Adds headers to every response, and refuses requests of other origins that would change something. Pages say for themselves what they may load. */
+/** Adds security headers to every response, and rejects cross-origin requests with unsafe methods. Pages set their own content security policy. */
 export async function protectBrowsers(app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', async (request) => {
     if (!safeMethods.has(request.method)) rejectCrossOrigin(request);
   });
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
-    // Whoever puts TLS before the service says for how long.
+    // The proxy that terminates TLS sets this header.
     strictTransportSecurity: false,
   });
 }
 
-/** @throws {Problem} `cross-origin` if a browser says that a page of another origin makes the request. */
+/** @throws {Problem} `cross-origin` if a browser reports that a page of another origin makes the request. */
 export function rejectCrossOrigin(request: FastifyRequest): void {
   if (!isCrossOrigin(request)) return;
   const { 'sec-fetch-site': site, origin } = request.headers;
-  const said = site === undefined ? `Origin ${String(origin).slice(0, 100)}` : `Sec-Fetch-Site ${String(site).slice(0, 100)}`;
+  const source = site === undefined ? `Origin ${String(origin).slice(0, 100)}` : `Sec-Fetch-Site ${String(site).slice(0, 100)}`;
   throw new Problem(
     'cross-origin',
-    `a browser sends this for a page of another origin (${said}), and the host here is ${request.host.slice(0, 100)}: use the dashboard of this service, or a client that is no page`,
+    `the request comes from a web page of another origin (${source}; the host of this service is ${request.host.slice(0, 100)}): use the dashboard of this service, or a client other than a browser`,
   );
 }
 
 /**
- * Whether a page of another origin makes a request. Only a browser says; other clients send neither header. Where there is no Sec-Fetch-Site, as over
- * HTTP to other machines, the host of the Origin counts: a proxy may have ended TLS, so that the scheme tells nothing.
+ * Returns whether a page of another origin makes a request. Only browsers send these headers. Without Sec-Fetch-Site, as over plain HTTP to another
+ * machine, the host of Origin decides: the scheme does not, because a proxy may have terminated TLS.
  */
 function isCrossOrigin({ headers, host }: FastifyRequest): boolean {
   const { 'sec-fetch-site': site, origin } = headers;

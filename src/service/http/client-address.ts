@@ -1,11 +1,11 @@
-// Who a client is by its address, behind proxies that forward it in X-Forwarded-For.
+// The address of a client, behind proxies that forward it in X-Forwarded-For.
 
 import { BlockList, isIP } from 'node:net';
 import { normalizeIP } from '@fastify/rate-limit';
 import type { FastifyRequest } from 'fastify';
 
 /**
- * Returns whether an address of `X-Forwarded-For`, or of a connection, is that of a trusted proxy.
+ * Returns a function that checks whether an address of `X-Forwarded-For`, or of a connection, belongs to a trusted proxy.
  * @param proxies IP addresses and CIDR ranges.
  */
 export function createProxyTrust(proxies: readonly string[]): (forwarded: string) => boolean {
@@ -21,9 +21,9 @@ export function createProxyTrust(proxies: readonly string[]): (forwarded: string
   };
 }
 
-/** Returns the client's address: of the connection, or as a trusted proxy forwards it. A proxy that forwards something else counts as the client. */
+/** Returns the client's address: that of the connection, or the address that a trusted proxy forwards. If a proxy forwards no valid address, it counts as the client. */
 export function clientAddress({ ip, socket }: Pick<FastifyRequest, 'ip' | 'socket'>): string {
-  const { remoteAddress = 'gone' } = socket;
+  const { remoteAddress = 'disconnected' } = socket;
   const address = withoutPort(ip ?? '');
   // The zone of a link-local address is a name that the sender chooses.
   return normalizeIP(isIP(address) === 0 || address.includes('%') ? remoteAddress : address);

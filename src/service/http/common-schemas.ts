@@ -67,7 +67,7 @@ export const DamagedItem = z
 export function pageSchema<Item extends z.ZodType>(id: string, item: Item) {
   return z
     .object({
-      items: z.array(item).describe('At most `limit` items. A page over 4 MiB ends earlier and has a cursor.'),
+      items: z.array(item).describe('Up to `limit` items. A page over 4 MiB ends earlier and has a cursor.'),
       damaged: z.array(DamagedItem).describe('Items of the page that cannot be shown because their stored rows are damaged.'),
       next: z
         .string()

@@ -1,27 +1,27 @@
-// How many connections a process may have open, so that it can still open what else it needs: database connections, signing keys, compiler threads.
+// Limits HTTP connections so that file descriptors remain for database connections, signing keys and compiler threads.
 
 import { readdirSync } from 'node:fs';
 import { z } from 'zod';
 
-/** Files and connections that are opened after the start: of the database, of a thread that is replaced, of a key that is read. */
+/** File descriptors reserved for what is opened after startup: database connections, replaced threads, signing keys. */
 const reserve = 24;
-/** Connections that are allowed however few files may be open. */
-const fewest = 8;
-/** Files that are open at the start, where the system does not tell. */
-const openAtStart = 64;
+/** Minimum connections, however low the limit of open files is. */
+const minConnections = 8;
+/** Assumed number of open files if the operating system does not report it. */
+const assumedOpenFiles = 64;
 
 const Report = z.object({ userLimits: z.object({ open_files: z.object({ soft: z.union([z.number(), z.literal('unlimited')]) }) }) });
 
 /**
- * The connections that a server of this process may have at once, at most as many as wanted.
- * A process without a file to be opened cannot even tell its own memory, and ends.
+ * Returns how many connections a server of this process may have open: at most `wanted`.
+ * A process without free file descriptors cannot even read its own memory usage, and crashes.
  */
 export function allowedConnections(wanted: number): number {
   const limit = openFileLimit;
-  return limit === null ? wanted : Math.min(wanted, Math.max(fewest, limit - openFiles() - reserve));
+  return limit === null ? wanted : Math.min(wanted, Math.max(minConnections, limit - countOpenFiles() - reserve));
 }
 
-/** The limit of open files (`ulimit -n`); null where there is none, or it is not known. */
+/** The limit of open files (`ulimit -n`); null if there is no limit or it is unknown. */
 const openFileLimit = readLimit();
 
 function readLimit(): number | null {
@@ -30,10 +30,10 @@ function readLimit(): number | null {
   return limit === undefined || limit === 'unlimited' ? null : limit;
 }
 
-function openFiles(): number {
+function countOpenFiles(): number {
   try {
     return readdirSync('/proc/self/fd').length;
   } catch {
-    return openAtStart;
+    return assumedOpenFiles;
   }
 }

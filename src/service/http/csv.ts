@@ -1,14 +1,14 @@
-// Lines of comma-separated values (RFC 4180).
+// Comma-separated values (RFC 4180).
 
-/** A line of these values; what is null or undefined is empty. A text that a spreadsheet would take for a formula is quoted for it. */
+/** Returns one CSV line; null and undefined are empty fields. A string that a spreadsheet would evaluate as a formula is prefixed with an apostrophe. */
 export function csvLine(values: readonly (string | number | null | undefined)[]): string {
-  return `${values.map((value) => (typeof value === 'string' ? quoted(value) : String(value ?? ''))).join(',')}\r\n`;
+  return `${values.map((value) => (typeof value === 'string' ? quote(value) : String(value ?? ''))).join(',')}\r\n`;
 }
 
-/** Spreadsheets calculate cells that begin so (OWASP, CSV injection). */
+/** Spreadsheets evaluate cells that begin with these characters (OWASP, CSV injection). */
 const formula = /^[=+\-@\t\r]/;
 
-function quoted(text: string): string {
+function quote(text: string): string {
   const plain = formula.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
 }

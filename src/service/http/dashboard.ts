@@ -1,4 +1,4 @@
-// The dashboard: pages for browsers, which Vite has built from web/. They are read once, and talk to the service by its public API only.
+// Serves the dashboard: static pages built from web/ by Vite and read once at startup. They use only the public API.
 
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { type Api, sendRaw } from './route.ts';
 
 const builtFolder = fileURLToPath(new URL('../../../web/built/', import.meta.url));
 
-/** What a page, and the worker that its windows share, may do: load what comes with it, and ask the service that it came from. */
+/** Pages, and the worker that their windows share, may load their own assets and call the service that served them. */
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -35,55 +35,55 @@ const mediaTypes: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 };
 
-/** A browser may keep what has its digest in its name; the page that names it is asked for each time. */
-const forever = 'public, max-age=31536000, immutable';
-const askEachTime = 'no-cache';
+/** Assets have a digest in their name and never change; the page that refers to them is revalidated on each request. */
+const immutable = 'public, max-age=31536000, immutable';
+const revalidate = 'no-cache';
 
 const notBuilt =
-  '<!doctype html><html lang="en"><title>Patchbay</title><p>The dashboard has not been built: run <code>npm run build:dashboard</code> where the service was installed, and start the service again. The API is at <code>/v1</code>, its documentation at <a href="/documentation">/documentation</a>.';
+  '<!doctype html><html lang="en"><title>Patchbay</title><p>The dashboard is not built: run <code>npm run build:dashboard</code> in the folder of the service and restart the service. The API is at <code>/v1</code>, its documentation at <a href="/documentation">/documentation</a>.';
 
-type Served = {
+type StaticFile = {
   readonly body: Buffer;
-  /** Compressed, when the first asks for it. */
-  readonly packed: () => Buffer;
+  /** Returns the body compressed with gzip; compresses it on the first call. */
+  readonly compressed: () => Buffer;
   readonly mediaType: string;
   readonly etag: string;
 };
-type AskedWith = z.output<typeof ifNoneMatchHeaders>;
+type RequestHeaders = z.output<typeof ifNoneMatchHeaders>;
 
-/** Adds the pages and what they load. @param folder Where they are built; where nothing is, the pages say what to run. */
+/** Adds the routes of the pages and their assets. @param folder The build output; if it does not exist, the pages show how to build the dashboard. */
 export function addDashboard(app: Api, folder = builtFolder): void {
-  const page = read(folder, 'index.html') ?? served(Buffer.from(notBuilt), '.html');
+  const page = readStaticFile(folder, 'index.html') ?? toStaticFile(Buffer.from(notBuilt), '.html');
   const options = { config: { access: 'public' }, schema: { hide: true, headers: ifNoneMatchHeaders } } as const;
   for (const { path } of pagePaths)
     app.get(path, options, async ({ headers, url }, reply) => {
-      if (!takesPages(headers))
+      if (!acceptsHtml(headers))
         throw new Problem(
           'not-found',
-          `${url.split('?')[0]} is a page, for what takes text/html: the API is under /v1, and /documentation lists what there is`,
+          `${url.split('?')[0]} is a page of the dashboard and needs Accept: text/html; the API is under /v1, see /documentation`,
         );
-      return send(headers, reply.header('cache-control', askEachTime), page);
+      return send(headers, reply.header('cache-control', revalidate), page);
     });
-  for (const name of namesIn(`${folder}/assets`)) {
-    const asset = read(folder, `assets/${name}`);
+  for (const name of listFiles(`${folder}/assets`)) {
+    const asset = readStaticFile(folder, `assets/${name}`);
     if (asset === null) continue;
-    app.get(`/assets/${name}`, options, async ({ headers }, reply) => send(headers, reply.header('cache-control', forever), asset));
+    app.get(`/assets/${name}`, options, async ({ headers }, reply) => send(headers, reply.header('cache-control', immutable), asset));
   }
 }
 
-/** What asks for data is not given a page. */
-function takesPages(headers: AskedWith): boolean {
+/** Returns whether the client accepts HTML; API clients do not receive a page. */
+function acceptsHtml(headers: RequestHeaders): boolean {
   return /text\/html|\*\/\*/.test(String(headers['accept'] ?? '*/*'));
 }
 
-function send(headers: AskedWith, reply: FastifyReply, { body, packed, mediaType, etag }: Served): FastifyReply {
+function send(headers: RequestHeaders, reply: FastifyReply, { body, compressed, mediaType, etag }: StaticFile): FastifyReply {
   reply.headers({ 'content-security-policy': contentSecurityPolicy, etag, vary: 'accept, accept-encoding' }).type(mediaType);
   if (matchesIfNoneMatch(headers, etag)) return reply.status(304).send();
   if (!/\bgzip\b/.test(String(headers['accept-encoding'] ?? ''))) return sendRaw(reply, body);
-  return sendRaw(reply.header('content-encoding', 'gzip'), packed());
+  return sendRaw(reply.header('content-encoding', 'gzip'), compressed());
 }
 
-function namesIn(folder: string): string[] {
+function listFiles(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch (error) {
@@ -92,23 +92,23 @@ function namesIn(folder: string): string[] {
   }
 }
 
-function read(folder: string, name: string): Served | null {
+function readStaticFile(folder: string, name: string): StaticFile | null {
   try {
-    return served(readFileSync(`${folder}/${name}`), extname(name));
+    return toStaticFile(readFileSync(`${folder}/${name}`), extname(name));
   } catch (error) {
     if (isMissing(error)) return null;
     throw error;
   }
 }
 
-function served(body: Buffer, extension: string): Served {
+function toStaticFile(body: Buffer, extension: string): StaticFile {
   const digest = createHash('sha256').update(body).digest('base64url');
-  let packed: Buffer | null = null;
-  const pack = () => {
-    packed ??= gzipSync(body);
-    return packed;
+  let cached: Buffer | null = null;
+  const compressed = () => {
+    cached ??= gzipSync(body);
+    return cached;
   };
-  return { body, packed: pack, mediaType: mediaTypes[extension] ?? 'application/octet-stream', etag: entityTag(digest) };
+  return { body, compressed, mediaType: mediaTypes[extension] ?? 'application/octet-stream', etag: entityTag(digest) };
 }
 
 function isMissing(error: unknown): boolean {

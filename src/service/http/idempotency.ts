@@ -1,4 +1,4 @@
-// The Idempotency-Key header: a POST that is repeated with its key is answered as the first time, and done once.
+// The Idempotency-Key header: a POST that is retried with the same key is executed once and receives the stored response.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AlreadyProcessed, type IdempotencyStore, type StoredResponse } from '../idempotency/idempotency-store.ts';
@@ -6,84 +6,84 @@ import { Problem } from '../problem.ts';
 import type { IdempotentRequest } from '../requester.ts';
 import { actorName, bearerToken, getCaller } from './access.ts';
 
-/** Characters of a key. */
-const keyLimit = 255;
+/** Maximum length of a key, in characters. */
+const maxKeyLength = 255;
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Whether the route answers a secret, which is not to be kept as it is. */
+    /** Whether the response contains a secret; it is then stored encrypted. */
     respondsWithSecret?: boolean;
   }
 }
 
-const underWay = new WeakMap<FastifyRequest, IdempotentRequest>();
+const inProgress = new WeakMap<FastifyRequest, IdempotentRequest>();
 
-/** The request as one that may be repeated, if it has a key. */
+/** Returns the idempotent request of a request with an Idempotency-Key, or null. */
 export function getIdempotentRequest(request: FastifyRequest): IdempotentRequest | null {
-  return underWay.get(request) ?? null;
+  return inProgress.get(request) ?? null;
 }
 
-/** Makes every POST under a prefix repeatable. */
-export function addIdempotency(app: FastifyInstance, answers: IdempotencyStore): void {
+/** Adds idempotency keys to every POST of an application or scope. */
+export function addIdempotency(app: FastifyInstance, store: IdempotencyStore): void {
   app.addHook('preHandler', async (request, reply) => {
     const key = request.headers['idempotency-key'];
     if (request.method !== 'POST' || key === undefined) return;
-    if (typeof key !== 'string' || key.length === 0 || key.length > keyLimit) {
-      const detail = `an Idempotency-Key is of 1 to ${keyLimit} characters, like a UUID`;
+    if (typeof key !== 'string' || key.length === 0 || key.length > maxKeyLength) {
+      const detail = `Idempotency-Key must have 1 to ${maxKeyLength} characters, for example a UUID`;
       throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'header:idempotency-key', detail }] });
     }
-    const repeatable = {
+    const idempotentRequest = {
       actor: actorName(getCaller(request)),
       key,
       route: `${request.method} ${request.url}`,
       body: bodyText(request.body),
       sealedBy: request.routeOptions.config.respondsWithSecret ? (bearerToken(request) ?? '') : null,
     };
-    const answer = await answers.begin(repeatable);
-    if (answer === null) {
-      underWay.set(request, repeatable);
+    const stored = await store.begin(idempotentRequest);
+    if (stored === null) {
+      inProgress.set(request, idempotentRequest);
       return;
     }
-    await replay(reply, answer)
+    await replay(reply, stored)
       .serializer((body: string) => body)
-      .send(answer.body);
+      .send(stored.body);
   });
 
-  // Thrown on to the handler of all errors.
+  // Other errors are rethrown to the error handler of the application.
   app.setErrorHandler(async (error, request, reply) => {
     if (!(error instanceof AlreadyProcessed)) throw error;
-    const repeatable = underWay.get(request);
-    underWay.delete(request);
-    if (repeatable !== undefined) answers.abandon(repeatable);
+    const idempotentRequest = inProgress.get(request);
+    inProgress.delete(request);
+    if (idempotentRequest !== undefined) store.abandon(idempotentRequest);
     return replay(reply, error.response)
       .serializer((body: string) => body)
       .send(error.response.body);
   });
 
-  // It comes also where the client has gone meanwhile: what is carried out is under way until then.
+  // This hook also runs if the client has disconnected: the request is in progress until then.
   app.addHook('onSend', async (request, reply, payload) => {
-    const repeatable = underWay.get(request);
-    if (repeatable === undefined) return payload;
-    underWay.delete(request);
-    // What failed for reasons of the service, or of the moment, may succeed when it is repeated.
+    const idempotentRequest = inProgress.get(request);
+    if (idempotentRequest === undefined) return payload;
+    inProgress.delete(request);
+    // A transient failure is not stored: a retry may succeed.
     if (reply.statusCode >= 500 || reply.statusCode === 429) {
-      answers.abandon(repeatable);
+      store.abandon(idempotentRequest);
       return payload;
     }
-    const text = (value: unknown) => (typeof value === 'string' ? value : null);
-    const known = await answers.store(repeatable, {
+    const toText = (value: unknown) => (typeof value === 'string' ? value : null);
+    const earlier = await store.store(idempotentRequest, {
       status: reply.statusCode,
-      contentType: text(reply.getHeader('content-type')),
-      location: text(reply.getHeader('location')),
+      contentType: toText(reply.getHeader('content-type')),
+      location: toText(reply.getHeader('location')),
       body: typeof payload === 'string' ? payload : '',
     });
-    if (known === null) return payload;
-    replay(reply.removeHeader('location'), known);
-    return known.body;
+    if (earlier === null) return payload;
+    replay(reply.removeHeader('location'), earlier);
+    return earlier.body;
   });
 }
 
-/** Has a reply be what it was the first time, but for its body. */
+/** Sets the status and the headers of a stored response; the caller sends its body. */
 function replay(reply: FastifyReply, { location, status, contentType }: StoredResponse): FastifyReply {
   if (location !== null) reply.header('location', location);
   return reply

@@ -55,7 +55,7 @@ export const rangeQuery = {
   until: timeQuery('later').optional().describe('Only items before this time (RFC 3339).'),
 };
 
-const labelRule = `must have the form key=value (equality is the only comparison), at most ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;
+const labelRule = `must have the form key=value (equality is the only comparison), up to ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;
 /** Keys contain no space, but an unescaped `+` is decoded as one. */
 const spaceInKey = /^[^=]* /;
 
@@ -91,7 +91,7 @@ export const labelQuery = z
 const digits = '^[0-9]{1,15}$';
 const number = z
   .string()
-  .refine((text) => new RegExp(digits).test(text), 'must be a whole number, in at most 15 decimal digits')
+  .refine((text) => new RegExp(digits).test(text), 'must be a whole number with up to 15 decimal digits')
   .transform(Number);
 
 /** The number of an event or order in a query. */

@@ -1,4 +1,4 @@
-// Pages of lists: opaque cursors, each for one list, sort and order, and the `Link` header of RFC 8288.
+// Pagination: opaque cursors, each bound to a list, sort and order, and the `Link` header (RFC 8288).
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -13,54 +13,54 @@ type ListRequest = {
   readonly routeOptions: { readonly url?: string | undefined };
 };
 
-/** Milliseconds from 1970 to the last time that a date can be. */
+/** The latest time of a JavaScript date, in milliseconds since 1970. */
 const lastTime = 8.64e15;
 const time = z
   .int()
   .min(-lastTime)
   .max(lastTime)
   .transform((milliseconds) => new Date(milliseconds));
-const timeAndText = z.tuple([time, z.string()]).transform(([moment, key]) => ({ time: moment, key }));
+const timeAndText = z.tuple([time, z.string()]).transform(([at, key]) => ({ time: at, key }));
 const number = z
   .int()
   .min(0)
   .max(2 ** 31 - 1);
-const timeAndNumber = z.tuple([time, number]).transform(([moment, key]) => ({ time: moment, key }));
-const numberAlone = z.tuple([number]).transform(([one]) => ({ number: one }));
+const timeAndNumber = z.tuple([time, number]).transform(([at, key]) => ({ time: at, key }));
+const numberAlone = z.tuple([number]).transform(([value]) => ({ number: value }));
 const nameAlone = z.tuple([z.string()]).transform(([name]) => ({ name }));
 
-/** The page that a query asks for, of a list by time. @throws {Problem} `invalid-value`. */
+/** Parses the page that a query requests from a list by time. @throws {Problem} `invalid-value`. */
 export function parsePageByTime(request: ListRequest): PageByTime {
-  return pageAsked(request, 'time', request.query.order ?? 'desc', timeAndText);
+  return parsePage(request, 'time', request.query.order ?? 'desc', timeAndText);
 }
 
-/** The page that a query asks for, of a list by time whose items have numbers. @throws {Problem} `invalid-value`. */
+/** Parses the page that a query requests from a list by time whose items are numbered. @throws {Problem} `invalid-value`. */
 export function parsePageByTimeAndNumber(request: ListRequest): PageByTime<number> {
-  return pageAsked(request, 'time', request.query.order ?? 'desc', timeAndNumber);
+  return parsePage(request, 'time', request.query.order ?? 'desc', timeAndNumber);
 }
 
-/** The page that a query asks for, of a list by name. @throws {Problem} `invalid-value`. */
+/** Parses the page that a query requests from a list by name. @throws {Problem} `invalid-value`. */
 export function parsePageByName(request: ListRequest): PageByName {
-  return pageAsked(request, 'name', request.query.order ?? 'asc', nameAlone);
+  return parsePage(request, 'name', request.query.order ?? 'asc', nameAlone);
 }
 
-/** The page that a query asks for, of a list by number. @throws {Problem} `invalid-value`. */
+/** Parses the page that a query requests from a list by number. @throws {Problem} `invalid-value`. */
 export function parsePageByNumber(request: ListRequest): PageByNumber {
-  return pageAsked(request, 'number', request.query.order ?? 'asc', numberAlone);
+  return parsePage(request, 'number', request.query.order ?? 'asc', numberAlone);
 }
 
-/** The range of times that a query asks for. @throws {Problem} `invalid-value`. */
+/** Checks and returns the time range of a query. @throws {Problem} `invalid-value`. */
 export function parseTimeRange({ from, until }: TimeRange): TimeRange {
   if (from !== undefined && until !== undefined && from > until)
-    throw invalidQuery('from', 'from is after until: give a `from` that is before `until`, or leave one of them out');
+    throw invalidQuery('from', '`from` is later than `until`: set `from` to a time before `until`, or remove one of them');
   return { from, until };
 }
 
 type AnyPage = PageByTime | PageByTime<number> | PageByName | PageByNumber;
 
-/** What a list is of. */
+/** The items of a list and their representation. */
 type Listing<Item, Shown> = {
-  /** What one item is, as it is named in the health of the fleet. */
+  /** The kind of an item, as the fleet health shows it. */
   readonly kind: string;
   readonly schema: z.ZodType<Shown>;
   readonly idOf: (item: Item) => string;
@@ -69,8 +69,8 @@ type Listing<Item, Shown> = {
 };
 
 /**
- * Sends a page; sets the `Link` header where there is a next one. A row that violates its schema is listed under `damaged` and keeps no other from
- * being shown. A page whose items are larger than `pageBytes` together ends before the limit that was asked for, with a cursor.
+ * Sends a page, with a `Link` header if there is a next page. Items with invalid rows are listed under `damaged`; the others are returned.
+ * A page whose items exceed `maxPageBytes` in total ends before the requested limit, with a cursor.
  */
 export function sendPage<Item, Shown, Page extends AnyPage>(
   request: FastifyRequest,
@@ -81,7 +81,7 @@ export function sendPage<Item, Shown, Page extends AnyPage>(
   const shown: string[] = [];
   const damaged: DamagedItem[] = [];
   let bytes = 0;
-  let following = next;
+  let nextPage = next;
   for (const [index, item] of items.entries()) {
     const text = textOf(item, listing);
     if (text instanceof DamagedItem) {
@@ -91,12 +91,12 @@ export function sendPage<Item, Shown, Page extends AnyPage>(
     }
     bytes += Buffer.byteLength(text);
     if (bytes > maxPageBytes && shown.length > 0) {
-      following = pageAfter(index - 1);
+      nextPage = pageAfter(index - 1);
       break;
     }
     shown.push(text);
   }
-  const cursor = following === null ? null : cursorOf(request, reply, following);
+  const cursor = nextPage === null ? null : cursorOf(request, reply, nextPage);
   const marks = damaged.map(({ id, fault }) => ({ id, reason: fault }));
   const body = `{"items":[${shown.join(',')}],"damaged":${JSON.stringify(marks)},"next":${JSON.stringify(cursor)}}`;
   return sendRaw(
@@ -108,12 +108,13 @@ export function sendPage<Item, Shown, Page extends AnyPage>(
   );
 }
 
-/** The item in JSON, or what is wrong with its row. */
+/** Returns the item as JSON, or the damaged item if its row is invalid. */
 function textOf<Item, Shown>(
   item: Item | DamagedItem,
   { kind, schema, idOf, toItem, damagedRows }: Listing<Item, Shown>,
 ): string | DamagedItem {
-  const text = item instanceof DamagedItem ? item : readOrMark(item, idOf(item), (one) => JSON.stringify(z.encode(schema, toItem(one))));
+  const text =
+    item instanceof DamagedItem ? item : readOrMark(item, idOf(item), (readable) => JSON.stringify(z.encode(schema, toItem(readable))));
   if (text instanceof DamagedItem) damagedRows.record(kind, text);
   else if (!(item instanceof DamagedItem)) damagedRows.remove(kind, idOf(item));
   return text;
@@ -135,31 +136,31 @@ function positionOf(after: Position): (string | number)[] {
   return 'number' in after ? [after.number] : [after.time.getTime(), after.key];
 }
 
-function pageAsked<Sort extends string, Position>(request: ListRequest, sort: Sort, order: Order, position: z.ZodType<Position>) {
+function parsePage<Sort extends string, Position>(request: ListRequest, sort: Sort, order: Order, position: z.ZodType<Position>) {
   const { limit, cursor } = request.query;
-  return { sort, order, limit, after: cursor === undefined ? null : decode(cursor, [listOf(request), sort, order], position) };
+  return { sort, order, limit, after: cursor === undefined ? null : decodeCursor(cursor, [listOf(request), sort, order], position) };
 }
 
-/** A list by its route: those of two modules, or of two devices, are of one kind. */
+/** Identifies a list by its route template: the lists of two modules, or of two devices, share cursors. */
 const listOf = ({ routeOptions }: Pick<ListRequest, 'routeOptions'>) => routeOptions.url ?? '';
 
 const Cursor = z.tuple([z.string(), z.string(), z.string(), z.unknown()]);
 
-/** The position in a cursor that was given for this list, sort and order. */
-function decode<Position>(cursor: string, wanted: readonly string[], position: z.ZodType<Position>): Position {
+/** Returns the position in a cursor. @throws {Problem} `invalid-value` if the cursor was created for another list, sort or order. */
+function decodeCursor<Position>(cursor: string, expected: readonly string[], position: z.ZodType<Position>): Position {
   const text = Buffer.from(cursor, 'base64url').toString();
-  const decoded = Cursor.safeParse(Buffer.from(text).toString('base64url') === cursor ? parsed(text) : null);
-  if (!decoded.success) throw notOfThisList();
+  const decoded = Cursor.safeParse(Buffer.from(text).toString('base64url') === cursor ? parseOrNull(text) : null);
+  if (!decoded.success) throw foreignCursor();
   const [list, sort, order, after] = decoded.data;
-  if (list !== wanted[0]) throw notOfThisList();
-  if (sort !== wanted[1] || order !== wanted[2])
-    throw invalidQuery('cursor', 'the cursor is of another sort or order: repeat the query that gave it, or leave the cursor out');
+  if (list !== expected[0]) throw foreignCursor();
+  if (sort !== expected[1] || order !== expected[2])
+    throw invalidQuery('cursor', 'the cursor belongs to another sort or order: repeat the query that returned it, or remove the cursor');
   const found = position.safeParse(after);
-  if (!found.success) throw notOfThisList();
+  if (!found.success) throw foreignCursor();
   return found.data;
 }
 
-function parsed(json: string): unknown {
+function parseOrNull(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch {
@@ -167,6 +168,6 @@ function parsed(json: string): unknown {
   }
 }
 
-function notOfThisList(): Problem {
-  return invalidQuery('cursor', 'the cursor is not one that this list gave: take `next` from the page before, or leave it out');
+function foreignCursor(): Problem {
+  return invalidQuery('cursor', 'the cursor was not returned by this list: use `next` of the previous page, or remove the cursor');
 }

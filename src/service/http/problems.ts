@@ -1,4 +1,4 @@
-// Everything that can go wrong in a request, as problem details.
+// Converts every error of a request to problem details.
 
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod';
@@ -8,50 +8,50 @@ import { Problem } from '../problem.ts';
 import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, problemUri } from './problem-schemas.ts';
 
 /**
- * Makes the service answer every error with problem details; to be called before routes are added.
- * @param damagedRows Where damaged rows are noted that an object could not be shown for.
+ * Makes the service respond to every error with problem details. Call it before routes are added.
+ * @param damagedRows Records the objects that cannot be returned because their stored rows are invalid.
  */
 export function addErrorHandlers(app: FastifyInstance, damagedRows: DamagedRows): void {
   const routes: { readonly method: string; readonly path: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
     const path = new RegExp(`^${url.replaceAll(/:[a-zA-Z]+/g, '[^/]+').replaceAll('*', '.*')}$`);
-    for (const one of [method].flat()) routes.push({ method: one, path });
+    for (const name of [method].flat()) routes.push({ method: name, path });
   });
   app.setErrorHandler((error, request, reply) =>
-    sendProblem(request, reply, damageIn(error, request, damagedRows) ?? describe(error, request)),
+    sendProblem(request, reply, describeDamage(error, request, damagedRows) ?? describe(error, request)),
   );
   app.addHook('onResponse', async ({ method, url }, { statusCode }) => {
-    if (method === 'GET' && statusCode === 200) damagedRows.remove(answerTo, url.split('?')[0] ?? '');
+    if (method === 'GET' && statusCode === 200) damagedRows.remove(damagedResponse, url.split('?')[0] ?? '');
   });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
     const methods = routes.filter((route) => route.path.test(path)).map(({ method }) => method);
     if (methods.length === 0)
-      return sendProblem(request, reply, { type: 'not-found', detail: `there is no ${path}: /documentation lists what there is` });
+      return sendProblem(request, reply, { type: 'not-found', detail: `no route matches ${path}: see /documentation for the API` });
     reply.header('allow', methods.join(', '));
     return sendProblem(request, reply, {
       type: 'method-not-allowed',
-      detail: `${path} does not take ${request.method}: it takes ${methods.join(', ')}`,
+      detail: `${path} does not support ${request.method}; supported methods: ${methods.join(', ')}`,
     });
   });
 }
 
-/** Answers what the router refuses before any route is found: a path that is not one, or a part of it that is too long. */
+/** Responds to requests that the router rejects before it selects a route: a malformed path, or a path parameter that is too long. */
 export function handleRouterError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   sendProblem(request, reply, { type: 'malformed-request', detail: error.message.slice(0, 500) });
 }
 
-/** Statuses of what may succeed when it is tried again. */
-const laterStatuses: ReadonlySet<number> = new Set([429, 503]);
-/** Problems that may be over when the request is made again. */
+/** HTTP statuses of requests that may succeed when they are retried. */
+const retryableStatuses: ReadonlySet<number> = new Set([429, 503]);
+/** Names of the problem types with a retryable status. */
 export const retryableTypes = Object.entries(problemTypes)
-  .filter(([, { status }]) => laterStatuses.has(status))
+  .filter(([, { status }]) => retryableStatuses.has(status))
   .map(([type]) => type);
-const laterProblems = new WeakMap<FastifyRequest, ProblemType>();
+const retryableProblems = new WeakMap<FastifyRequest, ProblemType>();
 
-/** Why a request was to be made again later; null where it was not. */
+/** Returns the retryable problem that a request was rejected with, or null. */
 export function getRetryableProblem(request: FastifyRequest): ProblemType | null {
-  return laterProblems.get(request) ?? null;
+  return retryableProblems.get(request) ?? null;
 }
 
 type Description = { readonly type: ProblemType; readonly detail: string; readonly retryAfterSeconds?: number } & Pick<
@@ -63,8 +63,8 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, { type, retry
   const { status, title } = problemTypes[type];
   const body: ProblemDetails = { type: problemUri(type), title, status, instance: request.id, ...facts };
   if (type === 'unauthenticated') reply.header('www-authenticate', 'Bearer');
-  if (laterStatuses.has(status)) {
-    laterProblems.set(request, type);
+  if (retryableStatuses.has(status)) {
+    retryableProblems.set(request, type);
     reply.header('retry-after', retryAfterSeconds ?? 1);
   }
   return reply.status(status).type(problemMediaType).serializer(JSON.stringify).send(body);
@@ -83,7 +83,7 @@ function describe(error: unknown, request: FastifyRequest): Description {
       return keys.map((key) => ({
         in: part,
         pointer: `${pointer}/${key}`,
-        detail: 'is not known here: check its spelling, or leave it out',
+        detail: 'is unknown: check the spelling or remove it',
       }));
     });
     return {
@@ -95,28 +95,28 @@ function describe(error: unknown, request: FastifyRequest): Description {
       errors,
     };
   }
-  const ofDatabase = toDatabaseProblem(error);
-  if (ofDatabase !== null) {
-    request.log.warn({ err: error }, 'the database cannot be used');
-    return describeProblem(ofDatabase);
+  const databaseProblem = toDatabaseProblem(error);
+  if (databaseProblem !== null) {
+    request.log.warn({ err: error }, 'the database is unavailable');
+    return describeProblem(databaseProblem);
   }
   return describeFastifyError(error, request);
 }
 
-/** How the health names what cannot be shown: by the path that asks for it. */
-const answerTo = 'the answer to GET';
+/** The kind under which the fleet health lists a response that cannot be returned; its path follows. */
+const damagedResponse = 'the response to GET';
 
-/** What to answer where an object cannot be shown because of what is stored of it; null for every other error. */
-function damageIn(error: unknown, request: FastifyRequest, damagedRows: DamagedRows): Description | null {
+/** Returns the problem of an object that cannot be returned because its stored row is invalid, or null for any other error. */
+function describeDamage(error: unknown, request: FastifyRequest, damagedRows: DamagedRows): Description | null {
   const cause = isResponseSerializationError(error) ? error.cause : error;
   if (!isDamagedRowError(cause)) return null;
   const path = request.url.split('?')[0] ?? '';
   const item = new DamagedItem(path, cause);
   request.log.error({ err: error }, 'a stored row violates its schema');
-  if (request.method === 'GET') damagedRows.record(answerTo, item);
+  if (request.method === 'GET') damagedRows.record(damagedResponse, item);
   return {
     type: 'damaged',
-    detail: `what is stored of it violates its schema (${item.fault}): correct it in the database, or restore it from a backup`,
+    detail: `the stored row violates its schema (${item.fault}): correct it in the database, or restore it from a backup`,
   };
 }
 
@@ -130,7 +130,7 @@ function describeProblem({ kind, message, invalidValues, diagnostics, retryAfter
   };
 }
 
-/** `header:name` and `query:name` for what is not in the body. */
+/** Splits the pointer of a header (`header:name`) or a query parameter (`query:name`); any other pointer is into the body. */
 function placeOf(pointer: string): { in: 'body' | 'header' | 'query'; pointer: string } {
   const [, part, name] = /^(header|query):(.*)$/.exec(pointer) ?? [];
   if (part === 'header' || part === 'query') return { in: part, pointer: `/${name}` };
@@ -140,17 +140,16 @@ function placeOf(pointer: string): { in: 'body' | 'header' | 'query'; pointer: s
 function describeFastifyError(error: unknown, request: FastifyRequest): Description {
   const status = statusOf(error);
   const message = error instanceof Error ? error.message : String(error);
-  if (status === 413)
-    return { type: 'too-large', detail: `the body is larger than ${request.routeOptions.bodyLimit} bytes, the limit here` };
+  if (status === 413) return { type: 'too-large', detail: `the request body exceeds the limit of ${request.routeOptions.bodyLimit} bytes` };
   if (status === 415)
     return {
       type: 'unsupported-media-type',
-      detail: `${request.headers['content-type'] ?? 'a body without a content-type'} is not taken here: send application/json${request.url.includes('/builds') ? ', or application/wasm' : ''}`,
+      detail: `unsupported Content-Type (${request.headers['content-type'] ?? 'none'}): send application/json${request.url.includes('/builds') ? ' or application/wasm' : ''}`,
     };
-  if (status === 503) return { type: 'overloaded', detail: `${message}: try again when Retry-After has passed` };
+  if (status === 503) return { type: 'overloaded', detail: `${message}: retry after the time in Retry-After` };
   if (status >= 400 && status < 500) return { type: 'malformed-request', detail: message };
-  request.log.error({ err: error }, 'a request failed');
-  return { type: 'internal', detail: `the service failed; its log has more under the request ${request.id}` };
+  request.log.error({ err: error }, 'request failed');
+  return { type: 'internal', detail: `internal error: see the log of the service for request ${request.id}` };
 }
 
 function statusOf(error: unknown): number {

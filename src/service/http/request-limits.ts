@@ -1,4 +1,4 @@
-// What the service does not take: more requests than a caller may make, more work than it can do, and requests that never end.
+// Limits of requests: rate limits per caller, load shedding, timeouts and sizes.
 
 import { getHeapStatistics } from 'node:v8';
 import rateLimit from '@fastify/rate-limit';
@@ -10,21 +10,21 @@ import { clientAddress } from './client-address.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Whether the route answers also while there is too much to do. */
+    /** Whether the route is available while the service sheds load. */
     exemptFromLoadShedding?: boolean;
-    /** Whether requests to the route are not counted: a service that is asked too much is not a service that is down. */
+    /** Whether the route is exempt from rate limits: a probe must not report a busy service as down. */
     exemptFromRateLimit?: boolean;
   }
 }
 
 export type Limits = {
-  /** Requests that each key or host may make in a minute. */
+  /** Maximum requests a minute for each API key or host. */
   readonly requestsPerMinute: number;
-  /** Requests that an address may make in a minute that are refused; and as many for pages and what they load, which are counted apart. */
+  /** Maximum unauthenticated requests a minute for each client address; requests for pages and their assets have a separate budget of the same size. */
   readonly unauthenticatedPerMinute: number;
-  /** Mean delay of the event loop within a second, in milliseconds, from which on requests are answered 503; 0: there is none. */
+  /** Mean event loop delay over a second, in milliseconds, above which requests are rejected with 503; 0 disables the check. */
   readonly eventLoopDelay: number;
-  /** How long a client may take to send a request, in milliseconds; half of it for the headers. */
+  /** Maximum time in which a client must send a request, in milliseconds; half of that for the headers. */
   readonly requestTimeout: number;
 };
 
@@ -35,65 +35,65 @@ export const defaultLimits: Limits = {
   requestTimeout: 60_000,
 };
 
-/** Callers whose requests are counted; of more, those that were not heard of for longest are forgotten. */
-const callersCounted = 10_000;
-/** Seconds after which a request that found the service overloaded may be repeated. */
-const retryWhenOverloaded = 2;
-/** Of the memory that the runtime allows. */
-const fullHeap = 0.95;
+/** Maximum callers whose requests are counted; beyond that, the least recently seen is evicted. */
+const maxTrackedCallers = 10_000;
+/** `Retry-After` of a request that is rejected because the service is overloaded, in seconds. */
+const overloadRetryAfter = 2;
+/** Share of the V8 heap limit above which requests are rejected. */
+const maxHeapShare = 0.95;
 
-/** Connections at once; what comes beyond is closed at once. */
+/** Maximum open connections; further connections are closed immediately. */
 export const maxConnections = 16_384;
-/** How often it is looked for requests that take too long, in milliseconds. */
-const longestCheckInterval = 5_000;
+/** Maximum interval at which connections are checked for timeouts, in milliseconds. */
+const maxCheckInterval = 5_000;
 
-/** Options of the server. */
+/** Returns the options of the HTTP server. */
 export function serverOptions({ requestTimeout }: Limits) {
   return {
-    /** Bytes of a request's body where a route does not say otherwise. */
+    /** Maximum request body in bytes; routes may override it. */
     bodyLimit: 1024 * 1024,
     requestTimeout,
-    /** Milliseconds between two requests of a connection; longer than of most proxies, so that none uses one that is just being closed. */
+    /** Idle time of a connection in milliseconds; longer than in most proxies, so that a proxy does not reuse a connection that is being closed. */
     keepAliveTimeout: 72_000,
     http: {
-      /** Bytes of a request's headers. */
+      /** Maximum size of the request headers in bytes. */
       maxHeaderSize: 16 * 1024,
       headersTimeout: requestTimeout / 2,
-      connectionsCheckingInterval: Math.min(longestCheckInterval, requestTimeout / 4),
+      connectionsCheckingInterval: Math.min(maxCheckInterval, requestTimeout / 4),
     },
-    /** Characters of one part of a path; routes have shorter limits of their own. */
+    /** Maximum length of a path parameter in characters; routes have lower limits. */
     routerOptions: { maxParamLength: 1_000 },
   };
 }
 
-/** Answers 503 while there is too much to do; to be called before anything else looks at requests. */
+/** Rejects requests with 503 while the service is overloaded. Call it before other request hooks are added. */
 export async function addLoadShedding(app: FastifyInstance, { eventLoopDelay }: Limits): Promise<void> {
   await app.register(underPressure, {
     maxEventLoopDelay: eventLoopDelay,
-    maxHeapUsedBytes: getHeapStatistics().heap_size_limit * fullHeap,
+    maxHeapUsedBytes: getHeapStatistics().heap_size_limit * maxHeapShare,
     pressureHandler: async ({ routeOptions }) => {
-      // Whoever asks how the service is, or speaks for devices that go on running, is not sent away.
-      const { access, exemptFromLoadShedding: evenWhenOverloaded } = routeOptions.config;
-      if (access === 'public' || access === 'host' || evenWhenOverloaded) return;
-      throw new Problem('overloaded', 'the service has too much to do: try again when Retry-After has passed', {
-        retryAfterSeconds: retryWhenOverloaded,
+      // Probes, pages and device hosts are exempt.
+      const { access, exemptFromLoadShedding } = routeOptions.config;
+      if (access === 'public' || access === 'host' || exemptFromLoadShedding) return;
+      throw new Problem('overloaded', 'the service is overloaded: retry after the time in Retry-After', {
+        retryAfterSeconds: overloadRetryAfter,
       });
     },
   });
 }
 
-/** What counts requests by who makes them. @throws {Problem} `too-many-requests` when it is called once too often. */
+/** Returns a function that counts a request of its caller. It throws a {Problem} `too-many-requests` if the rate limit is exceeded. */
 export async function createRateLimiter(
   app: FastifyInstance,
-  { requestsPerMinute, unauthenticatedPerMinute: unknownPerMinute }: Limits,
+  { requestsPerMinute, unauthenticatedPerMinute }: Limits,
 ): Promise<(request: FastifyRequest, reply: FastifyReply) => Promise<void>> {
-  await app.register(rateLimit, { global: false, cache: callersCounted });
+  await app.register(rateLimit, { global: false, cache: maxTrackedCallers });
   const isUnknown = (request: FastifyRequest) => getCaller(request).kind === 'unknown';
   const count = app.createRateLimit({
     timeWindow: 60_000,
     keyGenerator: (request) =>
       isUnknown(request) ? `${isPage(request) ? 'pages' : 'refused'} ${clientAddress(request)}` : actorName(getCaller(request)),
-    max: (request) => (isUnknown(request) ? unknownPerMinute : requestsPerMinute),
+    max: (request) => (isUnknown(request) ? unauthenticatedPerMinute : requestsPerMinute),
   });
   return async (request, reply) => {
     if (request.routeOptions.config.exemptFromRateLimit) return;
@@ -104,7 +104,7 @@ export async function createRateLimiter(
     if (isExceeded)
       throw new Problem(
         'too-many-requests',
-        `${max} requests a minute are taken here from one ${isUnknown(request) ? 'address' : 'key'}: go on when Retry-After has passed`,
+        `rate limit exceeded (${max} requests per minute and ${isUnknown(request) ? 'address' : 'key'}): retry after the time in Retry-After`,
         {
           retryAfterSeconds: ttlInSeconds,
         },
@@ -112,7 +112,7 @@ export async function createRateLimiter(
   };
 }
 
-/** Whether the request is for something that anybody may have; those for paths that are not there count as refused. */
+/** Returns whether the request is for a public route; a request for an unknown path counts as rejected. */
 function isPage({ is404, routeOptions }: FastifyRequest): boolean {
   return !is404 && (routeOptions.config.access ?? 'public') === 'public';
 }

@@ -1,4 +1,4 @@
-// Requests in the log: what each is called, and who made it.
+// Request log lines: the request identifier and the actor.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -7,15 +7,15 @@ import { RequestId } from '../../protocol/identifiers.ts';
 import { redactSecrets } from '../../protocol/logging.ts';
 import { actorName, getCaller } from './access.ts';
 
-/** What the client calls the request in `X-Request-Id`; a new identifier where it says nothing, or what cannot be one. */
+/** Returns the `X-Request-Id` of a request, or a new identifier if the header is absent or invalid. */
 export function getRequestId({ headers }: Pick<IncomingMessage, 'headers'>): string {
   const given = RequestId.safeParse(headers['x-request-id']);
-  // Identifiers are shown to everybody, so that nobody's token may become one.
+  // Request identifiers appear in logs and in the audit trail: a secret is not accepted as one.
   if (given.success && redactSecrets(given.data) === given.data) return given.data;
   return `req_${randomUUID().replaceAll('-', '')}`;
 }
 
-/** Fastify's lines, and in those that end a request who made it. */
+/** Fastify's log lines; the line of a completed request includes the actor. */
 export class RequestLog extends LogController {
   override requestCompleted(error: Error | null | undefined, request: FastifyRequest, reply: FastifyReply): void {
     const facts = { res: reply, responseTime: reply.elapsedTime, actor: actorName(getCaller(request)) };

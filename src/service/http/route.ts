@@ -1,4 +1,4 @@
-// What every file of routes is given.
+// Types and helpers shared by all route files.
 
 import type { Readable } from 'node:stream';
 import type {
@@ -15,7 +15,7 @@ import type { Requester } from '../requester.ts';
 import { actorName, getCaller } from './access.ts';
 import { getIdempotentRequest } from './idempotency.ts';
 
-/** The application, with handlers typed by their routes' zod schemas. */
+/** The application, with handlers typed by the Zod schemas of their routes. */
 export type Api = FastifyInstance<
   RawServerDefault,
   RawRequestDefaultExpression,
@@ -24,21 +24,21 @@ export type Api = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** Who makes a request, as the audit trail names them. */
+/** Returns the requester of a request, for the audit trail. */
 export function getRequester(request: FastifyRequest): Requester {
   const idempotentRequest = getIdempotentRequest(request);
   return { actor: actorName(getCaller(request)), requestId: request.id, ...(idempotentRequest === null ? {} : { idempotentRequest }) };
 }
 
-/** What a request that makes something is answered. */
+/** The response to a request that creates something. */
 export type CreatedResponse<Status extends number, Body> = { readonly status: Status; readonly location: string; readonly body: Body };
 
-/** The same, as it is kept for who repeats the request. */
+/** Returns the response as it is stored for retries of the request. */
 export function toStoredResponse({ status, location, body }: CreatedResponse<number, object>): StoredResponse {
   return { status, contentType: 'application/json; charset=utf-8', location, body: JSON.stringify(body) };
 }
 
-/** Sends bytes, a text or a stream as they are, which the types of a route's schemas do not know. */
+/** Sends bytes, a string or a stream unchanged; the types of a route's schemas do not allow these. */
 export function sendRaw<Reply extends { send(payload: unknown): Reply }>(reply: Reply, payload: Uint8Array | string | Readable): Reply {
   return reply.send(payload);
 }

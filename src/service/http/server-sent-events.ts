@@ -1,17 +1,17 @@
-// Server-sent events: their form, a sign of life in silence, and an end when the client goes.
+// Server-sent events: format, heartbeats, and the end of a stream when the client disconnects.
 
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 
-/** Bytes that wait for a client that reads slowly; until it has read some, no more events are made. */
+/** Bytes buffered for a slow client; no more events are produced until it has read some. */
 const highWaterMark = 64 * 1024;
-/** A stream without events sends a comment this often, in milliseconds, so that both sides know that the other is there. */
+/** Interval of comments on a stream without events, in milliseconds, so that both sides detect a lost connection. */
 const heartbeatInterval = 15_000;
 const comment = ': \n\n';
 
 export type ServerSentEvent = { readonly id: number; readonly event: string; readonly data: object };
 
-/** Proxies are asked neither to buffer a stream (`X-Accel-Buffering`, which nginx reads), nor to store, compress or otherwise change it. */
+/** Headers that tell proxies not to buffer a stream (`X-Accel-Buffering`, nginx), and not to store, compress or transform it. */
 export const eventStreamHeaders = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-cache, no-transform',
@@ -19,24 +19,24 @@ export const eventStreamHeaders = {
 } as const;
 
 /**
- * The stream of events that a response is to be, made as fast as its client reads them.
- * @param follow Begins the events, which are to end with its signal: it is aborted when the client has gone.
+ * Returns the event stream of a response; events are produced as fast as the client reads them.
+ * @param subscribe Starts the events. They must end when the signal is aborted, which happens when the client disconnects.
  */
 export async function eventStream(
   response: ServerResponse,
-  follow: (gone: AbortSignal) => Promise<AsyncIterable<ServerSentEvent>>,
+  subscribe: (disconnected: AbortSignal) => Promise<AsyncIterable<ServerSentEvent>>,
 ): Promise<Readable> {
-  const gone = new AbortController();
-  // Before anything is awaited, for the client may go meanwhile.
-  response.on('close', () => gone.abort());
-  return Readable.from(textOf(await follow(gone.signal), response), { objectMode: false, highWaterMark });
+  const disconnected = new AbortController();
+  // Registered before the first await: the client may disconnect meanwhile.
+  response.on('close', () => disconnected.abort());
+  return Readable.from(textOf(await subscribe(disconnected.signal), response), { objectMode: false, highWaterMark });
 }
 
 async function* textOf(events: AsyncIterable<ServerSentEvent>, response: ServerResponse): AsyncGenerator<string> {
-  // A client that does not read what it was sent is sent no comments on top.
+  // No comments are sent to a client that does not read.
   const heartbeat = setInterval(() => response.writableNeedDrain || response.write(comment), heartbeatInterval);
   try {
-    // Something at once, so that the client knows that the stream stands.
+    // The first bytes tell the client that the stream is open.
     yield comment;
     for await (const { id, event, data } of events) {
       heartbeat.refresh();

@@ -1,41 +1,41 @@
-// Texts of requests: none has what a database keeps in no text, the character U+0000 or half of a surrogate pair.
+// Rejects strings that the databases cannot store: the character U+0000 and unpaired surrogates.
 
 import type { FastifyInstance } from 'fastify';
 import { type InvalidValue, Problem } from '../problem.ts';
 import { needsBody } from './empty-bodies.ts';
 
-const nothing = '\0';
-const toDo = {
-  nothing: 'has the character U+0000: leave it out',
-  half: 'has half of a surrogate pair, which is no character: leave it out',
+const nullCharacter = '\0';
+const messages = {
+  nullCharacter: 'contains the character U+0000: remove it',
+  unpairedSurrogate: 'contains an unpaired surrogate: remove it',
 } as const;
-/** In JSON both are there but by their numbers; most requests are not looked through. */
-const mayHaveOne = /\\u(?:0000|d[89a-f])/i;
-/** Places that are named in one answer. */
-const placeLimit = 100;
+/** In JSON both can only appear as escape sequences; bodies without one are not searched. */
+const suspiciousEscape = /\\u(?:0000|d[89a-f])/i;
+/** Maximum invalid values listed in one response. */
+const maxInvalidValues = 100;
 
-/** Refuses a query with a `%` that does not begin an encoded character of UTF-8: read as it is, it would match nothing. */
-function refuseMalformedQuery(url: string): void {
+/** Rejects a query with percent-encoding that is not valid UTF-8: taken literally, it would match nothing. */
+function rejectMalformedQuery(url: string): void {
   const start = url.indexOf('?');
   if (start === -1 || !url.includes('%', start)) return;
   const malformed = url
     .slice(start + 1)
     .split('&')
-    .filter((part) => decoded(part) === null);
+    .filter((part) => decodeOrNull(part) === null);
   if (malformed.length === 0) return;
   const detail =
-    'has a percent-encoding that is not valid UTF-8: write "%" as %25, and other characters as the bytes of their UTF-8, like %C3%BC for "ü"';
+    'contains percent-encoding that is not valid UTF-8: write "%" as %25, and other characters as their UTF-8 bytes, for example %C3%BC for "ü"';
   const names = malformed.map((part) => {
     const [name = ''] = part.split('=');
-    return (decoded(name) ?? name).slice(0, 100);
+    return (decodeOrNull(name) ?? name).slice(0, 100);
   });
   throw new Problem('invalid-value', `the query ${detail}`, {
-    invalidValues: [...new Set(names)].slice(0, placeLimit).map((name) => ({ pointer: `query:${name}`, detail })),
+    invalidValues: [...new Set(names)].slice(0, maxInvalidValues).map((name) => ({ pointer: `query:${name}`, detail })),
   });
 }
 
-/** Returns null where the text is not percent-encoded UTF-8. */
-function decoded(text: string): string | null {
+/** Returns the decoded string, or null if it is not percent-encoded UTF-8. */
+function decodeOrNull(text: string): string | null {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -43,12 +43,12 @@ function decoded(text: string): string | null {
   }
 }
 
-/** Refuses requests with one in their address or in their JSON; to be called before routes are added. */
+/** Rejects requests with such a string in the URL or in the JSON body. Call it before routes are added. */
 export function rejectInvalidUnicode(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
-    refuseMalformedQuery(request.url);
+    rejectMalformedQuery(request.url);
     if (!request.url.includes('%00')) return;
-    const detail = `the address ${toDo.nothing} (%00)`;
+    const detail = `the URL ${messages.nullCharacter} (%00)`;
     const query = typeof request.query === 'object' && request.query !== null ? Object.entries(request.query) : [];
     const names = query.flatMap(([name, value]) => (JSON.stringify([name, value]).includes('\\u0000') ? [name] : []));
     throw new Problem('invalid-value', detail, { invalidValues: names.map((name) => ({ pointer: `query:${name}`, detail })) });
@@ -58,37 +58,37 @@ export function rejectInvalidUnicode(app: FastifyInstance): void {
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, text, done) => {
     if (text === '' && !needsBody(request)) return done(null, undefined);
     parse(request, text, (error, value) => {
-      const places = error === null && mayHaveOne.test(text) ? placesIn(value, '').slice(0, placeLimit) : [];
-      if (places.length === 0) return done(error, value);
+      const invalidValues = error === null && suspiciousEscape.test(text) ? findInvalidValues(value, '').slice(0, maxInvalidValues) : [];
+      if (invalidValues.length === 0) return done(error, value);
       done(
         new Problem(
           'invalid-value',
-          places
+          invalidValues
             .map(({ pointer, detail }) => `${pointer}: ${detail}`)
             .join('; ')
             .slice(0, 2_000),
-          { invalidValues: places },
+          { invalidValues: invalidValues },
         ),
       );
     });
   });
 }
 
-/** Where they are, as JSON pointers (RFC 6901). */
-function placesIn(value: unknown, pointer: string): InvalidValue[] {
+/** Returns the invalid strings in a value, by JSON pointer (RFC 6901). */
+function findInvalidValues(value: unknown, pointer: string): InvalidValue[] {
   if (typeof value === 'string') {
-    const fault = faultOf(value);
-    return fault === null ? [] : [{ pointer, detail: fault }];
+    const message = describeFault(value);
+    return message === null ? [] : [{ pointer, detail: message }];
   }
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, member]) => {
-    const fault = faultOf(name);
-    if (fault !== null) return [{ pointer, detail: `a name in it ${fault}` }];
-    return placesIn(member, `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`);
+    const message = describeFault(name);
+    if (message !== null) return [{ pointer, detail: `a member name ${message}` }];
+    return findInvalidValues(member, `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`);
   });
 }
 
-function faultOf(text: string): string | null {
-  if (text.includes(nothing)) return toDo.nothing;
-  return text.isWellFormed() ? null : toDo.half;
+function describeFault(text: string): string | null {
+  if (text.includes(nullCharacter)) return messages.nullCharacter;
+  return text.isWellFormed() ? null : messages.unpairedSurrogate;
 }

@@ -1,4 +1,4 @@
-// Requests with an Idempotency-Key: the first is carried out, and whoever repeats it gets its answer again.
+// Requests with an Idempotency-Key: the first is executed, and retries receive the stored response.
 
 import { digestOf } from '../../machine/digest.ts';
 import { RetentionTimeRecords } from '../clock/repository.ts';
@@ -11,59 +11,59 @@ import { seal, unseal } from '../secrets.ts';
 import type { IdempotentResponseRecord } from './repository.ts';
 import { IdempotentResponseRecords } from './repository.ts';
 
-/** Requests whose answers are on disk, together with what they did. */
-const kept = new WeakSet<IdempotentRequest>();
+/** Requests whose responses were committed in the same transaction as their effects. */
+const storedRequests = new WeakSet<IdempotentRequest>();
 
-/** What is made, as the request that made it is answered. */
-export type ToResponse<Made> = (made: Made) => StoredResponse;
+/** Returns the response to a request that created something. */
+export type ToResponse<Created> = (created: Created) => StoredResponse;
 
-/** The same request has been carried out by another replica of the service meanwhile, and here it is not. */
+/** Another replica has executed the same request meanwhile; this replica must not. */
 export class AlreadyProcessed extends Error {
-  override readonly name = 'AnsweredMeanwhile';
+  override readonly name = 'AlreadyProcessed';
   readonly response: StoredResponse;
 
-  constructor(answer: StoredResponse) {
-    super('the request was answered by another replica of the service');
-    this.response = answer;
+  constructor(response: StoredResponse) {
+    super('another replica of the service has already executed the request');
+    this.response = response;
   }
 }
 
 /**
- * Keeps the answer of a idempotentRequest request in the transaction that carries it out: whatever happens to the service after that, who repeats the
- * request gets this answer, and nothing is done twice.
- * @throws {AlreadyProcessed} {Problem} `invalid-value` when the key was used for another request meanwhile.
+ * Stores the response to an idempotent request in the transaction that executes the request: whatever happens to the service afterwards, a retry
+ * receives this response, and nothing is executed twice.
+ * @throws {AlreadyProcessed} {Problem} `invalid-value` if the key was used for another request meanwhile.
  */
-export async function storeResponse<Made>(
+export async function storeResponse<Created>(
   connection: Connection,
   requester: Requester,
-  answerOf: ToResponse<Made>,
-  made: Made,
+  toResponse: ToResponse<Created>,
+  created: Created,
 ): Promise<void> {
   const { idempotentRequest } = requester;
   if (idempotentRequest === undefined) return;
   (await createDuplicateCheck(connection, [requester]))(requester);
-  await storeResponses(connection, [{ request: idempotentRequest, answer: answerOf(made) }]);
+  await storeResponses(connection, [{ request: idempotentRequest, response: toResponse(created) }]);
 }
 
 /**
- * Keeps answers as `keepAnswer` does, of requests that were not answered meanwhile.
- * @param made What each request was carried out as.
+ * Stores responses as `storeResponse` does, for requests that are known to be new.
+ * @param executed The requests with their responses.
  */
 export async function storeResponses(
   connection: Connection,
-  made: readonly { readonly request: IdempotentRequest; readonly answer: StoredResponse }[],
+  executed: readonly { readonly request: IdempotentRequest; readonly response: StoredResponse }[],
 ): Promise<void> {
-  if (made.length === 0) return;
+  if (executed.length === 0) return;
   const now = await new RetentionTimeRecords(connection).now();
-  await new IdempotentResponseRecords(connection).store(made.map(({ request, answer }) => toRecord(request, answer, now)));
+  await new IdempotentResponseRecords(connection).store(executed.map(({ request, response }) => toRecord(request, response, now)));
   connection.commitEffects.afterCommit.push(() => {
-    for (const { request } of made) kept.add(request);
+    for (const { request } of executed) storedRequests.add(request);
   });
 }
 
 /**
- * Reads what other replicas of the service have answered to requests meanwhile.
- * @returns What throws where the request was answered: {AnsweredMeanwhile}, {Problem} `invalid-value` when its key was used for another.
+ * Reads the responses that other replicas have stored for these requests.
+ * @returns A function that throws {AlreadyProcessed} if a request was executed, {Problem} `invalid-value` if its key was used for another request.
  */
 export async function createDuplicateCheck(
   connection: Connection,
@@ -75,27 +75,27 @@ export async function createDuplicateCheck(
     new IdempotentResponseRecords(connection).findMany(requests),
     new RetentionTimeRecords(connection).now(),
   ]);
-  const known = new Map(found.map((record) => [nameOf(record), record]));
+  const known = new Map(found.map((record) => [mapKeyOf(record), record]));
   return ({ idempotentRequest }) => {
-    const answer = idempotentRequest === undefined ? null : sameAnswer(idempotentRequest, known.get(nameOf(idempotentRequest)), now);
-    if (answer !== null) throw new AlreadyProcessed(answer);
+    const response = idempotentRequest === undefined ? null : checkResponse(idempotentRequest, known.get(mapKeyOf(idempotentRequest)), now);
+    if (response !== null) throw new AlreadyProcessed(response);
   };
 }
 
-/** The answer that the same request was given, null where there is none. @throws {Problem} `invalid-value` when the key is another request's. */
-async function findAnswer(connection: Connection, request: IdempotentRequest): Promise<StoredResponse | null> {
+/** Returns the stored response to the same request, or null. @throws {Problem} `invalid-value` if the key was used for another request. */
+async function findResponse(connection: Connection, request: IdempotentRequest): Promise<StoredResponse | null> {
   const [[known], now] = await Promise.all([
     new IdempotentResponseRecords(connection).findMany([request]),
     new RetentionTimeRecords(connection).now(),
   ]);
-  return sameAnswer(request, known, now);
+  return checkResponse(request, known, now);
 }
 
-/** The answer that was kept under the key of a request, if it is one to that request. @throws {Problem} `invalid-value`. */
-function sameAnswer(request: IdempotentRequest, known: IdempotentResponseRecord | undefined, now: Date): StoredResponse | null {
-  if (known === undefined || known.createdAt.getTime() < now.getTime() - keptFor) return null;
+/** Returns the response stored under the key of a request, or null if it has expired. @throws {Problem} `invalid-value` if the key was used for another request. */
+function checkResponse(request: IdempotentRequest, known: IdempotentResponseRecord | undefined, now: Date): StoredResponse | null {
+  if (known === undefined || known.createdAt.getTime() < now.getTime() - retentionPeriod) return null;
   if (known.route !== request.route || known.bodyDigest !== digestOf(request.body)) {
-    throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
+    throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: use a new key for each request', {
       invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
     });
   }
@@ -104,19 +104,19 @@ function sameAnswer(request: IdempotentRequest, known: IdempotentResponseRecord 
 
 function toRecord(
   { actor, key, route, body, sealedBy }: IdempotentRequest,
-  answer: StoredResponse,
+  response: StoredResponse,
   createdAt: Date,
 ): IdempotentResponseRecord {
-  const content = sealedBy === null ? answer.body : seal(answer.body, sealedBy);
-  return { actor, key, route, bodyDigest: digestOf(body), createdAt, ...answer, body: content, isSealed: sealedBy !== null };
+  const content = sealedBy === null ? response.body : seal(response.body, sealedBy);
+  return { actor, key, route, bodyDigest: digestOf(body), createdAt, ...response, body: content, isSealed: sealedBy !== null };
 }
 
-/** How long an answer is kept, in milliseconds of the retention time: half as long at least by any other clock. */
-const keptFor = 24 * 60 * 60 * 1_000;
-/** How often old answers are removed, in milliseconds. */
-const removalInterval = 60 * 60 * 1_000;
-/** Requests that wait for the answer of the same request. */
-const waiterLimit = 1_000;
+/** How long a response is stored, in milliseconds of the retention time: at least half as long by any other clock. */
+const retentionPeriod = 24 * 60 * 60 * 1_000;
+/** How often expired responses are deleted, in milliseconds. */
+const deletionInterval = 60 * 60 * 1_000;
+/** Maximum requests that wait for the response to a request with the same key. */
+const maxWaiting = 1_000;
 
 export type StoredResponse = {
   readonly status: number;
@@ -125,88 +125,91 @@ export type StoredResponse = {
   readonly body: string;
 };
 
-type Uses = { readonly store: Store; readonly clock: Clock };
+type Dependencies = { readonly store: Store; readonly clock: Clock };
 
 export class IdempotencyStore {
-  readonly #uses: Uses;
-  /** What is called when a request is not under way any more, for each that is. */
-  readonly #underWay = new Map<string, (() => void)[]>();
+  readonly #dependencies: Dependencies;
+  /** The requests in progress, with the callbacks of those that wait for them. */
+  readonly #inProgress = new Map<string, (() => void)[]>();
   #waiting = 0;
-  /** By the monotonic clock. */
-  #removedAt = Number.NEGATIVE_INFINITY;
+  /** When expired responses were last deleted, by the monotonic clock. */
+  #lastDeletion = Number.NEGATIVE_INFINITY;
 
-  constructor(uses: Uses) {
-    this.#uses = uses;
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
   }
 
   /**
-   * Answers what the same request was answered before, or null: then it is to be carried out, and `keep` or `abandon` to be called.
-   * While the first is under way, the others wait for its answer.
-   * @throws {Problem} `invalid-value` when the key was used for another request, `busy` when too many wait.
+   * Returns the stored response to the same request, or null: then the caller executes the request and calls `store` or `abandon`.
+   * While the same request is in progress, waits for its response.
+   * @throws {Problem} `invalid-value` if the key was used for another request, `busy` if too many requests wait.
    */
   async begin(request: IdempotentRequest): Promise<StoredResponse | null> {
-    const name = nameOf(request);
-    while (this.#underWay.has(name)) {
-      await this.#wait(name);
-      const known = await findAnswer(this.#uses.store.readConnection, request);
+    const mapKey = mapKeyOf(request);
+    while (this.#inProgress.has(mapKey)) {
+      await this.#wait(mapKey);
+      const known = await findResponse(this.#dependencies.store.readConnection, request);
       if (known !== null) return known;
     }
-    this.#underWay.set(name, []);
-    let isToBeCarriedOut = false;
+    this.#inProgress.set(mapKey, []);
+    let mustExecute = false;
     try {
-      const known = await findAnswer(this.#uses.store.readConnection, request);
-      isToBeCarriedOut = known === null;
+      const known = await findResponse(this.#dependencies.store.readConnection, request);
+      mustExecute = known === null;
       return known;
     } finally {
-      if (!isToBeCarriedOut) this.abandon(request);
+      if (!mustExecute) this.abandon(request);
     }
   }
 
   /**
-   * Keeps the answer of a request that was carried out, or refused, unless it is kept with what it did.
-   * Answers what the same request was answered by another replica of the service meanwhile, which may be why it was refused; null where it was not.
+   * Stores the response to a request that was executed or rejected, unless it was stored in the transaction of the request.
+   * @returns The response that another replica has stored for the same request meanwhile (a possible cause of the rejection), or null.
    */
-  async store(request: IdempotentRequest, answer: StoredResponse): Promise<StoredResponse | null> {
+  async store(request: IdempotentRequest, response: StoredResponse): Promise<StoredResponse | null> {
     try {
-      if (kept.has(request)) return null;
-      return await this.#uses.store.transaction(async (connection) => {
-        const known = await findAnswer(connection, request);
+      if (storedRequests.has(request)) return null;
+      return await this.#dependencies.store.transaction(async (connection) => {
+        const known = await findResponse(connection, request);
         if (known === null)
           await new IdempotentResponseRecords(connection).store([
-            toRecord(request, answer, await new RetentionTimeRecords(connection).now()),
+            toRecord(request, response, await new RetentionTimeRecords(connection).now()),
           ]);
         return known;
       });
     } finally {
       this.abandon(request);
-      await this.#removeOld();
+      await this.#deleteExpired();
     }
   }
 
-  /** The request is not under way any more; if no answer was kept, it may be made again under the same key. */
+  /** Marks a request as no longer in progress; without a stored response it can be retried with the same key. */
   abandon(request: IdempotentRequest): void {
-    const waiters = this.#underWay.get(nameOf(request)) ?? [];
-    this.#underWay.delete(nameOf(request));
+    const waiters = this.#inProgress.get(mapKeyOf(request)) ?? [];
+    this.#inProgress.delete(mapKeyOf(request));
     for (const wake of waiters) wake();
   }
 
-  async #wait(name: string): Promise<void> {
-    if (this.#waiting >= waiterLimit)
-      throw new Problem('busy', 'a request with this Idempotency-Key is under way: repeat it when that one is answered');
+  async #wait(mapKey: string): Promise<void> {
+    if (this.#waiting >= maxWaiting)
+      throw new Problem(
+        'busy',
+        `too many requests wait for a request with the same Idempotency-Key (limit: ${maxWaiting}): retry after the time in Retry-After`,
+      );
     this.#waiting += 1;
-    await new Promise<void>((resolve) => this.#underWay.get(name)?.push(resolve));
+    await new Promise<void>((resolve) => this.#inProgress.get(mapKey)?.push(resolve));
     this.#waiting -= 1;
   }
 
-  async #removeOld(): Promise<void> {
-    const { clock, store } = this.#uses;
-    if (clock.monotonic() - this.#removedAt < removalInterval) return;
-    this.#removedAt = clock.monotonic();
+  async #deleteExpired(): Promise<void> {
+    const { clock, store } = this.#dependencies;
+    if (clock.monotonic() - this.#lastDeletion < deletionInterval) return;
+    this.#lastDeletion = clock.monotonic();
     await store.transaction(async (connection) => {
       const now = await new RetentionTimeRecords(connection).now();
-      await new IdempotentResponseRecords(connection).deleteOlderThan(new Date(now.getTime() - keptFor));
+      await new IdempotentResponseRecords(connection).deleteOlderThan(new Date(now.getTime() - retentionPeriod));
     });
   }
 }
 
-const nameOf = ({ actor, key }: Pick<IdempotentRequest, 'actor' | 'key'>) => `${actor} ${key}`;
+const mapKeyOf = ({ actor, key }: Pick<IdempotentRequest, 'actor' | 'key'>) => `${actor} ${key}`;

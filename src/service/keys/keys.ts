@@ -8,7 +8,7 @@ import type { DamagedItem } from '../database/damaged-rows.ts';
 import { LocalRecurringJob } from '../database/local-recurring-job.ts';
 import type { PageByTime, TimeRange } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { HostRecords } from '../hosts/repository.ts';
@@ -43,10 +43,10 @@ export class Keys {
   }
 
   /** @throws {Problem} `name-taken`, `too-many-keys`. */
-  async create(request: NewKeyRequest, requester: Requester, answerOf: ToResponse<CreatedKey>): Promise<CreatedKey> {
+  async create(request: NewKeyRequest, requester: Requester, toResponse: ToResponse<CreatedKey>): Promise<CreatedKey> {
     return this.#store.transaction(async (connection) => {
       const created = await createKey(connection, request, requester);
-      await storeResponse(connection, requester, answerOf, created);
+      await storeResponse(connection, requester, toResponse, created);
       return created;
     });
   }
@@ -72,7 +72,7 @@ export class Keys {
   list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageResult<KeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => new KeyQueries(this.#store.reader).list(filter, wanted),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
     });
   }

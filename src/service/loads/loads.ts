@@ -7,7 +7,7 @@ import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
+import { undecodablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { deviceResolver, type Selector, selectDevices } from '../devices/selection.ts';
@@ -30,7 +30,7 @@ const expiryBatchSize = 500;
 
 export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly version: string; readonly selector: Selector };
 
-type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: ToResponse<CreatedLoads> };
+type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly toResponse: ToResponse<CreatedLoads> };
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
@@ -47,8 +47,8 @@ export class Loads {
   }
 
   /** Creates one load per selected device, all or none. @throws {Problem} `invalid-value`, `image-pruned`, `busy`. */
-  request(request: NewLoadsRequest, requester: Requester, answerOf: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
-    return this.#request({ request, requester, answerOf });
+  request(request: NewLoadsRequest, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
+    return this.#request({ request, requester, toResponse });
   }
 
   /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-queued`. */
@@ -126,7 +126,7 @@ export class Loads {
   list(filter: LoadFilter, page: PageByTime): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => new LoadQueries(this.#uses.store.reader).list(filter, wanted),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
     });
@@ -192,13 +192,13 @@ async function createGroup(
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const item of queued) batches.push(...(await Promise.allSettled([batchOf(item)])));
   const results = await createBatches(connection, batches, now, onEnded);
-  const answers = results.flatMap((result, index) => {
-    const { requester, answerOf } = queued[index] ?? {};
+  const responses = results.flatMap((result, index) => {
+    const { requester, toResponse } = queued[index] ?? {};
     const request = requester?.idempotentRequest;
-    if (result.status === 'rejected' || request === undefined || answerOf === undefined) return [];
-    return { request, answer: answerOf(result.value) };
+    if (result.status === 'rejected' || request === undefined || toResponse === undefined) return [];
+    return { request, response: toResponse(result.value) };
   });
-  await storeResponses(connection, answers);
+  await storeResponses(connection, responses);
   return results;
 }
 

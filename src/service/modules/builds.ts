@@ -14,7 +14,7 @@ import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
@@ -54,9 +54,9 @@ export class Builds {
    * Compiles a source and keeps the build. The same source under the same version is the same build; a version never changes.
    * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or what the compiler found.
    */
-  async push(request: NewBuildRequest, requester: Requester, answerOf: ToResponse<PushedBuild>): Promise<PushedBuild> {
+  async push(request: NewBuildRequest, requester: Requester, toResponse: ToResponse<PushedBuild>): Promise<PushedBuild> {
     const { module, version } = request;
-    if (!isVersionBump(version)) return this.#push(request, requester, answerOf);
+    if (!isVersionBump(version)) return this.#push(request, requester, toResponse);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
       const versions = await new BuildRecords(this.#uses.store.readConnection).versions(module);
       const assigned = bumpVersion(versions, version);
@@ -66,7 +66,7 @@ export class Builds {
           `there is no ${version} after ${highestVersion(versions)}, the highest version of ${module}: a number of a version is at most 9007199254740991. Name the version instead`,
         );
       try {
-        return await this.#push({ ...request, version: assigned }, requester, answerOf);
+        return await this.#push({ ...request, version: assigned }, requester, toResponse);
       } catch (error) {
         // Somebody else has taken that version meanwhile: the next is another one now.
         if (!(error instanceof Problem && error.kind === 'version-exists')) throw error;
@@ -75,7 +75,7 @@ export class Builds {
     throw new Problem('busy', `too many builds of ${module} are being pushed at once: try again`);
   }
 
-  async #push(request: NewBuildRequest, requester: Requester, answerOf: ToResponse<PushedBuild>): Promise<PushedBuild> {
+  async #push(request: NewBuildRequest, requester: Requester, toResponse: ToResponse<PushedBuild>): Promise<PushedBuild> {
     const { module, version, language } = request;
     if (!isVersion(version)) {
       throw invalidValue(
@@ -123,7 +123,7 @@ export class Builds {
       });
       const detail = { module, version, language, image: imageDigest, bytes: compiled.image.length, source: sourceDigest };
       await audit(connection, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
-      await storeResponse(connection, requester, answerOf, { build, warnings, isNew: true });
+      await storeResponse(connection, requester, toResponse, { build, warnings, isNew: true });
       return build;
     });
     return kept.id === id ? { build: kept, warnings, isNew: true } : requireSameBuild(kept, request);
@@ -146,7 +146,7 @@ export class Builds {
   list(filter: BuildFilter, page: PageByTime): Promise<PageResult<BuildRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.list(filter, wanted),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ interface: types }) => JSON.stringify(types).length,
     });
@@ -157,7 +157,7 @@ export class Builds {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.listModules(wanted),
       positionOf: ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
-      positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
+      positionOfUndecodable: page.sort === 'name' ? undecodablePosition.byName : undecodablePosition.byTime,
     });
   }
 }

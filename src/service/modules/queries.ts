@@ -12,7 +12,7 @@ import {
   timeConditions,
 } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, type OnUnreadable, readOneByOne, readOrFallBack, restoreMarks, timeBound } from '../database/readable-rows.ts';
+import { type MarkedRows, type OnUndecodable, readOneByOne, readOrFallBack, restoreMarks, timeBound } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import { checkDates } from '../database/undecodable-row.ts';
 import type { BuildRecord } from './repository.ts';
@@ -24,12 +24,12 @@ export type ModuleSummary = { readonly module: string; readonly builds: number; 
 export class BuildQueries {
   readonly #client: QueryClient;
   readonly #readable: QueryClient;
-  readonly #onUnreadable: OnUnreadable;
+  readonly #onUndecodable: OnUndecodable;
 
-  constructor({ client, readable, onUnreadable }: Reader) {
+  constructor({ client, readable, onUndecodable }: Reader) {
     this.#client = client;
     this.#readable = readable;
-    this.#onUnreadable = onUnreadable;
+    this.#onUndecodable = onUndecodable;
   }
 
   async findByImage(module: string, imageDigest: string): Promise<BuildRecord | null> {
@@ -75,7 +75,7 @@ export class BuildQueries {
             (await builds.groupBy({ by: ['module'], where: { module }, ...count })).map(toModuleSummary)[0] ?? null,
           sortedBy: ({ module }) =>
             page.sort === 'name' ? module : timeBound(page.order, (moment) => this.#isLastBuiltBefore(module, moment)),
-          onUnreadable: this.#onUnreadable,
+          onUndecodable: this.#onUndecodable,
         }),
     );
   }

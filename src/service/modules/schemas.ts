@@ -14,7 +14,7 @@ import { Diagnostic } from '../http/problem-schemas.ts';
 const sourceLimit = 1024 * 1024;
 
 const { imageDigest, ...exampleFacts } = exampleBuild;
-const exampleAnswer = {
+const exampleResponse = {
   id: exampleIdentifier('build'),
   ...exampleFacts,
   options: { concurrency: null, features: [] },
@@ -91,11 +91,11 @@ export const Build = z
       .array(z.string())
       .describe('Key IDs of the keys that signed its provenance: a signing key of the service, and publisher keys.'),
   })
-  .meta({ id: 'Build', description: 'One compiled version of a module.', examples: [exampleAnswer] });
+  .meta({ id: 'Build', description: 'One compiled version of a module.', examples: [exampleResponse] });
 
 export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describe('Warnings of the compiler.') }).meta({
   id: 'CreatedBuild',
-  examples: [{ ...exampleAnswer, warnings: [] }],
+  examples: [{ ...exampleResponse, warnings: [] }],
 });
 export const BuildPage = pageSchema('BuildPage', Build);
 

@@ -10,7 +10,7 @@ import { audit } from '../audit-events/entry.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import type { Devices, DeviceView } from '../devices/devices.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
@@ -146,7 +146,7 @@ export class Programs {
     const queries = new ProgramQueries(this.#uses.store.reader);
     const found = await readMarkedPage(page, {
       read: (wanted) => queries.list(filter, wanted),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ statistics }) => JSON.stringify(statistics).length,
     });

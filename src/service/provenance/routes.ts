@@ -53,7 +53,7 @@ export function addProvenanceRoutes(app: Api, { provenance }: Uses): void {
         summary: 'Add a publisher signature to a build',
         description:
           'Sign the DSSE pre-authentication encoding of the envelope from `getProvenance`: `DSSEv1`, the length and text of its payload type, and the length and bytes of its payload, separated by spaces. ' +
-          'Adding the same signature again has no effect. A build has at most 100 signatures.',
+          'Adding the same signature again has no effect. Limit: 100 signatures per build.',
         params: buildParameters,
         body: NewSignature,
         response: {

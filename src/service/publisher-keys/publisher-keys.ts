@@ -7,7 +7,7 @@ import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
@@ -70,7 +70,7 @@ export class PublisherKeys {
     return readMarkedPage(page, {
       read: (wanted) => new PublisherKeyQueries(this.#store.reader).list(filter, wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
     });
   }
 

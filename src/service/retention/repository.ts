@@ -1,10 +1,10 @@
-// Which images are needed, and the removal of those that are not.
+// Finds the images that are in use, and deletes others.
 
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { BuildModel } from '../database/generated/models.ts';
 
-/** A version that a device has had, by its image, and the number of its newest stay there. */
+/** An image that a device has had, and the number of its latest residency there. */
 export type ImageResidency = { readonly deviceId: string; readonly module: string; readonly imageDigest: string; readonly newest: number };
 
 export class ImageRecords {
@@ -14,15 +14,15 @@ export class ImageRecords {
     this.#connection = connection;
   }
 
-  /** Digests of the images that were kept before a time. */
-  async storedBefore(moment: Date): Promise<string[]> {
-    const images = await this.#connection.sql.selectFrom('Image').select('digest').where('createdAt', '<', moment).execute();
+  /** Returns the digests of the images that were stored before a time. */
+  async storedBefore(time: Date): Promise<string[]> {
+    const images = await this.#connection.sql.selectFrom('Image').select('digest').where('createdAt', '<', time).execute();
     return images.map(({ digest }) => digest);
   }
 
   /**
-   * Images that are needed whatever their age: some device has them in memory, a program that has not ended runs them, a load that has not ended
-   * or a rollout that has not ended is to bring them, or they are the newest of their module.
+   * Returns the images that are needed regardless of their age: those in the memory of a device, those of running programs, of pending loads and of open
+   * rollouts, and the newest of each module.
    */
   async inUse(): Promise<Set<string>> {
     const { sql } = this.#connection;
@@ -40,19 +40,19 @@ export class ImageRecords {
       .select(({ fn }) => fn.max('id').as('id'))
       .groupBy('module')
       .execute();
-    const builds = await readInChunks([...loads.map(({ buildId }) => buildId), ...newest.map(({ id }) => id)], (some) =>
-      sql.selectFrom('Build').select('imageDigest').where('id', 'in', some).execute(),
+    const builds = await readInChunks([...loads.map(({ buildId }) => buildId), ...newest.map(({ id }) => id)], (chunk) =>
+      sql.selectFrom('Build').select('imageDigest').where('id', 'in', chunk).execute(),
     );
     return new Set([
       ...modules.map(({ imageDigest }) => imageDigest),
       ...programs.map(({ driverDigest }) => driverDigest),
       ...builds.map(({ imageDigest }) => imageDigest),
-      ...(await this.#ofOpenRollouts()),
+      ...(await this.#imagesOfOpenRollouts()),
     ]);
   }
 
-  /** The images that rollouts that have not ended bring, or may have to bring back. */
-  async #ofOpenRollouts(): Promise<string[]> {
+  /** Returns the images that open rollouts install or may roll back to. */
+  async #imagesOfOpenRollouts(): Promise<string[]> {
     const builds = await this.#connection.sql
       .selectFrom('Rollout')
       .innerJoin('RolloutDevice', 'RolloutDevice.rolloutId', 'Rollout.id')
@@ -68,37 +68,37 @@ export class ImageRecords {
     return builds.map(({ imageDigest }) => imageDigest);
   }
 
-  /** What some devices have had, each version once. */
+  /** Returns the images that these devices have had, each once per device and module. */
   async residenciesOf(deviceIds: readonly string[]): Promise<ImageResidency[]> {
-    return readInChunks(deviceIds, (some) =>
+    return readInChunks(deviceIds, (chunk) =>
       this.#connection.sql
         .selectFrom('HistoryEntry')
         .select(({ fn }) => ['deviceId', 'module', 'imageDigest', fn.max('number').as('newest')])
-        .where('deviceId', 'in', some)
+        .where('deviceId', 'in', chunk)
         .groupBy(['deviceId', 'module', 'imageDigest'])
         .execute(),
     );
   }
 
-  /** Identifiers of devices after one, in their order. */
+  /** Returns the identifiers of devices after an identifier, in ascending order. */
   async deviceIdsAfter(id: string, limit: number): Promise<string[]> {
     const devices = await this.#connection.sql.selectFrom('Device').select('id').where('id', '>', id).orderBy('id').limit(limit).execute();
     return devices.map((device) => device.id);
   }
 
-  /** The builds of these images. */
+  /** Returns the builds of these images. */
   async buildsOf(digests: readonly string[]): Promise<Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest'>[]> {
-    return readInChunks(digests, (some) =>
+    return readInChunks(digests, (chunk) =>
       this.#connection.sql
         .selectFrom('Build')
         .select(['id', 'module', 'version', 'imageDigest'])
-        .where('imageDigest', 'in', some)
+        .where('imageDigest', 'in', chunk)
         .execute(),
     );
   }
 
-  /** Removes images. */
+  /** Deletes images. */
   async delete(digests: readonly string[]): Promise<void> {
-    for (const some of splitIntoChunks(digests)) await this.#connection.sql.deleteFrom('Image').where('digest', 'in', some).execute();
+    for (const chunk of splitIntoChunks(digests)) await this.#connection.sql.deleteFrom('Image').where('digest', 'in', chunk).execute();
   }
 }

@@ -1,4 +1,4 @@
-// What is not kept for ever: old events, once a checkpoint has them, and images that no device has or can go back to.
+// Deletes expired data: events that a checkpoint covers, and images that no device has or can roll back to.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Checkpoints } from '../audit/checkpoints.ts';
@@ -18,27 +18,27 @@ import type { ImageResidency } from './repository.ts';
 import { ImageRecords } from './repository.ts';
 
 export type RetentionSettings = {
-  /** Milliseconds between looks at what is old. */
+  /** Interval between two runs, in milliseconds. */
   readonly interval: number;
-  /** Milliseconds that events are kept; null: for ever. */
+  /** How long events are stored, in milliseconds; null: forever. */
   readonly keepEvents: number | null;
-  /** Milliseconds that images are kept that no device has or can go back to; null: for ever. */
+  /** How long images are stored that no device has or can roll back to, in milliseconds; null: forever. */
   readonly keepImages: number | null;
-  /** Versions of a module that a device can go back to, besides the one that it has. */
+  /** Number of earlier versions of a module that a device can roll back to. */
   readonly keepVersions: number;
 };
 
-/** Events removed in one transaction: whole tiles of the Merkle tree, which stay. */
-const eventsAtOnce = 16 * tileWidth;
-/** Devices whose histories are looked at in one go. */
-const devicesAtOnce = 500;
-/** Images removed in one transaction. */
-const imagesAtOnce = 100;
+/** Events deleted in one transaction, in whole tiles of the Merkle tree. The tiles themselves are not deleted. */
+const eventBatchSize = 16 * tileWidth;
+/** Devices whose histories are read at once. */
+const deviceBatchSize = 500;
+/** Images deleted in one transaction. */
+const imageBatchSize = 100;
 
-type Uses = { readonly store: Store; readonly checkpoints: Checkpoints; readonly timeKeeper: TimeKeeper };
+type Dependencies = { readonly store: Store; readonly checkpoints: Checkpoints; readonly timeKeeper: TimeKeeper };
 
-/** Removes what is old, from now on; once in the whole installation. */
-export function schedulePruning({ store, checkpoints, timeKeeper }: Uses, settings: RetentionSettings): RecurringJob {
+/** Deletes expired data at intervals, in one replica at a time. */
+export function schedulePruning({ store, checkpoints, timeKeeper }: Dependencies, settings: RetentionSettings): RecurringJob {
   const { clock } = timeKeeper;
   return store.scheduleJob('retention', settings.interval, async () => {
     await timeKeeper.save();
@@ -47,7 +47,7 @@ export function schedulePruning({ store, checkpoints, timeKeeper }: Uses, settin
   });
 }
 
-/** Removes events that are older than they are kept, only those that a checkpoint has; what proves them stays. @throws {Problem} `trail-broken`. */
+/** Deletes expired events that a checkpoint covers; their proofs remain. @throws {Problem} `trail-broken`. */
 async function pruneEvents(
   store: Store,
   checkpoints: Checkpoints,
@@ -55,7 +55,7 @@ async function pruneEvents(
   clock: Pick<Clock, 'now'>,
 ): Promise<void> {
   if (keepEvents === null) return;
-  // Events have the time of the service: one that is behind, or has been ahead, makes none of them old.
+  // Event times come from the service clock: the earlier of both clocks decides, so that a wrong clock expires no event.
   const now = Math.min((await new RetentionTimeRecords(store.readConnection).now()).getTime(), clock.now().getTime());
   const head = await new AuditRecords(store.readConnection).head();
   const lastOld = await new AuditQueries(store.reader).findLastOlderThan(head, new Date(now - keepEvents));
@@ -64,7 +64,7 @@ async function pruneEvents(
   const { checkpoint } = await checkpoints.create();
   const end = Math.floor(Math.min(lastOld, checkpoint.size) / tileWidth) * tileWidth;
   while (prunedThrough < end) {
-    const through = Math.min(end, prunedThrough + eventsAtOnce);
+    const through = Math.min(end, prunedThrough + eventBatchSize);
     await store.transaction(async (connection) => {
       await new AuditRecords(connection).prune(through);
       const detail = { after: prunedThrough, through, checkpoint: checkpoint.size };
@@ -75,7 +75,7 @@ async function pruneEvents(
   }
 }
 
-/** Removes images that are older than they are kept, and that no device has or can go back to. */
+/** Deletes expired images that no device has or can roll back to. */
 async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings, clock: Pick<Clock, 'now'>): Promise<void> {
   if (keepImages === null) return;
   const now = await new RetentionTimeRecords(store.readConnection).now();
@@ -83,21 +83,21 @@ async function pruneImages(store: Store, { keepImages, keepVersions }: Retention
   const used = await new ImageRecords(store.readConnection).inUse();
   const unused = new Set(old.filter((digest) => !used.has(digest)));
   for (let last = ''; unused.size > 0; ) {
-    const deviceIds = await new ImageRecords(store.readConnection).deviceIdsAfter(last, devicesAtOnce);
+    const deviceIds = await new ImageRecords(store.readConnection).deviceIdsAfter(last, deviceBatchSize);
     for (const digest of findRetainedImages(await new ImageRecords(store.readConnection).residenciesOf(deviceIds), keepVersions))
       unused.delete(digest);
     last = deviceIds.at(-1) ?? '';
-    if (deviceIds.length < devicesAtOnce) break;
+    if (deviceIds.length < deviceBatchSize) break;
     await delay(0);
   }
   const digests = [...unused];
-  for (let first = 0; first < digests.length; first += imagesAtOnce)
-    await store.transaction((connection) => remove(connection, digests.slice(first, first + imagesAtOnce), clock.now()));
+  for (let first = 0; first < digests.length; first += imageBatchSize)
+    await store.transaction((connection) => deleteImages(connection, digests.slice(first, first + imageBatchSize), clock.now()));
 }
 
-/** The images that each device has and can go back to. */
-export function findRetainedImages(stays: readonly ImageResidency[], keepVersions: number): Set<string> {
-  const ofModules = Map.groupBy(stays, ({ deviceId, module }) => `${deviceId}/${module}`);
+/** Returns the images that each device has or can roll back to. */
+export function findRetainedImages(residencies: readonly ImageResidency[], keepVersions: number): Set<string> {
+  const ofModules = Map.groupBy(residencies, ({ deviceId, module }) => `${deviceId}/${module}`);
   return new Set(
     [...ofModules.values()].flatMap((ofModule) =>
       ofModule
@@ -108,8 +108,8 @@ export function findRetainedImages(stays: readonly ImageResidency[], keepVersion
   );
 }
 
-/** @param digests Of images that nobody needed; somebody may by now. */
-async function remove(connection: Connection, digests: readonly string[], prunedAt: Date): Promise<void> {
+/** Deletes images that are still unused. @param digests Images that were unused when they were selected. */
+async function deleteImages(connection: Connection, digests: readonly string[], prunedAt: Date): Promise<void> {
   const used = await new ImageRecords(connection).inUse();
   const unused = digests.filter((digest) => !used.has(digest));
   if (unused.length === 0) return;

@@ -8,7 +8,7 @@ import type { Connection } from '../database/connection.ts';
 import { DamagedItem, isDamagedRowError, readViewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByNumber, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
@@ -75,7 +75,7 @@ export class Rollouts {
    * Accepts a rollout, which then advances in the background.
    * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `rollout-conflict`, `too-many-rollouts`.
    */
-  async request(request: RolloutRequest, requester: Requester, answerOf: ToResponse<RolloutView>): Promise<RolloutView> {
+  async request(request: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
     const { module, version, plan, joining } = request;
     const view = await this.#uses.store.transaction(async (connection) => {
       checkHasImage(await findBuild(connection, request));
@@ -113,7 +113,7 @@ export class Rollouts {
       };
       await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
       const created = await readView(connection, await findRollout(connection, id), now);
-      await storeResponse(connection, requester, answerOf, created);
+      await storeResponse(connection, requester, toResponse, created);
       return created;
     });
     this.wake();
@@ -126,11 +126,11 @@ export class Rollouts {
   }
 
   /** Applies an operator's decision. @throws {Problem} `not-found`, and the problems of the decision. */
-  async decide(id: string, decision: Decision, requester: Requester, answerOf: ToResponse<RolloutView>): Promise<RolloutView> {
+  async decide(id: string, decision: Decision, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
     const view = await this.#uses.store.transaction(async (connection) => {
       const now = this.#uses.clock.now();
       const result = await decision(connection, await readView(connection, await findRollout(connection, id), now), requester, now);
-      await storeResponse(connection, requester, answerOf, result);
+      await storeResponse(connection, requester, toResponse, result);
       return result;
     });
     this.#runner.recheck(id);
@@ -150,7 +150,7 @@ export class Rollouts {
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => queries.list(filter, wanted),
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
     });
     const now = this.#uses.clock.now();
     const items: (RolloutView | DamagedItem)[] = [];
@@ -166,7 +166,7 @@ export class Rollouts {
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => queries.devices(filter, wanted),
       positionOf: ({ position }) => ({ number: position }),
-      positionOfUnreadable: unreadablePosition.byNumber,
+      positionOfUndecodable: undecodablePosition.byNumber,
     });
     const items = await readViewsOrMarks(
       page.items,

@@ -110,7 +110,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
         tags,
         summary: 'Stream the progress of a rollout',
         description:
-          'Streams server-sent events named `rollout` with the complete Rollout as data: one at once, one after each change (at most four per second), and one when the rollout has ended. Then the stream ends. ' +
+          'Streams server-sent events named `rollout` with the complete Rollout as data: one at once, one after each change (up to four per second), and one when the rollout has ended. Then the stream ends. ' +
           'A client that lost the stream requests it again and receives the current state.',
         params: rolloutParameter,
         response: {

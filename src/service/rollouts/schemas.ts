@@ -43,7 +43,7 @@ const NewWave = z
   .meta({ id: 'NewWave', examples: [{ devices: 5, soakSeconds: 300 }] });
 
 /** A canary, a tenth, and the rest. */
-const usualWaves = [
+const defaultWaves = [
   { devices: 1, approval: false },
   { upToPercent: 10, approval: false },
   { upToPercent: 100, approval: false },
@@ -74,7 +74,7 @@ export const NewRollout = requireLabel(
           .array(NewWave)
           .min(1)
           .max(rolloutLimits.waves)
-          .default(usualWaves)
+          .default(defaultWaves)
           .describe(
             'The waves, in order. The first is the canary; the last must be `"upToPercent": 100`. Devices selected by labels or version are assigned to waves in a shuffled order.',
           ),

@@ -26,7 +26,7 @@ export const NewSignaturePolicy = z
   .refine(({ device, labels }) => (device === undefined) !== (labels === undefined), 'give either device or labels')
   .refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
     path: ['labels'],
-    message: 'must have at least one label',
+    message: 'must not be empty',
   })
   .refine(({ publisherKeys: keys }) => new Set(keys).size === keys.length, { path: ['publisherKeys'], message: 'contains a key twice' })
   .refine(({ publisherKeys: keys, threshold: needed }) => needed === undefined || needed <= keys.length, {

@@ -7,7 +7,7 @@ import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
@@ -72,7 +72,7 @@ export class SignaturePolicies {
     const found = await readMarkedPage(page, {
       read: (wanted) => new SignaturePolicyQueries(this.#store.reader).list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
     });
     return {
       ...found,

@@ -11,7 +11,7 @@ import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { notFound, Problem } from '../problem.ts';
@@ -176,7 +176,7 @@ export class SigningKeys {
     return readMarkedPage(page, {
       read: (wanted) => new SigningKeyQueries(this.#store.reader).list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
     });
   }
 }

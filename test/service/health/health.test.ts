@@ -44,7 +44,7 @@ test.runIf(kind === 'sqlite')(
   async () => {
     const makeKey = (name: string) => service.post('/v1/keys', { name, role: 'viewer' });
     renameSync(service.database, `${service.database}.moved`);
-    const reason = `the file ${service.database} was deleted or moved while the service ran`;
+    const reason = `the file ${service.database} was deleted or moved while the service was running`;
     expect(await notReady()).toEqual({ status: 'not-ready', reasons: [expect.stringContaining(reason)] });
     expect((await service.get('/health/live')).status).toBe(200);
     expect((await service.get('/v1/health')).body).toMatchObject({ status: 'degraded', reasons: expect.arrayContaining([reason]) });
@@ -72,7 +72,7 @@ test.runIf(kind === 'sqlite')(
       status: 503,
       body: {
         type: 'urn:patchbay:problem:database-unavailable',
-        detail: expect.stringMatching(/another process has held the lock.*try again when Retry-After has passed$/),
+        detail: expect.stringMatching(/another process has held the write lock.*retry after the time in Retry-After$/),
       },
     });
     expect(refused.headers.get('retry-after')).toBe('1');
@@ -139,7 +139,7 @@ test.each([
     `UPDATE _prisma_migrations SET migration_name = 'later' WHERE migration_name = '${migration}'`,
     'the database has the migration later',
   ],
-  ['without a record', 'ALTER TABLE _prisma_migrations RENAME TO gone', 'the database does not say which migrations it has'],
+  ['without a record', 'ALTER TABLE _prisma_migrations RENAME TO gone', 'the applied migrations cannot be read'],
 ])('a migration that is %s is a reason', async (_, sql, reason) => {
   await change(sql);
   const { reasons } = await notReady();

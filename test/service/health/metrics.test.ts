@@ -242,7 +242,7 @@ test('answers given again, and requests to be made again, are counted by their r
   while ((await service.get('/v1/hosts')).status !== 429);
   service.key = String(viewer.secret);
   const now = await scrape();
-  expect(now('patchbay_idempotent_answers_replayed_total')).toBe(2);
+  expect(now('patchbay_idempotent_responses_replayed_total')).toBe(2);
   expect(now('patchbay_requests_rejected_total', { reason: 'too-many-requests' })).toBe(1);
   expect(now('patchbay_requests_rejected_total')).toBe(1);
 });

@@ -95,7 +95,7 @@ test('every operation needs a role, or is one of the few that need none', () => 
   expect(open.toSorted()).toEqual(['/health/live', '/health/ready']);
 });
 
-test('a route that does not say who may use it cannot be added', async () => {
+test('a route that declares no access cannot be added', async () => {
   const installation = await Installation.open(`${service.folder}/other.db`, {
     joinToken,
     unreachableAfter: 60_000,
@@ -105,7 +105,7 @@ test('a route that does not say who may use it cannot be added', async () => {
   try {
     const app = Fastify();
     addAccessControl(app, installation, 'required', async () => {});
-    expect(() => app.get('/v1/forgotten', async () => 'open to all')).toThrow('GET /v1/forgotten does not say who may use it');
+    expect(() => app.get('/v1/forgotten', async () => 'open to all')).toThrow('GET /v1/forgotten declares no access');
     app.get('/v1/remembered', { config: { access: 'public' } }, async () => 'open to all');
     expect((await app.inject('/v1/remembered')).statusCode).toBe(200);
   } finally {
@@ -121,7 +121,7 @@ test('a refusal says what to do', async () => {
   const viewer = credentials.get('viewer') ?? {};
   expect(await service.postRaw('/v1/loads', {}, viewer)).toMatchObject({
     status: 403,
-    body: { type: 'urn:patchbay:problem:forbidden', detail: expect.stringContaining('this needs operator or admin') },
+    body: { type: 'urn:patchbay:problem:forbidden', detail: expect.stringContaining('the operation requires operator or admin') },
   });
   const revoked = credentials.get('a revoked key') ?? {};
   expect((await service.get('/v1/devices', revoked)).body.detail).toContain('the key revoked was revoked');

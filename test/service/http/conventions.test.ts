@@ -20,7 +20,7 @@ test('a path that is not there is a problem that says where to look', async () =
   const answer = await service.get('/v1/modulez');
   expect(answer).toMatchObject({
     status: 404,
-    body: { type: 'urn:patchbay:problem:not-found', detail: 'there is no /v1/modulez: /documentation lists what there is' },
+    body: { type: 'urn:patchbay:problem:not-found', detail: 'no route matches /v1/modulez: see /documentation for the API' },
   });
   expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
 });

@@ -247,7 +247,7 @@ function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswe
 function wrongIn({ operation }: FuzzRequest, { status, contentType, text }: FuzzAnswer): string | null {
   if (status >= 500) return `it was answered ${status}: ${text}`;
   // A path that no route takes is of no operation.
-  const isNoRoute = status === 404 && contentType === 'application/problem+json' && text.includes('/documentation lists what there is');
+  const isNoRoute = status === 404 && contentType === 'application/problem+json' && text.includes('see /documentation for the API');
   if (isNoRoute) return null;
   const documented = documentedBody(operation, status, contentType);
   if (documented === null) return `the document knows no answer ${status} of the type "${contentType}": ${text.slice(0, 500)}`;

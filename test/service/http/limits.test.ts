@@ -29,7 +29,7 @@ test('a key may make so many requests a minute, and another is not held back by 
   const refused = await ask();
   expect(refused).toMatchObject({
     status: 429,
-    body: { type: 'urn:patchbay:problem:too-many-requests', detail: expect.stringContaining('20 requests a minute') },
+    body: { type: 'urn:patchbay:problem:too-many-requests', detail: expect.stringContaining('20 requests per minute') },
   });
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   expect(Number(refused.headers.get('retry-after'))).toBeLessThanOrEqual(60);
@@ -134,7 +134,7 @@ test('an overloaded service answers 503, except to health checks and hosts', asy
     const answer = await service.get('/v1/devices');
     return answer.status === 503 && answer;
   });
-  expect(refused.body).toMatchObject({ type: 'urn:patchbay:problem:overloaded', detail: expect.stringContaining('try again') });
+  expect(refused.body).toMatchObject({ type: 'urn:patchbay:problem:overloaded', detail: expect.stringContaining('Retry-After') });
   expect(refused.headers.get('retry-after')).toBe('2');
   block();
   const [live, heartbeat, devices] = await Promise.all([service.get('/health/live'), agent.heartbeat(), service.get('/v1/devices')]);

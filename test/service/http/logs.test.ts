@@ -128,7 +128,7 @@ test('a secret is in no line, wherever a client or an error puts it', async () =
   expect((await service.get('/fails', { cookie })).status).toBe(500);
 
   for (const secret of [...secrets, cookie]) expect(log.text).not.toContain(secret);
-  expect(log.with({ msg: 'a request failed' })).toMatchObject([
+  expect(log.with({ msg: 'request failed' })).toMatchObject([
     {
       err: {
         message: expect.stringMatching(/^cannot use \[redacted\], \[redacted\] and \[redacted\]/),

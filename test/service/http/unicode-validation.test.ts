@@ -8,7 +8,7 @@ const service = new TestService();
 beforeAll(() => service.start());
 afterAll(() => service.close());
 
-const toDo = 'has the character U+0000: leave it out';
+const toDo = 'contains the character U+0000: remove it';
 
 test('U+0000 is refused wherever it is in a body, which says where', async () => {
   const refused = await service.postRaw('/v1/keys', { name: 'a\0b', role: 'viewer', 'more/of~it': [{ a: '\0' }] });
@@ -30,7 +30,7 @@ test('U+0000 is refused wherever it is in a body, which says where', async () =>
 test('U+0000 is refused in an address', async () => {
   for (const path of ['/v1/devices/%00', '/v1/devices?name=%00', '/v1/modules/tcp%00/builds']) {
     const refused = await service.get(path);
-    expect(refused, path).toMatchObject({ status: 422, body: { detail: `the address ${toDo} (%00)` } });
+    expect(refused, path).toMatchObject({ status: 422, body: { detail: `the URL ${toDo} (%00)` } });
     expect(refused.body['errors'], path).toEqual(
       path.includes('?') ? [expect.objectContaining({ in: 'query', pointer: '/name' })] : undefined,
     );
@@ -40,7 +40,7 @@ test('U+0000 is refused in an address', async () => {
 test('half of a surrogate pair is refused, and a whole one is a character', async () => {
   const load = { module: 'tcp', version: '1.0.0', devices: ['none'], versionPolicy: 'downgrade' };
   const refused = await service.request('POST', '/v1/loads', JSON.stringify({ ...load, downgradeReason: 'a\ud800b' }));
-  const detail = 'has half of a surrogate pair, which is no character: leave it out';
+  const detail = 'contains an unpaired surrogate: remove it';
   expect(refused).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: '/downgradeReason', detail }] } });
   const escaped = JSON.stringify({ ...load, downgradeReason: 'x' }).replace('"x"', String.raw`"\ud83d\ude00"`);
   expect(JSON.stringify((await service.request('POST', '/v1/loads', escaped)).body)).not.toContain('surrogate');

@@ -162,7 +162,7 @@ test('builds and images that are not there are not found', async () => {
   for (const path of ['/v1/modules/none/builds/1.0.0', '/v1/modules/none/builds/1.0.0/image']) {
     expect(await service.get(path)).toMatchObject({
       status: 404,
-      body: { type: problem('not-found'), detail: 'there is no build none@1.0.0' },
+      body: { type: problem('not-found'), detail: 'build none@1.0.0 does not exist' },
     });
   }
 });

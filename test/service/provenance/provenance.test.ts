@@ -78,7 +78,7 @@ describe('what the service states of a build', () => {
     expect(known).toMatchObject({ status: 304, body: { text: '' } });
     expect(await service.get('/v1/modules/stated/builds/9.9.9/provenance')).toMatchObject({
       status: 404,
-      body: { detail: 'there is no build stated@9.9.9' },
+      body: { detail: 'build stated@9.9.9 does not exist' },
     });
   });
 

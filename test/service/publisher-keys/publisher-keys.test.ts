@@ -35,7 +35,9 @@ test('a key is registered by its public part, found, listed and audited', async 
   expect(itemsOf(await service.get(`/v1/audit?object=${made.body.id}`))).toMatchObject([
     { actor: admin?.id, action: 'publisher-key.created', detail: { name: 'release-team', keyId: made.body.keyId } },
   ]);
-  expect(await service.get('/v1/publisher-keys/pub_none')).toMatchObject(problem(404, 'not-found', 'there is no publisher key pub_none'));
+  expect(await service.get('/v1/publisher-keys/pub_none')).toMatchObject(
+    problem(404, 'not-found', 'publisher key pub_none does not exist'),
+  );
 });
 
 const pairOf = (type: 'ed25519' | 'x25519') => {

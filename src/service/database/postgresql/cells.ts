@@ -1,4 +1,4 @@
-// Cells of PostgreSQL as values of the types of the Prisma schema, and back.
+// Converts cells of PostgreSQL to values of the Prisma schema's types, and back.
 
 import pg from 'pg';
 import { Json } from '../json.ts';
@@ -6,8 +6,8 @@ import type { ValueType } from '../prepared-statements.ts';
 
 const { builtins } = pg.types;
 
-/** How texts of the types of PostgreSQL are read; those of other types stay texts. */
-const readers = new Map<number, (text: string) => unknown>([
+/** Parsers of PostgreSQL types; values of other types stay strings. */
+const parsers = new Map<number, (text: string) => unknown>([
   [builtins.INT2, Number],
   [builtins.INT4, Number],
   [builtins.INT8, BigInt],
@@ -18,10 +18,10 @@ const readers = new Map<number, (text: string) => unknown>([
   [builtins.BYTEA, (text) => new Uint8Array(Buffer.from(text.slice(2), 'hex'))],
   [builtins.JSONB, (text) => JSON.parse(text)],
 ]);
-/** As a statement of the driver is told. */
-export const cellTypes = { getTypeParser: (type: number) => readers.get(type) ?? String };
+/** The type parsers, in the form that the driver expects. */
+export const cellTypes = { getTypeParser: (type: number) => parsers.get(type) ?? String };
 
-/** A value as the driver sends it. */
+/** Encodes a value for the driver. */
 export function encodeCell(value: unknown): unknown {
   if (value instanceof Date) return value.toISOString();
   if (value instanceof Json) return value.text;
@@ -30,9 +30,9 @@ export function encodeCell(value: unknown): unknown {
   return Array.isArray(value) ? JSON.stringify(value) : value;
 }
 
-/** A value of a row in the JSON that has all rows: as it is cast to its type there. */
+/** Encodes a value of a row for the JSON parameter that contains all rows. */
 export function encodeJsonCell(value: unknown, type: ValueType): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-  if (type === 'bytes' && value !== null) throw new TypeError('bytes are given as a Uint8Array');
+  if (type === 'bytes' && value !== null) throw new TypeError('bytes must be a Uint8Array');
   return encodeCell(value);
 }

@@ -1,23 +1,23 @@
-// Work that runs once in the cluster, by pg-boss: every replica asks for it when it is due, and one of them does it.
+// Recurring jobs that run in one replica of the cluster at a time, by pg-boss: period replica requests a run when it is due, and one of them executes it.
 
 import { PgBoss } from 'pg-boss';
 import type { RecurringJob } from '../recurring-job.ts';
 import { connectionOptions } from './connection-options.ts';
 
-/** Connections of one replica for it. */
-const connections = 4;
-/** How long a run may take, in seconds: as the longest does, the removal of what is not kept any more. */
-const longestRun = 900;
-/** A replica that has not said for so long that it is at it, in seconds, has died, and others do the work again. */
-const silence = 10;
-/** How often it is looked for those, in seconds. */
+/** Connections of one replica for jobs. */
+const maxConnections = 4;
+/** Maximum duration of a run, in seconds; pruning takes longest. */
+const maxRunDuration = 900;
+/** A replica without a heartbeat for this long, in seconds, has died; another replica repeats its run. */
+const heartbeatTimeout = 10;
+/** Interval at which dead replicas are detected, in seconds. */
 const superviseInterval = 5;
-/** How long it is known of a run that it was, in seconds. */
-const keptFor = 60;
-/** Work that is due is known at once, and looked for this often all the same, in seconds. */
+/** How long a finished run is stored, in seconds. */
+const retention = 60;
+/** Polling interval for due runs, in seconds; usually a notification arrives earlier. */
 const pollInterval = 1;
-/** The shortest interval, in milliseconds: each is a row. */
-const shortestInterval = 1_000;
+/** Minimum interval of a job, in milliseconds: each run is a row. */
+const minInterval = 1_000;
 
 export class ClusterJobs {
   readonly #boss: PgBoss;
@@ -27,18 +27,18 @@ export class ClusterJobs {
     this.#boss = boss;
   }
 
-  /** Makes what pg-boss needs in a schema of its own, once however many replicas start. */
+  /** Starts pg-boss, which creates its tables in a schema of its own. */
   static async start(url: string): Promise<ClusterJobs> {
     const boss = new PgBoss({
       ...connectionOptions(url),
-      max: connections,
+      max: maxConnections,
       schema: 'patchbay_work',
       useListenNotify: true,
       schedule: false,
       superviseIntervalSeconds: superviseInterval,
       monitorIntervalSeconds: superviseInterval,
     });
-    // A database that is away for a time is told by the readiness of the service; pg-boss goes on when it is back.
+    // The readiness probe reports an unavailable database; pg-boss resumes when it is available again.
     boss.on('error', () => {});
     boss.on('warning', () => {});
     await boss.start().catch(async (error: unknown) => {
@@ -48,26 +48,26 @@ export class ClusterJobs {
     return new ClusterJobs(boss);
   }
 
-  /** Has work done at intervals of so many milliseconds by one of the replicas, one run after another; a run that fails is followed by the next. */
+  /** Runs work at intervals (in milliseconds) in one replica at a time. A failed run is ignored. */
   schedule(name: string, interval: number, work: () => Promise<void>): RecurringJob {
-    const every = Math.max(interval, shortestInterval);
-    let joined: Promise<void> | null = null;
-    const ask = async (throttle: { readonly singletonSeconds?: number }) => {
-      joined ??= this.#join(name, work);
+    const period = Math.max(interval, minInterval);
+    let joining: Promise<void> | null = null;
+    const requestRun = async (throttle: { readonly singletonSeconds?: number }) => {
+      joining ??= this.#join(name, work);
       try {
-        await joined;
+        await joining;
       } catch {
-        joined = null;
+        joining = null;
         return;
       }
-      // What cannot be asked for now is asked for the next time.
+      // If the request fails, the next one follows after the interval.
       await this.#boss.send(name, null, throttle).catch(() => {});
     };
-    const timer = setInterval(() => void ask({ singletonSeconds: Math.round(every / 1_000) }), every);
+    const timer = setInterval(() => void requestRun({ singletonSeconds: Math.round(period / 1_000) }), period);
     this.#timers.add(timer);
-    void ask({});
+    void requestRun({});
     return {
-      trigger: () => void ask({}),
+      trigger: () => void requestRun({}),
       stop: async () => {
         clearInterval(timer);
         this.#timers.delete(timer);
@@ -77,15 +77,15 @@ export class ClusterJobs {
   }
 
   async #join(name: string, work: () => Promise<void>): Promise<void> {
-    // At most one that waits and one that runs, in all replicas together.
+    // At most one queued and one active run in the cluster.
     await this.#boss.createQueue(name, {
       policy: 'stately',
       notify: true,
       retryLimit: 0,
-      expireInSeconds: longestRun,
-      heartbeatSeconds: silence,
-      deleteAfterSeconds: keptFor,
-      retentionSeconds: keptFor,
+      expireInSeconds: maxRunDuration,
+      heartbeatSeconds: heartbeatTimeout,
+      deleteAfterSeconds: retention,
+      retentionSeconds: retention,
     });
     await this.#boss.work(name, { pollingIntervalSeconds: pollInterval, notifyPollingIntervalSeconds: pollInterval }, async () => {
       await work().catch(() => {});

@@ -1,6 +1,6 @@
-// Reads outside transactions: requests that come at the same time often ask the same, as who it is that shows this key.
+// Coalesces equal reads outside transactions: concurrent requests often run the same query, for example to authenticate the same API key.
 
-import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
+import { setImmediate as nextEventLoopTurn } from 'node:timers/promises';
 import type { Compilable, Kysely } from 'kysely';
 import type { CommitEffects } from '../commit-effects.ts';
 import type { Connection } from '../connection.ts';
@@ -9,7 +9,7 @@ import type { MarkedRows } from '../readable-rows.ts';
 import type { Tables } from '../tables.ts';
 import type { RowKind } from '../undecodable-row.ts';
 
-/** Sends a prepared query when the turn of the event loop in which it was asked is over, once for all who have asked it then: none gets an answer from before it asked. */
+/** Sends a prepared query at the end of the current turn of the event loop, once for all equal queries of that turn: no caller gets data from before its call. */
 export class CoalescedReads implements Connection {
   readonly commitEffects: CommitEffects;
   readonly sql: Kysely<Tables>;
@@ -29,23 +29,23 @@ export class CoalescedReads implements Connection {
     return this.#connection.queryReadable(query, rowKind);
   }
 
-  async query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, given: ParamValues<Names>): Promise<Row[]> {
-    const asked = query.pending.get(this) ?? new Map<string, Promise<Row[]>>();
-    query.pending.set(this, asked);
-    const name = JSON.stringify(given, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
-    const answer = asked.get(name) ?? this.#send(query, given, () => asked.delete(name));
-    asked.set(name, answer);
-    // Each has rows of its own.
-    return (await answer).map((row) => ({ ...row }));
+  async query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, values: ParamValues<Names>): Promise<Row[]> {
+    const pending = query.pending.get(this) ?? new Map<string, Promise<Row[]>>();
+    query.pending.set(this, pending);
+    const key = JSON.stringify(values, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
+    const rows = pending.get(key) ?? this.#send(query, values, () => pending.delete(key));
+    pending.set(key, rows);
+    // Each caller gets its own copy of the rows.
+    return (await rows).map((row) => ({ ...row }));
   }
 
   async #send<Names extends QueryParams, Row>(
     query: PreparedQuery<Names, Row>,
-    given: ParamValues<Names>,
-    isSent: () => void,
+    values: ParamValues<Names>,
+    onSend: () => void,
   ): Promise<Row[]> {
-    await turnOfTheEventLoop();
-    isSent();
-    return this.#connection.query(query, given);
+    await nextEventLoopTurn();
+    onSend();
+    return this.#connection.query(query, values);
   }
 }

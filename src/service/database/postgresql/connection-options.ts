@@ -1,19 +1,19 @@
-// How a replica is connected to PostgreSQL: neither of them waits for ever for one that is not there any more and could not say so.
+// Connection options for PostgreSQL. Timeouts ensure that neither the service nor the server waits forever for a lost peer.
 
 import { Socket } from 'node:net';
 
-/** How long a statement may take, the wait for its turn to write included, in milliseconds. */
+/** Statement timeout in milliseconds, including the wait for the write lock. */
 export const statementMilliseconds = 20_000;
-/** A transaction in which nothing is asked for so long is taken back by the server, with the turn to write that it has, in milliseconds. */
+/** The server rolls back a transaction that is idle for this long and releases its write lock, in milliseconds. */
 const idleMilliseconds = 15_000;
-/** A connection on which nothing has come or gone for so long is given up, in milliseconds: a statement is answered sooner. */
+/** A connection without traffic for this long is closed, in milliseconds; longer than the statement timeout. */
 const silenceMilliseconds = 25_000;
-/** How long is waited for a connection, free or new, in milliseconds. */
+/** How long to wait for a free or new connection, in milliseconds. */
 const connectMilliseconds = 10_000;
 
 /**
- * A socket that is lost closes, and reports no error: the driver then fails what was asked on it, unless the connection was ended before. An error
- * of a connection that was ended, and that nobody listens to any more, as pg-boss ends its own, would end the process.
+ * A socket that closes without an error event when its connection is lost. The driver then rejects the pending queries. An error event on a connection
+ * that was ended and has no listener, such as those of pg-boss, would crash the process.
  */
 class PlainlyClosedSocket extends Socket {
   override destroy(error?: Error): this {
@@ -21,7 +21,7 @@ class PlainlyClosedSocket extends Socket {
   }
 }
 
-/** What every connection has. @param settings Of the server, as `name=value`. */
+/** Returns the options of every connection. @param settings Server settings, as `name=value`. @param silence Idle time after which the socket is closed, in milliseconds. */
 export function connectionOptions(url: string, settings: readonly string[] = [], silence: number = silenceMilliseconds) {
   const limits = [`statement_timeout=${statementMilliseconds}`, `idle_in_transaction_session_timeout=${idleMilliseconds}`];
   return {

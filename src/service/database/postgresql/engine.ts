@@ -1,4 +1,4 @@
-// PostgreSQL: one database, and any number of processes that write it, one after another.
+// The PostgreSQL engine: one database, and any number of processes whose write transactions are serialized.
 
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
@@ -7,7 +7,7 @@ import { type Engine, maxNotificationBytes, type Transaction } from '../engine.t
 import { PrismaClient as PostgresqlClient } from '../generated/postgresql/client.ts';
 import { type RecordedMigration, selectRecordedMigrations } from '../migrations.ts';
 import type { QueryClient } from '../query-client.ts';
-import type { OnUnreadable } from '../readable-rows.ts';
+import type { OnUndecodable } from '../readable-rows.ts';
 import { toQueryClient } from '../reader.ts';
 import type { RecurringJob } from '../recurring-job.ts';
 import { ClusterJobs } from './cluster-jobs.ts';
@@ -18,9 +18,9 @@ import { channel, Notifier } from './notifier.ts';
 import { withServerErrors } from './server-errors.ts';
 import { Writer } from './writer.ts';
 
-/** Connections of one replica that read, and the one that writes. */
+/** Maximum connections of one replica, for reads and for writes. */
 const connections = { reading: 8, writing: 2 } as const;
-/** How long it may take to see whether the database takes writes, in milliseconds. */
+/** Timeout of the test write, in milliseconds. */
 const probeTimeout = 5_000;
 
 export class PostgresqlEngine implements Engine {
@@ -29,58 +29,58 @@ export class PostgresqlEngine implements Engine {
   readonly #prisma: PostgresqlClient;
   readonly #pools: Readonly<Record<keyof typeof connections, pg.Pool>>;
   readonly #writer: Writer;
-  readonly #announcements: Notifier;
-  readonly #work: ClusterJobs;
-  #unreadableListener: OnUnreadable = () => {};
+  readonly #notifier: Notifier;
+  readonly #jobs: ClusterJobs;
+  #undecodableListener: OnUndecodable = () => {};
 
-  private constructor(url: string, announcements: Notifier, work: ClusterJobs) {
-    const onUnreadable: OnUnreadable = (row) => this.#unreadableListener(row);
-    const readConnection = poolOf(url, { max: connections.reading }, ['default_transaction_read_only=on']);
-    const writing = poolOf(url, { max: connections.writing, pipeline: true }, ['synchronous_commit=on']);
-    this.#pools = { reading: readConnection, writing };
-    this.#writer = new Writer(writing, onUnreadable);
-    this.#prisma = new PostgresqlClient({ adapter: new PrismaPg(readConnection) });
+  private constructor(url: string, notifier: Notifier, jobs: ClusterJobs) {
+    const onUndecodable: OnUndecodable = (row) => this.#undecodableListener(row);
+    const reading = createPool(url, { max: connections.reading }, ['default_transaction_read_only=on']);
+    const writing = createPool(url, { max: connections.writing, pipeline: true }, ['synchronous_commit=on']);
+    this.#pools = { reading, writing };
+    this.#writer = new Writer(writing, onUndecodable);
+    this.#prisma = new PostgresqlClient({ adapter: new PrismaPg(reading) });
     this.client = toQueryClient(this.#prisma);
-    this.#announcements = announcements;
-    this.#work = work;
+    this.#notifier = notifier;
+    this.#jobs = jobs;
     this.readConnection = new CoalescedReads(
-      new PostgresqlConnection((query) => withServerErrors(() => readConnection.query(query)), onUnreadable),
+      new PostgresqlConnection((query) => withServerErrors(() => reading.query(query)), onUndecodable),
     );
   }
 
-  /** Opens a database that has all migrations. */
+  /** Opens a database to which all migrations are applied. */
   static async open(url: string): Promise<PostgresqlEngine> {
-    const announcements = await Notifier.start(url);
+    const notifier = await Notifier.start(url);
     try {
-      return new PostgresqlEngine(url, announcements, await ClusterJobs.start(url));
+      return new PostgresqlEngine(url, notifier, await ClusterJobs.start(url));
     } catch (error) {
-      await announcements.close();
+      await notifier.close();
       throw error;
     }
   }
 
-  /** One writer at a time: what is decided by what was read just before holds however many replicas there are, and the audit trail is one chain. */
+  /** Runs work with the write lock: decisions based on earlier reads stay valid with any number of replicas, and the audit trail is a single chain. */
   transaction<Result>(work: (transaction: Transaction) => Promise<Result>, timeout: number): Promise<Result> {
-    return this.#writer.withWriteLock(({ savepoint: part, sendPendingNotify: sendUnheeded }) => {
-      const announce = (text: string) => {
+    return this.#writer.withWriteLock(({ savepoint, sendPendingNotify }) => {
+      const notify = (text: string) => {
         if (text.length > maxNotificationBytes)
-          throw new RangeError(`an announcement of ${text.length} bytes is longer than ${maxNotificationBytes}`);
-        sendUnheeded({ text: 'SELECT pg_notify($1, $2)', values: [channel, this.#announcements.toPayload(text)] });
+          throw new RangeError(`the notification has ${text.length} bytes, the limit is ${maxNotificationBytes}`);
+        sendPendingNotify({ text: 'SELECT pg_notify($1, $2)', values: [channel, this.#notifier.toPayload(text)] });
       };
-      return work({ savepoint: part, notify: announce });
+      return work({ savepoint, notify });
     }, timeout);
   }
 
-  onUnreadable(listener: OnUnreadable): void {
-    this.#unreadableListener = listener;
+  onUndecodable(listener: OnUndecodable): void {
+    this.#undecodableListener = listener;
   }
 
   onNotification(listener: (text: string | null) => void): void {
-    this.#announcements.listen(listener);
+    this.#notifier.listen(listener);
   }
 
   scheduleJob(name: string, interval: number, work: () => Promise<void>): RecurringJob {
-    return this.#work.schedule(name, interval, work);
+    return this.#jobs.schedule(name, interval, work);
   }
 
   async clusterTime(): Promise<number> {
@@ -88,11 +88,11 @@ export class PostgresqlEngine implements Engine {
       this.#pools.reading.query<{ now: number }>('SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::float8 AS "now"'),
     );
     const [row] = rows;
-    if (row === undefined) throw new Error('the database does not say what time it is');
+    if (row === undefined) throw new Error('the database returned no time');
     return row.now;
   }
 
-  /** PostgreSQL keeps its log itself. */
+  /** PostgreSQL runs checkpoints itself. */
   async checkpointLog(): Promise<void> {}
 
   async isDurable(): Promise<boolean> {
@@ -100,12 +100,12 @@ export class PostgresqlEngine implements Engine {
     return rows[0] !== undefined && rows[0].synchronous_commit !== 'off';
   }
 
-  /** Its files are the server's. */
+  /** The server is responsible for its files. */
   fault(): null {
     return null;
   }
 
-  /** A message in the write-ahead log that nobody reads: it is on disk when it is committed, and in no table. */
+  /** Writes a logical message to the write-ahead log, which changes no table. */
   async probe(): Promise<void> {
     await this.#writer.withoutWriteLock(
       ({ send }) => send({ text: `SELECT pg_logical_emit_message(true, 'patchbay', 'probe')` }),
@@ -118,17 +118,17 @@ export class PostgresqlEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.#work.stop();
-    await this.#announcements.close();
+    await this.#jobs.stop();
+    await this.#notifier.close();
     await this.#prisma.$disconnect();
     for (const pool of Object.values(this.#pools)) await pool.end();
   }
 }
 
-/** @param settings Of the server, for each connection. */
-function poolOf(url: string, how: pg.PoolConfig, settings: readonly string[]): pg.Pool {
-  const pool = new pg.Pool({ ...connectionOptions(url, settings), ...how });
-  // One that nobody used has ended: the pool makes another.
+/** Creates a connection pool. @param settings Server settings of each connection. */
+function createPool(url: string, options: pg.PoolConfig, settings: readonly string[]): pg.Pool {
+  const pool = new pg.Pool({ ...connectionOptions(url, settings), ...options });
+  // An idle connection was lost; the pool replaces it.
   pool.on('error', () => {});
   return pool;
 }

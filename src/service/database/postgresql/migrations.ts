@@ -1,4 +1,4 @@
-// Brings a PostgreSQL database to the newest migration, once however many replicas of the service start together.
+// Applies migrations to a PostgreSQL database, once even if several replicas of the service start at the same time.
 
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
@@ -12,7 +12,7 @@ import {
   selectRecordedMigrations,
 } from '../migrations.ts';
 
-/** The table in which Prisma's own tools record what they have applied. */
+/** The table in which Prisma's tools record applied migrations. */
 const migrationsTable = `
   CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
     "id" VARCHAR(36) PRIMARY KEY NOT NULL,
@@ -25,27 +25,27 @@ const migrationsTable = `
     "applied_steps_count" INTEGER NOT NULL DEFAULT 0
   )`;
 
-/** The lock of Prisma's own tools, so that they wait too (`migrate deploy`, schema engine). */
+/** The advisory lock of Prisma's tools (`migrate deploy`), so that they wait too. */
 const migrationLock = 72_707_369;
-/** How long one replica waits while others apply migrations, in milliseconds. */
-const patience = 300_000;
+/** How long a replica waits while another applies migrations, in milliseconds. */
+const lockTimeout = 300_000;
 
-/** Those of this version, in their order. */
+/** Returns the migrations of this version, in order. */
 export const postgresqlMigrations = (): Migration[] => readMigrations('postgresql/migrations');
 
-/** @throws {MigrationError} when a migration that was applied has changed since, or is not among those given. */
+/** Applies pending migrations, each in a transaction with its record. @throws {MigrationError} if an applied migration was changed, or is unknown. */
 export async function applyMigrations(
   url: string,
   migrations: readonly Migration[] = postgresqlMigrations(),
   beforeCreation: BeforeCreation = () => {},
 ): Promise<void> {
   const client = new pg.Client({ connectionString: url });
-  // A connection that ends is told by the statement that is under way.
+  // A lost connection rejects the pending statement.
   client.on('error', () => {});
   await client.connect();
   try {
-    await client.query(`SET lock_timeout = ${patience}`);
-    // It goes with the connection.
+    await client.query(`SET lock_timeout = ${lockTimeout}`);
+    // Released with the connection.
     await client.query('SELECT pg_advisory_lock($1)', [migrationLock]);
     if (!(await hasMigrations(client))) beforeCreation();
     await client.query(migrationsTable);
@@ -57,8 +57,8 @@ export async function applyMigrations(
 }
 
 async function hasMigrations(client: pg.Client): Promise<boolean> {
-  const { rows } = await client.query<{ isThere: boolean }>(`SELECT to_regclass('"_prisma_migrations"') IS NOT NULL AS "isThere"`);
-  return rows[0]?.isThere === true;
+  const { rows } = await client.query<{ exists: boolean }>(`SELECT to_regclass('"_prisma_migrations"') IS NOT NULL AS "exists"`);
+  return rows[0]?.exists === true;
 }
 
 async function applyOne(client: pg.Client, { name, sql }: Migration): Promise<void> {

@@ -1,4 +1,4 @@
-// What replicas tell each other over the database (LISTEN and NOTIFY): a wake-up, never the only place where something is said.
+// Notifications between replicas over LISTEN and NOTIFY. They only wake replicas up: all data is also in tables.
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,14 +6,14 @@ import pg from 'pg';
 import { connectionOptions } from './connection-options.ts';
 
 export const channel = 'patchbay';
-/** After a connection that was lost another is tried, in milliseconds: the first soon, the next later. */
-const waits = { shortest: 100, longest: 5_000 } as const;
-/** The server is asked this often whether it is there, and given up when it has not answered for so long, in milliseconds. */
+/** Backoff of reconnects in milliseconds. */
+const backoff = { min: 100, max: 5_000 } as const;
+/** Interval of heartbeat queries, and the time without traffic after which the connection is closed, in milliseconds. */
 const heartbeat = { interval: 3_000, silence: 8_000 } as const;
 
 export class Notifier {
   readonly #url: string;
-  /** By what this replica knows its own announcements. */
+  /** Identifies the notifications of this replica. */
   readonly #replica = randomUUID();
   #client: pg.Client | null = null;
   #listener: (text: string | null) => void = () => {};
@@ -23,19 +23,19 @@ export class Notifier {
     this.#url = url;
   }
 
-  /** @throws {Error} of the driver where the database is not there. */
+  /** Connects and starts to listen. @throws {Error} of the driver if the server cannot be reached. */
   static async start(url: string): Promise<Notifier> {
-    const announcements = new Notifier(url);
-    await announcements.#connect();
-    return announcements;
+    const notifier = new Notifier(url);
+    await notifier.#connect();
+    return notifier;
   }
 
-  /** Has this one called with what other replicas announce; with null when some may have been missed. */
+  /** Sets the listener for notifications of other replicas; it receives null if some may have been missed. */
   listen(listener: (text: string | null) => void): void {
     this.#listener = listener;
   }
 
-  /** A text as this replica sends it. */
+  /** Returns the NOTIFY payload of a text. */
   toPayload(text: string): string {
     return `${this.#replica} ${text}`;
   }
@@ -51,7 +51,7 @@ export class Notifier {
       const [replica = '', ...words] = payload.split(' ');
       if (replica !== this.#replica) this.#listener(words.join(' '));
     });
-    // An error is followed by the end.
+    // An error is followed by `end`.
     client.on('error', () => {});
     client.once('end', () => {
       if (!this.#isClosed && this.#client === client) void this.#reconnect();
@@ -59,30 +59,30 @@ export class Notifier {
     await client.connect();
     await client.query(`LISTEN ${channel}`);
     this.#client = client;
-    void this.#keepAsking(client);
+    void this.#sendHeartbeats(client);
   }
 
-  /** So that something comes as long as the server is there. */
-  async #keepAsking(client: pg.Client): Promise<void> {
+  /** Causes traffic as long as the server responds. */
+  async #sendHeartbeats(client: pg.Client): Promise<void> {
     try {
       for (;;) {
         await delay(heartbeat.interval, undefined, { ref: false });
         await client.query('SELECT');
       }
     } catch {
-      // It has ended.
+      // The connection has ended.
     }
   }
 
   async #reconnect(): Promise<void> {
-    for (let wait: number = waits.shortest; !this.#isClosed; wait = Math.min(2 * wait, waits.longest)) {
+    for (let wait: number = backoff.min; !this.#isClosed; wait = Math.min(2 * wait, backoff.max)) {
       await delay(wait);
       try {
         await this.#connect();
-        // What was announced meanwhile, nobody has heard.
+        // Notifications may have been missed while the connection was lost.
         return this.#listener(null);
       } catch {
-        // The next time.
+        // Try again.
       }
     }
     await this.#client?.end().catch(() => {});

@@ -1,4 +1,4 @@
-// Opens a database of PostgreSQL.
+// Opens a PostgreSQL database.
 
 import type { BeforeCreation, Migration } from '../migrations.ts';
 import { PostgresqlEngine } from './engine.ts';
@@ -7,8 +7,8 @@ import { rejectPooler } from './pooler.ts';
 import { withServerErrors } from './server-errors.ts';
 
 /**
- * Opens a database, made and brought to the newest migration if need be.
- * @throws {PoolerError} {MigrationError} {DatabaseUnavailable} where the server cannot be reached, or is lost meanwhile.
+ * Opens a database and applies pending migrations.
+ * @throws {PoolerError} {MigrationError} {DatabaseUnavailable} if the server cannot be reached, or the connection is lost.
  */
 export function openPostgresql(database: string, beforeCreation: BeforeCreation): Promise<[PostgresqlEngine, readonly Migration[]]> {
   return withServerErrors(async () => {

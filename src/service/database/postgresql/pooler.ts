@@ -1,20 +1,21 @@
-// Finds a connection pooler between the service and PostgreSQL. The service needs sessions of its own: for their settings, for prepared statements,
-// for advisory locks and to LISTEN. A pooler that gives each transaction another session would break each of them at some time, and not at the start.
+// Detects a connection pooler between the service and PostgreSQL. The service depends on session state: settings, prepared statements, advisory locks and
+// LISTEN. A pooler in transaction mode would break these later, not at startup.
 
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { PoolerError } from '../unavailable.ts';
 import { connectionOptions, statementMilliseconds } from './connection-options.ts';
 
-/** Rounds in which is looked whether two connections have the same session: a pooler may give them different ones by chance. */
+/** Number of session checks: a pooler may assign different sessions to two connections by chance. */
 const rounds = 3;
-const advice = 'name PostgreSQL itself with --database, or a proxy that passes connections through, but no pooler such as PgBouncer';
+const advice =
+  'connect --database directly to PostgreSQL, or through a proxy that forwards connections, not through a pooler such as PgBouncer';
 
-/** @throws {PoolerError} where a pooler is in between. */
+/** @throws {PoolerError} if the URL leads to a connection pooler. */
 export async function rejectPooler(url: string): Promise<void> {
   const clients = [new pg.Client(connectionOptions(url)), new pg.Client(connectionOptions(url))] as const;
   const [first, second] = clients;
-  // What ends a connection is told by the statement that is under way.
+  // A lost connection rejects the pending statement.
   for (const client of clients) client.on('error', () => {});
   try {
     for (const client of clients) await client.connect().catch(explainConnect);
@@ -25,10 +26,10 @@ export async function rejectPooler(url: string): Promise<void> {
   }
 }
 
-/** @throws {PoolerError} where the connection is refused for the settings that it brings, which PostgreSQL itself takes. */
+/** @throws {PoolerError} if the connection is refused because of its settings, which PostgreSQL accepts. */
 function explainConnect(error: unknown): never {
   if (error instanceof Error && /unsupported startup parameter/.test(error.message))
-    throw new PoolerError(`a connection pooler refuses the settings of the service's sessions (${error.message}): ${advice}`);
+    throw new PoolerError(`a connection pooler rejects the session settings of the service (${error.message}): ${advice}`);
   throw error;
 }
 
@@ -37,12 +38,12 @@ async function checkSettings(client: pg.Client): Promise<void> {
   const setting = rows[0]?.setting;
   if (Number(setting) === statementMilliseconds) return;
   throw new PoolerError(
-    `the settings of the service's sessions do not arrive at PostgreSQL (statement_timeout is ${setting} ms instead of ${statementMilliseconds} ms), ` +
-      `as with the ignore_startup_parameters of PgBouncer: ${advice}`,
+    `the session settings of the service do not reach PostgreSQL (statement_timeout: expected ${statementMilliseconds} ms, found ${setting} ms), ` +
+      `for example because of ignore_startup_parameters of PgBouncer: ${advice}`,
   );
 }
 
-/** A mark that one connection leaves in its session is seen there in the next statement, and not by the other connection. */
+/** Checks that a session setting is visible to the next statement on the same connection, and not to another connection. */
 async function checkSessions(first: pg.Client, second: pg.Client): Promise<void> {
   const mark = randomUUID();
   const isMarked = async (client: pg.Client) => {
@@ -53,5 +54,5 @@ async function checkSessions(first: pg.Client, second: pg.Client): Promise<void>
   await second.query('BEGIN');
   const isShared = (await isMarked(second)) || !(await isMarked(first));
   await second.query('ROLLBACK');
-  if (isShared) throw new PoolerError(`a connection pooler gives the connections of the service each other's sessions: ${advice}`);
+  if (isShared) throw new PoolerError(`a connection pooler shares sessions between the connections of the service: ${advice}`);
 }

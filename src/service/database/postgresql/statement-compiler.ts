@@ -1,4 +1,4 @@
-// Compiles statements for PostgreSQL: one that is executed for many rows is sent once, with all rows as one parameter.
+// Compiles statements for PostgreSQL. A row statement is sent once, with all rows in one parameter.
 
 import {
   AliasNode,
@@ -38,7 +38,7 @@ export const postgresqlDialect = {
   createQueryCompiler: () => new PostgresQueryCompiler(),
 };
 
-/** The name of the one parameter that has all rows: a JSON array of arrays. */
+/** The name of the parameter that contains all rows, as a JSON array of arrays. */
 export const allRows = ':rows';
 
 const columnTypes = {
@@ -51,7 +51,7 @@ const columnTypes = {
   bytes: 'text',
 } as const;
 
-/** The type of a value without the question mark. */
+/** Returns the value type without the question mark. */
 export function valueTypeOf(type: Params[string]): ValueType {
   if (type === 'text' || type === 'text?') return 'text';
   if (type === 'integer' || type === 'integer?') return 'integer';
@@ -69,31 +69,32 @@ function cast(text: Expression<unknown>, type: ValueType): Expression<unknown> {
 const parameter = (name: string): Expression<unknown> => sql.val<unknown>(new Parameter(name));
 const compile = (node: RootOperationNode): CompiledQuery => postgresqlDialect.createQueryCompiler().compileQuery(node, createQueryId());
 
-/** The given rows: the colon in the names of their columns tells them from the columns of tables. */
-function rowsOf(given: Params): Expression<unknown> {
-  const columns = Object.entries(given).map(
+/** Returns the rows as a table; a colon in its column names distinguishes them from the columns of other tables. */
+function rowsOf(params: Params): Expression<unknown> {
+  const columns = Object.entries(params).map(
     ([name, type], index) => sql`${cast(sql`"row" ->> ${sql.lit(index)}`, valueTypeOf(type))} as ${sql.id(`:${name}`)}`,
   );
   const rows = sql`jsonb_array_elements(${parameter(allRows)}::jsonb) with ordinality as "rows" ("row", "position")`;
   return sql`(select "position", ${sql.join(columns)} from ${rows})`;
 }
 
-const rowsNode = (given: Params) => AliasNode.create(rowsOf(given).toOperationNode(), IdentifierNode.create('given'));
+const rowsNode = (params: Params) => AliasNode.create(rowsOf(params).toOperationNode(), IdentifierNode.create('given'));
 const position = SelectionNode.create(sql`"given"."position"::integer`.as('position').toOperationNode());
 
-function overRows(node: InsertQueryNode | UpdateQueryNode | DeleteQueryNode, given: Params): RootOperationNode {
+/** Extends a statement for one row to a statement for all rows. */
+function toRowsStatement(node: InsertQueryNode | UpdateQueryNode | DeleteQueryNode, params: Params): RootOperationNode {
   if (UpdateQueryNode.is(node))
-    return QueryNode.cloneWithReturning(UpdateQueryNode.cloneWithFromItems(node, [rowsNode(given)]), [position]);
-  if (DeleteQueryNode.is(node)) return QueryNode.cloneWithReturning(DeleteQueryNode.cloneWithUsing(node, [rowsNode(given)]), [position]);
+    return QueryNode.cloneWithReturning(UpdateQueryNode.cloneWithFromItems(node, [rowsNode(params)]), [position]);
+  if (DeleteQueryNode.is(node)) return QueryNode.cloneWithReturning(DeleteQueryNode.cloneWithUsing(node, [rowsNode(params)]), [position]);
   const values = sql.join(valuesOf(node).map((value) => ({ expressionType: undefined, toOperationNode: () => value })));
-  const rows = sql`select ${values} from ${rowsOf(given)} as "given" order by "position"`;
+  const rows = sql`select ${values} from ${rowsOf(params)} as "given" order by "position"`;
   return InsertQueryNode.cloneWith(node, { values: rows.toOperationNode() });
 }
 
-/** What an insert of one row inserts, in the order of its columns. */
+/** Returns the values of an insert of one row, in the order of its columns. */
 function valuesOf({ values }: InsertQueryNode): readonly OperationNode[] {
   const [row, ...others] = values !== undefined && ValuesNode.is(values) ? values.values : [];
-  if (row === undefined || others.length > 0 || !ValueListNode.is(row)) throw new Error('a statement for many rows inserts one row');
+  if (row === undefined || others.length > 0 || !ValueListNode.is(row)) throw new Error('a row statement must insert exactly one row');
   return row.values;
 }
 
@@ -101,13 +102,13 @@ export const postgresqlCompiler: StatementCompiler = {
   sql: new Kysely<Tables>({ dialect: { ...postgresqlDialect, createDriver: () => new DummyDriver() } }),
   rowValue: (name) => sql.ref(`given.:${name}`),
   value: (name, type) => cast(parameter(name), valueTypeOf(type)),
-  // As an array, each of the list is looked up in an index; as rows that are joined, the whole table may be read for one.
+  // With an array, PostgreSQL looks up each element in an index; with joined rows, it may scan the whole table.
   list: (name): ListExpression => ({
     includes: (column) => sql`${column} = any (array(select jsonb_array_elements_text(${parameter(name)}::jsonb)))`,
   }),
   pairs: (name): PairsExpression => sql`(select ("position" - 1)::integer as "position", "pair" ->> 0 as "first", "pair" ->> 1 as "second"
     from jsonb_array_elements(${parameter(name)}::jsonb) with ordinality as "pairs" ("pair", "position"))`,
   lastNumber: (table) => sql`(select "last_value" from ${sql.id(`${table}_number_seq`)})`,
-  compileForRows: (node, given) => compile(overRows(node, given)),
+  compileForRows: (node, params) => compile(toRowsStatement(node, params)),
   compile,
 };

@@ -1,49 +1,49 @@
-// The connections that write: one transaction of a replica at a time, whose statements are sent without waiting for the answers to those before.
+// The write connections: a replica runs one write transaction at a time, and pipelines its statements.
 
 import type pg from 'pg';
 import type { Transaction } from '../engine.ts';
-import type { OnUnreadable } from '../readable-rows.ts';
+import type { OnUndecodable } from '../readable-rows.ts';
 import { TransactionClosed, withTimeout } from '../transaction-timeout.ts';
 import { DatabaseUnavailable, readOnly } from '../unavailable.ts';
 import { PostgresqlConnection, type Send } from './connection.ts';
 import { withServerErrors } from './server-errors.ts';
 
-/** Whether the transaction is read-only: the database is set so, or has become a standby. */
+/** Whether the transaction is read-only, because of a setting or because the server is a standby. */
 const readOnlyColumn = `current_setting('transaction_read_only') = 'on' AS "isReadOnly"`;
-/** The first waits for the others of its replica; the others of the cluster are waited for in the database. */
-const takeWriteLock = `SELECT pg_advisory_xact_lock(1885434979, 1), ${readOnlyColumn}`;
-/** A database that is set to be read-only takes some writes all the same. */
-const takeNoLock = `SELECT ${readOnlyColumn}`;
+/** Acquires the write lock of the cluster. */
+const acquireWriteLock = `SELECT pg_advisory_xact_lock(1885434979, 1), ${readOnlyColumn}`;
+/** Without the lock. The read-only state is checked explicitly: some writes succeed even then. */
+const checkReadOnly = `SELECT ${readOnlyColumn}`;
 
-/** What may be done in an open transaction. */
+/** The operations in an open transaction. */
 export type OpenTransaction = {
   readonly savepoint: Transaction['savepoint'];
   readonly send: Send;
-  /** Sends a statement without waiting for its end. If it fails, the transaction is not committed. */
+  /** Sends a statement without waiting for its result. If it fails, the transaction is rolled back. */
   readonly sendPendingNotify: (query: pg.QueryConfig) => void;
 };
 
 export class Writer {
   readonly #pool: pg.Pool;
-  readonly #onUnreadable: OnUnreadable;
+  readonly #onUndecodable: OnUndecodable;
 
-  constructor(pool: pg.Pool, onUnreadable: OnUnreadable) {
+  constructor(pool: pg.Pool, onUndecodable: OnUndecodable) {
     this.#pool = pool;
-    this.#onUnreadable = onUnreadable;
+    this.#onUndecodable = onUndecodable;
   }
 
   /**
-   * Runs work in a transaction that has the write lock of the database.
-   * @param timeout How long the work may take, in milliseconds; the wait for the lock is limited by `statement_timeout`.
-   * @throws {DatabaseUnavailable} when the work took longer, or the database cannot be written to. Then nothing of it is kept.
+   * Runs work in a transaction with the write lock of the database. Rolls back if the work rejects.
+   * @param timeout Maximum duration of the work, in milliseconds; `statement_timeout` limits the wait for the lock.
+   * @throws {DatabaseUnavailable} if the work timed out, or the database accepts no writes.
    */
   withWriteLock<Result>(work: (transaction: OpenTransaction) => Promise<Result>, timeout: number): Promise<Result> {
-    return this.#transaction(takeWriteLock, work, timeout);
+    return this.#transaction(acquireWriteLock, work, timeout);
   }
 
-  /** Runs work in a transaction beside others. */
+  /** Runs work in a transaction without the write lock, concurrently with others. */
   withoutWriteLock<Result>(work: (transaction: OpenTransaction) => Promise<Result>, timeout: number): Promise<Result> {
-    return this.#transaction(takeNoLock, work, timeout);
+    return this.#transaction(checkReadOnly, work, timeout);
   }
 
   async #transaction<Result>(begin: string, work: (transaction: OpenTransaction) => Promise<Result>, timeout: number): Promise<Result> {
@@ -62,8 +62,8 @@ export class Writer {
   }
 
   #openIn(session: Session): OpenTransaction {
-    let begin = 'SAVEPOINT part';
-    const part = async (carryOut: Parameters<Transaction['savepoint']>[0]) => {
+    let begin = 'SAVEPOINT change';
+    const savepoint = async (change: Parameters<Transaction['savepoint']>[0]) => {
       let isOpen = true;
       const failures: unknown[] = [];
       const send: Send = async (query) => {
@@ -75,23 +75,23 @@ export class Writer {
           throw error;
         }
       };
-      const isBegun = session.send({ text: begin });
-      begin = 'RELEASE SAVEPOINT part; SAVEPOINT part';
+      const begun = session.send({ text: begin });
+      begin = 'RELEASE SAVEPOINT change; SAVEPOINT change';
       try {
-        // What it sends after it has ended would be in the next part.
-        const carriedOut = carryOut(new PostgresqlConnection(send, this.#onUnreadable)).finally(() => {
+        // A statement sent after the change has ended would run in the next savepoint.
+        const changed = change(new PostgresqlConnection(send, this.#onUndecodable)).finally(() => {
           isOpen = false;
         });
-        await Promise.all([isBegun, carriedOut]);
-        // Also if the error was caught: after a failed statement the server executes nothing more of the part.
+        await Promise.all([begun, changed]);
+        // Even if the error was caught: after a failed statement the server executes no further statement of the savepoint.
         if (failures.length > 0) throw failures[0];
       } catch (error) {
         isOpen = false;
-        await session.send({ text: 'ROLLBACK TO SAVEPOINT part' });
+        await session.send({ text: 'ROLLBACK TO SAVEPOINT change' });
         throw error;
       }
     };
-    return { savepoint: part, send: (query) => session.send(query), sendPendingNotify: (query) => session.sendPendingNotify(query) };
+    return { savepoint, send: (query) => session.send(query), sendPendingNotify: (query) => session.sendPendingNotify(query) };
   }
 }
 
@@ -99,10 +99,10 @@ export class Writer {
 class Session {
   readonly #client: pg.PoolClient;
   #isOpen = true;
-  #unheeded: Promise<unknown> = Promise.resolve();
-  /** Whether the connection is of no use to the next transaction. */
+  #pendingNotify: Promise<unknown> = Promise.resolve();
+  /** Whether the connection must not be reused. */
   #isDiscarded = false;
-  /** Statements on a lost connection fail by themselves; without a listener the event would end the process. */
+  /** Statements on a lost connection reject; without a listener the error event would crash the process. */
   readonly #onError = () => {
     this.#isDiscarded = true;
   };
@@ -118,11 +118,15 @@ class Session {
   };
 
   sendPendingNotify(query: pg.QueryConfig): void {
-    this.#unheeded = this.send(query);
-    this.#unheeded.catch(() => {});
+    this.#pendingNotify = this.send(query);
+    this.#pendingNotify.catch(() => {});
   }
 
-  /** @param text A statement that says whether the session can write. One that cannot is replaced: it stays so when the database does not. @throws {DatabaseUnavailable} */
+  /**
+   * Begins the transaction. A read-only session is discarded: it remains read-only when the database becomes writable.
+   * @param text A statement that selects `isReadOnly`.
+   * @throws {DatabaseUnavailable} if the session is read-only.
+   */
   async begin(text: string): Promise<void> {
     const [, { rows }] = await Promise.all([this.send({ text: 'BEGIN' }), this.send<{ isReadOnly: boolean }>({ text })]);
     if (rows[0]?.isReadOnly === false) return;
@@ -130,23 +134,23 @@ class Session {
     throw new DatabaseUnavailable(readOnly);
   }
 
-  /** @throws {Error} if a statement has failed, also if its error was caught: nothing is kept then. */
+  /** Commits the transaction. @throws {Error} if a statement has failed, even if its error was caught: the transaction is then rolled back. */
   async commit(): Promise<void> {
-    const ended = this.send({ text: 'COMMIT' });
+    const committed = this.send({ text: 'COMMIT' });
     this.#isOpen = false;
-    // If a statement has failed, PostgreSQL answers `COMMIT` with `ROLLBACK`, without an error.
-    const { command } = await ended;
+    // After a failed statement, PostgreSQL responds to COMMIT with ROLLBACK, without an error.
+    const { command } = await committed;
     if (command === 'COMMIT') return;
-    const cause = await this.#unheeded.then(() => null).catch((error: unknown) => error);
-    throw new Error(`the database has answered COMMIT with ${command}`, { cause });
+    const cause = await this.#pendingNotify.then(() => null).catch((error: unknown) => error);
+    throw new Error(`the database responded to COMMIT with ${command}`, { cause });
   }
 
   async rollback(): Promise<void> {
     if (!this.#isOpen) return;
-    const ended = this.send({ text: 'ROLLBACK' });
+    const rolledBack = this.send({ text: 'ROLLBACK' });
     this.#isOpen = false;
-    // A connection on which that fails has lost its transaction, and is not used again.
-    await ended.catch(() => {
+    // If the rollback fails, the connection is lost and must not be reused.
+    await rolledBack.catch(() => {
       this.#isDiscarded = true;
     });
   }

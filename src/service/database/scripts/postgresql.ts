@@ -1,4 +1,4 @@
-// The same models for PostgreSQL: writes prisma/postgresql/schema.prisma from prisma/schema.prisma, or with --check says whether it is up to date.
+// Writes the PostgreSQL schema, prisma/postgresql/schema.prisma, from prisma/schema.prisma. With --check, verifies that it is up to date.
 
 import console from 'node:console';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const fileOf = (path: string) => fileURLToPath(new URL(`../../../../${path}`, import.meta.url));
 const [source, target] = [fileOf('prisma/schema.prisma'), fileOf('prisma/postgresql/schema.prisma')];
 
-/** Each is there once. */
+/** Each text occurs exactly once in the source. */
 const replacements = [
   [
     "// The control service's database.",
@@ -20,7 +20,7 @@ const replacements = [
 function postgresqlSchema(): string {
   return replacements.reduce(
     (schema, [from, to]) => {
-      if (schema.split(from).length !== 2) throw new Error(`prisma/schema.prisma does not have ${from} once`);
+      if (schema.split(from).length !== 2) throw new Error(`expected exactly one occurrence of ${from} in prisma/schema.prisma`);
       return schema.replace(from, to);
     },
     readFileSync(source, 'utf8'),
@@ -29,6 +29,6 @@ function postgresqlSchema(): string {
 
 if (process.argv[2] !== '--check') writeFileSync(target, postgresqlSchema());
 else if (!existsSync(target) || readFileSync(target, 'utf8') !== postgresqlSchema()) {
-  console.error('prisma/postgresql/schema.prisma is not that of prisma/schema.prisma: run npm run generate, and commit it');
+  console.error('prisma/postgresql/schema.prisma is out of date: run npm run generate and commit the result');
   process.exitCode = 1;
 }

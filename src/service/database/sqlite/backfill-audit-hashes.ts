@@ -1,4 +1,4 @@
-// The audit trail of a database from before it was a chain becomes one: each event there is gets its hash.
+// Computes the hashes of audit events that were stored before the audit trail had a hash chain.
 
 import type Database from 'better-sqlite3';
 import type { Json } from '../../../proof/canonical-json.ts';
@@ -16,9 +16,10 @@ type Row = {
   readonly detail: string;
 };
 
-/** Events that are in memory at once. */
+/** Events in memory at once. */
 const batchSize = 1_000;
 
+/** Sets the hash of every audit event, and the audit head. */
 export function backfillAuditHashes(database: Database.Database): void {
   const next = database.prepare<[number, number], Row>(
     'SELECT number, at, actor, action, object, outcome, requestId, detail FROM AuditEvent WHERE number > ? ORDER BY number LIMIT ?',

@@ -1,4 +1,4 @@
-// What is read and written on one connection to the database file.
+// Reads and writes on one connection to the database file.
 
 import type Database from 'better-sqlite3';
 import type { Compilable, CompiledQuery, Kysely, QueryResult } from 'kysely';
@@ -12,7 +12,7 @@ import {
   type QueryParams,
   type RowStatement,
 } from '../prepared-statements.ts';
-import type { MarkedRows, OnUnreadable } from '../readable-rows.ts';
+import type { MarkedRows, OnUndecodable } from '../readable-rows.ts';
 import type { Tables } from '../tables.ts';
 import type { RowKind } from '../undecodable-row.ts';
 import { decodeOrMark } from '../undecodable-row.ts';
@@ -20,23 +20,23 @@ import { encodeCell, prepareReader } from './cells.ts';
 import { sqliteCompiler, sqliteDialect } from './statement-compiler.ts';
 
 type Values = Readonly<Record<string, unknown>>;
-/** Statements for rows, as they are prepared on one connection of the driver. */
+/** Row statements that are prepared on one connection of the driver. */
 export type PreparedRowStatements = WeakMap<object, (row: Values) => number>;
 
 export class SqliteConnection implements Connection {
   readonly commitEffects = newCommitEffects();
   readonly sql: Kysely<Tables>;
   readonly #database: () => Database.Database;
-  readonly #onUnreadable: OnUnreadable;
+  readonly #onUndecodable: OnUndecodable;
   readonly #rowStatements: PreparedRowStatements;
 
   /**
-   * @param database Asked for with each statement; throws where no statement may run.
-   * @param rowStatements Statements that are prepared on the database.
+   * @param database Returns the driver connection for each statement; throws if no statement may run.
+   * @param rowStatements The row statements that are prepared on the driver connection.
    */
-  constructor(database: () => Database.Database, onUnreadable: OnUnreadable, rowStatements: PreparedRowStatements = new WeakMap()) {
+  constructor(database: () => Database.Database, onUndecodable: OnUndecodable, rowStatements: PreparedRowStatements = new WeakMap()) {
     this.#database = database;
-    this.#onUnreadable = onUnreadable;
+    this.#onUndecodable = onUndecodable;
     this.#rowStatements = rowStatements;
     this.sql = createQueryBuilder(sqliteDialect, (query) => this.#run(query));
   }
@@ -49,17 +49,17 @@ export class SqliteConnection implements Connection {
     return rows.map((row) => run(row));
   }
 
-  async query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, given: ParamValues<Names>): Promise<Row[]> {
+  async query<Names extends QueryParams, Row>(query: PreparedQuery<Names, Row>, values: ParamValues<Names>): Promise<Row[]> {
     const database = this.#database();
     const run = query.prepared.get(database) ?? prepareQuery<ParamValues<Names>, Row>(database, query.compile(sqliteCompiler));
     query.prepared.set(database, run);
-    return run(given);
+    return run(values);
   }
 
   async queryReadable<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>> {
     const { sql, parameters } = query.compile();
     const { stored, decode } = prepareReader(this.#database().prepare<unknown[], Row>(sql));
-    return stored(parameters.map(encodeCell)).map((row) => decodeOrMark(row, decode, rowKind, this.#onUnreadable));
+    return stored(parameters.map(encodeCell)).map((row) => decodeOrMark(row, decode, rowKind, this.#onUndecodable));
   }
 
   async #run<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
@@ -79,11 +79,11 @@ function prepareForRows(database: Database.Database, { sql, parameters }: Compil
 function prepareQuery<Given extends Values, Row>(
   database: Database.Database,
   { sql, parameters }: CompiledQuery,
-): (given: Given) => Promise<Row[]> {
+): (values: Given) => Promise<Row[]> {
   const { stored, decode } = prepareReader(database.prepare<unknown[], Row>(sql));
-  return async (given) => stored(valuesOf(parameters, given)).map(decode);
+  return async (values) => stored(valuesOf(parameters, values)).map(decode);
 }
 
-/** The values of a statement's parameters, in their order; others are constants of the statement. */
-const valuesOf = (parameters: readonly unknown[], given: Values) =>
-  parameters.map((parameter) => encodeCell(parameter instanceof Parameter ? given[parameter.name] : parameter));
+/** Returns the parameter values of a statement, in order; parameters without a name are constants of the statement. */
+const valuesOf = (parameters: readonly unknown[], values: Values) =>
+  parameters.map((parameter) => encodeCell(parameter instanceof Parameter ? values[parameter.name] : parameter));

@@ -1,4 +1,4 @@
-// SQLite: one file, and one process that writes it.
+// The SQLite engine: one file, and one process that writes to it.
 
 import { realpathSync } from 'node:fs';
 import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
@@ -8,7 +8,7 @@ import type { Engine, Transaction } from '../engine.ts';
 import { PrismaClient } from '../generated/client.ts';
 import { LocalRecurringJob } from '../local-recurring-job.ts';
 import { type RecordedMigration, selectRecordedMigrations } from '../migrations.ts';
-import type { OnUnreadable } from '../readable-rows.ts';
+import type { OnUndecodable } from '../readable-rows.ts';
 import type { RecurringJob } from '../recurring-job.ts';
 import { DatabaseUnavailable } from '../unavailable.ts';
 import { SqliteConnection } from './connection.ts';
@@ -17,34 +17,34 @@ import type { DatabaseLock } from './lock.ts';
 import { LogMarker } from './log-marker.ts';
 import { type LockWait, Writer } from './writer.ts';
 
-/** Pages of 4 KiB that the log may have before they are brought over into the database: most are written several times until then, and brought over once. */
+/** Log size that triggers a checkpoint, in pages of 4 KiB: pages that are written several times before it are copied once. */
 export const logPages = 8_000;
-/** The driver's default of `synchronous` is NORMAL in WAL, which can lose what was acknowledged when the machine loses power. */
-const writing = [
+/** Pragmas of the write connection. In WAL mode the driver defaults to `synchronous = NORMAL`, which can lose acknowledged transactions in a power failure. */
+const writePragmas = [
   'journal_mode = WAL',
   'synchronous = FULL',
   'foreign_keys = ON',
-  // Of pages that a savepoint may bring back: by itself they are in a file where there are more than 16.
+  // For the pages that savepoints may restore: by default SQLite writes more than 16 of them to a file.
   'temp_store = MEMORY',
   `wal_autocheckpoint = ${logPages}`,
 ];
-/** What `PRAGMA synchronous` says of FULL. */
-const full = 2;
-/** Of `PRAGMA user_version`. */
-const highestNumber = 2 ** 31;
-/** How long it may take to see whether the database takes writes, in milliseconds. */
+/** The value of `PRAGMA synchronous` for FULL. */
+const synchronousFull = 2;
+/** `PRAGMA user_version` is below this number. */
+const userVersionLimit = 2 ** 31;
+/** Timeout of the test write, in milliseconds. */
 const probeTimeout = 5_000;
-/** How long a transaction waits for the write lock where another process has it, and how often it tries, in milliseconds. */
+/** How long a transaction waits for a write lock that another process holds, and the interval between attempts, in milliseconds. */
 const lockWait: LockWait = { limit: 10_000, interval: 20 };
-/** How often a mark is left in the header of the database, in milliseconds. */
+/** How often the mark in the database header changes, in milliseconds. */
 const markInterval = 1_000;
 
-/** How long a read may block the event loop for another process, in milliseconds: in WAL mode only while that process recovers the log. */
+/** How long a read may block the event loop because of another process, in milliseconds: in WAL mode only while that process recovers the log. */
 const readTimeout = 100;
 
 /**
- * The connection that writes, and those that read what is committed: on one connection a read would see what may yet be taken back, and a write would be
- * lost with a transaction that it has nothing to do with.
+ * Has separate connections for writes and for reads of committed data: on a shared connection, a read would see uncommitted data, and a write could be
+ * rolled back with an unrelated transaction.
  */
 export class SqliteEngine implements Engine {
   readonly readConnection: Connection;
@@ -52,27 +52,27 @@ export class SqliteEngine implements Engine {
   readonly #writer: Writer;
   readonly #reader: Database.Database;
   readonly #guard: DatabaseGuard | null;
-  #unreadableListener: OnUnreadable = () => {};
+  #undecodableListener: OnUndecodable = () => {};
   #markedAt = Number.NEGATIVE_INFINITY;
 
   /**
-   * Opens a file that has all migrations.
-   * @param lock The lock of the file, which is released with the engine; the files are guarded then. Null: the file may be in use by a service.
-   * @param wait How transactions wait for other processes.
+   * Opens a file to which all migrations are applied.
+   * @param lock The lock of the file, which the engine releases when it is closed; the files are then guarded. Null: a service may have the file open.
+   * @param wait How transactions wait for the write lock.
    */
   constructor(databaseFile: string, lock: DatabaseLock | null = null, wait: LockWait = lockWait) {
-    const onUnreadable: OnUnreadable = (row) => this.#unreadableListener(row);
-    this.#writer = new Writer(databaseFile, { pragmas: writing, lockWait: wait, onUnreadable });
+    const onUndecodable: OnUndecodable = (row) => this.#undecodableListener(row);
+    this.#writer = new Writer(databaseFile, { pragmas: writePragmas, lockWait: wait, onUndecodable });
     this.#reader = new Database(databaseFile, { readonly: true, timeout: readTimeout });
-    // The log and its index are there as soon as the database has been read.
+    // SQLite creates the log and its index at the first read.
     this.#reader.prepare('SELECT COUNT(*) FROM sqlite_master').get();
-    this.readConnection = new SqliteConnection(() => this.#reader, onUnreadable);
+    this.readConnection = new SqliteConnection(() => this.#reader, onUndecodable);
     const adapter = new PrismaBetterSqlite3(
       { url: databaseFile, readonly: true, timeout: readTimeout },
       { timestampFormat: 'unixepoch-ms' },
     );
     this.client = new PrismaClient({ adapter });
-    // Not with the first list: there may be no file left to be opened then, or another in the place of this one.
+    // Connects now and not at the first query: the file could be deleted or replaced before.
     this.client.$connect().catch(() => {});
     this.#guard = lock && new DatabaseGuard(realpathSync(databaseFile), lock);
   }
@@ -80,30 +80,30 @@ export class SqliteEngine implements Engine {
   async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, timeout: number): Promise<Result> {
     this.#guard?.check();
     const result = await this.#writer.transaction(
-      (part) => work({ savepoint: part, notify: () => {} }),
+      (savepoint) => work({ savepoint, notify: () => {} }),
       timeout,
       () => this.#mark(),
     );
-    // What went to a file that is not there any more is not acknowledged.
+    // A transaction that was written to a deleted file is not acknowledged.
     this.#guard?.check();
     this.#guard?.recordCommitted();
     return result;
   }
 
-  /** Leaves a mark in the header, by which the database differs from its copies; in the transaction that is open. */
+  /** Changes the header in the open transaction, so that the database differs from its copies. */
   #mark(): void {
     if (performance.now() - this.#markedAt < markInterval) return;
-    this.#countUp();
+    this.#incrementUserVersion();
     this.#markedAt = performance.now();
   }
 
-  /** Changes a number in the header that nobody reads; in the transaction that is open. */
-  #countUp(): void {
-    this.#writer.run(`PRAGMA user_version = ${(this.#writer.numberOf('user_version') + 1) % highestNumber}`);
+  /** Increments `user_version` in the header, which has no other use, in the open transaction. */
+  #incrementUserVersion(): void {
+    this.#writer.run(`PRAGMA user_version = ${(this.#writer.numberOf('user_version') + 1) % userVersionLimit}`);
   }
 
-  onUnreadable(listener: OnUnreadable): void {
-    this.#unreadableListener = listener;
+  onUndecodable(listener: OnUndecodable): void {
+    this.#undecodableListener = listener;
   }
 
   /** There are no replicas. */
@@ -117,24 +117,24 @@ export class SqliteEngine implements Engine {
     return null;
   }
 
-  /** Another process that reads just then keeps SQLite from it, which is no failure: it is done later. */
+  /** Runs a checkpoint. If a concurrent reader prevents it, SQLite runs it later. */
   async checkpointLog(): Promise<void> {
     await this.#writer.checkpoint();
     if (this.#guard?.fault() === null) this.#guard.recordCommitted();
   }
 
   async isDurable(): Promise<boolean> {
-    return this.#writer.numberOf('synchronous') === full;
+    return this.#writer.numberOf('synchronous') === synchronousFull;
   }
 
   fault(): string | null {
     return this.#guard?.fault() ?? null;
   }
 
-  /** A row that is given the values that it has is not written, so that a full disk would not be seen; the number in the header is. */
+  /** Writes the header: an update of a row with its current values would write no page, and a full disk would go unnoticed. */
   async probe(): Promise<void> {
     this.#guard?.check();
-    await this.#writer.transaction(async () => this.#countUp(), probeTimeout);
+    await this.#writer.transaction(async () => this.#incrementUserVersion(), probeTimeout);
   }
 
   async readRecordedMigrations(): Promise<RecordedMigration[]> {
@@ -142,15 +142,15 @@ export class SqliteEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    const isWhole = this.#guard?.fault() === null;
+    const isIntact = this.#guard?.fault() === null;
     await this.client.$disconnect();
     this.#reader.close();
     this.#writer.close();
-    this.#guard?.close(isWhole);
+    this.#guard?.close(isIntact);
   }
 }
 
-/** Sees that the service is the only one on its database, and that the files are those that it has opened. */
+/** Checks that no other service uses the database, and that its files are those that were opened. */
 class DatabaseGuard {
   readonly #files: DatabaseFiles;
   readonly #lock: DatabaseLock;
@@ -163,7 +163,7 @@ class DatabaseGuard {
     this.recordCommitted();
   }
 
-  /** Has the next start notice where what is committed now was lost; to be called after a check. */
+  /** Records what is committed, so that the next start detects its loss. Call it after `check`. */
   recordCommitted(): void {
     this.#marker.record(this.#files.logState());
   }
@@ -176,13 +176,13 @@ class DatabaseGuard {
   check(): void {
     const fault = this.fault();
     if (fault === null) return;
-    const detail = `${fault}: stop the service, and restore the database before you start it again`;
+    const detail = `${fault}: stop the service, restore the database, and start the service again`;
     throw new DatabaseUnavailable({ detail, retryAfterSeconds: 30, isTransient: false, isLost: true });
   }
 
-  /** To be called when SQLite has closed the database. @param isWhole Whether there was no fault until then. */
-  close(isWhole: boolean): void {
-    this.#marker.close(isWhole);
+  /** Releases the files and the lock. Call it after SQLite has closed the database. @param isIntact Whether there was no fault until then. */
+  close(isIntact: boolean): void {
+    this.#marker.close(isIntact);
     this.#files.close();
     this.#lock.release();
   }

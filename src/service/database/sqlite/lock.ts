@@ -1,20 +1,20 @@
-// The lock of a database file, by which one service has it: a file beside it, on which SQLite holds a lock of the operating system for as long as
-// the process lives. The database itself stays open to backups, and a lock of a process that has died is none.
+// The lock that reserves a database file for one service: a SQLite file next to it, on which SQLite holds an operating system lock until the process ends.
+// The database itself remains accessible to backups, and the lock ends with its process.
 
 import { realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import Database from 'better-sqlite3';
 import { createPrivateFile } from './private-file.ts';
 
-/** Another service has the database. */
+/** Another service uses the database. */
 export class DatabaseInUse extends Error {
   override readonly name = 'DatabaseInUse';
 }
 
-/** How long a start waits for the lock, in milliseconds: the service before it may be just ending. */
+/** How long to wait for the lock, in milliseconds: a previous service may be shutting down. */
 const lockTimeout = 1_000;
 
-/** Who has a database; the process id is one of that machine or container. */
+/** The holder of a lock; the process ID is that of its machine or container. */
 type Holder = { readonly process: number; readonly host: string; readonly since: string };
 
 export class DatabaseLock {
@@ -28,30 +28,30 @@ export class DatabaseLock {
     this.#inode = inodeOf(file);
   }
 
-  /** @param database A file, which is there. @throws {DatabaseInUse} also where it has other hard links, whose users this lock would not keep out. */
+  /** @param database An existing file. @throws {DatabaseInUse} if it is locked, or has other hard links: services that use them would not see this lock. */
   static acquire(database: string): DatabaseLock {
     const stats = statSync(database);
     if (!stats.isFile()) throw Object.assign(new Error(`${database} is not a file`), { code: 'SQLITE_CANTOPEN' });
     if (stats.nlink > 1)
       throw new DatabaseInUse(
-        `the database ${database} has ${stats.nlink} hard links, and may have only one: by each of them a service would have a lock and a log of its own. ` +
-          `Remove the others (find / -xdev -samefile ${database} lists them), or use a symbolic link or a copy`,
+        `the database ${database} has ${stats.nlink} hard links, expected 1: services that use different links would not see each other's lock and log. ` +
+          `Remove the other links (find / -xdev -samefile ${database} lists them), or use a symbolic link or a copy`,
       );
     const file = lockFileOf(database);
-    return new DatabaseLock(file, lock(file, database));
+    return new DatabaseLock(file, acquireLock(file, database));
   }
 
-  /** Whether the lock file was deleted or replaced, so that another service could take the lock; takes it again where nobody has. */
+  /** Checks whether the lock file was deleted or replaced, so that another service could acquire the lock. Acquires it again if it is free; otherwise returns the fault. */
   fault(): string | null {
     if (statSync(this.#file, { bigint: true, throwIfNoEntry: false })?.ino === this.#inode) return null;
     try {
-      const connection = lock(this.#file, this.#file);
+      const connection = acquireLock(this.#file, this.#file);
       this.#connection.close();
       this.#connection = connection;
       this.#inode = inodeOf(this.#file);
       return null;
     } catch (error) {
-      return `the lock file ${this.#file} was replaced while the service ran: ${error instanceof Error ? error.message : String(error)}`;
+      return `the lock file ${this.#file} was replaced while the service was running: ${error instanceof Error ? error.message : String(error)}`;
     }
   }
 
@@ -60,13 +60,13 @@ export class DatabaseLock {
   }
 }
 
-/** Where the lock of a database is: beside the file itself, also where its path is a symbolic link. */
+/** Returns the path of the lock: next to the database file itself, even if its path is a symbolic link. */
 const lockFileOf = (database: string) => `${realpathSync(database)}-lock`;
 
 const inodeOf = (file: string) => statSync(file, { bigint: true }).ino;
 
-/** Holds a write transaction open, in which nothing is written: others may read who holds it. @throws {DatabaseInUse} */
-function lock(file: string, database: string): Database.Database {
+/** Opens a write transaction on the lock file and keeps it open without writing, so that others can read the holder. @throws {DatabaseInUse} */
+function acquireLock(file: string, database: string): Database.Database {
   createPrivateFile(file);
   const connection = new Database(file, { timeout: lockTimeout });
   try {
@@ -77,19 +77,19 @@ function lock(file: string, database: string): Database.Database {
     connection.exec('COMMIT; BEGIN IMMEDIATE');
     return connection;
   } catch (error) {
-    const holder = isBusy(error) ? holderIn(connection) : null;
+    const holder = isBusy(error) ? readHolder(connection) : null;
     connection.close();
     if (!isBusy(error)) throw error;
-    const who = holder === null ? 'another service' : `the process ${holder.process} on ${holder.host}, since ${holder.since}`;
-    throw new DatabaseInUse(`the database ${database} is in use by ${who}: stop that service first, or choose another file`);
+    const owner = holder === null ? 'another service' : `process ${holder.process} on ${holder.host}, since ${holder.since}`;
+    throw new DatabaseInUse(`the database ${database} is in use by ${owner}: stop that service first, or use another file`);
   }
 }
 
-function holderIn(connection: Database.Database): Holder | null {
+function readHolder(connection: Database.Database): Holder | null {
   try {
     return connection.prepare<[], Holder>('SELECT process, host, since FROM holder').get() ?? null;
   } catch {
-    // It is just being written.
+    // The holder is being written.
     return null;
   }
 }

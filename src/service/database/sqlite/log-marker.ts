@@ -1,8 +1,8 @@
-// How much of the write-ahead log of a database the service has acknowledged, in a file beside them. SQLite takes a database whose log is missing or
-// cut off for one in which nothing more was committed; with the marker, a start notices that transactions are lost.
+// The marker file next to a database records how much of its write-ahead log was acknowledged. SQLite silently opens a database whose log is missing or
+// truncated, without the lost transactions; the marker lets the service detect the loss at startup.
 //
-// The marker refuses only what it can prove: it names the database file as the service last saw it. A file that was written since, as by a
-// checkpoint or by a restored backup, or that was copied elsewhere, is another one, of which the marker says nothing.
+// The marker reports only a provable loss: it identifies the database file as the service last saw it. It does not apply to a file that was written since, for
+// example by a checkpoint or a restored backup, or that was copied.
 
 import {
   type BigIntStats,
@@ -24,25 +24,25 @@ import { z } from 'zod';
 import { createPrivateFile } from './private-file.ts';
 import { readCommittedLog } from './write-ahead-log.ts';
 
-/** Bytes of the marker: it is overwritten in place, in one sector of most disks. */
+/** Size of the marker in bytes: it is overwritten in place, within one sector of most disks. */
 const markerSize = 512;
-/** Bytes of the header of a database file (https://www.sqlite.org/fileformat2.html). */
+/** Size of the header of a database file, in bytes (https://www.sqlite.org/fileformat2.html). */
 export const databaseHeaderSize = 100;
 
 const LogState = z.object({
-  /** The database file: its inode, when it was last written or changed hands in nanoseconds since 1970, and its header. */
+  /** The database file: its inode, its ctime in nanoseconds since 1970, and its header. */
   database: z.object({ inode: z.string(), changed: z.string(), header: z.string() }),
-  /** The log: what names it, the frames of committed transactions, and how many of them the database file has as well. */
+  /** The log: its salts, the number of committed frames, and how many of them were copied into the database file. */
   log: z.object({ salts: z.string(), frames: z.int().nonnegative(), copied: z.int().nonnegative() }),
 });
 export type LogState = z.infer<typeof LogState>;
 
-/** The database lost transactions that were acknowledged. */
+/** The database lost acknowledged transactions. */
 export class TransactionsLost extends Error {
   override readonly name = 'TransactionsLost';
 }
 
-/** Where the marker of a database is: beside the file itself, also where its path is a symbolic link. */
+/** Returns the path of the marker: next to the database file itself, even if its path is a symbolic link. */
 const markerFileOf = (database: string) => `${realpathSync(database)}-marker`;
 
 export class LogMarker {
@@ -51,7 +51,7 @@ export class LogMarker {
   readonly #descriptor: number;
   #recorded: LogState | null = null;
 
-  /** @param database A file, whose lock this process has. */
+  /** @param database A database file that this process has locked. */
   constructor(database: string) {
     this.#database = database;
     this.#file = markerFileOf(database);
@@ -60,19 +60,19 @@ export class LogMarker {
   }
 
   /**
-   * Connection what is committed. A marker that cannot be written stays behind, which is safe: it claims less than there is.
+   * Records the committed state. If the marker cannot be written, it falls behind, which is safe: it claims less than was committed.
    * @param state Null while the log is copied into the database.
    */
   record(state: LogState | null): void {
     if (state === null || isSameState(state, this.#recorded)) return;
-    // That the log grew need not be on the disk: after a power failure, an older marker of the same log claims less.
+    // Growth of the log need not be synced: after a power failure, an older marker of the same log claims less.
     const isOnlyLonger =
       this.#recorded !== null &&
       isSameDatabase(state.database, this.#recorded.database) &&
       state.log.salts === this.#recorded.log.salts &&
-      isExpected(state) === isExpected(this.#recorded);
+      needsLog(state) === needsLog(this.#recorded);
     try {
-      writeSync(this.#descriptor, textOf(state), 0, 'latin1');
+      writeSync(this.#descriptor, serialize(state), 0, 'latin1');
       if (!isOnlyLonger) fdatasyncSync(this.#descriptor);
       this.#recorded = state;
     } catch {
@@ -81,55 +81,55 @@ export class LogMarker {
   }
 
   /**
-   * To be called when SQLite has closed the database, and has removed a log that it has copied completely. A log that is left, as another process has
-   * the database open, stays recorded.
-   * @param isWhole Whether the files were those that the service opened until then.
+   * Closes the marker. Call it after SQLite has closed the database and removed its log. If the log remains, because another process has the database
+   * open, so does the marker.
+   * @param isIntact Whether the files were intact until then.
    */
-  close(isWhole: boolean): void {
+  close(isIntact: boolean): void {
     closeSync(this.#descriptor);
-    if (isWhole && !existsSync(`${this.#database}-wal`)) rmSync(this.#file, { force: true });
+    if (isIntact && !existsSync(`${this.#database}-wal`)) rmSync(this.#file, { force: true });
   }
 }
 
-/** Called with what happened, in words: the database is opened without the transactions that it lost. */
+/** Called with a description of the loss; the database is then opened without the lost transactions. */
 export type OnLostTransactions = (loss: string) => void;
 
 /**
- * Checks that a database still has what was acknowledged when it was last open; to be called with its lock, before SQLite opens the file.
- * @param onLost Without it, a loss is an error.
+ * Checks that a database has all transactions that were acknowledged when it was last open. Call it with the lock held, before SQLite opens the file.
+ * @param onLost Called with a loss; without it, a loss is an error.
  * @throws {TransactionsLost}
  */
 export function checkForLostTransactions(database: string, onLost?: OnLostTransactions): void {
-  const loss = lostTransactions(database);
+  const loss = describeLoss(database);
   if (loss === null) return;
   if (onLost === undefined) throw new TransactionsLost(loss);
   const moved = acceptLoss(database);
-  onLost(moved === null ? loss : `${loss}. That file was moved to ${moved}`);
+  onLost(moved === null ? loss : `${loss}. The file was moved to ${moved}`);
 }
 
-/** Says what happened to acknowledged transactions since a database was last open; null where none are known to be lost. */
-function lostTransactions(database: string): string | null {
+/** Describes the loss of acknowledged transactions since a database was last open; returns null if none is known. */
+function describeLoss(database: string): string | null {
   const marked = readMarker(database);
-  if (marked === null || !isExpected(marked)) return null;
+  if (marked === null || !needsLog(marked)) return null;
   if (!isSameDatabase(readDatabaseState(database), marked.database)) return null;
   const { salts, frames } = marked.log;
   const log = `${realpathSync(database)}-wal`;
   const found = readCommittedLog(log);
   if (found?.salts === salts && found.frames >= frames) return null;
-  const what = whatHappened(log, found, salts, frames);
-  return `the database ${database} lost transactions: ${what}. The service was killed or the machine failed, and the last transactions that were acknowledged were only in that file`;
+  const fault = describeLogFault(log, found, salts, frames);
+  return `the database ${database} lost transactions: ${fault}. The service was killed or the machine failed, and the last acknowledged transactions were only in that file`;
 }
 
-/** @param found A log that is not the recorded one, or shorter. */
-function whatHappened(log: string, found: ReturnType<typeof readCommittedLog>, salts: string, frames: number): string {
-  if (found?.salts === salts) return `the file ${log} is truncated or damaged: ${found.frames} of ${frames} pages are whole`;
-  if (found !== null) return `the file ${log} belongs to another database, or to another time`;
-  return sizeOf(log) === 0 ? `the file ${log} is missing or empty` : `the file ${log} is damaged from its beginning`;
+/** @param found A log that is not the recorded one, or is shorter. */
+function describeLogFault(log: string, found: ReturnType<typeof readCommittedLog>, salts: string, frames: number): string {
+  if (found?.salts === salts) return `the file ${log} is truncated or damaged: ${found.frames} of ${frames} pages are intact`;
+  if (found !== null) return `the file ${log} belongs to another database or to an earlier state`;
+  return sizeOf(log) === 0 ? `the file ${log} is missing or empty` : `the file ${log} is damaged at its beginning`;
 }
 
 /**
- * Has a database continue without the transactions that it lost. A log of another database, which SQLite would apply, is moved away.
- * @returns Where that log was moved to; null where there is none.
+ * Accepts the loss: removes the marker, and renames a log of another database, which SQLite would otherwise apply.
+ * @returns The new path of that log, or null.
  */
 function acceptLoss(database: string): string | null {
   const file = realpathSync(database);
@@ -144,7 +144,7 @@ function acceptLoss(database: string): string | null {
   return moved;
 }
 
-/** The database file as the marker names it. @param header The first bytes of the file. */
+/** Returns the identity of the database file. @param header The first bytes of the file. */
 export const databaseState = ({ ino, ctimeNs }: BigIntStats, header: Buffer): LogState['database'] => ({
   inode: String(ino),
   changed: String(ctimeNs),
@@ -162,25 +162,25 @@ function readDatabaseState(database: string): LogState['database'] {
   }
 }
 
-const isSameDatabase = (one: LogState['database'], other: LogState['database']) =>
-  one.inode === other.inode && one.changed === other.changed && one.header === other.header;
+const isSameDatabase = (left: LogState['database'], right: LogState['database']) =>
+  left.inode === right.inode && left.changed === right.changed && left.header === right.header;
 
-const isSameState = (one: LogState, other: LogState | null) =>
-  other !== null &&
-  isSameDatabase(one.database, other.database) &&
-  one.log.salts === other.log.salts &&
-  one.log.frames === other.log.frames &&
-  one.log.copied === other.log.copied;
+const isSameState = (left: LogState, right: LogState | null) =>
+  right !== null &&
+  isSameDatabase(left.database, right.database) &&
+  left.log.salts === right.log.salts &&
+  left.log.frames === right.log.frames &&
+  left.log.copied === right.log.copied;
 
-/** Whether the log has transactions that the database file does not have. */
-const isExpected = ({ log }: LogState) => log.frames > log.copied;
+/** Returns whether the log has transactions that are not in the database file. */
+const needsLog = ({ log }: LogState) => log.frames > log.copied;
 
-function textOf(state: LogState): string {
+function serialize(state: LogState): string {
   const json = JSON.stringify(state);
   return `${checksumOf(json)} ${json}`.padEnd(markerSize - 1).concat('\n');
 }
 
-/** Null where there is none, or it was only half written. */
+/** Returns null if there is no marker, or it was only partly written. */
 function readMarker(database: string): LogState | null {
   const file = markerFileOf(database);
   if (!existsSync(file)) return null;

@@ -1,4 +1,4 @@
-// Brings a SQLite file to the newest migration.
+// Applies migrations to a SQLite file.
 
 import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
@@ -14,7 +14,7 @@ import {
 import { backfillAuditHashes } from './backfill-audit-hashes.ts';
 import { createPrivateFile } from './private-file.ts';
 
-/** The table in which Prisma's own tools record what they have applied. */
+/** The table in which Prisma's tools record applied migrations. */
 const migrationsTable = `
   CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
     "id" TEXT PRIMARY KEY NOT NULL,
@@ -27,12 +27,12 @@ const migrationsTable = `
     "applied_steps_count" INTEGER UNSIGNED NOT NULL DEFAULT 0
   )`;
 
-/** Those of this version, in their order. */
+/** Returns the migrations of this version, in order. */
 export const sqliteMigrations = (): Migration[] => readMigrations('migrations');
 
 /**
- * Brings a database file to the newest migration, each in one transaction with its record; makes the file where there is none, for its owner only.
- * @throws {MigrationError} when a migration that was applied has changed since, or is not among those given.
+ * Applies pending migrations to a database file, each in one transaction with its record. Creates the file, readable by its owner only, if it does not exist.
+ * @throws {MigrationError} if an applied migration was changed, or is unknown.
  */
 export function applyMigrations(
   databaseFile: string,
@@ -58,7 +58,7 @@ function hasMigrations(database: Database.Database): boolean {
   return tables.length > 0;
 }
 
-/** What migrations do that SQL cannot, in the same transaction. */
+/** Code that completes a migration in the same transaction. */
 const completions = new Map([['20261124000007_audit_chain', backfillAuditHashes]]);
 
 function applyOne(database: Database.Database, { name, sql }: Migration): void {

@@ -1,14 +1,14 @@
-// Files that only their owner can read and write, whatever the umask is.
+// Files that only their owner can read and write, regardless of the umask.
 
 import { chmodSync, closeSync, openSync } from 'node:fs';
 
-/** Makes an empty file with mode 0600 where none is; SQLite gives the mode of a database to the files beside it. */
+/** Creates an empty file with mode 0600 if it does not exist. SQLite applies the mode of a database to its log and index. */
 export function createPrivateFile(file: string): void {
   let descriptor: number;
   try {
     descriptor = openSync(file, 'wx', 0o600);
   } catch (error) {
-    // Not opened and closed again: that would drop the locks that this process may have on it (POSIX).
+    // An existing file is not opened: closing it would release the locks of this process on it (POSIX).
     if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return;
     throw error;
   }

@@ -1,4 +1,4 @@
-// Compiles statements for SQLite: one that is executed for many rows is prepared once, and run for one row after another.
+// Compiles statements for SQLite. A row statement is prepared once and executed for each row.
 
 import {
   type CompiledQuery,

@@ -1,28 +1,28 @@
-// The write-ahead log of a database that no process has open: which committed frames SQLite will find in it.
+// Reads the write-ahead log of a database that no process has open, to determine which committed frames SQLite will recover.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
-/** Bytes of the header of the log, and of the header of each of its frames (https://www.sqlite.org/fileformat2.html#the_write_ahead_log). */
+/** Size of the log header and of each frame header, in bytes (https://www.sqlite.org/fileformat2.html#the_write_ahead_log). */
 export const logHeaderSize = 32;
 export const frameHeaderSize = 24;
-/** The first number of a log, by the byte order of its checksums. */
+/** The magic numbers of a log, by the byte order of its checksums. */
 const magics = { littleEndian: 0x377f0682, bigEndian: 0x377f0683 } as const;
-/** Bytes of a frame that its checksum covers before its page. */
-const summedHeaderSize = 8;
+/** Bytes of a frame header that its checksum covers. */
+const checksummedHeaderSize = 8;
 /** Bytes read at once. */
 const bufferSize = 4 * 1024 * 1024;
 
 export const isLogMagic = (magic: number) => magic === magics.littleEndian || magic === magics.bigEndian;
 
-/** A log as its header names it, and how many frames belong to committed transactions. */
+/** The salts of a log, and the number of frames of committed transactions. */
 export type CommittedLog = { readonly salts: string; readonly frames: number };
 
 /** The two halves of the running checksum. */
 type Checksum = readonly [number, number];
 
 /**
- * Reads a log the way SQLite recovers it: frames count up to the last commit before the first frame that is missing, foreign or damaged.
- * @returns Null where the file is missing, or has no valid header.
+ * Reads a log the way SQLite recovers it: frames count up to the last commit before the first missing, foreign or damaged frame.
+ * @returns Null if the file is missing or has no valid header.
  */
 export function readCommittedLog(file: string): CommittedLog | null {
   let descriptor: number;
@@ -53,18 +53,18 @@ function readLog(descriptor: number): CommittedLog | null {
 function countFrames(descriptor: number, pageSize: number, salts: Buffer, first: Checksum, isLittleEndian: boolean): number {
   const frameSize = frameHeaderSize + pageSize;
   const total = Math.floor((fstatSync(descriptor).size - logHeaderSize) / frameSize);
-  const framesAtOnce = Math.max(1, Math.floor(bufferSize / frameSize));
-  const buffer = Buffer.alloc(framesAtOnce * frameSize);
+  const framesPerRead = Math.max(1, Math.floor(bufferSize / frameSize));
+  const buffer = Buffer.alloc(framesPerRead * frameSize);
   let checksum = first;
   let committed = 0;
   for (let index = 0; index < total; index += 1) {
-    if (index % framesAtOnce === 0) readSync(descriptor, buffer, 0, buffer.length, logHeaderSize + index * frameSize);
-    const start = (index % framesAtOnce) * frameSize;
+    if (index % framesPerRead === 0) readSync(descriptor, buffer, 0, buffer.length, logHeaderSize + index * frameSize);
+    const start = (index % framesPerRead) * frameSize;
     const frame = buffer.subarray(start, start + frameSize);
-    checksum = sum(frame.subarray(0, summedHeaderSize), checksum, isLittleEndian);
+    checksum = sum(frame.subarray(0, checksummedHeaderSize), checksum, isLittleEndian);
     checksum = sum(frame.subarray(frameHeaderSize), checksum, isLittleEndian);
     if (!frame.subarray(8, 16).equals(salts) || !hasChecksum(frame, 16, checksum)) break;
-    // The last frame of a transaction has the size of the database after it; every other frame has 0.
+    // The last frame of a transaction contains the database size after the commit; every other frame contains 0.
     if (frame.readUInt32BE(4) !== 0) committed = index + 1;
   }
   return committed;

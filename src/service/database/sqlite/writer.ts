@@ -1,52 +1,52 @@
-// The connection that writes the database file: one transaction at a time, each with the write lock of the file from its beginning.
+// The connection that writes to the database file: one transaction at a time, each with the write lock of the file from its start.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import type { Transaction } from '../engine.ts';
-import type { OnUnreadable } from '../readable-rows.ts';
+import type { OnUndecodable } from '../readable-rows.ts';
 import { TransactionClosed, withTimeout } from '../transaction-timeout.ts';
 import { DatabaseUnavailable } from '../unavailable.ts';
 import { type PreparedRowStatements, SqliteConnection } from './connection.ts';
 
 /** How a transaction waits for the write lock of the file, in milliseconds. */
 export type LockWait = {
-  /** How long it waits before it gives up. */
+  /** Maximum wait. */
   readonly limit: number;
-  /** How often it tries. SQLite's own waiting would block the event loop. */
+  /** Interval between attempts. SQLite's own busy handler would block the event loop. */
   readonly interval: number;
 };
 
 export class Writer {
   readonly #database: Database.Database;
   readonly #lockWait: LockWait;
-  readonly #onUnreadable: OnUnreadable;
+  readonly #onUndecodable: OnUndecodable;
   readonly #rowStatements: PreparedRowStatements = new WeakMap();
-  /** Resolves when the transactions that were asked for before have ended. */
+  /** Resolves when all earlier transactions have ended. */
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param pragmas How the connection is to be: run before anything else. */
+  /** @param pragmas Pragmas that are executed first. */
   constructor(
     databaseFile: string,
     {
       pragmas,
       lockWait,
-      onUnreadable,
-    }: { readonly pragmas: readonly string[]; readonly lockWait: LockWait; readonly onUnreadable: OnUnreadable },
+      onUndecodable,
+    }: { readonly pragmas: readonly string[]; readonly lockWait: LockWait; readonly onUndecodable: OnUndecodable },
   ) {
     this.#database = new Database(databaseFile, { timeout: 0 });
     for (const pragma of pragmas) this.#database.pragma(pragma);
     this.#lockWait = lockWait;
-    this.#onUnreadable = onUnreadable;
+    this.#onUndecodable = onUndecodable;
   }
 
   /**
-   * Runs work in a transaction, after those that were asked for before.
-   * @param timeout How long the work may take, in milliseconds.
-   * @param beforeCommit Called when the work has succeeded in time.
-   * @throws {DatabaseUnavailable} when the lock was not free in time, the work took too long, or SQLite has ended the transaction by itself. Then nothing of it is kept.
+   * Runs work in a transaction, after all earlier transactions. Rolls back if the work rejects.
+   * @param timeout Maximum duration of the work, in milliseconds.
+   * @param beforeCommit Called after the work has succeeded.
+   * @throws {DatabaseUnavailable} if the write lock could not be acquired in time, the work timed out, or SQLite has ended the transaction itself.
    */
   transaction<Result>(
-    work: (part: Transaction['savepoint']) => Promise<Result>,
+    work: (savepoint: Transaction['savepoint']) => Promise<Result>,
     timeout: number,
     beforeCommit = () => {},
   ): Promise<Result> {
@@ -56,15 +56,15 @@ export class Writer {
   }
 
   async #transaction<Result>(
-    work: (part: Transaction['savepoint']) => Promise<Result>,
+    work: (savepoint: Transaction['savepoint']) => Promise<Result>,
     timeout: number,
     beforeCommit: () => void,
   ): Promise<Result> {
     await this.#begin();
-    const parts = new Savepoints(this.#database, this.#onUnreadable, this.#rowStatements);
+    const savepoints = new Savepoints(this.#database, this.#onUndecodable, this.#rowStatements);
     try {
       const result = await withTimeout(
-        work((carryOut, isAll) => parts.run(carryOut, isAll)),
+        work((change, isOnly) => savepoints.run(change, isOnly)),
         timeout,
       );
       if (!this.#database.inTransaction) throw transactionEnded();
@@ -72,8 +72,8 @@ export class Writer {
       this.#database.exec('COMMIT');
       return result;
     } finally {
-      parts.close();
-      // A commit that has failed may leave it open.
+      savepoints.close();
+      // A failed commit may leave the transaction open.
       if (this.#database.inTransaction) this.#database.exec('ROLLBACK');
     }
   }
@@ -81,14 +81,14 @@ export class Writer {
   async #begin(): Promise<void> {
     const { limit, interval } = this.#lockWait;
     const deadline = performance.now() + limit;
-    while (!this.#tookLock()) {
+    while (!this.#tryBegin()) {
       if (performance.now() >= deadline) throw stillLocked(limit);
       await delay(interval);
     }
   }
 
-  /** Begins a transaction with the write lock, unless another process has it. */
-  #tookLock(): boolean {
+  /** Begins a transaction with the write lock; returns false if another process holds the lock. */
+  #tryBegin(): boolean {
     try {
       this.#database.exec('BEGIN IMMEDIATE');
       return true;
@@ -98,17 +98,17 @@ export class Writer {
     }
   }
 
-  /** Runs a statement without parameters, in the transaction that is open or by itself. */
+  /** Executes a statement without parameters. */
   run(sql: string): void {
     this.#database.exec(sql);
   }
 
-  /** The number that a pragma returns. */
+  /** Returns the numeric value of a pragma. */
   numberOf(pragma: string): number {
     return Number(this.#database.pragma(pragma, { simple: true }));
   }
 
-  /** Brings the write-ahead log over into the file, between two transactions. */
+  /** Copies the write-ahead log into the database file, between two transactions. */
   async checkpoint(): Promise<void> {
     const done = this.#last.then(() => this.#database.pragma('wal_checkpoint(TRUNCATE)'));
     this.#last = done.catch(() => {});
@@ -120,54 +120,54 @@ export class Writer {
   }
 }
 
-/** The parts of one transaction: each can be rolled back alone. */
+/** The savepoints of one transaction; each can be rolled back separately. */
 class Savepoints {
   readonly #database: Database.Database;
-  readonly #onUnreadable: OnUnreadable;
+  readonly #onUndecodable: OnUndecodable;
   readonly #rowStatements: PreparedRowStatements;
-  /** Why SQLite has ended the transaction: nothing of it is kept, and nothing more is executed. */
+  /** The error after which SQLite ended the transaction; no further statement is executed. */
   #failure: unknown = null;
   #isClosed = false;
 
-  constructor(database: Database.Database, onUnreadable: OnUnreadable, rowStatements: PreparedRowStatements) {
+  constructor(database: Database.Database, onUndecodable: OnUndecodable, rowStatements: PreparedRowStatements) {
     this.#database = database;
-    this.#onUnreadable = onUnreadable;
+    this.#onUndecodable = onUndecodable;
     this.#rowStatements = rowStatements;
   }
 
-  /** Nothing more is executed. */
+  /** Prevents the execution of further statements. */
   close(): void {
     this.#isClosed = true;
   }
 
-  async run(carryOut: Parameters<Transaction['savepoint']>[0], isAll = false): Promise<void> {
+  async run(change: Parameters<Transaction['savepoint']>[0], isOnly = false): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
-    // Work that has timed out may still be running, and must not change the next transaction.
+    // Work that has timed out may still be running and must not write to the next transaction.
     if (this.#isClosed) throw new TransactionClosed();
-    const part = { isOpen: true };
+    const savepoint = { isOpen: true };
     const database = () => {
-      if (this.#isClosed || !part.isOpen) throw new TransactionClosed();
+      if (this.#isClosed || !savepoint.isOpen) throw new TransactionClosed();
       if (!this.#database.inTransaction) throw transactionEnded();
       return this.#database;
     };
-    // A savepoint has every page copied that is changed after it.
-    if (!isAll) this.#database.exec('SAVEPOINT part');
+    // Without a savepoint, SQLite need not copy the pages that change.
+    if (!isOnly) this.#database.exec('SAVEPOINT change');
     try {
-      await carryOut(new SqliteConnection(database, this.#onUnreadable, this.#rowStatements));
+      await change(new SqliteConnection(database, this.#onUndecodable, this.#rowStatements));
     } catch (error) {
       if (!this.#database.inTransaction) this.#failure = error;
-      else if (!isAll && !this.#isClosed) this.#database.exec('ROLLBACK TO part');
+      else if (!isOnly && !this.#isClosed) this.#database.exec('ROLLBACK TO change');
       throw error;
     } finally {
-      part.isOpen = false;
-      if (!isAll && !this.#isClosed && this.#database.inTransaction) this.#database.exec('RELEASE part');
+      savepoint.isOpen = false;
+      if (!isOnly && !this.#isClosed && this.#database.inTransaction) this.#database.exec('RELEASE change');
     }
   }
 }
 
 const transactionEnded = () =>
   new DatabaseUnavailable({
-    detail: 'SQLite has ended the transaction: its disk is full or fails',
+    detail: 'SQLite has ended the transaction: its disk is full or reports errors',
     retryAfterSeconds: 5,
     isTransient: false,
     isLost: false,
@@ -175,7 +175,7 @@ const transactionEnded = () =>
 
 const stillLocked = (limit: number) =>
   new DatabaseUnavailable({
-    detail: `another process has held the lock of the database file for ${limit / 1_000} s: end what locks it, as a backup or a shell`,
+    detail: `another process has held the write lock of the database file for ${limit / 1_000} s: stop it (it may be a backup or an SQL shell)`,
     retryAfterSeconds: 1,
     isTransient: true,
     isLost: false,

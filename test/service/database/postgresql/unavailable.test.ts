@@ -1,4 +1,4 @@
-// A PostgreSQL database that cannot be written to now: it is read-only, has no connection left, or is full. What comes after is carried out.
+// A PostgreSQL database that cannot be written to now: it is read-only, has no free connection, or is full. What comes after is carried out.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -56,7 +56,7 @@ test('a database without a free connection is told so, and taken up when there i
   user.username = name;
   user.password = 'test';
   const error: unknown = await Store.open(user.href).catch((reason: unknown) => reason);
-  expect(findUnavailability(error)).toMatchObject({ isTransient: true, detail: expect.stringContaining('no connection left') });
+  expect(findUnavailability(error)).toMatchObject({ isTransient: true, detail: expect.stringContaining('no free connection') });
   await alterPostgresql(database, 'CONNECTION LIMIT -1');
   await write(store, 'b');
 });
@@ -157,9 +157,9 @@ test.runIf(isPgbouncerInstalled).each([
   [
     'drops the settings of sessions',
     { pool_mode: 'transaction', ignore_startup_parameters: 'options' },
-    /settings .* do not arrive .*ignore_startup_parameters/,
+    /settings .* do not reach .*ignore_startup_parameters/,
   ],
-  ['drops them, and keeps sessions', { pool_mode: 'session', ignore_startup_parameters: 'options' }, /settings .* do not arrive/],
+  ['drops them, and keeps sessions', { pool_mode: 'session', ignore_startup_parameters: 'options' }, /settings .* do not reach/],
   ['refuses the settings of sessions', { pool_mode: 'transaction' }, /refuses the settings .*unsupported startup parameter/],
 ])('a pooler that %s is refused before anything is made', { timeout: 300_000 }, async (_what, settings, message) => {
   const database = await newEmptyDatabase('');

@@ -154,10 +154,10 @@ const losses: [string, () => void | Promise<void>, RegExp][] = [
   ['is deleted', () => unlinkSync(log()), /patchbay\.db-wal is missing or empty/],
   ['and its index are deleted', () => [log(), index()].map((path) => unlinkSync(path)), /patchbay\.db-wal is missing or empty/],
   ['is empty', () => truncateSync(log()), /patchbay\.db-wal is missing or empty/],
-  ['lacks its last page', () => truncateSync(log(), statSync(log()).size - 100), /is truncated or damaged: \d+ of \d+ pages are whole/],
-  ['is cut off after its header', () => truncateSync(log(), 32), /is truncated or damaged: 0 of \d+ pages are whole/],
+  ['lacks its last page', () => truncateSync(log(), statSync(log()).size - 100), /is truncated or damaged: \d+ of \d+ pages are intact/],
+  ['is cut off after its header', () => truncateSync(log(), 32), /is truncated or damaged: 0 of \d+ pages are intact/],
   ['has a block of zeros in it', () => overwrite(log(), 32 + 24 + 4_096, 512), /is truncated or damaged/],
-  ['has a damaged header', () => overwrite(log(), 0, 32), /is damaged from its beginning/],
+  ['has a damaged header', () => overwrite(log(), 0, 32), /is damaged at its beginning/],
   ['is that of another database', async () => copyFileSync(await foreignLog(), log()), /belongs to another database/],
 ];
 

@@ -89,7 +89,7 @@ describe('while another process has the lock', () => {
     const error: unknown = await refused.catch((reason: unknown) => reason);
     expect(findUnavailability(error)).toMatchObject({
       isTransient: true,
-      detail: expect.stringContaining('another process has held the lock'),
+      detail: expect.stringContaining('another process has held the write lock'),
     });
     expect(began).toBe(false);
     release();
