@@ -29,7 +29,7 @@ export type RollbackRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason
   readonly onMissingVersion: 'reject' | 'skip';
 };
 
-export type NewRollback = CreatedLoads & {
+export type CreatedRollback = CreatedLoads & {
   /** Devices that already have the version. */
   readonly unchanged: readonly string[];
   /** Devices without a version to return to. */
@@ -54,7 +54,7 @@ export class Rollbacks {
    * Creates one load for each device to roll back, all or none.
    * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-installed`, `busy`.
    */
-  async request(request: RollbackRequest, requester: Requester, answerOf: ToResponse<NewRollback>): Promise<NewRollback> {
+  async request(request: RollbackRequest, requester: Requester, toResponse: ToResponse<CreatedRollback>): Promise<CreatedRollback> {
     const { module, selector, to, reason, onMissingVersion, ...how } = request;
     const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
     return this.#uses.store.transaction(async (connection) => {
@@ -70,7 +70,7 @@ export class Rollbacks {
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       const accepted = { ...created, unchanged, skipped };
-      await storeResponse(connection, requester, answerOf, accepted);
+      await storeResponse(connection, requester, toResponse, accepted);
       return accepted;
     });
   }

@@ -41,14 +41,14 @@ type Uses = { readonly store: Store; readonly clock: Clock };
 export class Rollouts {
   readonly #uses: Uses;
   readonly #runner: RolloutRunner;
-  readonly #look: RecurringJob;
+  readonly #job: RecurringJob;
   readonly #closed = new AbortController();
   #followers = 0;
 
   constructor(uses: Uses) {
     this.#uses = uses;
     this.#runner = new RolloutRunner(uses);
-    this.#look = uses.store.scheduleJob('rollouts', checkInterval, () => this.#runner.advance());
+    this.#job = uses.store.scheduleJob('rollouts', checkInterval, () => this.#runner.advance());
   }
 
   /** Why rollouts cannot advance, one message per rollout. */
@@ -58,7 +58,7 @@ export class Rollouts {
 
   /** Checks open rollouts soon, because loads have ended. */
   wake(): void {
-    this.#look.trigger();
+    this.#job.trigger();
   }
 
   /** Ends every follower's stream; later streams end at once. */
@@ -68,7 +68,7 @@ export class Rollouts {
 
   /** Stops advancing rollouts; resolves when the current step is finished. */
   async stop(): Promise<void> {
-    await this.#look.stop();
+    await this.#job.stop();
   }
 
   /**

@@ -120,7 +120,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
       },
     },
     async ({ params }, reply) => {
-      const stream = await eventStream(reply.raw, async (gone) => serverSentEvents(await rollouts.follow(params.rollout, gone)));
+      const stream = await eventStream(reply.raw, async (closed) => serverSentEvents(await rollouts.follow(params.rollout, closed)));
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );

@@ -114,7 +114,7 @@ async function insertSigningKey(): Promise<string> {
 }
 
 const forgeries: [string, RegExp, (genuine: string, image: ForgedImage) => Promise<string | null>][] = [
-  ['no statement', /there is no signed statement of the image sha256:\w+: push its source, or start its program again/, async () => null],
+  ['no statement', /there is no provenance of the image sha256:\w+: push its source, or start its program again/, async () => null],
   [
     'the statement of the genuine driver',
     /states that the driver of tcp\.work is sha256:\w+, not sha256:\w+ as ordered/,
