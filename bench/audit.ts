@@ -1,4 +1,4 @@
-// `npm run bench:audit`: what the chain of hashes costs whoever writes events, against events without it, and what checkpoints, proofs and verification take.
+// `npm run bench:audit`: measures the cost of the audit hash chain per event, and of checkpoints, proofs and verification.
 
 import console from 'node:console';
 import { mkdtempSync, rmSync } from 'node:fs';

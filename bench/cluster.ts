@@ -1,4 +1,4 @@
-// `npm run bench:cluster`: what 1, 2 and 3 replicas on PostgreSQL take and carry out on this machine, and what their database does for it.
+// `npm run bench:cluster`: measures the throughput and latency of 1, 2 and 3 replicas on PostgreSQL on this machine, and the work of their database.
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';

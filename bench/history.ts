@@ -1,4 +1,4 @@
-// `npm run bench:history`: what the questions to the module history cost at 1,000,000 stays, against 10,000, and the plans of their statements.
+// `npm run bench:history`: measures module history queries with 1,000,000 residencies against 10,000, and shows the plans of their statements.
 
 import console from 'node:console';
 import { mkdtempSync, rmSync } from 'node:fs';

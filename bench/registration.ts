@@ -1,4 +1,4 @@
-// `npm run bench:registration`: how long the registration of a host with 20,000 devices takes, and for how long it keeps the service from anything else.
+// `npm run bench:registration`: measures how long the registration of a host with 20,000 devices takes, and how long it blocks the service.
 
 import console from 'node:console';
 import { randomUUID } from 'node:crypto';

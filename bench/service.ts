@@ -1,7 +1,7 @@
-// `npm run bench`: what the service takes, carries out and holds in memory, over its public interfaces; each figure against a floor of the same run.
+// `npm run bench`: measures throughput, latency and memory of the service over its public interfaces, each figure against a floor of the same run.
 
 import console from 'node:console';
-import { UsageError } from '../src/cli/option-values.ts';
+import { UsageError } from '../src/cli/errors.ts';
 import { measureFleet } from './service/fleet.ts';
 import { measureGrowth } from './service/growth.ts';
 import { measureLatency } from './service/latency.ts';
@@ -30,7 +30,7 @@ try {
   console.error(isUsage(error) ? `${error.message}\nSee --help.` : error);
 }
 
-/** Measures part after part; answers the exit code. */
+/** Runs the parts one after another, and returns the exit code. */
 async function run(settings: Settings): Promise<number> {
   const benchmark = new Run();
   const { progress } = benchmark;
@@ -48,7 +48,7 @@ async function run(settings: Settings): Promise<number> {
   }
   const { out, isQuick, parts } = settings;
   benchmark.finish(out, figures, { isQuick, parts, failures });
-  if (failures.length > 0) console.log(`Not measured, for it failed: ${failures.join(', ')}.`);
+  if (failures.length > 0) console.log(`Failed, not measured: ${failures.join(', ')}.`);
   return failures.length > 0 || (settings.isCheck && figures.some(({ holds }) => holds === false)) ? 1 : 0;
 }
 

@@ -1,4 +1,4 @@
-// `npm run soak`: mixed load on many devices for a stated time, and whether the service or the hosts grow. The exit code is 1 when one of them does.
+// `npm run soak`: runs mixed load on many devices for a given time, and checks whether the memory of the service or the hosts grows. The exit code is 1 if it does.
 
 import console from 'node:console';
 import { setTimeout } from 'node:timers/promises';
@@ -83,7 +83,7 @@ async function soak(minutes: number, devices: number): Promise<number> {
 
 function hostOf({ hosts }: Installation, name: string, index: number): { name: string; process: MeasuredProcess } {
   const process = hosts[index];
-  if (process === undefined) throw new Error(`the host ${name} was not started`);
+  if (process === undefined) throw new Error(`host ${name} was not started`);
   return { name, process };
 }
 

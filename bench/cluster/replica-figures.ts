@@ -1,4 +1,4 @@
-// What so many replicas take and carry out, against floors that are measured between them; and what the database does for it.
+// Measures the throughput and latency of a number of replicas against floors measured in between, and the work of the database.
 
 import { unwrapResponse } from '../../src/client/client.ts';
 import { inParallel } from '../../test/system/chaos/async.ts';
@@ -15,22 +15,22 @@ import { newDatabase, Replicas } from './replicas.ts';
 import type { Work } from './server-view.ts';
 
 export type Sizes = {
-  /** Devices that wait for loads which nobody carries out. */
+  /** Devices of a silent host, whose loads stay queued. */
   readonly silent: number;
   readonly seconds: number;
   readonly rounds: number;
-  /** Loads that are carried out one after another, and how many are not counted before them. */
+  /** Sequential loads, and warm-up loads before them. */
   readonly single: number;
   readonly warmUps: number;
-  /** Devices that get a build by one request. */
+  /** Devices that get a build with one request. */
   readonly fleet: number;
-  /** Of these, devices on which programs run. */
+  /** How many of these run programs. */
   readonly running: number;
-  /** Seconds in which nobody asks for anything. */
+  /** Seconds without requests. */
   readonly rest: number;
 };
 
-/** Requests and loads that a service has taken in a run, with the floor beside them. */
+/** Requests and loads accepted in a run, with the floor. */
 export type Taken = {
   readonly requests: number;
   readonly floor: number;
@@ -38,17 +38,17 @@ export type Taken = {
   readonly p99: number;
   readonly floorP99: number;
 };
-/** Milliseconds of loads that were carried out one after another. */
+/** Durations of sequential loads, in milliseconds. */
 type Single = { readonly patched: readonly number[]; readonly floor: readonly number[] };
 
 const warmUpSeconds = 2;
-/** Devices of the host that carries loads out one after another. */
+/** Devices of the host that executes sequential loads. */
 const singleDevices = 10;
 const startedPrograms = `SELECT COUNT(*) FROM "Program" WHERE "started"`;
-/** Of the devices that get a build by one request. */
+/** Labels of the devices that get a build with one request. */
 const labels = { fleet: 'carried-out' };
 
-/** One service on SQLite: what it takes. */
+/** Measures the throughput of one service on SQLite. */
 export async function takenOnSqlite(sizes: Sizes): Promise<Taken> {
   const installation = await Installation.start('cluster-sqlite', { profile: null });
   const floor = await startFloor(installation.file('floor.db'));
@@ -62,7 +62,7 @@ export async function takenOnSqlite(sizes: Sizes): Promise<Taken> {
   }
 }
 
-/** Measures so many replicas on a server. @param others What was taken by one service on SQLite, and by one replica where there are more. */
+/** Measures a number of replicas on a server. @param others The throughput of one service on SQLite, and of one replica if there are more. */
 export async function measureReplicas(
   count: number,
   { sizes, server, others, progress }: { sizes: Sizes; server: string; others: Map<string, Taken>; progress: (line: string) => void },
@@ -93,7 +93,7 @@ export async function measureReplicas(
     progress(`${part}: ${sizes.single} loads are carried out one after another`);
 
     await replicas.addHost({ name: 'fleet', devices: sizes.fleet, labels: 'fleet=carried-out' });
-    // The first build is put into memory where there was none; the second takes the place of one.
+    // The first build is installed on empty devices; the second replaces it.
     await carryOutAll(replicas, 0);
     const beforeFleet = await view.work();
     const carriedOut = await carryOutAll(replicas, 1);
@@ -160,7 +160,7 @@ export async function measureReplicas(
 
 type Asked = { readonly urls: readonly string[]; readonly key: string; readonly devices: string[]; readonly floor: string };
 
-/** Fires requests for one device each, and the same at the floor between. */
+/** Sends load requests for one device each, alternating with the floor. */
 async function take({ seconds, rounds }: Sizes, { urls, key, devices, floor }: Asked): Promise<Taken> {
   const request = {
     module,
@@ -188,7 +188,7 @@ async function take({ seconds, rounds }: Sizes, { urls, key, devices, floor }: A
   };
 }
 
-/** Has one load after another carried out: asked for at the first replica, by a host that follows its orders at the last. */
+/** Runs sequential loads: requested at the first replica, for a host that is connected to the last. */
 async function oneAfterAnother({ client, view }: Replicas, { single, warmUps }: Sizes, floor: string): Promise<Single> {
   const ended = await EndedLoads.follow({ client });
   try {
@@ -205,7 +205,7 @@ async function oneAfterAnother({ client, view }: Replicas, { single, warmUps }: 
   }
 }
 
-/** What was done before and after so many seconds in which nobody asks for anything. */
+/** Returns the database statistics before and after a number of seconds without requests. */
 async function watch({ view }: Replicas, seconds: number): Promise<[before: Work, after: Work]> {
   const before = await view.work();
   await until('nobody has asked for anything for a while', 100, () => performance.now() - before.at > seconds * 1_000);
@@ -216,7 +216,7 @@ function perSecond(before: Work, after: Work, what: keyof Work): number {
   return ((after[what] - before[what]) * 1_000) / (after.at - before.at);
 }
 
-/** On so many devices of the fleet, a program that calls the module for as long as the device runs. */
+/** Starts a program on a number of devices of the fleet, which calls the module as long as the device runs. */
 async function startPrograms({ client, view }: Replicas, count: number): Promise<void> {
   const devices = (await view.devices()).slice(-count);
   const endless = { export: 'work', arguments: [1, 100], threads: 1, calls: null, pauseMilliseconds: 100 };
@@ -226,7 +226,7 @@ async function startPrograms({ client, view }: Replicas, count: number): Promise
   await until('the programs run', 100, async () => (await view.number(startedPrograms)) === count);
 }
 
-/** One request for a build on all devices of the fleet; answers after how many milliseconds every outcome is on disk. */
+/** Requests a build on all devices of the fleet, and returns the milliseconds until every outcome is committed. */
 async function carryOutAll({ client, view }: Replicas, build: number): Promise<number> {
   const began = performance.now();
   const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module, version: versionOf(build), labels } }));

@@ -1,4 +1,4 @@
-// So many replicas of the service on a database of PostgreSQL of their own, and the hosts that join one of them.
+// A number of service replicas on their own PostgreSQL database, and the hosts that connect to one of them.
 
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -11,24 +11,24 @@ import { until } from '../service/measuring.ts';
 import { MeasuredProcess } from '../service/processes.ts';
 import { ServerView } from './server-view.ts';
 
-/** Makes a database of a name of its own on a server; answers its address. */
+/** Creates a database with a unique name on a server, and returns its URL. */
 export function newDatabase(server: string): Promise<string> {
   return createDatabase(server, `bench_${randomUUID().replaceAll('-', '')}`);
 }
 
 export class Replicas {
   readonly urls: readonly string[];
-  /** What operators show. */
+  /** The API key of operators. */
   readonly key: string;
   readonly joinToken: string;
-  /** Asks the first replica. */
+  /** A client of the first replica. */
   readonly client: Client;
   readonly view: ServerView;
   readonly #folder: string;
   readonly #services: readonly MeasuredProcess[];
   readonly #hosts: MeasuredProcess[] = [];
 
-  /** @param server Address of the server on which a database is made. */
+  /** @param server URL of the server on which the database is created. */
   static async start(count: number, server: string): Promise<Replicas> {
     const folder = mkdtempSync(join(tmpdir(), `patchbay-bench-replicas-${count}-`));
     const database = await newDatabase(server);
@@ -48,12 +48,12 @@ export class Replicas {
     this.client = createPatchbayClient(this.url, this.key);
   }
 
-  /** Of the first replica. */
+  /** The URL of the first replica. */
   get url(): string {
     return this.urls[0] ?? '';
   }
 
-  /** Starts a host that joins the last replica, and waits until all of its devices are attached. */
+  /** Starts a host that connects to the last replica, and waits until all its devices are attached. */
   async addHost({ name, devices, labels }: HostSize): Promise<void> {
     const there = await this.view.attachedDevices();
     const args = ['host', '--control', this.urls.at(-1) ?? '', '--name', name, '--devices', String(devices), '--capacity', String(devices)];
@@ -62,7 +62,7 @@ export class Replicas {
     await until('all devices are attached', 100, async () => (await this.view.attachedDevices()) === there + devices);
   }
 
-  /** Memory of each replica, in bytes. */
+  /** Returns the memory of each replica, in bytes. */
   residentBytes(): number[] {
     return this.#services.map((service) => service.residentBytes());
   }

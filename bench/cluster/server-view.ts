@@ -1,23 +1,23 @@
-// A database of PostgreSQL as it is seen from outside while replicas write it: what they wrote, how much of it, and what they told each other.
+// Observes a PostgreSQL database while replicas write to it: transactions, bytes of write-ahead log, and notifications.
 
 import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import { channel } from '../../src/service/database/postgresql/notifier.ts';
 
-/** The server counts a transaction of a connection that is idle after this, in milliseconds. */
+/** Delay after which the server statistics include a transaction of an idle connection, in milliseconds. */
 const countedAfter = 2_000;
 
-/** What a server has done so far. */
+/** Statistics of a server so far. */
 export type Work = {
   readonly transactions: number;
-  /** Of the write-ahead log, which is what goes to its disk. */
+  /** Bytes of write-ahead log, which are what is written to disk synchronously. */
   readonly walBytes: number;
-  /** Devices whose state was written, each time once. */
+  /** Writes of device states. */
   readonly deviceWrites: number;
-  /** Of the tables and their indexes. */
+  /** Size of the tables and their indexes in bytes. */
   readonly tableBytes: number;
   readonly announcements: number;
-  /** When it was seen, as `performance.now()` has it. */
+  /** When the statistics were read, by `performance.now()`. */
   readonly at: number;
 };
 
@@ -40,13 +40,13 @@ export class ServerView {
     });
   }
 
-  /** The first value of the only row. */
+  /** Returns the first value of the only row. */
   async number(sql: string, ...parameters: unknown[]): Promise<number> {
     const [value] = await this.#firstValues(sql, parameters);
     return Number(value ?? 0);
   }
 
-  /** The first value of each row. */
+  /** Returns the first value of each row. */
   async texts(sql: string, ...parameters: unknown[]): Promise<string[]> {
     return (await this.#firstValues(sql, parameters)).map(String);
   }
@@ -56,7 +56,7 @@ export class ServerView {
     return rows.map(([first]) => first);
   }
 
-  /** Identifiers in the order in which the devices were made. */
+  /** Returns the device identifiers in creation order. */
   devices(): Promise<string[]> {
     return this.texts('SELECT "id" FROM "Device" ORDER BY "createdAt", "id"');
   }
@@ -65,14 +65,14 @@ export class ServerView {
     return this.number('SELECT COUNT(*) FROM "Device" WHERE "attachedBootId" IS NOT NULL');
   }
 
-  /** Connections of the replicas. */
+  /** Returns the number of connections of the replicas. */
   connections(): Promise<number> {
     return this.number(
       `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`,
     );
   }
 
-  /** What was done until now, as soon as the server has counted it. */
+  /** Returns the statistics until now, once the server has counted them. */
   async work(): Promise<Work> {
     const at = performance.now();
     const walBytes = await this.number(`SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')`);

@@ -1,4 +1,4 @@
-// The service's database, read from outside while the service runs: what can be read here is committed.
+// Reads the database of the service from outside while the service runs; it sees only committed data.
 
 import Database from 'better-sqlite3';
 
@@ -9,7 +9,7 @@ export class DatabaseView {
     this.#database = new Database(file, { readonly: true });
   }
 
-  /** The first value of the only row. */
+  /** Returns the first value of the only row. */
   number(sql: string, ...parameters: unknown[]): number {
     return Number(
       this.#database
@@ -27,7 +27,7 @@ export class DatabaseView {
       .map(String);
   }
 
-  /** Rows as they are kept. */
+  /** Returns the stored rows. */
   rows(sql: string, ...parameters: unknown[]): Record<string, unknown>[] {
     return this.#database.prepare<unknown[], Record<string, unknown>>(sql).all(...parameters);
   }
@@ -36,23 +36,23 @@ export class DatabaseView {
     return this.number('SELECT COUNT(*) FROM "Device" WHERE "attachedBootId" IS NOT NULL');
   }
 
-  /** Identifiers in the order in which the devices were made. */
+  /** Returns the device identifiers in creation order. */
   devices(): string[] {
     return this.texts('SELECT "id" FROM "Device" ORDER BY "createdAt", "id"');
   }
 
-  /** Whether a load has not ended; found by an index whatever there is. */
+  /** Returns whether a load has not ended; uses an index in any case. */
   hasOpenLoads(): boolean {
     return this.number(`SELECT EXISTS (SELECT 1 FROM "Load" WHERE "outcome" IS NULL)`) === 1;
   }
 
-  /** Loads by what came of them. */
+  /** Counts loads by outcome. */
   outcomes(batch: string): Map<string, number> {
     const rows = this.rows('SELECT "outcome", COUNT(*) AS "loads" FROM "Load" WHERE "batchId" = ? GROUP BY "outcome"', batch);
     return new Map(rows.map(({ outcome, loads }) => [String(outcome), Number(loads)]));
   }
 
-  /** A copy as it is now, in a file of its own. */
+  /** Copies the current database into a file. */
   copyTo(file: string): void {
     this.#database.prepare('VACUUM INTO ?').run(file);
   }

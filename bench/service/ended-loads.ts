@@ -1,39 +1,39 @@
-// Hears from the service's events when loads have ended: an event comes when it is on disk.
+// Follows the event stream for the ends of loads: an event arrives after its commit.
 
 import { readNewestEventNumber, streamEvents } from '../../src/client/event-stream.ts';
 import type { Installation } from './installation.ts';
 
-/** When an event came: by the clock of this machine in milliseconds, and as `performance.now()` has it. */
+/** When an event arrived: by the wall clock in milliseconds, and by `performance.now()`. */
 type Told = { readonly at: number; readonly monotonic: number };
 
-/** An end that is waited for comes sooner, in milliseconds. */
+/** Timeout of the wait for an end, in milliseconds. */
 const silenceMilliseconds = 60_000;
 
 export class EndedLoads {
   readonly #told = new Map<string, Told>();
   readonly #stop = new AbortController();
   #heard: () => void = () => {};
-  /** Why nothing more is heard. */
+  /** Why the stream has ended. */
   #failure: Error | null = null;
 
   static async follow({ client }: Pick<Installation, 'client'>): Promise<EndedLoads> {
     const ended = new EndedLoads();
     const events = streamEvents(client, { after: await readNewestEventNumber(client), types: ['load'], signal: ended.#stop.signal });
     void ended.#listen(events).then(
-      () => ended.#fail(new Error('the events of the service have ended')),
+      () => ended.#fail(new Error('the event stream of the service has ended')),
       (error) => ended.#fail(error instanceof Error ? error : new Error(String(error))),
     );
     return ended;
   }
 
-  /** When the load's end was told; waits for it. @throws {Error} when the events have ended, or nothing was told for a minute. */
+  /** Waits for the end of a load and returns when its event arrived. @throws {Error} if the stream has ended, or there was no event for a minute. */
   async of(load: string): Promise<Told> {
     for (;;) {
       const told = this.#told.get(load);
       if (told !== undefined) return told;
       if (this.#failure !== null) throw this.#failure;
       const { promise, resolve, reject } = Promise.withResolvers<void>();
-      const timer = setTimeout(() => reject(new Error(`no event has told of the end of the load ${load}`)), silenceMilliseconds);
+      const timer = setTimeout(() => reject(new Error(`no event reported the end of load ${load}`)), silenceMilliseconds);
       this.#heard = resolve;
       await promise.finally(() => clearTimeout(timer));
     }

@@ -1,4 +1,4 @@
-// Run by load-generator.ts: one volley of requests, and what came of it.
+// Run by load-generator.ts: sends one volley of requests and prints its results.
 
 import { randomUUID } from 'node:crypto';
 import autocannon from 'autocannon';
@@ -21,7 +21,7 @@ process.once('message', async (message) => {
   };
   const fireAt = (url: string, index: number) =>
     new Promise<autocannon.Result>((resolve, reject) => {
-      // The first ones have those that are left over.
+      // The first connections take the remainder.
       const share = Math.floor(connections / urls.length) + (index < connections % urls.length ? 1 : 0);
       const options = { url, connections: share, duration: seconds, requests: [{ method: 'POST' as const, setupRequest }] };
       const firing = autocannon(options, (error, result) => (error ? reject(error) : resolve(result)));

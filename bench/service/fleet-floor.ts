@@ -1,4 +1,4 @@
-// The floor of a load on a fleet: the rows that the service has written, written once more by raw transactions into the database as it was before.
+// The floor of a load on a fleet: raw transactions write the same rows as the service into a copy of the earlier database.
 
 import Database from 'better-sqlite3';
 import { LoadPolicy } from '../../src/protocol/load-report.ts';
@@ -9,11 +9,11 @@ import { systemActor } from '../../src/service/requester.ts';
 import type { DatabaseView } from './database-view.ts';
 import type { Installation } from './installation.ts';
 
-/** Devices whose dispatch, or whose reports, are one transaction. */
+/** Devices whose dispatches or reports are in one transaction. */
 const atOnce = 500;
 
 type Row = Record<string, unknown>;
-/** What became of one load. */
+/** The rows of one ended load. */
 type Rows = {
   readonly load: Row;
   readonly order: Row;
@@ -25,21 +25,21 @@ type Rows = {
   readonly event: Row;
 };
 
-/** What was written in all, and what came after the request's own transaction. */
+/** The total time, and the time after the transaction of the request. */
 export type FloorTimes = { readonly all: number; readonly afterRequest: number };
 
 export class FleetFloor {
   readonly #view: DatabaseView;
   readonly #copy: string;
 
-  /** To be made before the load; copies the database into a file. */
+  /** Copies the database into a file. Call it before the load. */
   constructor({ view }: Installation, copy: string) {
     this.#view = view;
     this.#copy = copy;
     view.copyTo(copy);
   }
 
-  /** Writes into the copy what these batches have written into the database; answers how long that took, in milliseconds. */
+  /** Writes the rows of these batches into the copy, and returns the duration in milliseconds. */
   write(batches: readonly string[]): FloorTimes {
     const database = new Database(this.#copy);
     database.pragma('journal_mode = WAL');
@@ -59,7 +59,7 @@ export class FleetFloor {
     return { all, afterRequest: all - request };
   }
 
-  /** Of each load of a batch, the rows that tell of it. */
+  /** Returns the rows of each load of a batch. */
   #rowsOf(batch: string): Rows[] {
     const of = (sql: string, key: string) =>
       new Map(this.#view.rows(`WITH batch AS (SELECT * FROM "Load" WHERE "batchId" = ?) ${sql}`, batch).map((row) => [row[key], row]));
@@ -79,14 +79,14 @@ export class FleetFloor {
       const { id, deviceId } = load;
       const [device, module] = [devices.get(deviceId), modules.get(deviceId)];
       const [report, enters, leaves, event] = [reports.get(id), entered.get(id), left.get(id), events.get(id)];
-      if (!device || !module || !report || !enters || !leaves || !event) throw new Error(`not everything is there of the load ${id}`);
+      if (!device || !module || !report || !enters || !leaves || !event) throw new Error(`rows of load ${id} are missing`);
       return { load, order: orderOf(load, device, enters), device, module, report, entered: enters, left: leaves, event };
     });
     return rows;
   }
 }
 
-/** The order of a load, which has gone when the load has ended: as it was made, but for its identifier. */
+/** Rebuilds the order of a load, which is deleted when the load ends; only its identifier differs. */
 function orderOf(load: Row, { hostId }: Row, { imageDigest }: Row): Row {
   const { id, deviceId, requestedAt, module, version, deadlineAt } = load;
   const policy = Object.fromEntries(Object.keys(LoadPolicy.shape).map((name) => [name, load[name]]));
@@ -101,7 +101,7 @@ function orderOf(load: Row, { hostId }: Row, { imageDigest }: Row): Row {
   return { ...order, body: JSON.stringify(body), createdAt: requestedAt };
 }
 
-/** Statements are made once, and the rows are at hand. */
+/** Statements are prepared once, and the rows are in memory. */
 class Writer {
   readonly request: (requests: readonly Row[], loads: readonly Rows[]) => void;
   readonly dispatch: (loads: readonly Rows[]) => void;

@@ -1,4 +1,4 @@
-// One request to a fleet of devices on two hosts, of which a tenth run programs: how long until every outcome is on disk.
+// One request for loads on a fleet of two hosts, a tenth of whose devices run programs: measures the time until every outcome is committed.
 
 import { type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { inParallel } from '../../test/system/chaos/async.ts';
@@ -10,7 +10,7 @@ import { checkOutcomes, loadEverywhere, type Round, roundText } from './rounds.t
 import type { Bench } from './settings.ts';
 
 const sizes = { full: { devices: 10_000, programs: 1_000, rounds: 3 }, quick: { devices: 1_000, programs: 100, rounds: 1 } } as const;
-/** What programs do without end: so long inside a call, and so long between two, in milliseconds. Nearly all of them are inside at any time. */
+/** The loop of the programs: time inside a call and time between calls, in milliseconds. Nearly all programs are inside a call at any time. */
 const call = { inside: 1_000, pause: 50 } as const;
 const labels = { fleet: 'bench' };
 
@@ -46,7 +46,7 @@ export async function measureFleet(bench: Bench): Promise<Figure[]> {
   }
 }
 
-/** On each device of so many, a program that calls the module for as long as the device runs. */
+/** Starts a program on each of a number of devices, which calls the module as long as the device runs. */
 async function startPrograms({ client, view }: Installation, every: number): Promise<void> {
   const chosen = view.devices().filter((_, index) => index % every === 0);
   const body: Schemas['NewProgram'] = {
@@ -64,7 +64,7 @@ async function startPrograms({ client, view }: Installation, every: number): Pro
   await until('every program has been inside', 100, () => calls(view, 'callsCompleted', 'COUNT') >= chosen.length);
 }
 
-/** What programs have counted, as their devices last reported. */
+/** Returns the counters of the programs, as last reported. */
 function calls(view: Installation['view'], counter: string, aggregate = 'SUM'): number {
   return view.number(
     `SELECT ${aggregate}(program.value ->> ?) FROM "Device", json_each("Device"."state", '$.programs') AS program WHERE program.value ->> ? > 0`,
@@ -73,10 +73,10 @@ function calls(view: Installation['view'], counter: string, aggregate = 'SUM'): 
   );
 }
 
-/** Accesses that were interrupted, all of which have retried. @throws {Error} when there were none, or a call has failed. */
+/** Returns the number of interrupted accesses, all of which were retried. @throws {Error} if there were none, or a call failed. */
 async function interruptions({ view }: Installation): Promise<number> {
   const interrupted = view.number('SELECT SUM("interrupted") FROM "Load"');
-  if (interrupted === 0) throw new Error('no program was inside while its module was replaced');
+  if (interrupted === 0) throw new Error('no program was inside its module while it was replaced');
   await until('the devices have reported what they interrupted', 100, () => calls(view, 'accessesRetried') >= interrupted);
   const failed = calls(view, 'callsFailed');
   if (failed > 0) throw new Error(`${failed} calls of programs have failed`);

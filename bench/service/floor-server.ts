@@ -1,4 +1,4 @@
-// Run by floor.ts: one insert for each request, on disk before it is answered.
+// Run by floor.ts: makes one insert per request and commits it before the response.
 
 import console from 'node:console';
 import { randomUUID } from 'node:crypto';
@@ -8,11 +8,11 @@ import pg from 'pg';
 import { isPostgresqlUrl } from '../../src/service/database/store.ts';
 
 type Row = [id: string, device: string, body: string, at: number];
-/** What keeps rows. */
+/** Inserts rows. */
 type Floor = { readonly insert: (row: Row) => unknown; readonly close: () => unknown };
 
 const table = 'CREATE TABLE load (id TEXT PRIMARY KEY, device TEXT NOT NULL, body TEXT NOT NULL, at BIGINT NOT NULL)';
-/** Connections to PostgreSQL, as many as one replica of the service reads and writes with. */
+/** PostgreSQL connections, as many as one replica of the service uses. */
 const connections = 10;
 
 function onFile(file: string): Floor {

@@ -1,4 +1,4 @@
-// What one device costs as there are more of them, and what lists and loads cost as their history grows.
+// Measures the cost per device as their number grows, and of lists and loads as their history grows.
 
 import { splitIntoChunks } from '../../src/service/database/chunks.ts';
 import { measureHistory } from './history.ts';
@@ -8,7 +8,7 @@ import type { Figure } from './results.ts';
 import { checkOutcomes, loadEverywhere, type Round, roundText } from './rounds.ts';
 import type { Bench } from './settings.ts';
 
-/** The size that others are compared with, and how often each of those is measured. */
+/** The baseline size, and how often each size is measured. */
 const sizes = {
   full: {
     base: 1_000,
@@ -26,7 +26,7 @@ const sizes = {
     ],
   },
 } as const;
-/** Devices of one process. */
+/** Devices per process. */
 const devicesPerHost = 10_000;
 const builds = 20;
 const goal = { of: 'ratio', is: 'at most', bound: 1.3 } as const;
@@ -66,7 +66,7 @@ export async function measureGrowth(bench: Bench): Promise<Figure[]> {
   return [...figures, ...(await measureHistory(bench))];
 }
 
-/** Devices without programs, which get one build after another. */
+/** Devices without programs that get one build after another. */
 class Fleet {
   readonly #installation: Installation;
   readonly #devices: number;
@@ -92,7 +92,7 @@ class Fleet {
     });
   }
 
-  /** Puts the next build on all of them, by one request for each host. */
+  /** Loads the next build on all devices, with one request per host. */
   async load(): Promise<Round> {
     const selections = this.#hosts.map(({ name }) => ({ fleet: name }));
     const round = await loadEverywhere(this.#installation, this.#build, selections);

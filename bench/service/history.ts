@@ -1,4 +1,4 @@
-// What the same requests cost a service with a long history and one with hardly any, both with as many devices.
+// Compares the same requests on a service with a long history and on one with a short history, with equally many devices.
 
 import { type Client, unwrapResponse } from '../../src/client/client.ts';
 import { Installation, module, versionOf } from './installation.ts';
@@ -18,9 +18,9 @@ const sizes = {
   },
   quick: { long: { devices: 1_000, staysPerDevice: 50 }, short: { devices: 1_000, staysPerDevice: 1 }, live: 100, calls: 15 },
 } as const;
-/** Builds that the live devices get one after another. Pages of what is asked for are full with a short history too. */
+/** Builds that the live devices get one after another. The requested pages are full with a short history too. */
 const carriedThrough = 4;
-/** A request that takes longer in all, in milliseconds, is not made as often. */
+/** A request whose repetitions take longer in total, in milliseconds, is repeated less often. */
 const longestQuestion = 4_000;
 const goal = { of: 'ratio', is: 'at most', bound: 1.2 } as const;
 
@@ -39,7 +39,7 @@ export async function measureHistory(bench: Bench): Promise<Figure[]> {
       base: { what: base, value: median(times.few) },
       goal,
     });
-    // First, for among the questions are loads that never end.
+    // First, because some of the requests create loads that never end.
     const figures = [compare(`a load carried through on ${live} devices`, await carryThrough(few, many, live))];
     for (const { what, ask } of questions) {
       const times = await inTurns(few, many, calls, ask);
@@ -64,7 +64,7 @@ async function start(bench: Bench, name: string, past: Past, live: number): Prom
 
 type Times = { readonly few: number[]; readonly many: number[] };
 
-/** Asks one and the other, again and again; the first answers, for which everything is read for the first time, are not counted. */
+/** Sends the request to both services alternately; the first responses, which warm up caches, are not counted. */
 async function inTurns(few: Installation, many: Installation, calls: number, ask: Question['ask']): Promise<Times> {
   const times: Times = { few: [], many: [] };
   const began = performance.now();
@@ -136,12 +136,12 @@ function get(what: string, path: string): Question {
     ask: async ({ url, key }) => {
       const response = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${key}` } });
       const text = await response.text();
-      if (!response.ok) throw new Error(`${path} answered ${response.status}: ${text}`);
+      if (!response.ok) throw new Error(`${path} responded with ${response.status}: ${text}`);
     },
   };
 }
 
-/** On a device of the past, whose host does not come for it. */
+/** For a device of the past, whose host never connects. */
 async function requestLoad(client: Client, call: number): Promise<void> {
   const body = { module, version: versionOf(0), devices: [pastDevice(1 + (call % 500))] };
   unwrapResponse(await client.POST('/v1/loads', { body }));

@@ -1,10 +1,10 @@
-// The inspector of a process's runtime: has it collect what is not held any more, and asks what is left. From outside, so that the service has no part for it.
+// Uses the inspector of a process to collect garbage and measure the heap, from outside the service.
 
 import type { MeasuredProcess } from './processes.ts';
 
-/** Starts a runtime with its inspector, on any free port of this machine. */
+/** Starts a runtime with its inspector on a free port. */
 export const inspectorFlags = ['--inspect=127.0.0.1:0'] as const;
-/** An answer may take this long, in milliseconds. */
+/** Timeout of a response, in milliseconds. */
 const answerMilliseconds = 60_000;
 
 type Answer = { readonly id: number; readonly result?: { readonly usedSize?: number } };
@@ -14,13 +14,13 @@ export class Inspector {
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #asked = 0;
 
-  /** Of a process that was started with `inspectorFlags`. */
+  /** Connects to a process that was started with `inspectorFlags`. */
   static async of(process: MeasuredProcess): Promise<Inspector> {
     const [, address = ''] = await process.says(/Debugger listening on (ws:\S+)/);
     const socket = new WebSocket(address);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     socket.addEventListener('open', () => resolve());
-    socket.addEventListener('error', () => reject(new Error(`the inspector at ${address} does not answer`)));
+    socket.addEventListener('error', () => reject(new Error(`the inspector at ${address} does not respond`)));
     await promise;
     return new Inspector(socket);
   }
@@ -34,9 +34,9 @@ export class Inspector {
     });
   }
 
-  /** Bytes of the heap that are held once what is not held has been collected. */
+  /** Returns the heap size in bytes after garbage collection. */
   async heldBytes(): Promise<number> {
-    // What finalizers let go of is collected the second time.
+    // The second collection frees what finalizers released.
     for (let collection = 0; collection < 2; collection += 1) await this.#ask('HeapProfiler.collectGarbage');
     return (await this.#ask('Runtime.getHeapUsage')).result?.usedSize ?? Number.NaN;
   }
@@ -45,12 +45,12 @@ export class Inspector {
     this.#socket.close();
   }
 
-  /** @throws {Error} when it does not answer in time. */
+  /** @throws {Error} if there is no response in time. */
   async #ask(method: string): Promise<Answer> {
     this.#asked += 1;
     const id = this.#asked;
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const timer = setTimeout(() => reject(new Error(`the inspector does not answer to ${method}`)), answerMilliseconds);
+    const timer = setTimeout(() => reject(new Error(`the inspector does not respond to ${method}`)), answerMilliseconds);
     this.#waiting.set(id, resolve);
     this.#socket.send(JSON.stringify({ id, method }));
     return promise.finally(() => clearTimeout(timer));

@@ -1,4 +1,4 @@
-// A service with a database in a folder of its own, and the hosts that join it.
+// A service with its database in its own folder, and the hosts that connect to it.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,15 +12,15 @@ import { until } from './measuring.ts';
 import { MeasuredProcess } from './processes.ts';
 import type { Bench } from './settings.ts';
 
-/** Whether the service leaves a profile, and flags for the runtime that it runs on. */
+/** The profile folder of the service, and the flags of its runtime. */
 type Runtime = Pick<Bench, 'profile'> & { readonly flags?: readonly string[] };
 
-/** The module that is loaded. */
+/** The module of the benchmark. */
 export const module = 'tcp';
-/** Devices that one process brings along. */
+/** The devices of one host process. */
 export type HostSize = { readonly name: string; readonly devices: number; readonly labels: string };
 
-/** Starts `patchbay serve` on a database, on any free port; asked for keys as by itself, but never for patience. @param files Where its files are, where it is not a file's folder. */
+/** Starts `patchbay serve` on a free port, with default authentication and without rate limits. @param files The folder of its files, if it differs from that of the database. */
 export function startServe(
   name: string,
   database: string,
@@ -32,7 +32,7 @@ export function startServe(
   return new MeasuredProcess(name, [...args, ...patience, ...files], { profile, flags });
 }
 
-/** The address that the service says it has. */
+/** Returns the URL that the service prints. */
 export async function addressOf(service: MeasuredProcess): Promise<string> {
   const [, url = ''] = await service.says(/API +(http\S+)\/v1/);
   return url;
@@ -41,11 +41,11 @@ export async function addressOf(service: MeasuredProcess): Promise<string> {
 export class Installation {
   readonly name: string;
   readonly url: string;
-  /** What operators show. */
+  /** The API key of operators. */
   readonly key: string;
   readonly client: Client;
   readonly service: MeasuredProcess;
-  /** The database, as it is seen from outside. */
+  /** The database, read from outside. */
   readonly view: DatabaseView;
   readonly hosts: MeasuredProcess[] = [];
   readonly #folder: string;
@@ -62,7 +62,7 @@ export class Installation {
     this.#profile = profile;
   }
 
-  /** @param prepare Fills the folder before the service comes. */
+  /** @param prepare Fills the folder before the service starts. */
   static async start(name: string, runtime: Runtime, prepare: (folder: string) => Promise<void> = async () => {}): Promise<Installation> {
     const folder = mkdtempSync(join(tmpdir(), `patchbay-bench-${name}-`));
     await prepare(folder);
@@ -70,17 +70,17 @@ export class Installation {
     return new Installation(name, folder, await addressOf(service), service, runtime.profile);
   }
 
-  /** Where files of the measurement may be, on the same disk as the database. */
+  /** A folder for files of the measurement, on the same disk as the database. */
   file(name: string): string {
     return join(this.#folder, name);
   }
 
-  /** What hosts register with. */
+  /** The token that hosts register with. */
   get joinToken(): string {
     return readFileSync(join(this.#folder, 'join-token'), 'utf8').trim();
   }
 
-  /** Starts host processes, and waits until all of their devices are attached. @param flags Of their runtime. */
+  /** Starts host processes and waits until all their devices are attached. @param flags Flags of their runtime. */
   async addHosts(sizes: readonly HostSize[], flags: readonly string[] = []): Promise<void> {
     const there = this.view.attachedDevices();
     for (const { name, devices, labels } of sizes) {
@@ -105,7 +105,7 @@ export class Installation {
   }
 }
 
-/** A service that has been there before: it has pushed a build, and what that took is forgotten. */
+/** Restarts the service after a build was pushed, so that the memory of the compilation is not measured. */
 export async function pushBuildBefore(folder: string): Promise<void> {
   const service = startServe('before-service', join(folder, 'patchbay.db'), { profile: null });
   const url = await addressOf(service);
@@ -122,7 +122,7 @@ export async function pushBuilds(client: Client, count: number): Promise<void> {
   });
 }
 
-/** Makes a request, and again as long as the service says that it has too much to do. */
+/** Sends a request, and retries it while the service is overloaded. */
 async function insist(request: Request): Promise<Response> {
   for (;;) {
     const response = await fetch(request.clone());
@@ -131,7 +131,7 @@ async function insist(request: Request): Promise<Response> {
   }
 }
 
-/** The version of a build by its number. */
+/** Returns the version of a build by its number. */
 export function versionOf(build: number): string {
   return `1.${build}.0`;
 }

@@ -1,4 +1,4 @@
-// One load on one device after another: how long from the request until the device is patched and until its outcome is on disk, and where the time goes.
+// Measures single loads one after another: the time from the request until the device is patched and until the outcome is committed, and its parts.
 
 import { randomUUID } from 'node:crypto';
 import { type Schemas, unwrapResponse } from '../../src/client/client.ts';
@@ -10,21 +10,21 @@ import type { Figure } from './results.ts';
 import type { Bench } from './settings.ts';
 
 const sizes = { full: { loads: 300 }, quick: { loads: 60 } } as const;
-/** Loads that are not counted, as everything is compiled and read for the first time. */
+/** Warm-up loads that are not counted. */
 const warmUps = 20;
 const devices = 10;
 
-/** Moments of one load by the clock of this machine, and how long parts of it took; milliseconds. */
+/** Times of one load by the wall clock, and durations of its parts, in milliseconds. */
 export type Course = {
   readonly moments: readonly number[];
   readonly answered: number;
   readonly patched: number;
   readonly durable: number;
-  /** The same request to the floor. */
+  /** Duration of the same request to the floor. */
   readonly floor: number;
 };
 
-/** Between two moments of a course. */
+/** Returns the time between two steps. */
 const stretches = [
   'HTTP: request → the service begins it',
   'commit of the load → sent to its host',
@@ -75,7 +75,7 @@ export async function carryOut(
   const told = await ended.of(id);
   const load = unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
   const { report, requestedAt, dispatchedAt, completedAt } = load;
-  if (report === null || dispatchedAt === null || completedAt === null) throw new Error(`the load came out as ${JSON.stringify(load)}`);
+  if (report === null || dispatchedAt === null || completedAt === null) throw new Error(`unexpected load: ${JSON.stringify(load)}`);
   const begun = timeOfStep(report, 'received');
   const service = [requestedAt, dispatchedAt].map((moment) => Date.parse(moment));
   return {
@@ -90,14 +90,14 @@ export async function carryOut(
 async function askFloor(url: string, body: object): Promise<void> {
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${randomUUID()}` };
   const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
-  if (response.status !== 202) throw new Error(`the floor answered ${response.status}`);
+  if (response.status !== 202) throw new Error(`the floor responded with ${response.status}`);
   await response.json();
 }
 
-/** @throws {Error} when the device did not come to it. */
+/** @throws {Error} if the device did not reach the step. */
 function timeOfStep({ steps, outcome }: Schemas['LoadReport'], name: string): number {
   const found = steps.find(({ step }) => step === name);
-  if (found === undefined) throw new Error(`a load came out as ${outcome}, without ${name}`);
+  if (found === undefined) throw new Error(`a load ended as ${outcome}, without the step ${name}`);
   return Date.parse(found.at);
 }
 

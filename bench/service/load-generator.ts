@@ -1,4 +1,4 @@
-// Fires requests for loads from a process of its own, so that making them is not measured with answering them.
+// Sends load requests from a separate process, so that the cost of sending is not part of the measurement.
 
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,7 @@ import { z } from 'zod';
 
 const firingFile = fileURLToPath(new URL('./firing.ts', import.meta.url));
 
-/** What is fired at, by connections that the addresses have equally many of: each request names the next of the devices, again from the first after the last. */
+/** The target of a volley. Its connections are distributed evenly over the URLs; the requests name the devices in rotation. */
 export const Target = z.object({
   urls: z.array(z.string()).min(1),
   headers: z.record(z.string(), z.string()),
@@ -18,11 +18,11 @@ export const Target = z.object({
 });
 export type Target = z.infer<typeof Target>;
 
-/** Where in the devices it begins, and for how long. */
+/** The first device, and the duration. */
 export const Volley = Target.extend({ seconds: z.number(), first: z.int() });
 
 export const Fired = z.object({
-  /** With a status of success. */
+  /** Requests with a success status. */
   answered: z.int(),
   refused: z.int(),
   errors: z.int(),
@@ -33,17 +33,17 @@ export const Fired = z.object({
 });
 export type Fired = z.infer<typeof Fired>;
 
-/** Devices that have been named to each target so far: those that wait longest are next. */
+/** The number of devices named to each target so far, to continue the rotation. */
 const named = new Map<string, number>();
 
-/** @throws {Error} when the process fails. */
+/** @throws {Error} if the process fails. */
 export async function fire(target: Target, seconds: number): Promise<Fired> {
   const name = target.urls.join(' ');
   const first = named.get(name) ?? 0;
   const child = fork(firingFile, [], { execArgv: [] });
   const fired = await new Promise<Fired>((resolve, reject) => {
     child.once('message', (message) => resolve(Fired.parse(message)));
-    child.once('exit', (code) => reject(new Error(`what fires requests ended by itself (${code})`)));
+    child.once('exit', (code) => reject(new Error(`the load generator exited with code ${code}`)));
     child.send({ ...target, seconds, first } satisfies z.infer<typeof Volley>);
   });
   child.kill();

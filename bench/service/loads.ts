@@ -1,4 +1,4 @@
-// Requests for loads of one device each under many connections, against a route that does nothing but one insert.
+// Load requests for one device each, over many connections, compared with a route that only makes one insert.
 
 import { unwrapResponse } from '../../src/client/client.ts';
 import { startFloor } from './floor.ts';
@@ -20,7 +20,7 @@ export async function measureLoads(bench: Bench): Promise<Figure[]> {
   const floor = await startFloor(installation.file('floor.db'));
   try {
     await installation.pushBuilds(1);
-    // Nobody carries the loads out: they wait, as many for one device as may.
+    // No host executes the loads: they stay queued, up to the limit per device.
     await registerSilentHost(installation, 'silent', devices);
     bench.progress(`loads: ${devices} devices are registered`);
     const headers = { authorization: `Bearer ${key}` };
@@ -39,7 +39,7 @@ export async function measureLoads(bench: Bench): Promise<Figure[]> {
       const rates = Object.entries(fired).map(([name, all]) => `${name} ${rateOf(all.slice(-1)).toFixed(0)}/s`);
       bench.progress(`loads: round ${round}: ${rates.join(', ')}`);
     }
-    // An answer after all of those that were cut off: what they had begun is done.
+    // This response follows those of the aborted requests, so their work is done.
     unwrapResponse(await client.POST('/v1/loads', { body: { module, version: versionOf(0), devices: request.devices.slice(-1) } }));
     checkCounts(view, [...warmUps, ...fired.plain, ...fired.repeatable]);
 
@@ -73,18 +73,18 @@ export async function measureLoads(bench: Bench): Promise<Figure[]> {
 
 export const rateOf = (fired: readonly Fired[]) => median(fired.map(({ answered, seconds }) => answered / seconds));
 
-/** @throws {Error} when a request was answered otherwise than 202. */
+/** @throws {Error} if a response had another status than 202. */
 export async function fireWell(target: Target, seconds: number): Promise<Fired> {
   const fired = await fire(target, seconds);
   if (fired.refused > 0 || fired.errors > 0) throw new Error(`${target.urls.join(', ')}: ${JSON.stringify(fired)}`);
   return fired;
 }
 
-/** Every answer is a load and an event of the audit trail; those that were under way when the time was over may be too. @throws {Error}. */
+/** Checks that every response has a load and an audit event; requests in progress at the end may have them too. @throws {Error} */
 function checkCounts(view: Installation['view'], fired: readonly Fired[]): void {
   const answered = fired.reduce((sum, one) => sum + one.answered, 1);
   const loads = view.number('SELECT COUNT(*) FROM "Load"');
   const events = view.number(`SELECT COUNT(*) FROM "AuditEvent" WHERE "action" = 'load.requested'`);
   if (loads !== events || loads < answered || loads > answered + connections * fired.length)
-    throw new Error(`${answered} requests were answered, and there are ${loads} loads and ${events} events of them`);
+    throw new Error(`expected ${answered} loads and events, found ${loads} loads and ${events} events`);
 }

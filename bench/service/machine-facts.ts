@@ -1,4 +1,4 @@
-// Where a benchmark ran: what its figures can be compared with.
+// The machine and the version of a benchmark run.
 
 import { spawnSync } from 'node:child_process';
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { median } from './measuring.ts';
 
 const Package = z.object({ version: z.string() });
 const Cpu = z.object({ model: z.string() });
-/** Appends whose median is taken. */
+/** Number of appends; their median is used. */
 const syncs = 200;
 
 export function machineFacts() {
@@ -30,13 +30,13 @@ export function machineFacts() {
   };
 }
 
-/** Null where there is no repository. */
+/** Null if there is no repository. */
 function commit(): string | null {
   const { status, stdout } = spawnSync('git', ['rev-parse', 'HEAD'], { encoding: 'utf8' });
   return status === 0 ? stdout.trim() : null;
 }
 
-/** What it takes to have 4 KiB that are appended to a file on disk, in milliseconds. */
+/** Returns the duration of an append of 4 KiB with fdatasync, in milliseconds. */
 function syncTime(): number {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-sync-'));
   const file = openSync(join(folder, 'file'), 'a');

@@ -1,13 +1,13 @@
-// Times of calls, and what is said of many of them.
+// Durations of calls, and their statistics.
 
 import { setTimeout } from 'node:timers/promises';
 
-/** The middle of several numbers; of none, 0. */
+/** Returns the median of numbers; 0 if there are none. */
 export function median(numbers: readonly number[]): number {
   return percentile(numbers, 0.5);
 }
 
-/** The number that this share of them is at most; of none, 0. */
+/** Returns a quantile of numbers; 0 if there are none. */
 export function percentile(numbers: readonly number[], share: number): number {
   const sorted = numbers.toSorted((left, right) => left - right);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
@@ -17,18 +17,18 @@ export function mean(numbers: readonly number[]): number {
   return numbers.reduce((sum, number) => sum + number, 0) / Math.max(1, numbers.length);
 }
 
-/** How long a work takes, in milliseconds. */
+/** Returns the duration of work in milliseconds. */
 export async function timeOf(work: () => unknown): Promise<number> {
   const began = performance.now();
   await work();
   return performance.now() - began;
 }
 
-/** Asks again after so many milliseconds until the answer is true. @throws {Error} after ten minutes. */
+/** Polls at an interval in milliseconds until the condition is true. @throws {Error} after ten minutes. */
 export async function until(what: string, interval: number, ask: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 600_000;
   while (!(await ask())) {
-    if (Date.now() > deadline) throw new Error(`did not come about in ten minutes: ${what}`);
+    if (Date.now() > deadline) throw new Error(`timeout after ten minutes: ${what}`);
     await setTimeout(interval);
   }
 }

@@ -1,4 +1,4 @@
-// What the service holds in memory for each device, load in flight and connected host, and how soon it is ready with a long history.
+// Measures the memory of the service per device, load in flight and connected host, and its start time with a long history.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -19,9 +19,9 @@ const sizes = {
   full: { devices: 10_000, hosts: 200, carriers: 10, past: { devices: 10_000, staysPerDevice: 100 }, starts: 5 },
   quick: { devices: 1_000, hosts: 50, carriers: 2, past: { devices: 1_000, staysPerDevice: 50 }, starts: 3 },
 } as const;
-/** Looks of which the least counts, and the milliseconds between them. */
+/** Number of samples, of which the minimum counts, and the interval in milliseconds. */
 const looks = { count: 5, interval: 500 } as const;
-/** Requests before it is looked, as operators make them: what is made by the first of them is there before and after. */
+/** Requests before a measurement, so that lazily created objects exist before and after. */
 const requestsBefore = 20;
 
 const part = 'memory' as const;
@@ -30,7 +30,7 @@ export async function measureMemory(bench: Bench): Promise<Figure[]> {
   return [...(await measureHeld(bench)), ...(await measureStarts(bench))];
 }
 
-/** Memory at rest, in bytes: what the service holds on its heap, and what its process has of the system's at the same moment. */
+/** Memory at rest in bytes: heap of the service, and resident memory of its process at the same time. */
 type Held = { readonly resident: number; readonly heap: number };
 
 async function measureHeld(bench: Bench): Promise<Figure[]> {
@@ -67,7 +67,7 @@ async function measureHeld(bench: Bench): Promise<Figure[]> {
   }
 }
 
-/** The look at which the heap was least; each after everything was collected that is not held. */
+/** Returns the sample with the smallest heap, each taken after garbage collection. */
 async function held({ service, client }: Installation, inspector: Inspector): Promise<Held> {
   for (let request = 0; request < requestsBefore; request += 1)
     unwrapResponse(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
@@ -80,7 +80,7 @@ async function held({ service, client }: Installation, inspector: Inspector): Pr
   return seen.reduce((least, one) => (one.heap < least.heap ? one : least));
 }
 
-/** What the system has given stays with a process that has let it go: of resident memory the whole alone says something. */
+/** A process keeps resident memory that it has freed: only its total is meaningful. */
 function figuresOf(what: string, before: Held, after: Held, count: number): Figure[] {
   const kinds = count === 1 ? (['resident', 'heap'] as const) : (['heap'] as const);
   return kinds.map((kind) => {
@@ -98,11 +98,11 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
     await fillPast(long, past);
     bench.progress('memory: the long history is there');
     const times: { short: number; long: number; runtime: number }[] = [];
-    // The first starts make the keys.
+    // The first starts create the keys.
     for (const one of [short, long]) await startTime(bench, one);
     for (let start = 0; start < starts; start += 1) {
       const runtime = await timeOf(() => spawnSync(process.execPath, ['-e', '0']));
-      // Now one first and now the other, so that neither is helped by what went before.
+      // The order alternates, so that neither benefits from warm caches.
       const first = await startTime(bench, start % 2 === 0 ? short : long);
       const second = await startTime(bench, start % 2 === 0 ? long : short);
       times.push({ ...(start % 2 === 0 ? { short: first, long: second } : { short: second, long: first }), runtime });
@@ -127,7 +127,7 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
   }
 }
 
-/** From the start of the process until it says that it can do its work, in milliseconds. */
+/** Returns the time from the start of the process until it is ready, in milliseconds. */
 async function startTime({ profile }: Bench, folder: string): Promise<number> {
   const began = performance.now();
   const service = startServe('start-service', join(folder, 'patchbay.db'), { profile });

@@ -1,4 +1,4 @@
-// A database with a past: devices, and the loads, stays in memory and events of a year, written in big transactions.
+// Fills a database with the history of a year: devices, loads, residencies and events, in large transactions.
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,26 +10,26 @@ import { inTransaction } from '../../test/service/records.ts';
 
 export type Past = {
   readonly devices: number;
-  /** Of each device so many stays, loads and events, one each of the other. */
+  /** Residencies per device, each with one load and one event. */
   readonly staysPerDevice: number;
 };
 
 const moduleNames = ['tcp', 'udp', 'icmp', 'arp', 'dns', 'scheduler', 'pager', 'disk'];
 const versions = 20;
-/** The first device has as many stays whatever the others have: its lists are as long in each database. */
+/** Residencies of the first device, the same in each database, so that its lists are equally long. */
 const staysOfFirst = 80;
 const begin = Date.UTC(2025, 10, 1);
 const year = 365 * 24 * 3_600_000;
-/** Events of one transaction. */
+/** Events per transaction. */
 const eventsAtOnce = 10_000;
 const tables = ['Load', 'HistoryEntry', 'AuditEvent'];
 
-/** Identifier of a device of the past by its number. */
+/** Returns the identifier of a past device by its number. */
 export function pastDevice(index: number): string {
   return `dev_${String(index).padStart(32, '0')}`;
 }
 
-/** Makes the database of a service that is not there yet. */
+/** Creates the database before the service starts. */
 export async function fillPast(folder: string, past: Past): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, 'patchbay.db');
@@ -37,7 +37,7 @@ export async function fillPast(folder: string, past: Past): Promise<void> {
   const database = new Database(file);
   database.pragma('synchronous = OFF');
   database.pragma('cache_size = -500000');
-  // Indexes are quicker made at the end.
+  // Indexes are created last, which is faster.
   const indexes = database
     .prepare<[], { name: string; sql: string }>(`SELECT "name", "sql" FROM sqlite_master WHERE "type" = 'index' AND "sql" IS NOT NULL`)
     .all()
@@ -67,7 +67,7 @@ function addDevices(database: Database.Database, { devices }: Past): void {
   }
 }
 
-/** Each stay with the load that brought it in; as they come in time, so that those of one device are far from each other. */
+/** Writes each residency with its load, in time order, so that those of one device are scattered. */
 function addStays(database: Database.Database, past: Past): void {
   const addStay = database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy",
     "address", "pages", "installedAt", "removedAt", "removalCause") VALUES (?, ?, ?, '', ?, 'past', '0x1000', 1, ?, ?, ?)`);
@@ -106,7 +106,7 @@ async function addEvents(file: string, past: Past): Promise<void> {
   await store.close();
 }
 
-/** Of each device its steps through time, all first steps first. */
+/** Iterates over the residencies of all devices in time order. */
 function* stepsOf({
   devices,
   staysPerDevice,

@@ -1,17 +1,17 @@
-// The processes of the benchmark, started as a user starts them and looked at from outside.
+// The processes of the benchmark, started as a user starts them and observed from outside.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 
-/** A process that has been told to end is killed after this, in milliseconds: it may have a profile to write. */
+/** A process that was asked to stop is killed after this time, in milliseconds: it may have to write a profile. */
 const endMilliseconds = 60_000;
-/** How long a process may take to say that it is ready, in milliseconds. */
+/** Timeout until a process reports that it is ready, in milliseconds. */
 const readyMilliseconds = 120_000;
-/** Linux counts processor time in these. */
+/** Clock ticks per second of Linux CPU times. */
 const tickMilliseconds = 10;
 
-/** How a process is run: what file, with which flags of the runtime beside those for a profile. */
+/** The file of a process, and the flags of its runtime besides those for profiling. */
 type Running = { readonly profile?: string | null; readonly file?: string; readonly flags?: readonly string[] };
 
 const running = new Set<MeasuredProcess>();
@@ -19,7 +19,7 @@ process.once('exit', () => {
   for (const one of running) one.kill();
 });
 
-/** Ends every process of the benchmark that still runs. */
+/** Stops every process of the benchmark that is still running. */
 export async function endAll(): Promise<void> {
   await Promise.all([...running].map((one) => one.end()));
 }
@@ -29,8 +29,8 @@ export class MeasuredProcess {
   #isAsked = false;
 
   /**
-   * Starts a file with its arguments, by itself `patchbay`.
-   * @param profile Folder in which it leaves a folder of its own with CPU profiles when it ends; null: it leaves none.
+   * Starts a file, by default `patchbay`, with arguments.
+   * @param profile Folder for CPU profiles, which the process writes when it ends; null: no profiles.
    */
   constructor(name: string, args: readonly string[], { profile = null, file, flags = [] }: Running = {}) {
     const profiling = profile === null ? [] : ['--cpu-prof', '--cpu-prof-dir', join(profile, name)];
@@ -42,26 +42,26 @@ export class MeasuredProcess {
     });
   }
 
-  /** The first match in what it says. @throws {Error} when it ends without, or takes too long. */
+  /** Waits for the first match in the output. @throws {Error} if the process ends without a match, or the wait times out. */
   says(pattern: RegExp): Promise<RegExpMatchArray> {
     return this.#child.waitForLine(pattern, readyMilliseconds);
   }
 
-  /** Processor time of all its threads so far, in milliseconds; NaN where the system does not tell. */
+  /** Returns the CPU time of all threads so far, in milliseconds; NaN if the system does not report it. */
   processorTime(): number {
-    // After the name, which may hold anything: utime and stime are the 14th and 15th field of all.
+    // The fields after the name, which can contain any characters: utime and stime are fields 14 and 15.
     const fields = this.#told('stat')
       .replace(/^.*\) /s, '')
       .split(' ');
     return (Number(fields[11]) + Number(fields[12])) * tickMilliseconds;
   }
 
-  /** Memory that it holds, in bytes; NaN where the system does not tell. */
+  /** Returns the resident memory in bytes; NaN if the system does not report it. */
   residentBytes(): number {
     return Number(/VmRSS:\s+(\d+) kB/.exec(this.#told('status'))?.[1] ?? Number.NaN) * 1_024;
   }
 
-  /** Resolves when it has ended. */
+  /** Resolves when the process has ended. */
   async end(): Promise<void> {
     this.#isAsked = true;
     await this.#child.stop('SIGTERM', endMilliseconds);

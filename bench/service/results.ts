@@ -1,4 +1,4 @@
-// The figures of the benchmark: how they are told at the terminal, and kept as JSON.
+// The figures of the benchmark, formatted for the terminal and as JSON.
 
 import { formatTable } from '../../src/cli/terminal/table.ts';
 
@@ -9,14 +9,14 @@ export type Figure = {
   readonly what: string;
   readonly value: number;
   readonly unit: string;
-  /** What it is compared with, measured in the same run and of the same unit: a floor, or the same of fewer devices. */
+  /** The baseline, measured in the same run and unit: a floor, or the same figure with fewer devices. */
   readonly base: { readonly what: string; readonly value: number } | null;
   readonly goal: Goal | null;
 };
 
 export type ComparedFigure = Figure & { readonly ratio: number | null; readonly holds: boolean | null };
 
-/** Adds what follows from the figure: its ratio, and whether its goal holds. */
+/** Adds the ratio of a figure, and whether it meets its goal. */
 export function compared(figure: Figure): ComparedFigure {
   const { value, base, goal } = figure;
   const ratio = base === null ? null : value / base.value;
@@ -39,7 +39,7 @@ export function resultLines(figures: readonly ComparedFigure[]): string[] {
   return formatTable(['part', 'what', 'figure', 'floor or base', 'ratio', 'goal', 'holds'], rows);
 }
 
-/** With as many digits as say something. */
+/** Formats a number with significant digits only. */
 export function numberText(value: number): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
   return value.toLocaleString('en', { maximumFractionDigits: digits });

@@ -1,14 +1,14 @@
-// One build on every device of a fleet, from the request until every outcome is on disk.
+// Loads one build on every device of a fleet, from the request until every outcome is committed.
 
 import { unwrapResponse } from '../../src/client/client.ts';
 import { type Installation, module, versionOf } from './installation.ts';
 import { until } from './measuring.ts';
 
 export type Round = {
-  /** From the request's begin to its answer, and until the last outcome is on disk, in milliseconds. */
+  /** Time from the request to its response, and until the last outcome is committed, in milliseconds. */
   readonly accepted: number;
   readonly durable: number;
-  /** What the service's process has computed meanwhile, and the hosts', in milliseconds. */
+  /** CPU time of the service and of the hosts meanwhile, in milliseconds. */
   readonly serviceTime: number;
   readonly hostsTime: number;
   readonly batches: readonly string[];
@@ -19,11 +19,11 @@ export function roundText({ accepted, durable, serviceTime, hostsTime }: Round):
   return `accepted ${seconds(accepted)}, durable ${seconds(durable)}, service ${seconds(serviceTime)}, hosts ${seconds(hostsTime)}`;
 }
 
-/** Puts a build on the devices with these labels, one request for each; answers when every outcome is on disk. */
+/** Loads a build on the devices with these labels, one request per selector; resolves when every outcome is committed. */
 export async function loadEverywhere(fleet: Installation, build: number, selections: readonly Record<string, string>[]): Promise<Round> {
   const { client, view, service, hosts } = fleet;
   const computed = () => ({ service: service.processorTime(), hosts: hosts.reduce((sum, host) => sum + host.processorTime(), 0) });
-  // It may still refuse requests for what it did before; whether it does is not what is measured.
+  // The service may still shed load because of earlier work, which is not part of the measurement.
   unwrapResponse(await client.GET('/v1/devices', { params: { query: { limit: 1 } } }));
   const before = computed();
   const began = performance.now();
@@ -40,9 +40,9 @@ export async function loadEverywhere(fleet: Installation, build: number, selecti
   return { accepted, durable, serviceTime: after.service - before.service, hostsTime: after.hosts - before.hosts, batches: made };
 }
 
-/** @throws {Error} when not every device has ended its load in one of these ways. */
+/** @throws {Error} if a load has another outcome than these. */
 export function checkOutcomes({ view }: Installation, { batches }: Round, devices: number, allowed: readonly string[]): void {
   const outcomes = batches.flatMap((batch) => [...view.outcomes(batch)]);
   const well = outcomes.reduce((sum, [outcome, loads]) => sum + (allowed.includes(outcome) ? loads : 0), 0);
-  if (well !== devices) throw new Error(`of ${devices} loads came ${JSON.stringify(outcomes)}`);
+  if (well !== devices) throw new Error(`unexpected outcomes of ${devices} loads: ${JSON.stringify(outcomes)}`);
 }

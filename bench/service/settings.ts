@@ -1,24 +1,24 @@
-// What `npm run bench` is asked for on its command line.
+// The command line options of `npm run bench`.
 
 import { parseArgs } from 'node:util';
-import { UsageError } from '../../src/cli/option-values.ts';
+import { UsageError } from '../../src/cli/errors.ts';
 
 const parts = ['loads', 'fleet', 'growth', 'memory', 'latency'] as const;
 export type Part = (typeof parts)[number];
 
 export type Settings = {
-  /** Whether it is to take about a minute, with fewer devices and rounds. */
+  /** Whether to run for about a minute only, with fewer devices and rounds. */
   readonly isQuick: boolean;
   readonly parts: readonly Part[];
-  /** Where the figures go as JSON. */
+  /** The JSON file of the figures. */
   readonly out: string;
-  /** Folder in which processes leave what they spent their time on; null: they do not. */
+  /** Folder for CPU profiles; null: none. */
   readonly profile: string | null;
-  /** Whether a goal that does not hold is a failure. */
+  /** Whether a missed goal is a failure. */
   readonly isCheck: boolean;
 };
 
-/** What a part of the benchmark is given. */
+/** The context of a part of the benchmark. */
 export type Bench = Settings & { readonly progress: (line: string) => void };
 
 export const usage = `Usage: npm run bench -- [options]
@@ -60,6 +60,7 @@ export function readSettings(args: readonly string[]): Settings | 'help' {
 function readParts(text: string): Part[] {
   const wanted = text.split(',').map((name) => name.trim());
   const unknown = wanted.find((name) => !parts.some((part) => part === name));
-  if (unknown !== undefined) throw new UsageError(`--only has "${unknown}": give some of ${parts.join(', ')}, separated by commas`);
+  if (unknown !== undefined)
+    throw new UsageError(`--only ${unknown}: unknown part; expected one or more of ${parts.join(', ')}, separated by commas`);
   return parts.filter((part) => wanted.includes(part));
 }

@@ -1,4 +1,4 @@
-// A host that registers devices and never says anything again: what is sent to them waits.
+// A host that registers devices and then stays silent: loads for them stay queued.
 
 import { randomUUID } from 'node:crypto';
 import { createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';

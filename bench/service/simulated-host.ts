@@ -1,4 +1,4 @@
-// A host without devices of its own: it follows its orders, says that devices are attached, and never reports on loads.
+// A simulated host without real devices: it follows its orders, reports devices as attached, and never reports loads.
 
 import { randomUUID } from 'node:crypto';
 import { ControlConnection } from '../../src/host/control-connection.ts';
@@ -9,19 +9,19 @@ import { splitIntoChunks } from '../../src/service/database/chunks.ts';
 import type { Installation } from './installation.ts';
 
 export class SimulatedHost {
-  /** Loads that it has been sent. */
+  /** Loads that it has received. */
   loads = 0;
   readonly #connection: ControlConnection;
   readonly #bootId = randomUUID();
   readonly #stop = new AbortController();
   #attached: Report[] = [];
 
-  /** Registers and follows its orders. */
+  /** Registers, and follows its orders. */
   static async start(installation: Installation, name: string, devices: number, labels: Labels): Promise<SimulatedHost> {
     const host = new SimulatedHost(installation);
     const registered = await host.#connection.register(registrationOf(name, host.#bootId, devices, labels));
     host.#follow(registered.host).catch((error) => {
-      // Whoever waits for what it was to do fails in time.
+      // A caller that waits for an effect times out.
       if (!host.#stop.signal.aborted) process.stderr.write(`the host ${name} has ended: ${error}\n`);
     });
     return host;
@@ -51,7 +51,7 @@ export class SimulatedHost {
       await this.#connection.receiveOrders(host, this.#bootId, {
         onOrder: async (order) => this.#accept(order),
         onMalformed: fail,
-        // A service under load may take longer than a stream is waited for.
+        // A service under load may respond later than the stream timeout.
         onPolling: () => {},
       });
     } finally {
@@ -65,7 +65,7 @@ export class SimulatedHost {
   }
 }
 
-/** Of a host that brings so many devices along. */
+/** Returns the registration of a host with a number of devices. */
 export function registrationOf(name: string, bootId: string, devices: number, labels: Labels): HostRegistration {
   return {
     name,

@@ -1,4 +1,4 @@
-// What operators, publishers and careless clients ask of a service, all at the same time and for as long as the run lasts.
+// The concurrent requests of operators, publishers and misbehaving clients, for the whole run.
 
 import { randomInt } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
@@ -7,14 +7,14 @@ import { moduleText } from '../../test/system/chaos/modules.ts';
 import type { Installation } from '../service/installation.ts';
 import { until } from '../service/measuring.ts';
 
-/** Programs that run at the same time; older ones are stopped. */
+/** Maximum running programs; older ones are stopped. */
 const programLimit = 200;
-/** Builds of `tcp` between which devices change; pushed at the start. */
+/** Builds of `tcp` that devices switch between; pushed at the start. */
 const builds = 4;
-/** A module of which new versions come during the whole run. */
+/** A module that gets new versions during the whole run. */
 const growing = 'udp';
 
-/** `shed`: answered 503 with Retry-After, as an overloaded service does. `unexpected`: answers that no client should get. */
+/** `shed`: 503 responses with Retry-After of an overloaded service. `unexpected`: responses that no client should get. */
 export type Counts = Record<string, number> & { requests: number; unexpected: number; shed: number };
 
 export class MixedLoad {
@@ -35,7 +35,7 @@ export class MixedLoad {
     this.#devices = devices;
   }
 
-  /** Pushes the first builds, loads them everywhere, and begins. */
+  /** Pushes the first builds, loads them on all devices, and starts the load. */
   static async start(installation: Installation, racks: readonly string[]): Promise<MixedLoad> {
     const { client } = installation;
     for (let build = 0; build < builds; build += 1) await push(client, 'tcp', build);
@@ -54,7 +54,7 @@ export class MixedLoad {
       .join(', ');
   }
 
-  /** Ends all of it. Returns how often each was done. */
+  /** Stops the load. Returns how often each operation was executed. */
   async end(): Promise<Counts> {
     this.#ending.abort();
     await Promise.all(this.#tasks);
@@ -74,7 +74,7 @@ export class MixedLoad {
     ];
   }
 
-  /** Does it again and again, with a pause in milliseconds. A failure is counted and printed, and ends nothing. */
+  /** Repeats an operation with a pause in milliseconds. A failure is counted and printed. */
   async #repeat(what: string, pause: number, action: () => Promise<void>): Promise<void> {
     const { signal } = this.#ending;
     while (!signal.aborted) {
@@ -126,8 +126,9 @@ export class MixedLoad {
       onMissingVersion: 'skip',
     } as const;
     const { response } = await this.#client.POST('/v1/rollbacks', { body });
-    // A device that has no earlier version has nothing to go back to.
-    if (!response.ok && response.status !== 409 && response.status !== 422) throw new Error(`a rollback answered ${response.status}`);
+    // A device may have no earlier version to roll back to.
+    if (!response.ok && response.status !== 409 && response.status !== 422)
+      throw new Error(`unexpected status of a rollback: ${response.status}`);
   }
 
   async #rollOut(): Promise<void> {
@@ -148,8 +149,8 @@ export class MixedLoad {
       { ...rollout, waves },
     ]) {
       const { response } = await this.#client.POST('/v1/rollouts', { body });
-      // A rack that has the newest version already has nothing to do.
-      if (!response.ok && response.status !== 409) throw new Error(`a rollout answered ${response.status}`);
+      // The rack may already have the newest version.
+      if (!response.ok && response.status !== 409) throw new Error(`unexpected status of a rollout: ${response.status}`);
     }
   }
 
@@ -176,7 +177,7 @@ export class MixedLoad {
     const response = await fetch(`${this.#installation.url}${path}`, { headers: { authorization: `Bearer ${this.#installation.key}` } });
     await response.arrayBuffer();
     if (isShed(response)) this.#counts.shed += 1;
-    else if (!response.ok) throw new Error(`${path} answered ${response.status}`);
+    else if (!response.ok) throw new Error(`${path} responded with ${response.status}`);
   }
 
   async #askWrongly(): Promise<void> {
@@ -190,7 +191,7 @@ export class MixedLoad {
     const response = await fetch(`${this.#installation.url}${path}`, { ...init, headers });
     await response.arrayBuffer();
     if (isShed(response)) this.#counts.shed += 1;
-    else if (response.status !== status) throw new Error(`${path} answered ${response.status} instead of ${status}`);
+    else if (response.status !== status) throw new Error(`${path}: expected ${status}, received ${response.status}`);
   }
 
   /** Follows the events for a second. */

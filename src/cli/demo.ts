@@ -1,5 +1,5 @@
-// `npm run demo`: the main job from end to end. A service, two device hosts with several devices each, programs inside a module on all of them,
-// and a hot-patch of that module while they run.
+// `npm run demo`: the main job from end to end. Starts a service and two device hosts with four devices each, runs programs inside a module on all
+// devices, and hot-patches the module while the programs run.
 
 import console from 'node:console';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -11,39 +11,39 @@ import { formatTable } from './terminal/table.ts';
 
 const devicesPerHost = 4;
 const hosts = ['rack-a', 'rack-b'];
-/** A segment whose checksum 1.0.0 gets wrong. */
+/** Bytes of a segment for which version 1.0.0 returns a wrong checksum. */
 const segmentLength = 1480;
 /** Rounds that keep a thread inside the module for hours. */
 const endlessRounds = 2_000_000_000;
 const longThreads = 25;
-/** How long any one condition is waited for, in milliseconds. */
-const patience = 30_000;
+/** Maximum wait for a condition, in milliseconds. */
+const conditionTimeout = 30_000;
 
-const began = performance.now();
-const say = (text: string) => console.log(`${((performance.now() - began) / 1_000).toFixed(1).padStart(5)} s  ${text}`);
+const startedAt = performance.now();
+const log = (text: string) => console.log(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(5)} s  ${text}`);
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-demo-'));
 const children: PatchbayProcess[] = [];
 
-async function endAll(): Promise<void> {
+async function stopAll(): Promise<void> {
   await Promise.all(children.toReversed().map((child) => child.stop()));
   rmSync(folder, { recursive: true, force: true });
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => endAll().finally(() => process.exit(130)));
+  process.once(signal, () => stopAll().finally(() => process.exit(130)));
 }
 
 try {
-  await runMainJob();
+  await runDemo();
 } catch (error) {
   console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
-  for (const child of children) console.error(`\n--- last lines of ${child.name}:\n${child.lastLines}`);
+  for (const child of children) console.error(`\n--- last output of ${child.name}:\n${child.lastLines}`);
   process.exitCode = 1;
 } finally {
-  await endAll();
+  await stopAll();
 }
 
-async function runMainJob(): Promise<void> {
+async function runDemo(): Promise<void> {
   const url = await startProcesses();
   const client = createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim());
   const devices = await until('all devices are connected', async () => {
@@ -53,7 +53,7 @@ async function runMainJob(): Promise<void> {
       ? connected.toSorted((left, right) => left.name.localeCompare(right.name))
       : null;
   });
-  say(`${devices.length} devices are connected`);
+  log(`${devices.length} devices are connected`);
 
   await pushBuild(client, '1.0.0');
   await loadEverywhere(client, '1.0.0');
@@ -62,10 +62,10 @@ async function runMainJob(): Promise<void> {
   const loads = await loadEverywhere(client, '1.1.0');
   const after = await until('every short-call program has completed calls in 1.1.0', async () => {
     const states = await Promise.all(programs.map((program) => program.read()));
-    const crossed = states.filter(({ statistics }) =>
+    const patched = states.filter(({ statistics }) =>
       statistics?.versions.some(({ version, callsCompleted }) => version === '1.1.0' && callsCompleted > 0),
     );
-    return crossed.length === programs.length ? states : null;
+    return patched.length === programs.length ? states : null;
   });
 
   printLoads(devices, loads);
@@ -75,12 +75,12 @@ async function runMainJob(): Promise<void> {
   );
   await printAudit(client);
   await printHealth(client);
-  await judge(client, loads, after, devices);
-  say('done: every device serves tcp@1.1.0, and no call was lost');
+  await checkResults(client, loads, after, devices);
+  log('done: every device runs tcp@1.1.0, and no call failed');
 }
 
 async function startProcesses(): Promise<string> {
-  say('starting the service');
+  log('starting the service');
   const service = new PatchbayProcess('the service', [
     'serve',
     '--no-embedded-host',
@@ -91,7 +91,7 @@ async function startProcesses(): Promise<string> {
   ]);
   children.push(service);
   const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
-  say(`the service is at ${url}; starting ${hosts.length} device hosts with ${devicesPerHost} devices each`);
+  log(`the service listens on ${url}; starting ${hosts.length} device hosts with ${devicesPerHost} devices each`);
   for (const [index, name] of hosts.entries()) {
     const zone = index === 0 ? 'north' : 'south';
     children.push(
@@ -123,10 +123,10 @@ async function pushBuild(client: Client, version: string): Promise<void> {
       body: { version, language: 'assemblyscript', source },
     }),
   );
-  say(`pushed tcp@${version}: ${build.image.bytes} bytes by ${build.compiler}`);
+  log(`pushed tcp@${version}: ${build.image.bytes} bytes, compiled by ${build.compiler}`);
 }
 
-/** Loads a version on every device; answers the loads when each has its outcome. */
+/** Loads a version on every device, and returns the loads when each has its outcome. */
 async function loadEverywhere(client: Client, version: string) {
   const accepted = unwrapResponse(
     await client.POST('/v1/loads', { body: { module: 'tcp', version, labels: { fleet: 'demo' }, strategy: 'inject', invalidation: 'nx' } }),
@@ -137,8 +137,8 @@ async function loadEverywhere(client: Client, version: string) {
     );
     return items.length === accepted.loads.length ? items : null;
   });
-  const outcomes = [...Map.groupBy(loads, ({ outcome }) => outcome)].map(([outcome, some]) => `${some.length} ${outcome}`);
-  say(`loaded tcp@${version} on ${loads.length} devices: ${outcomes.join(', ')}`);
+  const outcomes = [...Map.groupBy(loads, ({ outcome }) => outcome)].map(([outcome, { length }]) => `${length} ${outcome}`);
+  log(`loaded tcp@${version} on ${loads.length} devices: ${outcomes.join(', ')}`);
   return Promise.all(loads.map(async ({ id }) => unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }))));
 }
 
@@ -146,7 +146,7 @@ type CompletedLoad = Awaited<ReturnType<typeof loadEverywhere>>[number];
 
 type RunningProgram = { readonly read: () => Promise<Schemas['Program']>; readonly before: Schemas['Program'] };
 
-/** On every device threads that call the module without end, and threads that are inside one access for hours; answers the former. */
+/** Starts two programs per device: one with endless short calls, one with threads that stay inside one access for hours. Returns the former. */
 async function startPrograms(client: Client, devices: readonly Schemas['Device'][]): Promise<RunningProgram[]> {
   const start = async (device: string, name: string, rounds: number, threads: number) => {
     const body = {
@@ -178,10 +178,10 @@ async function startPrograms(client: Client, devices: readonly Schemas['Device']
     const before = await Promise.all(reads.map((read) => read()));
     return before.every(({ statistics }) => (statistics?.callsCompleted ?? 0) > 0) ? before : null;
   });
-  say(
+  log(
     `${devices.length * (longThreads + 4)} threads are calling tcp.checksum, ${devices.length * longThreads} of them inside one access for hours`,
   );
-  return reads.map((read, index) => ({ read, before: programs[index] ?? never('a program') }));
+  return reads.map((read, index) => ({ read, before: programs[index] ?? fail('a program is missing') }));
 }
 
 function printLoads(devices: readonly Schemas['Device'][], loads: readonly CompletedLoad[]): void {
@@ -225,7 +225,7 @@ function printLoads(devices: readonly Schemas['Device'][], loads: readonly Compl
     'total µs',
   ];
   console.log(
-    `\nLoads of tcp@1.1.0 (microseconds for each operation of US 8,689,206 B2, FIG. 2)\n\n${formatTable(headings, rows).join('\n')}\n`,
+    `\nLoads of tcp@1.1.0 (microseconds per operation of US 8,689,206 B2, FIG. 2)\n\n${formatTable(headings, rows).join('\n')}\n`,
   );
 }
 
@@ -247,7 +247,7 @@ function printChecksums(before: readonly Schemas['Program'][], after: readonly S
 async function printAudit(client: Client): Promise<void> {
   const { items } = unwrapResponse(await client.GET('/v1/audit', { params: { query: { limit: 6 } } }));
   const rows = items.toReversed().map(({ number, at, action, object }) => [number, at, action, object]);
-  console.log(`Last audit events\n\n${formatTable(['number', 'at', 'action', 'object'], rows).join('\n')}\n`);
+  console.log(`Newest audit events\n\n${formatTable(['number', 'time', 'action', 'object'], rows).join('\n')}\n`);
 }
 
 async function printHealth(client: Client): Promise<void> {
@@ -258,17 +258,18 @@ async function printHealth(client: Client): Promise<void> {
   );
 }
 
-/** The demo has failed if anything that it is to show is not so. */
-async function judge(
+/** Checks that the patch had the expected results. @throws {Error} */
+async function checkResults(
   client: Client,
   loads: readonly CompletedLoad[],
   after: readonly Schemas['Program'][],
   devices: readonly Schemas['Device'][],
 ): Promise<void> {
   for (const { id, outcome, interrupted, retried, failed, reason } of loads) {
-    if (outcome !== 'replaced-interrupting') throw new Error(`the load ${id} ended as ${outcome}: ${reason}`);
+    if (outcome !== 'replaced-interrupting')
+      throw new Error(`the load ${id}: expected the outcome replaced-interrupting, received ${outcome}: ${reason}`);
     if (failed !== 0 || retried !== interrupted || (interrupted ?? 0) < longThreads)
-      throw new Error(`the load ${id} interrupted ${interrupted} accesses, of which ${retried} retried and ${failed} failed`);
+      throw new Error(`the load ${id} interrupted ${interrupted} accesses: ${retried} were retried, ${failed} failed`);
   }
   for (const { id, statistics } of after) {
     if (statistics?.callsFailed !== 0)
@@ -276,26 +277,27 @@ async function judge(
   }
   for (const { id, name } of devices) {
     const { moduleTable, memoryMap } = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device: id } } }));
-    if (moduleTable[0]?.version !== '1.1.0') throw new Error(`${name} has tcp@${moduleTable[0]?.version} in its module table`);
+    if (moduleTable[0]?.version !== '1.1.0')
+      throw new Error(`${name} has tcp@${moduleTable[0]?.version} in its module table, expected tcp@1.1.0`);
     if (!memoryMap?.ranges.some(({ owner, nx }) => owner.version === '1.0.0' && nx))
-      throw new Error(`${name} has not marked the pages of tcp@1.0.0 NX`);
+      throw new Error(`the pages of tcp@1.0.0 on ${name} are not marked NX`);
   }
 }
 
-/** Asks until there is an answer. @throws {Error} when that takes too long, or a process has ended. */
-async function until<Value>(what: string, ask: () => Promise<Value | null>): Promise<Value> {
-  const deadline = performance.now() + patience;
+/** Polls until the result is not null. @throws {Error} after 30 s, or if a process has exited. */
+async function until<Value>(condition: string, poll: () => Promise<Value | null>): Promise<Value> {
+  const deadline = performance.now() + conditionTimeout;
   for (;;) {
     const value = await Promise.race([
-      ask(),
-      ...children.map((child) => child.exited.then((code) => never(`${child.name} ended (${code})`))),
+      poll(),
+      ...children.map((child) => child.exited.then((code) => fail(`${child.name} exited (${code})`))),
     ]);
     if (value !== null) return value;
-    if (performance.now() > deadline) throw new Error(`it did not come about in ${patience / 1_000} s that ${what}`);
+    if (performance.now() > deadline) throw new Error(`condition not met within ${conditionTimeout / 1_000} s: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-function never(what: string): never {
-  throw new Error(what);
+function fail(message: string): never {
+  throw new Error(message);
 }

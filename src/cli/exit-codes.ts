@@ -1,17 +1,17 @@
-// What the exit code of an operator's command tells.
+// Exit codes of operator commands.
 
 export const exitCodes = {
   success: 0,
-  /** Something went wrong in the command or in the service. */
+  /** The command or the service failed. */
   failed: 1,
   usageError: 2,
-  /** Some loads were refused by their devices. */
+  /** Devices refused some loads. */
   loadsRefused: 3,
-  /** Some loads failed, or ended without their device. */
+  /** Some loads failed, expired, or were cancelled or superseded. */
   loadsFailed: 4,
-  /** The command did its work, and what it looked into is not all well. */
+  /** The command worked, and found the fleet or the audit trail unhealthy. */
   unhealthy: 5,
-  /** Ctrl-C, as shells tell it. */
+  /** Ctrl-C: 128 and the number of SIGINT, as in shells. */
   interrupted: 130,
 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];

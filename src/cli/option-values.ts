@@ -1,79 +1,75 @@
-// Reading a command's flags: what is wrong is said in one line, with what to write instead.
+// Reads the values of options, environment variables and files.
 
 import { readFileSync } from 'node:fs';
-
-/** The command line is not one that the command understands; the message says what to change. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
-
-/** The command cannot do its work here; the message says why and what to change. */
-export class CommandError extends Error {
-  override readonly name = 'StartError';
-}
+import { UsageError } from './errors.ts';
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug'];
 
-/** The level of the logs. @throws {UsageError} */
+/** Returns a log level. @throws {UsageError} */
 export function readLogLevel(text: string): string {
-  if (!logLevels.includes(text)) throw new UsageError(`--log-level is "${text}": give one of ${logLevels.join(', ')}`);
+  if (!logLevels.includes(text)) throw new UsageError(`--log-level: expected ${logLevels.join(', ')}, received "${text}"`);
   return text;
 }
 
-/** A whole number from a flag or its environment variable. @throws {UsageError} */
-export function readInteger(flag: string, text: string, least: number, most: number): number {
+/** Returns a whole number from a flag or its environment variable. @throws {UsageError} */
+export function readInteger(flag: string, text: string, min: number, max: number): number {
   const number = Number(text);
-  if (text.trim() === '' || !Number.isInteger(number) || number < least || number > most) {
-    throw new UsageError(`--${flag} is "${text}": give a whole number from ${least} to ${most}`);
+  if (text.trim() === '' || !Number.isInteger(number) || number < min || number > max) {
+    throw new UsageError(`--${flag}: expected a whole number from ${min} to ${max}, received "${text}"`);
   }
   return number;
 }
 
-/** Bytes of the memory budget of a host, from 1 MiB to 1 TiB. @throws {UsageError} */
+/** Returns the memory budget of a host in bytes, from 1 MiB to 1 TiB. @throws {UsageError} */
 export function readImageMemory(text: string): number {
   return readInteger('image-memory', text, 2 ** 20, 2 ** 40);
 }
 
-/** A number from a flag. @throws {UsageError} */
-export function readNumber(flag: string, text: string, least: number, most: number): number {
+/** Returns a number from a flag. @throws {UsageError} */
+export function readNumber(flag: string, text: string, min: number, max: number): number {
   const number = Number(text);
-  if (text.trim() === '' || !(number >= least && number <= most))
-    throw new UsageError(`--${flag} is "${text}": give a number from ${least} to ${most}`);
+  if (text.trim() === '' || !(number >= min && number <= max))
+    throw new UsageError(`--${flag}: expected a number from ${min} to ${max}, received "${text}"`);
   return number;
 }
 
-/** A time from a flag, in the form in which the API takes it. @throws {UsageError} */
+/** Returns a time from a flag in ISO 8601 with milliseconds, in UTC. @throws {UsageError} */
 export function readTime(flag: string, text: string): string {
   const time = new Date(text);
-  if (Number.isNaN(time.getTime())) throw new UsageError(`--${flag} is "${text}": give a time like 2026-11-24T09:30:00Z`);
+  if (Number.isNaN(time.getTime())) throw new UsageError(`--${flag}: expected a time like 2026-11-24T09:30:00Z, received "${text}"`);
   return time.toISOString();
 }
 
-/** The content of a file that is given, by a flag or by itself. @throws {UsageError} */
+/**
+ * Returns the content of a file.
+ * @param flag The flag that named the file; empty for an argument.
+ * @throws {UsageError}
+ */
 export function readInputFile(file: string, flag = ''): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    const given = flag === '' ? file : `${flag} ${file}`;
-    throw new UsageError(`cannot read ${given}: ${error instanceof Error ? error.message.replace(/, open .*$/s, '') : String(error)}`);
+    const source = flag === '' ? file : `${flag} ${file}`;
+    throw new UsageError(`cannot read ${source}: ${error instanceof Error ? error.message.replace(/, open .*$/s, '') : String(error)}`);
   }
 }
 
-/** Labels from flags of the form `key=value`. @throws {UsageError} */
+/** Returns labels from texts of the form `key=value`. @throws {UsageError} */
 export function readLabels(texts: readonly string[], flag = '--labels'): Record<string, string> {
   const labels = new Map<string, string>();
   for (const text of texts) {
     const [key = '', ...rest] = text.split('=');
-    if (key === '' || rest.length === 0) throw new UsageError(`${flag} ${text}: write labels as key=value`);
+    if (key === '' || rest.length === 0) throw new UsageError(`${flag}: expected key=value, received "${text}"`);
     const value = rest.join('=');
-    if (labels.has(key) && labels.get(key) !== value)
-      throw new UsageError(`${flag} ${text}: a device has one value of ${key}, and ${labels.get(key)} is given too`);
+    const previous = labels.get(key);
+    if (previous !== undefined && previous !== value)
+      throw new UsageError(`${flag}: conflicting values for the label ${key}: "${previous}" and "${value}"`);
     labels.set(key, value);
   }
   return Object.fromEntries(labels);
 }
 
-/** Collects what an option is given each time. */
-export function collectValues(text: string, before: readonly string[] = []): readonly string[] {
-  return [...before, text];
+/** Collects the values of an option that may be repeated. */
+export function collectValues(text: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, text];
 }

@@ -1,12 +1,12 @@
-// The command line: runs one command, and tells by the exit code what came of it.
+// The entry point of the command line: runs one command, prints its error if it fails, and sets the exit code.
 
-import console from 'node:console';
 import { CommanderError } from '@commander-js/extra-typings';
+import { toReportedError, UsageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
-import { CommandError, UsageError } from './option-values.ts';
-import { createProgram } from './program.ts';
+import { createProgram, findCommand } from './program.ts';
+import { printError } from './terminal/error-output.ts';
 
-// Who reads the output may have seen enough, like `head`.
+// The reader of the output may close it early, like `head`.
 process.stdout.on('error', (error) => {
   if ('code' in error && error.code === 'EPIPE') process.exit(exitCodes.success);
   throw error;
@@ -14,19 +14,28 @@ process.stdout.on('error', (error) => {
 
 const [first = '--help', ...others] = process.argv.slice(2);
 const args = first === 'help' ? [...others, '--help'] : [first, ...others];
+const program = await createProgram(args);
 try {
-  const program = await createProgram(args);
   await program.parseAsync(args, { from: 'user' });
 } catch (error) {
-  process.exitCode = report(error);
+  const command = findCommand(program, args);
+  if (error instanceof CommanderError && error.exitCode === 0) process.exitCode = exitCodes.success;
+  else {
+    const { report, exitCode } = toReportedError(toUsageError(error, command), command.path);
+    printError(report, wantsJson(args));
+    process.exitCode = exitCode;
+  }
 }
 
-/** Says what went wrong and answers the exit code. */
-function report(error: unknown): number {
-  // It has said so already: that the command line is wrong, or the help that was asked for.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.success : exitCodes.usageError;
-  const isUsage = error instanceof UsageError;
-  if (isUsage) console.error(`${error.message}\nSee --help.`);
-  else console.error(error instanceof CommandError ? error.message : error);
-  return isUsage ? exitCodes.usageError : exitCodes.failed;
+/** Returns the command line's own error for an error of the parser. */
+function toUsageError(error: unknown, { path, subcommands }: ReturnType<typeof findCommand>): unknown {
+  if (!(error instanceof CommanderError)) return error;
+  if (error.code === 'commander.help') return new UsageError(`"${path}" requires a subcommand: ${subcommands.join(', ')}`);
+  return new UsageError(error.message.replace(/^error: /, '').replaceAll('\n', ' '));
+}
+
+/** Returns whether `--json` was given, also on a command line that cannot be parsed. */
+function wantsJson(words: readonly string[]): boolean {
+  const end = words.indexOf('--');
+  return words.slice(0, end === -1 ? undefined : end).includes('--json');
 }

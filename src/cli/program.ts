@@ -1,16 +1,16 @@
-// The tree of commands. What is behind each is loaded when it is wanted, so that every command starts fast.
+// The tree of commands. The code of a command is loaded when the command runs, so that every command starts fast.
 
-import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
 import { addOperatorOptions } from './operator/options.ts';
 import { requireGeneratedFiles } from './running/generated-files.ts';
 
-type Noun = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
+type TopLevelCommand = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
 
-const operating: readonly Noun[] = [
+const operatorCommands: readonly TopLevelCommand[] = [
   {
     name: 'build',
-    summary: 'push and list builds of modules; show which devices run them; show and sign their provenance',
+    summary: 'push, list and sign builds of modules; show the devices that run a build',
     add: async (build) => (await import('./commands/build.ts')).addBuildCommands(build),
   },
   {
@@ -25,7 +25,7 @@ const operating: readonly Noun[] = [
   },
   {
     name: 'rollout',
-    summary: 'roll a build out in waves; watch, approve, pause, undo',
+    summary: 'roll out a build in waves; watch, approve, pause and roll back rollouts',
     add: async (rollout) => (await import('./commands/rollout.ts')).addRolloutCommands(rollout),
   },
   {
@@ -35,17 +35,17 @@ const operating: readonly Noun[] = [
   },
   {
     name: 'history',
-    summary: 'list the versions of modules that a device has had, or had at a time',
+    summary: 'list the module versions on a device, now and in the past',
     add: async (history) => (await import('./commands/history.ts')).addHistoryCommand(history),
   },
   {
     name: 'rollback',
-    summary: 'go back to a version that devices have had',
+    summary: 'roll devices back to a version that they had before',
     add: async (rollback) => (await import('./commands/rollback.ts')).addRollbackCommand(rollback),
   },
   {
     name: 'audit',
-    summary: 'list, follow and verify the audit trail',
+    summary: 'list, follow, export and verify the audit trail',
     add: async (audit) => (await import('./commands/audit.ts')).addAuditCommands(audit),
   },
   {
@@ -55,30 +55,30 @@ const operating: readonly Noun[] = [
   },
   {
     name: 'publisher-key',
-    summary: 'register, list and revoke the keys of publishers who sign builds',
+    summary: 'register, list and revoke the public keys of publishers who sign builds',
     add: async (publisherKey) => (await import('./commands/publisher-key.ts')).addPublisherKeyCommands(publisherKey),
   },
   {
     name: 'signature-policy',
-    summary: 'require signatures of builds on devices',
+    summary: 'require signatures for the builds on devices',
     add: async (signaturePolicy) => (await import('./commands/signature-policy.ts')).addSignaturePolicyCommands(signaturePolicy),
   },
   {
     name: 'signing-key',
-    summary: 'list and replace the keys that the service signs with',
+    summary: 'list and rotate the signing keys of the service',
     add: async (signingKey) => (await import('./commands/signing-key.ts')).addSigningKeyCommands(signingKey),
   },
   {
     name: 'health',
-    summary: 'show whether the fleet is healthy, and why not',
+    summary: 'show the health of the fleet',
     add: async (health) => (await import('./commands/health.ts')).addHealthCommand(health),
   },
 ];
 
-const running: readonly Noun[] = [
+const serviceCommands: readonly TopLevelCommand[] = [
   {
     name: 'serve',
-    summary: 'start the control service, with a few devices of its own (npm start)',
+    summary: 'start the control service, with an embedded device host (npm start)',
     add: async (command) =>
       (await import('./commands/serve.ts')).addServeCommand(command, async () => {
         requireGeneratedFiles();
@@ -93,7 +93,7 @@ const running: readonly Noun[] = [
   },
   {
     name: 'db',
-    summary: 'move an installation from SQLite to PostgreSQL (db copy)',
+    summary: 'copy an installation from SQLite to PostgreSQL (db copy)',
     add: async (command) =>
       (await import('./commands/database.ts')).addDatabaseCommands(command, async () => {
         requireGeneratedFiles();
@@ -104,17 +104,44 @@ const running: readonly Noun[] = [
 
 const completion = 'completion';
 
-/** The program with what is behind the noun that these arguments name. @throws {CommanderError} */
+/** Returns the program with the options and subcommands of the command that these arguments name; other commands are empty. */
 export async function createProgram(args: readonly string[]): Promise<Command> {
   const { program, fill } = createTree();
-  // Another tree, for reading options leaves traces in it.
-  const [name] = createTree().program.parseOptions([...args]).operands;
-  const noun = program.commands.find((command) => command.name() === name);
+  const [, noun] = namedCommands(program, args);
   if (noun !== undefined) await fill(noun);
   return program;
 }
 
-/** The program with every command and option. */
+/** Returns the command that these arguments name, as `patchbay load list`, and its subcommands. */
+export function findCommand(program: CommandUnknownOpts, args: readonly string[]): { path: string; subcommands: string[] } {
+  const commands = namedCommands(program, args);
+  return {
+    path: commands.map((command) => command.name()).join(' '),
+    subcommands: commands.at(-1)?.commands.map((command) => command.name()) ?? [],
+  };
+}
+
+/** Returns the program and each subcommand that the arguments name, without parsing options. */
+function namedCommands(program: CommandUnknownOpts, args: readonly string[]): CommandUnknownOpts[] {
+  const found = [program];
+  let command = program;
+  let isValue = false;
+  for (const word of args) {
+    if (isValue) isValue = false;
+    else if (word.startsWith('-')) {
+      const option = command.options.find(({ short, long }) => word === short || word === long);
+      isValue = option?.required === true;
+    } else {
+      const subcommand = command.commands.find((candidate) => candidate.name() === word);
+      if (subcommand === undefined) break;
+      command = subcommand;
+      found.push(command);
+    }
+  }
+  return found;
+}
+
+/** Returns the program with every command and option. */
 export async function createWholeProgram(): Promise<Command> {
   const { program, fill } = createTree();
   for (const noun of program.commands) await fill(noun);
@@ -124,19 +151,19 @@ export async function createWholeProgram(): Promise<Command> {
 function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => Promise<void> } {
   const program = new Command('patchbay');
   program
-    .description("Hot-patch modules in running devices: the operator's command line of a Patchbay service, and the service itself.")
-    .version(manifest.version, '-V, --version', 'the version of Patchbay')
-    .helpOption('-h, --help', 'show help; every command has its own')
+    .description('Hot-patch modules in running devices. Runs a Patchbay service and its device hosts, and operates them.')
+    .version(manifest.version, '-V, --version', 'print the version of Patchbay')
+    .helpOption('-h, --help', 'show the help of a command')
     .helpCommand(false)
-    // What comes after a command is that command's: `load --version`.
+    // Options after a command belong to that command: `load --version`.
     .enablePositionalOptions()
-    .showHelpAfterError('See --help.')
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, '')) })
+    // The caller prints errors, so that each is printed once and in one form.
+    .configureOutput({ writeErr: () => {}, outputError: () => {} })
     .exitOverride();
   addOperatorOptions(program);
   const toFill = new Map<string, () => Promise<void>>();
-  program.commandsGroup('Operating a service:');
-  for (const { name, summary, add } of operating) {
+  program.commandsGroup('Operator commands:');
+  for (const { name, summary, add } of operatorCommands) {
     const noun = program.command(name).description(summary);
     toFill.set(name, async () => {
       await add(noun);
@@ -144,11 +171,17 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
     });
   }
   const noun = program.command(completion).description('print a completion script for a shell');
-  toFill.set(completion, async () => (await import('./commands/completion.ts')).addCompletionCommand(noun, createWholeProgram));
-  program.commandsGroup('Running a service:');
-  for (const { name, summary, add } of running) {
+  toFill.set(completion, async () => {
+    (await import('./commands/completion.ts')).addCompletionCommand(noun, createWholeProgram);
+    addJsonErrorOption(noun);
+  });
+  program.commandsGroup('Service commands:');
+  for (const { name, summary, add } of serviceCommands) {
     const command = program.command(name).description(summary);
-    toFill.set(name, () => add(command));
+    toFill.set(name, async () => {
+      await add(command);
+      for (const leaf of commandsOf(command)) addJsonErrorOption(leaf);
+    });
   }
   const fill = async (command: CommandUnknownOpts) => {
     const add = toFill.get(command.name());
@@ -158,7 +191,12 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
   return { program, fill };
 }
 
-/** A command and all below it. */
+/** Adds `--json` to a command that is not an operator command; the entry point reads it. */
+function addJsonErrorOption(command: CommandUnknownOpts): void {
+  command.addOption(new Option('--json', 'print an error as one JSON object'));
+}
+
+/** Returns a command and all commands below it. */
 function commandsOf(command: CommandUnknownOpts): CommandUnknownOpts[] {
   return [command, ...command.commands.flatMap(commandsOf)];
 }

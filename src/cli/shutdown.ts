@@ -1,29 +1,29 @@
-// When a command is to end: by Ctrl-C or a signal, or when npm that started it has ended.
+// Ends a command: by Ctrl-C, a signal, or the end of the npm process that started it.
 
-let stopped: AbortSignal | null = null;
+let shutdown: AbortSignal | null = null;
 
-/** The signal that is aborted when this process is to end; the same for all who ask. */
+/** Returns the signal that is aborted when this process must end; every call returns the same signal. */
 export function shutdownSignal(): AbortSignal {
-  stopped ??= listen();
-  return stopped;
+  shutdown ??= listen();
+  return shutdown;
 }
 
-/** Runs a service or a host until this process is to end. The files that they create are for their owner only, those of SQLite included. */
-export async function runUntilShutdown(run: (stopped: AbortSignal) => Promise<void>): Promise<void> {
+/** Runs a service or a host until this process must end. Only its owner can read the files that it creates, including those of SQLite. */
+export async function runUntilShutdown(run: (signal: AbortSignal) => Promise<void>): Promise<void> {
   process.umask(0o077);
-  // They continue when their output has no reader or cannot be written.
+  // The process continues when its output has no reader or cannot be written.
   for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
   await run(shutdownSignal());
 }
 
 function listen(): AbortSignal {
-  const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
-  if (process.env['npm_lifecycle_event'] !== undefined) endWithParent(process.ppid, stop);
-  return stop.signal;
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort());
+  if (process.env['npm_lifecycle_event'] !== undefined) abortWithParent(process.ppid, controller);
+  return controller.signal;
 }
 
-/** npm that is told to end ends the shell between it and this process, and this process would be left behind. */
-function endWithParent(parent: number, stop: AbortController): void {
-  setInterval(() => process.ppid !== parent && stop.abort(), 250).unref();
+/** When npm receives a signal, it ends the shell between itself and this process; this process would be orphaned. */
+function abortWithParent(parent: number, controller: AbortController): void {
+  setInterval(() => process.ppid !== parent && controller.abort(), 250).unref();
 }

@@ -1,15 +1,20 @@
-// Files with the public keys that are to be trusted.
+// Reads files of trusted public keys.
 
 import { KeyError, type PublicKey, readPublicKeys } from '../proof/ed25519.ts';
-import { readInputFile, UsageError } from './option-values.ts';
+import { UsageError } from './errors.ts';
+import { readInputFile } from './option-values.ts';
 
-/** @param flag By which the file is given. @throws {UsageError} where it cannot be read, or has anything but Ed25519 public keys in PEM. */
+/**
+ * Returns the public keys of a file.
+ * @param flag The flag that named the file.
+ * @throws {UsageError} if the file cannot be read, or contains anything but Ed25519 public keys in PEM.
+ */
 export function readTrustedKeys(file: string, flag: string): PublicKey[] {
   const text = readInputFile(file, flag).toString();
   try {
     return readPublicKeys(text);
   } catch (error) {
-    if (error instanceof KeyError) throw new UsageError(`a key of ${flag} ${file} is not one to trust: ${error.message}`);
+    if (error instanceof KeyError) throw new UsageError(`invalid public key in ${flag} ${file}: ${error.message}`);
     throw error;
   }
 }

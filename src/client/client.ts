@@ -1,4 +1,4 @@
-// The client of the API, of types generated from openapi/openapi.json.
+// The client of the API, with types generated from openapi/openapi.json.
 
 import createClient from 'openapi-fetch';
 import type { components, paths } from './generated/api.ts';
@@ -7,8 +7,9 @@ export type Schemas = components['schemas'];
 export type Client = ReturnType<typeof createPatchbayClient>;
 
 /**
- * A client of the service at that address.
- * @param key What it shows; null: nothing. @param fetch How requests are made; by itself, once each.
+ * Creates a client of a service.
+ * @param key The API key; null: none.
+ * @param fetch Sends a request; the default sends it once.
  */
 export function createPatchbayClient(
   baseUrl: string,
@@ -18,29 +19,37 @@ export function createPatchbayClient(
   return createClient<paths>({ baseUrl, fetch, headers: key === null ? {} : { authorization: `Bearer ${key}` } });
 }
 
-/** The service answered, but not what it was asked for. */
+/** The service responded with an error. */
 export class ResponseError extends Error {
-  override readonly name = 'AnswerError';
+  override readonly name = 'ResponseError';
   readonly status: number;
-  /** Null where the answer was none of the service's: a proxy's, say. */
+  /** Null if the response has no problem details: it may come from a proxy. */
   readonly problem: Schemas['Problem'] | null;
 
-  constructor(response: Response, problem: unknown) {
-    const known = isProblem(problem) ? problem : null;
-    super(`${new URL(response.url).pathname} answered ${response.status}: ${known?.detail ?? JSON.stringify(problem)}`);
-    this.status = response.status;
-    this.problem = known;
+  constructor(status: number, problem: Schemas['Problem'] | null) {
+    super(problem === null ? `unexpected response with status ${status}` : `${problem.title}: ${problem.detail} (status ${status})`);
+    this.status = status;
+    this.problem = problem;
   }
 }
 
-/** What the service answered. @throws {ResponseError} that says what it said. */
+/** Returns the data of a response. @throws {ResponseError} */
 export function unwrapResponse<Data>(result: {
   readonly data?: Data;
   readonly error?: unknown;
   readonly response: Response;
 }): NonNullable<Data> {
   if (result.data !== undefined && result.data !== null) return result.data;
-  throw new ResponseError(result.response, result.error);
+  throw toResponseError(result);
+}
+
+/** Checks a response without data. @throws {ResponseError} */
+export function assertSuccess(result: { readonly error?: unknown; readonly response: Response }): void {
+  if (!result.response.ok) throw toResponseError(result);
+}
+
+function toResponseError({ error, response }: { readonly error?: unknown; readonly response: Response }): ResponseError {
+  return new ResponseError(response.status, isProblem(error) ? error : null);
 }
 
 function isProblem(value: unknown): value is Schemas['Problem'] {

@@ -1,4 +1,4 @@
-// The values that options and fields may have, as the OpenAPI document lists them.
+// The values of the enums of the API, from the OpenAPI document.
 
 import type { Schemas } from './client.ts';
 import * as values from './generated/values.ts';
@@ -27,7 +27,7 @@ const [sunday, ...otherDays] = values.Weekday;
 /** From Monday to Sunday. */
 export const weekdays = [...otherDays, sunday] as const;
 
-/** What each outcome of a load means for who asked for it. */
+/** The category of each outcome of a load. */
 export const outcomeCategories = {
   installed: 'loaded',
   replaced: 'loaded',
@@ -41,8 +41,8 @@ export const outcomeCategories = {
   superseded: 'failed',
 } as const satisfies Record<Schemas['LoadOutcome'], 'loaded' | 'refused' | 'failed'>;
 
-/** Whether what is foreseen of a load is that its device refuses it, or cannot carry it out. */
-export const isRefusedForecast = {
+/** Whether each forecast means that the device would refuse the load, or could not perform it. */
+export const forecastRefuses = {
   'would-install': false,
   'would-replace': false,
   'already-installed': false,

@@ -1,20 +1,20 @@
-// Requests that are repeated where that may help: on a lost connection, and where the service says that it is busy.
+// Retries requests after transient errors: a lost connection, or a busy service.
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { backOffMilliseconds } from '../protocol/back-off.ts';
 import { parseRetryAfter } from '../protocol/retry-after.ts';
 
-/** Times that a request is made in all. */
+/** Maximum number of attempts. */
 const attempts = 5;
-/** Milliseconds before a repetition that the service does not time. */
+/** Milliseconds before a retry, if the service does not send Retry-After. */
 const backOff = { initial: 250, max: 2_000 };
-/** Milliseconds that the service may ask to wait for. */
+/** Maximum wait in milliseconds that the service can request. */
 const maxRetryAfter = 30_000;
-/** Too many requests, a service that is busy, or a request that did not arrive in time (408). */
+/** Request timeout (408), too many requests, and a busy service. */
 const retriedStatuses = new Set([408, 429, 503]);
 
-/** Nothing that answers is at the address. */
+/** No attempt reached the service. */
 export class UnreachableError extends Error {
   override readonly name = 'UnreachableError';
   readonly url: string;
@@ -26,19 +26,19 @@ export class UnreachableError extends Error {
 }
 
 /**
- * Makes a request up to five times, unless it is stopped. A POST has one Idempotency-Key for all of them, so that it is done once.
- * @throws {UnreachableError} when none was answered.
+ * Sends a request up to five times. All attempts of a POST have the same Idempotency-Key, so that it takes effect once.
+ * @throws {UnreachableError} if no attempt got a response.
  */
-export async function fetchWithRetries(made: Request, stopped: AbortSignal): Promise<Response> {
-  const signal = AbortSignal.any([made.signal, stopped]);
-  const request = new Request(made);
+export async function fetchWithRetries(original: Request, shutdown: AbortSignal): Promise<Response> {
+  const signal = AbortSignal.any([original.signal, shutdown]);
+  const request = new Request(original);
   if (request.method === 'POST' && !request.headers.has('idempotency-key')) request.headers.set('idempotency-key', randomUUID());
   for (let attempt = 1; ; attempt++) {
     const isLast = attempt === attempts;
     const defaultWait = backOffMilliseconds(attempt, backOff);
     let wait: number;
     try {
-      // The signal is given again, for a request does not keep the one that it was made with from being collected.
+      // Passed again, because a request does not prevent the garbage collection of its own signal.
       const response = await fetch(isLast ? request : request.clone(), { signal });
       if (isLast || !retriedStatuses.has(response.status)) return response;
       wait = Math.min(parseRetryAfter(response.headers) ?? defaultWait, maxRetryAfter);
@@ -52,7 +52,7 @@ export async function fetchWithRetries(made: Request, stopped: AbortSignal): Pro
   }
 }
 
-/** What the operating system said, which fetch keeps in the cause of its error. */
+/** Returns the error code of the operating system, which fetch stores in the cause of its error. */
 function describeCause(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error)) return String(cause);

@@ -1,4 +1,4 @@
-// How a build is pushed: a source as JSON, a prebuilt module as its bytes.
+// Pushes a build: a source as JSON, a prebuilt module as its bytes.
 
 import { type Client, type Schemas, unwrapResponse } from './client.ts';
 import { buildLanguages } from './enum-values.ts';
@@ -16,25 +16,27 @@ export type BuildUpload = {
 
 const extensions: Readonly<Record<BuildUpload['language'], string>> = { assemblyscript: '.ts', wat: '.wat', wasm: '.wasm' };
 
-/** Languages by the extensions that their files have. */
+/** The language of each file extension. */
 export const languagesByExtension: ReadonlyMap<string, BuildUpload['language']> = new Map(
   buildLanguages.map((language) => [extensions[language], language]),
 );
 
-/** Has the service keep it as a build. @throws {AnswerError} with what the compiler found, where it does not compile. */
+/** Creates a build. @throws {ResponseError} with diagnostics, if the source does not compile. */
 export async function pushBuild(
   client: Client,
   { module, version, language, content, concurrency, features }: BuildUpload,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Schemas['CreatedBuild']> {
   const path = { module };
-  const chosen = concurrency === undefined ? {} : { concurrency };
+  const options = concurrency === undefined ? {} : { concurrency };
   if (language !== 'wasm') {
     const enabled = features === undefined ? {} : { features };
-    const body = { version, language, source: new TextDecoder().decode(content), ...chosen, ...enabled };
+    const body = { version, language, source: new TextDecoder().decode(content), ...options, ...enabled };
     return unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path }, body, headers }));
   }
-  // OpenAPI has no type for bytes: the body is what the serializer says.
+  // OpenAPI has no type for bytes: the serializer supplies the body.
   const prebuilt = { body: '', bodySerializer: () => content, headers: { ...headers, 'content-type': 'application/wasm' } };
-  return unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version, ...chosen } }, ...prebuilt }));
+  return unwrapResponse(
+    await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version, ...options } }, ...prebuilt }),
+  );
 }

@@ -1,4 +1,4 @@
-// The events in one stream of server-sent events, read the same on the command line and in a browser.
+// Reads a stream of server-sent events, on the command line and in a browser.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { defaultIdleTimeouts, IdleTimeoutError, type IdleTimeouts, watchIdle } from '../protocol/idle-timeout.ts';
@@ -7,24 +7,24 @@ type ReadOptions = {
   readonly signal: AbortSignal;
   /** Called when the first bytes of the stream arrive. */
   readonly onOpen?: () => void;
-  readonly silenceLimits?: IdleTimeouts;
+  readonly idleTimeouts?: IdleTimeouts;
 };
 
 /**
- * Yields the data of the events of a stream until it ends or the signal is aborted; then its connection is closed.
+ * Yields the data of each event until the stream ends or the signal is aborted, and closes the connection.
  * @param open Requests the stream. Its signal is aborted when the stream is silent for too long.
- * @throws {IdleTimeoutError} If nothing arrives within the limits: by default 5 s from the request, and then 45 s.
+ * @throws {IdleTimeoutError} if nothing arrives within the limits: by default 5 s from the request, and then 45 s.
  */
 export async function* readEvents<Data>(
   open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
-  { signal, onOpen, silenceLimits = defaultIdleTimeouts }: ReadOptions,
+  { signal, onOpen, idleTimeouts = defaultIdleTimeouts }: ReadOptions,
 ): AsyncGenerator<Data, void> {
-  const silence = watchIdle(silenceLimits, onOpen);
-  const ended = AbortSignal.any([signal, silence.signal]);
+  const idle = watchIdle(idleTimeouts, onOpen);
+  const ended = AbortSignal.any([signal, idle.signal]);
   let close = () => {};
   try {
-    const reader = (await open(ended)).pipeThrough(silence.text).pipeThrough(new EventSourceParserStream()).getReader();
-    // Cancelled here, for a stream does not keep the signal of its request from being collected.
+    const reader = (await open(ended)).pipeThrough(idle.text).pipeThrough(new EventSourceParserStream()).getReader();
+    // Cancelled here, because a stream does not prevent the garbage collection of the signal of its request.
     close = () => void reader.cancel().catch(() => {});
     ended.addEventListener('abort', close, { once: true });
     while (!ended.aborted) {
@@ -33,15 +33,15 @@ export async function* readEvents<Data>(
       const data: Data = JSON.parse(value.data);
       yield data;
     }
-    silence.signal.throwIfAborted();
+    idle.signal.throwIfAborted();
   } finally {
-    silence.end();
+    idle.end();
     ended.removeEventListener('abort', close);
     close();
   }
 }
 
-/** Returns whether `readEvents` ended because its stream fell silent. */
-export function isSilentStreamError(error: unknown): boolean {
+/** Returns whether `readEvents` ended because its stream was silent for too long. */
+export function isIdleTimeout(error: unknown): boolean {
   return error instanceof IdleTimeoutError;
 }

@@ -1,6 +1,6 @@
-// Lines of a stream as they come, read the same on the command line and in a browser.
+// Reads a stream line by line, on the command line and in a browser.
 
-/** The lines of a stream until it ends or the signal is aborted; then its connection is closed. Fails where it is cut short. */
+/** Yields each line until the stream ends or the signal is aborted, and closes the connection. @throws if the stream is truncated. */
 export async function* readLines(stream: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<string, void> {
   const reader = stream.getReader();
   const close = () => void reader.cancel().catch(() => {});

@@ -1,5 +1,5 @@
-// The access stub: what an import of another module becomes inside an image. It marks the entry and the exit of an access (patent col. 5),
-// reads the module table at every call, and retries where an error was injected into the access that it made.
+// Access stubs replace the imports of other modules in an image. A stub marks the entry and the exit of an access (patent col. 5), reads the
+// module table at each call, and retries the access after an injected error.
 
 import { bypassBit, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
 import type { FunctionType, ValueType } from '../machine/images/stamp.ts';
@@ -30,36 +30,36 @@ const { kernel } = memoryPlaceholders;
 
 const load = (address: Instruction, offset = 0) => [address, access('i32.load', kernel, offset)];
 
-/** Reads a word that the kernel's memory has about the thread that has the processor. */
-const readRunning = (what: keyof typeof runningThread) => load(i32Const(runningThread[what]));
-const writeRunning = (what: keyof typeof runningThread, value: readonly Instruction[]) => [
-  i32Const(runningThread[what]),
+/** Loads a word about the running thread from the kernel's memory. */
+const loadThreadWord = (word: keyof typeof runningThread) => load(i32Const(runningThread[word]));
+const storeThreadWord = (word: keyof typeof runningThread, value: readonly Instruction[]) => [
+  i32Const(runningThread[word]),
   ...value,
   access('i32.store', kernel),
 ];
 
 export type StubOptions = {
-  /** A global of the module that receives the record of the image that completed the access, or null. */
+  /** Index of the global that receives the record of the image that completed the access; null: not recorded. */
   readonly servedGlobal: number | null;
-  /** Globals of the module that keep the address and the record that the first access found, or null: then every access reads the table. */
+  /** Indices of the globals that store the address and the record found by the first access; null: each access reads the module table. */
   readonly pinnedGlobals: { readonly address: number; readonly record: number } | null;
-  /** The module's stack pointer, which has its value again when an access has ended by an injected error; null where the module has no C stack. */
+  /** Index of the stack pointer global, which the stub restores after an injected error; null: the module has no C stack. */
   readonly stackPointer: number | null;
 };
 
 export type StubTarget = {
   readonly type: FunctionType;
-  /** The global with the place of the module's entry in the module table. */
+  /** Global that holds the location of the target's module table entry. */
   readonly entryGlobal: number;
-  /** The global with the export's distance from its module's address. */
+  /** Global that holds the export's offset from its module's address. */
   readonly offsetGlobal: number;
 };
 
-/** A function as instructions, which can be inlined in the place of a call. */
+/** A function as instructions, which can be inlined at a call site. */
 export type StubFunction = { readonly type: FunctionType; readonly locals: readonly ValueType[]; readonly body: readonly Instruction[] };
 
-/** Indices of a stub's locals, after its parameters. */
-function localsOf(type: FunctionType) {
+/** Returns the indices of a stub's locals, which follow its parameters. */
+function localIndices(type: FunctionType) {
   const first = type.parameters.length;
   return {
     frame: first,
@@ -67,21 +67,21 @@ function localsOf(type: FunctionType) {
     record: first + 2,
     address: first + 3,
     mark: first + 4,
-    tries: first + 5,
+    attempts: first + 5,
     stackPointer: first + 6,
     results: first + 7,
   };
 }
 
-type Locals = ReturnType<typeof localsOf>;
+type Locals = ReturnType<typeof localIndices>;
 
 /**
- * The stub of one import. A frame is a place in the thread's stack of images; the injected error is aimed at one of them, so that of
- * nested accesses the right one retries and those nested in it unwind. A retry always goes through the module table.
+ * Creates the stub of one import. Each access occupies a frame in the thread's stack of images. An injected error targets one frame: that access
+ * retries, and the accesses nested in it unwind. A retry always reads the module table.
  */
 export function createAccessStub(target: StubTarget, options: StubOptions, types: TypeTable): StubFunction {
   const { type } = target;
-  const locals = localsOf(type);
+  const locals = localIndices(type);
   const results = types.blockType(type.results);
   const body = [
     ...enterFrame(locals, options),
@@ -92,12 +92,12 @@ export function createAccessStub(target: StubTarget, options: StubOptions, types
     localGet(locals.frame),
     localGet(locals.mark),
     access('i32.store', kernel),
-    ...writeRunning('stack', [localGet(locals.frame), i32Const(4), plain('i32.add')]),
+    ...storeThreadWord('stack', [localGet(locals.frame), i32Const(4), plain('i32.add')]),
     block(),
     ...makeAccess(target, options, locals, types),
     branch(2),
     end,
-    ...leaveByError(locals, options),
+    ...handleError(locals, options),
     branch(0),
     end,
     plain('unreachable'),
@@ -106,15 +106,15 @@ export function createAccessStub(target: StubTarget, options: StubOptions, types
   return { type, locals: [...Array.from({ length: 7 }, () => 'i32' as const), ...type.results], body };
 }
 
-/** Saves the thread's state, and traps if its stack of images is full. */
-function enterFrame({ frame, effects, tries, stackPointer }: Locals, options: StubOptions): Instruction[] {
+/** Saves the thread's state. Traps if its stack of images is full. */
+function enterFrame({ frame, effects, attempts, stackPointer }: Locals, options: StubOptions): Instruction[] {
   return [
-    ...readRunning('stack'),
+    ...loadThreadWord('stack'),
     localSet(frame),
-    ...readRunning('effects'),
+    ...loadThreadWord('effects'),
     localSet(effects),
     i32Const(0),
-    localSet(tries),
+    localSet(attempts),
     ...(options.stackPointer === null ? [] : [globalGet(options.stackPointer), localSet(stackPointer)]),
     localGet(frame),
     i32Const(threadBlock.bytes - 1),
@@ -127,7 +127,7 @@ function enterFrame({ frame, effects, tries, stackPointer }: Locals, options: St
   ];
 }
 
-/** The access itself, in a block that an injected error leaves; its results are on the stack at the end. */
+/** Makes the access in a block that an injected error leaves. The results are on the operand stack at its end. */
 function makeAccess(
   { type, offsetGlobal: offset }: StubTarget,
   { servedGlobal: served }: StubOptions,
@@ -149,21 +149,21 @@ function makeAccess(
     callIndirect(types.indexOf(type), tablePlaceholders.space),
     end,
     ...resultLocals.toReversed().map(localSet),
-    ...writeRunning('stack', [localGet(locals.frame)]),
+    ...storeThreadWord('stack', [localGet(locals.frame)]),
     ...(served === null ? [] : [localGet(locals.record), globalSet(served)]),
     ...resultLocals.map(localGet),
   ];
 }
 
-/** An injected error has left the access: `interrupted` counts another try, or throws the error on. */
-function leaveByError({ frame, effects, tries, stackPointer }: Locals, options: StubOptions): Instruction[] {
+/** Runs after an injected error has left the access: the handler counts another attempt, or rethrows the error. */
+function handleError({ frame, effects, attempts, stackPointer }: Locals, options: StubOptions): Instruction[] {
   return [
     localGet(frame),
     localGet(effects),
-    localGet(tries),
+    localGet(attempts),
     call(functionPlaceholders.handleInjectedError),
-    localSet(tries),
-    // Only where the access is retried: an error that propagates takes the thread out of this image too.
+    localSet(attempts),
+    // Reached only by a retry: an error that propagates takes the thread out of this image too.
     ...(options.stackPointer === null ? [] : [localGet(stackPointer), globalSet(options.stackPointer)]),
   ];
 }
@@ -179,10 +179,10 @@ function readTable(entry: number, { record, address, mark }: Locals): Instructio
   ];
 }
 
-/** A program that reads the address once and keeps it (patent: tests that nothing holds on to old code). Its retries go through the table. */
-function readPinned(pinned: NonNullable<StubOptions['pinnedGlobals']>, { record, address, mark, tries }: Locals): Instruction[] {
+/** Reuses the address of the first access (hard-coded addressing, for the patent's test for stale addresses). A retry reads the module table. */
+function readPinned(pinned: NonNullable<StubOptions['pinnedGlobals']>, { record, address, mark, attempts }: Locals): Instruction[] {
   return [
-    localGet(tries),
+    localGet(attempts),
     plain('i32.eqz'),
     ifBlock(),
     globalGet(pinned.address),
@@ -206,19 +206,20 @@ function readPinned(pinned: NonNullable<StubOptions['pinnedGlobals']>, { record,
 }
 
 /**
- * Handles an injected error for all stubs of an image: drops the effects of the access that it left, and returns the number of the next try. Throws the
- * error on if it is aimed at another access, or no retries are left. A function of its own keeps stubs small enough for V8 to inline them.
+ * Creates the function by which the stubs of an image handle an injected error. It drops the effects of the interrupted access and returns the number
+ * of the next attempt. It rethrows the error if the error targets another access or no retries are left. A separate function keeps stubs small
+ * enough for V8 to inline them.
  */
 export function createInjectedErrorHandler(): StubFunction {
-  const [frame, effects, tries] = [0, 1, 2];
+  const [frame, effects, attempts] = [0, 1, 2];
   const blockAddress = [localGet(frame), i32Const(-threadBlock.bytes), plain('i32.and')];
   const inBlock = (offset: number) => [...blockAddress, access('i32.load', kernel, offset)];
   const body = [
-    ...writeRunning('effects', [localGet(effects)]),
+    ...storeThreadWord('effects', [localGet(effects)]),
     ...inBlock(threadBlock.injectionTarget),
     localGet(frame),
     plain('i32.ne'),
-    localGet(tries),
+    localGet(attempts),
     i32Const(retryLimit),
     plain('i32.ge_u'),
     plain('i32.or'),
@@ -230,14 +231,14 @@ export function createInjectedErrorHandler(): StubFunction {
     i32Const(1),
     plain('i32.add'),
     access('i32.store', kernel, threadBlock.accessesRetried),
-    localGet(tries),
+    localGet(attempts),
     i32Const(1),
     plain('i32.add'),
   ];
   return { type: { parameters: ['i32', 'i32', 'i32'], results: ['i32'] }, locals: [], body };
 }
 
-/** The function as a part of a module. */
+/** Encodes the function as a body of a module. */
 export function toFunctionBody({ type, locals, body }: StubFunction, types: TypeTable): FunctionBody {
   return { type: types.indexOf(type), locals: locals.map((local): LocalRun => ({ count: 1, type: local })), ...encodeInstructions(body) };
 }

@@ -1,4 +1,4 @@
-// A checked module → an image: refuses what devices do not run, adds safepoints and access stubs, and stamps the image.
+// Assembles the image of a checked module: adds safepoints, entry wrappers and access stubs, enforces the image limits, and stamps the image.
 
 import { abiVersion, initializeExport, lazyStubSection, memoryExport, stampSection, systemNamespace } from '../machine/abi.ts';
 import type { ExportedFunction, FunctionType, ImageInterface, Stamp } from '../machine/images/stamp.ts';
@@ -18,11 +18,11 @@ export type AssembleRequest = Omit<
   Stamp,
   'abi' | 'interface' | 'ownMemory' | 'memory' | 'hasStart' | 'mayFailToInstantiate' | 'hasState' | 'initialize'
 > & {
-  /** The module, optimized. */
+  /** The optimized module. */
   readonly source: Module;
-  /** How the module's accesses of others are made. */
+  /** Options of the stubs by which the module accesses other modules. */
   readonly stubs: StubOptions;
-  /** The functions of its garbage collector. */
+  /** The functions of the module's garbage collector; null: it has none. */
   readonly collector: Collector | null;
 };
 
@@ -30,17 +30,17 @@ export type AssembleResult =
   | { readonly ok: true; readonly image: Uint8Array; readonly interface: ImageInterface; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly reasons: readonly string[] };
 
-/** Makes the image of a valid module; the same request makes the same bytes. */
+/** Assembles the image of a valid module. The same request produces the same bytes. */
 export function assemble(request: AssembleRequest): AssembleResult {
   const { source: code, kind } = request;
-  const read = readParts(request);
-  const interfaceOf: ImageInterface = {
-    exports: read.exports,
-    imports: read.imports.filter(({ module }) => module !== systemNamespace).map(({ module, name, type }) => ({ module, name, ...type })),
+  const parts = readParts(request);
+  const imageInterface: ImageInterface = {
+    exports: parts.exports,
+    imports: parts.imports.filter(({ module }) => module !== systemNamespace).map(({ module, name, type }) => ({ module, name, ...type })),
   };
-  const interfaceBytes = Buffer.byteLength(JSON.stringify(interfaceOf));
-  if (interfaceBytes > limits.interfaceBytes.value) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
-  // The allocator is made for one thread: no other may run in the midst of it.
+  const interfaceBytes = Buffer.byteLength(JSON.stringify(imageInterface));
+  if (interfaceBytes > limits.interfaceBytes.value) return { ok: false, reasons: [interfaceTooLargeMessage(interfaceBytes)] };
+  // The allocator is not re-entrant: no other thread may run while a call of it is under way.
   const unsuspendable = request.collector === null ? new Set<number>() : reachableFrom(code, runtimeFunctions(code));
   const instrumented = tryInstrument(code, { uninterruptible: unsuspendable, isDriver: request.kind === 'driver' });
   if (typeof instrumented === 'string') return { ok: false, reasons: [instrumented] };
@@ -52,33 +52,33 @@ export function assemble(request: AssembleRequest): AssembleResult {
   const linked = link(withMemoryExport(controlled), { kind, stubs: request.stubs, ...sizes });
   const faults = kind === 'driver' ? [] : checkMergedLocals(linked);
   if (faults.length > 0) return { ok: false, reasons: faults };
-  const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf, linked.memories[0]) });
+  const image = encodeModule({ ...linked, customSections: createSections(request, imageInterface, linked.memories[0]) });
   if (image.length > limits.imageBytes.value)
     return { ok: false, reasons: [limitExceededMessage('the image has', image.length, limits.imageBytes, 'make the module smaller')] };
-  // Throws if the compiler has made an invalid image.
+  // Throws if the image is invalid, which is a bug of this compiler.
   new WebAssembly.Module(image);
-  return { ok: true, image, interface: interfaceOf, warnings: read.warnings };
+  return { ok: true, image, interface: imageInterface, warnings: parts.warnings };
 }
 
-/** Exports that are for the machine, and no part of the module's interface. */
-function isMachines({ name }: Module['exports'][number], { collector }: Pick<AssembleRequest, 'collector'>): boolean {
+/** Returns whether an export is for the machine and not part of the module's interface. */
+function isMachineExport({ name }: Module['exports'][number], { collector }: Pick<AssembleRequest, 'collector'>): boolean {
   return name.startsWith(`${systemNamespace}:`) || (collector !== null && runtimeExports.has(name));
 }
 
-/** Whether linkers export a memory, table or global of this name from every module, so that its author has not asked for it. */
-const isLinkers = (name: string) => name === 'memory' || name.startsWith('__');
+/** Returns whether linkers export a memory, table or global of this name by default, so that its author did not ask for the export. */
+const isLinkerExport = (name: string) => name === 'memory' || name.startsWith('__');
 
 function withoutRuntime(code: Module, collector: Collector | null): Module {
   return collector === null ? code : { ...code, exports: code.exports.filter(({ name }) => !runtimeExports.has(name)) };
 }
 
-/** Exports the module's memory to the machine, which counts what it grows to. After the optimizer, which would have to keep all of it. */
+/** Exports the module's memory to the machine, which accounts for its growth. Runs after the optimizer, which would have to preserve an exported memory. */
 function withMemoryExport(code: Module): Module {
   if (code.memories.length === 0 || code.exports.some(({ name }) => name === memoryExport)) return code;
   return { ...code, exports: [...code.exports, { name: memoryExport, kind: 'memory', index: 0 }] };
 }
 
-/** Returns the module with safepoints, or why it cannot have them. */
+/** Returns the module with safepoints, or the reason why they do not fit. */
 function tryInstrument(code: Module, options: InstrumentationOptions): Module | string {
   try {
     return instrument(code, options);
@@ -88,8 +88,11 @@ function tryInstrument(code: Module, options: InstrumentationOptions): Module | 
   }
 }
 
-/** The stamp, and the gate of a module. @param memory The module's own, as it is in the image. */
-function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface, memory: Limits | undefined): Module['customSections'] {
+/**
+ * Returns the custom sections of the image: the stamp and, for a module, the lazy stubs.
+ * @param memory The module's own memory, as declared in the image.
+ */
+function createSections(request: AssembleRequest, imageInterface: ImageInterface, memory: Limits | undefined): Module['customSections'] {
   const { source: code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
   const stamp: Stamp = {
     abi: abiVersion,
@@ -106,10 +109,10 @@ function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface, memor
     initialize: code.exports.some(({ name }) => name === initializeExport),
     compiler,
     sourceDigest,
-    interface: interfaceOf,
+    interface: imageInterface,
   };
-  const stampOf = { name: stampSection, content: new TextEncoder().encode(JSON.stringify(stamp)) };
-  return kind === 'driver' ? [stampOf] : [stampOf, { name: lazyStubSection, content: createLazyStubs(interfaceOf.exports) }];
+  const stampContent = { name: stampSection, content: new TextEncoder().encode(JSON.stringify(stamp)) };
+  return kind === 'driver' ? [stampContent] : [stampContent, { name: lazyStubSection, content: createLazyStubs(imageInterface.exports) }];
 }
 
 type ImportedFunction = { readonly module: string; readonly name: string; readonly type: FunctionType };
@@ -119,7 +122,7 @@ type Parts = {
   readonly warnings: readonly string[];
 };
 
-/** Reads imports and exports, which module-rules.ts has checked. */
+/** Reads the imports and exports, which module-rules.ts has checked. */
 function readParts(request: AssembleRequest): Parts {
   const { source: code, kind } = request;
   const imports = importsOf(code, 'function').map(({ module, name, type }) => ({
@@ -127,19 +130,19 @@ function readParts(request: AssembleRequest): Parts {
     name,
     type: code.types[type] ?? { parameters: [], results: [] },
   }));
-  const offered = code.exports.filter((item) => !isMachines(item, request));
+  const offered = code.exports.filter((item) => !isMachineExport(item, request));
   const exports = offered.flatMap(({ name, kind: what, index }) => {
     const type = what === 'function' ? functionTypeOf(code, index) : undefined;
     return type === undefined ? [] : [{ name, ...type }];
   });
-  const others = kind === 'module' ? offered.filter((item) => item.kind !== 'function' && !isLinkers(item.name)) : [];
+  const others = kind === 'module' ? offered.filter((item) => item.kind !== 'function' && !isLinkerExport(item.name)) : [];
   const warnings = others.map(
-    ({ name, kind: what }) => `the export "${name}" is a ${what} and is left out: modules can only call each other's functions`,
+    ({ name, kind: what }) => `the export "${name}" is a ${what} and is omitted: modules can only call each other's functions`,
   );
   return { imports, exports, warnings };
 }
 
-function tooLargeInterface(bytes: number): string {
+function interfaceTooLargeMessage(bytes: number): string {
   const what = 'the names and types of the exports and imports have';
   return limitExceededMessage(what, bytes, limits.interfaceBytes, 'export fewer functions, or give them shorter names');
 }

@@ -1,4 +1,4 @@
-// AssemblyScript → WebAssembly, with its compiler's findings as diagnostics.
+// Compiles AssemblyScript to WebAssembly and returns the messages of its compiler as diagnostics.
 
 import type { APIOptions } from 'assemblyscript/asc';
 import { decodeModule } from './binary/reader.ts';
@@ -11,39 +11,39 @@ type Compiled =
   | { readonly ok: true; readonly binary: Uint8Array; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
-/** More of them help nobody. */
+/** Diagnostics returned for one source, at most. */
 const diagnosticLimit = 50;
 
-/** Compiles one file, which may import nothing but the library: an access of another module is declared with `@external`. */
+/** Compiles one file. It may import the standard library only; a function of another module is declared with `@external`. */
 export async function compileAssemblyScript(name: string, source: string, features: readonly SourceFeature[]): Promise<Compiled> {
   const enabled = features.flatMap((feature) => ['--enable', feature]);
-  // A module whose accesses allocate nothing needs no collector: what its globals allocate at the start stays. `stub` leaves the collector out.
-  // Not optimized here: the front end optimizes once, for all languages.
+  // A module whose accesses do not allocate needs no collector: memory that its globals allocate is never freed. `stub` has no collector.
+  // The front end optimizes once for all languages, so this compilation does not.
   const compiled = await compileWith(name, source, [...enabled, '--runtime', 'stub', '-O0']);
   if (!compiled.ok) return compiled;
   const module = decodeModule(compiled.binary);
   const reserved = module.exports.find(({ name }) => runtimeExports.has(name));
   if (reserved !== undefined) return { ok: false, diagnostics: [reservedExport(reserved.name, `${name}.ts`)] };
   if (!accessesGrowMemory(module)) return compiled;
-  // Optimized: the parts of the runtime are recognized in the form that they have then.
+  // Optimized, because the parts of the runtime are recognized in their optimized form.
   return compileWith(name, source, [...enabled, '--runtime', 'minimal', '--exportRuntime', '-O2']);
 }
 
 function reservedExport(name: string, file: string): Diagnostic {
   return {
     severity: 'error',
-    message: `the export "${name}" has a name of AssemblyScript's runtime: rename it`,
+    message: `the export "${name}" uses a name reserved for AssemblyScript's runtime: rename it`,
     file,
     line: null,
     column: null,
   };
 }
 
-async function compileWith(name: string, source: string, given: readonly string[]): Promise<Compiled> {
+async function compileWith(name: string, source: string, flags: readonly string[]): Promise<Compiled> {
   const file = `${name}.ts`;
   const diagnostics: Diagnostic[] = [];
   let binary: Uint8Array | null = null;
-  const options = [file, '--outFile', 'image.wasm', ...given, '--use', 'abort=', '--noExportMemory'];
+  const options = [file, '--outFile', 'image.wasm', ...flags, '--use', 'abort=', '--noExportMemory'];
   const { error, stderr } = await asc.main(options, {
     readFile: (path) => (path === file ? source : null),
     writeFile: (_path, contents) => {
@@ -62,21 +62,21 @@ async function compileWith(name: string, source: string, given: readonly string[
   return { ok: false, diagnostics };
 }
 
-type Found = Parameters<NonNullable<APIOptions['reportDiagnostic']>>[0];
+type AscDiagnostic = Parameters<NonNullable<APIOptions['reportDiagnostic']>>[0];
 
-/** The compiler's own number for an error. */
+/** The category number of errors in AssemblyScript's compiler. */
 const errorCategory = 3;
 
-/** The compiler's message; of an instruction of SIMD, with how to enable it. */
-function messageOf({ message }: Found): string {
+/** Returns the compiler's message; for a disabled SIMD instruction, with how to enable SIMD. */
+function messageOf({ message }: AscDiagnostic): string {
   return message.startsWith("Feature 'simd' is not enabled")
     ? 'Feature \'simd\' is not enabled: push the build with the feature "simd" (--enable simd)'
     : message;
 }
 
-function toDiagnostic(found: Found, file: string, source: string): Diagnostic {
+function toDiagnostic(found: AscDiagnostic, file: string, source: string): Diagnostic {
   const { range } = found;
-  // Ranges are offsets into the text; the library's own files are not at hand.
+  // Ranges are offsets into the text, which is known for the module's own file only.
   const before = range?.source.normalizedPath === file ? source.slice(0, range.start).split('\n') : null;
   return {
     severity: found.category === errorCategory ? 'error' : 'warning',

@@ -1,4 +1,4 @@
-// binaryen, with the messages that it only prints kept as values.
+// Loads binaryen and returns the validation messages that it prints.
 
 import console from 'node:console';
 import { setFlagsFromString } from 'node:v8';
@@ -6,15 +6,15 @@ import type Binaryen from 'binaryen';
 
 const printed: string[] = [];
 const consoleError = console.error;
-// It binds console.error when it is loaded, and has no other way to say what is wrong with a module.
+// binaryen binds console.error when it is loaded, and reports validation errors by printing only.
 console.error = (...message: unknown[]) => printed.push(message.join(' '));
-// Optimising binaryen itself costs more processor time than the optimised code saves, also over a hundred compilations: it begins a hundred times
-// later than with other WebAssembly, whose usual budget is 13,000,000 bytes.
+// Optimizing binaryen's own code costs more CPU time than the optimized code saves, even over a hundred compilations. A budget of 100 times the
+// default (13,000,000 bytes) delays that optimization.
 setFlagsFromString('--wasm-tiering-budget=1300000000');
-// V8 compiles it on threads that do not keep this one alive: without the timer, a thread that has nothing else to wait for ends here.
-const keptAlive = setInterval(() => {}, 1_000);
+// V8 compiles binaryen on threads that do not keep this thread alive: without the timer, a thread with nothing else pending exits here.
+const keepAliveTimer = setInterval(() => {}, 1_000);
 export const { default: binaryen } = await import('./generated/binaryen.js');
-clearInterval(keptAlive);
+clearInterval(keepAliveTimer);
 setFlagsFromString('--wasm-tiering-budget=13000000');
 console.error = consoleError;
 
@@ -22,7 +22,10 @@ export type BinaryenModule = Binaryen.Module;
 
 const { Features } = binaryen;
 
-/** What a user's module may use. Not among them: exceptions (they would catch an injected error), threads, tail calls, 64-bit or several memories. */
+/**
+ * Features that a user's module may use. Not supported: exceptions (a handler would catch an injected error), threads, tail calls, 64-bit memory and
+ * multiple memories.
+ */
 export const supportedFeatures =
   Features.MutableGlobals |
   Features.NontrappingFPToInt |
@@ -35,23 +38,23 @@ export const supportedFeatures =
   Features.ExtendedConst |
   Features.CallIndirectOverlong;
 
-/** What an image uses besides: the stubs catch injected errors, and the kernel's memory stands beside the module's own. */
+/** Features that an image may use: stubs also catch injected errors and access the kernel's memory besides the module's own. */
 export const imageFeatures = supportedFeatures | Features.ExceptionHandling | Features.MultiMemory;
 
-/** More of them help nobody. */
+/** Errors returned for one module, at most. */
 const errorLimit = 50;
 
-/** What binaryen finds wrong with a module that uses the given features; empty: nothing. */
+/** Returns the validation errors of a module that may use the given features; empty: it is valid. */
 export function validateModule(module: BinaryenModule, features: number): string[] {
   module.setFeatures(features);
   printed.length = 0;
   if (module.validate() !== 0) return [];
   const errors = printed.filter((line) => line.startsWith('[wasm-validator'));
-  return errors.length === 0 ? ['the module is not valid'] : errors.slice(0, errorLimit).map(readable);
+  return errors.length === 0 ? ['the module is not valid'] : errors.slice(0, errorLimit).map(formatError);
 }
 
-/** `[wasm-validator error in function f] unexpected false: why, on <expression>` as a sentence. */
-function readable(message: string): string {
+/** Formats `[wasm-validator error in function f] unexpected false: reason, on <expression>` as a sentence. */
+function formatError(message: string): string {
   const found = /^\[wasm-validator error in (\w+) ?(.*?)\] (?:unexpected \w+: )?([\s\S]*)$/.exec(message);
   if (found === null) return message.slice(0, 300);
   const [, kind, name, reason = ''] = found;
@@ -63,30 +66,30 @@ function readable(message: string): string {
 }
 
 /**
- * Reads the text format.
- * @throws {TextError} with the place of the first error.
+ * Parses the text format.
+ * @throws {TextError} with the position of the first error.
  */
 export function parseText(text: string): BinaryenModule {
   try {
     return binaryen.parseText(escapeNonAscii(text));
   } catch (error) {
-    // A stack overflow and the like say nothing about the text.
+    // A stack overflow, for example, is not an error in the text.
     if (error instanceof Error) throw error;
-    // What it throws is an object of its own, not an Error.
+    // binaryen throws an object that is not an Error.
     const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
     const found = /(\d+):(\d+): error: ([\s\S]*)/.exec(message);
     throw new TextError(found?.[3] ?? message, found ? Number(found[1]) : null, found ? Number(found[2]) + 1 : null);
   }
 }
 
-/** binaryen takes a text as ASCII: other characters become escapes of their bytes, as strings may have them. In a comment that changes nothing. */
+/** Replaces non-ASCII characters by escapes of their UTF-8 bytes, because binaryen reads ASCII. Strings keep their value, and comments do not matter. */
 function escapeNonAscii(text: string): string {
   return text.replaceAll(/[^\0-\x7f]+/g, (characters) =>
     [...Buffer.from(characters)].map((byte) => `\\${byte.toString(16).padStart(2, '0')}`).join(''),
   );
 }
 
-/** A text is not WebAssembly's text format. */
+/** The text is not valid in WebAssembly's text format. */
 export class TextError extends Error {
   override readonly name = 'TextError';
   readonly line: number | null;

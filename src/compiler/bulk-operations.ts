@@ -1,4 +1,4 @@
-// Instructions that work on any number of bytes or elements: each becomes a call of a function that does it in pieces, with safepoints in between.
+// Bulk memory and table instructions: each becomes a call of a function that runs it in chunks, with safepoints in between.
 
 import type { ValueType } from '../machine/images/stamp.ts';
 import {
@@ -20,18 +20,18 @@ import { bytesPerWork, elementWork, shortLength } from './cost-model.ts';
 import type { ModuleAdditions } from './module-additions.ts';
 import { type ChargeMode, charge } from './safepoints.ts';
 
-/** Work between two safepoints: some microseconds, tens of them where memory is touched for the first time. */
-const piece = { bytes: 65_536, elements: 256 } as const;
+/** Sizes of a chunk, which runs between two safepoints: some microseconds, or tens of microseconds when memory is touched for the first time. */
+const chunkSizes = { bytes: 65_536, elements: 256 } as const;
 
-/** Work of a call of one of the functions, besides the work that the function pays for. */
+/** Work of a call of one of the functions, besides the work that the function itself charges. */
 const bulkCallWork = 16;
 
-/** Work for one element of a table that grows: V8 copies its arrays. */
+/** Work per element of a table that grows: V8 copies the table. */
 const growWork = 16;
 
 type BulkOperation = {
   readonly unit: 'bytes' | 'elements';
-  /** Whether the second operand is a place that moves with the destination; else it is a value. */
+  /** Whether the second operand is a source position, which advances with the destination; otherwise it is a value. */
   readonly hasSource: boolean;
   /** Whether source and destination may overlap. */
   readonly mayOverlap: boolean;
@@ -39,7 +39,7 @@ type BulkOperation = {
   readonly second: ValueType;
 };
 
-/** The functions of one module. */
+/** Creates the functions that run the bulk instructions of one module. */
 export class BulkOperations {
   readonly #additions: ModuleAdditions;
   readonly #elementTypes: readonly ValueType[];
@@ -50,12 +50,12 @@ export class BulkOperations {
     this.#elementTypes = [...importsOf(module, 'table').map(({ table }) => table), ...module.tables].map(({ element }) => element);
   }
 
-  /** Returns the call that an instruction becomes, or null if it stays: it is of another kind, or its length is a small constant. */
-  replace(instruction: Instruction, before: Instruction | undefined, payment: ChargeMode): Instruction | null {
+  /** Returns the call that replaces an instruction; null if the instruction stays: it is of another kind, or its length is a small constant. */
+  replace(instruction: Instruction, before: Instruction | undefined, mode: ChargeMode): Instruction | null {
     if (constantWork(instruction, before) !== null) return null;
-    if (instruction.op === opcodes['table.grow']) return call(this.#growFunction(instruction, payment));
+    if (instruction.op === opcodes['table.grow']) return call(this.#growFunction(instruction, mode));
     const operation = this.#operation(instruction);
-    return operation === null ? null : call(this.#functionOf(instruction, operation, payment));
+    return operation === null ? null : call(this.#functionOf(instruction, operation, mode));
   }
 
   #operation(instruction: Instruction): BulkOperation | null {
@@ -82,40 +82,40 @@ export class BulkOperations {
     return (instruction.kind === 'table' ? this.#elementTypes[instruction.index] : undefined) ?? 'funcref';
   }
 
-  #once(instruction: Instruction, payment: ChargeMode, make: () => number): number {
-    const key = `${payment} ${JSON.stringify(instruction)}`;
-    const index = this.#indices.get(key) ?? make();
+  #memoize(instruction: Instruction, mode: ChargeMode, create: () => number): number {
+    const key = `${mode} ${JSON.stringify(instruction)}`;
+    const index = this.#indices.get(key) ?? create();
     this.#indices.set(key, index);
     return index;
   }
 
-  #functionOf(instruction: Instruction, operation: BulkOperation, payment: ChargeMode): number {
-    return this.#once(instruction, payment, () => {
+  #functionOf(instruction: Instruction, operation: BulkOperation, mode: ChargeMode): number {
+    return this.#memoize(instruction, mode, () => {
       const type = { parameters: ['i32', operation.second, 'i32'], results: [] } as const;
-      return this.#additions.addFunction(type, [], inPieces(instruction, operation, payment));
+      return this.#additions.addFunction(type, [], chunkedBody(instruction, operation, mode));
     });
   }
 
-  #growFunction(instruction: Instruction, payment: ChargeMode): number {
+  #growFunction(instruction: Instruction, mode: ChargeMode): number {
     const element = this.#elementType(instruction);
     const fill: Instruction = { ...instruction, op: opcodes['table.fill'] };
     const operation = { unit: 'elements', hasSource: false, mayOverlap: false, second: element } as const;
-    return this.#once(instruction, payment, () => {
-      const fillFunction = this.#functionOf(fill, operation, payment);
+    return this.#memoize(instruction, mode, () => {
+      const fillFunction = this.#functionOf(fill, operation, mode);
       const type = { parameters: [element, 'i32'], results: ['i32'] } as const;
-      return this.#additions.addFunction(type, [{ count: 1, type: 'i32' }], growing(instruction, element, fillFunction, payment));
+      return this.#additions.addFunction(type, [{ count: 1, type: 'i32' }], growBody(instruction, element, fillFunction, mode));
     });
   }
 }
 
-/** Work of a bulk instruction that stays as it is, because its length is a small constant; null of any other. */
+/** Returns the work of a bulk instruction that stays an instruction because its length is a small constant; null for any other instruction. */
 function constantWork(instruction: Instruction, before: Instruction | undefined): number | null {
   const unit = units.get(instruction.op);
   if (unit === undefined || before?.kind !== 'i32' || before.value < 0 || before.value > shortLength[unit]) return null;
   return 4 + (unit === 'bytes' ? before.value >> 3 : before.value * elementWork);
 }
 
-/** Work of a bulk instruction in the code where it stands; null of any other instruction. */
+/** Returns the work of a bulk instruction at its position in the code; null for any other instruction. */
 export function bulkWork(instruction: Instruction, before: Instruction | undefined): number | null {
   return constantWork(instruction, before) ?? (units.has(instruction.op) ? bulkCallWork : null);
 }
@@ -133,21 +133,21 @@ const units: ReadonlyMap<number, 'bytes' | 'elements'> = new Map([
 const [destination, second, length] = [0, 1, 2];
 
 /**
- * `(destination, source or value, length)`: the whole range is checked before anything is written, by the instruction itself with length 0 at the
- * ranges' ends. A copy goes down where the destination is above the source, as they may overlap.
+ * Returns the body of a function `(destination, source or value, length)`. The instruction itself checks the whole range before anything is written:
+ * it runs with length 0 at the ends of the ranges. A copy runs downwards if the destination is above the source, because the ranges may overlap.
  */
-function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkOperation, payment: ChargeMode): Instruction[] {
-  const size = piece[unit];
+function chunkedBody(operation: Instruction, { unit, hasSource, mayOverlap }: BulkOperation, mode: ChargeMode): Instruction[] {
+  const size = chunkSizes[unit];
   const get = [localGet(destination), localGet(second), localGet(length)];
-  const payFor = (count: Instruction) => charge([count, ...workOf(unit)], payment);
-  const rest = [...get, operation, ...payFor(localGet(length))];
+  const chargeFor = (count: Instruction) => charge([count, ...toWork(unit)], mode);
+  const rest = [...get, operation, ...chargeFor(localGet(length))];
   const isLong = [localGet(length), i32Const(size), plain('i32.gt_u')];
   const endOf = (local: number) => [localGet(local), localGet(length), plain('i32.add')];
-  const isFar = (local: number) => [
+  const endOverflows = (local: number) => [
     ...[...endOf(local), localGet(local), plain('i32.lt_u')],
     ...[...endOf(local), i32Const(0), plain('i32.lt_s'), plain('i32.or')],
   ];
-  const move = (local: number) => [localGet(local), i32Const(size), plain('i32.add'), localSet(local)];
+  const advance = (local: number) => [localGet(local), i32Const(size), plain('i32.add'), localSet(local)];
   const shorten = [localGet(length), i32Const(size), plain('i32.sub'), localSet(length)];
   const downwards = [
     localGet(destination),
@@ -160,7 +160,7 @@ function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkO
     ...endOf(second),
     i32Const(size),
     operation,
-    ...payFor(i32Const(size)),
+    ...chargeFor(i32Const(size)),
     ...isLong,
     branchIf(0),
     end,
@@ -175,9 +175,9 @@ function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkO
     ...rest,
     plain('return'),
     end,
-    // An end past 2^31 or 2^32 is past every memory and table that a module may have: the instruction traps.
-    ...isFar(destination),
-    ...(hasSource ? [...isFar(second), plain('i32.or')] : []),
+    // An end beyond 2^31 or 2^32 is beyond every memory and table that a module may have: the instruction traps.
+    ...endOverflows(destination),
+    ...(hasSource ? [...endOverflows(second), plain('i32.or')] : []),
     ifBlock(),
     ...get,
     operation,
@@ -193,10 +193,10 @@ function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkO
     localGet(second),
     i32Const(size),
     operation,
-    ...move(destination),
-    ...(hasSource ? move(second) : []),
+    ...advance(destination),
+    ...(hasSource ? advance(second) : []),
     ...shorten,
-    ...payFor(i32Const(size)),
+    ...chargeFor(i32Const(size)),
     ...isLong,
     branchIf(0),
     end,
@@ -204,30 +204,30 @@ function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkO
   ];
 }
 
-/** Multiplies the length on top of the stack, which becomes work. */
-const workOf = (unit: 'bytes' | 'elements') =>
+/** Converts the length on top of the stack to work. */
+const toWork = (unit: 'bytes' | 'elements') =>
   unit === 'bytes' ? (bytesPerWork === 1 ? [] : [i32Const(bytesPerWork), plain('i32.div_u')]) : [i32Const(elementWork), plain('i32.mul')];
 
 /**
- * `(value, length) → old size or -1`: the table grows at once by null, so that it grows by all or nothing, and is then filled in pieces. Its
- * maximum bounds the time.
+ * Returns the body of a function `(value, length) → old size or -1`. The table grows by null in one step, so that it grows completely or not at all,
+ * and is then filled in chunks. The maximum of the table bounds the time of the growth.
  */
-function growing(grow: Instruction, element: ValueType, fillFunction: number, payment: ChargeMode): Instruction[] {
+function growBody(grow: Instruction, element: ValueType, fillFunction: number, mode: ChargeMode): Instruction[] {
   const [value, count, old] = [0, 1, 2];
-  const none: Instruction = { kind: 'heap-type', op: opcodes['ref.null'], heapType: element === 'externref' ? -0x11 : -0x10 };
+  const nullReference: Instruction = { kind: 'heap-type', op: opcodes['ref.null'], heapType: element === 'externref' ? -0x11 : -0x10 };
   return [
-    none,
+    nullReference,
     localGet(count),
     grow,
     localTee(old),
     i32Const(-1),
     plain('i32.eq'),
     ifBlock(),
-    ...charge([i32Const(elementWork)], payment),
+    ...charge([i32Const(elementWork)], mode),
     i32Const(-1),
     plain('return'),
     end,
-    ...charge([localGet(old), localGet(count), plain('i32.add'), i32Const(growWork), plain('i32.mul')], payment),
+    ...charge([localGet(old), localGet(count), plain('i32.add'), i32Const(growWork), plain('i32.mul')], mode),
     localGet(value),
     plain('ref.is_null'),
     plain('i32.eqz'),

@@ -1,4 +1,4 @@
-// Which functions of a module call which: the order in which they are instrumented, and where recursion must pay.
+// The call graph of a module: the order in which functions are instrumented, and the functions at which recursion needs a safepoint.
 
 import { kernelNamespace, systemNamespace } from '../machine/abi.ts';
 import { type Instruction, opcodes } from './binary/instruction.ts';
@@ -6,40 +6,40 @@ import { decodeBody } from './binary/instruction-codec.ts';
 import { importsOf, type Module } from './binary/module.ts';
 
 export type CallGraph = {
-  /** Positions in `module.functions`, callees before callers; calls that close a cycle are left out of account. */
+  /** Positions in `module.functions`, callees before callers; calls that close a cycle are ignored. */
   readonly order: Uint32Array;
-  /** 1 where a function must have a safepoint at its entry, because every cycle of calls must meet one. By position in `module.functions`. */
+  /** 1 for each function that needs a safepoint at its entry, so that every cycle of calls has one. By position in `module.functions`. */
   readonly needsEntrySafepoint: Uint8Array;
-  /** 1 where a function calls itself directly. */
+  /** 1 for each function that calls itself directly. */
   readonly callsItself: Uint8Array;
-  /** 1 where a function is called from places that are not known here: by other modules, or through a table. */
+  /** 1 for each function that may be called by other modules or through a table. */
   readonly hasUnknownCallers: Uint8Array;
-  /** Functions that a function calls directly, all by position. */
+  /** Returns the functions that a function calls directly, by position. */
   readonly calleesOf: (position: number) => readonly number[];
 };
 
 /** Calls between nodes. Nodes are the module's functions, then one for each type that is called indirectly. */
 type Edges = { readonly starts: Uint32Array; readonly targets: Uint32Array };
 
-/** What one pass over all bodies finds. */
+/** The calls that one pass over all bodies finds. */
 type Calls = {
-  /** Callees of each node, each once. */
+  /** Callees of each node, without duplicates. */
   readonly callees: (readonly number[])[];
   readonly callsItself: Uint8Array;
   readonly callsIndirectly: number[];
-  /** Functions that call another module, which may call this one again. */
+  /** Functions that call another module, which may call back. */
   readonly callsOutside: number[];
   readonly addressTaken: Set<number>;
 };
 
 /**
- * Reads all bodies once. Linear in the size of the module; nothing recurses.
- * @param isDriver Whether it is the driver of a program: no module calls a driver; the processor enters it once for each run of a thread.
+ * Builds the call graph in one pass over all bodies. Takes time linear in the size of the module, and does not recurse.
+ * @param isDriver Whether the module is the driver of a program. No module calls a driver; the processor enters it once for each run of a thread.
  */
 export function buildCallGraph(module: Module, isDriver = false): CallGraph {
   const count = module.functions.length;
   const imports = importsOf(module, 'function').length;
-  const types = indirectTypes(module);
+  const types = numberIndirectTypes(module);
   const calls = findCalls(module, types.nodeOf);
   const targetsOfType = new Map<number, number[]>();
   for (const index of calls.addressTaken) {
@@ -59,14 +59,14 @@ export function buildCallGraph(module: Module, isDriver = false): CallGraph {
   const backEdgesToTypes = order.closedTypes.filter((node) => node >= count);
   const reversed = reverse(edges, calls.callees.length);
   if (backEdgesToTypes.length > 0) {
-    const reachesIndirect = reaching(reversed, calls.callsIndirectly);
+    const reachesIndirect = nodesReaching(reversed, calls.callsIndirectly);
     for (const node of backEdgesToTypes) {
       for (const target of targetsOfType.get(node) ?? []) if (reachesIndirect[target] === 1) paysAtEntry[target] = 1;
     }
   }
-  // An imported function in a table is another module's: then every indirect call may leave this one.
+  // An imported function in a table belongs to another module: then every indirect call may leave this module.
   const leavesByTable = [...calls.addressTaken].some((index) => index < imports);
-  const reachesOutside = reaching(reversed, leavesByTable ? [...calls.callsOutside, ...calls.callsIndirectly] : calls.callsOutside);
+  const reachesOutside = nodesReaching(reversed, leavesByTable ? [...calls.callsOutside, ...calls.callsIndirectly] : calls.callsOutside);
   const hasUnknownCallers = new Uint8Array(count);
   for (const index of calls.addressTaken) if (index >= imports) hasUnknownCallers[index - imports] = 1;
   for (const { kind, index } of isDriver ? [] : module.exports) {
@@ -84,8 +84,8 @@ export function buildCallGraph(module: Module, isDriver = false): CallGraph {
   };
 }
 
-/** One node for each type by its structure: equal types are called by each other's index. */
-function indirectTypes(module: Module) {
+/** Assigns one node to each structurally distinct type: an indirect call accepts any function of an equal type. */
+function numberIndirectTypes(module: Module) {
   const nodes = new Map<string, number>();
   const byIndex = module.types.map(({ parameters, results }) => {
     const key = `${parameters.join()}:${results.join()}`;
@@ -101,7 +101,7 @@ function findCalls(module: Module, nodeOfType: (type: number) => number | undefi
   const callees: (readonly number[])[] = [];
   const callsItself = new Uint8Array(module.functions.length);
   const [callsIndirectly, callsOutside]: [number[], number[]] = [[], []];
-  const addressTaken = addressesOutsideBodies(module);
+  const addressTaken = addressesTakenOutsideBodies(module);
   for (const [position, body] of module.functions.entries()) {
     const found = new Set<number>();
     let [isIndirect, isOutside] = [false, false];
@@ -110,7 +110,7 @@ function findCalls(module: Module, nodeOfType: (type: number) => number | undefi
         const { index } = instruction;
         if (instruction.op === opcodes['ref.func']) addressTaken.add(index);
         else if (index >= imported.length) found.add(index - imported.length);
-        else if (!isOfMachine(imported[index]?.module)) isOutside = true;
+        else if (!isMachineNamespace(imported[index]?.module)) isOutside = true;
       } else if (instruction.kind === 'call-indirect') {
         isIndirect = true;
         const node = nodeOfType(instruction.type);
@@ -125,11 +125,11 @@ function findCalls(module: Module, nodeOfType: (type: number) => number | undefi
   return { callees, callsItself, callsIndirectly, callsOutside, addressTaken };
 }
 
-/** The kernel and the system never call a module that calls them. */
-const isOfMachine = (name: string | undefined) => name === kernelNamespace || name === systemNamespace;
+/** Returns whether a namespace is the kernel's or the system's, which never call back into the module. */
+const isMachineNamespace = (name: string | undefined) => name === kernelNamespace || name === systemNamespace;
 
-/** Functions whose references are in element segments and in the initial values of globals. */
-function addressesOutsideBodies(module: Module): Set<number> {
+/** Returns the functions that element segments and initial values of globals refer to. */
+function addressesTakenOutsideBodies(module: Module): Set<number> {
   const taken = new Set<number>();
   const read = (expression: Uint8Array) => {
     for (const instruction of decodeBody({ body: expression })) addIfReference(instruction, taken);
@@ -171,8 +171,8 @@ function reverse({ starts, targets }: Edges, count: number): Edges {
   return { starts: reversed, targets: sources };
 }
 
-/** Nodes from which one of some nodes is reached, these included: 1 each. */
-function reaching({ starts, targets }: Edges, from: readonly number[]): Uint8Array {
+/** Returns 1 for each node that reaches one of the given nodes, themselves included. @param reversed The graph with its edges reversed. */
+function nodesReaching({ starts, targets }: Edges, from: readonly number[]): Uint8Array {
   const reached = new Uint8Array(starts.length - 1);
   const pending = [...from];
   for (const node of from) reached[node] = 1;
@@ -188,8 +188,8 @@ function reaching({ starts, targets }: Edges, from: readonly number[]): Uint8Arr
 }
 
 /**
- * Visits all nodes depth first and returns them with callees before callers. Every cycle has an edge to a node that is being visited;
- * `onCycle` gets that node.
+ * Visits all nodes depth first and returns them with callees before callers. Every cycle has an edge to a node that is still being visited:
+ * `onCycle` is called with that node.
  */
 function visitCalleesFirst({ starts, targets }: Edges, count: number, onCycle: (node: number) => void) {
   const [unseen, open, done] = [0, 1, 2];

@@ -1,4 +1,4 @@
-// One compilation: a module or a driver, from its request to its result.
+// Runs one compilation, of a module or a driver, from its request to its result.
 
 import { digestOf } from '../machine/digest.ts';
 import { assemble } from './assembler.ts';
@@ -11,14 +11,14 @@ import type { CompiledImage, CompileRequest, CompileResult } from './result.ts';
 
 export type Compilation = ({ readonly kind: 'module' } & CompileRequest) | ({ readonly kind: 'driver' } & DriverRequest);
 
-/** What a worker thread returns. */
+/** The result that a worker thread returns. */
 export type CompilationResult = {
   readonly result: CompileResult;
-  /** Whether the thread must not compile anything else: a library was left in a broken state. */
+  /** Whether the thread must not compile anything else, because a library was left in a broken state. */
   readonly breaksThread: boolean;
 };
 
-/** Runs a compilation. Anything thrown becomes a diagnostic. */
+/** Runs a compilation. A `CompileError` becomes a result with diagnostics. */
 export async function compile(compilation: Compilation): Promise<CompilationResult> {
   try {
     return compilation.kind === 'module' ? await compileModule(compilation) : { result: compileDriver(compilation), breaksThread: false };
@@ -49,7 +49,7 @@ function assembleChecked(request: CompileRequest, checked: Omit<CheckedModule, '
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => createDiagnostic(reason)) };
   const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => createDiagnostic(warning, 'warning'))];
-  return { ok: true, compiled: compiled(assembled, sourceDigest, checked.compiler), warnings };
+  return { ok: true, compiled: toCompiledImage(assembled, sourceDigest, checked.compiler), warnings };
 }
 
 function compileDriver(request: DriverRequest): CompileResult {
@@ -72,10 +72,10 @@ function compileDriver(request: DriverRequest): CompileResult {
     collector: null,
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => createDiagnostic(reason)) };
-  return { ok: true, compiled: compiled(assembled, sourceDigest, compiler), warnings: [] };
+  return { ok: true, compiled: toCompiledImage(assembled, sourceDigest, compiler), warnings: [] };
 }
 
-function compiled(
+function toCompiledImage(
   assembled: { image: Uint8Array; interface: CompiledImage['interface'] },
   sourceDigest: string,
   compiler: string,

@@ -1,4 +1,4 @@
-// What ends a compilation: findings about the source, or an error that a library throws at one of its stages.
+// The errors that end a compilation: errors in the source, and exceptions that a library throws at one of its stages.
 
 import type { CompileProblem, CompileResult, Diagnostic } from './result.ts';
 
@@ -6,7 +6,7 @@ import type { CompileProblem, CompileResult, Diagnostic } from './result.ts';
 export const stages = ['assemblyscript', 'parse', 'read', 'validate', 'check', 'optimize', 'assemble'] as const;
 export type Stage = (typeof stages)[number];
 
-/** Stages whose libraries keep state that an error leaves broken: binaryen's stack pointer, AssemblyScript's program. */
+/** Stages whose libraries have state that an exception leaves broken: binaryen's stack pointer, AssemblyScript's program. */
 const statefulStages: ReadonlySet<Stage> = new Set(['assemblyscript', 'parse', 'optimize']);
 
 const activities: Record<Stage, string> = {
@@ -19,12 +19,12 @@ const activities: Record<Stage, string> = {
   assemble: 'adding safepoints to the module',
 };
 
-/** The source cannot be compiled; the diagnostics say why. */
+/** The source cannot be compiled. The diagnostics give the reasons. */
 export class CompileError extends Error {
   override readonly name = 'CompileError';
   readonly problem: CompileProblem;
   readonly diagnostics: readonly Diagnostic[];
-  /** Whether the thread must not compile anything else: a library was left in a broken state. */
+  /** Whether the thread must not compile anything else, because a library was left in a broken state. */
   readonly breaksThread: boolean;
 
   constructor(problem: CompileProblem, diagnostics: readonly Diagnostic[], breaksThread = false) {
@@ -35,19 +35,19 @@ export class CompileError extends Error {
   }
 }
 
-/** Returns an error or warning about a source as a whole. */
+/** Creates a diagnostic about a source as a whole. */
 export function createDiagnostic(message: string, severity: Diagnostic['severity'] = 'error'): Diagnostic {
   return { severity, message, file: null, line: null, column: null };
 }
 
-/** Returns the result of a compilation that was refused for one reason. */
+/** Returns the result of a compilation that was rejected for one reason. */
 export function rejectedResult(problem: CompileProblem, message: string): Extract<CompileResult, { ok: false }> {
   return { ok: false, problem, diagnostics: [createDiagnostic(message)] };
 }
 
 /**
  * Runs one stage of a compilation.
- * @throws {CompileError} of the stage itself, or for whatever else it throws.
+ * @throws {CompileError} if the stage throws: its own `CompileError`, or one that describes any other exception.
  */
 export async function runStage<Result>(stage: Stage, run: () => Result | Promise<Result>): Promise<Result> {
   try {
@@ -65,7 +65,7 @@ export function injectFault(stage: Stage): void {
   fault = stage;
 }
 
-/** What V8 says when its stack ends, in JavaScript or in WebAssembly; and when binaryen's own stack, which lies at the beginning of its memory, does. */
+/** Returns whether an error is a stack overflow of V8, or of binaryen's own stack, which lies at the beginning of its memory. */
 const isStackOverflow = (error: unknown) =>
   (error instanceof RangeError && /call stack/.test(error.message)) ||
   (error instanceof WebAssembly.RuntimeError && /memory access out of bounds/.test(error.message));
@@ -74,14 +74,14 @@ function stageError(stage: Stage, error: unknown): CompileError {
   const activity = activities[stage];
   const breaksThread = statefulStages.has(stage);
   if (isStackOverflow(error)) {
-    const message = `the source nests too deeply for the compiler: its stack ended while ${activity}; split large expressions and functions`;
+    const message = `the source nests too deeply: the compiler's stack overflowed while ${activity}; split large expressions and functions`;
     return new CompileError('too-costly', [createDiagnostic(message)], breaksThread);
   }
-  const message = `the compiler failed while ${activity}: ${messageOf(error)}; change or split the module, and report the failure to Patchbay`;
+  const message = `the compiler failed while ${activity}: ${messageOf(error)}; report this as a bug; changing or splitting the module may avoid the failure`;
   return new CompileError('unsupported', [createDiagnostic(message)], breaksThread);
 }
 
-/** The message of anything that was thrown; binaryen throws objects of its own. */
+/** Returns the message of a thrown value, at most 500 characters. binaryen throws objects that are not errors. */
 export function messageOf(error: unknown): string {
   const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
   return message.slice(0, 500);

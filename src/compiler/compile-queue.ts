@@ -1,19 +1,20 @@
-// Which compilation runs next: callers take turns, and small compilations are not blocked by large ones.
+// The queue of compilations: round-robin between callers, with a slot that large compilations cannot occupy.
 
-/** A compilation that waits. */
+/** A queued compilation. */
 type Entry = { readonly caller: string; readonly bytes: number; readonly isSmall: boolean; readonly start: (slot: number) => void };
 
 export type QueueLimits = {
-  /** Compilations that wait, of one caller and in total. */
+  /** Maximum number of queued compilations of one caller. */
   readonly queuedPerCaller: number;
+  /** Maximum number of queued compilations in total. */
   readonly queued: number;
-  /** Bytes of the sources of all compilations that wait. */
+  /** Maximum size of the sources of all queued compilations, in bytes. */
   readonly queuedBytes: number;
-  /** A source of at most so many bytes is small. */
+  /** Maximum size of a source that counts as small, in bytes. */
   readonly smallBytes: number;
 };
 
-/** Too many compilations wait. */
+/** A limit of the queue is reached. */
 export class QueueFullError extends Error {
   override readonly name = 'QueueFullError';
 }
@@ -22,32 +23,32 @@ export class QueueFullError extends Error {
 export const reservedSlot = 0;
 
 /**
- * Gives slots to compilations. Callers take turns; of one caller, and of the same size, the first to wait is the first to run. Large compilations
- * never run in the reserved slot, so that a small one waits for other small ones only.
+ * Assigns slots to compilations: round-robin between callers, and first in, first out for compilations of one caller and the same size class. Large
+ * compilations never run in the reserved slot, so that a small compilation waits for other small ones only.
  */
 export class CompileQueue {
   readonly #limits: QueueLimits;
-  readonly #free: Set<number>;
-  /** By caller; the caller whose turn it is comes first. */
-  readonly #waiting = new Map<string, Entry[]>();
+  readonly #freeSlots: Set<number>;
+  /** Queued compilations by caller, the next caller first. */
+  readonly #queued = new Map<string, Entry[]>();
   #count = 0;
   #bytes = 0;
 
-  /** @param slots Compilations at once, at least 2. */
+  /** @param slots Number of concurrent compilations, at least 2. */
   constructor(slots: number, limits: QueueLimits) {
     this.#limits = limits;
-    this.#free = new Set(Array.from({ length: slots }, (_, slot) => slot));
+    this.#freeSlots = new Set(Array.from({ length: slots }, (_, slot) => slot));
   }
 
-  /** Compilations that wait. */
+  /** Number of queued compilations. */
   get length(): number {
     return this.#count;
   }
 
   /**
-   * Runs a compilation when it is its turn.
-   * @param isSmall Whether it may use the reserved slot; by default by its bytes.
-   * @throws {QueueFullError} when too many wait.
+   * Runs a compilation as soon as a slot is free for it.
+   * @param isSmall Whether it may use the reserved slot. Default: whether its size is at most `smallBytes`.
+   * @throws {QueueFullError} if a limit of the queue is reached.
    */
   async run<Result>(
     caller: string,
@@ -59,7 +60,7 @@ export class CompileQueue {
     try {
       return await compile(slot);
     } finally {
-      this.#free.add(slot);
+      this.#freeSlots.add(slot);
       this.#startNext();
     }
   }
@@ -67,49 +68,49 @@ export class CompileQueue {
   #enter(caller: string, bytes: number, isSmall: boolean): Promise<number> {
     const { promise, resolve } = Promise.withResolvers<number>();
     const entry: Entry = { caller, bytes, isSmall, start: resolve };
-    const slot = this.#slotFor(entry);
-    // Nothing that waits could run in a free slot: it would be running.
+    const slot = this.#findSlot(entry);
+    // A queued compilation that could use the free slot would be running already.
     if (slot !== undefined) {
-      this.#free.delete(slot);
+      this.#freeSlots.delete(slot);
       return Promise.resolve(slot);
     }
-    this.#requireRoom(caller, bytes);
-    this.#waiting.set(caller, [...(this.#waiting.get(caller) ?? []), entry]);
+    this.#checkLimits(caller, bytes);
+    this.#queued.set(caller, [...(this.#queued.get(caller) ?? []), entry]);
     this.#count += 1;
     this.#bytes += bytes;
     return promise;
   }
 
-  #requireRoom(caller: string, bytes: number): void {
-    const { queuedPerCaller: waitingPerCaller, queued: waiting, queuedBytes: waitingBytes } = this.#limits;
-    const own = this.#waiting.get(caller)?.length ?? 0;
-    if (own >= waitingPerCaller) throw new QueueFullError(`${own} compilations of this API key are waiting (limit: ${waitingPerCaller})`);
-    if (this.#count >= waiting) throw new QueueFullError(`${this.#count} compilations are waiting (limit: ${waiting})`);
-    if (this.#bytes + bytes > waitingBytes)
+  #checkLimits(caller: string, bytes: number): void {
+    const { queuedPerCaller, queued, queuedBytes } = this.#limits;
+    const own = this.#queued.get(caller)?.length ?? 0;
+    if (own >= queuedPerCaller) throw new QueueFullError(`limit reached (${queuedPerCaller} queued compilations per API key)`);
+    if (this.#count >= queued) throw new QueueFullError(`limit reached (${queued} queued compilations)`);
+    if (this.#bytes + bytes > queuedBytes)
       throw new QueueFullError(
-        `the sources of waiting compilations have ${this.#bytes} bytes, and this one has ${bytes} (limit: ${waitingBytes})`,
+        `limit reached (${queuedBytes} bytes of queued sources; ${this.#bytes} are queued, and this source has ${bytes})`,
       );
   }
 
-  /** The free slot that a compilation may use: a small one prefers the reserved slot, so that the others stay free for large ones. */
-  #slotFor({ isSmall }: Entry): number | undefined {
-    if (isSmall && this.#free.has(reservedSlot)) return reservedSlot;
-    return [...this.#free].find((slot) => slot !== reservedSlot);
+  /** Returns a free slot for a compilation. A small compilation prefers the reserved slot, so that the others stay free for large ones. */
+  #findSlot({ isSmall }: Entry): number | undefined {
+    if (isSmall && this.#freeSlots.has(reservedSlot)) return reservedSlot;
+    return [...this.#freeSlots].find((slot) => slot !== reservedSlot);
   }
 
   #startNext(): void {
-    for (const [caller, entries] of this.#waiting) {
-      const index = entries.findIndex((entry) => this.#slotFor(entry) !== undefined);
+    for (const [caller, entries] of this.#queued) {
+      const index = entries.findIndex((entry) => this.#findSlot(entry) !== undefined);
       const entry = entries[index];
-      const slot = entry === undefined ? undefined : this.#slotFor(entry);
+      const slot = entry === undefined ? undefined : this.#findSlot(entry);
       if (entry === undefined || slot === undefined) continue;
       entries.splice(index, 1);
-      // The caller goes to the end of the turns.
-      this.#waiting.delete(caller);
-      if (entries.length > 0) this.#waiting.set(caller, entries);
+      // The caller moves to the end of the round.
+      this.#queued.delete(caller);
+      if (entries.length > 0) this.#queued.set(caller, entries);
       this.#count -= 1;
       this.#bytes -= entry.bytes;
-      this.#free.delete(slot);
+      this.#freeSlots.delete(slot);
       entry.start(slot);
       return;
     }

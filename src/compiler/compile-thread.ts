@@ -1,4 +1,4 @@
-// Worker threads that compile: started when they are needed, ended when they are idle, over their limits or broken.
+// Compiler worker threads: started on demand, and terminated when they are idle, exceed a limit or are broken.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -8,25 +8,25 @@ import { watchCpuTime } from './cpu-time.ts';
 import type { CompileResult } from './result.ts';
 
 export type WorkerLimits = {
-  /** Of one compilation, from its start in a worker thread. */
+  /** Maximum duration of one compilation, from its start in a worker thread. */
   readonly milliseconds: number;
-  /** JavaScript heap of a worker thread, in MiB. */
+  /** Maximum JavaScript heap of a worker thread, in MiB. */
   readonly heapMebibytes: number;
-  /** Memory of binaryen in a worker thread, in MiB. */
+  /** Maximum memory of binaryen in a worker thread, in MiB. */
   readonly binaryenMebibytes: number;
-  /** A worker thread that keeps more after a compilation is replaced, in MiB. */
+  /** A worker thread that retains more memory after a compilation is replaced, in MiB. */
   readonly retainedMebibytes: number;
 };
 
-/** Stack of a worker thread: binaryen and AssemblyScript's compiler recurse over nested code. */
+/** Stack size of a worker thread: binaryen and AssemblyScript's compiler recurse over nested code. */
 const stackMebibytes = 64;
-/** How long a worker thread beyond the first is kept without work: another takes a second or two to start. */
+/** Idle timeout of a worker thread that is not kept alive: starting another takes a second or two. */
 const idleMilliseconds = 60_000;
 
-/** How long a worker thread that is to be ended may take to start before, in milliseconds. */
-const startMilliseconds = 10_000;
+/** How long a termination waits for a worker thread that is still starting. */
+const startTimeoutMilliseconds = 10_000;
 
-/** What a worker thread sends: that it has started, then a result for each compilation. */
+/** A message of a worker thread: `ready` when it has started, then a result for each compilation. */
 export type WorkerMessage = 'ready' | CompilationResult;
 
 /** A worker thread did not return a result. */
@@ -40,69 +40,69 @@ export class WorkerError extends Error {
   }
 }
 
-/** A compilation used more processor time than it was given. */
+/** A compilation exceeded its CPU time. */
 export class PreemptedError extends Error {
   override readonly name = 'PreemptedError';
 }
 
-/** What the operating system says when a process has as many files open as it may. */
-const tooManyFiles = new Set(['EMFILE', 'ENFILE']);
+/** Error codes of the operating system for too many open files. */
+const tooManyFilesCodes = new Set(['EMFILE', 'ENFILE']);
 
 function reasonOf(error: unknown): WorkerError['reason'] {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (code === 'ERR_WORKER_OUT_OF_MEMORY') return 'out-of-memory';
-  return tooManyFiles.has(code) ? 'too-many-files' : 'ended';
+  return tooManyFilesCodes.has(code) ? 'too-many-files' : 'ended';
 }
 
-/** One worker thread and its successors. At most one compilation runs at a time. */
+/** One worker thread and its replacements. At most one compilation runs at a time. */
 export class CompileThread {
   readonly #limits: WorkerLimits;
   readonly #faultAt: Stage | null;
-  /** Whether the thread stays when it has no work. */
-  readonly #isKept: boolean;
+  /** Whether the thread keeps running while it is idle. */
+  readonly #keepAlive: boolean;
   #worker: Worker | null = null;
-  /** Resolves when a worker thread has started, or ended before. */
+  /** Promises that resolve when a worker thread has started or exited. */
   readonly #starts = new WeakMap<Worker, Promise<void>>();
-  /** Whether the worker thread has started. */
+  /** Whether the current worker thread has started. */
   #isReady = false;
   #idle: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(limits: WorkerLimits, { isKept, faultAt }: { readonly isKept: boolean; readonly faultAt: Stage | null }) {
+  constructor(limits: WorkerLimits, { keepAlive, faultAt }: { readonly keepAlive: boolean; readonly faultAt: Stage | null }) {
     this.#limits = limits;
-    this.#isKept = isKept;
+    this.#keepAlive = keepAlive;
     this.#faultAt = faultAt;
-    if (isKept) this.#worker = this.#start();
+    if (keepAlive) this.#worker = this.#start();
   }
 
   /**
    * Runs a compilation.
-   * @param processorLimit Limit of the processor time of this compilation, in milliseconds; the start of the thread does not count.
+   * @param cpuLimit Maximum CPU time of this compilation in milliseconds, without the start of the thread; null: unlimited.
    * @throws {WorkerError}
    * @throws {PreemptedError}
    */
-  async run(compilation: Compilation, processorLimit: number | null = null): Promise<CompileResult> {
+  async run(compilation: Compilation, cpuLimit: number | null = null): Promise<CompileResult> {
     this.#isClosed = false;
     clearTimeout(this.#idle);
     this.#worker ??= this.#start();
     const worker = this.#worker;
     try {
-      const { result, breaksThread } = await this.#exchange(worker, compilation, processorLimit);
+      const { result, breaksThread } = await this.#exchange(worker, compilation, cpuLimit);
       if (breaksThread) await this.#end(worker);
       return result;
     } catch (error) {
       await this.#end(worker);
       throw error;
     } finally {
-      if (!this.#isKept && !this.#isClosed) this.#idle = setTimeout(() => void this.#endCurrent(), idleMilliseconds).unref();
-      else if (this.#isKept && this.#worker === null && !this.#isClosed) this.#worker = this.#start();
+      if (!this.#keepAlive && !this.#isClosed) this.#idle = setTimeout(() => void this.#endCurrent(), idleMilliseconds).unref();
+      else if (this.#keepAlive && this.#worker === null && !this.#isClosed) this.#worker = this.#start();
     }
   }
 
   #start(): Worker {
-    const { heapMebibytes, binaryenMebibytes, retainedMebibytes: keptMebibytes } = this.#limits;
+    const { heapMebibytes, binaryenMebibytes, retainedMebibytes } = this.#limits;
     const worker = new Worker(new URL('./compile-worker.ts', import.meta.url), {
-      workerData: { faultAt: this.#faultAt, binaryenMebibytes, keptMebibytes },
+      workerData: { faultAt: this.#faultAt, binaryenMebibytes, retainedMebibytes },
       resourceLimits: { maxOldGenerationSizeMb: heapMebibytes, stackSizeMb: stackMebibytes },
     });
     worker.unref();
@@ -113,7 +113,7 @@ export class CompileThread {
       if (this.#worker === worker) this.#isReady = true;
       hasStarted();
     });
-    // A thread that dies between compilations is replaced; its death must not be the service's.
+    // A thread that crashes between compilations is replaced; without this listener the crash would end the process.
     worker.on('error', () => this.#forget(worker));
     worker.on('exit', () => {
       this.#forget(worker);
@@ -128,27 +128,27 @@ export class CompileThread {
 
   async #end(worker: Worker): Promise<void> {
     this.#forget(worker);
-    // Who waits for the end must not be ended before it.
+    // Keeps the process alive until the thread has ended.
     worker.ref();
-    // V8 (of Node 26.10) ends the process where a thread is terminated while it starts.
-    await this.#startOf(worker);
+    // V8 (in Node 26.10) aborts the process if a thread is terminated while it starts.
+    await this.#waitForStart(worker);
     await worker.terminate();
   }
 
-  async #startOf(worker: Worker): Promise<void> {
-    const isOver = new AbortController();
-    const over = delay(startMilliseconds, undefined, { signal: isOver.signal }).catch(() => {});
-    await Promise.race([this.#starts.get(worker), over]);
-    isOver.abort();
+  async #waitForStart(worker: Worker): Promise<void> {
+    const settled = new AbortController();
+    const timeout = delay(startTimeoutMilliseconds, undefined, { signal: settled.signal }).catch(() => {});
+    await Promise.race([this.#starts.get(worker), timeout]);
+    settled.abort();
   }
 
-  #exchange(worker: Worker, compilation: Compilation, processorLimit: number | null): Promise<CompilationResult> {
+  #exchange(worker: Worker, compilation: Compilation, cpuLimit: number | null): Promise<CompilationResult> {
     const { promise, resolve, reject } = Promise.withResolvers<CompilationResult>();
     const { milliseconds } = this.#limits;
     const timer = setTimeout(() => reject(new WorkerError('timeout', `took longer than ${milliseconds / 1_000} s`)), milliseconds);
     let endWatch = () => {};
     const watch = () => {
-      if (processorLimit !== null) endWatch = watchCpuTime(worker, processorLimit, () => reject(new PreemptedError()));
+      if (cpuLimit !== null) endWatch = watchCpuTime(worker, cpuLimit, () => reject(new PreemptedError()));
     };
     const onMessage = (message: WorkerMessage) => (message === 'ready' ? watch() : resolve(message));
     if (this.#isReady) watch();
@@ -169,7 +169,7 @@ export class CompileThread {
     if (this.#worker !== null) await this.#end(this.#worker);
   }
 
-  /** Ends the thread; a compilation under way fails, and a later one starts another thread. */
+  /** Terminates the thread. A compilation under way fails, and a later one starts another thread. */
   async close(): Promise<void> {
     clearTimeout(this.#idle);
     this.#isClosed = true;

@@ -1,4 +1,4 @@
-// The compiler as the rest of Patchbay sees it: source in, image or diagnostics out, in worker threads with limits.
+// The public interface of the compiler: compiles a source to an image or to diagnostics, in worker threads with limits.
 
 import { LRUCache } from 'lru-cache';
 import type { Compilation } from './compilation.ts';
@@ -11,9 +11,9 @@ import type { CompileRequest, CompileResult } from './result.ts';
 
 export type CompilerLimits = WorkerLimits &
   QueueLimits & {
-    /** Bytes of a source or a prebuilt module. */
+    /** Maximum size of a source or a prebuilt module, in bytes. */
     readonly sourceBytes: number;
-    /** Processor time of one compilation in the slot that is reserved for small ones: a few bytes can be much work. */
+    /** Maximum CPU time of a compilation in the slot reserved for small ones, in milliseconds: a few bytes can be much work. */
     readonly reservedMilliseconds: number;
   };
 
@@ -30,34 +30,34 @@ const defaultLimits: CompilerLimits = {
   reservedMilliseconds: compilerLimits.reservedMilliseconds.value,
 };
 
-/** Drivers kept, so that programs alike share one; the least recently used goes first. */
-const driversKept = 500;
-/** The service itself, which compiles drivers. */
-const serviceCaller = '';
+/** Number of cached drivers, which programs with the same target share. The least recently used driver is evicted first. */
+const maxCachedDrivers = 500;
+/** The caller of compilations that the service itself requests, such as drivers. */
+const systemCaller = '';
 
-/** Compiles modules and the drivers of declared programs off the caller's thread. */
+/** Compiles modules and the drivers of declared programs in worker threads. */
 export class Compiler {
   readonly #limits: CompilerLimits;
   readonly #queue: CompileQueue;
-  /** The first starts with the process and stays: later there may be no file left to be opened. */
+  /** The first thread starts with the process and keeps running: later the process may have no file descriptor left to start one. */
   readonly #threads: readonly CompileThread[];
-  readonly #drivers = new LRUCache<string, Promise<CompileResult>>({ max: driversKept });
+  readonly #drivers = new LRUCache<string, Promise<CompileResult>>({ max: maxCachedDrivers });
 
-  /** @param faultAt A stage that fails in every compilation; for tests. */
+  /** @param faultAt A stage that fails in every compilation, for tests. */
   constructor(limits: Partial<CompilerLimits> = {}, { faultAt = null }: { readonly faultAt?: Stage | null } = {}) {
     this.#limits = { ...defaultLimits, ...limits };
     this.#threads = Array.from(
       { length: compilerLimits.threads.value },
-      (_, slot) => new CompileThread(this.#limits, { isKept: slot === reservedSlot, faultAt }),
+      (_, slot) => new CompileThread(this.#limits, { keepAlive: slot === reservedSlot, faultAt }),
     );
     this.#queue = new CompileQueue(this.#threads.length, this.#limits);
   }
 
   /**
-   * Compiles one version of a module. Same request, same bytes.
-   * @param caller Identifier of the API key or user; callers take turns.
+   * Compiles one version of a module. The same request produces the same bytes.
+   * @param caller Identifier of the API key or user, for round-robin scheduling.
    */
-  async compileModule(request: CompileRequest, caller: string = serviceCaller): Promise<CompileResult> {
+  async compileModule(request: CompileRequest, caller: string = systemCaller): Promise<CompileResult> {
     const bytes = typeof request.source === 'string' ? Buffer.byteLength(request.source) : request.source.length;
     const { sourceBytes } = this.#limits;
     if (bytes > sourceBytes) {
@@ -67,20 +67,20 @@ export class Compiler {
     return this.#compile({ kind: 'module', ...request }, caller, bytes);
   }
 
-  /** Makes the driver of a declared program: an image that calls one export of one module through the module table. */
+  /** Compiles the driver of a declared program: an image that calls one export of one module through the module table. */
   async compileDriver(request: Omit<DriverRequest, 'addressing'> & Partial<Pick<DriverRequest, 'addressing'>>): Promise<CompileResult> {
     const { module, export: name, type, addressing = 'via-table' } = request;
     const key = JSON.stringify([module, name, type.parameters, type.results, addressing]);
-    const known = this.#drivers.get(key);
-    if (known !== undefined) return known;
-    const driver = this.#compile({ kind: 'driver', module, export: name, type, addressing }, serviceCaller, 0);
+    const cached = this.#drivers.get(key);
+    if (cached !== undefined) return cached;
+    const driver = this.#compile({ kind: 'driver', module, export: name, type, addressing }, systemCaller, 0);
     this.#drivers.set(key, driver);
     const result = await driver;
     if (!result.ok) this.#drivers.delete(key);
     return result;
   }
 
-  /** Ends the worker threads; compilations under way are abandoned. */
+  /** Terminates the worker threads. Compilations under way are abandoned. */
   async close(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.close()));
   }
@@ -98,7 +98,7 @@ export class Compiler {
     }
   }
 
-  /** @throws {PreemptedError} in the reserved slot, where a compilation turns out to be large. */
+  /** @throws {PreemptedError} if a compilation in the reserved slot exceeds its CPU time. */
   async #run(compilation: Compilation, slot: number): Promise<CompileResult> {
     const thread = this.#threads[slot];
     if (thread === undefined) throw new Error(`the compiler has no thread ${slot}`);
@@ -106,21 +106,24 @@ export class Compiler {
       return await thread.run(compilation, slot === reservedSlot ? this.#limits.reservedMilliseconds : null);
     } catch (error) {
       if (!(error instanceof WorkerError)) throw error;
-      return this.#failed(error);
+      return this.#toResult(error);
     }
   }
 
-  #failed({ reason, message }: WorkerError): CompileResult {
+  #toResult({ reason, message }: WorkerError): CompileResult {
     const { milliseconds, heapMebibytes } = this.#limits;
     switch (reason) {
       case 'timeout':
-        return rejectedResult('too-costly', `the compilation took longer than ${milliseconds / 1_000} s: make the module smaller`);
+        return rejectedResult('too-costly', `the compilation took longer than ${milliseconds / 1_000} s (limit): make the module smaller`);
       case 'out-of-memory':
-        return rejectedResult('too-costly', `the compilation needed more than ${heapMebibytes} MiB: make the module smaller`);
+        return rejectedResult(
+          'too-costly',
+          `the compilation needs more than ${heapMebibytes} MiB of JavaScript heap: make the module smaller`,
+        );
       case 'too-many-files':
-        return rejectedResult('busy', 'the service has too many files open (ulimit -n): raise the limit, or try again later');
+        return rejectedResult('busy', 'the service has too many open files: raise its limit (ulimit -n), or try again later');
       case 'ended':
-        return rejectedResult('too-costly', `the compilation ended its worker thread (${message}): make the module smaller`);
+        return rejectedResult('too-costly', `the compilation crashed its worker thread (${message}): make the module smaller`);
     }
   }
 }

@@ -10,19 +10,19 @@ const operations: ReadonlyMap<number, (left: number, right: number) => number> =
   [opcodes['i32.mul'], (left: number, right: number) => Math.imul(left, right)],
 ]);
 
-/** Initial values of globals by index; null where a value depends on an import or is not an i32. */
-type Constants = readonly (number | null)[];
+/** Initial values of globals by index; null: the value depends on an import or is not an i32. */
+type GlobalValues = readonly (number | null)[];
 
 /** Returns the initial values of all globals. */
-export function evaluateGlobals(module: Module): Constants {
+export function evaluateGlobals(module: Module): GlobalValues {
   const values: (number | null)[] = importsOf(module, 'global').map(() => null);
-  // A global refers to globals before it only.
+  // A global can refer to earlier globals only.
   for (const { init } of module.globals) values.push(evaluateExpression(init, values));
   return values;
 }
 
-/** Returns the value as a signed number; null where it depends on an import or is not an i32. */
-export function evaluateExpression(expression: Uint8Array, globals: Constants): number | null {
+/** Returns the value as a signed number; null if it depends on an import or is not an i32. */
+export function evaluateExpression(expression: Uint8Array, globals: GlobalValues): number | null {
   const values: number[] = [];
   for (const instruction of decodeBody({ body: expression })) {
     const operation = operations.get(instruction.op);

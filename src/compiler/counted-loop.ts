@@ -1,52 +1,53 @@
-// Counted loops: a local goes to a limit in constant steps, so that the remaining iterations are known before each stretch.
+// Recognizes counted loops: a local moves to a limit in constant steps, so that the number of remaining iterations is known before each strip.
 
 import { type Instruction, i32Const, localGet, opcodes, plain } from './binary/instruction.ts';
 
 export type CountedLoop = WhileLoop | UntilLoop;
 
-/** What index and limit are compared by while the loop continues, the index first. */
+/** The comparison of index and limit, in this order, that holds while the loop continues. */
 type Comparison = 'i32.lt_s' | 'i32.lt_u' | 'i32.gt_s' | 'i32.gt_u' | 'i32.ne';
 
-/** `limit` is an `i32.const` or a `local.get`; the body is [bodyStart, bodyEnd) of the function's instructions. */
+/** `limit` is an `i32.const` or a `local.get`. The body is the range [bodyStart, bodyEnd) of the function's instructions. */
 type Counting = {
   readonly index: number;
   readonly limit: Instruction;
-  /** Added to the index in each iteration; positive where the index goes up to the limit, negative where it goes down. */
+  /** Added to the index in each iteration: positive if the index counts up to the limit, negative if it counts down. */
   readonly step: number;
   readonly bodyStart: number;
   readonly bodyEnd: number;
 };
 
 /**
- * A loop that tests first: `loop; index, limit, compare; if; body; br 1; end; end`, or `loop; index, limit, opposite; br_if exit; body; br 0; end`.
- * The body changes the index once in every iteration.
+ * A loop that tests before its body: `loop; index, limit, compare; if; body; br 1; end; end`, or `loop; index, limit, opposite; br_if exit; body; br 0; end`.
+ * The body changes the index exactly once in every iteration.
  */
 type WhileLoop = Counting & {
   readonly form: 'while';
   readonly compare: Comparison;
-  /** The test and branch of the second form, which stand before each stretch; null in the first. */
+  /** The test and branch of the second form, which run before each strip; null for the first form. */
   readonly exit: readonly Instruction[] | null;
 };
 
-/** A loop that tests last: `loop; body; index + step → index, limit, i32.ne; br_if 0; end`; a limit of 0 may be left out. */
+/** A loop that tests after its body: `loop; body; index + step → index, limit, i32.ne; br_if 0; end`. A limit of 0 may be omitted. */
 type UntilLoop = Counting & { readonly form: 'until' };
 
-/** Facts about a loop, collected up to its end. */
+/** Properties of a loop, collected up to its end. */
 export type LoopShape = {
   /** Positions of `loop` and of its `end`. */
   readonly start: number;
   readonly end: number;
-  /** Branches to the loop, and whether one in it leaves it, besides a `br_if` at `start + 4`. */
+  /** Number of branches to the loop. */
   readonly backBranches: number;
+  /** Whether a branch in the loop leaves it, besides a `br_if` at `start + 4`. */
   readonly leaves: boolean;
   readonly hasExitBranch: boolean;
-  /** An `if` that begins at `start + 4`: where it ends, and whether it is without `else` and not branched to. */
+  /** An `if` at `start + 4`: the position of its end, and whether it has no `else` and no branch to it. */
   readonly conditional: { readonly end: number; readonly isPlain: boolean; readonly frame: number } | null;
-  /** Numbers of the blocks: sets of locals note the innermost one. */
+  /** Number of the loop's block; `LocalSets` records the innermost block of each set. */
   readonly frame: number;
 };
 
-/** Where each local of a function is set, in order, with the innermost block around it. */
+/** The positions at which each local of a function is set, ascending, with the innermost block around each. */
 export class LocalSets {
   readonly #positions = new Map<number, number[]>();
   readonly #frames = new Map<number, number[]>();
@@ -62,7 +63,7 @@ export class LocalSets {
     }
   }
 
-  /** How often a local is set in [start, end), and the first of these places. */
+  /** Returns how often a local is set in [start, end), and the first of these positions. */
   within(local: number, start: number, end: number): { count: number; position: number; frame: number } {
     const positions = this.#positions.get(local) ?? [];
     const first = lowerBound(positions, start);
@@ -74,7 +75,7 @@ export class LocalSets {
   }
 }
 
-/** Index of the first item that is not below a value. */
+/** Returns the index of the first item that is not less than a value. */
 function lowerBound(sorted: readonly number[], value: number): number {
   let [low, high] = [0, sorted.length];
   while (low < high) {
@@ -85,8 +86,8 @@ function lowerBound(sorted: readonly number[], value: number): number {
   return low;
 }
 
-/** With larger steps the index could go past a limit that is near the end of its range, and begin again. */
-const largestStep = 1_024;
+/** With larger steps, the index could overshoot a limit near the end of its range and wrap around. */
+const maxStep = 1_024;
 
 const mirrored: ReadonlyMap<Comparison, Comparison> = new Map<Comparison, Comparison>([
   ['i32.lt_s', 'i32.gt_s'],
@@ -98,7 +99,7 @@ const mirrored: ReadonlyMap<Comparison, Comparison> = new Map<Comparison, Compar
 
 const comparisons: ReadonlyMap<number, Comparison> = new Map([...mirrored.keys()].map((name) => [opcodes[name], name]));
 
-/** Comparisons that end a loop → those that continue it. */
+/** For each comparison that ends a loop, the opposite that continues it. */
 const opposites: ReadonlyMap<number, Comparison> = new Map<number, Comparison>([
   [opcodes['i32.ge_s'], 'i32.lt_s'],
   [opcodes['i32.ge_u'], 'i32.lt_u'],
@@ -108,8 +109,8 @@ const opposites: ReadonlyMap<number, Comparison> = new Map<number, Comparison>([
 ]);
 
 /**
- * Reads a loop as one that counts, or returns null. The loop ends only when the comparison fails, or by a trap: every other way out, and every
- * other way back, makes it a loop of another kind: it would pay for what it does not do. So does an index or a limit that is set anywhere else.
+ * Matches a counted loop; returns null for any other loop. A counted loop ends only when its comparison fails, or by a trap. A loop with another exit,
+ * another back branch, or another change of its index or limit does not match: it would be charged for iterations that it does not run.
  */
 export function matchCountedLoop(instructions: readonly Instruction[], shape: LoopShape, sets: LocalSets): CountedLoop | null {
   if (shape.backBranches !== 1 || shape.leaves) return null;
@@ -129,7 +130,7 @@ function conditionalLoop(
   return whileLoop(
     instructions,
     compare,
-    { at: start + 1, bodyStart: start + 5, bodyEnd: end - 2, frame: conditional.frame, exit: null },
+    { comparison: start + 1, bodyStart: start + 5, bodyEnd: end - 2, frame: conditional.frame, exit: null },
     sets,
   );
 }
@@ -139,12 +140,12 @@ function exitLoop(instructions: readonly Instruction[], { start, end, frame }: L
   const compare = opposites.get(instructions[start + 3]?.op ?? -1);
   if (compare === undefined) return null;
   const exit = instructions.slice(start + 1, start + 5);
-  return whileLoop(instructions, compare, { at: start + 1, bodyStart: start + 5, bodyEnd: end - 1, frame, exit }, sets);
+  return whileLoop(instructions, compare, { comparison: start + 1, bodyStart: start + 5, bodyEnd: end - 1, frame, exit }, sets);
 }
 
 type Body = {
-  /** Where the two values of the comparison are. */
-  readonly at: number;
+  /** Position of the two operands of the comparison. */
+  readonly comparison: number;
   readonly bodyStart: number;
   readonly bodyEnd: number;
   readonly frame: number;
@@ -152,47 +153,47 @@ type Body = {
 };
 
 function whileLoop(instructions: readonly Instruction[], compare: Comparison, body: Body, sets: LocalSets): CountedLoop | null {
-  const [left, right] = [instructions[body.at], instructions[body.at + 1]];
+  const [left, right] = [instructions[body.comparison], instructions[body.comparison + 1]];
   if (left === undefined || right === undefined) return null;
-  const ways = [
+  const candidates = [
     { index: localOf(left), limit: right, compare },
     { index: localOf(right), limit: left, compare: mirrored.get(compare) ?? compare },
   ];
-  for (const { index, limit, compare: way } of ways) {
+  for (const { index, limit, compare: candidate } of candidates) {
     const step = index === null ? null : stepIn(instructions, index, body, sets);
-    if (index === null || step === null || !staysAs(limit, body, sets) || !meets(step, limit, way)) continue;
-    return { form: 'while', index, limit, step, compare: way, exit: body.exit, bodyStart: body.bodyStart, bodyEnd: body.bodyEnd };
+    if (index === null || step === null || !isInvariant(limit, body, sets) || !reachesLimit(step, limit, candidate)) continue;
+    return { form: 'while', index, limit, step, compare: candidate, exit: body.exit, bodyStart: body.bodyStart, bodyEnd: body.bodyEnd };
   }
   return null;
 }
 
-/** Whether the index meets the limit: by steps of one every one; by larger steps it must not pass the end of its range. */
-function meets(step: number, limit: Instruction, compare: Comparison): boolean {
+/** Returns whether the index reaches the limit without wrapping around. Steps of one reach every limit. */
+function reachesLimit(step: number, limit: Instruction, compare: Comparison): boolean {
   if (compare === 'i32.ne') return Math.abs(step) === 1;
   if (step > 0 !== compare.startsWith('i32.lt')) return false;
   if (Math.abs(step) === 1) return true;
   const constant = constantOf(limit);
-  return constant !== null && Math.abs(constant) <= 0x7fff_ffff - largestStep && (constant >= largestStep || compare.endsWith('s'));
+  return constant !== null && Math.abs(constant) <= 0x7fff_ffff - maxStep && (constant >= maxStep || compare.endsWith('s'));
 }
 
-/** What the one change of the index in a body adds, if every iteration does it. */
+/** Returns the step by which a body changes the index, if it does so exactly once in every iteration; null otherwise. */
 function stepIn(instructions: readonly Instruction[], index: number, { bodyStart, bodyEnd, frame }: Body, sets: LocalSets): number | null {
   const set = sets.within(index, bodyStart, bodyEnd);
   if (set.count !== 1 || set.frame !== frame || set.position - 3 < bodyStart) return null;
   return stepAt(instructions, set.position, index);
 }
 
-/** What `local.get index; i32.const step; i32.add; local.set index` adds, given the place of its end; null of anything else. */
+/** Returns the step of `local.get index; i32.const step; i32.add; local.set index`, given the position of its end; null for other code. */
 function stepAt(instructions: readonly Instruction[], position: number, index: number): number | null {
   const [from, constant, change] = instructions.slice(position - 3, position);
   if (from === undefined || localOf(from) !== index) return null;
   const size = constantOf(constant);
-  if (size === null || size === 0 || Math.abs(size) > largestStep) return null;
+  if (size === null || size === 0 || Math.abs(size) > maxStep) return null;
   if (change?.op === opcodes['i32.add']) return size;
   return change?.op === opcodes['i32.sub'] ? -size : null;
 }
 
-/** Where the limit and the change of the index are before a final `br_if`, from the end of the loop. */
+/** Distances of the limit and the index change from the end of a loop with a final `br_if`. */
 const untilForms = [
   { length: 7, change: 4, limit: 3 },
   { length: 7, change: 3, limit: 7 },
@@ -212,14 +213,14 @@ function untilLoop(instructions: readonly Instruction[], { start, end, frame }: 
     const step = stepAt(instructions, end - form.change, index);
     const set = sets.within(index, start, end);
     if (step === null || set.count !== 1 || set.frame !== frame) continue;
-    if (localOf(limit) === index || !staysAs(limit, { bodyStart: start, bodyEnd: end }, sets)) continue;
+    if (localOf(limit) === index || !isInvariant(limit, { bodyStart: start, bodyEnd: end }, sets)) continue;
     return { form: 'until', index, limit, step, ...body };
   }
   return null;
 }
 
-/** Whether a limit is the same in all iterations. */
-function staysAs(limit: Instruction, { bodyStart, bodyEnd }: { bodyStart: number; bodyEnd: number }, sets: LocalSets): boolean {
+/** Returns whether a limit is the same in all iterations. */
+function isInvariant(limit: Instruction, { bodyStart, bodyEnd }: { bodyStart: number; bodyEnd: number }, sets: LocalSets): boolean {
   const local = localOf(limit);
   return local === null ? constantOf(limit) !== null : sets.within(local, bodyStart, bodyEnd).count === 0;
 }
@@ -234,7 +235,7 @@ function isBranch(instruction: Instruction | undefined, op: number, label: numbe
   return instruction?.kind === 'branch' && instruction.op === op && instruction.label === label;
 }
 
-/** Instructions that put how far an index is from its limit on the stack. */
+/** Returns instructions that push the distance of the index from its limit. */
 export function remainingDistance({ index, limit, step }: CountedLoop): Instruction[] {
   return step > 0 ? [limit, localGet(index), plain('i32.sub')] : [localGet(index), limit, plain('i32.sub')];
 }

@@ -1,36 +1,36 @@
-// The processor time of a worker thread: on a busy machine the clock says little of how much work a compilation is.
+// Limits the CPU time of a worker thread: on a busy machine, elapsed time says little about the work of a compilation.
 
 import type { Worker } from 'node:worker_threads';
 
-/** Checks are at least so many milliseconds apart. */
-const shortestWait = 20;
+/** Minimum time between two checks, in milliseconds. */
+const minWait = 20;
 
 /**
- * Calls `onExceeded` when a worker thread has used a given processor time from now on. Ends by itself when the thread ends.
+ * Calls `onExceeded` when a worker thread has used the given CPU time, counted from this call. Stops when the thread ends.
  * @param limit Milliseconds.
- * @returns A function that ends the watch.
+ * @returns A function that stops the watch.
  */
 export function watchCpuTime(worker: Worker, limit: number, onExceeded: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
-  let isEnded = false;
+  let isStopped = false;
   const checkFrom = async (start: number): Promise<void> => {
-    const left = start + limit - (await processorTime(worker));
-    if (isEnded) return;
+    const left = start + limit - (await readCpuTime(worker));
+    if (isStopped) return;
     if (left <= 0) onExceeded();
-    else timer = setTimeout(() => void checkFrom(start).catch(ignoreEndedThread), Math.max(shortestWait, left)).unref();
+    else timer = setTimeout(() => void checkFrom(start).catch(ignoreEndedThread), Math.max(minWait, left)).unref();
   };
-  void processorTime(worker).then(checkFrom).catch(ignoreEndedThread);
+  void readCpuTime(worker).then(checkFrom).catch(ignoreEndedThread);
   return () => {
-    isEnded = true;
+    isStopped = true;
     clearTimeout(timer);
   };
 }
 
-/** Milliseconds that the thread has used since it was started. */
-async function processorTime(worker: Worker): Promise<number> {
+/** Returns the CPU time of the thread since its start, in milliseconds. */
+async function readCpuTime(worker: Worker): Promise<number> {
   const { user, system } = await worker.cpuUsage();
   return (user + system) / 1_000;
 }
 
-/** Whoever waits for the thread gets its end from the thread's own events. */
+/** Ignores the error of a thread that has ended: its own events report the end. */
 function ignoreEndedThread(): void {}

@@ -1,4 +1,4 @@
-// The driver of a declared program: the loop, in WebAssembly, that each of its threads runs, so that accesses do not cross into JavaScript.
+// Generates the driver of a declared program: the WebAssembly loop that each of its threads runs, so that accesses do not cross into JavaScript.
 
 import { pinnedRecordExport, runningThread, threadBlock } from '../machine/abi.ts';
 import type { FunctionType, ValueType } from '../machine/images/stamp.ts';
@@ -6,18 +6,18 @@ import type { Addressing } from '../machine/images/verified-image.ts';
 import type { StubOptions } from './access-stub.ts';
 import { imageFeatures, parseText } from './binaryen.ts';
 
-/** Global where the stub leaves the record of the image that completed the access. */
+/** Index of the global to which the stub writes the record of the image that completed the access. */
 const servedGlobal = 0;
-/** Globals where a driver of hard-coded addressing keeps what its first access found. */
+/** Indices of the globals to which a driver with hard-coded addressing writes the address and record of its first access. */
 const pinnedGlobals = { address: 1, record: 2 } as const;
 
-/** The record is exported, for the device to see what the program holds. */
+/** The record is exported, so that the device can read which image the program refers to. */
 const pinnedText = `
   (global $pinned-address (mut i32) (i32.const 0))
   (global $pinned-record (mut i32) (i32.const 0))
   (export "${pinnedRecordExport}" (global $pinned-record))`;
 
-/** What a driver calls, and how it finds it. */
+/** The export that a driver calls, and how the driver addresses its module. */
 export type DriverRequest = {
   readonly module: string;
   readonly export: string;
@@ -25,7 +25,7 @@ export type DriverRequest = {
   readonly addressing: Addressing;
 };
 
-/** How a result's bits are kept in the thread's block; types without a number are not kept. */
+/** Conversions of a result to the 64 bits stored in the thread's block. Results of other types are not stored. */
 const toBits: Partial<Record<ValueType, string>> = {
   i32: '(i64.extend_i32_s (local.get $value))',
   i64: '(local.get $value)',
@@ -36,22 +36,22 @@ const toBits: Partial<Record<ValueType, string>> = {
 const parametersText = (type: FunctionType) => type.parameters.map((parameter, index) => `(param $${index} ${parameter})`).join(' ');
 const resultsText = (type: FunctionType) => (type.results.length === 0 ? '' : `(result ${type.results.join(' ')})`);
 
-/** Text as a quoted string of the text format. */
+/** Returns a text as a quoted string of the text format. */
 function quote(text: string): string {
   return `"${Array.from(new TextEncoder().encode(text), (byte) => `\\${byte.toString(16).padStart(2, '0')}`).join('')}"`;
 }
 
-/** Words of the kernel's memory about the thread that has the processor. */
-const readRunning = (what: keyof typeof runningThread) => `(i32.load $patchbay:memory (i32.const ${runningThread[what]}))`;
-const writeRunning = (what: keyof typeof runningThread, value: string) =>
-  `(i32.store $patchbay:memory (i32.const ${runningThread[what]}) ${value})`;
+/** Loads a word about the running thread from the kernel's memory. */
+const loadThreadWord = (word: keyof typeof runningThread) => `(i32.load $patchbay:memory (i32.const ${runningThread[word]}))`;
+const storeThreadWord = (word: keyof typeof runningThread, value: string) =>
+  `(i32.store $patchbay:memory (i32.const ${runningThread[word]}) ${value})`;
 
-/** Options of the stub that makes the driver's access. */
+/** Returns the options of the stub that makes the driver's access. */
 export function driverStubOptions({ addressing }: DriverRequest): StubOptions {
   return { servedGlobal: servedGlobal, pinnedGlobals: addressing === 'hard-coded' ? pinnedGlobals : null, stackPointer: null };
 }
 
-/** The driver's binary, before it is linked. */
+/** Assembles the text of a driver to a module, which is not yet linked. */
 export function assembleDriver(text: string): Uint8Array {
   const module = parseText(text);
   try {
@@ -63,9 +63,9 @@ export function assembleDriver(text: string): Uint8Array {
 }
 
 /**
- * Text of a driver for one export of one module. `main(block, arguments…)` makes the calls that the thread's block asks for and counts them there
- * by the version that served them; it leaves to JavaScript only for a new version, for effects to commit, and to pause. `call(block, arguments…)`
- * makes one call and returns its results.
+ * Generates the text of a driver for one export of one module. `main(block, arguments…)` makes the number of calls stored in the thread's block and
+ * counts them there by the version that served them. It calls JavaScript only after a version change, to commit effects, and to pause.
+ * `call(block, arguments…)` makes one call and returns its results.
  */
 export function generateDriverText(target: DriverRequest): string {
   const { type } = target;
@@ -73,7 +73,7 @@ export function generateDriverText(target: DriverRequest): string {
   const bits = first === undefined ? undefined : toBits[first];
   const call = `(call $access ${type.parameters.map((_, index) => `(local.get $${index})`).join(' ')})`;
   const dropRest = type.results.slice(1).map(() => 'drop');
-  const keep =
+  const storeResult =
     bits === undefined
       ? type.results.map(() => 'drop')
       : [...dropRest, 'local.set $value', `(i64.store $patchbay:memory offset=${threadBlock.result} (local.get $block) ${bits})`];
@@ -81,7 +81,7 @@ export function generateDriverText(target: DriverRequest): string {
   const addBegun = `(i32.store $patchbay:memory offset=${threadBlock.callsBegun} (local.get $block) (i32.add (i32.load $patchbay:memory offset=${threadBlock.callsBegun} (local.get $block)) (i32.const 1)))`;
   const pause = `(if (i32.load $patchbay:memory offset=${threadBlock.pauseMilliseconds} (local.get $block))
             (then (call $pause (i32.load $patchbay:memory offset=${threadBlock.pauseMilliseconds} (local.get $block)))))`;
-  // `main` is entered again after a call that failed: there is a pause after that one too.
+  // `main` is entered again after a failed call, which is also followed by a pause.
   const pauseAfterFailure = `(if (i32.load $patchbay:memory offset=${threadBlock.callsBegun} (local.get $block)) (then ${pause}))`;
   return `
     (module
@@ -96,11 +96,11 @@ export function generateDriverText(target: DriverRequest): string {
       (export "main" (func $main))
       (export "call" (func $call))
       (func $call (param $block i32) ${parametersText(type)} ${resultsText(type)}
-        ${writeRunning('stack', `(i32.add (local.get $block) (i32.const ${threadBlock.frames}))`)}
-        ${writeRunning('effects', '(i32.const 0)')}
+        ${storeThreadWord('stack', `(i32.add (local.get $block) (i32.const ${threadBlock.frames}))`)}
+        ${storeThreadWord('effects', '(i32.const 0)')}
         ${addBegun}
         ${call}
-        (if ${readRunning('effects')} (then (call $commit)))
+        (if ${loadThreadWord('effects')} (then (call $commit)))
         (i32.store $patchbay:memory offset=${threadBlock.returned} (local.get $block) (i32.const 1)))
       (func $main (param $block i32) ${parametersText(type)}
         (local $remaining i64) ${bits === undefined ? '' : `(local $value ${first})`}
@@ -112,11 +112,11 @@ export function generateDriverText(target: DriverRequest): string {
             (then (i64.store $patchbay:memory offset=${threadBlock.callsRemaining} (local.get $block) (i64.sub (local.get $remaining) (i64.const 1)))))
           ${addBegun}
           ${call}
-          ${keep.join(' ')}
+          ${storeResult.join(' ')}
           (if (i32.ne (global.get $served) (i32.load $patchbay:memory offset=${threadBlock.servedBy} (local.get $block)))
             (then (if (call $switched (local.get $block) (global.get $served)) (then (call $patchbay:suspend)))))
           ${addCompleted}
-          (if ${readRunning('effects')} (then (call $commit)))
+          (if ${loadThreadWord('effects')} (then (call $commit)))
           ${pause}
           (br $next))))`;
 }

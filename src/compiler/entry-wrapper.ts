@@ -1,4 +1,4 @@
-// Entry wrappers: what an access runs through at the entry and the exit of an image that not every thread may be inside of at once.
+// Entry wrappers: code that an access runs at the entry and the exit of an image that threads may not enter freely.
 
 import { allocationBudgetExport, collectExport, imageRecord, runningThread, threadBlock } from '../machine/abi.ts';
 import {
@@ -20,9 +20,9 @@ import { functionPlaceholders, globalPlaceholders, memoryPlaceholders } from './
 import type { Collector } from './toolchain.ts';
 
 export type EntryControl = {
-  /** One access at a time is inside. */
+  /** Whether at most one thread may be inside at a time. */
   readonly isExclusive: boolean;
-  /** The functions of a garbage collector that runs while no access is inside. */
+  /** The functions of a garbage collector, which runs while no access is inside; null: the module has none. */
   readonly collector: Collector | null;
 };
 
@@ -37,8 +37,8 @@ const writeRecord = (word: keyof typeof imageRecord, value: readonly Instruction
 ];
 
 /**
- * Puts a wrapper before every exported function; the module's own calls do not pass through wrappers. Runs after the instrumentation, which
- * must not add safepoints to wrappers. A module that needs no control is returned as it is.
+ * Wraps every exported function. The module's own calls bypass the wrappers. Runs after instrumentation, because wrappers must have no safepoints.
+ * A module that needs no entry control is returned unchanged.
  */
 export function addEntryWrappers(module: Module, control: EntryControl): Module {
   if (!control.isExclusive && control.collector === null) return module;
@@ -49,7 +49,7 @@ export function addEntryWrappers(module: Module, control: EntryControl): Module 
   const wrappers: FunctionBody[] = [];
   const exports = module.exports.map((item): Export => {
     if (item.kind !== 'function') return item;
-    wrappers.push(wrapperOf(module, item.index, control, budget));
+    wrappers.push(createWrapper(module, item.index, control, budget));
     return { ...item, index: firstIndex + wrappers.length - 1 };
   });
   const added: Export[] =
@@ -62,24 +62,24 @@ export function addEntryWrappers(module: Module, control: EntryControl): Module 
   return { ...counted, functions: [...counted.functions, ...wrappers], exports: [...exports, ...added] };
 }
 
-function wrapperOf(module: Module, target: number, { isExclusive, collector }: EntryControl, budget: number): FunctionBody {
+function createWrapper(module: Module, target: number, { isExclusive, collector }: EntryControl, budget: number): FunctionBody {
   const typeIndex = typeIndexOf(module, target);
   const type = typeIndex === undefined ? undefined : module.types[typeIndex];
   if (typeIndex === undefined || type === undefined) throw new Error(`the module has no function ${target}`);
   const thread = type.parameters.length;
   const instructions = [
     ...(collector === null ? [] : waitForCollection()),
-    ...(isExclusive ? takeOwnership(thread) : []),
+    ...(isExclusive ? acquireOwnership(thread) : []),
     ...type.parameters.map((_, index) => localGet(index)),
     // The results stay on the operand stack while the exit runs.
     call(target),
-    ...(isExclusive ? returnOwnership() : []),
+    ...(isExclusive ? releaseOwnership() : []),
     ...(collector === null ? [] : requestCollection(budget)),
   ];
   return { type: typeIndex, locals: isExclusive ? [{ count: 1, type: 'i32' }] : [], ...encodeInstructions(instructions) };
 }
 
-function takeOwnership(thread: number): Instruction[] {
+function acquireOwnership(thread: number): Instruction[] {
   return [
     i32Const(runningThread.stack),
     access('i32.load', kernel),
@@ -104,7 +104,7 @@ function takeOwnership(thread: number): Instruction[] {
   ];
 }
 
-function returnOwnership(): Instruction[] {
+function releaseOwnership(): Instruction[] {
   return [
     ...writeRecord('depth', [...readRecord('depth'), i32Const(1), plain('i32.sub')]),
     ...readRecord('depth'),
@@ -138,10 +138,10 @@ function requestCollection(budget: number): Instruction[] {
   return [globalGet(budget), i32Const(0), plain('i32.lt_s'), ifBlock(), globalGet(record), call(functionPlaceholders.collect), end];
 }
 
-/** Bytes that AssemblyScript's runtime keeps with an object: its header of 16, its block's of 4, and what rounds both up to a multiple of 16. */
+/** Bytes that AssemblyScript's runtime adds to an object: a header of 16, a block header of 4, and the padding to a multiple of 16. */
 const objectOverhead = 32;
 
-/** The allocating function takes the size of each object off the budget. */
+/** Makes the allocating function subtract the size of each object from the budget. */
 function countAllocations(module: Module, { allocate, sizeParameter }: Collector): Module {
   const budget = importsOf(module, 'global').length + module.globals.length;
   const position = allocate - importsOf(module, 'function').length;

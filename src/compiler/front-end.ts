@@ -1,4 +1,4 @@
-// A module in any of the languages → a checked and optimized module, or diagnostics.
+// The front end: compiles a source of any language to a checked and optimized module, or to diagnostics.
 
 import { importsOf, MalformedModuleError, type Module, UnsupportedFeatureError } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
@@ -24,28 +24,28 @@ export type CheckedModule = {
   readonly compiler: string;
   readonly warnings: readonly Diagnostic[];
   readonly requirements: ImageRequirements;
-  /** Whether the thread must not compile anything else. */
+  /** Whether the thread must not compile anything else, because a library was left in a broken state. */
   readonly breaksThread: boolean;
 };
 
-/** Read when the thread starts, while files can be opened; the other languages need not wait for it. */
+/** Imported when the thread starts, because later the process may be unable to open files. Other languages do not wait for the import. */
 const assemblyScript = import('./assemblyscript.ts');
 // A failed import is reported by the compilation that awaits it.
 assemblyScript.catch(() => {});
 
 /**
- * Reads the source by its language, checks that a device can run it, and optimizes it.
+ * Compiles the source to a module, checks that a device can run it, and optimizes it.
  * @throws {CompileError}
  */
 export async function runFrontEnd(request: CompileRequest): Promise<CheckedModule> {
   const { binary, compiler, warnings } = await compileToBinary(request);
   const module = await runStage('read', () => decode(binary));
-  // Custom sections are gone: nothing in them can make the module invalid.
+  // Decoding drops custom sections, so that their content never makes a module invalid.
   await runStage('validate', () => validate(encodeModule(module)));
   const checked = await runStage('check', () => check(module));
   const { optimized, failure } =
-    request.optimize === false ? asItIs(checked.module, null) : await optimizeChecked(checked.module, checked.nesting);
-  const expected = await runStage('check', () => resolveImageRequirements(optimized.module, checked.toolchain, request));
+    request.optimize === false ? unoptimized(checked.module, null) : await optimizeChecked(checked.module, checked.nesting);
+  const resolved = await runStage('check', () => resolveImageRequirements(optimized.module, checked.toolchain, request));
   return {
     compiler,
     warnings: [
@@ -54,8 +54,8 @@ export async function runFrontEnd(request: CompileRequest): Promise<CheckedModul
       ...(failure === null ? [] : failure.diagnostics.map(toWarning)),
       ...(request.language === 'wasm' ? exclusiveWarning(checked.toolchain, request) : skippedWarning(checked.module, optimized)),
     ],
-    module: expected.module,
-    requirements: expected.requirements,
+    module: resolved.module,
+    requirements: resolved.requirements,
     breaksThread: failure?.breaksThread ?? false,
   };
 }
@@ -64,9 +64,9 @@ type Binary = { readonly binary: Uint8Array; readonly compiler: string; readonly
 
 async function compileToBinary(request: CompileRequest): Promise<Binary> {
   const { language, source, module, features = [] } = request;
-  const foreign = detectWrongFormat(language, source);
-  if (foreign !== null) throw new CompileError(language === 'wasm' ? 'not-webassembly' : 'malformed-source', [createDiagnostic(foreign)]);
-  if (language === 'wasm') return { binary: bytesOf(source), compiler: binaryenName, warnings: [] };
+  const fault = detectWrongFormat(language, source);
+  if (fault !== null) throw new CompileError(language === 'wasm' ? 'not-webassembly' : 'malformed-source', [createDiagnostic(fault)]);
+  if (language === 'wasm') return { binary: toBytes(source), compiler: binaryenName, warnings: [] };
   const text = decodeSource(source);
   const nesting = bracketNesting(language, text);
   if (nesting > limits.textNesting.value)
@@ -92,7 +92,7 @@ const frontEnds: Readonly<Record<SourceLanguage, FrontEnd>> = {
 
 const binaryenName = 'binaryen 132';
 
-const bytesOf = (source: string | Uint8Array) => (typeof source === 'string' ? new TextEncoder().encode(source) : source);
+const toBytes = (source: string | Uint8Array) => (typeof source === 'string' ? new TextEncoder().encode(source) : source);
 
 /** Assembles WebAssembly's text format. */
 function assembleText(file: string, text: string): Binary {
@@ -104,7 +104,7 @@ function assembleText(file: string, text: string): Binary {
         const diagnostics = errors.map((error) => ({ ...createDiagnostic(error), file }));
         throw new CompileError('malformed-source', diagnostics);
       }
-      // binaryen uses each encoding that the features allow, also where an older one does: types of garbage collection, compact imports.
+      // binaryen emits the newest encodings that the features allow, such as garbage collection types and compact imports.
       module.setFeatures(imageFeatures);
       return { binary: module.emitBinary(), compiler: binaryenName, warnings: [] };
     } finally {
@@ -121,13 +121,14 @@ function decode(binary: Uint8Array): Module {
     return decodeModule(binary);
   } catch (error) {
     if (error instanceof UnsupportedFeatureError) throw unsupported([error.message]);
-    if (error instanceof MalformedModuleError) throw new CompileError('not-webassembly', [createDiagnostic(malformed(binary, error))]);
+    if (error instanceof MalformedModuleError)
+      throw new CompileError('not-webassembly', [createDiagnostic(malformedMessage(binary, error))]);
     throw error;
   }
 }
 
-/** What the engine says of the bytes, which is what people look up; or what our reader says where the engine accepts them. */
-function malformed(binary: Uint8Array, error: MalformedModuleError): string {
+/** Returns the engine's message about malformed bytes, which users can search for; the decoder's message if the engine accepts the bytes. */
+function malformedMessage(binary: Uint8Array, error: MalformedModuleError): string {
   if (error.message.includes('the limit is')) return error.message;
   try {
     new WebAssembly.Module(new Uint8Array(binary));
@@ -159,43 +160,43 @@ function check(module: Module) {
   };
 }
 
-/** Reasons that are reported. */
+/** Reasons reported for one module, at most. */
 const reasonLimit = 50;
 
-/** A module that stays as it is, and why. */
-const asItIs = (module: Module, failure: CompileError | null) => ({ optimized: { module, skipped: [] }, failure });
+/** The unchanged module as a result of the optimizer, and the failure that prevented optimization, if any. */
+const unoptimized = (module: Module, failure: CompileError | null) => ({ optimized: { module, skipped: [] }, failure });
 
-/** Optimizes a module; where binaryen cannot, the module stays as it is. */
+/** Optimizes a module. If binaryen fails, returns the module unchanged. */
 async function optimizeChecked(module: Module, nesting: readonly number[]) {
   try {
     return { optimized: await runStage('optimize', () => optimize(module, nesting)), failure: null };
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
-    return asItIs(module, error);
+    return unoptimized(module, error);
   }
 }
 
-/** Toolchains have optimized a prebuilt module; of the other languages, nothing else optimizes what is skipped. */
+/** Warns of functions that the optimizer skips. Not used for prebuilt modules, which their toolchain has optimized. */
 function skippedWarning(module: Module, { skipped }: Optimized): Diagnostic[] {
   if (skipped.length === 0) return [];
   const { optimizedFunctionBytes: bytes, optimizedNesting: nesting, optimizedWork: work } = limits;
   const some = skipped.slice(0, namedFunctions).map((position) => functionName(module, importsOf(module, 'function').length + position));
   const others = skipped.length > some.length ? `, and ${skipped.length - some.length} more` : '';
   const message = [
-    `functions that are not optimized and may be slow: ${skipped.length} of ${module.functions.length} (${some.join(', ')}${others})`,
-    `the limits are ${formatLimit(bytes)} and ${formatLimit(nesting)} of nesting for a function, and ${formatLimit(work)} for the module`,
+    `${skipped.length} of ${module.functions.length} functions are not optimized and may be slow (${some.join(', ')}${others})`,
+    `the limits are ${formatLimit(bytes)} and ${formatLimit(nesting)} of nesting per function, and ${formatLimit(work)} per module`,
     'split large functions',
   ].join('; ');
   return [createDiagnostic(message, 'warning')];
 }
 
-/** Functions that a warning names. */
+/** Functions named in a warning, at most. */
 const namedFunctions = 3;
 
-/** Says that the compiler makes a prebuilt module exclusive, which its author has not asked for. */
+/** Warns that the compiler makes a prebuilt module exclusive although its author did not request that. */
 function exclusiveWarning({ singleThreaded }: ToolchainRequirements, { concurrency }: CompileRequest): Diagnostic[] {
   if (singleThreaded === null || concurrency !== undefined) return [];
-  const message = `the build is exclusive, because ${singleThreaded}: one thread of a device at a time is inside; if its allocator is made for threads, push it with concurrency "shared"`;
+  const message = `the build is exclusive, because ${singleThreaded}: its accesses on a device run one at a time; if its allocator is thread-safe, push it with concurrency "shared"`;
   return [createDiagnostic(message, 'warning')];
 }
 

@@ -1,4 +1,4 @@
-// The fuel of an image: its own count of work until it next asks the processor, which looks at the clock when the fuel is used up.
+// The fuel of an image: the work left until it calls the processor, which checks the clock when the fuel runs out.
 
 import type { StubFunction } from './access-stub.ts';
 import { call, end, globalSet, i32Const, ifBlock, localGet, localSet, localTee, plain } from './binary/instruction.ts';
@@ -6,16 +6,16 @@ import { encodeInstructions } from './binary/instruction-codec.ts';
 import type { Global } from './binary/module.ts';
 import { functionPlaceholders, globalPlaceholders } from './placeholders.ts';
 
-/** Work of a resumed thread, in instructions, before it looks at the clock: some microseconds. */
-const firstWork = 16_384;
+/** Fuel of a resumed thread until its first clock check, in units of work: some microseconds. */
+const resumedFuel = 16_384;
 
 /**
- * The global that counts. It is the image's own, for V8 reaches it at half the cost of an imported one; it is exported, so that the processor can
- * make a thread ask at once.
+ * The fuel global. It belongs to the image, because V8 accesses an own global at half the cost of an imported one. It is exported, so that the
+ * processor can stop a thread at its next safepoint.
  */
 export const fuelGlobal: Global = { type: { value: 'i32', mutable: true }, init: encodeInstructions([i32Const(0)]).body };
 
-/** The function that a safepoint calls when the fuel is negative. */
+/** Creates the function that a safepoint calls when the fuel is negative. */
 export function createYieldFunction(): StubFunction {
   const fuel = 0;
   const body = [
@@ -25,7 +25,7 @@ export function createYieldFunction(): StubFunction {
     plain('i32.lt_s'),
     ifBlock(),
     call(functionPlaceholders.suspend),
-    i32Const(firstWork),
+    i32Const(resumedFuel),
     localSet(fuel),
     end,
     localGet(fuel),

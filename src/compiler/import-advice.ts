@@ -1,20 +1,20 @@
-// Says what an import that no device provides is for, and what to do instead.
+// Explains imports that no device provides, and what to do instead.
 
-/** What AssemblyScript imports from `env`, by the feature that needs it. */
+/** AssemblyScript's imports from `env`, with the feature that needs each. */
 const assemblyScriptImports: ReadonlyMap<string, string> = new Map([
-  ['abort', 'AssemblyScript\'s error handler: compile with "--use abort=", so that a failure traps'],
-  ['seed', 'the seed of AssemblyScript\'s Math.random(): compile with "--use seed=" and a seed of your own, or do not use Math.random()'],
+  ['abort', 'AssemblyScript\'s error handler: compile with "--use abort=", so that an error traps'],
+  ['seed', 'the seed of AssemblyScript\'s Math.random(): compile with "--use seed=" and your own seed, or do not use Math.random()'],
   ['trace', 'AssemblyScript\'s trace(): remove the calls, or compile with "--use trace="'],
-  ['Date.now', "AssemblyScript's Date.now(): a device has no clock for modules; take the time as a parameter"],
-  ['performance.now', "AssemblyScript's performance.now(): a device has no clock for modules; take the time as a parameter"],
+  ['Date.now', "AssemblyScript's Date.now(): a device has no clock for modules; pass the time as a parameter"],
+  ['performance.now', "AssemblyScript's performance.now(): a device has no clock for modules; pass the time as a parameter"],
 ]);
 
-/** What emscripten and wasm-bindgen import. */
+/** Imports that belong to other toolchains and runtimes. */
 const runtimeImports: readonly (readonly [module: RegExp, name: RegExp, reason: string])[] = [
   [
     /^env$/,
     /^(memory|__linear_memory)$/,
-    'a memory that the embedder provides: link so that the module has its own (emscripten: -sSTANDALONE_WASM; wasm-ld: without --import-memory)',
+    'a memory that the embedder provides: link the module with its own memory (emscripten: -sSTANDALONE_WASM; wasm-ld: without --import-memory)',
   ],
   [
     /^env$/,
@@ -26,15 +26,11 @@ const runtimeImports: readonly (readonly [module: RegExp, name: RegExp, reason: 
     /^(emscripten_|_emscripten_|_?invoke_|__syscall|__cxa_|_?abort_js|exit|getTempRet0|setTempRet0|_tzset|_localtime|_mmap|_munmap)/,
     "part of emscripten's JavaScript runtime, which a device does not have: build with -sSTANDALONE_WASM --no-entry and without this call",
   ],
-  [
-    /^env$/,
-    /^mem(cpy|move|set)$/,
-    'a function that LLVM calls for copies and loops: compile with -mbulk-memory, which has instructions for it, or link a C library',
-  ],
+  [/^env$/, /^mem(cpy|move|set)$/, 'a function that LLVM calls for copies and loops: compile with -mbulk-memory, or link a C library'],
   [
     /^env$/,
     /^(malloc|calloc|realloc|free|memcmp|strlen|strcmp|strcpy|printf|puts)$/,
-    'a function of the C library, which a build with -nostdlib does not have: link a C library that needs no WASI, or define the function',
+    'a function of the C library, which -nostdlib omits: link a C library that needs no WASI, or define the function',
   ],
   [/^(wbg|__wbindgen_.*|\.\/.*_bg\.js)$/, /^__wb/, 'part of wasm-bindgen\'s JavaScript glue: export functions with extern "C" instead'],
   [
@@ -45,12 +41,12 @@ const runtimeImports: readonly (readonly [module: RegExp, name: RegExp, reason: 
   [/^Math$/, /./, "a function of JavaScript's Math: use the module's own (AssemblyScript: NativeMath; C: link libm)"],
 ];
 
-/** Whether an import belongs to the JavaScript runtime of a toolchain, whatever its module is called. */
+/** Returns whether an import belongs to the runtime of another toolchain, even if its module has a valid name. */
 export function isRuntimeImport(module: string, name: string): boolean {
   return runtimeImports.some(([ofModule, ofName]) => ofModule.test(module) && ofName.test(name));
 }
 
-const wasiReasons: readonly (readonly [name: RegExp, what: string])[] = [
+const wasiPurposes: readonly (readonly [name: RegExp, purpose: string])[] = [
   [/^proc_exit$/, 'ends a process'],
   [/^(fd|path|sock)_/, 'reads and writes files or sockets'],
   [/^(clock_|poll_oneoff)/, 'reads a clock'],
@@ -59,7 +55,7 @@ const wasiReasons: readonly (readonly [name: RegExp, what: string])[] = [
 ];
 
 /**
- * Says what an unknown import is for and what to do.
+ * Returns the message for an unknown import: its purpose, and what to do.
  * @param kernel Names of the kernel's functions.
  */
 export function explainUnknownImport(module: string, name: string, kernel: readonly string[]): string {
@@ -68,21 +64,21 @@ export function explainUnknownImport(module: string, name: string, kernel: reado
 
 function reasonOf(module: string, name: string, kernel: readonly string[]): string {
   if (module.startsWith('wasi_') || module.startsWith('wasi:') || module === 'wasi_unstable') {
-    const what = wasiReasons.find(([pattern]) => pattern.test(name))?.[1];
-    return `it is a system call of WASI${what === undefined ? '' : `, which ${what}`}, and devices have no WASI: build for a target without it (wasm32-unknown-unknown; TinyGo: -target=wasm-unknown), or remove what uses it`;
+    const purpose = wasiPurposes.find(([pattern]) => pattern.test(name))?.[1];
+    return `it is a WASI call${purpose === undefined ? '' : ` that ${purpose}`}, and devices have no WASI: build for a target without WASI (wasm32-unknown-unknown; TinyGo: -target=wasm-unknown), or remove the code that needs it`;
   }
   const feature = module === 'env' ? assemblyScriptImports.get(name) : undefined;
   if (feature !== undefined) return `it is ${feature}`;
   const runtime = runtimeImports.find(([ofModule, ofName]) => ofModule.test(module) && ofName.test(name));
   if (runtime !== undefined) return `it is ${runtime[2]}`;
   if (module === 'env')
-    return `linkers import undefined functions from "env": link the function into the module, or name the module that has it (C: __attribute__((import_module("tcp"), import_name("${name}"))); AssemblyScript: @external("tcp", "${name}")), or import from "kernel" (${kernel.join(', ')})`;
+    return `linkers import undefined functions from "env": link the function into the module, or name the module that provides it (C: __attribute__((import_module("tcp"), import_name("${name}"))); AssemblyScript: @external("tcp", "${name}")), or import from "kernel" (${kernel.join(', ')})`;
   return `import from "kernel" (${kernel.join(', ')}), or from another module by its name (a-z, 0-9, "-" and "_", at most 63 characters)`;
 }
 
 /**
- * Says that a module comes from Go's own compiler, and what to do; null where its functions' names do not say so.
- * @param functionNames The names of the module's functions; one with `-ldflags=-s` has none.
+ * Returns the message for a module built by Go's own compiler; null if no function name shows that.
+ * @param functionNames Names of the module's functions; a build with `-ldflags=-s` has none.
  */
 export function explainGoRuntime(functionNames: Iterable<string>): string | null {
   for (const name of functionNames)
@@ -91,10 +87,10 @@ export function explainGoRuntime(functionNames: Iterable<string>): string | null
   return null;
 }
 
-/** Whether a name is one that minifiers give to import modules: a letter or two. */
+/** Returns whether the name of an import module looks minified: one or two letters. */
 export const looksMinified = (module: string) => /^[a-zA-Z]{1,2}$/.test(module);
 
-/** Warns of an import module whose name looks minified, so that nothing will ever provide it. */
+/** Returns the warning for an import module whose name looks minified, because no device is likely to provide it. */
 export function warnMinifiedImport(module: string, names: readonly string[]): string {
   return `imports from "${module}" (${names
     .slice(0, 5)

@@ -1,4 +1,4 @@
-// Inlines access stubs in loops that call them: V8 does so only in large callers, and a call costs as much as the rest of the stub.
+// Inlines access stubs into loops that call them: V8 inlines them only into large callers, and a call costs as much as the rest of the stub.
 
 import type { ValueType } from '../machine/images/stamp.ts';
 import type { StubFunction } from './access-stub.ts';
@@ -8,15 +8,15 @@ import { depthChange } from './binary/instruction-codec.ts';
 import type { LocalRun } from './binary/module.ts';
 import type { TypeTable } from './binary/type-table.ts';
 
-/** Calls inlined per function, which bounds how much the function grows. */
+/** Maximum calls inlined per function, which bounds the growth of the function. */
 const siteLimit = 8;
 
 type Inlined = { readonly instructions: readonly Instruction[]; readonly locals: readonly LocalRun[] };
 
 /**
- * Replaces calls of the given functions by their bodies where the calls are in a loop.
- * @param localCount Parameters and locals that the function has.
- * @param callees By function index: functions that return only at their ends, and do not count on their locals to be zero.
+ * Replaces calls of the given functions in loops with the bodies of these functions.
+ * @param localCount Number of the function's parameters and locals.
+ * @param callees Functions by index. They return at their end only, and do not rely on zeroed locals.
  */
 export function inlineInLoops(
   instructions: readonly Instruction[],
@@ -24,10 +24,10 @@ export function inlineInLoops(
   callees: ReadonlyMap<number, StubFunction>,
   types: TypeTable,
 ): Inlined {
-  const sites = sitesInLoops(instructions, callees);
+  const sites = findSitesInLoops(instructions, callees);
   if (sites.size === 0) return { instructions, locals: [] };
   const locals: ValueType[] = [];
-  // Sites of one callee share their locals: one site is done before another begins.
+  // All sites of one callee share locals: no two sites run at the same time.
   const starts = new Map<StubFunction, number>();
   const inlined = instructions.flatMap((instruction, position) => {
     const callee = sites.get(position);
@@ -35,13 +35,13 @@ export function inlineInLoops(
     const start = starts.get(callee) ?? localCount + locals.length;
     if (!starts.has(callee)) locals.push(...callee.type.parameters, ...callee.locals);
     starts.set(callee, start);
-    return atSite(callee, start, types);
+    return inlineBody(callee, start, types);
   });
   return { instructions: inlined, locals: locals.map((type) => ({ count: 1, type })) };
 }
 
-/** Callees by the positions of the calls to replace: the first that are in a loop. */
-function sitesInLoops(instructions: readonly Instruction[], callees: ReadonlyMap<number, StubFunction>): Map<number, StubFunction> {
+/** Returns the callees by the positions of the calls to replace: the first `siteLimit` calls in loops. */
+function findSitesInLoops(instructions: readonly Instruction[], callees: ReadonlyMap<number, StubFunction>): Map<number, StubFunction> {
   const sites = new Map<number, StubFunction>();
   const blocks: boolean[] = [];
   let openLoops = 0;
@@ -60,8 +60,8 @@ function sitesInLoops(instructions: readonly Instruction[], callees: ReadonlyMap
   return sites;
 }
 
-/** Takes the arguments from the stack, and runs the body as a block. */
-function atSite({ type, body }: StubFunction, start: number, types: TypeTable): Instruction[] {
-  const given = type.parameters.map((_, index) => localSet(start + index)).toReversed();
-  return [...given, block(types.blockType(type.results)), ...mapIndices(body, { locals: (local) => start + local }), end];
+/** Returns the body as a block that takes its arguments from the stack. */
+function inlineBody({ type, body }: StubFunction, start: number, types: TypeTable): Instruction[] {
+  const storeArguments = type.parameters.map((_, index) => localSet(start + index)).toReversed();
+  return [...storeArguments, block(types.blockType(type.results)), ...mapIndices(body, { locals: (local) => start + local }), end];
 }

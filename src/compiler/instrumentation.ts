@@ -1,4 +1,4 @@
-// Adds safepoints to a module: in every loop, where recursion would else never meet one, in long code, and within long instructions.
+// Adds safepoints to a module: in every loop, in every cycle of calls, in long straight code, and inside bulk instructions.
 
 import { call, type Instruction, opcodes } from './binary/instruction.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
@@ -12,81 +12,76 @@ import { ModuleAdditions } from './module-additions.ts';
 import { measurePaths, type PathWork } from './path-work.ts';
 import { type ChargeMode, chargeConstant, insertSafepoints } from './safepoints.ts';
 
-/** Levels of a recursion for one safepoint, and instructions of a function that is copied for it. */
+/** Levels of a recursion that share one safepoint. */
 const recursionLevels = 8;
+/** Maximum instructions of a function that is copied for this purpose. */
 const copyLimit = 400;
 
-/** V8 accepts 50,000 locals; a function with more than this gets none from its loops. */
+/** V8 accepts 50,000 locals. A function that would exceed this number gets no locals for its loops. */
 const localLimit = 45_000;
 
 const functionByteLimit = compilerLimits.instrumentedFunctionBytes.value;
 
-/** A function is too large for the engine when its safepoints are in it. */
+/** A function with its safepoints is too large for the engine. */
 export class FunctionTooLargeError extends Error {
   override readonly name = 'FunctionTooLargeError';
 
   constructor(index: number, before: number, after: number) {
     super(
-      `function ${index} is ${before} bytes, and ${after} bytes with its safepoints; the limit is ${functionByteLimit}: split it into several functions`,
+      `function ${index} has ${after} bytes with its safepoints (${before} without); the limit is ${functionByteLimit}: split it into several functions`,
     );
   }
 }
 
 export type InstrumentationOptions = {
-  /**
-   * Functions, by index, that must not be interrupted, with all that they call directly: what they do is charged, and paid for when they have
-   * returned.
-   */
+  /** Functions, by index, that must not be interrupted, nor the functions that they call directly. Their fuel is charged, and their caller yields afterwards. */
   readonly uninterruptible?: ReadonlySet<number>;
-  /** Whether the module is the driver of a program, which no module calls. */
+  /** Whether the module is the driver of a program. No module calls a driver. */
   readonly isDriver?: boolean;
-  /** Leaves out the safepoints themselves, and what only they need: the same code otherwise, as a baseline for benchmarks. */
+  /** Omits the safepoints and the code that only they need: a baseline for benchmarks. */
   readonly omitsSafepoints?: boolean;
 };
 
 /**
- * Returns the module with safepoints. Functions keep their indices and new ones are appended; what the compiler adds is referred to by the
- * placeholders of placeholders.ts. Between two safepoints of code that may be interrupted there is bounded work, whatever the module does.
+ * Returns the module with safepoints. Functions keep their indices, and new functions are appended. The code refers to the compiler's additions by the
+ * placeholders of placeholders.ts. The work between two safepoints of interruptible code is bounded for every module.
  *
  * `memory.grow` stays one instruction: V8 grows a memory up to its maximum without touching it.
- * @throws {FunctionTooLargeError} when a function is past the engine's limit with its safepoints.
+ * @throws {FunctionTooLargeError} if a function with its safepoints exceeds the engine's limit.
  */
 export function instrument(module: Module, options: InstrumentationOptions = {}): Module {
   const instrumentation = new Instrumentation(module, options);
   return instrumentation.run();
 }
 
-/** A function while it is instrumented. */
-type Work = {
+/** A function that is being instrumented. */
+type InstrumentedFunction = {
   readonly index: number;
   readonly body: FunctionBody;
   readonly instructions: readonly Instruction[];
   readonly plan: FunctionPlan;
   readonly paths: PathWork;
-  readonly payment: ChargeMode;
+  readonly mode: ChargeMode;
 };
 
 class Instrumentation {
   readonly #module: Module;
   readonly #imports: number;
   readonly #graph: CallGraph;
-  readonly #unsuspendable: Uint8Array;
+  readonly #uninterruptible: Uint8Array;
   readonly #additions: ModuleAdditions;
   readonly #bulk: BulkOperations;
   readonly #omitsSafepoints: boolean;
   readonly #budget: CodeGrowthBudget = { left: compilerLimits.copiedInstructions.value };
-  /** What a call of each function costs, besides what it pays for itself. */
+  /** Work of a call of each function, besides the work that the function itself charges. */
   readonly #costs: Uint32Array;
   readonly #isDriver: boolean;
 
-  constructor(
-    module: Module,
-    { uninterruptible: unsuspendable = new Set(), isDriver = false, omitsSafepoints = false }: InstrumentationOptions,
-  ) {
+  constructor(module: Module, { uninterruptible = new Set(), isDriver = false, omitsSafepoints = false }: InstrumentationOptions) {
     this.#module = module;
     this.#imports = importsOf(module, 'function').length;
     this.#graph = buildCallGraph(module, isDriver);
-    this.#unsuspendable = withCallees(module, unsuspendable, this.#graph, this.#imports);
+    this.#uninterruptible = withCallees(module, uninterruptible, this.#graph, this.#imports);
     this.#additions = new ModuleAdditions(module);
     this.#omitsSafepoints = omitsSafepoints;
     this.#bulk = new BulkOperations(module, this.#additions);
@@ -113,22 +108,22 @@ class Instrumentation {
     for (const [at, instruction] of instructions.entries()) {
       works[at] = bulkWork(instruction, instructions[at - 1]) ?? instructionWork(instruction, (index) => this.#costOf(index));
     }
-    // The processor measures a driver's calls from the safepoint before the first.
+    // The processor measures the calls of a driver from the safepoint before the first one.
     const planned = planLoops(instructions, works, { budget: this.#budget, chargesAtStart: this.#isDriver });
     const complete = this.#limitLocals(body, planned);
-    const plan = this.#omitsSafepoints ? withoutStretches(complete) : complete;
+    const plan = this.#omitsSafepoints ? withoutStripMining(complete) : complete;
     const paths = measurePaths(instructions, works, plan);
-    const payment = this.#omitsSafepoints ? 'none' : this.#unsuspendable[position] === 1 ? 'charge' : 'safepoint';
-    const work: Work = { index: position + this.#imports, body, instructions, plan, paths, payment };
+    const mode = this.#omitsSafepoints ? 'none' : this.#uninterruptible[position] === 1 ? 'charge' : 'safepoint';
+    const target: InstrumentedFunction = { index: position + this.#imports, body, instructions, plan, paths, mode };
     const isRecursive = this.#graph.needsEntrySafepoint[position] === 1;
     const limit = this.#graph.hasUnknownCallers[position] === 1 ? unknownCallerLimit : entryLimit;
-    const most = paths.maxWork + Math.floor(this.#localsOf(body) / localsPerWork);
-    const pays = isRecursive || paths.safepointPositions.length > 0 || most >= limit;
-    if (!pays) this.#costs[position] = most;
-    const levels = this.#graph.callsItself[position] === 1 ? this.#copyLevels(work) : [];
-    const ownCall = levels[0] ?? work.index;
-    const entry = pays ? chargeConstant(Math.max(1, most) * (levels.length + 1), payment) : [];
-    return this.#write(work, entry, ownCall);
+    const maxWork = paths.maxWork + Math.floor(this.#localsOf(body) / localsPerWork);
+    const chargesAtEntry = isRecursive || paths.safepointPositions.length > 0 || maxWork >= limit;
+    if (!chargesAtEntry) this.#costs[position] = maxWork;
+    const levels = this.#graph.callsItself[position] === 1 ? this.#copyLevels(target) : [];
+    const ownCall = levels[0] ?? target.index;
+    const entry = chargesAtEntry ? chargeConstant(Math.max(1, maxWork) * (levels.length + 1), mode) : [];
+    return this.#write(target, entry, ownCall);
   }
 
   #limitLocals(body: FunctionBody, plan: FunctionPlan): FunctionPlan {
@@ -146,48 +141,52 @@ class Instrumentation {
   }
 
   /**
-   * Copies a function that calls itself, so that only the first of some levels of the recursion has the safepoint: the function calls its first
-   * copy, each copy the next, and the last the function again. Returns the copies' indices.
+   * Copies a function that calls itself, so that `recursionLevels` levels of the recursion share one safepoint: the function calls its first copy, each
+   * copy the next, and the last copy the function again. Returns the indices of the copies; empty if the function is too large or the budget is used up.
    */
-  #copyLevels(work: Work): number[] {
-    const added = work.instructions.length * (recursionLevels - 1);
-    if (work.instructions.length > copyLimit || added > this.#budget.left) return [];
+  #copyLevels(target: InstrumentedFunction): number[] {
+    const added = target.instructions.length * (recursionLevels - 1);
+    if (target.instructions.length > copyLimit || added > this.#budget.left) return [];
     this.#budget.left -= added;
     const levels: number[] = [];
-    // From the last, as each is written with the index of the next.
-    let next = work.index;
+    // From the last to the first, because each copy contains the index of the next.
+    let next = target.index;
     for (let level = recursionLevels - 1; level >= 1; level -= 1) {
-      next = this.#additions.addFunctionBody(this.#write(work, [], next));
+      next = this.#additions.addFunctionBody(this.#write(target, [], next));
       levels.unshift(next);
     }
     return levels;
   }
 
-  /** Writes a function with its safepoints; calls of itself become calls of `ownCall`. */
-  #write({ index: self, body, instructions, plan, paths, payment }: Work, entry: readonly Instruction[], ownCall: number): FunctionBody {
+  /** Encodes a function with its safepoints. Calls of itself become calls of `ownCall`. */
+  #write(
+    { index: self, body, instructions, plan, paths, mode }: InstrumentedFunction,
+    entry: readonly Instruction[],
+    ownCall: number,
+  ): FunctionBody {
     const replace = (instruction: Instruction, position: number): readonly Instruction[] | null => {
       if (instruction.op === opcodes.call && instruction.kind === 'function') {
         if (instruction.index === self) return ownCall === self ? null : [call(ownCall)];
-        const hasCharged = payment === 'safepoint' && this.#unsuspendable[instruction.index - this.#imports] === 1;
-        return hasCharged ? [instruction, ...chargeConstant(1, payment)] : null;
+        const hasCharged = mode === 'safepoint' && this.#uninterruptible[instruction.index - this.#imports] === 1;
+        return hasCharged ? [instruction, ...chargeConstant(1, mode)] : null;
       }
-      const bulk = payment === 'none' ? null : this.#bulk.replace(instruction, instructions[position - 1], payment);
+      const bulk = mode === 'none' ? null : this.#bulk.replace(instruction, instructions[position - 1], mode);
       return bulk === null ? null : [bulk];
     };
     const firstLocal = this.#localsOf(body);
     const locals: LocalRun[] = plan.locals === 0 ? [...body.locals] : [...body.locals, { count: plan.locals, type: 'i32' }];
-    const written = insertSafepoints(instructions, { plan, paths, firstLocal, mode: payment, replace });
+    const written = insertSafepoints(instructions, { plan, paths, firstLocal, mode, replace });
     const encoded = encodeInstructions(entry.length === 0 ? written : entry.concat(written));
     if (encoded.body.length > functionByteLimit) throw new FunctionTooLargeError(self, body.body.length, encoded.body.length);
     return { type: body.type, locals, ...encoded };
   }
 }
 
-function withoutStretches({ loops }: FunctionPlan): FunctionPlan {
+function withoutStripMining({ loops }: FunctionPlan): FunctionPlan {
   return { loops: new Map([...loops].filter(([, { kind }]) => kind !== 'strip-mined')), locals: 0 };
 }
 
-/** Marks functions, by position, and all that they call directly. */
+/** Marks functions, by position, and all functions reachable from them by direct calls. */
 function withCallees(module: Module, indices: ReadonlySet<number>, graph: CallGraph, imports: number): Uint8Array {
   const marked = new Uint8Array(module.functions.length);
   const pending: number[] = [];

@@ -1,4 +1,4 @@
-// The languages that the sources of modules may be in.
+// The source languages of modules.
 
 /** Each language is compiled by `front-end.ts`. */
 export const sourceLanguages = ['assemblyscript', 'wat'] as const;
@@ -9,9 +9,9 @@ export const languages = [...sourceLanguages, 'wasm'] as const;
 export type Language = (typeof languages)[number];
 
 type LanguageInfo = {
-  /** As messages name the language. */
+  /** Name of the language in messages. */
   readonly name: string;
-  /** Matches brackets, and whole comments and strings: brackets in those do not nest. */
+  /** Matches brackets, and whole comments and strings, whose brackets do not nest. */
   readonly brackets: RegExp;
 };
 
@@ -23,6 +23,6 @@ export const languageInfo: Readonly<Record<SourceLanguage, LanguageInfo>> = {
   wat: { name: 'WAT', brackets: /;;[^\n]*|"(?:[^"\\\n]|\\.)*"|[()]/g },
 };
 
-/** Features of WebAssembly that a source may use when its build asks for them. */
+/** Features of WebAssembly that a build can enable for its source. */
 export const sourceFeatures = ['simd'] as const;
 export type SourceFeature = (typeof sourceFeatures)[number];

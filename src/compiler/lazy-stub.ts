@@ -1,4 +1,4 @@
-// The gate of an image: functions of the types of its exports that stand in its place in a device's memory until its first access.
+// Lazy stubs: functions that represent the exports of an image in a device's memory until its first access instantiates the image.
 
 import type { ExportedFunction } from '../machine/images/stamp.ts';
 import { call, type Instruction, i32Const, localGet, opcodes } from './binary/instruction.ts';
@@ -7,12 +7,12 @@ import type { Module } from './binary/module.ts';
 import { TypeTable } from './binary/type-table.ts';
 import { encodeModule } from './binary/writer.ts';
 
-/** The gate's one import: (number of the export) → (the image's own function). */
+/** Index of the only import: (number of the export) → (the image's own function). */
 const resolve = 0;
 
 /**
- * Makes the gate: export number n, called, asks the processor for the image's own function n (which instantiates the image on the device)
- * and goes on there. So an image on an idle device costs neither instance nor memory, and its first caller notices nothing.
+ * Creates a module with one stub per export. Stub n requests the image's own function n from the processor, which instantiates the image on the
+ * device, and calls it. An image on an idle device therefore needs neither an instance nor memory, and its first access works like any other.
  */
 export function createLazyStubs(exports: readonly ExportedFunction[]): Uint8Array<ArrayBuffer> {
   const types = new TypeTable([{ parameters: ['i32'], results: ['funcref'] }]);
@@ -27,7 +27,7 @@ export function createLazyStubs(exports: readonly ExportedFunction[]): Uint8Arra
     ];
     return { type, locals: [], ...encodeInstructions(body) };
   });
-  const gate: Module = {
+  const module: Module = {
     types: types.types,
     imports: [{ module: 'patchbay', name: 'resolve', kind: 'function', type: 0 }],
     functions,
@@ -42,5 +42,5 @@ export function createLazyStubs(exports: readonly ExportedFunction[]): Uint8Arra
     functionNames: new Map(),
     customSections: [],
   };
-  return encodeModule(gate);
+  return encodeModule(module);
 }

@@ -1,4 +1,4 @@
-// Links an image: replaces imports of other modules by access stubs, adds the machine's imports and support functions, and renumbers all references.
+// Links an image: replaces imports of other modules with access stubs, adds the machine's imports and support functions, and renumbers all references.
 
 import {
   entryControlImports,
@@ -27,40 +27,40 @@ import {
 } from './placeholders.ts';
 
 export type LinkOptions = {
-  /** A module offers functions only; its other exports are left out. */
+  /** A module exports functions only; its other exports are omitted. */
   readonly kind: 'module' | 'driver';
   readonly stubs: StubOptions;
-  /** Largest size to which a memory may grow, in pages of 64 KiB. */
+  /** Maximum size of a memory, in pages of 64 KiB. */
   readonly memoryPages: number;
-  /** Largest size to which a table may grow. */
+  /** Maximum size of a table that grows, in elements. */
   readonly tableElements: number;
 };
 
 /**
- * Links an instrumented module, whose code refers to the compiler's additions by the placeholders of placeholders.ts. Adds only functions, globals and imports
- * that code refers to. The machine's imports come first in each index space.
+ * Links an instrumented module, whose code refers to the compiler's additions by the placeholders of placeholders.ts. Adds only the functions, globals
+ * and imports that code refers to. The machine's imports come first in each index space.
  */
 export function link(module: Module, options: LinkOptions): Module {
   const types = new TypeTable(module.types);
-  const stubs = makeStubs(module, options.stubs, types);
+  const stubs = createStubs(module, options.stubs, types);
   const references = new References();
   const own = inlineStubs(module, stubs, types, references);
-  referToExports(module, options.kind, references);
+  noteExternalReferences(module, options.kind, references);
   const added = addFunctions(stubs, references);
   const placed = placeImports(module, references, stubs, types);
   const maps = indexMaps(module, references, placed, added);
   const firstTable = importsOf(module, 'table').length;
   const functions = [...own, ...added.map(({ stub }) => toFunctionBody(stub, types))].map((body) => mapBody(body, maps));
   return {
-    // After the functions, for which types are added.
+    // Read after the functions, which add types.
     types: types.types,
     imports: placed.map(({ item }) => item),
     functions,
     tables: module.tables.map(({ element, limits }, position) => ({
       element,
-      limits: bounded(limits, references.grownTables.has(firstTable + position) ? options.tableElements : limits.initial),
+      limits: limitGrowth(limits, references.grownTables.has(firstTable + position) ? options.tableElements : limits.initial),
     })),
-    memories: module.memories.map((limits) => bounded(limits, options.memoryPages)),
+    memories: module.memories.map((limits) => limitGrowth(limits, options.memoryPages)),
     globals: [...module.globals, ...(references.globals.has(globalPlaceholders.fuel) ? [fuelGlobal] : [])].map(({ type, init }) => ({
       type,
       init: mapExpression(init, maps),
@@ -78,7 +78,7 @@ export function link(module: Module, options: LinkOptions): Module {
   };
 }
 
-/** The references of an image's code, as module-relative indices and placeholders. */
+/** The indices and placeholders that an image refers to. */
 class References {
   readonly functions = new Set<number>();
   readonly globals = new Set<number>();
@@ -88,7 +88,7 @@ class References {
   /** Tables that the module's code grows. */
   readonly grownTables = new Set<number>();
 
-  /** Maps for `mapIndices` that note each index and keep it. */
+  /** Identity maps for `mapIndices` that record each index. */
   readonly maps: IndexMaps = {
     functions: (index) => note(this.functions, index),
     globals: (index) => note(this.globals, index),
@@ -103,17 +103,17 @@ function note(seen: Set<number>, index: number): number {
   return index;
 }
 
-/** Whether calls of an import are accesses of another module. */
+/** Returns whether calls of an import are accesses of another module. */
 const isAccess = ({ module, kind }: Import) => kind === 'function' && module !== systemNamespace && module !== kernelNamespace;
 
 type Stubs = {
-  /** By the index of the import that each replaces. */
+  /** Stubs by the index of the import that each replaces. */
   readonly functions: ReadonlyMap<number, StubFunction>;
   /** Imported globals; number n has the placeholder `firstStubGlobal + n`. */
   readonly globals: readonly Import[];
 };
 
-function makeStubs(module: Module, options: StubOptions, types: TypeTable): Stubs {
+function createStubs(module: Module, options: StubOptions, types: TypeTable): Stubs {
   const globals: Import[] = [];
   const placeholders = new Map<string, number>();
   const globalFor = (namespace: string, name: string): number => {
@@ -127,14 +127,14 @@ function makeStubs(module: Module, options: StubOptions, types: TypeTable): Stub
   for (const [index, item] of importsOf(module, 'function').entries()) {
     const type = module.types[item.type];
     if (!isAccess(item) || type === undefined) continue;
-    const entry = globalFor(tableEntryNamespace, item.module);
-    const offset = globalFor(`${offsetNamespacePrefix}${item.module}`, item.name);
-    functions.set(index, createAccessStub({ type, entryGlobal: entry, offsetGlobal: offset }, options, types));
+    const entryGlobal = globalFor(tableEntryNamespace, item.module);
+    const offsetGlobal = globalFor(`${offsetNamespacePrefix}${item.module}`, item.name);
+    functions.set(index, createAccessStub({ type, entryGlobal, offsetGlobal }, options, types));
   }
   return { functions, globals };
 }
 
-/** Inlines stubs in the module's loops, and notes the references of the module's functions. */
+/** Inlines stubs in the module's loops, and records the references of the module's functions. */
 function inlineStubs(module: Module, stubs: Stubs, types: TypeTable, references: References): FunctionBody[] {
   return module.functions.map((body) => {
     const own = body.locals.reduce((sum, { count }) => sum + count, 0);
@@ -150,13 +150,13 @@ function inlineStubs(module: Module, stubs: Stubs, types: TypeTable, references:
   });
 }
 
-/** A module offers functions, and to the machine what it exports by the machine's own names. */
-const isOffered = ({ kind, name }: Export, of: LinkOptions['kind']) =>
+/** Returns whether the image has an export. A module exports functions, and items with the machine's own names. */
+const isExported = ({ kind, name }: Export, of: LinkOptions['kind']) =>
   of === 'driver' || kind === 'function' || name.startsWith(`${systemNamespace}:`);
 
-/** Notes the functions that are referred to from outside of code. */
-function referToExports(module: Module, kind: LinkOptions['kind'], { functions, maps }: References): void {
-  for (const item of module.exports) if (item.kind === 'function' && isOffered(item, kind)) functions.add(item.index);
+/** Records references from exports, the start function, globals and element segments. */
+function noteExternalReferences(module: Module, kind: LinkOptions['kind'], { functions, maps }: References): void {
+  for (const item of module.exports) if (item.kind === 'function' && isExported(item, kind)) functions.add(item.index);
   if (module.start !== null) functions.add(module.start);
   for (const { init } of module.globals) mapIndices(decodeBody({ body: init }), maps);
   for (const { items } of module.elements) {
@@ -165,7 +165,7 @@ function referToExports(module: Module, kind: LinkOptions['kind'], { functions, 
   }
 }
 
-/** Stubs and support functions that are referred to, by the index or placeholder that stands for each. */
+/** A stub or support function to add, with the index or placeholder by which code refers to it. */
 type AddedFunction = { readonly index: number; readonly stub: StubFunction };
 
 function addFunctions(stubs: Stubs, references: References): AddedFunction[] {
@@ -175,7 +175,7 @@ function addFunctions(stubs: Stubs, references: References): AddedFunction[] {
     { index: functionPlaceholders.yield, stub: createYieldFunction() },
   ];
   const added: AddedFunction[] = [];
-  // In this order, none refers to one before it.
+  // In this order, no candidate refers to an earlier one.
   for (const candidate of candidates) {
     if (!references.functions.has(candidate.index)) continue;
     mapIndices(candidate.stub.body, references.maps);
@@ -184,10 +184,10 @@ function addFunctions(stubs: Stubs, references: References): AddedFunction[] {
   return added;
 }
 
-/** An import of the image, and the indices and placeholders that stand for it. */
+/** An import of the image, with the indices and placeholders by which code refers to it. */
 type PlacedImport = { readonly item: Import; readonly indices: readonly number[] };
 
-/** An import of the machine, and where references to its placeholder would be noted. */
+/** An import of the machine, its placeholder, and the set that records references to the placeholder. */
 type Candidate = readonly [seen: ReadonlySet<number>, placeholder: number, item: () => Import];
 
 /** The functions that entry wrappers call. */
@@ -199,7 +199,7 @@ function entryControlCandidates(references: References, types: TypeTable): Candi
   });
 }
 
-/** The machine's imports by their placeholders. */
+/** Returns the machine's imports that code refers to. */
 function systemImports(references: References, types: TypeTable): PlacedImport[] {
   const at = (name: string) => ({ module: systemNamespace, name });
   const { tick, suspend } = functionPlaceholders;
@@ -225,7 +225,7 @@ function systemImports(references: References, types: TypeTable): PlacedImport[]
 
 const spaceType = { element: 'funcref', limits: { initial: 0, maximum: null } } as const;
 
-/** All imports of the image in their order. A driver's import of the machine is merged with the same import of the compiler. */
+/** Returns all imports of the image in order. An import that a driver and the compiler share appears once. */
 function placeImports(module: Module, references: References, stubs: Stubs, types: TypeTable): PlacedImport[] {
   const placed = systemImports(references, types);
   for (const [index, item] of stubs.globals.entries()) {
@@ -264,7 +264,7 @@ function indexMaps(module: Module, references: References, placed: readonly Plac
   };
 }
 
-/** Maps the indices of one kind: those of imports and additions by `moved`, the module's own by a constant distance. */
+/** Maps the indices of one kind: imports and additions by `moved`, the module's own items by a constant offset. */
 function indexMap(kind: Import['kind'], module: Module, placed: readonly PlacedImport[], own: number) {
   const moved = new Map<number, number>();
   const imports = placed.filter(({ item }) => item.kind === kind);
@@ -297,12 +297,14 @@ function mapElements({ place, items }: ElementSegment, maps: Maps): ElementSegme
 
 function linkExports(module: Module, kind: LinkOptions['kind'], references: References, maps: Maps): Export[] {
   const byKind = { function: maps.functions, global: maps.globals, memory: maps.memories, table: maps.tables, tag: maps.tags };
-  const offered = module.exports.filter((item) => isOffered(item, kind)).map((item) => ({ ...item, index: byKind[item.kind](item.index) }));
-  if (!references.globals.has(globalPlaceholders.fuel)) return offered;
-  return [...offered, { name: fuelExport, kind: 'global', index: maps.globals(globalPlaceholders.fuel) }];
+  const exported = module.exports
+    .filter((item) => isExported(item, kind))
+    .map((item) => ({ ...item, index: byKind[item.kind](item.index) }));
+  if (!references.globals.has(globalPlaceholders.fuel)) return exported;
+  return [...exported, { name: fuelExport, kind: 'global', index: maps.globals(globalPlaceholders.fuel) }];
 }
 
-/** A memory or a table may grow up to the limit and not past it; one that is as large from the start keeps its size. */
-function bounded({ initial, maximum }: Limits, limit: number): Limits {
+/** Limits the growth of a memory or table. An initial size at or above the limit becomes the maximum. */
+function limitGrowth({ initial, maximum }: Limits, limit: number): Limits {
   return { initial, maximum: Math.max(initial, Math.min(maximum ?? limit, limit)) };
 }

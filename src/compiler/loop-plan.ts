@@ -1,71 +1,71 @@
-// How each loop of a function pays for its work, decided from the innermost outwards in one pass over the instructions.
+// Plans how each loop of a function charges fuel for its work, from the innermost loop outwards, in one pass over the instructions.
 
 import { emptyBlock, type Instruction, opcodes } from './binary/instruction.ts';
 import { entryLimit } from './cost-model.ts';
 import { type CountedLoop, LocalSets, matchCountedLoop } from './counted-loop.ts';
 
-/** The unused part of the limit `copiedInstructions`. */
+/** The unused part of the limit `copiedInstructions`, in instructions. */
 export type CodeGrowthBudget = { left: number };
 
-/** Iterations of a short loop that are paid for together, and how much work one of them may be. */
+/** Iterations of a short loop that share one safepoint, and the maximum work of one of them. */
 export const unrolling = { iterations: 4, maxWork: 24 } as const;
 
-/** Instructions of a safepoint. */
+/** Number of instructions of a safepoint. */
 const safepointSize = 10;
 
-/** Counted loops in each other that get a local each; further out they pay like other loops. */
-const stretchDepthLimit = 200;
+/** Maximum nesting of strip-mined loops, which need a local each. Counted loops further out charge like other loops. */
+const stripDepthLimit = 200;
 
 export type LoopPlan = {
-  /** Position of its `end`. */
+  /** Position of the loop's `end`. */
   readonly end: number;
-  /** Work of one pass through it, inner loops and their copies included, whatever way it takes. */
+  /** Maximum work of one iteration, including inner loops and their copies. */
   readonly work: number;
 } & (
   | {
       readonly kind: 'strip-mined';
-      readonly counted: CountedLoop /** Which of the function's additional locals it uses. */;
+      readonly counted: CountedLoop /** Which of the additional locals of the function the loop uses. */;
       readonly local: number;
     }
-  /** Pays each time that `paidTogether.iterations` have been done, and has as many copies of its body. */
+  /** Has `unrolling.iterations` copies of its body, which share one safepoint. */
   | { readonly kind: 'unrolled' }
-  /** Pays in each iteration: at the only branch back to it (its position), so that one pass costs nothing, or else (null) where it begins. */
+  /** Has a safepoint in each iteration: at its only back branch (by position), so that a single pass costs nothing, or at its start (null). */
   | { readonly kind: 'per-iteration'; readonly backBranch: number | null }
 );
 
 export type FunctionPlan = {
-  /** By the position of `loop`; loops that nothing branches back to have none: they run once. */
+  /** Plans by the position of `loop`. A loop without a back branch has no plan: it runs once. */
   readonly loops: ReadonlyMap<number, LoopPlan>;
-  /** Locals of type i32 that stretches need. */
+  /** Number of additional i32 locals that strip-mined loops need. */
   readonly locals: number;
 };
 
-/** A block that is open. */
+/** An open block. */
 type Frame = {
   readonly start: number;
   readonly number: number;
   readonly kind: 'loop' | 'if' | 'other';
   branches: number;
-  /** Position of the last branch to it; null if that is a `br_table` or the exit branch of a loop, which may become part of stretches. */
+  /** Position of the last branch to the block; null if that is a `br_table` or the exit branch of a loop, which strip mining may move. */
   lastBranch: number | null;
-  /** Outermost block that is branched to from inside, as a depth; of a loop without its exit branch. */
+  /** Depth of the outermost block that a branch inside targets; for a loop, without its exit branch. */
   outermost: number;
   exitTarget: number | null;
   hasElse: boolean;
   conditional: { end: number; isPlain: boolean; frame: number } | null;
   work: number;
   size: number;
-  /** Counted loops in each other below. */
-  stretchDepth: number;
+  /** Nesting of strip-mined loops inside. */
+  stripDepth: number;
 };
 
 export type PlanOptions = {
   readonly budget: CodeGrowthBudget;
-  /** Whether a loop that pays by iterations always does so where they begin, also the first. */
+  /** Whether loops with a safepoint per iteration have it at their start, so that the first iteration is charged too. */
   readonly chargesAtStart: boolean;
 };
 
-/** @param works Work of each instruction, by position. */
+/** Plans the loops of a function. @param works Work of each instruction, by position. */
 export function planLoops(instructions: readonly Instruction[], works: Uint32Array, options: PlanOptions): FunctionPlan {
   const planner = new Planner(instructions, works, options);
   for (const [position, instruction] of instructions.entries()) planner.read(position, instruction);
@@ -105,13 +105,13 @@ class Planner {
       conditional: null,
       work: 0,
       size: 0,
-      stretchDepth: 0,
+      stripDepth: 0,
     };
   }
 
   read(position: number, instruction: Instruction): void {
     const frame = this.#frames.at(-1);
-    if (frame === undefined) throw new Error('an end without a block');
+    if (frame === undefined) throw new Error('end without a block');
     switch (instruction.kind) {
       case 'block':
         this.#frames.push(
@@ -159,7 +159,7 @@ class Planner {
   #close(end: number): void {
     const frame = this.#frames.pop();
     const parent = this.#frames.at(-1);
-    if (frame === undefined || parent === undefined) throw new Error('an end without a block');
+    if (frame === undefined || parent === undefined) throw new Error('end without a block');
     if (frame.kind === 'loop' && frame.branches > 0) this.#planLoop(frame, end);
     if (frame.kind === 'if' && parent.kind === 'loop' && frame.start === parent.start + 4) {
       parent.conditional = { end, isPlain: !frame.hasElse && frame.branches === 0, frame: frame.number };
@@ -167,32 +167,32 @@ class Planner {
     parent.work = Math.min(parent.work + frame.work, 0x7fff_ffff);
     parent.size += frame.size;
     parent.outermost = Math.min(parent.outermost, frame.outermost, frame.exitTarget ?? frame.outermost);
-    parent.stretchDepth = Math.max(parent.stretchDepth, frame.stretchDepth);
+    parent.stripDepth = Math.max(parent.stripDepth, frame.stripDepth);
   }
 
   #planLoop(frame: Frame, end: number): void {
     const { work, start } = frame;
     const type = this.#instructions[start];
     const counted = type?.kind === 'block' && type.type === emptyBlock && work <= entryLimit ? this.#counted(frame, end) : null;
-    if (counted !== null && frame.stretchDepth < stretchDepthLimit) {
-      this.loops.set(start, { kind: 'strip-mined', counted, local: frame.stretchDepth, end, work });
-      frame.stretchDepth += 1;
+    if (counted !== null && frame.stripDepth < stripDepthLimit) {
+      this.loops.set(start, { kind: 'strip-mined', counted, local: frame.stripDepth, end, work });
+      frame.stripDepth += 1;
       frame.size += 3 * safepointSize;
-      this.locals = Math.max(this.locals, frame.stretchDepth);
+      this.locals = Math.max(this.locals, frame.stripDepth);
       return;
     }
-    const { iterations, maxWork: limit } = unrolling;
+    const { iterations, maxWork } = unrolling;
     const added = (iterations - 1) * (frame.size + 4);
-    // A loop with parameters has them on the stack at its branches, and each copy would need its own.
+    // The parameters of a loop are on the stack at its branches, and each copy of the body would need its own.
     const hasParameters = type?.kind !== 'block' || type.type >= 0;
-    if (work <= limit && added <= this.#budget.left && !hasParameters) {
+    if (work <= maxWork && added <= this.#budget.left && !hasParameters) {
       this.#budget.left -= added;
       this.loops.set(start, { kind: 'unrolled', end, work });
       frame.work *= iterations;
       frame.size += added;
     } else {
-      const paysAtBranch = frame.branches === 1 && !hasParameters && !this.#paysAtStart;
-      this.loops.set(start, { kind: 'per-iteration', backBranch: paysAtBranch ? frame.lastBranch : null, end, work });
+      const chargesAtBranch = frame.branches === 1 && !hasParameters && !this.#paysAtStart;
+      this.loops.set(start, { kind: 'per-iteration', backBranch: chargesAtBranch ? frame.lastBranch : null, end, work });
     }
     frame.size += safepointSize;
   }
@@ -211,7 +211,7 @@ class Planner {
   }
 }
 
-/** A `br_if` out of a loop, directly after the two values and the comparison that the loop begins with. */
+/** Returns whether an instruction is a `br_if` out of a loop, directly after the two values and the comparison at its start. */
 function isExitBranch(frame: Frame, position: number, op: number, label: number): boolean {
   return frame.kind === 'loop' && position === frame.start + 4 && op === opcodes.br_if && label > 0;
 }

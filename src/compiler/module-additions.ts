@@ -1,4 +1,4 @@
-// Functions and types that instrumentation appends to a module.
+// Collects the functions and types that instrumentation appends to a module.
 
 import type { FunctionType } from '../machine/images/stamp.ts';
 import type { Instruction } from './binary/instruction.ts';

@@ -1,4 +1,4 @@
-// What a device requires of a module, checked before the module is optimized: imports, exports, limits, segments.
+// Checks that a device can run a module, before the module is optimized: imports, exports, limits and segments.
 
 import { kernelFunctions, kernelNamespace, lifecycleExports, systemNamespace } from '../machine/abi.ts';
 import type { FunctionType } from '../machine/images/stamp.ts';
@@ -10,10 +10,10 @@ import { explainGoRuntime, explainUnknownImport, isRuntimeImport, looksMinified,
 import { limitExceededMessage, compilerLimits as limits } from './limits.ts';
 
 export type ModuleCheck = {
-  /** Why a device cannot run the module. */
+  /** Reasons why a device cannot run the module. */
   readonly reasons: readonly string[];
   readonly warnings: readonly string[];
-  /** How deep the blocks of each of the module's functions nest. */
+  /** Nesting depth of the blocks of each function. */
   readonly nesting: readonly number[];
 };
 
@@ -28,42 +28,42 @@ export function checkModule(module: Module): ModuleCheck {
     ...checkSegments(module),
     ...checkNames(module),
   ];
-  return { reasons, warnings: minifiedImports(module), nesting: code.nesting };
+  return { reasons, warnings: findMinifiedImports(module), nesting: code.nesting };
 }
 
-/** Returns the faults of the names of exports and imports, which are stored and reported. */
+/** Returns the faults of the names of exports and imports, which the service stores and reports. */
 export function checkNames(module: Module): string[] {
   const exported = module.exports.filter(({ kind }) => kind === 'function');
   return [
-    ...exported.flatMap(({ name }) => nameFault('export', name)),
-    ...importsOf(module, 'function').flatMap(({ name }) => nameFault('import', name)),
+    ...exported.flatMap(({ name }) => checkName('export', name)),
+    ...importsOf(module, 'function').flatMap(({ name }) => checkName('import', name)),
   ];
 }
 
-function nameFault(kind: 'export' | 'import', name: string): string[] {
+function checkName(kind: 'export' | 'import', name: string): string[] {
   const bytes = Buffer.byteLength(name);
   const shown = `the ${kind} "${name.slice(0, 100)}${name.length > 100 ? '…' : ''}"`;
   if (bytes > limits.nameBytes.value)
     return [limitExceededMessage(`${shown} has a name of`, bytes, limits.nameBytes, 'rename it, or do not export it')];
-  return name.includes('\0') ? [`${shown} has the character U+0000 in its name, which no database keeps: rename it`] : [];
+  return name.includes('\0') ? [`${shown} contains the character U+0000, which databases cannot store: rename it`] : [];
 }
 
 type Code = { readonly nesting: number[]; readonly referred: Set<number>; readonly reasons: string[] };
 
-/** Reads every function: how deep its blocks nest, how large it is, and which functions are referred to. */
+/** Reads every function: its nesting, its size, and the functions that it refers to. */
 function readCode(module: Module): Code {
   const code: Code = { nesting: [], referred: new Set(), reasons: [] };
   const imports = importsOf(module, 'function').length;
   for (const [position, body] of module.functions.entries()) {
-    const what = `the function ${functionName(module, imports + position)}`;
+    const subject = `the function ${functionName(module, imports + position)}`;
     if (body.body.length > limits.functionBytes.value) {
-      code.reasons.push(limitExceededMessage(`${what} has`, body.body.length, limits.functionBytes, 'split it into several functions'));
+      code.reasons.push(limitExceededMessage(`${subject} has`, body.body.length, limits.functionBytes, 'split it into several functions'));
       continue;
     }
     const nesting = readBody(body, code.referred);
     code.nesting.push(nesting);
     if (nesting > limits.nesting.value)
-      code.reasons.push(limitExceededMessage(`${what} nests blocks`, nesting, limits.nesting, 'split it into several functions'));
+      code.reasons.push(limitExceededMessage(`${subject} nests blocks`, nesting, limits.nesting, 'split it into several functions'));
   }
   for (const { items } of module.elements) {
     if (items.kind === 'functions') for (const index of items.indices) code.referred.add(index);
@@ -74,7 +74,7 @@ function readCode(module: Module): Code {
   return code;
 }
 
-/** Returns how deep the blocks of a body nest, and notes the functions it refers to. */
+/** Returns the nesting depth of a body, and records the functions that it refers to. */
 function readBody(body: Pick<FunctionBody, 'body'>, referred: Set<number>): number {
   let depth = 0;
   let deepest = 0;
@@ -86,18 +86,18 @@ function readBody(body: Pick<FunctionBody, 'body'>, referred: Set<number>): numb
   return deepest;
 }
 
-/** Returns a function's name, quoted and shortened, or its index where it has none. */
+/** Returns a function's name, quoted and shortened, or its index if it has no name. */
 export function functionName({ functionNames }: Module, index: number): string {
   const name = functionNames.get(index);
   return name === undefined ? String(index) : `"${name.slice(0, 100)}"`;
 }
 
-/** An import that nothing refers to is dropped, whatever it is. */
+/** Checks the imports. An unused imported function is accepted, because it is dropped. */
 function checkImports(module: Module, referred: ReadonlySet<number>): string[] {
   const reasons: string[] = [];
   let index = 0;
   for (const item of module.imports) {
-    if (item.kind !== 'function') reasons.push(importedOther(item));
+    if (item.kind !== 'function') reasons.push(unsupportedImport(item));
     else {
       if (referred.has(index)) reasons.push(...checkImport(item, module.types[item.type] ?? { parameters: [], results: [] }));
       index += 1;
@@ -113,25 +113,25 @@ function checkImports(module: Module, referred: ReadonlySet<number>): string[] {
 const kernelNames = Object.keys(kernelFunctions);
 const moduleName = /^[a-z][a-z0-9_-]{0,62}$/;
 
-function importedOther({ module, name, kind }: Import): string {
+function unsupportedImport({ module, name, kind }: Import): string {
   const advice = explainUnknownImport(module, name, kernelNames);
   const isKnown = moduleName.test(module) && module !== 'env' && !module.startsWith('wasi_');
-  return isKnown ? `the import "${module}" "${name}" is a ${kind}: a module may import functions only` : `${advice} (it is a ${kind})`;
+  return isKnown ? `the import "${module}" "${name}" is a ${kind}: modules can import functions only` : `${advice} (it is a ${kind})`;
 }
 
 function checkImport({ module, name }: Import, type: FunctionType): string[] {
-  const what = `the import "${module}" "${name}"`;
+  const subject = `the import "${module}" "${name}"`;
   if (module === kernelNamespace) {
     const kernel = Object.entries(kernelFunctions).find(([known]) => known === name)?.[1];
-    if (kernel === undefined) return [`${what} is unknown: the kernel has ${kernelNames.join(', ')}`];
-    return sameType(type, kernel) ? [] : [`${what} has the type ${typeText(type)}; the kernel's has ${typeText(kernel)}`];
+    if (kernel === undefined) return [`${subject} is unknown: expected one of ${kernelNames.join(', ')}`];
+    return isSameType(type, kernel) ? [] : [`${subject} has the wrong type: expected ${formatType(kernel)}, received ${formatType(type)}`];
   }
   const isForeign = !moduleName.test(module) || module === systemNamespace || module === 'env' || /^wasi[_:]/.test(module);
   if (isForeign || isRuntimeImport(module, name)) return [explainUnknownImport(module, name, kernelNames)];
-  return referenceFault(what, type);
+  return checkReferences(subject, type);
 }
 
-/** Exports that initialize a module, which no access calls. */
+/** Exports that initialize a module and that no access calls. */
 const initializers: ReadonlySet<string> = new Set(['_initialize', '__wasm_call_ctors']);
 
 const noFunction =
@@ -144,32 +144,34 @@ function checkExports(module: Module): string[] {
   if (exported.length > limits.exports.value) {
     reasons.push(limitExceededMessage('the module exports', exported.length, limits.exports, 'export fewer functions'));
   }
-  // Of every kind: the image exports its fuel and its memory by such names.
+  // Exports of every kind: the image exports its fuel and its memory under such names.
   for (const { name } of module.exports) {
     if (name.startsWith(`${systemNamespace}:`))
-      reasons.push(`the export "${name.slice(0, 100)}" has a name that is reserved for the system: choose another`);
+      reasons.push(`the export "${name.slice(0, 100)}" has a name reserved for the system: rename it`);
   }
   for (const { name, index } of exported) {
-    const what = `the export "${name.slice(0, 100)}"`;
+    const subject = `the export "${name.slice(0, 100)}"`;
     const type = functionTypeOf(module, index);
     const expected = Object.entries(lifecycleExports).find(([known]) => known === name)?.[1];
-    if (type !== undefined && expected !== undefined && !sameType(type, expected))
-      reasons.push(`${what}, which a load calls, has the type ${typeText(type)}; expected ${typeText(expected)}: change it, or rename it`);
-    if (type !== undefined) reasons.push(...referenceFault(what, type));
+    if (type !== undefined && expected !== undefined && !isSameType(type, expected))
+      reasons.push(
+        `${subject}, which loads call, has the wrong type: expected ${formatType(expected)}, received ${formatType(type)}; change its type, or rename it`,
+      );
+    if (type !== undefined) reasons.push(...checkReferences(subject, type));
   }
   return reasons;
 }
 
-/** References stay inside a module: the patch could not reach them. */
-function referenceFault(what: string, type: FunctionType): string[] {
+/** Rejects references in the type of an export or import: a reference passed to another module would survive a patch. */
+function checkReferences(subject: string, type: FunctionType): string[] {
   const found = [...type.parameters, ...type.results].find((value) => value === 'funcref' || value === 'externref');
   if (found === undefined) return [];
-  const advice = 'pass a number that stands for it, for example an index into a table of the module';
+  const advice = 'pass a number instead, for example an index into a table of the module';
   const reason =
     found === 'funcref'
-      ? 'a function reference passed to another module would survive the patch'
+      ? 'a function reference passed to another module would survive a patch'
       : 'references cannot be passed between modules';
-  return [`${what} has the type ${typeText(type)} with a ${found}: ${reason}; ${advice}`];
+  return [`${subject} has the type ${formatType(type)} with a ${found}: ${reason}; ${advice}`];
 }
 
 function checkSizes(module: Module): string[] {
@@ -181,21 +183,23 @@ function checkSizes(module: Module): string[] {
   for (const { initial } of memories) {
     if (initial > limits.memoryPages.value)
       reasons.push(
-        limitExceededMessage('the module begins with a memory of', initial, limits.memoryPages, 'link it with a smaller initial memory'),
+        limitExceededMessage('the module has an initial memory of', initial, limits.memoryPages, 'link it with a smaller initial memory'),
       );
   }
   if (tables.length > limits.tables.value)
     reasons.push(limitExceededMessage('the module has', tables.length, limits.tables, 'use fewer tables'));
   const elements = tables.reduce((sum, { limits: size }) => sum + size.initial, 0);
   if (elements > limits.tableElements.value)
-    reasons.push(limitExceededMessage('the module begins with tables of', elements, limits.tableElements, 'make the tables smaller'));
+    reasons.push(
+      limitExceededMessage('the module has tables with an initial size of', elements, limits.tableElements, 'make the tables smaller'),
+    );
   return reasons;
 }
 
-/** Bytes of a page of a module's memory. */
+/** Bytes of a WebAssembly memory page. */
 const pageBytes = 65_536;
 
-/** Segments whose constant offset is out of bounds make every instantiation trap. */
+/** Rejects segments whose constant offset is out of bounds: every instantiation would trap. */
 function checkSegments(module: Module): string[] {
   const globals = evaluateGlobals(module);
   const reasons: string[] = [];
@@ -203,23 +207,23 @@ function checkSegments(module: Module): string[] {
     const size = place.kind === 'active' ? module.memories[place.index]?.initial : undefined;
     const offset = place.kind === 'active' ? evaluateExpression(place.offset, globals) : null;
     if (size === undefined || offset === null || (offset >>> 0) + bytes.length <= size * pageBytes) continue;
-    reasons.push(outside(`data segment ${index}`, bytes.length, 'bytes', offset, `the memory of ${size * pageBytes} bytes`));
+    reasons.push(outOfBoundsMessage(`data segment ${index}`, bytes.length, 'bytes', offset, `the memory of ${size * pageBytes} bytes`));
   }
   for (const [index, { place, items }] of module.elements.entries()) {
     const size = place.kind === 'active' ? module.tables[place.index]?.limits.initial : undefined;
     const offset = place.kind === 'active' ? evaluateExpression(place.offset, globals) : null;
     const count = items.kind === 'functions' ? items.indices.length : items.expressions.length;
     if (size === undefined || offset === null || (offset >>> 0) + count <= size) continue;
-    reasons.push(outside(`element segment ${index}`, count, 'elements', offset, `the table of ${size} elements`));
+    reasons.push(outOfBoundsMessage(`element segment ${index}`, count, 'elements', offset, `the table of ${size} elements`));
   }
   return reasons;
 }
 
-function outside(segment: string, length: number, unit: string, offset: number, target: string): string {
-  return `${segment} has ${length} ${unit} at offset ${offset >>> 0}, which go past ${target}: every instantiation would trap`;
+function outOfBoundsMessage(segment: string, length: number, unit: string, offset: number, target: string): string {
+  return `${segment} has ${length} ${unit} at offset ${offset >>> 0}, beyond the end of ${target}: every instantiation would trap`;
 }
 
-function minifiedImports(module: Module): string[] {
+function findMinifiedImports(module: Module): string[] {
   const names = new Map<string, string[]>();
   for (const item of module.imports) {
     if (looksMinified(item.module)) names.set(item.module, [...(names.get(item.module) ?? []), item.name]);
@@ -227,11 +231,11 @@ function minifiedImports(module: Module): string[] {
   return [...names].map(([from, imported]) => warnMinifiedImport(from, imported));
 }
 
-function sameType(left: FunctionType, right: TypeNames): boolean {
+function isSameType(left: FunctionType, right: TypeNames): boolean {
   return left.parameters.join() === right.parameters.join() && left.results.join() === right.results.join();
 }
 
-/** A type as the ABI states it. */
+/** A function type as the ABI declares it. */
 type TypeNames = { readonly parameters: readonly string[]; readonly results: readonly string[] };
 
-const typeText = (type: TypeNames) => `(${type.parameters.join(', ')}) → (${type.results.join(', ')})`;
+const formatType = (type: TypeNames) => `(${type.parameters.join(', ')}) → (${type.results.join(', ')})`;

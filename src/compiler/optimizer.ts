@@ -1,4 +1,4 @@
-// Optimizes a module by binaryen, as far as that takes time linear in the module.
+// Optimizes a module with binaryen, except functions whose optimization would take too long.
 
 import { importsOf, type Module } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
@@ -8,14 +8,14 @@ import { compilerLimits } from './limits.ts';
 
 export type Optimized = {
   readonly module: Module;
-  /** The module's functions that stay as they are, because they are past a limit; by position. */
+  /** Functions that are not optimized because they exceed a limit, by position. */
   readonly skipped: readonly number[];
 };
 
 /**
- * Optimizes a module. Functions past the limits stay as they are.
- * @param nesting How deep the blocks of each of the module's functions nest.
- * @throws what binaryen throws.
+ * Optimizes a module. Functions that exceed a limit stay unchanged.
+ * @param nesting Nesting depth of the blocks of each function.
+ * @throws any exception of binaryen.
  */
 export function optimize(module: Module, nesting: readonly number[]): Optimized {
   const selected = selectFunctions(module, nesting);
@@ -39,8 +39,8 @@ function optimizeFunctions(module: Module, selected: readonly number[]): Module 
 }
 
 /**
- * Sets every option of binaryen's optimizer. The options are global, and AssemblyScript's compiler leaves its own: fast math, and no use of memory
- * below address 1,024, which both change what other modules compute.
+ * Sets every option of binaryen's optimizer. The options are global, and AssemblyScript's compiler leaves its own settings: fast math, and the
+ * assumption that memory below address 1,024 is unused. Both change the results of other modules.
  */
 function setOptions(): void {
   binaryen.setOptimizeLevel(2);
@@ -59,7 +59,7 @@ function setOptions(): void {
   binaryen.setAllowInliningFunctionsWithLoops(false);
 }
 
-/** Returns the functions to be optimized, by position. */
+/** Returns the functions to optimize, by position. */
 function selectFunctions(module: Module, nesting: readonly number[]): number[] {
   const { optimizedFunctionBytes, optimizedNesting, optimizedWork } = compilerLimits;
   let work = 0;

@@ -1,21 +1,21 @@
-// Placeholders for functions, globals and imports that the compiler adds to a module; the linker replaces them by indices.
+// Placeholders for the functions, globals and imports that the compiler adds to a module. The linker replaces them with indices.
 //
-// Instrumentation and access stubs use the module's own indices: new functions are appended to `module.functions` and get the next indices. Which
-// imports an image needs is known only afterwards, so code refers to additions by the placeholders below. The linker (linker.ts) replaces them, and
-// adds only what code refers to: an image without references to `yield` and `fuel` has no fuel. An image with fuel exports the fuel global.
+// Instrumentation and access stubs keep the module's own indices and append new functions to `module.functions`. The imports that an image needs are
+// known only afterwards, so code refers to them by placeholders. The linker (linker.ts) adds only the items that code refers to: an image without
+// references to `yield` and `fuel` has no fuel. An image with fuel exports the fuel global.
 
-/** Larger than every index in a module that fits the compiler's limit of source bytes. */
+/** Larger than every index in a module within the compiler's source size limit. */
 const firstPlaceholder = 0x4000_0000;
 
 /** Functions. */
 export const functionPlaceholders = {
-  /** Import `patchbay` `tick`: () → (i32). New fuel, or a negative number: then call `suspend`. */
+  /** Import `patchbay` `tick`: () → (i32). Returns new fuel, or a negative number if the image must call `suspend`. */
   tick: firstPlaceholder,
-  /** Import `patchbay` `suspend`: () → (). Gives the processor up. */
+  /** Import `patchbay` `suspend`: () → (). Yields the processor. */
   suspend: firstPlaceholder + 1,
-  /** () → (). Called where the fuel is negative: asks the processor, gives it up if it must, and sets the fuel. */
+  /** () → (). Called when the fuel is negative: calls `tick`, and `suspend` if required, and refills the fuel. */
   yield: firstPlaceholder + 2,
-  /** (frame i32, effects i32, tries i32) → (tries i32). What access stubs do with an injected error. */
+  /** (frame i32, effects i32, attempts i32) → (attempts i32). Handles an injected error for access stubs. */
   handleInjectedError: firstPlaceholder + 3,
   /** Imports of the entry wrapper (`entryImports` of machine/abi.ts): (record i32) → (), `held` → (i32). */
   acquire: firstPlaceholder + 4,
@@ -27,13 +27,13 @@ export const functionPlaceholders = {
 
 /** Globals. */
 export const globalPlaceholders = {
-  /** Mutable i32: work left before the image asks the processor. */
+  /** Mutable i32: work left until the image calls the processor. */
   fuel: firstPlaceholder,
   /** Import `patchbay` `record`, immutable i32: address of the image's record in the kernel's memory. */
   record: firstPlaceholder + 1,
 } as const;
 
-/** Placeholders of the globals by which stubs find module table entries and exports begin here, after all of `supportGlobals`. */
+/** First placeholder of the globals by which stubs find module table entries and exports; larger than all `globalPlaceholders`. */
 export const firstStubGlobalPlaceholder = firstPlaceholder + 0x100;
 
 /** Memories, tables, tags. */

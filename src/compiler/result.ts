@@ -1,30 +1,30 @@
-// What the compiler is asked for and what it answers: requests, images, diagnostics.
+// The requests and results of the compiler: sources, images and diagnostics.
 
 import { type ImageInterface, Stamp } from '../machine/images/stamp.ts';
 import type { Language, SourceFeature } from './languages.ts';
 
-/** Whether several threads of a device may be inside a module at once. */
+/** The concurrency modes of a module: whether several threads of a device may be inside at once. */
 export const concurrencies = Stamp.shape.concurrency.options;
 
 export type CompileRequest = {
   readonly module: string;
-  /** Semantic version (semver.org 2.0.0) that the image is stamped with. */
+  /** Semantic version (semver.org 2.0.0) in the image's stamp. */
   readonly version: string;
   readonly language: Language;
   /** Text for `assemblyscript` and `wat`, bytes for `wasm`. */
   readonly source: string | Uint8Array;
   /**
-   * `exclusive`: one access at a time is inside an image on a device. `shared`: any number of threads. Default: exclusive for a prebuilt module that
-   * has an allocator made for one thread, shared for all others.
+   * `exclusive`: accesses of the image on a device run one at a time. `shared`: any number of threads run at once. Default: exclusive for a prebuilt
+   * module with an allocator that is not thread-safe, shared for all others.
    */
   readonly concurrency?: Stamp['concurrency'] | undefined;
-  /** Features to enable for an AssemblyScript source; the other languages have them always. */
+  /** Features to enable for an AssemblyScript source. The other languages always have them. */
   readonly features?: readonly SourceFeature[] | undefined;
   /** Whether binaryen optimizes the module. Default: true. */
   readonly optimize?: boolean;
 };
 
-/** One thing the compiler found, with its place in the source where it has one (1-based). */
+/** An error or warning of the compiler, with its position in the source if it has one (1-based). */
 export type Diagnostic = {
   readonly severity: 'error' | 'warning';
   readonly message: string;
@@ -34,28 +34,28 @@ export type Diagnostic = {
 };
 
 export type CompiledImage = {
-  /** The image: WebAssembly with safepoints and the system's stamp, ready for a device. */
+  /** The image: WebAssembly with safepoints and a stamp, ready for a device. */
   readonly image: Uint8Array;
   /** SHA-256 of the image, as `sha256:…`. */
   readonly digest: string;
-  /** SHA-256 of what was compiled, as `sha256:…`. */
+  /** SHA-256 of the source, as `sha256:…`. */
   readonly sourceDigest: string;
   /** Name and version of the compiler. */
   readonly compiler: string;
   readonly interface: ImageInterface;
 };
 
-/** Why a source did not become an image. */
+/** Why a compilation failed. */
 export type CompileProblem =
   /** The source has errors; see the diagnostics. */
   | 'malformed-source'
   /** The bytes are not a valid WebAssembly module. */
   | 'not-webassembly'
-  /** A valid module that a device cannot run: an import, a feature or a limit; see the diagnostics. */
+  /** The module is valid, but a device cannot run it because of an import, a feature or a limit; see the diagnostics. */
   | 'unsupported'
-  /** The compilation passed its limit of time or memory. */
+  /** The compilation exceeded a limit of time or memory. */
   | 'too-costly'
-  /** Too many compilations wait for a worker thread. */
+  /** The queue of compilations is full. */
   | 'busy';
 
 export type CompileResult =

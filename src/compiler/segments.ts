@@ -1,16 +1,16 @@
-// Whether the instantiation of a module can fail: active segments are written then, and one that is out of bounds traps.
+// Determines whether the instantiation of a module can fail. Instantiation writes the active segments, and a segment out of bounds traps.
 
 import type { ActivePlace, Limits, Module } from './binary/module.ts';
 
 const memoryPageBytes = 65_536;
 const i32Const = 0x41;
 
-/** An active segment, with the size of what it is written to. Sizes in bytes of a memory, or elements of a table. */
+/** An active segment and the size of its target, in bytes of a memory or elements of a table. */
 type Placement = { readonly offset: number | null; readonly length: number; readonly available: number };
 
 /**
- * Whether the instantiation of a valid module may trap, or runs code of its own: it has a start function, or an active segment whose place is not a
- * constant within the initial size of its memory or table.
+ * Returns whether the instantiation of a valid module may trap or runs the module's code: it has a start function, or an active segment that is not
+ * at a constant offset within the initial size of its memory or table.
  */
 export function mayFailToInstantiate(module: Pick<Module, 'start' | 'memories' | 'tables' | 'elements' | 'data'>): boolean {
   if (module.start !== null) return true;
@@ -36,7 +36,7 @@ function elementPlacements({ elements, tables }: Pick<Module, 'elements' | 'tabl
 
 const initialOf = (limits: Limits | undefined) => limits?.initial ?? 0;
 
-/** The offset where it is a single `i32.const`, as an unsigned number; null otherwise. */
+/** Returns the offset of a segment as an unsigned number; null if it is not a single `i32.const`. */
 function constantOffset({ offset: [opcode, ...bytes] }: ActivePlace): number | null {
   if (opcode !== i32Const) return null;
   let value = 0;

@@ -1,4 +1,4 @@
-// The memory of a compiler thread: that of libraries in WebAssembly is bounded, which `resourceLimits` of worker threads leave out of account.
+// Limits the WebAssembly memory of a compiler thread, which the `resourceLimits` of worker threads do not cover.
 
 import { getHeapStatistics } from 'node:v8';
 
@@ -9,14 +9,14 @@ let wasExceeded = false;
 let libraryBytes = 0;
 
 /**
- * Bounds each WebAssembly memory that JavaScript of this thread grows, as binaryen's does for its allocator. Growth past the limit fails.
- * @param limit MiB of one memory.
+ * Limits each WebAssembly memory that JavaScript in this thread grows, as binaryen's allocator does. Growth beyond the limit fails.
+ * @param limit Maximum size of one memory, in MiB.
  */
 export function limitMemory(limit: number): void {
   const { grow } = WebAssembly.Memory.prototype;
   WebAssembly.Memory.prototype.grow = function growWithinLimit(this: WebAssembly.Memory, pages: number) {
     const after = this.buffer.byteLength + pages * pageBytes;
-    // An allocator asks for more than it needs, and for less when that fails: what counts is how the last attempt ended.
+    // An allocator first requests more than it needs, and less if that fails: the result of the last attempt counts.
     wasExceeded = after > limit * mebibyte;
     if (wasExceeded) throw new RangeError(`the memory would have ${after} bytes; the limit is ${limit} MiB`);
     libraryBytes = after;
@@ -24,15 +24,15 @@ export function limitMemory(limit: number): void {
   };
 }
 
-/** Returns whether an allocation has failed at the limit since the last call. */
+/** Returns whether an allocation failed at the limit since the last call, and resets the state. */
 export function takeMemoryExceeded(): boolean {
   const exceeded = wasExceeded;
   wasExceeded = false;
   return exceeded;
 }
 
-/** Returns how much memory this thread keeps, in MiB: its heap and what binaryen has grown to, which never shrinks. */
-export function retainedMebibytes(): number {
+/** Returns the memory that this thread retains, in MiB: its heap and binaryen's memory, which never shrinks. */
+export function measureRetainedMebibytes(): number {
   const { total_heap_size: heap, external_memory: external } = getHeapStatistics();
   return (heap + external + libraryBytes) / mebibyte;
 }

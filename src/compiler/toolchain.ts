@@ -1,4 +1,4 @@
-// What the toolchain that made a module expects of the machine: a C stack, an initialization, a garbage collector, calls one at a time.
+// Detects what a module's toolchain requires of the machine: a C stack, an initialization call, a garbage collector, exclusive calls.
 
 import { initializeExport, memoryExport, redZone, stackPointerExport } from '../machine/abi.ts';
 import type { Stamp } from '../machine/images/stamp.ts';
@@ -12,26 +12,26 @@ import type { CompileRequest } from './result.ts';
 export type Collector = {
   /** Allocates memory. */
   readonly allocate: number;
-  /** Which of its parameters is the number of bytes. */
+  /** Index of its parameter for the number of bytes. */
   readonly sizeParameter: number;
   /** () → (). */
   readonly collect: number;
 };
 
 export type ToolchainRequirements = {
-  /** The stack pointer's global and the stack's bounds; null: the module has no C stack. */
+  /** The stack pointer global and the bounds of the stack; null: the module has no C stack. */
   readonly stack: (NonNullable<Stamp['stack']> & { readonly pointer: number }) | null;
   /** The function that initializes the module, by index. */
   readonly initialize: number | null;
-  /** Why the module cannot be entered by several threads at once; null where nothing says so. */
+  /** Why several threads must not be inside the module at once; null: nothing indicates that. */
   readonly singleThreaded: string | null;
   /** Reasons why a device cannot run the module. */
   readonly reasons: readonly string[];
 };
 
-/** Exports by which toolchains name what initializes a module, in order of precedence. */
+/** Names under which toolchains export the initialization function, in order of precedence. */
 const initializers = ['_initialize', '__wasm_call_ctors'];
-/** Exports and names of functions of allocators and collectors that are not re-entrant. */
+/** Names of functions of allocators and collectors that are not re-entrant. */
 const allocators = new Set([
   'malloc',
   'free',
@@ -48,21 +48,18 @@ const allocators = new Set([
   '~lib/rt/stub/__new',
 ]);
 
-/** Bytes of a page of a module's memory. */
+/** Bytes of a WebAssembly memory page. */
 const pageBytes = 65_536;
-/** A stack pointer begins no lower: smaller values are counters. */
-const lowestBase = 1_024;
+/** Minimum initial value of a stack pointer: smaller values are counters. */
+const minBase = 1_024;
 
-/** Reads what a module expects. Reads it best before the module is optimized, and from names and exports where the module has them. */
+/** Detects the requirements of a module. Detection works best before optimization, and uses names and exports where the module has them. */
 export function detectRequirements(module: Module): ToolchainRequirements {
   const initialize = initializers.map((name) => exportOf(module, name, 'function')).find((index) => index !== null) ?? null;
-  return { stack: readStack(module), initialize, singleThreaded: readAllocator(module), reasons: reasonsOf(module, initialize) };
+  return { stack: findStack(module), initialize, singleThreaded: detectAllocator(module), reasons: checkRequirements(module, initialize) };
 }
 
-/**
- * Returns the module with its stack pointer and its initialization exported by the machine's names, so that the optimizer keeps both.
- * @param toolchain What `readToolchain` has read of it.
- */
+/** Returns the module with its stack pointer and initialization function exported under the machine's names, so that the optimizer keeps both. */
 export function addMachineExports(module: Module, { stack, initialize }: Pick<ToolchainRequirements, 'stack' | 'initialize'>): Module {
   const kept = module.exports.filter(({ name, kind }) => kind !== 'function' || !initializers.includes(name));
   const added: Export[] = [];
@@ -73,7 +70,7 @@ export function addMachineExports(module: Module, { stack, initialize }: Pick<To
   return { ...module, exports: [...kept, ...added.filter(({ name }) => !known.has(name))] };
 }
 
-/** What the image of an optimized module tells the machine. */
+/** Requirements of the optimized module, which its image states to the machine. */
 export type ImageRequirements = Pick<Stamp, 'stack' | 'concurrency'> & {
   readonly collector: Collector | null;
   /** The stack pointer's global, by index. */
@@ -81,18 +78,18 @@ export type ImageRequirements = Pick<Stamp, 'stack' | 'concurrency'> & {
 };
 
 /**
- * Returns an optimized module as it is to be assembled, and what its image tells the machine.
- * @param toolchain What `readToolchain` has read before the module was optimized.
+ * Returns an optimized module with the exports that the machine needs, and the requirements for its image.
+ * @param toolchain Requirements that were detected before the module was optimized.
  */
 export function resolveImageRequirements(
   module: Module,
   toolchain: ToolchainRequirements,
   { language, concurrency }: Pick<CompileRequest, 'language' | 'concurrency'>,
 ): { readonly module: Module; readonly requirements: ImageRequirements } {
-  // The optimizer may have brought prologues to the form by which they are known.
-  const stack = toolchain.stack ?? readStack(module);
+  // The optimizer may have normalized prologues to a form that the detection recognizes.
+  const stack = toolchain.stack ?? findStack(module);
   const exported = addMachineExports(module, { stack: toolchain.stack === null ? stack : null, initialize: null });
-  const collector = language === 'assemblyscript' ? readCollector(exported) : null;
+  const collector = language === 'assemblyscript' ? findCollector(exported) : null;
   const isPrebuilt = language === 'wasm';
   return {
     module: exported,
@@ -106,11 +103,11 @@ export function resolveImageRequirements(
 }
 
 /**
- * Returns the collector of AssemblyScript's `minimal` runtime, which the module exports (`--exportRuntime`); null where it does not.
- * All memory comes from the one function that `__new` calls and that grows the memory: arrays also call it by other ways when they grow. Where
- * only `__new` calls that function, the compiler has put its code into `__new`.
+ * Returns the collector of AssemblyScript's `minimal` runtime; null if the module does not export it (`--exportRuntime`). All memory comes from the
+ * one function that `__new` calls and that grows the memory; growing arrays call it by other paths. If only `__new` calls that function, the compiler
+ * has inlined it into `__new`.
  */
-function readCollector(module: Module): Collector | null {
+function findCollector(module: Module): Collector | null {
   const [create, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
   if (create === null || collect === null) return null;
   const grows = (index: number) => instructionsOf(module, index).some(({ op }) => op === opcodes['memory.grow']);
@@ -119,7 +116,7 @@ function readCollector(module: Module): Collector | null {
   const parametersOf = (index: number) => functionTypeOf(module, index)?.parameters ?? [];
   const allocate = calleesOf(module, create).find((index) => parametersOf(index).at(-1) === 'i32' && grows(index));
   if (allocate === undefined)
-    throw new Error("AssemblyScript's runtime allocates in another way than expected: the compiler must be adapted");
+    throw new Error("found no allocator in AssemblyScript's runtime, whose structure has changed: adapt findCollector");
   return { allocate, sizeParameter: parametersOf(allocate).length - 1, collect };
 }
 
@@ -134,15 +131,15 @@ function calleesOf(module: Module, index: number): number[] {
   );
 }
 
-/** Exports of AssemblyScript's runtime, which are no part of a module's interface. */
+/** Exports of AssemblyScript's runtime, which are not part of a module's interface. */
 export const runtimeExports: ReadonlySet<string> = new Set(['__new', '__pin', '__unpin', '__collect', '__rtti_base']);
 
-/** The functions of the runtime that the module exports, by index. */
+/** Returns the functions of the runtime that the module exports, by index. */
 export function runtimeFunctions({ exports }: Module): number[] {
   return exports.flatMap(({ kind, name, index }) => (kind === 'function' && runtimeExports.has(name) ? [index] : []));
 }
 
-/** Functions that a call of one of the given functions can reach by direct calls, these included; by index. */
+/** Returns all functions reachable from the given functions by direct calls, including the given ones; by index. */
 export function reachableFrom(module: Module, functions: readonly number[]): Set<number> {
   const reached = new Set<number>();
   const pending = [...functions];
@@ -158,35 +155,35 @@ function exportOf({ exports }: Module, name: string, kind: Export['kind']): numb
   return exports.find((item) => item.kind === kind && item.name === name)?.index ?? null;
 }
 
-function reasonsOf(module: Module, initialize: number | null): string[] {
+function checkRequirements(module: Module, initialize: number | null): string[] {
   const reasons: string[] = [];
   const functions = module.exports.filter(({ kind }) => kind === 'function');
   const isProgram = functions.some(({ name }) => name === '_start');
   if (isProgram && functions.every(({ name }) => name === '_start' || initializers.includes(name)))
     reasons.push(
-      'the module exports only "_start": this is a program, not a module; build it as a reactor or library, with exported functions',
+      'the module exports only "_start": it is a program, not a module; build it as a reactor or library with exported functions',
     );
   const type = initialize === null ? undefined : functionTypeOf(module, initialize);
   if (type !== undefined && type.parameters.length + type.results.length > 0)
-    reasons.push(`the export that initializes the module has parameters or results: expected a function of type () → ()`);
-  const base = readStack(module)?.base ?? 0;
+    reasons.push('the export that initializes the module has the wrong type: expected () → ()');
+  const base = findStack(module)?.base ?? 0;
   if (base > memoryBytes(module))
     reasons.push(
-      `the stack pointer begins at ${base}, past the memory of ${memoryBytes(module)} bytes: give the module a larger initial memory, or lay the stack within it`,
+      `the stack pointer starts at ${base}, beyond the memory of ${memoryBytes(module)} bytes: increase the initial memory, or place the stack within it`,
     );
   return reasons;
 }
 
 const memoryBytes = ({ memories }: Module) => (memories[0]?.initial ?? 0) * pageBytes;
 
-/** Whether the module contains `memory.grow`. */
+/** Returns whether the module contains `memory.grow`. */
 function growsMemory({ functions }: Module): boolean {
   return functions.some(hasMemoryGrow);
 }
 
 const hasMemoryGrow = (body: FunctionBody) => decodeBody(body).some(({ op }) => op === opcodes['memory.grow']);
 
-/** Whether a function that is exported, or called through a table, grows the memory, itself or by those that it calls; the start function may. */
+/** Returns whether an exported function, or one called through a table, grows the memory directly or indirectly. The start function may grow it. */
 export function accessesGrowMemory(module: Module): boolean {
   const { hasUnknownCallers, calleesOf } = buildCallGraph(module);
   const pending = module.functions.flatMap((_, position) => (hasUnknownCallers[position] === 1 ? [position] : []));
@@ -203,25 +200,25 @@ export function accessesGrowMemory(module: Module): boolean {
   return false;
 }
 
-function readAllocator(module: Module): string | null {
+function detectAllocator(module: Module): string | null {
   const exported = module.exports.find(({ kind, name }) => kind === 'function' && allocators.has(name));
   if (exported !== undefined) return `it exports "${exported.name}"`;
   for (const name of module.functionNames.values()) if (allocators.has(name)) return `it has a function "${name}"`;
-  return growsMemory(module) ? 'it allocates memory by memory.grow' : null;
+  return growsMemory(module) ? 'it grows its memory (memory.grow)' : null;
 }
 
-/** The stack pointer by its name, or else by the prologues of functions; with the stack's bounds. */
-function readStack(module: Module): ToolchainRequirements['stack'] {
+/** Finds the stack pointer by its name, or else by the prologues of functions, and the bounds of the stack. */
+function findStack(module: Module): ToolchainRequirements['stack'] {
   const pointer = exportOf(module, '__stack_pointer', 'global') ?? exportOf(module, stackPointerExport, 'global') ?? findPointer(module);
   if (pointer === null) return null;
   const base = constantOf(module, pointer);
   const isMutable = module.globals[pointer - importsOf(module, 'global').length]?.type.mutable === true;
   if (base === null || !isMutable || module.memories.length === 0) return null;
-  return { pointer, base, floor: floorOf(module, base) };
+  return { pointer, base, floor: findFloor(module, base) };
 }
 
-/** Where the stack ends: after the static data below it, or else at the beginning of the memory. */
-function floorOf(module: Module, base: number): number {
+/** Returns the lowest address of the stack: after the static data below it, or 0. */
+function findFloor(module: Module, base: number): number {
   const dataEnd = exportOf(module, '__data_end', 'global');
   const end = dataEnd === null ? null : constantOf(module, dataEnd);
   if (end !== null) return end < base ? end : 0;
@@ -233,7 +230,7 @@ function floorOf(module: Module, base: number): number {
   return floor;
 }
 
-/** The initial value of a global of the module, where it is a constant i32; unsigned. */
+/** Returns the initial value of a global of the module as an unsigned number; null if it is not a constant i32. */
 function constantOf(module: Module, global: number): number | null {
   const found = module.globals[global - importsOf(module, 'global').length];
   return found === undefined || found.type.value !== 'i32' ? null : constantIn(found.init);
@@ -244,16 +241,16 @@ function constantIn(expression: Uint8Array): number | null {
   return first?.kind === 'i32' && rest.length === 0 ? first.value >>> 0 : null;
 }
 
-/** What the functions of a module do with one global. */
+/** Counts of functions by their use of one global. */
 type Usage = { balanced: number; leaves: number; odd: number };
 
-/** The global that functions lower at their beginning and raise at their end, by as much. */
+/** Returns the global that functions lower at their start and raise at their end by the same amount; null if there is none. */
 function findPointer(module: Module): number | null {
   const usages = new Map<number, Usage>();
   for (const [index, { type }] of module.globals.entries()) {
     const global = importsOf(module, 'global').length + index;
     const base = type.mutable ? constantOf(module, global) : null;
-    if (base !== null && base >= lowestBase && base <= memoryBytes(module) && base % 4 === 0)
+    if (base !== null && base >= minBase && base <= memoryBytes(module) && base % 4 === 0)
       usages.set(global, { balanced: 0, leaves: 0, odd: 0 });
   }
   if (usages.size === 0) return null;
@@ -270,12 +267,12 @@ function countUsages(instructions: readonly Instruction[], usages: ReadonlyMap<n
     if (writes === 0) {
       if (lowered.some((bytes) => bytes <= redZone)) usage.leaves += 1;
     } else if (raised.some((bytes) => lowered.includes(bytes))) usage.balanced += 1;
-    // A function that does not return raises nothing; one that sets the pointer to a local restores it.
+    // A function that does not return never raises the pointer. Setting the pointer to a local restores it.
     else if (lowered.length === 0 && restores < writes) usage.odd += 1;
   }
 }
 
-/** By how much a function lowers and raises a global, and how often it sets it, and sets it to a local. */
+/** Returns the amounts by which a function lowers and raises a global, and how often it sets the global, and sets it to a local. */
 function readFrames(instructions: readonly Instruction[], global: number) {
   const lowered: number[] = [];
   const raised: number[] = [];
@@ -300,7 +297,7 @@ function isGlobal(instruction: Instruction | undefined, op: number, global: numb
   return instruction?.kind === 'global' && instruction.op === op && instruction.index === global;
 }
 
-/** What `i32.const n; i32.add` or `i32.sub` at a place adds, where it is a multiple of four; null of anything else. */
+/** Returns the amount that `i32.const n; i32.add` or `i32.sub` at a position adds, if it is a multiple of four; null otherwise. */
 function changeAt(instructions: readonly Instruction[], index: number): number | null {
   const [constant, operation] = [instructions[index], instructions[index + 1]];
   if (constant?.kind !== 'i32' || constant.value % 4 !== 0) return null;

@@ -77,17 +77,17 @@ export class ControlConnection {
   readonly #url: string;
   readonly #joinToken: string;
   readonly #signal: AbortSignal;
-  readonly #silenceLimits: IdleTimeouts;
+  readonly #idleTimeouts: IdleTimeouts;
   /** The token of the last registration. */
   #token: string | null = null;
   #orders: AbortController | null = null;
 
   /** @param controlUrl The service's address, like `http://127.0.0.1:7070`. */
-  constructor(controlUrl: string, joinToken: string, signal: AbortSignal, silenceLimits: IdleTimeouts = defaultIdleTimeouts) {
+  constructor(controlUrl: string, joinToken: string, signal: AbortSignal, idleTimeouts: IdleTimeouts = defaultIdleTimeouts) {
     this.#url = controlUrl.replace(/\/+$/, '');
     this.#joinToken = joinToken;
     this.#signal = signal;
-    this.#silenceLimits = silenceLimits;
+    this.#idleTimeouts = idleTimeouts;
   }
 
   /** Registers the host. @throws {ControlError} or a TypeError of fetch. */
@@ -123,7 +123,7 @@ export class ControlConnection {
   }
 
   async #streamOrders(host: string, bootId: string, ended: AbortSignal, take: TakeOrder): Promise<void> {
-    const silence = watchIdle(this.#silenceLimits);
+    const silence = watchIdle(this.#idleTimeouts);
     try {
       const response = await this.#fetch(`/agent/v1/hosts/${host}/orders?bootId=${encodeURIComponent(bootId)}`, {
         headers: { accept: 'text/event-stream' },

@@ -8,12 +8,12 @@ export const defaultIdleTimeouts: IdleTimeouts = { first: 5_000, later: 45_000 }
 
 /** A stream brought nothing for longer than the service is ever silent. */
 export class IdleTimeoutError extends Error {
-  override readonly name = 'SilentStreamError';
+  override readonly name = 'IdleTimeoutError';
 }
 
 /** A stream that is watched for silence from now on. */
 export type IdleWatch = {
-  /** Aborted with a `SilentStreamError` when nothing arrives within the limits. */
+  /** Aborted with an `IdleTimeoutError` when nothing arrives within the limits. */
   readonly signal: AbortSignal;
   /** Decodes the stream's UTF-8, and notes that something arrived. */
   readonly text: TransformStream<Uint8Array, string>;

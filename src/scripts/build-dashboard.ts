@@ -1,4 +1,4 @@
-// `npm run build:dashboard`: builds the dashboard in a folder of its own and then replaces the one in use, whose page comes after what it loads.
+// `npm run build:dashboard`: builds the dashboard in a staging folder and then replaces the files in use. The page is replaced after its assets.
 
 import { join } from 'node:path';
 import { replaceFolder } from './replace-files.ts';

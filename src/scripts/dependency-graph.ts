@@ -1,6 +1,6 @@
-// Which folders import which, as a graph small enough to read: folders as nodes, and only the edges that do not follow from others.
+// Reduces the imports between files to a readable graph: folders are nodes, and edges that follow from others are omitted.
 
-/** Folders and files of the service that are one node, from the top to the bottom, as `serviceOrder` in `.dependency-cruiser.mjs`. */
+/** Folders and files of the service that form one node, from the top layer to the bottom, as `serviceOrder` in `.dependency-cruiser.mjs`. */
 const serviceNodes: readonly { readonly label: string; readonly members: readonly string[] }[] = [
   { label: 'app', members: ['app.ts', 'installation.ts'] },
   { label: 'agents, health', members: ['agents', 'health'] },
@@ -17,18 +17,19 @@ const serviceNodes: readonly { readonly label: string; readonly members: readonl
   },
 ];
 
-/** The node that a file belongs to; null for files outside of `src/` and `web/`. @throws {Error} for a folder of the service without a node. */
+/** Returns the node of a file; null for files outside `src/` and `web/`. @throws {Error} for a folder of the service without a node. */
 export function nodeOf(file: string): string | null {
   const [top, folder = '', member = ''] = file.split('/');
   if (top === 'web') return 'web';
   if (top !== 'src') return null;
   if (folder !== 'service') return folder;
   const node = serviceNodes.find(({ members }) => members.includes(member));
-  if (node === undefined) throw new Error(`${file} is in no node of the picture: give ${member} one in src/scripts/dependency-graph.ts`);
+  if (node === undefined)
+    throw new Error(`${file} has no node in the picture: add ${member} to serviceNodes in src/scripts/dependency-graph.ts`);
   return `service/${node.label}`;
 }
 
-/** Leaves out each edge that a longer path implies (transitive reduction). @throws {Error} for a cycle. */
+/** Removes each edge that a longer path implies (transitive reduction). @throws {Error} for a cycle. */
 export function withoutImplied(edges: ReadonlyMap<string, ReadonlySet<string>>): Map<string, Set<string>> {
   const reached = new Map<string, ReadonlySet<string>>();
   const reachedFrom = (node: string, path: readonly string[]): ReadonlySet<string> => {
@@ -47,19 +48,19 @@ export function withoutImplied(edges: ReadonlyMap<string, ReadonlySet<string>>):
   );
 }
 
-/** The graph as a Mermaid flowchart in a code block; the nodes of the service are inside a frame. */
+/** Renders the graph as a Mermaid flowchart in a code block. The nodes of the service are in a subgraph. */
 export function mermaidOf(edges: ReadonlyMap<string, ReadonlySet<string>>): string {
   const nodes = [...new Set([...edges].flatMap(([node, targets]) => [node, ...targets]))].sort();
-  const isOfService = (node: string) => node.startsWith('service/');
+  const isServiceNode = (node: string) => node.startsWith('service/');
   const idOf = (node: string) =>
-    isOfService(node) ? `service${serviceNodes.findIndex(({ label }) => node === `service/${label}`)}` : node;
+    isServiceNode(node) ? `service${serviceNodes.findIndex(({ label }) => node === `service/${label}`)}` : node;
   const labelOf = (node: string) => `"${node.replace('service/', '').replaceAll(', ', '<br>')}"`;
   const declared = (node: string) => `${idOf(node)}[${labelOf(node)}]`;
   const arrows = [...edges].flatMap(([node, targets]) => [...targets].map((target) => `  ${idOf(node)} --> ${idOf(target)}`)).sort();
   return [
     '```mermaid',
     'flowchart TD',
-    ...nodes.filter((node) => !isOfService(node)).map((node) => `  ${declared(node)}`),
+    ...nodes.filter((node) => !isServiceNode(node)).map((node) => `  ${declared(node)}`),
     '  subgraph service',
     ...serviceNodes.map(({ label }) => `    ${declared(`service/${label}`)}`),
     '  end',

@@ -1,16 +1,20 @@
-// `npm run generate`: the database and API clients, and what the compiler loads. All of it is generated in a folder of its own and then replaces
-// the files in use one by one, so that a service that starts meanwhile finds each file.
+// `npm run generate`: generates the database client, the API client and the compiler's libraries in a staging folder, and then replaces the files in
+// use one by one, so that a service that starts meanwhile finds every file.
 
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceFolder } from './replace-files.ts';
 import { root, runGenerator, runPackage, withStaging } from './staging.ts';
 
-const generated = { store: 'src/service/database/generated', compiler: 'src/compiler/generated', client: 'src/client/generated' } as const;
+const generated = {
+  database: 'src/service/database/generated',
+  compiler: 'src/compiler/generated',
+  client: 'src/client/generated',
+} as const;
 
 withStaging((staging) => {
   runGenerator('src/service/database/scripts/postgresql.ts');
-  // Prisma writes relative to its schema, and the client contains the schema with its paths.
+  // Prisma writes relative to its schema, and the client contains the schema and its paths.
   cpSync(join(root, 'prisma'), join(staging, 'prisma'), { recursive: true });
   runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/schema.prisma'));
   runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/postgresql/schema.prisma'));

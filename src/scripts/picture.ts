@@ -1,4 +1,4 @@
-// `npm run picture`: draws which folders import which into docs/explanation/architecture.md; with `--check`, fails when the picture is out of date.
+// `npm run picture`: draws the imports between folders into docs/explanation/architecture.md. With `--check`, fails if the picture is out of date.
 
 import console from 'node:console';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import extractTsConfig from 'dependency-cruiser/config-utl/extract-ts-config';
 import { mermaidOf, nodeOf, withoutImplied } from './dependency-graph.ts';
 import { root } from './staging.ts';
 
-/** `Records` has the repositories of all domains, as `.dependency-cruiser.mjs` says too. */
+/** Files that are not part of the program. */
 const notDrawn = /\/scripts\//;
 const begin = '<!-- npm run picture: begin -->\n';
 const end = '<!-- npm run picture: end -->';
@@ -44,6 +44,7 @@ async function importsBetweenNodes(): Promise<Map<string, Set<string>>> {
 
 function withPicture(markdown: string, picture: string): string {
   const [first, last] = [markdown.indexOf(begin), markdown.indexOf(end)];
-  if (first < 0 || last < first) throw new Error(`${page} has no place for the picture: the lines ${begin.trim()} and ${end}`);
+  if (first < 0 || last < first)
+    throw new Error(`expected the lines ${begin.trim()} and ${end} in ${page}, between which the picture is drawn`);
   return `${markdown.slice(0, first + begin.length)}\n${picture}\n${markdown.slice(last)}`;
 }

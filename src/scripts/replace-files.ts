@@ -1,20 +1,20 @@
-// Replaces files that other processes may read at the same time: a reader finds the old file or the new file, never none and never half of one.
+// Replaces files atomically: a concurrent reader finds the complete old file or the complete new file.
 
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** The end of the name of a file while it is written, beside the file that it replaces. */
+/** Suffix of a temporary file next to the file that it replaces. */
 const partialSuffix = '.partial';
 
 /**
- * Writes a file beside the target and renames it to the target. A target with the same content is left as it is.
+ * Writes a temporary file next to the target and renames it to the target. Leaves a target with the same content untouched.
  * @returns Whether the target was changed.
  */
 export function replaceFile(target: string, content: Uint8Array | string): boolean {
   const bytes = Buffer.from(content);
-  if (readIfThere(target)?.equals(bytes) === true) return false;
+  if (readIfExists(target)?.equals(bytes) === true) return false;
   mkdirSync(dirname(target), { recursive: true });
-  // Two processes that generate at the same time have a file each.
+  // Concurrent processes use different temporary files.
   const partial = `${target}.${process.pid}${partialSuffix}`;
   try {
     writeFileSync(partial, bytes);
@@ -27,8 +27,8 @@ export function replaceFile(target: string, content: Uint8Array | string): boole
 }
 
 /**
- * Makes a folder have the files of another folder and no others. The files are replaced one by one, and the superfluous ones removed last.
- * @param entries Files that refer to others, relative to the folder: they are replaced after the files that they refer to.
+ * Replaces the files of a folder with those of another folder, one by one, and removes superfluous files last.
+ * @param entries Files, relative to the folder, that refer to others: they are replaced after all other files.
  */
 export function replaceFolder(source: string, target: string, entries: readonly string[] = []): void {
   const files = filesIn(source);
@@ -38,7 +38,7 @@ export function replaceFolder(source: string, target: string, entries: readonly 
   for (const file of filesIn(target)) if (!wanted.has(file) && !isBeingWritten(file)) rmSync(join(target, file), { force: true });
 }
 
-/** Whether another process writes this file now. One that a killed process has left behind is removed. */
+/** Returns whether a file is the temporary file of another running process. */
 function isBeingWritten(file: string): boolean {
   const [, id] = /\.(\d+)\.partial$/.exec(file) ?? [];
   return id !== undefined && Number(id) !== process.pid && isRunning(Number(id));
@@ -52,7 +52,7 @@ function isRunning(id: number): boolean {
   }
 }
 
-/** The files below a folder, relative to it; none where there is no such folder. */
+/** Returns the files below a folder, relative to it. Creates the folder if it does not exist. */
 function filesIn(folder: string): string[] {
   mkdirSync(folder, { recursive: true });
   return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -60,7 +60,7 @@ function filesIn(folder: string): string[] {
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
 }
 
-function readIfThere(file: string): Buffer | null {
+function readIfExists(file: string): Buffer | null {
   try {
     return readFileSync(file);
   } catch (error) {

@@ -1,4 +1,4 @@
-// Where files are generated before they replace those in use, and the programs that generate them.
+// Runs generators in a staging folder, before their output replaces the files in use.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 
-/** Calls back with an empty folder below `node_modules`, where generators find their packages. The folder is removed afterwards. */
+/** Calls `generate` with an empty folder below `node_modules`, where generators find their packages, and removes the folder afterwards. */
 export function withStaging(generate: (folder: string) => void): void {
   const cache = join(root, 'node_modules', '.cache');
   mkdirSync(cache, { recursive: true });
@@ -19,12 +19,12 @@ export function withStaging(generate: (folder: string) => void): void {
   }
 }
 
-/** Runs the program of a package in the checkout. @throws {Error} when the program fails; it has printed the reason. */
+/** Runs the program of a package in the checkout. @throws {Error} if the program fails, after printing the reason. */
 export function runPackage(name: string, ...args: string[]): void {
   execFileSync(join(root, 'node_modules', '.bin', name), args, { cwd: root, stdio: 'inherit' });
 }
 
-/** Runs a generator of the checkout. @throws {Error} when it fails; it has printed the reason. */
+/** Runs a generator of the checkout. @throws {Error} if it fails, after printing the reason. */
 export function runGenerator(file: string, ...args: string[]): void {
   execFileSync(process.execPath, [join(root, file), ...args], { cwd: root, stdio: 'inherit' });
 }

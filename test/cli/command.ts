@@ -1,4 +1,4 @@
-// One command as a user runs it: a process, what it says, and its exit code.
+// Runs a command in a process, as a user does.
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -8,15 +8,15 @@ export const entry = fileURLToPath(new URL('../../src/cli/patchbay.ts', import.m
 
 export type CommandResult = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
-/** Variables of this process that would change what a command does. */
-const foreign = /^(PATCHBAY_|npm_|XDG_|CI$|NO_COLOR$|FORCE_COLOR$|NODE_(?!COMPILE_CACHE$))/;
+/** Variables of this process that would change the behaviour of a command. */
+const excludedVariables = /^(PATCHBAY_|npm_|XDG_|CI$|NO_COLOR$|FORCE_COLOR$|NODE_(?!COMPILE_CACHE$))/;
 
-/** The environment of a command: of this process, without what tells of settings. */
+/** Returns the environment of this process without settings, and with these changes. */
 export function environment(changes: Record<string, string>): NodeJS.ProcessEnv {
-  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name))), ...changes };
+  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !excludedVariables.test(name))), ...changes };
 }
 
-/** Runs a file of JavaScript, or another program, to its end. */
+/** Runs a program to its end. */
 export function run(
   file: string,
   args: readonly string[],
@@ -31,12 +31,12 @@ export function run(
   });
 }
 
-/** `patchbay` with these arguments, in the folder that is its user's home. */
+/** Runs `patchbay` in the home folder of its user. */
 export function runPatchbay(home: string, args: readonly string[], changes: Record<string, string> = {}): Promise<CommandResult> {
   return run(process.execPath, [entry, ...args], { env: environment({ HOME: home, ...changes }), cwd: home });
 }
 
-/** What a command said to machines. */
+/** Parses the output of a command with --json. */
 export function parseStdout({ stdout }: CommandResult): Record<string, unknown> {
   return z.record(z.string(), z.unknown()).parse(JSON.parse(stdout));
 }

@@ -1,4 +1,4 @@
-// What the operator's command line says of a device that runs something else than the service knew.
+// Drift: the output for a device whose modules differ from those that the service expects.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Agent, attached, state } from '../service/agents/agent.ts';
@@ -24,12 +24,12 @@ afterAll(async () => {
 
 const command = (...args: string[]) => runPatchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
 
-test('a device that has drifted is named in the list, and shown with the versions that were expected and found', async () => {
+test('a drifted device is marked in the list, and shown with the expected and found versions', async () => {
   expect((await command('device', 'list')).stdout).not.toContain('drifted');
   expect((await command('device', 'show', drifted)).stdout).not.toContain('drifted');
   const table = { tcp: { version: '1.1.0', image: `sha256:${'a'.repeat(64)}`, address: '0x1000' } };
   await agent.report({ kind: 'device-state', device: drifted, state: state(table) });
   const lines = (await command('device', 'list')).stdout.split('\n').filter((line) => line.includes('drifted'));
   expect(lines).toEqual([expect.stringMatching(new RegExp(` ${drifted} +connected, drifted `))]);
-  expect((await command('device', 'show', drifted)).stdout).toMatch(/^drifted {3}tcp: expected none, found 1\.1\.0, since 20\S+$/m);
+  expect((await command('device', 'show', drifted)).stdout).toMatch(/^drift {6}tcp: expected none, found 1\.1\.0, since 20\S+$/m);
 });

@@ -1,4 +1,4 @@
-// Durations as tables show them.
+// Durations in tables.
 
 import { expect, test } from 'vitest';
 import { formatDuration } from '../../src/cli/terminal/times.ts';

@@ -1,4 +1,4 @@
-// What goes wrong between a command and its service: it is repeated where that may help, and otherwise said with what to do.
+// Failures between a command and its service: transient failures are retried, others are reported with what to do.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
@@ -23,9 +23,9 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Something that answers as it is told; answers its address. */
-async function listen(answer: RequestListener): Promise<string> {
-  const listening = createServer(answer);
+/** Starts a server, and returns its URL. */
+async function listen(listener: RequestListener): Promise<string> {
+  const listening = createServer(listener);
   server = listening;
   await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
   const address = listening.address();
@@ -37,7 +37,7 @@ const isInternet = (address: ReturnType<Server['address']>): address is AddressI
 const problem = (status: number, title: string, detail: string) =>
   JSON.stringify({ type: 'urn:patchbay:problem:any', title, status, detail, instance: 'req_1' });
 
-function answering(status: number, title: string, detail: string): RequestListener {
+function respondWith(status: number, title: string, detail: string): RequestListener {
   return (_request, response) =>
     response.writeHead(status, { 'content-type': 'application/problem+json' }).end(problem(status, title, detail));
 }
@@ -45,7 +45,7 @@ function answering(status: number, title: string, detail: string): RequestListen
 const never = new AbortController().signal;
 const keyOf = ({ headers }: IncomingMessage) => headers['idempotency-key'];
 
-test('a POST is repeated with one key until it is answered: after lost connections, and where the service is busy or away', async () => {
+test('a POST is retried with one key after lost connections and while the service is busy', async () => {
   const keys: unknown[] = [];
   const url = await listen((request, response) => {
     keys.push(keyOf(request));
@@ -54,16 +54,16 @@ test('a POST is repeated with one key until it is answered: after lost connectio
     else if (keys.length === 3) response.writeHead(503, { 'retry-after': new Date().toUTCString() }).end();
     else request.pipe(response.writeHead(201));
   });
-  const request = new Request(url, { method: 'POST', body: 'what is to be done' });
+  const request = new Request(url, { method: 'POST', body: 'a load' });
   const response = await fetchWithRetries(request, never);
-  expect([response.status, await response.text()]).toEqual([201, 'what is to be done']);
+  expect([response.status, await response.text()]).toEqual([201, 'a load']);
   expect(keys).toHaveLength(4);
   expect(new Set(keys)).toEqual(new Set([expect.stringMatching(/^[0-9a-f-]{36}$/)]));
   await fetchWithRetries(new Request(url, { method: 'POST', body: 'another' }), never);
   expect(keys[4]).not.toBe(keys[0]);
 });
 
-test('a request is repeated a bounded number of times, and not at all where it was answered or stopped', async () => {
+test('a request is sent up to five times, and only once after other responses or an abort', async () => {
   let requests = 0;
   let status = 503;
   const url = await listen((_request, response) => {
@@ -82,7 +82,7 @@ test('a request is repeated a bounded number of times, and not at all where it w
   expect(failure).toMatchObject({ message: 'ECONNREFUSED', url });
 });
 
-test('events are followed over streams that break off and a service that is busy, but not begun where there is none', async () => {
+test('an event stream reconnects after lost connections and while the service is busy, but fails if the first connection fails', async () => {
   let requests = 0;
   const url = await listen((request, response) => {
     requests++;
@@ -97,72 +97,91 @@ test('events are followed over streams that break off and a service that is busy
     );
   });
   const client = createPatchbayClient(url, null, (request) => fetchWithRetries(request, never));
-  const begun = Array.fromAsync(streamEvents(client, { after: 7, signal: never }));
-  await expect(begun).rejects.toThrow('/v1/events answered 503');
+  const events = Array.fromAsync(streamEvents(client, { after: 7, signal: never }));
+  await expect(events).rejects.toThrow('unexpected response with status 503');
   requests = 0;
   const connections: Connection[] = [];
   const numbers: number[] = [];
-  const following = { after: 7, signal: never, wasThere: true, onConnection: (now: Connection) => connections.push(now) };
-  for await (const { number } of streamEvents(client, following)) {
+  const options = { after: 7, signal: never, wasThere: true, onConnection: (now: Connection) => connections.push(now) };
+  for await (const { number } of streamEvents(client, options)) {
     numbers.push(number);
     if (numbers.length === 3) break;
   }
   expect(numbers).toEqual([8, 9, 10]);
-  expect(connections).toEqual(['away', 'streaming', 'away', 'streaming', 'away', 'streaming']);
+  expect(connections).toEqual(['disconnected', 'streaming', 'disconnected', 'streaming', 'disconnected', 'streaming']);
 });
 
-test('that no service is there is told with how to start it', async () => {
+test('an unreachable service is reported with how to start it', async () => {
   const url = await listen(() => {});
   server?.close();
   expect(await runPatchbay(folder, ['health', '--service', url])).toEqual({
     code: 1,
     stdout: '',
-    stderr: `no service is reachable at ${url} (ECONNREFUSED)\nhint: start it there with "patchbay serve", or name another with --service or PATCHBAY_SERVICE\n`,
+    stderr: `error: no service is reachable at ${url} (ECONNREFUSED)\nhint: start the service with "patchbay serve", or give the URL of another with --service or PATCHBAY_SERVICE\n`,
   });
 });
 
-test('that a key is missing, unknown, or of another role is told with what to do', async () => {
-  const url = await listen(answering(401, 'The token is missing or unknown', 'show a key'));
+test('a missing, unknown or insufficient key is reported with what to do', async () => {
+  const url = await listen(respondWith(401, 'Not authenticated', 'show an API key, as `Authorization: Bearer KEY`'));
   const env = { PATCHBAY_SERVICE: url };
   const missing = await runPatchbay(folder, ['health'], env);
-  expect(missing).toMatchObject({ code: 1, stdout: '' });
-  expect(missing.stderr).toBe(
-    'The token is missing or unknown: show a key\n  request req_1\nhint: give a key with --key-file, PATCHBAY_KEY_FILE or PATCHBAY_KEY; the service keeps the one that its first start makes in data/admin-key, where it runs; if it is lost, "patchbay serve --new-admin-key" makes another\n',
-  );
-  const unknown = await runPatchbay(folder, ['health', '--key', 'of-nobody'], env);
-  expect(unknown.stderr).toContain('hint: the service does not know the key of --key, or it is revoked');
-  expect(unknown.stderr).not.toContain('of-nobody');
-  server?.close();
-  const forbidding = await listen(answering(403, 'The token does not allow it', 'this needs the role operator'));
-  const forbidden = await runPatchbay(folder, ['health', '--service', forbidding, '--key', 'of-a-viewer']);
-  // The service says itself what to do: which role it needs, or which page to use.
-  expect(forbidden.stderr).toBe('The token does not allow it: this needs the role operator\n  request req_1\n');
-});
-
-test('the answer of something else is told', async () => {
-  const url = await listen((_request, response) => response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad Gateway</h1>'));
-  const said = await runPatchbay(folder, ['health', '--service', url]);
-  expect(said).toMatchObject({
+  const newKey =
+    'hint: the first start of the service writes the administrator key to data/admin-key; "patchbay serve --new-admin-key" creates another\n';
+  expect(missing).toEqual({
     code: 1,
     stdout: '',
-    stderr: expect.stringContaining(`${url} does not answer as a Patchbay service does: /v1/health answered 502`),
+    stderr: `error: Not authenticated: the service requires an API key\nrequest: req_1\nhint: give a key with --key-file, PATCHBAY_KEY_FILE or PATCHBAY_KEY\n${newKey}`,
+  });
+  const unknown = await runPatchbay(folder, ['health', '--key', 'unknown-secret'], env);
+  expect(unknown.stderr).toContain(
+    'hint: the service rejects the key from --key: give another with --key-file, PATCHBAY_KEY_FILE or PATCHBAY_KEY\n',
+  );
+  expect(unknown.stderr).not.toContain('unknown-secret');
+  server?.close();
+  const forbidding = await listen(respondWith(403, 'Forbidden', 'this requires the role operator'));
+  const forbidden = await runPatchbay(folder, ['health', '--service', forbidding, '--key', 'of-a-viewer']);
+  expect(forbidden.stderr).toBe('error: Forbidden: this requires the role operator\nrequest: req_1\n');
+});
+
+test('the response of another server is reported', async () => {
+  const url = await listen((_request, response) => response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad Gateway</h1>'));
+  expect(await runPatchbay(folder, ['health', '--service', url])).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: `error: unexpected response from ${url} (status 502)\nhint: check that --service is the URL of a Patchbay service of this version\n`,
   });
 });
 
-test('the key that is shown is of the flags, the environment, the file, or where a service keeps it', async () => {
-  const shown: (string | undefined)[] = [];
+test('a request that the service does not know is reported without its path', async () => {
+  const url = await listen((_request, response) => {
+    const body = JSON.stringify({
+      type: 'urn:patchbay:problem:not-found',
+      title: 'Not found',
+      status: 404,
+      detail: 'there is no /v1/health: /documentation lists the paths',
+      instance: 'req_1',
+    });
+    response.writeHead(404, { 'content-type': 'application/problem+json' }).end(body);
+  });
+  const { stderr } = await runPatchbay(folder, ['health', '--service', url]);
+  expect(stderr).toMatch(`error: unexpected response from ${url} (status 404)\n`);
+  expect(stderr).not.toContain('/v1');
+});
+
+test('the key comes from the flags, the environment, the configuration file or the admin-key file, in this order', async () => {
+  const keys: (string | undefined)[] = [];
   const url = await listen((request, response) => {
-    shown.push(request.headers.authorization);
-    answering(404, 'There is none', 'none')(request, response);
+    keys.push(request.headers.authorization);
+    respondWith(404, 'Not found', 'none')(request, response);
   });
   mkdirSync(join(folder, 'data'));
   mkdirSync(join(folder, '.config', 'patchbay'), { recursive: true });
-  writeFileSync(join(folder, 'data', 'admin-key'), 'kept-by-the-service\n');
+  writeFileSync(join(folder, 'data', 'admin-key'), 'of-the-service\n');
   await runPatchbay(folder, ['health', '--service', url]);
   writeFileSync(join(folder, '.config', 'patchbay', 'config.json'), JSON.stringify({ service: url, key: 'of-the-file' }));
   await runPatchbay(folder, ['health']);
   await runPatchbay(folder, ['health'], { PATCHBAY_KEY: 'of-the-environment' });
   writeFileSync(join(folder, 'key'), 'of-the-flags\n');
   await runPatchbay(folder, ['--key-file', 'key', 'health'], { PATCHBAY_KEY: 'of-the-environment' });
-  expect(shown).toEqual(['Bearer kept-by-the-service', 'Bearer of-the-file', 'Bearer of-the-environment', 'Bearer of-the-flags']);
+  expect(keys).toEqual(['Bearer of-the-service', 'Bearer of-the-file', 'Bearer of-the-environment', 'Bearer of-the-flags']);
 });

@@ -6,7 +6,7 @@ import { readThreshold, readWave, readWindow } from '../../src/cli/operator/roll
 
 const days = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'] as const;
 
-test('a wave is read as it is written, its options in any order', () => {
+test('a wave is parsed, with its options in any order', () => {
   const size = fc.oneof(
     fc.integer({ min: 1, max: 50_000 }).map((devices) => ({ text: `${devices}`, wave: { devices } })),
     fc.integer({ min: 0, max: 1_000 }).map((tenths) => ({ text: `${tenths / 10}%`, wave: { upToPercent: tenths / 10 } })),
@@ -24,26 +24,26 @@ test('a wave is read as it is written, its options in any order', () => {
 });
 
 test.each([
-  ['', 'write a wave as 5 or 10%'],
-  ['0', 'write a wave as 5 or 10%'],
-  ['2.5', 'write a wave as 5 or 10%'],
-  ['-1', 'write a wave as 5 or 10%'],
-  ['100.1%', 'write a wave as 5 or 10%'],
-  ['ten', 'write a wave as 5 or 10%'],
-  ['5,', 'write a wave as 5 or 10%'],
-  ['5,approve', 'write a wave as 5 or 10%'],
-  ['5,soak', 'write a wave as 5 or 10%'],
-  ['5,approval=yes', 'write a wave as 5 or 10%'],
-  ['5,soak=', 'soak is "": give a number from 0 to 604800'],
-  ['5,soak=-1', 'soak is "-1": give a number from 0 to 604800'],
-  ['5,soak=604801', 'soak is "604801": give a number'],
-  ['5,soak=1,soak=2', 'it has an option twice'],
-  ['5,approval,approval', 'it has an option twice'],
-])('the wave "%s" is refused', (text, message) => {
+  ['', 'expected a size with options, like 5, 10%'],
+  ['0', 'expected a size with options, like 5, 10%'],
+  ['2.5', 'expected a size with options, like 5, 10%'],
+  ['-1', 'expected a size with options, like 5, 10%'],
+  ['100.1%', 'expected a size with options, like 5, 10%'],
+  ['ten', 'expected a size with options, like 5, 10%'],
+  ['5,', 'expected a size with options, like 5, 10%'],
+  ['5,approve', 'expected a size with options, like 5, 10%'],
+  ['5,soak', 'expected a size with options, like 5, 10%'],
+  ['5,approval=yes', 'expected a size with options, like 5, 10%'],
+  ['5,soak=', 'soak: expected a number from 0 to 604800, received ""'],
+  ['5,soak=-1', 'soak: expected a number from 0 to 604800, received "-1"'],
+  ['5,soak=604801', 'soak: expected a number from 0 to 604800, received "604801"'],
+  ['5,soak=1,soak=2', 'an option is given twice'],
+  ['5,approval,approval', 'an option is given twice'],
+])('the wave "%s" is rejected', (text, message) => {
   expect(() => readWave(text)).toThrow(message);
 });
 
-test('a window is read as it is written, its days in full or shortened', () => {
+test('a window is parsed, with full or abbreviated days', () => {
   const time = fc
     .tuple(fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 }))
     .map((numbers) => numbers.map((number) => String(number).padStart(2, '0')).join(':'));
@@ -72,15 +72,17 @@ test.each([
   'sat 22:60-04:00 UTC',
   'sat 2:00-04:00 UTC',
   'sat 22:00-04:00 Europe/Berlin now',
-])('the window "%s" is refused', (text) => {
-  expect(() => readWindow(text)).toThrow(`--window is "${text}": give days, times and a time zone`);
+])('the window "%s" is rejected', (text) => {
+  expect(() => readWindow(text)).toThrow('--window: expected days, times and a time zone');
 });
 
-test('a threshold is a number, or off', () => {
+test('a threshold is a number or off', () => {
   expect(readThreshold('failed-loads', 'off', 100)).toBe('off');
   expect(readThreshold('failed-loads', '0', 100)).toBe(0);
   expect(readThreshold('failed-loads', '2.5', 100)).toBe(2.5);
   expect(readThreshold('latency-increase', '250')).toBe(250);
   for (const text of ['', 'on', '-1', '100.5', 'NaN'])
-    expect(() => readThreshold('failed-loads', text, 100)).toThrow(`--failed-loads is "${text}": give a number from 0 to 100, or off`);
+    expect(() => readThreshold('failed-loads', text, 100)).toThrow(
+      `--failed-loads: expected a number from 0 to 100, or off; received "${text}"`,
+    );
 });

@@ -1,4 +1,4 @@
-// Where an operator's command has its settings from.
+// The settings of operator commands.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test('flags count before the environment, the environment before the file, and the file before what is usual', async () => {
+test('flags override the environment, which overrides the configuration file, which overrides the defaults', async () => {
   const config = file('config.json', { service: 'http://file:1', 'key-file': file('filed-key', 'of-the-file') });
   const environment = { PATCHBAY_CONFIG: config, PATCHBAY_SERVICE: 'http://environment:2', PATCHBAY_KEY: 'of-the-environment' };
   const flags = { service: 'https://flag:3/', 'key-file': file('flagged-key', ' of-the-flag\n') };
@@ -27,7 +27,7 @@ test('flags count before the environment, the environment before the file, and t
     key: 'of-the-environment',
     keyFrom: 'PATCHBAY_KEY',
   });
-  // An empty variable is none.
+  // An empty variable is ignored.
   expect(await readOperatorSettings({}, { PATCHBAY_CONFIG: config, PATCHBAY_SERVICE: '', PATCHBAY_KEY: '' })).toMatchObject({
     service: 'http://file:1',
     key: 'of-the-file',
@@ -41,22 +41,24 @@ test('flags count before the environment, the environment before the file, and t
     keyFrom: null,
   });
   mkdirSync(join(folder, 'patchbay'));
-  file('patchbay/config.json', { key: 'of-the-usual-file' });
-  expect(await readOperatorSettings({}, { XDG_CONFIG_HOME: folder })).toMatchObject({ key: 'of-the-usual-file' });
+  file('patchbay/config.json', { key: 'of-the-default-file' });
+  expect(await readOperatorSettings({}, { XDG_CONFIG_HOME: folder })).toMatchObject({ key: 'of-the-default-file' });
 });
 
 test.each([
-  [{ service: 'ftp://files' }, {}, /--service is "ftp:\/\/files": give an address like/],
-  [{}, { PATCHBAY_SERVICE: 'here' }, /PATCHBAY_SERVICE is "here"/],
-  [{ key: 'a', 'key-file': 'b' }, {}, /--key and --key-file are both given: leave one of them out/],
-  [{ key: 'two words' }, {}, /the key of --key is not one/],
-  [{ 'key-file': '/nowhere/key' }, {}, /cannot read the key from \/nowhere\/key \(--key-file\): ENOENT/],
-  [{ config: '/nowhere/config.json' }, {}, /cannot read the settings of --config \/nowhere/],
-])('settings %j with the environment %j are refused with what to change', async (flags, environment, message) => {
+  [{ service: 'ftp://files' }, {}, /--service: expected a URL like .*, received "ftp:\/\/files"/],
+  [{}, { PATCHBAY_SERVICE: 'here' }, /PATCHBAY_SERVICE: expected a URL like .*, received "here"/],
+  [{ key: 'a', 'key-file': 'b' }, {}, /--key and --key-file cannot be combined/],
+  [{ key: 'two words' }, {}, /invalid API key in --key/],
+  [{ 'key-file': '/nowhere/key' }, {}, /cannot read the API key from \/nowhere\/key \(--key-file\): ENOENT/],
+  [{ config: '/nowhere/config.json' }, {}, /cannot read --config \/nowhere/],
+])('settings %j with the environment %j are rejected', async (flags, environment, message) => {
   await expect(readOperatorSettings(flags, { XDG_CONFIG_HOME: '/nowhere', ...environment })).rejects.toThrow(message);
 });
 
-test('a file with what is no setting is refused with what there is', async () => {
+test('an unknown setting in a configuration file is rejected', async () => {
   const config = file('unknown.json', { url: 'http://a' });
-  await expect(readOperatorSettings({ config }, {})).rejects.toThrow(/has "url", which is no setting: there are service, key, key-file/);
+  await expect(readOperatorSettings({ config }, {})).rejects.toThrow(
+    /unknown setting "url" in --config .*: expected service, key, key-file/,
+  );
 });

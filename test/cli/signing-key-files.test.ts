@@ -1,4 +1,4 @@
-// The files of the private keys that the service signs with.
+// The files of the private signing keys of the service.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { openPrivateKeys } from '../../src/cli/running/signing-keys.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { generatePrivateKey } from '../../src/signing/private-key.ts';
 
-test('a row of a key in the database leads to no file of another folder', () => {
+test('the identifier of a key in the database cannot name a file in another folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-keys-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   mkdirSync(join(folder, 'signing-keys'));

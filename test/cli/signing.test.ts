@@ -1,4 +1,4 @@
-// Builds are signed, and what is not signed is kept off devices, with the operator's commands as processes.
+// Signing of builds and signature policies, with operator commands as processes.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -32,8 +32,8 @@ const write = (name: string, content: string): string => {
   return file;
 };
 
-/** Writes a pair of keys down as a publisher has them. */
-function pair(name: string) {
+/** Writes the key pair of a publisher. */
+function writeKeyPair(name: string) {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   const pem = publicKey.export({ format: 'pem', type: 'spki' }).toString();
   return {
@@ -43,14 +43,14 @@ function pair(name: string) {
   };
 }
 
-test('a publisher is registered, signs a build, and the devices that demand that load it', async () => {
-  const { privateFile, publicFile, keyId } = pair('release-team');
+test('a publisher is registered and signs a build, which devices with a signature policy then load', async () => {
+  const { privateFile, publicFile, keyId } = writeKeyPair('release-team');
   const added = await command('publisher-key', 'add', 'release-team', '--public-key', publicFile);
   expect(added).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(/^registered the publisher key release-team \(pub_\w+\): sha256:/),
   });
-  const holds = await command(
+  const policy = await command(
     'signature-policy',
     'add',
     'released',
@@ -61,7 +61,7 @@ test('a publisher is registered, signs a build, and the devices that demand that
     '--module',
     'tcp',
   );
-  expect(holds.stdout).toMatch(/^the policy released \(sgp_\w+\) holds: zone=north loads tcp only as signed by pub_\w+\n$/);
+  expect(policy.stdout).toMatch(/^added the policy released \(sgp_\w+\): zone=north requires signatures by pub_\w+ for tcp\n$/);
   const load = () => command('load', '--module', 'tcp', '--version', '1.0.0', '--label', 'zone=north');
   const refused = await load();
   expect(refused).toMatchObject({ code: 3, stdout: expect.stringContaining('have it signed (patchbay build sign tcp 1.0.0)') });
@@ -79,24 +79,26 @@ test('a publisher is registered, signs a build, and the devices that demand that
   ]);
   expect(shown.stdout).toMatch(new RegExp(`compiler   binaryen \\d+\n  pushed by  key_\\w+\n\nSIGNED BY\n─+\nsha256:\\w+\n${keyId}\n$`));
   expect(parseStdout(envelope)).toEqual(await provenanceOf(service, 'tcp', '1.0.0'));
-  expect((await command('signature-policy', 'list')).stdout).toMatch(/\nsgp_\w+ +released +zone=north loads tcp only/);
+  expect((await command('signature-policy', 'list')).stdout).toMatch(
+    /\nsgp_\w+ +released +zone=north requires signatures by pub_\w+ for tcp/,
+  );
   expect(await command('signature-policy', 'remove', 'released')).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(/^removed the policy sgp_/),
   });
   expect(await command('signature-policy', 'remove', 'released')).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('no signature policy called released'),
+    stderr: expect.stringContaining('no signature policy named "released"'),
   });
   expect((await command('publisher-key', 'revoke', 'release-team')).stdout).toMatch(/^revoked the publisher key release-team /);
-  expect((await command('publisher-key', 'list')).stdout).toBe('there are no such keys\n');
+  expect((await command('publisher-key', 'list')).stdout).toBe('no publisher keys found\n');
   expect(parseStdout(await command('publisher-key', 'list', '--revoked', '--json'))['items']).toMatchObject([
     { name: 'release-team', keyId },
   ]);
 });
 
-test('nothing is signed that is not what it is said to be, or with what is no private key', async () => {
-  const { privateFile, publicFile } = pair('careful');
+test('a build is not signed if its source differs, its provenance is invalid, or the key is not a private key', async () => {
+  const { privateFile, publicFile } = writeKeyPair('careful');
   await command('publisher-key', 'add', 'careful', '--public-key', publicFile);
   const before = await provenanceOf(service, 'tcp', '1.1.0');
   const sign = (...args: string[]) => command('build', 'sign', 'tcp', '1.1.0', ...args);
@@ -109,39 +111,42 @@ test('nothing is signed that is not what it is said to be, or with what is no pr
   ]);
   expect(otherSource).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/other\.wat is not what tcp@1\.1\.0 was compiled of: .*; nothing was signed\n$/),
+    stderr: expect.stringMatching(/other\.wat is not the source of tcp@1\.1\.0: expected .*; nothing was signed\n$/),
   });
   expect(noKey).toMatchObject({
     code: 2,
-    stderr: expect.stringMatching(/^cannot sign with --signing-key .*: it is no private key in PEM/),
+    stderr: expect.stringMatching(/^error: cannot sign with --signing-key .*PEM/),
   });
-  expect(noFile).toMatchObject({ code: 2, stderr: expect.stringMatching(/^cannot read --signing-key .*ENOENT/) });
-  expect(noBuild).toMatchObject({ code: 1, stderr: expect.stringContaining('build tcp@9.9.9 does not exist') });
+  expect(noFile).toMatchObject({ code: 2, stderr: expect.stringMatching(/^error: cannot read --signing-key .*ENOENT/) });
+  expect(noBuild).toMatchObject({ code: 1, stderr: expect.stringContaining('tcp@9.9.9') });
   expect(privateAsPublic).toMatchObject({ code: 1, stderr: expect.stringContaining('give the public part alone') });
   expect(await provenanceOf(service, 'tcp', '1.1.0')).toEqual(before);
-  // Somebody has put the statement of another build in its place.
+  // The statement of another build replaces the statement of this build.
   const database = new Database(join(service.folder, 'patchbay.db'));
   database.exec("UPDATE Build SET envelope = (SELECT envelope FROM Build WHERE version = '1.0.0') WHERE version = '1.1.0'");
   database.close();
   expect(await sign('--signing-key', privateFile)).toMatchObject({
     code: 1,
-    stderr: expect.stringContaining('what the service answers is no statement of tcp@1.1.0: do not trust it'),
+    stderr: expect.stringContaining('the service returned no valid provenance of tcp@1.1.0: do not trust the build'),
   });
 });
 
-test('a policy is by a device or labels, and of keys that there are', async () => {
+test('a policy requires a device or labels, and active publisher keys', async () => {
   const add = (...args: string[]) => command('signature-policy', 'add', 'wrong', ...args);
   const [neither, noKey, noCount] = await Promise.all([
     add('--publisher-key', 'careful'),
-    add('--label', 'zone=north', '--publisher-key', 'nobody'),
+    add('--label', 'zone=north', '--publisher-key', 'unknown'),
     add('--label', 'zone=north', '--publisher-key', 'careful', '--threshold', 'all'),
   ]);
-  expect(neither).toMatchObject({ code: 2, stderr: expect.stringContaining('give either --device or --label') });
-  expect(noKey).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no publisher key in use called nobody') });
-  expect(noCount).toMatchObject({ code: 2, stderr: expect.stringContaining('--threshold is "all"') });
+  expect(neither).toMatchObject({ code: 2, stderr: expect.stringContaining('select devices with either --device or --label') });
+  expect(noKey).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no active publisher key named "unknown"') });
+  expect(noCount).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--threshold: expected a whole number from 1 to 20, received "all"'),
+  });
 });
 
-test('a host process with pinned keys goes on when the service signs with another key', async () => {
+test('a host with trusted keys accepts the next signing key of the service', async () => {
   const keys = await command('signing-key', 'list', '--pem');
   expect(keys.stdout).toMatch(/^-----BEGIN PUBLIC KEY-----\n\S+\n-----END PUBLIC KEY-----\n$/);
   const settings = {
@@ -156,7 +161,7 @@ test('a host process with pinned keys goes on when the service signs with anothe
   await host.waitForLine(/"registered with the control service"/);
   await service.connectedDevices(2);
   const rotated = await command('signing-key', 'rotate');
-  const [, keyId = ''] = /^the service signs with sgk_\w+ from now on: (sha256:\w+)\n$/.exec(rotated.stdout) ?? [];
+  const [, keyId = ''] = /^the service now signs with sgk_\w+: (sha256:\w+)\n$/.exec(rotated.stdout) ?? [];
   expect((await command('signing-key', 'list')).stdout).toMatch(
     new RegExp(`\nsgk_\\w+ +\\S+ +- +${keyId}\nsgk_\\w+ +\\S+ +20\\S+Z +sha256:`),
   );
@@ -165,10 +170,10 @@ test('a host process with pinned keys goes on when the service signs with anothe
   expect(parseStdout(loaded)['loads']).toMatchObject([{ outcome: 'installed' }]);
   const start = (content: string) =>
     runPatchbay(service.folder, ['host', '--trusted-keys', write('wrong.pem', content), '--token-file', settings['token-file']]);
-  const [none, secret] = [await start('nothing'), await start(readFileSync(pair('spare').privateFile, 'utf8'))];
+  const [none, secret] = [await start('nothing'), await start(readFileSync(writeKeyPair('spare').privateFile, 'utf8'))];
   expect(none).toMatchObject({
     code: 2,
-    stderr: expect.stringMatching(/^a key of --trusted-keys .*wrong\.pem is not one to trust: it is no public key in PEM/),
+    stderr: expect.stringMatching(/^error: invalid public key in --trusted-keys .*wrong\.pem: .*PEM/),
   });
-  expect(secret).toMatchObject({ code: 2, stderr: expect.stringContaining('is not one to trust') });
+  expect(secret).toMatchObject({ code: 2, stderr: expect.stringContaining('invalid public key in --trusted-keys') });
 });

@@ -140,7 +140,7 @@ test.each([
 ])('%s are not accepted: %s', (feature, text) => {
   const bytes = assembleText(text);
   expect(() => decodeModule(bytes)).toThrow(UnsupportedFeatureError);
-  expect(() => decodeModule(bytes)).toThrow(`the module uses ${feature}, which devices do not accept`);
+  expect(() => decodeModule(bytes)).toThrow(`the module uses ${feature}, which devices do not support`);
 });
 
 test.each([
@@ -151,7 +151,7 @@ test.each([
   ['memory control', [0xfc, 0x12]],
   ['exception handling', [0x06, 0x40, 0x0b]],
 ])('instructions of %s are named', (feature, bytes) => {
-  expect(() => decodeInstructions(new Uint8Array(bytes))).toThrow(expect.objectContaining({ name: 'UnacceptedFeatureError', feature }));
+  expect(() => decodeInstructions(new Uint8Array(bytes))).toThrow(expect.objectContaining({ name: 'UnsupportedFeatureError', feature }));
 });
 
 test.each([

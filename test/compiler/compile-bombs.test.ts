@@ -55,9 +55,9 @@ test('eight compile bombs of eight callers stay within the memory limits, and a 
 test.each([
   [1, true],
   [100_000, false],
-])('a thread that keeps more than %i MiB after a compilation is replaced: %s', async (keptMebibytes, breaksThread) => {
+])('a thread that keeps more than %i MiB after a compilation is replaced: %s', async (retainedMebibytes, breaksThread) => {
   const worker = new Worker(new URL('../../src/compiler/compile-worker.ts', import.meta.url), {
-    workerData: { faultAt: null, binaryenMebibytes: 256, keptMebibytes },
+    workerData: { faultAt: null, binaryenMebibytes: 256, retainedMebibytes },
   });
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   worker

@@ -53,9 +53,9 @@ test('large compilations leave the reserved slot to small ones', async () => {
 });
 
 test.each([
-  [{ queuedPerCaller: 2 }, 'of this API key'],
-  [{ queued: 2 }, 'are waiting (limit: 2)'],
-  [{ queuedBytes: 250 }, 'limit: 250'],
+  [{ queuedPerCaller: 2 }, 'queued compilations per API key'],
+  [{ queued: 2 }, 'limit reached (2 queued compilations)'],
+  [{ queuedBytes: 250 }, '250 bytes of queued sources'],
 ])('past the limit %j a compilation is refused, and there is room again later', async (given, message) => {
   const { queue, add, end } = recordedQueue(2, given);
   const jobs = ['a', 'b', 'c'].map((name) => add('x', name, 100));

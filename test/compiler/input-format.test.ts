@@ -18,8 +18,13 @@ const lfsPointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\
 const wat = '(module (func (export "one") (result i32) (i32.const 1)))';
 
 test.each<[string, Language, string | Uint8Array, string]>([
-  ['a component', 'wasm', bytes(0x00, 0x61, 0x73, 0x6d, 0x0d, 0x00, 0x01, 0x00), 'this is a component, not a core module'],
-  ['another version', 'wasm', bytes(0x00, 0x61, 0x73, 0x6d, 0x02, 0x00, 0x00, 0x00), 'version 2 of the binary format, expected version 1'],
+  ['a component', 'wasm', bytes(0x00, 0x61, 0x73, 0x6d, 0x0d, 0x00, 0x01, 0x00), 'received a component'],
+  [
+    'another version',
+    'wasm',
+    bytes(0x00, 0x61, 0x73, 0x6d, 0x02, 0x00, 0x00, 0x00),
+    'expected version 1 of the binary format, received version 2',
+  ],
   ['a header cut off', 'wasm', new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x01]), 'truncated'],
   ['nothing', 'wasm', new Uint8Array(), '0 bytes'],
   ['gzip', 'wasm', gzipSync(wat), 'gzip'],
@@ -29,7 +34,7 @@ test.each<[string, Language, string | Uint8Array, string]>([
   ['JSON', 'wasm', text('{"error": "not found"}'), 'JSON'],
   ['a Git LFS pointer', 'wasm', text(lfsPointer), 'git lfs pull'],
   ['WAT', 'wasm', text(`;; one\n${wat}`), 'push it with the language "wat"'],
-  ['text', 'wasm', wat, 'as bytes, not as text'],
+  ['text', 'wasm', wat, 'as bytes, received text'],
   ['a binary module', 'wat', '\0asm\u0001\0\0\0', 'binary WebAssembly module'],
   ['a binary module', 'assemblyscript', '\0asm\u0001\0\0\0', 'binary WebAssembly module'],
   ['a Git LFS pointer', 'wat', lfsPointer, 'git lfs pull'],

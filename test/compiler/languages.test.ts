@@ -125,7 +125,7 @@ test.each([
     'wat',
     '(module (import "kernel" "reboot" (func $a)) (func (export "f") (call $a)))',
     'unsupported',
-    { message: expect.stringContaining('the kernel has emit, sleep') },
+    { message: expect.stringContaining('expected one of emit, sleep') },
   ],
   [
     'wat',

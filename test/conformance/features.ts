@@ -3,18 +3,18 @@
 import type { Diagnostic } from '../../src/compiler/result.ts';
 
 /** How the compiler names a proposal of WebAssembly that devices do not have. */
-const proposal = /^the module uses (.+), which devices do not accept/;
+const proposal = /^the module uses (.+), which devices do not support/;
 
 /** Other reasons of the compiler. */
 const features: readonly (readonly [RegExp, string])[] = [
   [/exports no function/, 'no exported function: there is nothing to access'],
-  [/is a (global|memory|table|tag): a module may import/, 'imported memories, tables, globals and tags'],
+  [/is a (global|memory|table|tag): modules can import/, 'imported memories, tables, globals and tags'],
   [/exports? \d+ functions; the limit/, 'more exports than the limit'],
   [/the memory is of \d+ pages|memory .*limit/, 'a larger memory than the limit'],
   [/the table is of \d+ elements|table .*limit/, 'a larger table than the limit'],
   [/segment offset must be constant/, 'constants that read a global of the module itself'],
   [/U\+0000/, 'the character U+0000 in a name'],
-  [/is unknown: (import from|the kernel has)/, 'an import that no device provides'],
+  [/is unknown: (import from|expected one of)/, 'an import that no device provides'],
   [/funcref|externref/, 'references in the interface of a module'],
 ];
 

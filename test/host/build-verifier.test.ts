@@ -1,4 +1,4 @@
-// How a host verifies builds: what it asks the service for and how often, and which signatures count.
+// Verification of builds by a host: downloads and their number, and which signatures count.
 
 import { expect, test } from 'vitest';
 import { BuildVerifier, ProvenanceError } from '../../src/host/build-verifier.ts';
@@ -31,18 +31,18 @@ const signedToo = (envelope: Envelope, ...privateKeys: string[]) => ({
   signatures: [...envelope.signatures, ...privateKeys.map((privateKey) => signEnvelope(envelope, privateKey))],
 });
 
-function told(privateKey: string, endorsedBy: string | null = null): ServiceKey {
+function serviceKey(privateKey: string, endorsedBy: string | null = null): ServiceKey {
   const { keyId, pem } = derivePublicKey(privateKey);
   const endorsement = endorsedBy === null ? null : createEndorsement(endorsedBy, { keyId, pem }, new Date());
   return ServiceKey.parse({ keyId, publicKey: pem, createdAt: new Date().toISOString(), endorsement });
 }
 
-/** A service that the test plays: what it answers, and how often it was asked for what. */
-class PlayedService {
+/** A simulated service: its responses, and the number of requests. */
+class SimulatedService {
   envelope: Envelope;
   keys: ServiceKey[] = [];
-  statementsAsked = 0;
-  keysAsked = 0;
+  statementRequests = 0;
+  keyRequests = 0;
   readonly trusted: TrustedKeys;
   readonly verifier: BuildVerifier;
 
@@ -50,18 +50,18 @@ class PlayedService {
     this.envelope = envelope;
     this.trusted = new TrustedKeys(pinned === null ? null : [derivePublicKey(pinned)]);
     const provenance = async () => {
-      this.statementsAsked += 1;
+      this.statementRequests += 1;
       return JSON.stringify(this.envelope);
     };
     const renewKeys = async () => {
-      this.keysAsked += 1;
+      this.keyRequests += 1;
       this.trusted.update(this.keys);
     };
     this.verifier = new BuildVerifier({ provenance, renewKeys }, this.trusted);
   }
 }
 
-/** What a policy demands, as an order has it. */
+/** Returns a signature requirement in the form of an order. */
 function demands(threshold: number, ...publicKeys: string[]) {
   const order = Order.parse({
     kind: 'load',
@@ -83,29 +83,29 @@ const [service, one, two] = [generatePrivateKey(), generatePrivateKey(), generat
 const pemOf = (privateKey: string) => derivePublicKey(privateKey).pem;
 const keyIdOf = (privateKey: string) => derivePublicKey(privateKey).keyId;
 
-test('a statement is asked for once, and the keys only where it names none that is known', async () => {
-  const played = new PlayedService(stated(service));
-  played.trusted.update([told(service)]);
+test('downloads a statement once, and the keys only if the statement names no known key', async () => {
+  const played = new SimulatedService(stated(service));
+  played.trusted.update([serviceKey(service)]);
   for (let time = 0; time < 3; time += 1) expect(await played.verifier.verify(build)).toEqual([keyIdOf(service)]);
-  expect(played).toMatchObject({ statementsAsked: 1, keysAsked: 0 });
-  const rotated = new PlayedService(stated(one));
-  rotated.trusted.update([told(service)]);
-  rotated.keys = [told(service), told(one, service)];
+  expect(played).toMatchObject({ statementRequests: 1, keyRequests: 0 });
+  const rotated = new SimulatedService(stated(one));
+  rotated.trusted.update([serviceKey(service)]);
+  rotated.keys = [serviceKey(service), serviceKey(one, service)];
   expect(await rotated.verifier.verify(build)).toEqual([keyIdOf(one)]);
-  expect(rotated.keysAsked).toBe(1);
+  expect(rotated.keyRequests).toBe(1);
 });
 
-test('a statement that is refused is asked for anew when it is wanted again', async () => {
+test('downloads a refused statement again when it is needed again', async () => {
   const right = stated(service);
-  const played = new PlayedService({ ...right, signatures: [{ keyid: keyIdOf(service), sig: signEnvelope(right, one).sig }] });
-  played.trusted.update([told(service)]);
+  const played = new SimulatedService({ ...right, signatures: [{ keyid: keyIdOf(service), sig: signEnvelope(right, one).sig }] });
+  played.trusted.update([serviceKey(service)]);
   await expect(played.verifier.verify(build)).rejects.toThrow(ProvenanceError);
-  expect(played.keysAsked).toBe(0);
+  expect(played.keyRequests).toBe(0);
   played.envelope = right;
   expect(await played.verifier.verify(build)).toEqual([keyIdOf(service)]);
 });
 
-test('of the statements of more than 256 images, the least recently used is given up', async () => {
+test('evicts the least recently used of more than 256 statements', async () => {
   const digestOf = (number: number) => `sha256:${number.toString(16).padStart(64, '0')}`;
   const asked: string[] = [];
   const trusted = new TrustedKeys([derivePublicKey(service)]);
@@ -122,16 +122,16 @@ test('of the statements of more than 256 images, the least recently used is give
   expect(asked.slice(257)).toEqual([digestOf(0)]);
 });
 
-test('a build of another module, version or image is not the one that is stated', async () => {
-  const played = new PlayedService(stated(service));
-  played.trusted.update([told(service)]);
+test('refuses a build of another module, version or image than the stated one', async () => {
+  const played = new SimulatedService(stated(service));
+  played.trusted.update([serviceKey(service)]);
   for (const another of [{ module: 'udp' }, { version: '1.0.1' }, { imageDigest: `sha256:${'3'.repeat(64)}` }])
     await expect(played.verifier.verify({ ...build, ...another })).rejects.toThrow(/states that the image is tcp@1\.0\.0 .* as ordered/);
 });
 
-test('what pinned keys vouch for is trusted, through any number of keys, and nothing else', async () => {
+test('trusts the keys that pinned keys endorse, through any number of keys, and no others', async () => {
   const [next, last, forged] = [generatePrivateKey(), generatePrivateKey(), generatePrivateKey()];
-  const keys = [told(last, next), told(service), told(next, service), told(forged), told(one, forged)];
+  const keys = [serviceKey(last, next), serviceKey(service), serviceKey(next, service), serviceKey(forged), serviceKey(one, forged)];
   for (const [signer, isTrusted] of [
     [service, true],
     [next, true],
@@ -139,7 +139,7 @@ test('what pinned keys vouch for is trusted, through any number of keys, and not
     [forged, false],
     [one, false],
   ] as const) {
-    const played = new PlayedService(stated(signer), service);
+    const played = new SimulatedService(stated(signer), service);
     played.keys = keys;
     const verified = played.verifier.verify(build);
     if (isTrusted) expect(await verified).toEqual([keyIdOf(signer)]);
@@ -147,9 +147,9 @@ test('what pinned keys vouch for is trusted, through any number of keys, and not
   }
 });
 
-test('each publisher counts once, however often their key or signature is there, and what is no key counts for nothing', async () => {
-  const played = new PlayedService(signedToo(stated(service), one, one));
-  played.trusted.update([told(service)]);
+test('counts each publisher once despite duplicate keys and signatures, and ignores invalid keys', async () => {
+  const played = new SimulatedService(signedToo(stated(service), one, one));
+  played.trusted.update([serviceKey(service)]);
   const verify = (threshold: number, ...keys: string[]) => played.verifier.verify(build, demands(threshold, ...keys));
   expect(await verify(1, pemOf(one), 'no key')).toEqual([keyIdOf(service), keyIdOf(one)]);
   await expect(verify(2, pemOf(one), pemOf(one))).rejects.toThrow('2 of 2 publisher keys have signed tcp@1.0.0, and 1 have');
@@ -159,14 +159,14 @@ test('each publisher counts once, however often their key or signature is there,
   expect(await verify(2, pemOf(one), pemOf(two))).toEqual([keyIdOf(service), keyIdOf(one), keyIdOf(two)]);
 });
 
-test("the service's signature is none of a publisher's, and a publisher's is none of the service's", async () => {
-  const played = new PlayedService(signedToo(stated(one), two));
-  played.trusted.update([told(service)]);
-  played.keys = [told(service)];
+test('a signature of the service does not count for a publisher, nor the reverse', async () => {
+  const played = new SimulatedService(signedToo(stated(one), two));
+  played.trusted.update([serviceKey(service)]);
+  played.keys = [serviceKey(service)];
   await expect(played.verifier.verify(build, demands(1, pemOf(one)))).rejects.toThrow('no key that this host trusts');
 });
 
-test('what is read anew is read after it was asked for, once for all who wait', async () => {
+test('a refresh starts after the call, and concurrent calls share it', async () => {
   const readings: PromiseWithResolvers<number>[] = [];
   const kept = new Refreshable(() => {
     const reading = Promise.withResolvers<number>();
@@ -176,7 +176,7 @@ test('what is read anew is read after it was asked for, once for all who wait', 
   const first = kept.get();
   await Promise.resolve();
   expect(readings).toHaveLength(1);
-  // One reading is under way, and may know nothing of what these ask for.
+  // One read is in progress, and may return an outdated value for these calls.
   const later = [kept.refresh(), kept.refresh(), kept.refresh()];
   readings[0]?.resolve(1);
   expect(await first).toBe(1);
@@ -188,7 +188,7 @@ test('what is read anew is read after it was asked for, once for all who wait', 
   expect(readings).toHaveLength(2);
 });
 
-test('a reading that fails is none for those who ask after it', async () => {
+test('a failed read is not cached', async () => {
   const away = Promise.withResolvers<number>();
   const readings = [away.promise, Promise.resolve(2)];
   const kept = new Refreshable(() => readings.shift() ?? Promise.resolve(3));

@@ -1,4 +1,4 @@
-// How a host verifies the drivers of programs: whose signature counts, and that the statement is of the driver that the order names.
+// Verification of drivers by a host: which signatures count, and that the statement is about the ordered driver.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -26,16 +26,16 @@ const sealed = (privateKey: string, statement: string) => createSignedEnvelope(p
 const [service, stranger] = [generatePrivateKey(), generatePrivateKey()];
 const right = sealed(service, createDriverStatement(provenance));
 
-function told(privateKey: string, endorsedBy: string | null = null): ServiceKey {
+function serviceKey(privateKey: string, endorsedBy: string | null = null): ServiceKey {
   const { keyId, pem } = derivePublicKey(privateKey);
   const endorsement = endorsedBy === null ? null : createEndorsement(endorsedBy, { keyId, pem }, new Date());
   return ServiceKey.parse({ keyId, publicKey: pem, createdAt: new Date().toISOString(), endorsement });
 }
 
-/** A service that returns this envelope, and a host that trusts the given keys. */
+/** Simulates a service that returns this envelope, and a host that trusts the given keys. */
 class PlayedService {
   envelope: Envelope;
-  keys: ServiceKey[] = [told(service)];
+  keys: ServiceKey[] = [serviceKey(service)];
   readonly asked: string[] = [];
   readonly trusted: TrustedKeys;
   readonly verifier: BuildVerifier;
@@ -57,13 +57,13 @@ class PlayedService {
   }
 }
 
-test('a driver that a trusted key has stated is accepted with what it calls, and its statement is asked for once', async () => {
+test('accepts a driver with a statement by a trusted key, and downloads the statement once', async () => {
   const played = new PlayedService(right);
   for (let time = 0; time < 3; time += 1) expect(await played.verifier.verifyDriver(driver)).toMatchObject({ ...driver, type, abi: 5 });
   expect(played.asked).toEqual([driver.imageDigest]);
 });
 
-test('a statement that is refused is asked for again when the driver is wanted again', async () => {
+test('downloads a refused statement again when the driver is needed again', async () => {
   const played = new PlayedService(sealed(stranger, createDriverStatement(provenance)));
   await expect(played.verifier.verifyDriver(driver)).rejects.toThrow(
     'no key that this host trusts has signed the statement of the driver of tcp.work',
@@ -121,20 +121,20 @@ test.each<[string, Envelope, RegExp]>([
     createSignedEnvelope(service, 'application/json', createDriverStatement(provenance)),
     /no readable statement of the driver/,
   ],
-])('a driver with %s is refused', async (_, envelope, reason) => {
+])('refuses a driver with %s', async (_, envelope, reason) => {
   const { verifier } = new PlayedService(envelope);
   await expect(verifier.verifyDriver(driver)).rejects.toThrow(ProvenanceError);
   await expect(verifier.verifyDriver(driver)).rejects.toThrow(reason);
 });
 
-test('the statement of a driver is none of a build', async () => {
+test('refuses the statement of a driver as the statement of a build', async () => {
   const { verifier } = new PlayedService(right);
   const build = { module: 'tcp', version: '1.0.0', imageDigest: driver.imageDigest };
   await expect(verifier.verify(build)).rejects.toThrow('cannot be read');
   expect(readStatement(right)).toBeNull();
 });
 
-test('a key that replaced the one of the service is asked for; pinned keys accept it only by their endorsement', async () => {
+test('downloads a new key of the service; pinned keys accept it only with their endorsement', async () => {
   const next = generatePrivateKey();
   const envelope = sealed(next, createDriverStatement(provenance));
   for (const [pinned, endorsedBy, isAccepted] of [
@@ -144,14 +144,14 @@ test('a key that replaced the one of the service is asked for; pinned keys accep
     [service, stranger, false],
   ] as const) {
     const played = new PlayedService(envelope, pinned);
-    played.keys = [told(service), told(next, endorsedBy)];
+    played.keys = [serviceKey(service), serviceKey(next, endorsedBy)];
     const verifying = played.verifier.verifyDriver(driver);
     if (isAccepted) expect(await verifying).toMatchObject(driver);
     else await expect(verifying).rejects.toThrow('no key that this host trusts');
   }
 });
 
-test('a driver statement is read as it was written, with any name of an export', () => {
+test('reads a driver statement as it was written, with any export name', () => {
   const anyType = fc.array(fc.constantFrom('i32', 'i64', 'f32', 'f64', 'v128'), { maxLength: 5 });
   const any = fc.record({
     module: fc.stringMatching(/^[a-z][a-z0-9_-]{0,62}$/),

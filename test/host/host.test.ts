@@ -1,4 +1,4 @@
-// The parts of a device host: its outbox, its image cache, its patience.
+// Parts of a device host: outbox, image cache and back-off.
 
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -23,7 +23,7 @@ const orderReport = (device: string) =>
   Report.parse({ kind: 'device-attached', order: newIdentifier('order'), device, state: state(0), failure: null });
 const stateReport = (device: string, second: number) => Report.parse({ kind: 'device-state', device, state: state(second) });
 
-test('every order report leaves the outbox once and in order, and of states the newest, whatever fails on the way', () => {
+test('the outbox delivers every order report once and in order, and only the newest state, despite failures', () => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant('order' as const), device: fc.constantFrom(...devices) }),
     fc.record({ kind: fc.constant('state' as const), device: fc.constantFrom(...devices) }),
@@ -65,13 +65,13 @@ test('every order report leaves the outbox once and in order, and of states the 
   );
 });
 
-test('a request carries no more reports than the service takes', () => {
+test('a request has no more reports than the limit of the service', () => {
   const outbox = new Outbox();
   for (let index = 0; index < agentLimits.reportsPerRequest + 10; index += 1) outbox.add(orderReport(devices[0] ?? ''));
   expect(outbox.next().reports).toHaveLength(agentLimits.reportsPerRequest);
 });
 
-test('a report that waits already is not taken in again, and is when the service asks for it after it was delivered', () => {
+test('ignores a report that is queued already, and accepts it again after its delivery', () => {
   const outbox = new Outbox();
   const report = orderReport(devices[0] ?? '');
   for (let index = 0; index < 3; index += 1) outbox.add(report);
@@ -82,7 +82,7 @@ test('a report that waits already is not taken in again, and is when the service
   expect(outbox.next().reports).toEqual([report]);
 });
 
-test('the outbox wakes whoever waits for it, and lets go when the host ends', async () => {
+test('the outbox wakes its waiter, also when the host stops', async () => {
   const outbox = new Outbox();
   const stop = new AbortController();
   const filled = outbox.waitUntilFilled(stop.signal);
@@ -100,7 +100,7 @@ async function imageBytes(version: string): Promise<{ digest: string; bytes: Uin
   return { digest: result.compiled.digest, bytes: new Uint8Array(result.compiled.image) };
 }
 
-test('an image is downloaded once for all who ask at once, and again after it was given up for want of room', async () => {
+test('concurrent requests share one download of an image, and an evicted image is downloaded again', async () => {
   const one = await imageBytes('1.0.0');
   const two = await imageBytes('1.1.0');
   const downloads: string[] = [];
@@ -118,7 +118,7 @@ test('an image is downloaded once for all who ask at once, and again after it wa
   expect(downloads).toEqual([one.digest, two.digest, one.digest]);
 });
 
-test('of the images kept, the least recently used is given up', async () => {
+test('evicts the least recently used image', async () => {
   const images = await Promise.all(['1.0.0', '1.1.0', '1.2.0'].map(imageBytes));
   const [one, two, three] = images.map(({ digest }) => digest);
   if (one === undefined || two === undefined || three === undefined) throw new Error('there are three');
@@ -136,7 +136,7 @@ test('of the images kept, the least recently used is given up', async () => {
   expect(downloads).toEqual([one, two, three, two]);
 });
 
-test('downloads past the number of images kept all succeed, and no more images are kept', async () => {
+test('downloads above the cache limit succeed, and the cache keeps its limit', async () => {
   const images = await Promise.all(['1.0.0', '1.1.0', '1.2.0'].map(imageBytes));
   const digests = images.map(({ digest }) => digest);
   const bytesOf = async (digest: string) => images.find((image) => image.digest === digest)?.bytes ?? new Uint8Array();
@@ -146,21 +146,21 @@ test('downloads past the number of images kept all succeed, and no more images a
   expect(cache.size).toBe(2);
 });
 
-test('an image that is not what was ordered is refused, and downloaded anew when it is asked for again', async () => {
+test('refuses an image with the wrong digest, and downloads it again on the next request', async () => {
   const { digest, bytes } = await imageBytes('1.0.0');
-  const answers = [new TextEncoder().encode('something else'), bytes];
-  const cache = new ImageCache(async () => answers.shift() ?? bytes);
+  const downloads = [new TextEncoder().encode('something else'), bytes];
+  const cache = new ImageCache(async () => downloads.shift() ?? bytes);
   await expect(cache.get(digest)).rejects.toThrow(ImageError);
   expect((await cache.get(digest)).digest).toBe(digest);
   expect(digestOf(bytes)).toBe(digest);
 });
 
-test('a service that asks a host to wait is obeyed, for a minute at most', async () => {
+test('a host waits for Retry-After, limited to one minute', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   onTestFinished(() => {
     vi.useRealTimers();
   });
-  /** The most that the back-off adds to what was asked, at the first attempt. */
+  /** The maximum that the back-off adds to Retry-After at the first attempt. */
   const jitter = 100;
   for (const [asked, least] of [
     [0, 0],
@@ -180,7 +180,7 @@ test('a service that asks a host to wait is obeyed, for a minute at most', async
   }
 });
 
-test('Retry-After is read in seconds or as a date; anything else says nothing', () => {
+test('reads Retry-After in seconds or as a date, and ignores anything else', () => {
   const asked = (text: string) => parseRetryAfter(new Headers({ 'retry-after': text }));
   fc.assert(fc.property(fc.nat({ max: 1_000_000 }), (seconds) => asked(String(seconds)) === seconds * 1_000));
   expect(asked(new Date(0).toUTCString())).toBe(0);
@@ -189,7 +189,7 @@ test('Retry-After is read in seconds or as a date; anything else says nothing', 
   expect(parseRetryAfter(new Headers())).toBeNull();
 });
 
-test('waits end at once when the host ends', async () => {
+test('waits end immediately when the host stops', async () => {
   const stop = new AbortController();
   const waiting = Promise.all([delay(1_000_000, stop.signal), new BackOff().wait(stop.signal)]);
   stop.abort();

@@ -1,4 +1,4 @@
-// A service that the test plays: it delivers orders more than once, forgets reports, and goes away.
+// A simulated service that repeats orders, loses reports, and becomes unreachable.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { pino } from 'pino';
@@ -12,26 +12,26 @@ const reports: Report[] = [];
 let registrations: number;
 let stream: ServerResponse | null;
 let refuseReports: boolean;
-/** The last reports that the service did not take. */
+/** The last reports that the service rejected. */
 let refused: string;
-/** Whether the next reports are answered as a request that was cut short on its way. */
+/** Whether the next reports get the response of a truncated request. */
 let cutShort: boolean;
-/** What the service answers to downloads of images: an error. */
+/** The error response to downloads of images. */
 let imageStatus: number;
-/** Paths by which images were asked for. */
-const imagesAsked: string[] = [];
-/** An order whose report the service says is malformed. */
+/** Paths of requested images. */
+const requestedImages: string[] = [];
+/** An order whose report the service rejects as malformed. */
 let malformed: string;
-/** What the service says to heartbeats. */
+/** The status of responses to heartbeats. */
 let heartbeatStatus: number;
 let heartbeats: number;
 const problem = { 'content-type': 'application/problem+json' };
 const stop = { controller: new AbortController(), ended: Promise.resolve() };
 const server = createServer((request, response) => {
-  answer(request, response).catch((error) => response.destroy(error));
+  respond(request, response).catch((error) => response.destroy(error));
 });
 
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk);
   const body = Buffer.concat(chunks).toString();
@@ -63,14 +63,14 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     response.writeHead(status, status === 400 && !isCutShort ? problem : {}).end();
   } else {
     const isImage = path.startsWith('/agent/v1/images/');
-    if (isImage && !path.endsWith('/provenance')) imagesAsked.push(path);
+    if (isImage && !path.endsWith('/provenance')) requestedImages.push(path);
     response.writeHead(isImage ? imageStatus : 404, problem).end();
   }
 }
 
 beforeEach(async () => {
   reports.length = 0;
-  imagesAsked.length = 0;
+  requestedImages.length = 0;
   registrations = 0;
   stream = null;
   refuseReports = false;
@@ -95,7 +95,7 @@ beforeEach(async () => {
     signal: stop.controller.signal,
     logger: pino({ enabled: false }),
   });
-  await until(() => stream !== null, 'the host follows its orders');
+  await until(() => stream !== null, 'the host has an order stream');
 });
 afterEach(async () => {
   stop.controller.abort();
@@ -118,18 +118,18 @@ const attach = {
 const deliver = (order: object) => stream?.write(`event: order\ndata: ${JSON.stringify(order)}\n\n`);
 const reportsOf = (kind: Order['kind'] | Report['kind']) => reports.filter((report) => report.kind === kind);
 
-test('an order that comes again is not carried out again, and its report is sent again', async () => {
+test('a repeated order is not executed again, and its report is sent again', async () => {
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 2);
   const [first, second] = reportsOf('device-attached').map(({ state, ...rest }) => ({ rest, sequence: state.sequence ?? 0 }));
   expect(second?.rest).toEqual(first?.rest);
-  // The state is that of the device when the report is sent again.
+  // The repeated report has the current state of the device.
   expect(second?.sequence).toBeGreaterThan(first?.sequence ?? 0);
 });
 
-test('a load that is ordered again by another order is executed once, and reported for that order too', async () => {
+test('a load under another order is executed once, and reported for that order too', async () => {
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
   const image = `sha256:${'0'.repeat(64)}`;
@@ -146,22 +146,22 @@ test('a load that is ordered again by another order is executed once, and report
   const deliverAs = (order = '') => deliver({ ...load, order, device, sequence: 2, deadline: null });
   imageStatus = 503;
   deliverAs(first);
-  await until(() => imagesAsked.length > 0, 'the load is under way');
+  await until(() => requestedImages.length > 0, 'the load is in progress');
   deliverAs(second);
   deliver(attach);
-  await until(() => reportsOf('device-attached').length === 2, 'the second order has come');
+  await until(() => reportsOf('device-attached').length === 2, 'the second order has arrived');
   refuseReports = true;
   imageStatus = 404;
   await until(() => refused.includes(second ?? ''), 'the load is done and not reported');
   deliverAs(third);
-  await until(() => refused.includes(third ?? ''), 'it is to be reported for the third order too');
+  await until(() => refused.includes(third ?? ''), 'the report for the third order is sent');
   refuseReports = false;
   await until(() => reportsOf('load-completed').length === 2, 'the reports are delivered');
   deliverAs(fourth);
-  await until(() => reportsOf('load-completed').length === 3, 'it is reported for the fourth order');
+  await until(() => reportsOf('load-completed').length === 3, 'the load is reported for the fourth order');
   const completed = reports.flatMap((report) => (report.kind === 'load-completed' ? [report] : []));
   expect(completed.map(({ order }) => order)).toEqual([second, third, fourth]);
-  // Each with the same time that it took.
+  // Every report has the same duration.
   expect(new Set(completed.map(({ result }) => JSON.stringify(result))).size).toBe(1);
 });
 
@@ -174,7 +174,7 @@ test('the last 2,000 acknowledged reports are remembered; an older order is exec
   });
   for (const order of orders) deliver(order);
   await until(() => reportsOf('load-completed').length === 2_001, 'all orders are reported');
-  // The first of them is the oldest but for the attachment, which is forgotten too.
+  // The first load is the oldest after the attachment; both reports are no longer remembered.
   const [first, last] = [orders.at(0), orders.at(-1)];
   if (first === undefined || last === undefined) throw new Error('there are 2,001');
   const resultsOf = ({ order }: { order: string }) =>
@@ -182,11 +182,11 @@ test('the last 2,000 acknowledged reports are remembered; an older order is exec
   for (const order of [first, last]) deliver(order);
   await until(() => resultsOf(first).length === 2 && resultsOf(last).length === 2, 'both are reported again');
   expect(resultsOf(last)[1]).toEqual(resultsOf(last)[0]);
-  const downloadsOf = ({ image }: { image: string }) => imagesAsked.filter((path) => decodeURIComponent(path).endsWith(image)).length;
+  const downloadsOf = ({ image }: { image: string }) => requestedImages.filter((path) => decodeURIComponent(path).endsWith(image)).length;
   expect([downloadsOf(first), downloadsOf(last)]).toEqual([2, 1]);
 });
 
-test('each state has a higher sequence than the one before, also of a device that is attached again', async () => {
+test('each state has a higher sequence than the one before, also after the device attaches again', async () => {
   deliver(attach);
   deliver({ kind: 'stop-program', order: newIdentifier('order'), device, sequence: 2, program: newIdentifier('program') });
   await until(() => reportsOf('program-stopped').length === 1);
@@ -198,7 +198,7 @@ test('each state has a higher sequence than the one before, also of a device tha
   expect(sequences[2]).toBeGreaterThan(sequences[1] ?? 0);
 });
 
-test('reports that the service did not take are delivered when it does', async () => {
+test('rejected reports are delivered when the service accepts them', async () => {
   refuseReports = true;
   deliver(attach);
   deliver({ kind: 'stop-program', order: newIdentifier('order'), device, sequence: 2, program: newIdentifier('program') });
@@ -209,14 +209,14 @@ test('reports that the service did not take are delivered when it does', async (
   expect(reportsOf('program-stopped')).toMatchObject([{ failure: expect.stringContaining('has no program') }]);
 });
 
-test('a report that was cut short on its way, and answered as no request at all, is delivered again', async () => {
+test('a truncated report that gets a 400 without problem details is delivered again', async () => {
   cutShort = true;
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
   expect(reportsOf('device-attached')).toMatchObject([{ order: attach.order }]);
 });
 
-test('a report that the service refuses as malformed takes no other with it', async () => {
+test('a report that the service rejects as malformed does not block others', async () => {
   refuseReports = true;
   deliver(attach);
   malformed = newIdentifier('order');
@@ -229,7 +229,7 @@ test('a report that the service refuses as malformed takes no other with it', as
   expect(reportsOf('program-stopped')).toMatchObject(orders.filter((order) => order !== malformed).map((order) => ({ order })));
 });
 
-test('what is no order is skipped, and an image that is not there refuses the load', async () => {
+test('skips malformed orders, and refuses a load whose image does not exist', async () => {
   stream?.write('event: order\ndata: {"kind":"dance"}\n\n');
   stream?.write('event: order\ndata: not json\n\n');
   deliver({
@@ -265,23 +265,23 @@ test('what is no order is skipped, and an image that is not there refuses the lo
   ]);
 });
 
-test('a stream that breaks is followed anew after registering again', async () => {
+test('the host registers again and opens a new stream when its stream breaks', async () => {
   const before = registrations;
   stream?.destroy();
   stream = null;
-  await until(() => stream !== null && registrations > before, 'the host registers and follows again');
+  await until(() => stream !== null && registrations > before, 'the host registers and opens a stream again');
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
   expect(reportsOf('device-attached')).toMatchObject([{ order: attach.order }]);
 });
 
-/** Random numbers are this, so that the waits of back-offs are numbers that no other timer has. */
+/** The value of every random number, which gives the back-off waits that no other timer has. */
 const random = 0.777;
 const waitUpTo = (bound: number) => bound / 2 + (random * bound) / 2;
-/** The waits of a back-off that is not reset, in milliseconds. */
+/** The waits of a back-off without resets, in milliseconds. */
 const growingWaits = [100, 200, 400, 800].map(waitUpTo);
 
-/** Returns the waits of back-offs that have begun since, in milliseconds. */
+/** Starts recording. Returns a function that returns the back-off waits since then, in milliseconds. */
 function watchWaits(): () => number[] {
   vi.spyOn(Math, 'random').mockReturnValue(random);
   const timers = vi.spyOn(globalThis, 'setTimeout');
@@ -291,7 +291,7 @@ function watchWaits(): () => number[] {
   return () => timers.mock.calls.map(([, milliseconds]) => milliseconds ?? 0).filter((wait) => growingWaits.includes(wait));
 }
 
-/** Ends the stream of orders in some way, 2 s after it began by the host's clock, four times. */
+/** Ends the order stream four times, each 2 s after its start by the clock of the host. */
 async function endStreams(end: (stream: ServerResponse) => void): Promise<void> {
   const now = performance.now.bind(performance);
   let ahead = 0;
@@ -301,26 +301,26 @@ async function endStreams(end: (stream: ServerResponse) => void): Promise<void> 
     const ended = stream;
     stream = null;
     if (ended !== null) end(ended);
-    await until(() => stream !== null, 'the host follows its orders again');
+    await until(() => stream !== null, 'the host has an order stream again');
   }
 }
 
-test('a host whose service is killed again and again tries again soon after each time', async () => {
+test('a host whose service is killed repeatedly retries soon each time', async () => {
   const waits = watchWaits();
   await endStreams((stream) => stream.destroy());
   expect(waits()).toEqual([100, 100, 100, 100].map(waitUpTo));
 });
 
-test('a host whose stream the service ends again and again, as for another host of its name, waits longer each time', async () => {
+test('a host whose stream the service ends repeatedly, as for another host of its name, waits longer each time', async () => {
   const waits = watchWaits();
   await endStreams((stream) => stream.end());
   expect(waits()).toEqual(growingWaits);
 });
 
-test('what waits to be reported and downloaded is tried again as soon as the host has registered again', async () => {
+test('queued reports and downloads are retried as soon as the host has registered again', async () => {
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
-  // No wait that begins now ends by itself.
+  // Waits that start now do not end by themselves.
   vi.spyOn(Math, 'random').mockReturnValue(100_000);
   const timers = vi.spyOn(globalThis, 'setTimeout');
   onTestFinished(() => {
@@ -352,20 +352,20 @@ test('what waits to be reported and downloaded is tried again as soon as the hos
   expect(registrations).toBe(2);
 });
 
-test('a host says that it is there, and registers again when the service does not know it any more', async () => {
-  await until(() => heartbeats > 3, 'the host says that it is there');
+test('a host sends heartbeats, and registers again when the service no longer accepts it', async () => {
+  await until(() => heartbeats > 3, 'the host sends heartbeats');
   expect(registrations).toBe(1);
   heartbeatStatus = 503;
   const before = heartbeats;
-  await until(() => heartbeats > before + 3, 'the host goes on saying it');
+  await until(() => heartbeats > before + 3, 'the host continues to send heartbeats');
   expect(registrations).toBe(1);
   heartbeatStatus = 401;
   await until(() => registrations > 1, 'the host has registered again');
   heartbeatStatus = 204;
-  await until(() => stream !== null, 'the host follows its orders');
+  await until(() => stream !== null, 'the host has an order stream');
 });
 
-test('a load whose time is over is not begun, and is reported as expired; the clock of the host decides nothing', async () => {
+test('a load after its deadline is not started and is reported as expired, regardless of the clock of the host', async () => {
   deliver(attach);
   const load = (deadline: string, remainingMilliseconds: number | null) => {
     const order = newIdentifier('order');

@@ -1,4 +1,4 @@
-// What a host does when the service does not register it: it ends where that would never change, and waits otherwise.
+// A host whose registration fails: it stops if the failure is permanent, and retries otherwise.
 
 import { createServer, type ServerResponse } from 'node:http';
 import { pino } from 'pino';
@@ -7,8 +7,8 @@ import { RegistrationRejectedError, runHost } from '../../src/host/host.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { until } from '../machine/test-machine.ts';
 
-/** What the service answers to each registration in turn; the last again and again. */
-let answers: ((response: ServerResponse) => void)[];
+/** The responses to the registrations, in order; the last one is repeated. */
+let responses: ((response: ServerResponse) => void)[];
 let registrations: number;
 let streams: ServerResponse[];
 let stop: AbortController;
@@ -19,9 +19,9 @@ const server = createServer((request, response) => {
     streams.push(response);
     return;
   }
-  const answer = answers[Math.min(registrations, answers.length - 1)];
+  const respond = responses[Math.min(registrations, responses.length - 1)];
   registrations += 1;
-  answer?.(response);
+  respond?.(response);
 });
 beforeEach(async () => {
   registrations = 0;
@@ -77,39 +77,39 @@ test.each([
   ['a device name that is taken, or too many devices', 409],
   ['a registration that is too large', 413],
   ['a configuration that is invalid', 422],
-])('ends when the service refuses it for good: %s', async (_what, status) => {
-  answers = [problem(503, 'overloaded'), problem(status, 'this is what to change')];
+])('stops if the service rejects the registration permanently: %s', async (_what, status) => {
+  responses = [problem(503, 'overloaded'), problem(status, 'this is what to change')];
   const ended = run();
   await expect(ended).rejects.toThrow(RegistrationRejectedError);
   await expect(ended).rejects.toThrow(/rack-1 \(4\d\d\): this is what to change/);
   expect(registrations).toBe(2);
 });
 
-test('ends when the service speaks another version of the protocol', async () => {
-  answers = [json(201, { host: 7 })];
-  await expect(run()).rejects.toThrow(/use a host of the version of the service/);
+test('stops if the service has another protocol version', async () => {
+  responses = [json(201, { host: 7 })];
+  await expect(run()).rejects.toThrow(/run the host and the service in the same version/);
 });
 
-test('waits while the service is busy or away, or something else answers in its place', async () => {
+test('retries while the service is busy or unreachable, or a proxy responds instead', async () => {
   const away = (response: ServerResponse) => response.destroy();
-  answers = [problem(429, 'busy'), problem(503, 'overloaded'), problem(500, 'failed'), page(401), page(404), page(502), away, registered];
+  responses = [problem(429, 'busy'), problem(503, 'overloaded'), problem(500, 'failed'), page(401), page(404), page(502), away, registered];
   const ended = run();
-  await until(() => streams.length > 0, 'the host follows its orders');
-  expect(registrations).toBe(answers.length);
+  await until(() => streams.length > 0, 'the host has an order stream');
+  expect(registrations).toBe(responses.length);
   stop.abort();
   await ended;
 });
 
-test('comes back no sooner than a busy service asks, and soon where the header says nothing', async () => {
+test('waits at least for Retry-After, and briefly if the header is invalid', async () => {
   const times: number[] = [];
   const busy = (status: number, retryAfter: string) => (response: ServerResponse) => {
     times.push(performance.now());
     response.writeHead(status, { 'retry-after': retryAfter }).end();
   };
-  answers = [
+  responses = [
     busy(503, '1'),
     busy(429, '1'),
-    // Of another status it is not for the host, and this is no time.
+    // The header is ignored with another status, and this value is not a time.
     busy(500, '86400'),
     busy(503, 'soon'),
     (response) => {
@@ -118,18 +118,18 @@ test('comes back no sooner than a busy service asks, and soon where the header s
     },
   ];
   const ended = run();
-  await until(() => streams.length > 0, 'the host follows its orders');
+  await until(() => streams.length > 0, 'the host has an order stream');
   expect(times).toHaveLength(5);
-  // Timers count whole milliseconds. Nothing is said of how much later it comes.
+  // Timers count whole milliseconds; the wait has no upper bound.
   for (const index of [1, 2]) expect((times[index] ?? 0) - (times[index - 1] ?? 0)).toBeGreaterThanOrEqual(998);
   stop.abort();
   await ended;
 });
 
-test('keeps its devices running when the service refuses it after it has registered', async () => {
-  answers = [registered, problem(401, 'the key was revoked'), problem(401, 'the key was revoked'), registered];
+test('keeps its devices running when a later registration is rejected', async () => {
+  responses = [registered, problem(401, 'the key was revoked'), problem(401, 'the key was revoked'), registered];
   const ended = run();
-  await until(() => streams.length > 0, 'the host follows its orders');
+  await until(() => streams.length > 0, 'the host has an order stream');
   streams[0]?.destroy();
   await until(() => streams.length > 1, 'the host has registered again');
   expect(registrations).toBe(4);

@@ -1,4 +1,4 @@
-// The machine imports nothing and the protocol does not import the machine: what both name is listed in each. `tsc` compares the types here, and the test the values.
+// The machine and the protocol do not import each other, so each lists the enums that both use. `tsc` compares the types here, and the test the values.
 
 import { expect, expectTypeOf, test } from 'vitest';
 import type { TaintReason } from '../../src/machine/accesses/taint.ts';
@@ -18,7 +18,7 @@ expectTypeOf<machine.Invalidation>().toEqualTypeOf<LoadPolicy['invalidation']>()
 expectTypeOf<machine.VersionPolicy>().toEqualTypeOf<LoadPolicy['versionPolicy']>();
 expectTypeOf<machine.SimilarityPolicy>().toEqualTypeOf<LoadPolicy['similarityPolicy']>();
 
-// Its outcomes and steps; a host reports `expired` without the device.
+// Outcomes and steps of a load; a host reports `expired` without the device.
 expectTypeOf<machine.Outcome | 'expired'>().toEqualTypeOf<LoadReport['outcome']>();
 expectTypeOf<machine.StepName>().toEqualTypeOf<LoadReport['steps'][number]['step']>();
 expectTypeOf<TaintReason>().toEqualTypeOf<NonNullable<NonNullable<LoadReport['previous']>['tainted']>['reason']>();

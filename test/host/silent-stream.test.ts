@@ -1,4 +1,4 @@
-// A stream that was open and falls silent, as when its connection is lost without a FIN: hosts poll for their orders, and readers of events get an error.
+// An open stream that becomes silent, as when its connection is lost without a FIN: hosts poll for orders, and readers of events get an error.
 
 import { createServer } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const end of ended.splice(0)) await end();
 });
 
-/** A service whose stream of orders sends one comment and then nothing. Returns its address, and what it was asked for. */
+/** Starts a service whose order stream sends one comment and then nothing. Returns its URL and the requested paths. */
 async function startSilentService(): Promise<{ readonly url: string; readonly paths: string[] }> {
   const paths: string[] = [];
   const server = createServer((request, response) => {
@@ -37,7 +37,7 @@ async function startSilentService(): Promise<{ readonly url: string; readonly pa
   return { url: `http://127.0.0.1:${address.port}`, paths };
 }
 
-test('a host polls for its orders when its stream falls silent after it was open', async () => {
+test('a host polls for orders when its open stream becomes silent', async () => {
   const { url, paths } = await startSilentService();
   const stop = new AbortController();
   const reasons: string[] = [];
@@ -53,12 +53,12 @@ test('a host polls for its orders when its stream falls silent after it was open
   await following.catch(() => {});
 });
 
-test('a reader of events gets an error when a stream falls silent after it was open', async () => {
+test('a reader of events gets an error when its open stream becomes silent', async () => {
   const silent = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(new TextEncoder().encode('data: 1\n\n')),
   });
   const { signal } = new AbortController();
-  const events = readEvents<number>(async () => silent, { signal, silenceLimits: { first: 60_000, later: 20 } });
+  const events = readEvents<number>(async () => silent, { signal, idleTimeouts: { first: 60_000, later: 20 } });
   expect(await events.next()).toEqual({ done: false, value: 1 });
   await expect(events.next()).rejects.toThrow(IdleTimeoutError);
 });

@@ -1,4 +1,4 @@
-// Which devices of a host have their turn to report their states.
+// The choice of the devices that report their states next.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -7,16 +7,16 @@ import { DeviceId, newIdentifier } from '../../src/protocol/identifiers.ts';
 
 const device = (mayHaveChanged: boolean): RoundRobinDevice => ({ mayHaveChanged });
 const newDevice = () => DeviceId.parse(newIdentifier('device'));
-const idsOf = (turn: Iterable<[DeviceId, RoundRobinDevice]>) => [...turn].map(([id]) => id);
+const idsOf = (round: Iterable<[DeviceId, RoundRobinDevice]>) => [...round].map(([id]) => id);
 
-test('in each turn as many are taken as may be, none twice, and whoever may have changed comes before another comes again', () => {
+test('each round is full and without duplicates, and every changed device is in a round before another is repeated', () => {
   fc.assert(
     fc.property(fc.array(fc.boolean(), { maxLength: 4 * statesPerRound }), fc.integer({ min: 1, max: 8 }), (changes, turns) => {
       const devices = new Map(changes.map((mayHaveChanged) => [newDevice(), device(mayHaveChanged)] as const));
       const changing = [...devices].flatMap(([id, { mayHaveChanged }]) => (mayHaveChanged ? [id] : []));
       const rounds = new StateRoundRobin(devices);
       const taken: DeviceId[] = [];
-      for (let turn = 0; turn < turns; turn += 1) {
+      for (let round = 0; round < turns; round += 1) {
         const ids = idsOf(rounds.nextRound());
         expect(ids).toHaveLength(Math.min(changing.length, statesPerRound));
         taken.push(...ids);
@@ -26,7 +26,7 @@ test('in each turn as many are taken as may be, none twice, and whoever may have
   );
 });
 
-test('a device that comes has its turn, also where there was none', () => {
+test('a new device is in the next round, also as the first device', () => {
   const devices = new Map<DeviceId, RoundRobinDevice>();
   const rounds = new StateRoundRobin(devices);
   expect(idsOf(rounds.nextRound())).toEqual([]);

@@ -12,7 +12,9 @@ test('files belong to their folders, and those of the service to groups of domai
     'service/app',
     'service/rollouts, rollbacks, retention',
   ]);
-  expect(() => nodeOf('src/service/moons/routes.ts')).toThrow('src/service/moons/routes.ts is in no node of the picture: give moons one');
+  expect(() => nodeOf('src/service/moons/routes.ts')).toThrow(
+    'src/service/moons/routes.ts has no node in the picture: add moons to serviceNodes',
+  );
 });
 
 test('an arrow that follows from others is left out, whatever their order', () => {

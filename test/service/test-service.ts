@@ -25,7 +25,7 @@ export type TestResponse<Body = Record<string, unknown>> = { readonly status: nu
 /** Options of a request for loads, besides the build and the devices. */
 export type LoadPolicy = Partial<Omit<RequestSchema<'NewLoads'>, 'module' | 'version' | 'devices' | 'labels'>>;
 
-/** What hosts register with. */
+/** The token that hosts register with. */
 export const joinToken = 'join-token-of-the-tests';
 
 export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });

@@ -1,7 +1,7 @@
 // The stream of the service's events: followed until it is given up, and found again when it is lost.
 
 import { type Client, ResponseError, type Schemas, unwrapResponse } from '../../src/client/client.ts';
-import { isSilentStreamError, readEvents } from '../../src/client/read-events.ts';
+import { isIdleTimeout, readEvents } from '../../src/client/read-events.ts';
 import { delay } from '../../src/protocol/back-off.ts';
 import { backOff } from './waiting.ts';
 
@@ -29,7 +29,7 @@ export async function followEvents(client: Client, signal: AbortSignal, tell: (n
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (isSilentStreamError(error)) {
+      if (isIdleTimeout(error)) {
         // The next attempt takes 5 s where the stream is held back again: the pages are read again that often, and follow the stream when it comes through.
         tell({ connection: 'looking' });
         continue;

@@ -1,15 +1,15 @@
-// `patchbay build`: builds of modules are pushed and listed, and it is shown and signed where they came from.
+// `patchbay build`: pushes and lists builds of modules, and shows and signs their provenance.
 
-import console from 'node:console';
 import { extname } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
 import { ResponseError, unwrapResponse } from '../../client/client.ts';
 import { type BuildUpload, languagesByExtension, pushBuild } from '../../client/push-build.ts';
+import { UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
+import { type CommandContext, printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
-import { readInputFile, UsageError } from '../option-values.ts';
-import { formatDiagnostic } from '../terminal/failure.ts';
+import { readInputFile } from '../option-values.ts';
+import { formatDiagnostic } from '../terminal/error-output.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
@@ -17,18 +17,18 @@ export function addBuildCommands(build: Command): void {
   const push = build
     .command('push <file>')
     .description(
-      'Compile a source and store it as a build of a module. The extension gives the language: .ts (AssemblyScript), .wat (WebAssembly text) or .wasm (prebuilt).',
+      'Compile a source file, and store it as a build of a module. The extension selects the language: .ts (AssemblyScript), .wat (WebAssembly text) or .wasm (prebuilt).',
     )
     .requiredOption('--module <name>', 'the module')
-    .requiredOption('--version <version>', 'semantic version of the build, or next-major, next-minor or next-patch')
+    .requiredOption('--version <version>', 'semantic version, or next-major, next-minor or next-patch')
     .addOption(
       new Option(
         '--concurrency <kind>',
-        'how many threads of a device may be inside the module: any number, or one (default: exclusive for a prebuilt module with an allocator)',
+        'whether any number of threads (shared) or one thread (exclusive) of a device may be inside the module (default: exclusive for a prebuilt module with an allocator)',
       ).choices(['shared', 'exclusive']),
     )
-    .addOption(new Option('--enable <feature...>', 'WebAssembly features for an AssemblyScript source').choices(['simd']))
-    .action((file, options, command) => runOperatorCommand(command, (operator) => pushFile(operator, file, options)));
+    .addOption(new Option('--enable <feature...>', 'WebAssembly features of an AssemblyScript source').choices(['simd']))
+    .action((file, options, command) => runOperatorCommand(command, (context) => pushFile(context, file, options)));
   addExamples(
     push,
     'patchbay build push tcp.ts --module tcp --version 1.1.0',
@@ -37,14 +37,14 @@ export function addBuildCommands(build: Command): void {
 
   const list = build
     .command('list <module>')
-    .description('List the builds of a module, the newest first.')
+    .description('List the builds of a module, newest first.')
     .addOption(limitOption())
     .addOption(allOption())
     .action((module, options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const ask = async (query: { limit: number }) =>
-          unwrapResponse(await operator.client.GET('/v1/modules/{module}/builds', { params: { path: { module }, query } }));
-        printList(operator, await readPages(options, ask), {
+      runOperatorCommand(command, async (context) => {
+        const readPage = async (query: { limit: number }) =>
+          unwrapResponse(await context.client.GET('/v1/modules/{module}/builds', { params: { path: { module }, query } }));
+        printList(context, await readPages(options, readPage), {
           headings: ['VERSION', 'LANGUAGE', 'BYTES', 'CREATED', 'IMAGE'],
           row: ({ version, language, image, createdAt }) => [
             version,
@@ -53,7 +53,7 @@ export function addBuildCommands(build: Command): void {
             formatTime(createdAt),
             image.digest.slice(0, 19),
           ],
-          none: `there are no builds of ${module}`,
+          empty: `no builds of ${module} found`,
         });
         return exitCodes.success;
       }),
@@ -62,75 +62,77 @@ export function addBuildCommands(build: Command): void {
 
   const devices = build
     .command('devices <module> <version>')
-    .description('List the devices that run a build, or ran it before.')
-    .addOption(new Option('--running', 'only devices that have it in memory now').conflicts('gone'))
-    .option('--gone', 'only devices that had it and do not now')
+    .description('List the devices on which a build is or was installed.')
+    .addOption(new Option('--installed', 'only devices on which it is installed now').conflicts('removed'))
+    .option('--removed', 'only devices from which it was removed')
     .addOption(limitOption())
     .addOption(allOption())
-    .action((module, version, { running, gone, ...options }, command) =>
-      runOperatorCommand(command, async (operator) => {
+    .action((module, version, { installed, removed, ...options }, command) =>
+      runOperatorCommand(command, async (context) => {
         const path = { module, version };
-        const filter = running || gone ? { running: running === true } : {};
+        const filter = installed || removed ? { running: installed === true } : {};
         const found = await readPages(options, async (page) => {
           const params = { path, query: { ...page, ...filter } };
-          return unwrapResponse(await operator.client.GET('/v1/modules/{module}/builds/{version}/devices', { params }));
+          return unwrapResponse(await context.client.GET('/v1/modules/{module}/builds/{version}/devices', { params }));
         });
-        printList(operator, found, {
-          headings: ['NAME', 'DEVICE', 'FIRST ENTERED', 'LAST ENTERED', 'LEFT', 'STAYS'],
-          row: (one) => [
-            one.deviceName,
-            one.device,
-            formatTime(one.firstInstalledAt),
-            formatTime(one.lastInstalledAt),
-            one.removedAt === null ? 'in memory' : formatTime(one.removedAt),
-            one.residencies,
+        printList(context, found, {
+          headings: ['NAME', 'DEVICE', 'FIRST INSTALLED', 'LAST INSTALLED', 'REMOVED', 'RESIDENCIES'],
+          row: ({ device, deviceName, firstInstalledAt, lastInstalledAt, removedAt, residencies }) => [
+            deviceName,
+            device,
+            formatTime(firstInstalledAt),
+            formatTime(lastInstalledAt),
+            removedAt === null ? 'installed' : formatTime(removedAt),
+            residencies,
           ],
-          none: 'there are no such devices',
+          empty: 'no devices found',
         });
         return exitCodes.success;
       }),
     );
-  addExamples(devices, 'patchbay build devices tcp 1.1.0 --running', 'patchbay build devices tcp 1.0.0 --gone --all --json');
+  addExamples(devices, 'patchbay build devices tcp 1.1.0 --installed', 'patchbay build devices tcp 1.0.0 --removed --all --json');
   const provenance = build
     .command('provenance <module> <version>')
-    .description('Show what the service states of where a build came from, and who has signed it; with --json, the envelope (DSSE).')
+    .description('Show the provenance of a build, and the keys that signed it. With --json, print the envelope (DSSE).')
     .action((module, version, _options, command) =>
-      runOperatorCommand(command, async (operator) => (await proving()).showProvenance(operator, module, version)),
+      runOperatorCommand(command, async (context) => (await loadProvenance()).showProvenance(context, module, version)),
     );
   addExamples(provenance, 'patchbay build provenance tcp 1.1.0', 'patchbay build provenance tcp 1.1.0 --json > tcp-1.1.0.dsse.json');
 
   const sign = build
     .command('sign <module> <version>')
-    .description('Put the signature of a publisher to a build, under what the service states of it. The private key stays here.')
-    .requiredOption('--signing-key <file>', 'the Ed25519 private key in PEM, as "openssl genpkey -algorithm ed25519" writes it')
-    .option('--source <file>', 'sign only if this is what was compiled')
+    .description('Sign the provenance of a build as a publisher. The private key does not leave this machine.')
+    .requiredOption('--signing-key <file>', 'Ed25519 private key in PEM, as written by "openssl genpkey -algorithm ed25519"')
+    .option('--source <file>', 'sign only if the build was compiled from this file')
     .action((module, version, { signingKey: keyFile, source: sourceFile }, command) =>
-      runOperatorCommand(command, async (operator) => (await proving()).signBuild(operator, { module, version, keyFile, sourceFile })),
+      runOperatorCommand(command, async (context) => (await loadProvenance()).signBuild(context, { module, version, keyFile, sourceFile })),
     );
   addExamples(sign, 'patchbay build sign tcp 1.1.0 --signing-key release-team.pem --source tcp.ts');
 }
 
-/** Its schemas are slow to load, and the other commands have no need of them. */
-const proving = () => import('../operator/build-provenance.ts');
+/** Loaded only when needed: its schemas are slow to load. */
+const loadProvenance = () => import('../operator/build-provenance.ts');
 
 type PushOptions = Pick<BuildUpload, 'module' | 'version' | 'concurrency'> & { readonly enable?: BuildUpload['features'] };
 
-async function pushFile(operator: CommandContext, file: string, { enable, ...options }: PushOptions): Promise<ExitCode> {
+async function pushFile(context: CommandContext, file: string, { enable, ...options }: PushOptions): Promise<ExitCode> {
   const language = languagesByExtension.get(extname(file));
   if (language === undefined)
     throw new UsageError(
-      `${file} has no extension of a source (${[...languagesByExtension.keys()].join(', ')}): compile C, Rust and other languages to .wasm first`,
+      `${file}: expected a file with the extension ${[...languagesByExtension.keys()].join(', ')}; compile C, Rust and other languages to .wasm first`,
     );
   const content = readInputFile(file);
-  try {
-    const build = await pushBuild(operator.client, { ...options, language, content, features: enable });
-    for (const warning of build.warnings) console.error(formatDiagnostic(warning, file));
-    printResult(operator, build, () => [`pushed ${build.module}@${build.version}: ${build.image.bytes} bytes by ${build.compiler}`]);
-    return exitCodes.success;
-  } catch (error) {
-    const found = error instanceof ResponseError ? (error.problem?.diagnostics ?? []) : [];
-    if (found.length === 0) throw error;
-    for (const diagnostic of found) console.error(formatDiagnostic(diagnostic, file));
-    return exitCodes.failed;
-  }
+  const build = await pushBuild(context.client, { ...options, language, content, features: enable }).catch((error: unknown) => {
+    throw error instanceof ResponseError ? withFileName(error, file) : error;
+  });
+  for (const warning of build.warnings) printNote(context, formatDiagnostic({ ...warning, file }));
+  printResult(context, build, () => [`pushed ${build.module}@${build.version}: ${build.image.bytes} bytes, compiled by ${build.compiler}`]);
+  return exitCodes.success;
+}
+
+/** Returns the error with the name of the pushed file in its diagnostics. */
+function withFileName(error: ResponseError, file: string): ResponseError {
+  const { status, problem } = error;
+  if (problem?.diagnostics === undefined) return error;
+  return new ResponseError(status, { ...problem, diagnostics: problem.diagnostics.map((found) => ({ ...found, file })) });
 }

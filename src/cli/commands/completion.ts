@@ -1,19 +1,19 @@
-// `patchbay completion`: what makes a shell complete the commands, made from the tree of commands.
+// `patchbay completion`: prints shell completion scripts, generated from the tree of commands.
 
 import console from 'node:console';
 import { Argument, type Command } from '@commander-js/extra-typings';
-import { bashScript, fishScript, listCommandNodes, zshScript } from '../terminal/completion-scripts.ts';
+import { generateBashScript, generateFishScript, generateZshScript, listCommandNodes } from '../terminal/completion-scripts.ts';
 import { addExamples } from './examples.ts';
 
-const scripts = { bash: bashScript, zsh: zshScript, fish: fishScript };
+const generators = { bash: generateBashScript, zsh: generateZshScript, fish: generateFishScript };
 
-/** @param createWholeProgram Makes the tree with everything in it. */
+/** @param createWholeProgram Creates the tree with every command. */
 export function addCompletionCommand(completion: Command, createWholeProgram: () => Promise<Command>): void {
   const complete = completion
     .addArgument(new Argument('<shell>', 'the shell').choices(['bash', 'zsh', 'fish'] as const))
-    .addHelpText('after', '\nIt is to be read by the shell when it starts, or once in this shell as below.')
+    .addHelpText('after', '\nAdd the script to the startup files of the shell:')
     .action(async (shell) => {
-      console.log(scripts[shell](listCommandNodes(await createWholeProgram())));
+      console.log(generators[shell](listCommandNodes(await createWholeProgram())));
     });
   addExamples(
     complete,

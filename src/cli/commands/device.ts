@@ -1,4 +1,4 @@
-// `patchbay device`: devices are listed, looked into and watched.
+// `patchbay device`: lists, shows and watches devices, and lists their ABI violations.
 
 import { type Command, Option } from '@commander-js/extra-typings';
 import { type Schemas, unwrapResponse } from '../../client/client.ts';
@@ -19,23 +19,23 @@ import { addExamples } from './examples.ts';
 export function addDeviceCommands(device: Command): void {
   const list = device
     .command('list')
-    .description('List devices, the newest first.')
-    .option('--label <key=value>', 'only devices with this label; may be repeated', collectValues)
+    .description('List devices, newest first.')
+    .option('--label <key=value>', 'only devices with this label; repeat it to require several labels', collectValues)
     .option('--host <host>', 'only devices of this host, by its identifier')
-    .addOption(new Option('--status <status>', 'only devices of this status').choices(deviceStatuses))
+    .addOption(new Option('--status <status>', 'only devices with this status').choices(deviceStatuses))
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ label = [], host, status, ...options }, command) =>
-      runOperatorCommand(command, async (operator) => {
+      runOperatorCommand(command, async (context) => {
         readLabels(label, '--label');
         const filter = { ...(label.length === 0 ? {} : { label: [...label] }), ...(host ? { host } : {}), ...(status ? { status } : {}) };
         const devices = await readPages(options, async (page) =>
-          unwrapResponse(await operator.client.GET('/v1/devices', { params: { query: { ...page, ...filter } } })),
+          unwrapResponse(await context.client.GET('/v1/devices', { params: { query: { ...page, ...filter } } })),
         );
-        printList(operator, devices, {
+        printList(context, devices, {
           headings: ['NAME', 'DEVICE', 'STATUS', 'HOST', 'LABELS'],
-          row: (one) => [one.name, one.id, listedStatus(one), one.host, formatLabels(one.labels)],
-          none: 'there are no such devices',
+          row: (item) => [item.name, item.id, formatListStatus(item), item.host, formatLabels(item.labels)],
+          empty: 'no devices found',
         });
         return exitCodes.success;
       }),
@@ -44,12 +44,12 @@ export function addDeviceCommands(device: Command): void {
 
   const show = device
     .command('show <device>')
-    .description('Show a device, by its name or identifier, with its module table and its memory.')
-    .action((given, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const path = { device: await resolveDeviceId(operator.client, given) };
-        const detail = unwrapResponse(await operator.client.GET('/v1/devices/{device}', { params: { path } }));
-        printResult(operator, detail, () => detailLines(detail));
+    .description('Show a device, by its name or identifier, with its module table and memory map.')
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const path = { device: await resolveDeviceId(context.client, nameOrId) };
+        const detail = unwrapResponse(await context.client.GET('/v1/devices/{device}', { params: { path } }));
+        printResult(context, detail, () => formatDevice(detail));
         return exitCodes.success;
       }),
     );
@@ -57,34 +57,34 @@ export function addDeviceCommands(device: Command): void {
 
   const violations = device
     .command('violations <device>')
-    .description('List ABI violations (programs that called removed code by a stale address), the newest first.')
-    .option('--program <program>', 'only of this program, by its identifier')
+    .description('List ABI violations, newest first: programs that called removed code through a stale address.')
+    .option('--program <program>', 'only violations of this program, by its identifier')
     .option('--module <name>', 'only calls of this module')
     .addOption(limitOption())
     .addOption(allOption())
-    .action((given, { program, module, ...options }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const path = { device: await resolveDeviceId(operator.client, given) };
+    .action((nameOrId, { program, module, ...options }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const path = { device: await resolveDeviceId(context.client, nameOrId) };
         const filter = { ...(program && { program }), ...(module && { module }) };
         const found = await readPages(options, async (page) =>
           unwrapResponse(
-            await operator.client.GET('/v1/devices/{device}/abi-violations', { params: { path, query: { ...page, ...filter } } }),
+            await context.client.GET('/v1/devices/{device}/abi-violations', { params: { path, query: { ...page, ...filter } } }),
           ),
         );
-        printList(operator, found, {
-          headings: ['PROGRAM', 'NAME', 'HELD', 'ADDRESS', 'PAGE', 'FLAG', 'FIRST', 'LAST', 'FAULTS'],
-          row: (one) => [
-            one.program,
-            one.programName,
-            `${one.module}@${one.version}`,
-            one.address,
-            one.page,
-            one.flag,
-            formatTime(one.firstFaultAt),
-            formatTime(one.lastFaultAt),
-            one.faults,
+        printList(context, found, {
+          headings: ['PROGRAM', 'NAME', 'STALE VERSION', 'ADDRESS', 'PAGE', 'FLAG', 'FIRST FAULT', 'LAST FAULT', 'FAULTS'],
+          row: (violation) => [
+            violation.program,
+            violation.programName,
+            `${violation.module}@${violation.version}`,
+            violation.address,
+            violation.page,
+            violation.flag,
+            formatTime(violation.firstFaultAt),
+            formatTime(violation.lastFaultAt),
+            violation.faults,
           ],
-          none: 'there are no ABI violations',
+          empty: 'no ABI violations found',
         });
         return exitCodes.success;
       }),
@@ -93,43 +93,41 @@ export function addDeviceCommands(device: Command): void {
 
   const watch = device
     .command('watch [device...]')
-    .description(
-      'Show what happens to devices, programs, loads and hosts as it happens, until Ctrl-C; of the devices that are named, or of all.',
-    )
-    .action((given, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const wanted = new Set(await resolveDeviceIds(operator.client, given));
-        const concerns = ({ object, detail }: Schemas['AuditEvent']) =>
-          wanted.size === 0 || wanted.has(object) || wanted.has(String(detail['device']));
+    .description('Show events of devices, programs, loads and hosts as they happen, until Ctrl-C; of the given devices, or of all.')
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const selected = new Set(await resolveDeviceIds(context.client, nameOrId));
+        const matches = ({ object, detail }: Schemas['AuditEvent']) =>
+          selected.size === 0 || selected.has(object) || selected.has(String(detail['device']));
         return streamAndPrintEvents(
-          operator,
-          { after: await readNewestEventNumber(operator.client), types: ['device', 'host', 'program', 'load'] },
-          concerns,
+          context,
+          { after: await readNewestEventNumber(context.client), types: ['device', 'host', 'program', 'load'] },
+          matches,
         );
       }),
     );
   addExamples(watch, 'patchbay device watch', 'patchbay device watch rack-1-3 rack-1-4 --json');
 }
 
-function statusText(status: Schemas['Device']['status']): string {
+function formatStatus(status: Schemas['Device']['status']): string {
   return colour(status === 'connected' ? 'green' : status === 'attaching' ? 'yellow' : 'red', status);
 }
 
-/** The status of a device in a list, which also names the devices that `device show` says more about. */
-function listedStatus({ status, drift }: Schemas['Device']): string {
-  return drift.length === 0 ? statusText(status) : `${statusText(status)}, ${colour('yellow', 'drifted')}`;
+/** Returns the status of a device in a list, with a mark if it has drifted: `device show` has the details. */
+function formatListStatus({ status, drift }: Schemas['Device']): string {
+  return drift.length === 0 ? formatStatus(status) : `${formatStatus(status)}, ${colour('yellow', 'drifted')}`;
 }
 
-function driftLine({ module, expected, observed, since }: Schemas['Drift']): string {
-  return `drifted   ${module}: expected ${expected ?? 'none'}, found ${observed ?? 'none'}, since ${formatTime(since)}`;
+function formatDrift({ module, expected, observed, since }: Schemas['Drift']): string {
+  return `drift      ${module}: expected ${expected ?? 'none'}, found ${observed ?? 'none'}, since ${formatTime(since)}`;
 }
 
-/** Whether accesses ended abnormally inside a module with state, and how many. */
-function taintText({ tainted }: Schemas['ModuleTableEntry']): string {
+/** Returns whether accesses ended abnormally inside a module with state, and how many. */
+function formatTaint({ tainted }: Schemas['ModuleTableEntry']): string {
   return tainted ? `tainted (${tainted.reason}, ${tainted.accesses})` : '-';
 }
 
-function detailLines({
+function formatDevice({
   id,
   name,
   labels,
@@ -148,7 +146,7 @@ function detailLines({
     entry.version,
     entry.address,
     entry.referenceCount,
-    taintText(entry),
+    formatTaint(entry),
     entry.image.slice(0, 19),
   ]);
   const ranges = (memoryMap?.ranges ?? []).map(({ address, pages, owner, ...flags }) => {
@@ -156,19 +154,19 @@ function detailLines({
     return [address, pages, `${owner.module}@${owner.version}`, set.join(' ')];
   });
   return [
-    `${name}  ${id}  ${statusText(status)}`,
-    `host      ${host}`,
-    `labels    ${formatLabels(labels) || '-'}`,
-    `created   ${formatTime(createdAt)}`,
-    `reported  ${formatTime(reportedAt)}`,
-    ...(attachFailure === null ? [] : [`failure   ${attachFailure}`]),
-    ...drift.map(driftLine),
-    ...(abiViolations === 0 ? [] : [`held on   ${abiViolations} to code that had gone: patchbay device violations ${name}`]),
+    `${name}  ${id}  ${formatStatus(status)}`,
+    `host       ${host}`,
+    `labels     ${formatLabels(labels) || '-'}`,
+    `created    ${formatTime(createdAt)}`,
+    `reported   ${formatTime(reportedAt)}`,
+    ...(attachFailure === null ? [] : [`failure    ${attachFailure}`]),
+    ...drift.map(formatDrift),
+    ...(abiViolations === 0 ? [] : [`violations ${abiViolations}: patchbay device violations ${name}`]),
     '',
     ...(table.length === 0
-      ? ['no modules are in memory']
+      ? ['no modules are installed']
       : formatTable(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'STATE', 'IMAGE'], table)),
-    ...(memoryMap === null ? [] : ['', `memory: ${memoryMap.usedPages} of ${memoryMap.pages} pages are used`]),
+    ...(memoryMap === null ? [] : ['', `memory: ${memoryMap.usedPages} of ${memoryMap.pages} pages used`]),
     ...(ranges.length === 0 ? [] : formatTable(['ADDRESS', 'PAGES', 'OWNER', 'FLAGS'], ranges)),
   ];
 }

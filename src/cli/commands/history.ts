@@ -1,4 +1,4 @@
-// `patchbay history`: which versions were in the module table of a device, when, and how they came and left.
+// `patchbay history`: lists the module versions that were installed on a device, when, and why they were removed.
 
 import type { Command } from '@commander-js/extra-typings';
 import { exitCodes } from '../exit-codes.ts';
@@ -13,33 +13,44 @@ import { addExamples } from './examples.ts';
 export function addHistoryCommand(history: Command): void {
   const complete = history
     .argument('<device>', 'the device, by name or identifier')
-    .argument('[module]', 'the module (all)')
-    .option('--at <time>', 'only what was there at that time, like 2026-11-24T09:30:00Z', (text) => readTime('at', text))
+    .argument('[module]', 'the module (default: all modules)')
+    .option('--at <time>', 'only versions installed at this time, like 2026-11-24T09:30:00Z', (text) => readTime('at', text))
     .addOption(limitOption())
     .addOption(allOption())
-    .action((given, module, { at, ...options }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const { client } = operator;
-        const device = await resolveDeviceId(client, given);
-        const stays =
+    .action((nameOrId, module, { at, ...options }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const { client } = context;
+        const device = await resolveDeviceId(client, nameOrId);
+        const entries =
           at === undefined
             ? await readHistory(client, device, module, options)
             : await readModulesAt(client, device, module, at, module === undefined ? options : allItems);
-        printList(operator, stays, {
-          headings: ['MODULE', 'VERSION', 'ENTERED', 'LEFT', 'LEFT BY', 'INTERRUPTED', 'INVALIDATED', 'ADDRESSES', 'BY', 'LOAD'],
-          row: (stay) => [
-            stay.module,
-            stay.version,
-            formatTime(stay.installedAt),
-            stay.removedAt === null ? 'in memory' : formatTime(stay.removedAt),
-            stay.removalCause ?? '-',
-            stay.interrupted ?? '-',
-            stay.invalidation ?? '-',
-            `${stay.address}-${stay.lastAddress}`,
-            stay.requestedBy ?? '-',
-            stay.load ?? (stay.source === 'observed' ? 'observed, no load known' : 'put back after a restart'),
+        printList(context, entries, {
+          headings: [
+            'MODULE',
+            'VERSION',
+            'INSTALLED',
+            'REMOVED',
+            'REMOVAL CAUSE',
+            'INTERRUPTED',
+            'INVALIDATION',
+            'ADDRESSES',
+            'REQUESTER',
+            'LOAD',
           ],
-          none: `${given} ${at === undefined ? 'has had' : 'had'} ${module === undefined ? 'no module' : `no version of ${module}`} in memory`,
+          row: (entry) => [
+            entry.module,
+            entry.version,
+            formatTime(entry.installedAt),
+            entry.removedAt === null ? 'installed' : formatTime(entry.removedAt),
+            entry.removalCause ?? '-',
+            entry.interrupted ?? '-',
+            entry.invalidation ?? '-',
+            `${entry.address}-${entry.lastAddress}`,
+            entry.requestedBy ?? '-',
+            entry.load ?? (entry.source === 'observed' ? 'observed, no known load' : 'restored after a restart'),
+          ],
+          empty: `no ${module === undefined ? 'module' : `version of ${module}`} ${at === undefined ? 'was ever' : 'was'} installed on ${nameOrId}${at === undefined ? '' : ' at that time'}`,
         });
         return exitCodes.success;
       }),

@@ -1,8 +1,9 @@
-// `patchbay load`: a build is put on devices, and what comes of it is waited for, listed, shown and cancelled.
+// `patchbay load`: loads a build on devices and waits for the outcomes; lists, shows and cancels loads.
 
 import { type Command, Option } from '@commander-js/extra-typings';
 import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { loadStates, outcomes } from '../../client/enum-values.ts';
+import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { readDeviceNames, resolveDeviceId } from '../operator/device-names.ts';
 import {
@@ -18,20 +19,20 @@ import {
 import { requestLoads } from '../operator/load-requests.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
-import { collectValues, UsageError } from '../option-values.ts';
+import { collectValues } from '../option-values.ts';
 import { colourOutcome } from '../terminal/colours.ts';
 import { formatTable } from '../terminal/table.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
-/** What the exit code of a command that waits for loads tells. */
+/** The exit codes of commands that wait for loads, for their help. */
 export const loadExitCodesText = `
 Exit codes:
   0  every device has the version
   1  the command or the service failed
-  2  the command line is wrong
-  3  some loads were refused by their devices
-  4  some loads failed, expired, or were cancelled or superseded (whether or not others were refused)`;
+  2  the command line is invalid
+  3  devices refused some loads
+  4  some loads failed, expired, or were cancelled or superseded (takes precedence over 3)`;
 
 export function addLoadCommands(load: Command): void {
   addLoadOptions(
@@ -39,34 +40,34 @@ export function addLoadCommands(load: Command): void {
       .usage('[options] | list | show LOAD | cancel LOAD')
       .option('--module <name>', 'the module')
       .option('--version <version>', 'the version to load')
-      .option('--device <device>', 'load it on this device, by name or identifier; may be repeated', collectValues)
-      .option('--label <key=value>', 'load it on every device with this label; repeat it to require several labels', collectValues),
+      .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
+      .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues),
     'require',
   )
     .addOption(versionPolicyOption())
-    .option('--reason <text>', 'why, with --version-policy downgrade')
+    .option('--reason <text>', 'reason for --version-policy downgrade')
     .addOption(deadlineOption())
     .addOption(supersedeOption())
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
     .allowExcessArguments()
     .action((options, command) =>
-      runOperatorCommand(command, async (operator) => {
+      runOperatorCommand(command, async (context) => {
         const [unexpected] = command.args;
         if (unexpected !== undefined)
           throw new UsageError(
-            `there is no "load ${unexpected}": there is ${load.commands.map((one) => one.name()).join(', ')}, or load with its options`,
+            `unknown command "load ${unexpected}": expected ${load.commands.map((subcommand) => subcommand.name()).join(', ')}, or load with options`,
           );
         const { module, version, device, label, versionPolicy, reason, ...terms } = options;
-        if (module === undefined || version === undefined) throw new UsageError('give --module and --version: what to load');
+        if (module === undefined || version === undefined) throw new UsageError('--module and --version are required');
         const body = {
           module,
           version,
           ...toVersionRequest(versionPolicy, reason),
-          ...(await resolveSelection(operator.client, device, label)),
+          ...(await resolveSelection(context.client, device, label)),
           ...toLoadRequest(terms),
         };
-        return requestLoads(operator, module, async () => unwrapResponse(await operator.client.POST('/v1/loads', { body })), options.wait);
+        return requestLoads(context, module, async () => unwrapResponse(await context.client.POST('/v1/loads', { body })), options.wait);
       }),
     );
   addExamples(
@@ -83,17 +84,17 @@ export function addLoadCommands(load: Command): void {
 function addListCommand(load: Command): void {
   const list = load
     .command('list')
-    .description('List loads, the newest first.')
-    .option('--batch <batch>', 'only loads that were requested together')
+    .description('List loads, newest first.')
+    .option('--batch <batch>', 'only loads of this batch, which one request created')
     .option('--device <device>', 'only loads of this device, by name or identifier')
     .option('--module <name>', 'only loads of this module')
     .addOption(new Option('--state <state>', 'only loads in this state').choices(loadStates))
-    .addOption(new Option('--outcome <outcome>', 'only loads that ended so').choices(outcomes))
+    .addOption(new Option('--outcome <outcome>', 'only loads with this outcome').choices(outcomes))
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ batch, device, module, state, outcome, ...options }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const { client } = operator;
+      runOperatorCommand(command, async (context) => {
+        const { client } = context;
         const filter = {
           ...(batch && { batch }),
           ...(device && { device: await resolveDeviceId(client, device) }),
@@ -104,18 +105,18 @@ function addListCommand(load: Command): void {
         const loads = await readPages(options, async (page) =>
           unwrapResponse(await client.GET('/v1/loads', { params: { query: { ...page, ...filter } } })),
         );
-        const names = operator.isJson || loads.items.length === 0 ? new Map<string, string>() : await readDeviceNames(client);
-        printList(operator, loads, {
+        const names = context.isJson || loads.items.length === 0 ? new Map<string, string>() : await readDeviceNames(client);
+        printList(context, loads, {
           headings: ['LOAD', 'DEVICE', 'VERSION', 'OUTCOME', 'REQUESTED', 'REASON'],
-          row: (one) => [
-            one.id,
-            names.get(one.device) ?? one.device,
-            `${one.module}@${one.version}`,
-            stateText(one),
-            formatTime(one.requestedAt),
-            one.reason ?? '',
+          row: (item) => [
+            item.id,
+            names.get(item.device) ?? item.device,
+            `${item.module}@${item.version}`,
+            formatState(item),
+            formatTime(item.requestedAt),
+            item.reason ?? '',
           ],
-          none: 'there are no such loads',
+          empty: 'no loads found',
         });
         return exitCodes.success;
       }),
@@ -126,18 +127,18 @@ function addListCommand(load: Command): void {
 function addShowCommand(load: Command): void {
   const show = load
     .command('show <load>')
-    .description('Show a load with every step of the isolation workflow: its operation in the patent, its time and its facts.')
+    .description('Show a load with every step of the isolation workflow: operation in the patent, time and facts.')
     .action((id, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const detail = await readLoad(operator.client, id);
-        printResult(operator, detail, () => detailLines(detail));
+      runOperatorCommand(command, async (context) => {
+        const detail = await readLoad(context.client, id);
+        printResult(context, detail, () => formatLoad(detail));
         return exitCodes.success;
       }),
     );
   addExamples(show, 'patchbay load show lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
 }
 
-/** A load with its report; of the client's own type, which leaves out what can only be null. */
+/** Reads a load with its report. The return type is inferred, because the client omits members that can only be null. */
 async function readLoad(client: Client, id: string) {
   return unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
 }
@@ -146,51 +147,51 @@ type LoadDetail = Awaited<ReturnType<typeof readLoad>>;
 function addCancelCommand(load: Command): void {
   const cancel = load
     .command('cancel <load>')
-    .description('Cancel a load that waits for its host.')
+    .description('Cancel a queued load.')
     .action((id, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const cancelled = unwrapResponse(await operator.client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } } }));
-        printResult(operator, cancelled, () => [`${cancelled.id} is cancelled`]);
+      runOperatorCommand(command, async (context) => {
+        const cancelled = unwrapResponse(await context.client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } } }));
+        printResult(context, cancelled, () => [`cancelled ${cancelled.id}`]);
         return exitCodes.success;
       }),
     );
   addExamples(cancel, 'patchbay load cancel lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
 }
 
-const stateText = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colourOutcome(outcome));
+const formatState = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colourOutcome(outcome));
 
-function detailLines(load: LoadDetail): string[] {
+function formatLoad(load: LoadDetail): string[] {
   const { id, batch, device, module, version, reason, report } = load;
   const counts =
-    load.interrupted === null ? [] : [`accesses  ${load.interrupted} interrupted, ${load.retried} retried, ${load.failed} failed`];
+    load.interrupted === null ? [] : [`accesses   ${load.interrupted} interrupted, ${load.retried} retried, ${load.failed} failed`];
   return [
-    `${id}  ${module}@${version}  ${stateText(load)}`,
-    `device    ${device}`,
-    `batch     ${batch}`,
-    `requester ${load.requestedBy ?? '-'}${load.rollback ? ', to roll back' : ''}`,
-    `policy    ${formatPolicy(load)}`,
-    `time      requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
-    ...(load.downgradeReason === null ? [] : [`because   ${load.downgradeReason}`]),
-    ...(reason === null ? [] : [`reason    ${reason}`]),
+    `${id}  ${module}@${version}  ${formatState(load)}`,
+    `device     ${device}`,
+    `batch      ${batch}`,
+    `requester  ${load.requestedBy ?? '-'}${load.rollback ? ' (rollback)' : ''}`,
+    `policy     ${formatPolicy(load)}`,
+    `time       requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
+    ...(load.downgradeReason === null ? [] : [`downgrade  ${load.downgradeReason}`]),
+    ...(reason === null ? [] : [`reason     ${reason}`]),
     ...counts,
-    ...taintLines(report),
-    ...(report === null ? [] : ['', ...stepLines(report.steps)]),
+    ...formatTaint(report),
+    ...(report === null ? [] : ['', ...formatSteps(report.steps)]),
   ];
 }
 
-/** Whether accesses that ended abnormally may have left shared state half changed in the replaced image. */
-function taintLines(report: LoadDetail['report']): string[] {
+/** Returns a line if accesses that ended abnormally may have left inconsistent state in the replaced image. */
+function formatTaint(report: LoadDetail['report']): string[] {
   const previous = report?.previous;
   if (!previous?.tainted) return [];
   const { reason, accesses } = previous.tainted;
-  return [`tainted   the replaced image of ${previous.version}: ${reason}, ${counted(accesses)}`];
+  return [`tainted    replaced image of ${previous.version}: ${reason}, ${formatAccesses(accesses)}`];
 }
 
-const counted = (accesses: number) => (accesses === 1 ? '1 access' : `${accesses} accesses`);
+const formatAccesses = (accesses: number) => (accesses === 1 ? '1 access' : `${accesses} accesses`);
 
-function stepLines(steps: NonNullable<LoadDetail['report']>['steps']): string[] {
+function formatSteps(steps: NonNullable<LoadDetail['report']>['steps']): string[] {
   return formatTable(
-    ['OPERATION', 'STEP', 'AT', 'START µs', 'TOOK µs', 'FACTS'],
+    ['OPERATION', 'STEP', 'TIME', 'START µs', 'DURATION µs', 'FACTS'],
     steps.map(({ step, at, startedMicroseconds, microseconds, facts, ...figure }) => [
       'operation' in figure && figure.operation !== null ? String(figure.operation) : '-',
       step,

@@ -1,15 +1,16 @@
-// `patchbay program`: programs are started, stopped, listed and measured.
+// `patchbay program`: starts, stops, lists and measures programs.
 
 import console from 'node:console';
 import { setTimeout } from 'node:timers/promises';
 import { type Command, Option } from '@commander-js/extra-typings';
 import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { addressings, recoveries } from '../../client/enum-values.ts';
+import { UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { resolveDeviceId } from '../operator/device-names.ts';
 import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allItems, allOption, limitOption, printList, readPages } from '../operator/pages.ts';
-import { readInteger, UsageError } from '../option-values.ts';
+import { readInteger } from '../option-values.ts';
 import { colour } from '../terminal/colours.ts';
 import { formatPercent } from '../terminal/percent.ts';
 import { formatTable } from '../terminal/table.ts';
@@ -22,41 +23,43 @@ export function addProgramCommands(program: Command): void {
   addStartCommand(program);
   const stop = program
     .command('stop <device> <program>')
-    .description('Stop a program on a device, whatever its threads are inside of.')
-    .action((given, id, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
+    .description('Stop a program on a device, even if its threads are inside a module.')
+    .action((nameOrId, id, _options, command) =>
+      runOperatorCommand(command, async (context) => {
         if (!id.startsWith('prg_'))
-          throw new UsageError(`"${id}" is not the identifier of a program (prg_…): "patchbay program list ${given}" shows identifiers`);
-        const path = { device: await resolveDeviceId(operator.client, given), program: id };
-        const stopping = unwrapResponse(await operator.client.POST('/v1/devices/{device}/programs/{program}/stop', { params: { path } }));
-        printResult(operator, stopping, () => [`${stopping.id} is ${stopping.state}`]);
+          throw new UsageError(
+            `expected the identifier of a program (prg_…), received "${id}": "patchbay program list ${nameOrId}" lists programs`,
+          );
+        const path = { device: await resolveDeviceId(context.client, nameOrId), program: id };
+        const stopping = unwrapResponse(await context.client.POST('/v1/devices/{device}/programs/{program}/stop', { params: { path } }));
+        printResult(context, stopping, () => [`${stopping.id} is ${stopping.state}`]);
         return exitCodes.success;
       }),
     );
   addExamples(stop, 'patchbay program stop rack-1-3 prg_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
   const list = program
     .command('list <device>')
-    .description('List the programs of a device, the newest first.')
+    .description('List the programs of a device, newest first.')
     .addOption(limitOption())
     .addOption(allOption())
-    .action((given, options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const path = { device: await resolveDeviceId(operator.client, given) };
+    .action((nameOrId, options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const path = { device: await resolveDeviceId(context.client, nameOrId) };
         const programs = await readPages(options, async (query) =>
-          unwrapResponse(await operator.client.GET('/v1/devices/{device}/programs', { params: { path, query } })),
+          unwrapResponse(await context.client.GET('/v1/devices/{device}/programs', { params: { path, query } })),
         );
-        printList(operator, programs, {
+        printList(context, programs, {
           headings: ['PROGRAM', 'NAME', 'STATE', 'CALLS', 'THREADS', 'STARTED', 'FAILURE'],
-          row: (one) => [
-            one.id,
-            one.name,
-            stateText(one.state),
-            `${one.module}.${one.export}(${one.arguments.join(', ')})`,
-            one.threads,
-            formatTime(one.createdAt),
-            one.failure ?? '',
+          row: (item) => [
+            item.id,
+            item.name,
+            formatState(item.state),
+            `${item.module}.${item.export}(${item.arguments.join(', ')})`,
+            item.threads,
+            formatTime(item.createdAt),
+            item.failure ?? '',
           ],
-          none: 'there are no programs on this device',
+          empty: 'no programs on this device',
         });
         return exitCodes.success;
       }),
@@ -68,36 +71,37 @@ export function addProgramCommands(program: Command): void {
 function addStartCommand(program: Command): void {
   const start = program
     .command('start <device> [arguments...]')
-    .description('Start threads on a device that call an export of a module again and again, with these numbers as its arguments.')
+    .description('Start a program: threads on a device that call an export of a module repeatedly, with these numbers as arguments.')
     .requiredOption('--module <name>', 'the module')
-    .requiredOption('--export <name>', 'its export')
-    .option('--name <name>', 'name of the program')
-    .option('--threads <count>', 'threads that call it', (text) => readInteger('threads', text, 1, 10_000), 1)
-    .option('--calls <count>', 'calls of each thread (default: until the program is stopped)', (text) =>
+    .requiredOption('--export <name>', 'export of the module')
+    .option('--name <name>', 'name of the program (default: MODULE.EXPORT)')
+    .option('--threads <count>', 'number of threads', (text) => readInteger('threads', text, 1, 10_000), 1)
+    .option('--calls <count>', 'calls per thread (default: until the program is stopped)', (text) =>
       readInteger('calls', text, 1, Number.MAX_SAFE_INTEGER),
     )
     .option('--pause <milliseconds>', 'pause after each call', (text) => readInteger('pause', text, 0, Number.MAX_SAFE_INTEGER), 0)
     .addOption(
-      new Option('--recovery <recovery>', 'what retries where an error is injected: the access itself, or with percolate the whole call')
+      new Option('--recovery <recovery>', 'what is retried after an injected error: the access (module) or the whole call (percolate)')
         .choices(recoveries)
         .default('module' as const),
     )
     .addOption(
-      new Option('--addressing <addressing>', 'find the module through its table at every call, or keep its address, which is the ABI test')
+      new Option('--addressing <addressing>', 'look the module up in the module table at every call, or keep its address (for ABI tests)')
         .choices(addressings)
         .default('via-table' as const),
     )
     .option(
       '--deadline <milliseconds>',
-      'how long one call may take, up to an hour; a longer call fails, and taints the image that it was in (default: no deadline)',
+      'maximum duration of a call, up to an hour; a longer call fails and taints the image that it is in (default: no deadline)',
       (text) => readInteger('deadline', text, 1, 3_600_000),
     )
-    .action((given, values, { module, export: exported, name, threads, calls, pause, recovery, addressing, deadline }, command) =>
-      runOperatorCommand(command, async (operator) => {
+    .action((nameOrId, values, { module, export: exported, name, threads, calls, pause, recovery, addressing, deadline }, command) =>
+      runOperatorCommand(command, async (context) => {
         for (const value of values) {
-          if (value.trim() === '' || Number.isNaN(Number(value))) throw new UsageError(`the argument "${value}" is not a number`);
+          if (value.trim() === '' || Number.isNaN(Number(value)))
+            throw new UsageError(`expected a number as argument, received "${value}"`);
         }
-        const path = { device: await resolveDeviceId(operator.client, given) };
+        const path = { device: await resolveDeviceId(context.client, nameOrId) };
         const body = {
           ...(name && { name }),
           module,
@@ -110,8 +114,8 @@ function addStartCommand(program: Command): void {
           addressing,
           deadlineMilliseconds: deadline ?? null,
         };
-        const started = unwrapResponse(await operator.client.POST('/v1/devices/{device}/programs', { params: { path }, body }));
-        printResult(operator, started, () => [`${started.id} is ${started.state}: ${started.name} on ${given}`]);
+        const started = unwrapResponse(await context.client.POST('/v1/devices/{device}/programs', { params: { path }, body }));
+        printResult(context, started, () => [`${started.id} is ${started.state}: ${started.name} on ${nameOrId}`]);
         return exitCodes.success;
       }),
     );
@@ -128,17 +132,17 @@ function addStatsCommand(program: Command): void {
   const stats = program
     .command('stats <device> [program]')
     .description(
-      'Show what programs have done: calls completed and failed, faults, accesses interrupted and retried, and of each version that served them how many failed and how long they took.',
+      'Show statistics of programs: completed and failed calls, faults, interrupted and retried accesses; and for each version its calls, failures and latency.',
     )
-    .option('--watch', 'show it again and again, until Ctrl-C')
-    .option('--interval <seconds>', 'how often, with --watch', (text) => readInteger('interval', text, 1, 3_600), 1)
-    .action((given, id, { watch, interval }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const device = await resolveDeviceId(operator.client, given);
-        const read = () => readPrograms(operator.client, device, id);
-        if (watch) return watchPrograms(operator, read, interval * 1_000);
+    .option('--watch', 'repeat until Ctrl-C')
+    .option('--interval <seconds>', 'with --watch: interval of repetition', (text) => readInteger('interval', text, 1, 3_600), 1)
+    .action((nameOrId, id, { watch, interval }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const device = await resolveDeviceId(context.client, nameOrId);
+        const read = () => readPrograms(context.client, device, id);
+        if (watch) return watchPrograms(context, read, interval * 1_000);
         const items = await read();
-        printResult(operator, { items }, () => statisticsLines(items));
+        printResult(context, { items }, () => formatStatistics(items));
         return exitCodes.success;
       }),
     );
@@ -153,12 +157,12 @@ async function readPrograms(client: Client, device: string, program: string | un
   if (program !== undefined)
     return [unwrapResponse(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program } } }))];
   const path = { device };
-  const ask = async (query: { limit: number }) =>
+  const readPage = async (query: { limit: number }) =>
     unwrapResponse(await client.GET('/v1/devices/{device}/programs', { params: { path, query } }));
-  return (await readPages(allItems, ask)).items;
+  return (await readPages(allItems, readPage)).items;
 }
 
-/** Shows them again and again: over what was shown before on a terminal, one below the other elsewhere. */
+/** Prints the statistics at intervals: on a terminal over the previous output, elsewhere below it. */
 async function watchPrograms(
   { isJson, signal: stopped }: CommandContext,
   read: () => Promise<readonly Program[]>,
@@ -173,45 +177,45 @@ async function watchPrograms(
     if (isJson) console.log(JSON.stringify({ at: new Date().toISOString(), items }));
     else {
       if (process.stdout.isTTY) console.clear();
-      console.log([`${new Date().toISOString()}`, ...statisticsLines(items), ''].join('\n'));
+      console.log([`${new Date().toISOString()}`, ...formatStatistics(items), ''].join('\n'));
     }
     await setTimeout(interval, undefined, { signal: stopped }).catch(() => {});
   }
 }
 
-function statisticsLines(programs: readonly Program[]): string[] {
-  if (programs.length === 0) return ['there are no programs on this device'];
+function formatStatistics(programs: readonly Program[]): string[] {
+  if (programs.length === 0) return ['no programs on this device'];
   const totals = formatTable(
     ['NAME', 'STATE', 'COMPLETED', 'FAILED', 'FAULTS', 'INTERRUPTED', 'RETRIED', 'VERSIONS', 'LAST FAILURE'],
     programs.map(({ name, state, statistics }) =>
       statistics === null
-        ? [name, stateText(state), '-', '-', '-', '-', '-', '-', '']
+        ? [name, formatState(state), '-', '-', '-', '-', '-', '-', '']
         : [
             name,
-            stateText(state),
+            formatState(state),
             statistics.callsCompleted,
-            failureCount(statistics.callsFailed),
-            failureCount(statistics.faults),
+            formatFailures(statistics.callsFailed),
+            formatFailures(statistics.faults),
             statistics.accessesInterrupted,
             statistics.accessesRetried,
-            versionMix(statistics.versions),
+            formatVersionShares(statistics.versions),
             statistics.lastFailure ?? '',
           ],
     ),
   );
   const versions = versionRows(programs);
   if (versions.length === 0) return totals;
-  return [...totals, '', ...formatTable(['NAME', 'VERSION', 'COMPLETED', 'FAILED', 'P50', 'P99', 'LONGEST'], versions)];
+  return [...totals, '', ...formatTable(['NAME', 'VERSION', 'COMPLETED', 'FAILED', 'P50', 'P99', 'MAX'], versions)];
 }
 
-/** What came of the calls that each version has served, and how long half of them, all but a hundredth, and all took at most. */
+/** Returns a row per program and version: its calls, and their latency. */
 function versionRows(programs: readonly Program[]): (string | number)[][] {
   return programs.flatMap(({ name, statistics }) =>
     (statistics?.versions ?? []).map(({ version, callsCompleted, callsFailed, latency }) => [
       name,
       version === '' ? '-' : version,
       callsCompleted,
-      failureCount(callsFailed),
+      formatFailures(callsFailed),
       formatDuration(latency?.p50Microseconds),
       formatDuration(latency?.p99Microseconds),
       formatDuration(latency?.maximumMicroseconds),
@@ -219,10 +223,10 @@ function versionRows(programs: readonly Program[]): (string | number)[][] {
   );
 }
 
-const failureCount = (count: number) => (count === 0 ? 0 : colour('red', String(count)));
+const formatFailures = (count: number) => (count === 0 ? 0 : colour('red', String(count)));
 
-/** Returns the share of the completed calls that each version has. */
-function versionMix(versions: NonNullable<Program['statistics']>['versions']): string {
+/** Returns the share of each version in the completed calls. */
+function formatVersionShares(versions: NonNullable<Program['statistics']>['versions']): string {
   const total = versions.reduce((sum, { callsCompleted }) => sum + callsCompleted, 0);
   return versions
     .filter(({ callsCompleted }) => callsCompleted > 0)
@@ -238,4 +242,4 @@ const stateColours = {
   stopped: 'dim',
   failed: 'red',
 } as const;
-const stateText = (state: Program['state']) => colour(stateColours[state], state);
+const formatState = (state: Program['state']) => colour(stateColours[state], state);

@@ -1,4 +1,4 @@
-// `patchbay publisher-key`: publishers' public keys are registered, listed and revoked.
+// `patchbay publisher-key`: registers, lists and revokes the public keys of publishers.
 
 import type { Command } from '@commander-js/extra-typings';
 import { unwrapResponse } from '../../client/client.ts';
@@ -13,14 +13,14 @@ import { addExamples } from './examples.ts';
 export function addPublisherKeyCommands(publisherKey: Command): void {
   const add = publisherKey
     .command('add <name>')
-    .description('Register the public key of a publisher, whose signatures of builds devices can be made to demand.')
-    .requiredOption('--public-key <file>', 'the Ed25519 public key in PEM, as "openssl pkey -pubout" writes it')
+    .description('Register the public key of a publisher. Signature policies can then require its signatures.')
+    .requiredOption('--public-key <file>', 'Ed25519 public key in PEM, as written by "openssl pkey -pubout"')
     .action((name, { publicKey: file }, command) =>
-      runOperatorCommand(command, async (operator) => {
+      runOperatorCommand(command, async (context) => {
         const added = unwrapResponse(
-          await operator.client.POST('/v1/publisher-keys', { body: { name, publicKey: readInputFile(file, '--public-key').toString() } }),
+          await context.client.POST('/v1/publisher-keys', { body: { name, publicKey: readInputFile(file, '--public-key').toString() } }),
         );
-        printResult(operator, added, () => [`registered the publisher key ${added.name} (${added.id}): ${added.keyId}`]);
+        printResult(context, added, () => [`registered the publisher key ${added.name} (${added.id}): ${added.keyId}`]);
         return exitCodes.success;
       }),
     );
@@ -28,20 +28,20 @@ export function addPublisherKeyCommands(publisherKey: Command): void {
 
   const list = publisherKey
     .command('list')
-    .description('List publisher keys, the newest first.')
-    .option('--revoked', 'only keys that are revoked; without it, only those that are not')
+    .description('List publisher keys, newest first.')
+    .option('--revoked', 'only revoked keys (default: only active keys)')
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ revoked, ...pages }, command) =>
-      runOperatorCommand(command, async (operator) => {
+      runOperatorCommand(command, async (context) => {
         const filter = { revoked: revoked ? ('true' as const) : ('false' as const) };
         const keys = await readPages(pages, async (page) =>
-          unwrapResponse(await operator.client.GET('/v1/publisher-keys', { params: { query: { ...filter, ...page } } })),
+          unwrapResponse(await context.client.GET('/v1/publisher-keys', { params: { query: { ...filter, ...page } } })),
         );
-        printList(operator, keys, {
+        printList(context, keys, {
           headings: ['PUBLISHER KEY', 'NAME', 'REGISTERED', 'REVOKED', 'KEY'],
           row: ({ id, name, createdAt, revokedAt, keyId }) => [id, name, formatTime(createdAt), formatTime(revokedAt), keyId],
-          none: 'there are no such keys',
+          empty: 'no publisher keys found',
         });
         return exitCodes.success;
       }),
@@ -51,14 +51,14 @@ export function addPublisherKeyCommands(publisherKey: Command): void {
   const revoke = publisherKey
     .command('revoke <key>')
     .description(
-      "Have a key's signatures not count any more, in loads that are requested from now on. It is named by its name or identifier.",
+      'Revoke a publisher key, by its name or identifier. Its signatures no longer count for loads that are requested from now on.',
     )
-    .action((named, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const [id = named] = await resolvePublisherKeyIds(operator.client, [named]);
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const [id = nameOrId] = await resolvePublisherKeyIds(context.client, [nameOrId]);
         const path = { publisherKey: id };
-        const revoked = unwrapResponse(await operator.client.POST('/v1/publisher-keys/{publisherKey}/revoke', { params: { path } }));
-        printResult(operator, revoked, () => [`revoked the publisher key ${revoked.name} (${revoked.id})`]);
+        const revoked = unwrapResponse(await context.client.POST('/v1/publisher-keys/{publisherKey}/revoke', { params: { path } }));
+        printResult(context, revoked, () => [`revoked the publisher key ${revoked.name} (${revoked.id})`]);
         return exitCodes.success;
       }),
     );

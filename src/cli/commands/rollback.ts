@@ -1,12 +1,12 @@
-// `patchbay rollback`: devices go back to a version that they had.
+// `patchbay rollback`: rolls devices back to a version that they had before.
 
-import console from 'node:console';
-import type { Command } from '@commander-js/extra-typings';
-import { type Client, ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { type Command, Option } from '@commander-js/extra-typings';
+import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { addLoadOptions, deadlineOption, resolveSelection, supersedeOption, toLoadRequest } from '../operator/load-options.ts';
 import { requestLoads } from '../operator/load-requests.ts';
-import { runOperatorCommand } from '../operator/operator.ts';
+import { type CommandContext, printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
+import { formatDeviceCount } from '../operator/rollout-output.ts';
 import { collectValues } from '../option-values.ts';
 import { addExamples } from './examples.ts';
 import { loadExitCodesText } from './load.ts';
@@ -14,34 +14,40 @@ import { loadExitCodesText } from './load.ts';
 export function addRollbackCommand(rollback: Command): void {
   const complete = addLoadOptions(
     rollback
-      .option('--device <device>', 'a device, by name or identifier; may be repeated', collectValues)
-      .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collectValues)
+      .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
+      .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
       .requiredOption('--module <name>', 'the module')
-      .option('--to <version>', 'a version that each device has had (the one before what is there now)')
-      .requiredOption('--reason <text>', 'why; it is kept with each load')
-      .option('--skip-others', 'leave devices alone that have no version to go back to'),
+      .option('--to <version>', 'version that each device had before (default: the version before the installed version)')
+      .requiredOption('--reason <text>', 'reason, recorded with each load')
+      .addOption(
+        new Option(
+          '--on-missing-version <action>',
+          'what to do if some devices have no version to roll back to: reject the request, or skip these devices (default: reject)',
+        ).choices(['reject', 'skip']),
+      ),
     'warn',
   )
     .addOption(deadlineOption())
     .addOption(supersedeOption())
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
-    .action(({ device, label, module, to, reason, skipOthers, wait, ...terms }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const { client } = operator;
+    .action(({ device, label, module, to, reason, onMissingVersion, wait, ...terms }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const { client } = context;
         const body = {
           module,
           reason,
           ...(await resolveSelection(client, device, label)),
           ...(to && { to }),
-          ...(skipOthers && { onMissingVersion: 'skip' as const }),
+          ...(onMissingVersion && { onMissingVersion }),
           ...toLoadRequest(terms),
         };
         try {
-          return await requestLoads(operator, module, () => request(client, body), wait);
+          return await requestLoads(context, module, () => requestRollback(context, body), wait);
         } catch (error) {
           if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-installed') throw error;
-          console.error(error.problem.detail);
+          const { detail } = error.problem;
+          printResult(context, { batch: null, loads: [], detail }, () => [detail]);
           return exitCodes.success;
         }
       }),
@@ -50,14 +56,14 @@ export function addRollbackCommand(rollback: Command): void {
     complete,
     'patchbay rollback --label zone=north --module tcp --reason "1.1.0 drops packets"',
     'patchbay rollback --device rack-1-3 --module tcp --to 1.0.0 --reason "comparing both versions"',
-    'patchbay rollback --label zone=north --module tcp --reason "1.1.0 drops packets" --skip-others --invalidation delete',
+    'patchbay rollback --label zone=north --module tcp --reason "1.1.0 drops packets" --on-missing-version skip --invalidation delete',
   );
 }
 
-async function request(client: Client, body: Schemas['NewRollback']): Promise<Schemas['AcceptedRollback']> {
-  const accepted = unwrapResponse(await client.POST('/v1/rollbacks', { body }));
+async function requestRollback(context: CommandContext, body: Schemas['NewRollback']): Promise<Schemas['AcceptedRollback']> {
+  const accepted = unwrapResponse(await context.client.POST('/v1/rollbacks', { body }));
   const { unchanged, skipped } = accepted;
-  if (unchanged.length > 0) console.error(`left alone, for they have the version: ${unchanged.length}`);
-  if (skipped.length > 0) console.error(`left alone, for they have no version to go back to: ${skipped.length}`);
+  if (unchanged.length > 0) printNote(context, `skipped, because they have the version: ${formatDeviceCount(unchanged.length)}`);
+  if (skipped.length > 0) printNote(context, `skipped, because they have no version to roll back to: ${formatDeviceCount(skipped.length)}`);
   return accepted;
 }

@@ -1,4 +1,4 @@
-// `patchbay rollout approve, pause, resume, abort, retry-failed, rollback, close`: what operators decide about a rollout.
+// `patchbay rollout approve, pause, resume, abort, retry-failed, rollback, close`: controls rollouts.
 
 import type { Command } from '@commander-js/extra-typings';
 import { type Schemas, unwrapResponse } from '../../client/client.ts';
@@ -11,102 +11,105 @@ import { readInteger } from '../option-values.ts';
 import { addExamples } from './examples.ts';
 import { rolloutExitCodesText } from './rollout-create.ts';
 
-/** Waves that a rollout may have. */
+/** Maximum number of waves per rollout. */
 export const waveLimit = 50;
 
-export function addDecisionCommands(rollout: Command): void {
+export function addControlCommands(rollout: Command): void {
   const approve = rollout
     .command('approve <rollout>')
-    .description('Let a wave begin that waits for approval.')
-    .requiredOption('--wave <number>', 'the wave, so that nobody approves another than they have seen', (text) =>
+    .description('Approve a wave that waits for approval.')
+    .requiredOption('--wave <number>', 'number of the wave; the request fails if another wave waits', (text) =>
       readInteger('wave', text, 1, waveLimit),
     )
-    .action((given, { wave }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
-        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/approve', { params, body: { wave } })));
+    .action((nameOrId, { wave }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const params = { path: { rollout: await resolveRolloutId(context.client, nameOrId) } };
+        return printRollout(
+          context,
+          unwrapResponse(await context.client.POST('/v1/rollouts/{rollout}/approve', { params, body: { wave } })),
+        );
       }),
     );
   addExamples(approve, 'patchbay rollout approve tcp-1.1 --wave 2');
 
   const pause = rollout
     .command('pause <rollout>')
-    .description('Request no more loads and let no wave pass; loads that are under way go on.')
-    .option('--reason <text>', 'why')
-    .action((given, { reason }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
+    .description('Pause a rollout: no more loads are requested, and no wave passes. Loads in progress continue.')
+    .option('--reason <text>', 'reason')
+    .action((nameOrId, { reason }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const params = { path: { rollout: await resolveRolloutId(context.client, nameOrId) } };
         const body = reason === undefined ? {} : { reason };
-        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/pause', { params, body })));
+        return printRollout(context, unwrapResponse(await context.client.POST('/v1/rollouts/{rollout}/pause', { params, body })));
       }),
     );
   addExamples(pause, 'patchbay rollout pause tcp-1.1 --reason "looking at the logs"');
 
   const resume = rollout
     .command('resume <rollout>')
-    .description('Go on with a paused rollout from where it was. A wave that has failed is not judged any more, and the next follows.')
-    .action((given, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
-        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/resume', { params })));
+    .description('Resume a paused rollout. The failure of a failed wave is ignored, and the next wave follows.')
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const params = { path: { rollout: await resolveRolloutId(context.client, nameOrId) } };
+        return printRollout(context, unwrapResponse(await context.client.POST('/v1/rollouts/{rollout}/resume', { params })));
       }),
     );
   addExamples(resume, 'patchbay rollout resume tcp-1.1');
 
   const abort = rollout
     .command('abort <rollout>')
-    .description('End a rollout: devices that have the build keep it. To have them go back, roll it back instead, or afterwards.')
-    .option('--reason <text>', 'why')
-    .action((given, { reason }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
+    .description('End a rollout. Devices that have the build keep it; to roll them back, use "rollout rollback" instead or afterwards.')
+    .option('--reason <text>', 'reason')
+    .action((nameOrId, { reason }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const params = { path: { rollout: await resolveRolloutId(context.client, nameOrId) } };
         const body = reason === undefined ? {} : { reason };
-        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/abort', { params, body })));
+        return printRollout(context, unwrapResponse(await context.client.POST('/v1/rollouts/{rollout}/abort', { params, body })));
       }),
     );
   addExamples(abort, 'patchbay rollout abort tcp-1.1 --reason "1.1.1 follows"');
 
   const retryFailed = rollout
     .command('retry-failed <rollout>')
-    .description('Try the loads again that did not succeed, and judge their waves anew.')
-    .action((given, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
-        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/retry-failed', { params })));
+    .description('Retry unsuccessful loads, and evaluate their waves again.')
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const params = { path: { rollout: await resolveRolloutId(context.client, nameOrId) } };
+        return printRollout(context, unwrapResponse(await context.client.POST('/v1/rollouts/{rollout}/retry-failed', { params })));
       }),
     );
   addExamples(retryFailed, 'patchbay rollout retry-failed tcp-1.1');
 
   const rollback = rollout
     .command('rollback <rollout>')
-    .description('Have every device that has got the build go back to the version that it had, and watch that until it ends.')
-    .requiredOption('--reason <text>', 'why; it is kept with each load')
-    .option('--no-wait', 'do not watch it')
+    .description('Roll every device that received the build back to its previous version, and watch the rollback until it ends.')
+    .requiredOption('--reason <text>', 'reason, recorded with each load')
+    .option('--no-wait', 'do not watch the rollback')
     .addHelpText('after', rolloutExitCodesText)
-    .action((given, { reason, wait }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
-        const back = unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/rollback', { params, body: { reason } }));
-        return wait ? watchRollout(operator, back.id, { known: back }) : tell(operator, back);
+    .action((nameOrId, { reason, wait }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const params = { path: { rollout: await resolveRolloutId(context.client, nameOrId) } };
+        const created = unwrapResponse(await context.client.POST('/v1/rollouts/{rollout}/rollback', { params, body: { reason } }));
+        return wait ? watchRollout(context, created.id, { known: created }) : printRollout(context, created);
       }),
     );
   addExamples(rollback, 'patchbay rollout rollback tcp-1.1 --reason "1.1.0 drops packets"');
 
   const close = rollout
     .command('close <rollout>')
-    .description('Let no more devices join a dynamic rollout: it ends when those that it has are done.')
-    .action((given, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
-        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/close', { params })));
+    .description('Close a dynamic rollout: no more devices join, and it ends when its devices are done.')
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const params = { path: { rollout: await resolveRolloutId(context.client, nameOrId) } };
+        return printRollout(context, unwrapResponse(await context.client.POST('/v1/rollouts/{rollout}/close', { params })));
       }),
     );
   addExamples(close, 'patchbay rollout close tcp-1.1');
 }
 
-/** Tells how a rollout is now. */
-function tell(operator: CommandContext, rollout: Schemas['Rollout']): ExitCode {
-  const waiting = describeWait(rollout);
-  printResult(operator, rollout, () => [describeRollout(rollout), ...(waiting === null ? [] : [`it waits for ${waiting}`])]);
+/** Prints the current state of a rollout. */
+function printRollout(context: CommandContext, rollout: Schemas['Rollout']): ExitCode {
+  const wait = describeWait(rollout);
+  printResult(context, rollout, () => [describeRollout(rollout), ...(wait === null ? [] : [`waiting for ${wait}`])]);
   return exitCodes.success;
 }

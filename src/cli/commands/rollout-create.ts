@@ -1,9 +1,9 @@
-// `patchbay rollout create`: a build is rolled out in waves, or it is previewed what that would come to.
+// `patchbay rollout create`: rolls a build out in waves, or previews the rollout.
 
-import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
 import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
-import { failureReactions, isRefusedForecast } from '../../client/enum-values.ts';
+import { failureReactions, forecastRefuses } from '../../client/enum-values.ts';
+import { UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import {
   addLoadOptions,
@@ -18,27 +18,27 @@ import { type CommandContext, printResult, runOperatorCommand } from '../operato
 import { describeRollout, formatBuild, formatDeviceCount } from '../operator/rollout-output.ts';
 import { watchRollout } from '../operator/rollout-progress.ts';
 import { maxSoakSeconds, readThreshold, readWave, readWindow, toThresholds } from '../operator/rollout-request.ts';
-import { collectValues, readInteger, readTime, UsageError } from '../option-values.ts';
+import { collectValues, readInteger, readTime } from '../option-values.ts';
 import { formatTable } from '../terminal/table.ts';
 import { addExamples } from './examples.ts';
 
-/** Devices that would refuse the build and are named. */
-const rowsTold = 100;
+/** Maximum number of refusing devices that a preview lists. */
+const rowLimit = 100;
 
-/** What the exit code of a command that watches a rollout tells. */
+/** The exit codes of commands that watch a rollout, for their help. */
 export const rolloutExitCodesText = `
 Exit codes:
   0  every device has the version
   1  the command or the service failed
-  2  the command line is wrong
+  2  the command line is invalid
   3  with --dry-run: some devices would refuse the version
-  4  some devices have not got it: their loads did not succeed, or the rollout was aborted or rolled back;
-     where standard error is no terminal, also as soon as a wave has failed and an operator is needed
-  130  the watching was ended by Ctrl-C; the rollout goes on`;
+  4  some devices do not have the version: their loads were unsuccessful, or the rollout was aborted or rolled back;
+     if standard error is not a terminal, also as soon as a wave fails and an operator must decide
+  130  Ctrl-C; the rollout continues`;
 
 const wavesText = `
-Waves are given in their order, each as so many devices more (5) or as all up to a percentage (10%), with what holds for it: 5,soak=300,approval.
-The last is 100%. Without --wave there are three: 1 device, 10%, 100%. Thresholds hold for every wave; the API takes other ones for each.`;
+Waves are given in order, each as additional devices (5) or a cumulative percentage (10%), with options: 5,soak=300,approval.
+The last wave is 100%. The default is three waves: 1 device, 10%, 100%. Thresholds apply to every wave.`;
 
 type Preview = Schemas['RolloutPreview'];
 
@@ -46,73 +46,82 @@ export function addCreateCommand(rollout: Command): void {
   const create = addLoadOptions(
     rollout
       .command('create')
-      .description('Roll a build out in waves, and watch it until it ends.')
+      .description('Roll out a build in waves, and watch the rollout until it ends.')
       .requiredOption('--module <name>', 'the module')
       .requiredOption('--version <version>', 'the version to roll out')
-      .option(
-        '--device <device>',
-        'a device, by name or identifier; may be repeated, in the order in which they get the build',
-        collectValues,
-      )
-      .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collectValues)
-      .option('--running-version <range>', 'only devices that have a version of the module in this range, like ">=1.0.0 <1.1.0"')
-      .option('--name <name>', 'what to call the rollout')
-      .option('--wave <spec...>', 'a wave, like 5, 10% or 5,soak=300,approval; see below', collectWave)
-      .option('--soak <seconds>', 'how long the programs of a wave are watched after its last load (60)', (text) =>
+      .option('--device <device>', 'device, by name or identifier; may be repeated, in rollout order', collectValues)
+      .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+      .option('--running-version <range>', 'only devices with an installed version of the module in this range, like ">=1.0.0 <1.1.0"')
+      .option('--name <name>', 'name of the rollout')
+      .option('--wave <spec...>', 'wave, like 5, 10% or 5,soak=300,approval; see below', collectWave)
+      .option('--soak <seconds>', 'soak time: how long the programs of a wave are observed after its last load (default: 60)', (text) =>
         readInteger('soak', text, 0, maxSoakSeconds),
       )
-      .option('--failed-loads <percent>', 'devices of a wave whose loads may end without success, or off (0)', (text) =>
+      .option('--failed-loads <percent>', 'maximum percentage of unsuccessful loads in a wave, or off (default: 0)', (text) =>
         readThreshold('failed-loads', text, 100),
       )
-      .option('--failed-calls <percent>', 'percentage points that more calls may fail than in the version before, or off (1)', (text) =>
-        readThreshold('failed-calls', text, 100),
+      .option(
+        '--failed-calls <percent>',
+        'maximum increase of failed calls over the version before, in percentage points, or off (default: 1)',
+        (text) => readThreshold('failed-calls', text, 100),
       )
-      .option('--interrupted-accesses <count>', 'accesses that may be interrupted on a device on the average, or off (off)', (text) =>
+      .option('--interrupted-accesses <count>', 'maximum average of interrupted accesses per device, or off (default: off)', (text) =>
         readThreshold('interrupted-accesses', text),
       )
-      .option('--abi-violations <count>', 'maximum of ABI violations in a wave (programs that call removed code), or off (0)', (text) =>
-        readThreshold('abi-violations', text),
+      .option(
+        '--abi-violations <count>',
+        'maximum number of ABI violations in a wave (programs that call removed code), or off (default: 0)',
+        (text) => readThreshold('abi-violations', text),
       )
-      .option('--latency-increase <percent>', 'how much longer calls may take at the 99th percentile than before, or off (off)', (text) =>
-        readThreshold('latency-increase', text),
+      .option(
+        '--latency-increase <percent>',
+        'maximum increase of the p99 latency of calls over the version before, or off (default: off)',
+        (text) => readThreshold('latency-increase', text),
       )
-      .option('--minimum-calls <count>', 'calls from which on calls are judged (20)', (text) =>
+      .option('--minimum-calls <count>', 'minimum number of calls to evaluate failed calls and latency (default: 20)', (text) =>
         readInteger('minimum-calls', text, 0, Number.MAX_SAFE_INTEGER),
       )
-      .option('--require-calls', 'a wave in which fewer calls were made has failed')
-      .addOption(new Option('--on-failure <reaction>', 'what is done when a wave has failed (pause)').choices(failureReactions))
-      .option('--in-flight <count>', 'loads that are under way at once (100)', (text) => readInteger('in-flight', text, 1, 10_000))
-      .option('--rate <count>', 'loads that are requested in a minute (as many as can be)', (text) =>
+      .option('--require-calls', 'fail a wave with fewer calls')
+      .addOption(new Option('--on-failure <reaction>', 'reaction to a failed wave (default: pause)').choices(failureReactions))
+      .option('--in-flight <count>', 'maximum number of loads in progress (default: 100)', (text) =>
+        readInteger('in-flight', text, 1, 10_000),
+      )
+      .option('--rate <count>', 'maximum number of loads requested per minute (default: unlimited)', (text) =>
         readInteger('rate', text, 1, 1_000_000),
       )
-      .option('--start-at <time>', 'not before this time, like 2026-11-24T09:30:00Z', (text) => readTime('start-at', text))
-      .option('--window <window>', 'only request loads at these times, like "sat,sun 22:00-04:00 Europe/Berlin"', readWindow)
-      .option('--dynamic', 'devices that match later join the last wave, until the rollout is closed to them')
-      .option('--until <time>', 'with --dynamic: until when they join', (text) => readTime('until', text))
-      .option('--queue', 'wait for rollouts of the module that have some of the devices, rather than be refused'),
+      .option('--start-at <time>', 'start time, like 2026-11-24T09:30:00Z (default: now)', (text) => readTime('start-at', text))
+      .option('--window <window>', 'request loads only in this weekly window, like "sat,sun 22:00-04:00 Europe/Berlin"', readWindow)
+      .option('--dynamic', 'devices that match later join the last wave, until the rollout is closed')
+      .option('--dynamic-until <time>', 'with --dynamic: time after which no more devices join', (text) => readTime('dynamic-until', text))
+      .addOption(
+        new Option(
+          '--on-conflict <reaction>',
+          'reaction if open rollouts of the module include some of the devices: reject the request, or queue the rollout (default: reject)',
+        ).choices(['reject', 'queue']),
+      ),
     'require',
   )
     .addOption(versionPolicyOption())
-    .option('--reason <text>', 'why, with --version-policy downgrade')
+    .option('--reason <text>', 'reason for --version-policy downgrade')
     .addOption(deadlineOption(600))
-    .option('--rollback-deadline <seconds>', 'the same of a rollback of it (86400)', (text) =>
+    .option('--rollback-deadline <seconds>', 'deadline of the loads of a rollback (default: 86400)', (text) =>
       readInteger('rollback-deadline', text, 1, 2_592_000),
     )
     .addOption(supersedeOption())
-    .option('--dry-run', 'do nothing, and tell what it would come to')
-    .option('--no-wait', 'do not watch it')
+    .option('--dry-run', 'only preview the rollout')
+    .option('--no-wait', 'do not watch the rollout')
     .addHelpText('after', `${wavesText}\n${rolloutExitCodesText}`)
     .action((options, command) =>
-      runOperatorCommand(command, async (operator) => {
+      runOperatorCommand(command, async (context) => {
         const { module, version, device, label, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
-        const { startAt, window, dynamic, until, queue, versionPolicy, reason, rollbackDeadline, dryRun } = options;
+        const { startAt, window, dynamic, dynamicUntil, onConflict, versionPolicy, reason, rollbackDeadline, dryRun } = options;
         if (device === undefined && label === undefined && runningVersion === undefined)
-          throw new UsageError('give --device, --label or --running-version: which devices get the build');
+          throw new UsageError('select devices with --device, --label or --running-version');
         const body: Schemas['NewRollout'] = {
           module,
           version,
           ...toVersionRequest(versionPolicy, reason),
-          ...(device === undefined && label === undefined ? {} : await resolveSelection(operator.client, device, label)),
+          ...(device === undefined && label === undefined ? {} : await resolveSelection(context.client, device, label)),
           ...(runningVersion && { runningVersion }),
           ...(name && { name }),
           ...(wave && { waves: [...wave] }),
@@ -124,13 +133,13 @@ export function addCreateCommand(rollout: Command): void {
           ...(startAt && { startAt }),
           ...(window && { window }),
           ...(dynamic && { dynamic }),
-          ...(until && { dynamicUntil: until }),
-          ...(queue && { onConflict: 'queue' }),
+          ...(dynamicUntil && { dynamicUntil }),
+          ...(onConflict && { onConflict }),
           ...toLoadRequest(options),
           ...(rollbackDeadline && { rollbackDeadlineSeconds: rollbackDeadline }),
           ...(dryRun && { dryRun }),
         };
-        return request(operator, body, options.wait);
+        return requestRollout(context, body, options.wait);
       }),
     );
   addExamples(
@@ -146,55 +155,59 @@ const collectWave = (text: string, before: readonly Schemas['NewWave'][] = []): 
   readWave(text),
 ];
 
-/** Asks for the rollout or its preview, and tells what comes of it. */
-async function request(operator: CommandContext, body: Schemas['NewRollout'], isWatching: boolean): Promise<ExitCode> {
-  let made: Schemas['Rollout'] | Preview;
+/** Requests the rollout or its preview, and prints the result. */
+async function requestRollout(context: CommandContext, body: Schemas['NewRollout'], isWatching: boolean): Promise<ExitCode> {
+  let created: Schemas['Rollout'] | Preview;
   try {
-    made = unwrapResponse(await operator.client.POST('/v1/rollouts', { body }));
+    created = unwrapResponse(await context.client.POST('/v1/rollouts', { body }));
   } catch (error) {
     if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-installed') throw error;
-    console.error(error.problem.detail);
+    const { detail } = error.problem;
+    printResult(context, { rollout: null, detail }, () => [detail]);
     return exitCodes.success;
   }
-  if ('items' in made) {
-    const preview = made;
-    printResult(operator, preview, () => previewLines(preview, body));
+  if ('items' in created) {
+    const preview = created;
+    printResult(context, preview, () => formatPreview(preview, body));
     return preview.refused > 0 ? exitCodes.loadsRefused : exitCodes.success;
   }
-  const rollout = made;
-  if (isWatching) return watchRollout(operator, rollout.id, { known: rollout });
-  printResult(operator, rollout, () => [describeRollout(rollout), `patchbay rollout watch ${rollout.id} shows how it goes on`]);
+  const rollout = created;
+  if (isWatching) return watchRollout(context, rollout.id, { known: rollout });
+  printResult(context, rollout, () => [describeRollout(rollout), `to watch it: patchbay rollout watch ${rollout.id}`]);
   return exitCodes.success;
 }
 
-function previewLines({ devices, alreadyInstalled, unreachable, refused, waves, conflicts, items }: Preview, body: Schemas['NewRollout']) {
-  const others = conflicts.map(({ rollout, devices: count }) => `the rollout ${rollout} has ${formatDeviceCount(count)} of these`);
-  const way = body.onConflict === 'queue' ? 'it would wait for that' : 'it would be refused for that, but for --queue';
+function formatPreview({ devices, alreadyInstalled, unreachable, refused, waves, conflicts, items }: Preview, body: Schemas['NewRollout']) {
+  const others = conflicts.map(
+    ({ rollout, devices: count }) => `the open rollout ${rollout} includes ${formatDeviceCount(count)} of these`,
+  );
+  const reaction =
+    body.onConflict === 'queue' ? 'this rollout would wait for it' : 'the request would be rejected without --on-conflict queue';
   return [
     `${formatBuild(body)} would go to ${formatDeviceCount(devices - alreadyInstalled)}`,
-    ...(alreadyInstalled === 0 ? [] : [`left out, for they have it: ${alreadyInstalled}`]),
-    ...(unreachable === 0 ? [] : [`on hosts that are not heard of, so that their loads would wait: ${unreachable}`]),
-    ...others.map((other) => `${other}, and has not ended: ${way}`),
+    ...(alreadyInstalled === 0 ? [] : [`skipped, because they have it: ${alreadyInstalled}`]),
+    ...(unreachable === 0 ? [] : [`on unreachable hosts, so that their loads would wait: ${unreachable}`]),
+    ...others.map((other) => `${other}: ${reaction}`),
     ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
     '',
     ...formatTable(
       ['WAVE', 'DEVICES'],
       waves.map((wave) => [wave.number, wave.devices]),
     ),
-    ...(refused === 0 ? [] : ['', ...refusalLines(items, refused)]),
+    ...(refused === 0 ? [] : ['', ...formatRefusals(items, refused)]),
   ];
 }
 
-/** The devices that would refuse the build, grouped by forecast, the first of them by name. */
-function refusalLines(items: Preview['items'], refused: number): string[] {
-  const refusing = items.filter(({ wave, forecast }) => wave !== null && isRefusedForecast[forecast]);
+/** Returns the devices that would refuse the build, grouped by forecast. */
+function formatRefusals(items: Preview['items'], refused: number): string[] {
+  const refusing = items.filter(({ wave, forecast }) => wave !== null && forecastRefuses[forecast]);
   const sorted = refusing.toSorted((left, right) => left.forecast.localeCompare(right.forecast));
-  const counts = [...Map.groupBy(refusing, ({ forecast }) => forecast)].map(([forecast, some]) => `${forecast} ${some.length}`);
+  const counts = [...Map.groupBy(refusing, ({ forecast }) => forecast)].map(([forecast, { length }]) => `${forecast} ${length}`);
   return [
     ...formatTable(
-      ['FORECAST', 'DEVICE', 'WAVE', 'HAS', 'REASON'],
+      ['FORECAST', 'DEVICE', 'WAVE', 'INSTALLED', 'REASON'],
       sorted
-        .slice(0, rowsTold)
+        .slice(0, rowLimit)
         .map(({ forecast, deviceName, wave, currentVersion, reason }) => [
           forecast,
           deviceName,
@@ -203,6 +216,6 @@ function refusalLines(items: Preview['items'], refused: number): string[] {
           reason ?? '',
         ]),
     ),
-    ...(refused > rowsTold ? [`and ${refused - rowsTold} more, in all ${counts.join(', ')}: --json has them`] : []),
+    ...(refused > rowLimit ? [`and ${refused - rowLimit} more; total ${counts.join(', ')}; --json lists all`] : []),
   ];
 }

@@ -1,4 +1,4 @@
-// `patchbay rollout`: builds are rolled out in waves, and rollouts are listed, shown, watched, reported and decided about.
+// `patchbay rollout`: creates, lists, shows, watches, reports and controls rollouts.
 
 import { pipeline } from 'node:stream/promises';
 import { type Command, Option } from '@commander-js/extra-typings';
@@ -15,13 +15,13 @@ import { readInteger } from '../option-values.ts';
 import { colourOutcome } from '../terminal/colours.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
-import { addDecisionCommands, waveLimit } from './rollout-control.ts';
+import { addControlCommands, waveLimit } from './rollout-control.ts';
 import { addCreateCommand, rolloutExitCodesText } from './rollout-create.ts';
 
 export function addRolloutCommands(rollout: Command): void {
   rollout.addHelpText(
     'after',
-    '\nA rollout is named by its identifier, or by its name: that is the one of the name that has not ended, or else the newest.',
+    '\nGive a rollout by its identifier or its name. A name means the open rollout of that name; if all have ended, the newest.',
   );
   addCreateCommand(rollout);
   addListCommand(rollout);
@@ -29,37 +29,37 @@ export function addRolloutCommands(rollout: Command): void {
   addWatchCommand(rollout);
   addDevicesCommand(rollout);
   addReportCommand(rollout);
-  addDecisionCommands(rollout);
+  addControlCommands(rollout);
 }
 
 function addListCommand(rollout: Command): void {
   const list = rollout
     .command('list')
-    .description('List rollouts, the newest first.')
+    .description('List rollouts, newest first.')
     .addOption(new Option('--state <state>', 'only rollouts in this state').choices(rolloutStates))
     .option('--module <name>', 'only rollouts of this module')
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ state, module, ...options }, command) =>
-      runOperatorCommand(command, async (operator) => {
+      runOperatorCommand(command, async (context) => {
         const filter = { ...(state && { state }), ...(module && { module }) };
         const rollouts = await readPages(options, async (page) =>
-          unwrapResponse(await operator.client.GET('/v1/rollouts', { params: { query: { ...page, ...filter } } })),
+          unwrapResponse(await context.client.GET('/v1/rollouts', { params: { query: { ...page, ...filter } } })),
         );
-        printList(operator, rollouts, {
-          headings: ['ROLLOUT', 'NAME', 'BUILD', 'STATE', 'WAVE', 'LOADED', 'FAILED', 'TO COME', 'REQUESTED'],
-          row: (one) => [
-            one.id,
-            one.name ?? '-',
-            one.rollbackOf === null ? formatBuild(one) : `${one.module}, back`,
-            colourRolloutState(one.state),
-            `${one.wave ?? '-'} of ${one.waves.length}`,
-            one.deviceCounts.loaded,
-            one.deviceCounts.failed,
-            one.deviceCounts.waiting + one.deviceCounts.loading,
-            formatTime(one.requestedAt),
+        printList(context, rollouts, {
+          headings: ['ROLLOUT', 'NAME', 'BUILD', 'STATE', 'WAVE', 'LOADED', 'FAILED', 'REMAINING', 'REQUESTED'],
+          row: (item) => [
+            item.id,
+            item.name ?? '-',
+            item.rollbackOf === null ? formatBuild(item) : `${item.module} (rollback)`,
+            colourRolloutState(item.state),
+            `${item.wave ?? '-'} of ${item.waves.length}`,
+            item.deviceCounts.loaded,
+            item.deviceCounts.failed,
+            item.deviceCounts.waiting + item.deviceCounts.loading,
+            formatTime(item.requestedAt),
           ],
-          none: 'there are no such rollouts',
+          empty: 'no rollouts found',
         });
         return exitCodes.success;
       }),
@@ -70,12 +70,12 @@ function addListCommand(rollout: Command): void {
 function addShowCommand(rollout: Command): void {
   const show = rollout
     .command('show <rollout>')
-    .description('Show a rollout with its waves, what is measured of them and by what they are judged.')
-    .action((given, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const path = { rollout: await resolveRolloutId(operator.client, given) };
-        const found = unwrapResponse(await operator.client.GET('/v1/rollouts/{rollout}', { params: { path } }));
-        printResult(operator, found, () => formatRollout(found));
+    .description('Show a rollout with its waves, measurements and thresholds.')
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const path = { rollout: await resolveRolloutId(context.client, nameOrId) };
+        const found = unwrapResponse(await context.client.GET('/v1/rollouts/{rollout}', { params: { path } }));
+        printResult(context, found, () => formatRollout(found));
         return exitCodes.success;
       }),
     );
@@ -85,11 +85,11 @@ function addShowCommand(rollout: Command): void {
 function addWatchCommand(rollout: Command): void {
   const watch = rollout
     .command('watch <rollout>')
-    .description('Watch a rollout until it ends. With --json, one JSON document a line for each change.')
+    .description('Watch a rollout until it ends. With --json, print one JSON document per line for each change.')
     .addHelpText('after', rolloutExitCodesText)
-    .action((given, _options, command) =>
-      runOperatorCommand(command, async (operator) =>
-        watchRollout(operator, await resolveRolloutId(operator.client, given), { isEachPrinted: operator.isJson }),
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) =>
+        watchRollout(context, await resolveRolloutId(context.client, nameOrId), { isEachPrinted: context.isJson }),
       ),
     );
   addExamples(watch, 'patchbay rollout watch tcp-1.1', 'patchbay rollout watch tcp-1.1 --json');
@@ -98,22 +98,22 @@ function addWatchCommand(rollout: Command): void {
 function addDevicesCommand(rollout: Command): void {
   const devices = rollout
     .command('devices <rollout>')
-    .description('List the devices of a rollout, in the order in which they get the build, with what has become of each.')
+    .description('List the devices of a rollout with their states, in rollout order.')
     .option('--wave <number>', 'only devices of this wave', (text) => readInteger('wave', text, 1, waveLimit))
     .addOption(new Option('--state <state>', 'only devices in this state').choices(rolloutDeviceStates))
     .addOption(limitOption())
     .addOption(allOption())
-    .action((given, { wave, state, ...options }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const path = { rollout: await resolveRolloutId(operator.client, given) };
+    .action((nameOrId, { wave, state, ...options }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const path = { rollout: await resolveRolloutId(context.client, nameOrId) };
         const filter = { order: 'asc' as const, ...(wave && { wave }), ...(state && { state }) };
         const found = await readPages(options, async (page) =>
-          unwrapResponse(await operator.client.GET('/v1/rollouts/{rollout}/devices', { params: { path, query: { ...page, ...filter } } })),
+          unwrapResponse(await context.client.GET('/v1/rollouts/{rollout}/devices', { params: { path, query: { ...page, ...filter } } })),
         );
-        printList(operator, found, {
-          headings: ['WAVE', 'DEVICE', 'STATE', 'VERSION', 'BEFORE', 'OUTCOME', 'TRIES', 'CALLS', 'FAILED CALLS', 'REASON'],
-          row: deviceRow,
-          none: 'it has no such devices',
+        printList(context, found, {
+          headings: ['WAVE', 'DEVICE', 'STATE', 'VERSION', 'PREVIOUS', 'OUTCOME', 'ATTEMPTS', 'CALLS', 'FAILED CALLS', 'REASON'],
+          row: formatDeviceRow,
+          empty: 'no devices found',
         });
         return exitCodes.success;
       }),
@@ -121,7 +121,7 @@ function addDevicesCommand(rollout: Command): void {
   addExamples(devices, 'patchbay rollout devices tcp-1.1 --wave 1', 'patchbay rollout devices tcp-1.1 --state failed --all --json');
 }
 
-function deviceRow(device: Schemas['RolloutDevice']): (string | number)[] {
+function formatDeviceRow(device: Schemas['RolloutDevice']): (string | number)[] {
   const { wave, deviceName, state, version, previousVersion, outcome, attempts, measured, reason } = device;
   return [
     wave,
@@ -140,17 +140,17 @@ function deviceRow(device: Schemas['RolloutDevice']): (string | number)[] {
 function addReportCommand(rollout: Command): void {
   const report = rollout
     .command('report <rollout>')
-    .description('Write what has become of every device of a rollout, as JSON or CSV; final when the rollout has ended.')
-    .option('--csv', 'as CSV, a line for each device')
-    .option('--output <file>', 'where to write it; it must not be there (standard output)')
-    .action((given, { csv = false, output }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const { client } = operator;
-        const path = { rollout: await resolveRolloutId(client, given) };
+    .description('Export the result for every device of a rollout as JSON or CSV; final when the rollout has ended.')
+    .option('--csv', 'as CSV, one line per device')
+    .option('--output <file>', 'new file for the report (default: standard output)')
+    .action((nameOrId, { csv = false, output }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const { client } = context;
+        const path = { rollout: await resolveRolloutId(client, nameOrId) };
         const query = { format: csv ? ('csv' as const) : ('json' as const) };
         const stream = unwrapResponse(await client.GET('/v1/rollouts/{rollout}/report', { params: { path, query }, parseAs: 'stream' }));
         await pipeline(stream, output === undefined ? process.stdout : createOutputFile(output), { end: output !== undefined });
-        if (output !== undefined) printResult(operator, { file: output, format: query.format }, () => [`written to ${output}`]);
+        if (output !== undefined) printResult(context, { file: output, format: query.format }, () => [`exported to ${output}`]);
         return exitCodes.success;
       }),
     );

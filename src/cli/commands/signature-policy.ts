@@ -1,43 +1,44 @@
-// `patchbay signature-policy`: devices are made to demand publishers' signatures of builds.
+// `patchbay signature-policy`: adds, lists and removes policies that require publishers' signatures of builds.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { type Client, ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { assertSuccess, type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { resolveDeviceId } from '../operator/device-names.ts';
 import { resolveIdentifier } from '../operator/identifiers.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { resolvePublisherKeyIds } from '../operator/publisher-key-names.ts';
-import { collectValues, readInteger, readLabels, UsageError } from '../option-values.ts';
+import { collectValues, readInteger, readLabels } from '../option-values.ts';
 import { formatLabels } from '../terminal/labels.ts';
 import { addExamples } from './examples.ts';
 
-/** Publisher keys that one policy names. */
+/** Maximum number of publisher keys per policy. */
 const keyLimit = 20;
 
 export function addSignaturePolicyCommands(signaturePolicy: Command): void {
   const add = signaturePolicy
     .command('add <name>')
-    .description('Have a device, or all that have some labels, load no build that lacks signatures of these publishers.')
-    .option('--device <device>', 'the device, by name or identifier; either this or --label')
-    .option('--label <key=value>', 'every device with this label; may be repeated, for those that have all of them', collectValues)
-    .option('--module <name>', 'only builds of this module; without it, of every module')
+    .description('Require signatures of these publishers for every build that is loaded on a device, or on all devices with some labels.')
+    .option('--device <device>', 'the device, by name or identifier')
+    .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+    .option('--module <name>', 'only builds of this module (default: every module)')
     .addOption(
-      new Option('--publisher-key <key>', 'a publisher key whose signature counts, by name or identifier; may be repeated')
+      new Option('--publisher-key <key>', 'accepted publisher key, by name or identifier; may be repeated')
         .argParser(collectValues)
         .makeOptionMandatory(),
     )
-    .option('--threshold <count>', 'how many of these keys are to have signed; without it, all of them')
+    .option('--threshold <count>', 'number of these keys that must have signed (default: all)')
     .action((name, { device, label = [], module, publisherKey, threshold }, command) =>
-      runOperatorCommand(command, async (operator) => {
-        if ((device === undefined) === (label.length === 0)) throw new UsageError('give either --device or --label: who demands it');
+      runOperatorCommand(command, async (context) => {
+        if ((device === undefined) === (label.length === 0)) throw new UsageError('select devices with either --device or --label');
         const scope =
-          device === undefined ? { labels: readLabels(label, '--label') } : { device: await resolveDeviceId(operator.client, device) };
-        const needed = threshold === undefined ? {} : { threshold: readInteger('threshold', threshold, 1, keyLimit) };
-        const publisherKeys = await resolvePublisherKeyIds(operator.client, publisherKey);
-        const body = { name, ...scope, ...(module === undefined ? {} : { module }), publisherKeys, ...needed };
-        const added = unwrapResponse(await operator.client.POST('/v1/signature-policies', { body }));
-        printResult(operator, added, () => [`the policy ${added.name} (${added.id}) holds: ${demandText(added)}`]);
+          device === undefined ? { labels: readLabels(label, '--label') } : { device: await resolveDeviceId(context.client, device) };
+        const required = threshold === undefined ? {} : { threshold: readInteger('threshold', threshold, 1, keyLimit) };
+        const publisherKeys = await resolvePublisherKeyIds(context.client, publisherKey);
+        const body = { name, ...scope, ...(module === undefined ? {} : { module }), publisherKeys, ...required };
+        const added = unwrapResponse(await context.client.POST('/v1/signature-policies', { body }));
+        printResult(context, added, () => [`added the policy ${added.name} (${added.id}): ${formatRequirement(added)}`]);
         return exitCodes.success;
       }),
     );
@@ -49,15 +50,15 @@ export function addSignaturePolicyCommands(signaturePolicy: Command): void {
 
   const list = signaturePolicy
     .command('list')
-    .description('List signature policies, the newest first.')
+    .description('List signature policies, newest first.')
     .addOption(limitOption())
     .addOption(allOption())
     .action((pages, command) =>
-      runOperatorCommand(command, async (operator) => {
-        printList(operator, await readPages(pages, (page) => askFor(operator.client, page)), {
-          headings: ['POLICY', 'NAME', 'DEMANDS'],
-          row: (policy) => [policy.id, policy.name, demandText(policy)],
-          none: 'there are no signature policies',
+      runOperatorCommand(command, async (context) => {
+        printList(context, await readPages(pages, (page) => readPolicies(context.client, page)), {
+          headings: ['POLICY', 'NAME', 'REQUIREMENT'],
+          row: (policy) => [policy.id, policy.name, formatRequirement(policy)],
+          empty: 'no signature policies found',
         });
         return exitCodes.success;
       }),
@@ -66,33 +67,30 @@ export function addSignaturePolicyCommands(signaturePolicy: Command): void {
 
   const remove = signaturePolicy
     .command('remove <policy>')
-    .description(
-      'Have nothing demanded by a policy any more, in loads that are requested from now on. It is named by its name or identifier.',
-    )
-    .action((named, _options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const id = await resolveIdentifier(named, {
+    .description('Remove a signature policy, by its name or identifier. It no longer applies to loads that are requested from now on.')
+    .action((nameOrId, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const id = await resolveIdentifier(nameOrId, {
           prefix: 'sgp_',
-          called: 'signature policy',
-          command: 'patchbay signature-policy list',
-          ask: (query) => askFor(operator.client, query),
+          noun: 'signature policy',
+          listCommand: 'patchbay signature-policy list',
+          readPage: (query) => readPolicies(context.client, query),
         });
         const path = { signaturePolicy: id };
-        const { error, response } = await operator.client.DELETE('/v1/signature-policies/{signaturePolicy}', { params: { path } });
-        if (!response.ok) throw new ResponseError(response, error);
-        printResult(operator, { id }, () => [`removed the policy ${id}`]);
+        assertSuccess(await context.client.DELETE('/v1/signature-policies/{signaturePolicy}', { params: { path } }));
+        printResult(context, { id }, () => [`removed the policy ${id}`]);
         return exitCodes.success;
       }),
     );
   addExamples(remove, 'patchbay signature-policy remove released');
 }
 
-async function askFor(client: Client, query: { readonly limit: number }): Promise<Schemas['SignaturePolicyPage']> {
+async function readPolicies(client: Client, query: { readonly limit: number }): Promise<Schemas['SignaturePolicyPage']> {
   return unwrapResponse(await client.GET('/v1/signature-policies', { params: { query } }));
 }
 
-/** What a policy says, in a line. */
-function demandText({ device, labels, module, publisherKeys, threshold }: Schemas['SignaturePolicy']): string {
+/** Returns the requirement of a policy in one line. */
+function formatRequirement({ device, labels, module, publisherKeys, threshold }: Schemas['SignaturePolicy']): string {
   const keys = publisherKeys.length === 1 ? publisherKeys[0] : `${threshold} of ${publisherKeys.join(', ')}`;
-  return `${device ?? formatLabels(labels ?? {})} loads ${module ?? 'any module'} only as signed by ${keys}`;
+  return `${device ?? formatLabels(labels ?? {})} requires signatures by ${keys} for ${module ?? 'every module'}`;
 }

@@ -1,4 +1,4 @@
-// `patchbay signing-key`: the keys that the service signs builds and its audit trail with are listed, and replaced.
+// `patchbay signing-key`: lists and rotates the keys that the service signs builds and its audit trail with.
 
 import type { Command } from '@commander-js/extra-typings';
 import { unwrapResponse } from '../../client/client.ts';
@@ -11,21 +11,21 @@ import { addExamples } from './examples.ts';
 export function addSigningKeyCommands(signingKey: Command): void {
   const list = signingKey
     .command('list')
-    .description('List the keys that the service signs or has signed with, the newest first, without their private parts.')
-    .option('--pem', 'the public keys in PEM and nothing else, as "patchbay host --trusted-keys" takes them')
+    .description('List the current and former signing keys of the service, newest first, without their private keys.')
+    .option('--pem', 'print only the public keys in PEM, for "patchbay host --trusted-keys"')
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ pem, ...pages }, command) =>
-      runOperatorCommand(command, async (operator) => {
+      runOperatorCommand(command, async (context) => {
         const keys = await readPages(pages, async (query) =>
-          unwrapResponse(await operator.client.GET('/v1/signing-keys', { params: { query } })),
+          unwrapResponse(await context.client.GET('/v1/signing-keys', { params: { query } })),
         );
-        if (pem) printResult(operator, keys, () => keys.items.map(({ publicKey }) => publicKey.trimEnd()));
+        if (pem) printResult(context, keys, () => keys.items.map(({ publicKey }) => publicKey.trimEnd()));
         else
-          printList(operator, keys, {
-            headings: ['SIGNING KEY', 'SINCE', 'UNTIL', 'KEY'],
+          printList(context, keys, {
+            headings: ['SIGNING KEY', 'CREATED', 'RETIRED', 'KEY'],
             row: ({ id, createdAt, retiredAt, keyId }) => [id, formatTime(createdAt), formatTime(retiredAt), keyId],
-            none: 'there are no signing keys',
+            empty: 'no signing keys found',
           });
         return exitCodes.success;
       }),
@@ -34,11 +34,13 @@ export function addSigningKeyCommands(signingKey: Command): void {
 
   const rotate = signingKey
     .command('rotate')
-    .description('Replace the key that the service signs with by a new one, for which it vouches. Its private part is gone then.')
+    .description(
+      'Replace the signing key of the service by a new key, which the old key endorses. The private part of the old key is deleted.',
+    )
     .action((_options, command) =>
-      runOperatorCommand(command, async (operator) => {
-        const made = unwrapResponse(await operator.client.POST('/v1/signing-keys'));
-        printResult(operator, made, () => [`the service signs with ${made.id} from now on: ${made.keyId}`]);
+      runOperatorCommand(command, async (context) => {
+        const created = unwrapResponse(await context.client.POST('/v1/signing-keys'));
+        printResult(context, created, () => [`the service now signs with ${created.id}: ${created.keyId}`]);
         return exitCodes.success;
       }),
     );

@@ -1,35 +1,38 @@
-// Where an audit trail to be verified comes from, line by line: the service, or files that were exported from it.
+// Reads an audit trail for verification line by line, from the service or from exported files.
 
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { type Client, unwrapResponse } from '../../client/client.ts';
 import { readLines } from '../../client/read-lines.ts';
-import { CommandError, UsageError } from '../option-values.ts';
+import { CommandError, UsageError } from '../errors.ts';
 
-/** The lines of an export that the service makes now, as they come. */
+/** Requests an export from the service, and returns its lines as they arrive. */
 export async function serviceLines(client: Client, after: number | undefined, signal: AbortSignal): Promise<AsyncIterable<string>> {
   const query = after === undefined ? {} : { after };
   const stream = unwrapResponse(await client.GET('/v1/audit/export', { params: { query }, parseAs: 'stream', signal }));
   return linesOf(stream, signal);
 }
 
-/** The lines of exports of which each begins where the one before ends. @throws {UsageError} by what is answered. */
+/**
+ * Yields the lines of consecutive exports as one export: each file begins where the previous file ends.
+ * @throws {UsageError} while iterating, if a file cannot be read or is out of order.
+ */
 export async function* fileLines(files: readonly string[]): AsyncGenerator<string> {
   let until: number | null = null;
   for (const file of files) {
-    let isFirst = true;
+    let isFirstLine = true;
     try {
       for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY })) {
-        if (isFirst) {
+        if (isFirstLine) {
           const bounds = boundsOf(line);
           if (until !== null && bounds.after !== until)
             throw new UsageError(
-              `${file} begins after event ${bounds.after}, and the file before it ends with ${until}: give the files in their order, and all of them`,
+              `${file} begins after event ${bounds.after}, but the file before it ends with event ${until}: give all files, in order`,
             );
           if (until === null) yield line;
           until = bounds.until;
         } else yield line;
-        isFirst = false;
+        isFirstLine = false;
       }
     } catch (error) {
       if (error instanceof UsageError) throw error;
@@ -38,7 +41,7 @@ export async function* fileLines(files: readonly string[]): AsyncGenerator<strin
   }
 }
 
-/** Where an export begins and ends, by its first line; of one that has none, the verification tells. */
+/** Returns where an export begins and ends, from its first line; NaN if the line is not valid, which the verification reports. */
 function boundsOf(line: string): { after: number; until: number } {
   try {
     const start: unknown = JSON.parse(line);
@@ -52,6 +55,6 @@ async function* linesOf(stream: ReadableStream<Uint8Array>, signal: AbortSignal)
   try {
     yield* readLines(stream, signal);
   } catch (error) {
-    throw new CommandError(`the export was cut short: ${error instanceof Error ? error.message : String(error)}: try again`);
+    throw new CommandError(`the export was truncated: ${error instanceof Error ? error.message : String(error)}: try again`);
   }
 }

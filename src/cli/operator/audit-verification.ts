@@ -1,30 +1,30 @@
-// Whether an audit trail is as it was written, said to people.
+// Formats the result of a verification of the audit trail.
 
 import type { Verification } from '../../proof/audit-export.ts';
 
-/** @param isPinned Whether the keys are those that somebody has kept, and not what the service says of itself. */
+/** Returns the result in lines. @param isPinned Whether the user gave the public keys, so that the service cannot vouch for itself. */
 export function formatVerification(verification: Verification, isPinned: boolean): string[] {
   switch (verification.kind) {
     case 'corrupt': {
       const { first, last, reason } = verification;
-      const which = first === last ? `event ${first}` : `one of the events ${first} to ${last}`;
-      return [`the trail is not as it was written: ${which} is bad: ${reason}`, ...(first > 1 ? [`the ${first - 1} before are good`] : [])];
+      const events = first === last ? `event ${first} is invalid` : `one of the events ${first} to ${last} is invalid`;
+      return [`the audit trail was altered: ${events}: ${reason}`, ...(first > 1 ? [`the ${first - 1} events before are valid`] : [])];
     }
     case 'unverifiable':
-      return [`nothing is proven: ${verification.reason}`];
+      return [`not verified: ${verification.reason}`];
     case 'intact':
-      return [...wholeLines(verification), ...(isPinned || verification.checkpoint === null ? [] : [ownWord])];
+      return [...formatIntact(verification), ...(isPinned || verification.checkpoint === null ? [] : [ownKeyWarning])];
   }
 }
 
-const ownWord =
-  'the key is what the service says it is: keep it where nobody who may change the database can (patchbay signing-key list --pem), and give it with --public-key';
+const ownKeyWarning =
+  'warning: the service supplied its own public key; save the key where nobody who can change the database can change it (patchbay signing-key list --pem), and give it with --public-key';
 
-function wholeLines({ first, last, checkpoint }: Extract<Verification, { kind: 'intact' }>): string[] {
-  const whole = `the trail is whole: events ${first} to ${last}, each linked to the one before`;
+function formatIntact({ first, last, checkpoint }: Extract<Verification, { kind: 'intact' }>): string[] {
+  const intact = `the audit trail is intact: events ${first} to ${last} are linked by their hashes`;
   if (checkpoint === null)
-    return [whole, 'no checkpoint was there to prove them: the service signs one every minute (patchbay audit checkpoint --make)'];
+    return [intact, 'no checkpoint proves these events: the service signs a checkpoint every minute (patchbay audit checkpoint --create)'];
   const { size, at, keyId } = checkpoint;
-  const proven = `the checkpoint of ${at} over ${size} events, signed by ${keyId}, is of these`;
-  return last === size ? [whole, proven] : [whole, `${proven}; the ${last - size} after it are linked, and not yet proven`];
+  const proven = `the checkpoint of ${at}, signed by ${keyId}, proves ${size} events`;
+  return last === size ? [intact, proven] : [intact, `${proven}; the ${last - size} events after it are linked, but not yet proven`];
 }

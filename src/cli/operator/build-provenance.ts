@@ -1,4 +1,4 @@
-// What the service states of a build is shown, and signed by whoever has the private key of a publisher.
+// Shows the provenance statement of a build, and signs it with the private key of a publisher.
 
 import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { digestOf } from '../../machine/digest.ts';
@@ -6,26 +6,27 @@ import { KeyError } from '../../proof/ed25519.ts';
 import { type ParsedStatement, readStatement } from '../../proof/statement.ts';
 import { signEnvelope } from '../../signing/envelope-signing.ts';
 import { derivePublicKey } from '../../signing/private-key.ts';
+import { CommandError, UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { CommandError, readInputFile, UsageError } from '../option-values.ts';
+import { readInputFile } from '../option-values.ts';
 import { formatTable } from '../terminal/table.ts';
 import { type CommandContext, printResult } from './operator.ts';
 
-type Signing = {
+type SigningRequest = {
   readonly module: string;
   readonly version: string;
   /** File with the private key, PKCS #8 in PEM. */
   readonly keyFile: string;
-  /** File with what is to have been compiled. */
+  /** File with the expected source of the build. */
   readonly sourceFile: string | undefined;
 };
 
-/** Shows the statement of a build; for machines, its envelope. */
-export async function showProvenance(operator: CommandContext, module: string, version: string): Promise<ExitCode> {
-  const envelope = await readProvenance(operator.client, module, version);
+/** Prints the statement of a build and its signers; with `--json`, the envelope (DSSE). */
+export async function showProvenance(context: CommandContext, module: string, version: string): Promise<ExitCode> {
+  const envelope = await readProvenance(context.client, module, version);
   const statement = statementIn(envelope, module, version);
-  printResult(operator, envelope, () => [
-    ...statementLines(statement),
+  printResult(context, envelope, () => [
+    ...formatStatement(statement),
     '',
     ...formatTable(
       ['SIGNED BY'],
@@ -35,18 +36,18 @@ export async function showProvenance(operator: CommandContext, module: string, v
   return exitCodes.success;
 }
 
-/** Puts a publisher's signature to a build, of which the statement says what it is to say. @throws {UsageError} {StartError} */
-export async function signBuild(operator: CommandContext, { module, version, keyFile, sourceFile }: Signing): Promise<ExitCode> {
+/** Adds a publisher's signature to a build. @throws {UsageError} {CommandError} */
+export async function signBuild(context: CommandContext, { module, version, keyFile, sourceFile }: SigningRequest): Promise<ExitCode> {
   const privateKey = readPrivateKey(keyFile);
-  const envelope = await readProvenance(operator.client, module, version);
+  const envelope = await readProvenance(context.client, module, version);
   const statement = statementIn(envelope, module, version);
   if (sourceFile !== undefined) checkSource(sourceFile, statement);
   const { keyid: keyId, sig: signature } = signEnvelope(envelope, privateKey);
   const params = { path: { module, version } };
   const build = unwrapResponse(
-    await operator.client.POST('/v1/modules/{module}/builds/{version}/signatures', { params, body: { keyId, signature } }),
+    await context.client.POST('/v1/modules/{module}/builds/{version}/signatures', { params, body: { keyId, signature } }),
   );
-  printResult(operator, build, () => [`signed ${module}@${version} with the key ${keyId}:`, ...statementLines(statement)]);
+  printResult(context, build, () => [`signed ${module}@${version} with the key ${keyId}:`, ...formatStatement(statement)]);
   return exitCodes.success;
 }
 
@@ -54,22 +55,22 @@ async function readProvenance(client: Client, module: string, version: string): 
   return unwrapResponse(await client.GET('/v1/modules/{module}/builds/{version}/provenance', { params: { path: { module, version } } }));
 }
 
-/** What the envelope states. @throws {CommandError} where that is not of this build. */
+/** Returns the statement in an envelope. @throws {CommandError} if it is not about this build. */
 function statementIn(envelope: Schemas['Envelope'], module: string, version: string): ParsedStatement {
   const statement = readStatement(envelope);
   if (statement === null || statement.module !== module || statement.version !== version)
     throw new CommandError(
-      `what the service answers is no statement of ${module}@${version}: do not trust it, and look after its database`,
+      `the service returned no valid provenance of ${module}@${version}: do not trust the build, and check the database of the service`,
     );
   return statement;
 }
 
-function statementLines({ imageDigest, sourceDigest, compiler, pushedBy }: ParsedStatement): string[] {
+function formatStatement({ imageDigest, sourceDigest, compiler, pushedBy }: ParsedStatement): string[] {
   return [
     `  image      ${imageDigest}`,
     `  source     ${sourceDigest}`,
     `  compiler   ${compiler}`,
-    `  pushed by  ${pushedBy ?? 'not known'}`,
+    `  pushed by  ${pushedBy ?? 'unknown'}`,
   ];
 }
 
@@ -88,6 +89,6 @@ function checkSource(file: string, { module, version, sourceDigest }: ParsedStat
   const digest = digestOf(readInputFile(file, '--source'));
   if (digest !== sourceDigest)
     throw new CommandError(
-      `${file} is not what ${module}@${version} was compiled of: it is ${digest}, and that was ${sourceDigest}; nothing was signed`,
+      `${file} is not the source of ${module}@${version}: expected ${sourceDigest}, received ${digest}; nothing was signed`,
     );
 }

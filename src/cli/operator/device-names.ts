@@ -1,25 +1,25 @@
-// Devices by the names that operators gave them: the API knows them by their identifiers.
+// Resolves the names of devices: the API takes identifiers.
 
 import { type Client, unwrapResponse } from '../../client/client.ts';
-import { CommandError } from '../option-values.ts';
+import { CommandError } from '../errors.ts';
 import { allItems, readPages } from './pages.ts';
 
-/** The identifiers of devices that are given by identifier or name. @throws {CommandError} where there is no device of the name. */
-export function resolveDeviceIds(client: Client, given: readonly string[]): Promise<string[]> {
-  return Promise.all(given.map((text) => resolveDeviceId(client, text)));
+/** Returns the identifiers of devices. @throws {CommandError} if no device has the name. */
+export function resolveDeviceIds(client: Client, namesOrIds: readonly string[]): Promise<string[]> {
+  return Promise.all(namesOrIds.map((text) => resolveDeviceId(client, text)));
 }
 
-/** The identifier of one device. @throws {CommandError} */
-export async function resolveDeviceId(client: Client, given: string): Promise<string> {
-  if (isIdentifier(given)) return given;
-  // Of the names that begin so the one that is so comes first.
-  const query = { name: given, sort: 'name' as const, limit: 1 };
+/** Returns the identifier of a device. @throws {CommandError} if no device has the name. */
+export async function resolveDeviceId(client: Client, nameOrId: string): Promise<string> {
+  if (isIdentifier(nameOrId)) return nameOrId;
+  // The filter matches prefixes: in the order of names, the exact match is the first.
+  const query = { name: nameOrId, sort: 'name' as const, limit: 1 };
   const [device] = unwrapResponse(await client.GET('/v1/devices', { params: { query } })).items;
-  if (device?.name !== given) throw new CommandError(`there is no device "${given}": "patchbay device list" shows what devices there are`);
+  if (device?.name !== nameOrId) throw new CommandError(`there is no device "${nameOrId}": "patchbay device list" lists devices`);
   return device.id;
 }
 
-/** What operators call each device. */
+/** Returns the name of each device by its identifier. */
 export async function readDeviceNames(client: Client): Promise<ReadonlyMap<string, string>> {
   const { items } = await readPages(allItems, async (query) => unwrapResponse(await client.GET('/v1/devices', { params: { query } })));
   return new Map(items.map(({ id, name }) => [id, name]));

@@ -1,4 +1,4 @@
-// Events as they happen, one a line, until Ctrl-C.
+// Prints audit events, one per line.
 
 import console from 'node:console';
 import type { Schemas } from '../../client/client.ts';
@@ -6,28 +6,29 @@ import { type Connection, type EventStreamOptions, streamEvents } from '../../cl
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { colour } from '../terminal/colours.ts';
 import { describeConnection } from '../terminal/connection.ts';
-import type { CommandContext } from './operator.ts';
+import { type CommandContext, printNote } from './operator.ts';
 
 type Event = Schemas['AuditEvent'];
 
-/** Prints the events that concern somebody as they come; a JSON document a line where the answer is for machines. */
+/** Prints new events that match, until Ctrl-C. */
 export async function streamAndPrintEvents(
-  operator: CommandContext,
-  following: Pick<EventStreamOptions, 'after' | 'types'>,
-  concerns: (event: Event) => boolean,
+  context: CommandContext,
+  options: Pick<EventStreamOptions, 'after' | 'types'>,
+  matches: (event: Event) => boolean,
 ): Promise<ExitCode> {
-  const onConnection = (connection: Connection) => console.error(describeConnection(connection, 'nothing is missed when it is back'));
-  for await (const event of streamEvents(operator.client, { ...following, signal: operator.signal, onConnection })) {
-    if (concerns(event)) printEvent(operator, event);
+  const onConnection = (connection: Connection) =>
+    printNote(context, describeConnection(connection, 'events that happen meanwhile are printed later'));
+  for await (const event of streamEvents(context.client, { ...options, signal: context.signal, onConnection })) {
+    if (matches(event)) printEvent(context, event);
   }
   return exitCodes.success;
 }
 
+/** Prints an event; with `--json`, as a line of JSON. */
 export function printEvent({ isJson }: Pick<CommandContext, 'isJson'>, event: Event): void {
   console.log(isJson ? JSON.stringify(event) : formatEvent(event));
 }
 
-/** One event for people. */
 function formatEvent({ number, at, actor, action, object, detail }: Event): string {
   const facts = Object.entries(detail)
     .filter(([, value]) => value !== null)

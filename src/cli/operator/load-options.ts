@@ -1,56 +1,60 @@
-// The options that say where and how loads are to be carried out: what `load`, `rollback` and `rollout create` have in common.
+// Options of commands that load versions: shared by `load`, `rollback` and `rollout create`.
 
 import { type Command, Option, type OptionValues } from '@commander-js/extra-typings';
 import type { Client, Schemas } from '../../client/client.ts';
 import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../client/enum-values.ts';
-import { readInteger, readLabels, UsageError } from '../option-values.ts';
+import { UsageError } from '../errors.ts';
+import { readInteger, readLabels } from '../option-values.ts';
 import { resolveDeviceIds } from './device-names.ts';
 
-/** The devices that a request is given by name, identifier or label. @throws {UsageError} {StartError} */
+/** Returns the devices or labels that select the devices of a request. @throws {UsageError} {CommandError} */
 export async function resolveSelection(client: Client, device: readonly string[] | undefined, label: readonly string[] | undefined) {
-  if ((device === undefined) === (label === undefined)) throw new UsageError('give either --device or --label: on which devices');
+  if ((device === undefined) === (label === undefined)) throw new UsageError('select devices with either --device or --label');
   return device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await resolveDeviceIds(client, device) };
 }
 
 export const versionPolicyOption = () =>
-  new Option('--version-policy <policy>', 'which versions may replace the one in memory (newer)').choices(versionPolicies);
-const strategyOption = () => new Option('--strategy <strategy>', 'how accesses inside the old version end (inject)').choices(strategies);
+  new Option('--version-policy <policy>', 'versions that may replace the installed version (default: newer)').choices(versionPolicies);
+const strategyOption = () =>
+  new Option('--strategy <strategy>', 'how accesses inside the old version end (default: inject)').choices(strategies);
 const drainOption = () =>
-  new Option('--drain-milliseconds <count>', 'how long a draining strategy waits').argParser((text) =>
+  new Option('--drain-milliseconds <count>', 'maximum wait of a drain strategy').argParser((text) =>
     readInteger('drain-milliseconds', text, 0, 3_600_000),
   );
 const invalidationOption = () =>
-  new Option('--invalidation <how>', 'how the pages of the old version are invalidated (nx)').choices(invalidations);
-const similarityOption = (usual: (typeof similarityPolicies)[number]) =>
-  new Option('--similarity-policy <policy>', `whether the version must export what the old version exports (${usual})`).choices(
-    similarityPolicies,
-  );
-/** Adds the options of every command that loads a version: `termsOf` reads them. */
+  new Option('--invalidation <method>', 'how the pages of the old version are invalidated (default: nx)').choices(invalidations);
+const similarityOption = (defaultPolicy: (typeof similarityPolicies)[number]) =>
+  new Option(
+    '--similarity-policy <policy>',
+    `whether the version must have every export of the old version (default: ${defaultPolicy})`,
+  ).choices(similarityPolicies);
+
+/** Adds the options of every command that loads a version; `toLoadRequest` converts them. */
 export function addLoadOptions<Args extends unknown[], Options extends OptionValues, Globals extends OptionValues>(
   command: Command<Args, Options, Globals>,
-  similarity: (typeof similarityPolicies)[number],
+  defaultSimilarity: (typeof similarityPolicies)[number],
 ) {
   return command
     .addOption(strategyOption())
     .addOption(drainOption())
     .addOption(invalidationOption())
-    .addOption(similarityOption(similarity));
+    .addOption(similarityOption(defaultSimilarity));
 }
 
-export const deadlineOption = (usual = 86_400) =>
-  new Option('--deadline <seconds>', `when a load that has not completed expires (${usual})`).argParser((text) =>
+export const deadlineOption = (defaultSeconds = 86_400) =>
+  new Option('--deadline <seconds>', `time after which an incomplete load expires (default: ${defaultSeconds})`).argParser((text) =>
     readInteger('deadline', text, 1, 2_592_000),
   );
 export const supersedeOption = () => new Option('--supersede', 'supersede queued loads of the module on the same devices');
 
-/** The policy of versions with its reason, as a request says them. @throws {UsageError} where one comes without the other. */
+/** Returns the version policy and its reason as members of a request. @throws {UsageError} if only one of them is given. */
 export function toVersionRequest(versionPolicy: (typeof versionPolicies)[number] | undefined, reason: string | undefined) {
   if ((versionPolicy === 'downgrade') !== (reason !== undefined))
-    throw new UsageError('give a --reason with --version-policy downgrade, and only there');
+    throw new UsageError('--version-policy downgrade and --reason require each other');
   return { ...(versionPolicy && { versionPolicy }), ...(reason && { downgradeReason: reason }) };
 }
 
-type Terms = {
+type LoadOptions = {
   readonly strategy?: (typeof strategies)[number] | undefined;
   readonly drainMilliseconds?: number | undefined;
   readonly invalidation?: (typeof invalidations)[number] | undefined;
@@ -59,8 +63,8 @@ type Terms = {
   readonly supersede?: true | undefined;
 };
 
-/** What was given, as a request says it. */
-export function toLoadRequest({ strategy, drainMilliseconds, invalidation, similarityPolicy, deadline, supersede }: Terms) {
+/** Returns the given options as members of a request. */
+export function toLoadRequest({ strategy, drainMilliseconds, invalidation, similarityPolicy, deadline, supersede }: LoadOptions) {
   return {
     ...(strategy && { strategy }),
     ...(drainMilliseconds !== undefined && { drainMilliseconds }),
@@ -73,7 +77,7 @@ export function toLoadRequest({ strategy, drainMilliseconds, invalidation, simil
 
 type Policy = Pick<Schemas['Load'], 'strategy' | 'invalidation' | 'versionPolicy' | 'similarityPolicy'>;
 
-/** The policy of a load or a rollout on one line. */
+/** Returns the policies of a load or a rollout in one line. */
 export function formatPolicy({ strategy, invalidation, versionPolicy, similarityPolicy }: Policy): string {
-  return `${strategy}, ${invalidation}, ${versionPolicy} versions, similarity ${similarityPolicy}`;
+  return `${strategy}, ${invalidation}, version policy ${versionPolicy}, similarity ${similarityPolicy}`;
 }

@@ -1,14 +1,14 @@
-// The history of the modules on a device, and what was there at a moment.
+// Reads the module history of a device, and the modules that it had at a time.
 
 import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { type Page, readPages } from './pages.ts';
 
 type ListOptions = Parameters<typeof readPages>[0];
-type Stays = Page<Schemas['HistoryEntry']>;
+type HistoryPage = Page<Schemas['HistoryEntry']>;
 
-/** Every stay of a version in the module table of the device, the newest first; of one module, or of all. */
-export function readHistory(client: Client, device: string, module: string | undefined, options: ListOptions): Promise<Stays> {
-  return readPages(options, async (query): Promise<Page<Schemas['HistoryEntry']>> => {
+/** Reads each period in which a version was installed on a device, newest first. @param module Only this module; undefined: all modules. */
+export function readHistory(client: Client, device: string, module: string | undefined, options: ListOptions): Promise<HistoryPage> {
+  return readPages(options, async (query): Promise<HistoryPage> => {
     if (module === undefined)
       return unwrapResponse(await client.GET('/v1/devices/{device}/history', { params: { path: { device }, query } }));
     const path = { device, module };
@@ -16,17 +16,17 @@ export function readHistory(client: Client, device: string, module: string | und
   });
 }
 
-/** What was in the module table of the device at that moment; of one module, or of all. */
+/** Reads the modules that were installed on a device at a time. @param module Only this module; undefined: all modules. */
 export async function readModulesAt(
   client: Client,
   device: string,
   module: string | undefined,
   at: string,
   options: ListOptions,
-): Promise<Stays> {
-  const { items, ...rest } = await readPages(options, async (query): Promise<Page<Schemas['HistoryEntry']>> => {
+): Promise<HistoryPage> {
+  const { items, ...rest } = await readPages(options, async (query): Promise<HistoryPage> => {
     const params = { path: { device }, query: { ...query, at } };
     return unwrapResponse(await client.GET('/v1/devices/{device}/modules', { params }));
   });
-  return { items: items.filter((stay) => module === undefined || stay.module === module), ...rest };
+  return { items: items.filter((entry) => module === undefined || entry.module === module), ...rest };
 }

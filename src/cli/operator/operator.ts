@@ -1,47 +1,58 @@
-// What every operator's command is given: the service's client, and how to answer people or machines.
+// Runs operator commands: gives them a client of the service, and reports its errors in the terms of the command line.
 
 import console from 'node:console';
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import { type Client, createPatchbayClient } from '../../client/client.ts';
 import { fetchWithRetries } from '../../client/fetch-with-retries.ts';
+import { errorTypes, ReportedError, WaitError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { shutdownSignal } from '../shutdown.ts';
 import { disableColours } from '../terminal/colours.ts';
-import { explain } from '../terminal/failure.ts';
 import { readOperatorOptions } from './options.ts';
+import { reportServiceError } from './service-errors.ts';
 import { readOperatorSettings } from './settings.ts';
 
 export type CommandContext = {
   readonly client: Client;
-  /** Whether answers are for machines, in JSON. */
+  /** Whether results are printed as JSON. */
   readonly isJson: boolean;
-  /** Aborted when the command is to end, by Ctrl-C. */
+  /** Aborted when the command must end, for example by Ctrl-C. */
   readonly signal: AbortSignal;
 };
 
 /**
- * Does an operator's work with the settings of its command, and sets the exit code: what the work answers, or `failed` where the service does
- * not answer as it should, which is explained. @throws {UsageError} {StartError}
+ * Runs the action of an operator command, and sets the exit code that the action returns.
+ * @throws {UsageError} {CommandError} {ReportedError} if the service does not respond as expected, or the command is interrupted.
  */
 export async function runOperatorCommand(
   command: CommandUnknownOpts,
-  work: (operator: CommandContext) => Promise<ExitCode>,
+  action: (context: CommandContext) => Promise<ExitCode>,
 ): Promise<void> {
   const { flags, isJson, mayColour } = readOperatorOptions(command);
   if (!mayColour) disableColours();
   const settings = await readOperatorSettings(flags, process.env);
-  const stopped = shutdownSignal();
-  const client = createPatchbayClient(settings.service, settings.key, (request) => fetchWithRetries(request, stopped));
+  const signal = shutdownSignal();
+  const client = createPatchbayClient(settings.service, settings.key, (request) => fetchWithRetries(request, signal));
   try {
-    process.exitCode = await work({ client, isJson, signal: stopped });
+    process.exitCode = await action({ client, isJson, signal });
   } catch (error) {
-    if (stopped.aborted) process.exitCode = exitCodes.interrupted;
-    else if (explain(error, settings)) process.exitCode = exitCodes.failed;
-    else throw error;
+    const [cause, hints] = error instanceof WaitError ? [error.cause, [error.hint]] : [error, []];
+    if (signal.aborted) throw interrupted(cause, hints);
+    throw reportServiceError(cause, { command, settings, hints }) ?? cause;
   }
 }
 
-/** Prints what a machine or a person asked for. */
+function interrupted(cause: unknown, hints: readonly string[]): ReportedError {
+  const report = { type: errorTypes.interrupted, title: 'Interrupted', detail: 'interrupted', hints };
+  return new ReportedError(report, exitCodes.interrupted, cause);
+}
+
+/** Prints a result to standard output: lines for people, or the value as JSON. */
 export function printResult({ isJson }: Pick<CommandContext, 'isJson'>, value: unknown, lines: () => readonly string[]): void {
   console.log(isJson ? JSON.stringify(value, null, 2) : lines().join('\n'));
+}
+
+/** Prints a remark for people to standard error. With `--json`, standard error has errors only. */
+export function printNote({ isJson }: Pick<CommandContext, 'isJson'>, text: string): void {
+  if (!isJson) console.error(text);
 }

@@ -1,11 +1,16 @@
-// Files that commands write.
+// Creates the files that commands write.
 
-import { createWriteStream, existsSync } from 'node:fs';
+import { createWriteStream, openSync } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { UsageError } from '../option-values.ts';
+import { UsageError } from '../errors.ts';
 
-/** A file that is not to be there yet, for the eyes of its owner. @throws {UsageError} where it is there. */
+/** Creates a file that only its owner can read. @throws {UsageError} if the file exists or cannot be created. */
 export function createOutputFile(file: string): Writable {
-  if (existsSync(file)) throw new UsageError(`${file} is there already: choose another name, or move it away`);
-  return createWriteStream(file, { flags: 'wx', mode: 0o600 });
+  try {
+    return createWriteStream(file, { fd: openSync(file, 'wx', 0o600) });
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST')
+      throw new UsageError(`${file} already exists: choose another name, or move the file`);
+    throw new UsageError(`cannot create ${file}: ${error instanceof Error ? error.message.replace(/, open .*$/s, '') : String(error)}`);
+  }
 }

@@ -1,57 +1,59 @@
-// Lists come in pages: they are followed as far as the operator asks.
+// Reads and prints lists, page after page.
 
-import console from 'node:console';
 import { Option } from '@commander-js/extra-typings';
 import { readInteger } from '../option-values.ts';
 import { formatTable } from '../terminal/table.ts';
-import { type CommandContext, printResult } from './operator.ts';
+import { type CommandContext, printNote, printResult } from './operator.ts';
 
-/** Items of one request, as many as the service gives. */
+/** Items per request, the maximum of the service. */
 export const pageLimit = 200;
-/** Items that `--all` follows. */
+/** Items that `--all` lists. */
 export const listLimit = 100_000;
-const usualLimit = 50;
+const defaultLimit = 50;
 
-/** An item of which the stored row is damaged, so that the service cannot show it. */
+/** An item whose stored row is invalid, so that the service cannot show it. */
 type DamagedItem = { readonly id: string; readonly reason: string };
 export type Page<Item> = { readonly items: readonly Item[]; readonly damaged?: readonly DamagedItem[]; readonly next: string | null };
 type PageQuery = { readonly limit: number; readonly cursor?: string };
 type ListOptions = { readonly limit: number; readonly all?: true | undefined };
 
 export const limitOption = () =>
-  new Option('--limit <count>', 'items to list').argParser((text) => readInteger('limit', text, 1, listLimit)).default(usualLimit);
-export const allOption = () => new Option('--all', `every item, up to ${listLimit.toLocaleString('en')}`);
+  new Option('--limit <count>', 'maximum number of items')
+    .argParser((text) => readInteger('limit', text, 1, listLimit))
+    .default(defaultLimit);
+export const allOption = () => new Option('--all', `list every item, up to ${listLimit.toLocaleString('en')}`);
 
-/** The items that the options ask for, page after page. */
+/** Reads as many items as the options request. */
 export async function readPages<Item>(
   { limit, all }: ListOptions,
-  ask: (query: PageQuery) => Promise<Page<Item>>,
+  readPage: (query: PageQuery) => Promise<Page<Item>>,
 ): Promise<{ items: Item[]; damaged: DamagedItem[]; next: string | null }> {
-  const wanted = all ? listLimit : limit;
+  const maxItems = all ? listLimit : limit;
   const items: Item[] = [];
   const damaged: DamagedItem[] = [];
   let next: string | null = null;
   do {
-    const page = await ask({
-      limit: Math.min(pageLimit, wanted - items.length - damaged.length),
+    const page = await readPage({
+      limit: Math.min(pageLimit, maxItems - items.length - damaged.length),
       ...(next === null ? {} : { cursor: next }),
     });
     items.push(...page.items);
     damaged.push(...(page.damaged ?? []));
     next = page.next ?? null;
-  } while (next !== null && items.length + damaged.length < wanted);
+  } while (next !== null && items.length + damaged.length < maxItems);
   return { items, damaged, next };
 }
 
+/** Options that read every item. */
 export const allItems: ListOptions = { limit: listLimit, all: true };
 
-/** Prints a list as a table, or as JSON of the form that a page of the API has. */
+/** Prints a list as a table, or as JSON in the form of a page of the API. @param empty Printed if the list has no items. */
 export function printList<Item>(
-  operator: CommandContext,
+  context: CommandContext,
   list: Page<Item>,
-  { headings, row, none }: { headings: readonly string[]; row: (item: Item) => readonly (string | number)[]; none: string },
+  { headings, row, empty }: { headings: readonly string[]; row: (item: Item) => readonly (string | number)[]; empty: string },
 ): void {
-  printResult(operator, list, () => (list.items.length === 0 ? [none] : formatTable(headings, list.items.map(row))));
-  for (const { id, reason } of list.damaged ?? []) console.error(`${id} is not shown: its stored row is damaged (${reason})`);
-  if (list.next !== null && !operator.isJson) console.error(`there are more than ${list.items.length} items: use --limit or --all`);
+  printResult(context, list, () => (list.items.length === 0 ? [empty] : formatTable(headings, list.items.map(row))));
+  for (const { id, reason } of list.damaged ?? []) printNote(context, `warning: ${id} is not shown: its stored row is invalid (${reason})`);
+  if (list.next !== null) printNote(context, `only the first ${list.items.length} items are shown: use --limit or --all`);
 }

@@ -1,15 +1,15 @@
-// Publisher keys by the names that administrators gave them.
+// Resolves the names of publisher keys.
 
 import { type Client, unwrapResponse } from '../../client/client.ts';
 import { resolveIdentifiers } from './identifiers.ts';
 
-/** Identifiers of publisher keys in use. @throws {UsageError} where none has the name. */
-export function resolvePublisherKeyIds(client: Client, given: readonly string[]): Promise<string[]> {
-  return resolveIdentifiers(given, {
+/** Returns the identifiers of active publisher keys. @throws {UsageError} if no active key has the name. */
+export function resolvePublisherKeyIds(client: Client, namesOrIds: readonly string[]): Promise<string[]> {
+  return resolveIdentifiers(namesOrIds, {
     prefix: 'pub_',
-    called: 'publisher key in use',
-    command: 'patchbay publisher-key list',
-    ask: async (query) =>
+    noun: 'active publisher key',
+    listCommand: 'patchbay publisher-key list',
+    readPage: async (query) =>
       unwrapResponse(await client.GET('/v1/publisher-keys', { params: { query: { revoked: 'false' as const, ...query } } })),
   });
 }

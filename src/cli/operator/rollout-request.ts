@@ -1,19 +1,20 @@
-// What a rollout is asked to do, as `rollout create` is given it: waves, thresholds, and when loads may begin.
+// Reads the options of `rollout create`: waves, thresholds and windows.
 
 import type { Schemas } from '../../client/client.ts';
 import { weekdays } from '../../client/enum-values.ts';
-import { readNumber, UsageError } from '../option-values.ts';
+import { UsageError } from '../errors.ts';
+import { readNumber } from '../option-values.ts';
 
-/** Seconds that a wave may be watched: seven days. */
+/** Maximum soak time of a wave: seven days. */
 export const maxSoakSeconds = 604_800;
-const waveForm = 'write a wave as 5 or 10%, and after it what holds for it: 5,soak=300,approval';
+const waveForm = 'expected a size with options, like 5, 10% or 5,soak=300,approval';
 
-/** A wave like `5`, `10%` or `5,soak=300,approval`. @throws {UsageError} */
+/** Reads a wave like `5`, `10%` or `5,soak=300,approval`. @throws {UsageError} */
 export function readWave(text: string): Schemas['NewWave'] {
   const [size = '', ...options] = text.split(',');
   const wave = { ...readSize(size, text), ...Object.assign({}, ...options.map((option) => readWaveOption(option, text))) };
   if (new Set(options.map((option) => option.split('=')[0])).size < options.length)
-    throw new UsageError(`--wave ${text}: it has an option twice`);
+    throw new UsageError(`--wave ${text}: an option is given twice`);
   return wave;
 }
 
@@ -32,25 +33,25 @@ function readWaveOption(option: string, wave: string): Pick<Schemas['NewWave'], 
   return { soakSeconds: readNumber(`wave ${wave}: soak`, seconds, 0, maxSoakSeconds) };
 }
 
-/** A window like `sat,sun 22:00-04:00 Europe/Berlin`; days may be shortened to three letters. @throws {UsageError} */
+/** Reads a window like `sat,sun 22:00-04:00 Europe/Berlin`; days may be abbreviated to three letters. @throws {UsageError} */
 export function readWindow(text: string): Schemas['ScheduleWindow'] {
   const time = '((?:[01]\\d|2[0-3]):[0-5]\\d)';
   const [, names, from, until, timeZone] = new RegExp(`^([a-z]+(?:,[a-z]+)*) +${time}-${time} +(\\S+)$`, 'i').exec(text.trim()) ?? [];
   const days = (names ?? '').split(',').map((name) => weekdays.find((day) => name.length >= 3 && day.startsWith(name.toLowerCase())));
   const known = days.filter((day) => day !== undefined);
   if (from === undefined || until === undefined || timeZone === undefined || known.length < days.length)
-    throw new UsageError(`--window is "${text}": give days, times and a time zone, like "sat,sun 22:00-04:00 Europe/Berlin"`);
+    throw new UsageError(`--window: expected days, times and a time zone, like "sat,sun 22:00-04:00 Europe/Berlin"; received "${text}"`);
   return { days: [...new Set(known)], from, until, timeZone };
 }
 
-/** How far a wave may go, or that it is not judged by that. */
+/** A limit for a wave, or `off`. */
 type Threshold = number | 'off';
 
-/** A threshold as an option is given it; not null where it is off, for what reads the options takes that for nothing. @throws {UsageError} */
-export function readThreshold(flag: string, text: string, most = Number.MAX_SAFE_INTEGER): Threshold {
+/** Reads a threshold. Returns `off` rather than null, which the option parser treats as absent. @throws {UsageError} */
+export function readThreshold(flag: string, text: string, max = Number.MAX_SAFE_INTEGER): Threshold {
   if (text === 'off') return text;
-  if (text.trim() === '' || !(Number(text) >= 0 && Number(text) <= most))
-    throw new UsageError(`--${flag} is "${text}": give a number from 0${most === 100 ? ' to 100' : ''}, or off`);
+  if (text.trim() === '' || !(Number(text) >= 0 && Number(text) <= max))
+    throw new UsageError(`--${flag}: expected a number from 0${max === 100 ? ' to 100' : ''}, or off; received "${text}"`);
   return Number(text);
 }
 
@@ -64,7 +65,7 @@ type ThresholdOptions = {
   readonly requireCalls?: true | undefined;
 };
 
-/** What was given of thresholds, as a request says it. */
+/** Returns the given thresholds as members of a request. */
 export function toThresholds(options: ThresholdOptions): Schemas['NewThresholds'] {
   const { failedLoads, failedCalls, interruptedAccesses, abiViolations, latencyIncrease, minimumCalls, requireCalls } = options;
   const limit = (threshold: Threshold) => (threshold === 'off' ? null : threshold);

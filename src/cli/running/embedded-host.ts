@@ -1,4 +1,4 @@
-// The embedded device host: a thread of the service's process that speaks to it as any other host does.
+// The embedded device host: a thread in the process of the service. It uses the agent protocol like any other host.
 
 import { workerData } from 'node:worker_threads';
 import { z } from 'zod';

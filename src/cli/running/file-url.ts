@@ -1,12 +1,10 @@
-// The form in which Prisma names a database file.
+// Rejects the form in which Prisma names a database file.
 
-import { UsageError } from '../option-values.ts';
+import { UsageError } from '../errors.ts';
 
-/** A file is given by its path, and not as `file:PATH`: that would be a folder of this name. @throws {UsageError} */
+/** Rejects `file:PATH`, which would otherwise be taken for a folder named `file:`. @throws {UsageError} */
 export function rejectFileUrl(option: string, database: string): void {
   if (!/^file:/i.test(database)) return;
   const path = database.replace(/^file:(\/\/(?=\/))?/i, '').replace(/\?.*$/, '');
-  throw new UsageError(
-    `${option} ${database} is an address: give the path of the file without "file:"${path === '' ? '' : `, as in ${option} ${path}`}`,
-  );
+  throw new UsageError(`${option}: expected a path, received the URL "${database}"${path === '' ? '' : `: use ${option} ${path}`}`);
 }

@@ -1,12 +1,12 @@
-// The generated files that a service reads. They are looked for before it begins, so that it does not fail at a later moment, on the first of them.
+// Checks that the generated files of the service exist, so that the service fails at the start and not at the first use of a file.
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { CommandError } from '../option-values.ts';
+import { CommandError } from '../errors.ts';
 
 const sources = new URL('../../', import.meta.url);
 
-/** Relative to `src`. What else is generated, the compiler of the types reads. */
+/** Paths relative to `src`. All other generated files contain only types. */
 export const generatedFiles = [
   'service/database/generated/client.ts',
   'service/database/generated/enums.ts',
@@ -22,7 +22,7 @@ export const generatedFiles = [
   'compiler/generated/binaryen.wasm',
 ] as const;
 
-/** @throws {CommandError} that names a missing file and what to run. */
+/** @throws {CommandError} that names a missing file and the command that generates it. */
 export function requireGeneratedFiles(): void {
   const missing = generatedFiles.filter((file) => !existsSync(new URL(file, sources)));
   const [first] = missing;
@@ -30,6 +30,6 @@ export function requireGeneratedFiles(): void {
   const others = missing.length === 1 ? '' : ` and ${missing.length - 1} other generated ${missing.length === 2 ? 'file' : 'files'}`;
   const verb = missing.length === 1 ? 'is' : 'are';
   throw new CommandError(
-    `src/${first}${others} ${verb} missing: run \`npm run generate\` in ${fileURLToPath(new URL('..', sources))}, and start again`,
+    `src/${first}${others} ${verb} missing: run \`npm run generate\` in ${fileURLToPath(new URL('..', sources))}, and try again`,
   );
 }

@@ -1,4 +1,4 @@
-// `patchbay host`: a process of simulated devices that joins a service over the network.
+// `patchbay host`: runs simulated devices in a process that joins a service over the network.
 
 import console from 'node:console';
 import { hostname } from 'node:os';
@@ -8,12 +8,13 @@ import { defaultImageMemory } from '../../machine/index.ts';
 import { agentLimits, HostRegistration } from '../../protocol/agent.ts';
 import { createLogger, createLossyStream } from '../../protocol/logging.ts';
 import { readConfiguration } from '../configuration.ts';
-import { CommandError, readImageMemory, readInteger, readLabels, readLogLevel, UsageError } from '../option-values.ts';
+import { CommandError, UsageError } from '../errors.ts';
+import { readImageMemory, readInteger, readLabels, readLogLevel } from '../option-values.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
 import { findExposedFiles } from './exposed-files.ts';
 import { readJoinToken } from './join-token.ts';
 
-/** Each option, and its environment variable. */
+/** The environment variable of each option. */
 const variables = {
   control: 'PATCHBAY_CONTROL',
   name: 'PATCHBAY_HOST_NAME',
@@ -43,7 +44,7 @@ type HostOptions = {
     | 'config']?: string | undefined;
 };
 
-/** Runs the host until the signal is aborted. @throws {UsageError} */
+/** Runs the host until the signal is aborted. @throws {UsageError} {CommandError} */
 export async function runHostCommand(options: HostOptions, signal: AbortSignal): Promise<void> {
   const flags = {
     ...options,
@@ -55,11 +56,11 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
     'log-level': options.logLevel,
   };
   const configured = readConfiguration(options.config ?? process.env['PATCHBAY_HOST_CONFIG'], Object.keys(variables));
-  const setting = (option: keyof typeof variables, otherwise: string) =>
-    flags[option] ?? process.env[variables[option]] ?? configured.get(option) ?? otherwise;
+  const setting = (option: keyof typeof variables, defaultValue: string) =>
+    flags[option] ?? process.env[variables[option]] ?? configured.get(option) ?? defaultValue;
   const control = setting('control', 'http://127.0.0.1:7070');
   if (!URL.canParse(control) || !/^https?:/.test(control))
-    throw new UsageError(`--control is "${control}": give an address like http://127.0.0.1:7070`);
+    throw new UsageError(`--control: expected a URL like http://127.0.0.1:7070, received "${control}"`);
   const name = setting('name', hostname().toLowerCase());
   const labels = readLabels(
     setting('labels', '')
@@ -71,7 +72,7 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
   const capacity = Math.max(count, readInteger('capacity', setting('capacity', '1000'), 1, agentLimits.devicesPerHost));
   const imageMemory = readImageMemory(setting('image-memory', String(defaultImageMemory)));
   const devices = Array.from({ length: count }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages }));
-  const checked = HostRegistration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
+  const checked = HostRegistration.safeParse({ name, bootId: 'not-yet-created', capacity, devices });
   if (!checked.success) throw new UsageError(z.prettifyError(checked.error));
   const keysFile = setting('trusted-keys', '');
   const trustedKeys = keysFile === '' ? null : readTrustedKeys(keysFile, '--trusted-keys');

@@ -1,4 +1,4 @@
-// `patchbay serve`: the service, with a device host of its own unless it is told otherwise.
+// `patchbay serve`: runs the service, by default with an embedded device host.
 
 import console from 'node:console';
 import { existsSync, mkdirSync } from 'node:fs';
@@ -17,7 +17,8 @@ import type { KeyPolicy } from '../../service/http/access.ts';
 import { defaultLimits } from '../../service/http/request-limits.ts';
 import type { RetentionSettings } from '../../service/retention/retention.ts';
 import { SigningKeyError } from '../../service/signing-keys/signing-keys.ts';
-import { CommandError, readImageMemory, readInteger, readLogLevel, UsageError } from '../option-values.ts';
+import { CommandError, UsageError } from '../errors.ts';
+import { readImageMemory, readInteger, readLogLevel } from '../option-values.ts';
 import { describeAdminKey, installAdminKey, writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { findExposedFiles, findExposedFolders } from './exposed-files.ts';
@@ -26,11 +27,11 @@ import { readOrCreateJoinToken } from './join-token.ts';
 import { listSigningKeyFiles, openPrivateKeys } from './signing-keys.ts';
 import { readTrustedProxies } from './trusted-proxies.ts';
 
-/** How often is looked for what is older than it is kept, in milliseconds. */
+/** Milliseconds between removals of expired data. */
 const retentionInterval = 3_600_000;
 
-/** How long a database is waited for that is away when the service starts, and how often it is tried, in milliseconds. */
-const databaseWaits = { most: 60_000, interval: 500 } as const;
+/** Maximum wait for an unreachable database at the start, and the interval of attempts, in milliseconds. */
+const databaseWait = { max: 60_000, interval: 500 } as const;
 
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 
@@ -38,7 +39,7 @@ type ServeSettings = {
   readonly port: number;
   readonly address: string;
   readonly database: string;
-  /** Where files are kept of which it is not said where. */
+  /** The folder of files whose path is not set. */
   readonly folder: string;
   readonly embeddedDevices: number;
   /** Bytes. */
@@ -52,7 +53,7 @@ type ServeSettings = {
   readonly keys: KeyPolicy;
   readonly requestsPerMinute: number;
   readonly trustedProxies: readonly string[];
-  /** As it is given; otherwise it is kept in the file. */
+  /** The join token, if it is given; otherwise it is in the file. */
   readonly token: string | undefined;
   readonly tokenFile: string;
   readonly unreachableAfter: number;
@@ -78,7 +79,7 @@ const variables = {
   logLevel: 'PATCHBAY_LOG_LEVEL',
 } as const;
 
-/** The options of the command, as they are given. */
+/** The options of the command, unparsed. */
 type ServeOptions = { readonly [option in keyof typeof variables]?: string | undefined } & {
   readonly embeddedHost: boolean;
   readonly keys: boolean;
@@ -88,73 +89,73 @@ type ServeOptions = { readonly [option in keyof typeof variables]?: string | und
 };
 
 function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): ServeSettings {
-  const given = (option: keyof typeof variables, otherwise = '') => options[option] ?? environment[variables[option]] ?? otherwise;
-  const address = given('address', '127.0.0.1');
+  const setting = (option: keyof typeof variables, defaultValue = '') => options[option] ?? environment[variables[option]] ?? defaultValue;
+  const address = setting('address', '127.0.0.1');
   const hasKeys = options.keys && environment['PATCHBAY_NO_KEYS'] !== '1';
   if (!hasKeys && !loopback.has(address)) {
     throw new UsageError(
-      `--address ${address} can be reached from other machines, where anyone could do anything without a key: leave out --no-keys, or use 127.0.0.1`,
+      `--no-keys cannot be combined with --address ${address}: other machines could use the service without authentication; use 127.0.0.1, or omit --no-keys`,
     );
   }
-  const database = given('database', environment['DATABASE_URL'] ?? 'data/patchbay.db');
+  const database = setting('database', environment['DATABASE_URL'] ?? 'data/patchbay.db');
   rejectFileUrl('--database', database);
   const isShared = isPostgresqlUrl(database);
   if (!isShared && /^[a-z]+:\/\//.test(database))
-    throw new UsageError(`--database ${withoutPassword(database)} is none that the service knows: give a file, or postgresql://…`);
+    throw new UsageError(`--database: expected a file or postgresql://…, received "${redactPassword(database)}"`);
   const folder = isShared ? 'data' : dirname(database);
-  // Several services that share a database would each have a host of the same name.
-  const embeddedDevices = given('embeddedDevices') || (isShared ? '0' : '4');
+  // Several replicas that share a database would each have a host of the same name.
+  const embeddedDevices = setting('embeddedDevices') || (isShared ? '0' : '4');
   return {
-    port: readInteger('port', given('port', '7070'), 0, 65_535),
+    port: readInteger('port', setting('port', '7070'), 0, 65_535),
     address,
     database,
     folder,
-    imageMemory: readImageMemory(given('imageMemory', String(defaultImageMemory))),
+    imageMemory: readImageMemory(setting('imageMemory', String(defaultImageMemory))),
     embeddedDevices: options.embeddedHost ? readInteger('embedded-devices', embeddedDevices, 0, 1_000) : 0,
-    adminKeyFile: given('adminKeyFile') || join(folder, 'admin-key'),
+    adminKeyFile: setting('adminKeyFile') || join(folder, 'admin-key'),
     newAdminKey: options.newAdminKey === true,
-    signingKeys: given('signingKeys') || join(folder, 'signing-keys'),
+    signingKeys: setting('signingKeys') || join(folder, 'signing-keys'),
     newSigningKey: options.newSigningKey === true,
     acceptLostTransactions: options.acceptLostTransactions === true,
     retention: {
       interval: retentionInterval,
-      keepEvents: readDays('keep-events', given('keepEvents')),
-      keepImages: readDays('keep-images', given('keepImages')),
-      keepVersions: readInteger('keep-versions', given('keepVersions', '5'), 1, 1_000),
+      keepEvents: readDays('keep-events', setting('keepEvents')),
+      keepImages: readDays('keep-images', setting('keepImages')),
+      keepVersions: readInteger('keep-versions', setting('keepVersions', '5'), 1, 1_000),
     },
     keys: hasKeys ? 'required' : 'off',
-    requestsPerMinute: readInteger('rate-limit', given('rateLimit', String(defaultLimits.requestsPerMinute)), 1, 1_000_000_000),
-    trustedProxies: readTrustedProxies(given('trustedProxies')),
+    requestsPerMinute: readInteger('rate-limit', setting('rateLimit', String(defaultLimits.requestsPerMinute)), 1, 1_000_000_000),
+    trustedProxies: readTrustedProxies(setting('trustedProxies')),
     token: environment['PATCHBAY_TOKEN'],
-    tokenFile: given('tokenFile') || join(folder, 'join-token'),
-    unreachableAfter: readInteger('unreachable-after', given('unreachableAfter', '15'), 1, 3_600) * 1_000,
-    logLevel: readLogLevel(given('logLevel', 'warn')),
+    tokenFile: setting('tokenFile') || join(folder, 'join-token'),
+    unreachableAfter: readInteger('unreachable-after', setting('unreachableAfter', '15'), 1, 3_600) * 1_000,
+    logLevel: readLogLevel(setting('logLevel', 'warn')),
   };
 }
 
-/** An address as it may be shown. */
-function withoutPassword(database: string): string {
+/** Returns a database URL without its password. */
+function redactPassword(database: string): string {
   return database.replace(/^([a-z]+:\/\/[^:/@]*):[^@]*@/, '$1:…@');
 }
 
-/** Milliseconds of so many days; null: for ever. */
+/** Returns a number of days in milliseconds; null for an empty text. */
 function readDays(flag: string, text: string): number | null {
   return text === '' ? null : readInteger(flag, text, 1, 36_500) * 24 * 3_600_000;
 }
 
-/** Serves until the signal is aborted. @throws {UsageError} {StartError} */
+/** Runs the service until the signal is aborted. @throws {UsageError} {CommandError} */
 export async function serve(options: ServeOptions, signal: AbortSignal): Promise<void> {
   const settings = readSettings(options, process.env);
   makeFolder(settings);
   const joinToken = readOrCreateJoinToken(settings.token, settings.tokenFile);
   const adminKey = { secret: '' };
-  const keepAdminKey = (secret: string) => {
-    // A key that this start wrote, before it tried again to reach the database, is not one to keep.
+  const storeAdminKey = (secret: string) => {
+    // A second attempt to open the database replaces the key of the first attempt.
     writeAdminKey(settings.adminKeyFile, secret, settings.newAdminKey || adminKey.secret !== '');
     adminKey.secret = secret;
   };
-  const { app, url } = await startService(settings, { joinToken, keepAdminKey, isAdminKeyMade: () => adminKey.secret !== '', signal });
-  for (const exposed of exposedSecrets(settings)) console.error(`warning: ${exposed}`);
+  const { app, url } = await startService(settings, { joinToken, storeAdminKey, hasNewAdminKey: () => adminKey.secret !== '', signal });
+  for (const exposed of findExposedSecrets(settings)) console.error(`warning: ${exposed}`);
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(
     `Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded ${settings.embeddedDevices === 1 ? 'device' : 'devices'}`}.`,
@@ -178,15 +179,15 @@ type Service = Awaited<ReturnType<typeof createService>>;
 
 type Start = {
   readonly joinToken: string;
-  readonly keepAdminKey: (secret: string) => void;
-  readonly isAdminKeyMade: () => boolean;
+  readonly storeAdminKey: (secret: string) => void;
+  readonly hasNewAdminKey: () => boolean;
   readonly signal: AbortSignal;
 };
 
 async function startService(settings: ServeSettings, start: Start) {
   const { port, address } = settings;
   const app = await openService(settings, start);
-  if (start.isAdminKeyMade()) installAdminKey(settings.adminKeyFile);
+  if (start.hasNewAdminKey()) installAdminKey(settings.adminKeyFile);
   try {
     return { app, url: await app.listen({ port, host: address }) };
   } catch (error) {
@@ -194,32 +195,32 @@ async function startService(settings: ServeSettings, start: Start) {
     if (!isSystemError(error)) throw error;
     throw new CommandError(
       error.code === 'EADDRINUSE'
-        ? `port ${port} on ${address} is taken: stop what listens there, or choose another with --port`
+        ? `port ${port} on ${address} is in use: stop the process that listens on it, or choose another port with --port`
         : `cannot listen on ${address}: ${error.message}`,
     );
   }
 }
 
-/** A database that is away for a moment, as while it is started anew, is waited for. */
+/** Opens the service; waits if PostgreSQL is temporarily unreachable, for example during its restart. */
 async function openService(settings: ServeSettings, start: Start): Promise<Service> {
-  const deadline = Date.now() + databaseWaits.most;
-  for (let isTold = false; ; isTold = true) {
+  const deadline = Date.now() + databaseWait.max;
+  for (let isLogged = false; ; isLogged = true) {
     try {
-      return await tryToOpen(settings, start);
+      return await tryOpenService(settings, start);
     } catch (error) {
-      const isAway = findUnavailability(error)?.isTransient === true;
-      const isWaitedFor = isPostgresqlUrl(settings.database) && isAway && Date.now() < deadline && !start.signal.aborted;
-      if (!isWaitedFor) throw cannotOpen(settings.database, error);
-      if (!isTold) console.error(`waiting up to ${databaseWaits.most / 1_000} s for the database ${withoutPassword(settings.database)}`);
-      await delay(databaseWaits.interval);
+      const isTransient = findUnavailability(error)?.isTransient === true;
+      const mayRetry = isPostgresqlUrl(settings.database) && isTransient && Date.now() < deadline && !start.signal.aborted;
+      if (!mayRetry) throw explainOpenError(settings.database, error);
+      if (!isLogged) console.error(`waiting up to ${databaseWait.max / 1_000} s for the database ${redactPassword(settings.database)}`);
+      await delay(databaseWait.interval);
     }
   }
 }
 
-function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start): Promise<Service> {
+function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: Start): Promise<Service> {
   const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } = settings;
   const { requestsPerMinute, trustedProxies } = settings;
-  // Logs go to standard error, so that standard output is what the command says to its user.
+  // Logs go to standard error, so that standard output has only the messages of the command.
   return createService({
     database,
     joinToken,
@@ -227,37 +228,37 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     keys,
     signingKeys: { privateKeys: openPrivateKeys(signingKeys), isLost: newSigningKey },
     retention,
-    beforeCreation: () => refuseWithoutDatabase(settings),
+    beforeCreation: () => rejectMissingDatabase(settings),
     acceptLostTransactions: settings.acceptLostTransactions,
-    environmentFaults: () => exposedSecrets(settings),
-    adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
+    environmentFaults: () => findExposedSecrets(settings),
+    adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: storeAdminKey },
     limits: { ...defaultLimits, requestsPerMinute },
     trustedProxies,
     logger: { level: logLevel, stream: createLossyStream(process.stderr.fd) },
   });
 }
 
-/** A database is not made beside the keys of another: that one was lost, or is somewhere else. @throws {CommandError} */
-function refuseWithoutDatabase({ database, adminKeyFile, signingKeys }: ServeSettings): void {
+/** Does not create a database if keys of an installation exist: its database was lost, or is elsewhere. @throws {CommandError} */
+function rejectMissingDatabase({ database, adminKeyFile, signingKeys }: ServeSettings): void {
   const keys = listSigningKeyFiles(signingKeys).length;
   const found = [...(existsSync(adminKeyFile) ? [adminKeyFile] : []), ...(keys > 0 ? [signingKeys] : [])];
   if (found.length === 0) return;
   throw new CommandError(
-    `the database ${withoutPassword(database)} is missing or empty, but there are keys of an installation in ${found.join(' and ')}: ` +
-      'restore the database from a backup, or say where it is with --database (from SQLite to PostgreSQL: patchbay db copy). ' +
-      `To begin a new installation, or after a first start that was interrupted, move ${found.join(' and ')} away first`,
+    `the database ${redactPassword(database)} is missing or empty, but ${found.join(' and ')} ${found.length === 1 ? 'contains keys' : 'contain keys'} of an installation: ` +
+      'restore the database from a backup, or give its location with --database (from SQLite to PostgreSQL: patchbay db copy). ' +
+      `For a new installation, or after an interrupted first start, first move ${found.join(' and ')} to another place`,
   );
 }
 
-/** What is wrong with the modes of the service's files, and of the folders that they are in. */
-function exposedSecrets(settings: ServeSettings): string[] {
+/** Returns a warning per secret file of the service, and per folder of these files, whose mode is too open. */
+function findExposedSecrets(settings: ServeSettings): string[] {
   const files = secretFiles(settings);
-  // A folder that is not there says nothing; the keys' one is looked at also while no key is in it.
+  // The folder of the signing keys is checked even while it is empty.
   const folders = new Set([...files.filter((file) => existsSync(file)).map((file) => dirname(file)), settings.signingKeys]);
   return [...findExposedFiles(files), ...findExposedFolders([...folders])];
 }
 
-/** The files of the service that only its owner is to read. */
+/** Returns the files of the service that only its owner may read. */
 function secretFiles({ database, adminKeyFile, signingKeys, token, tokenFile }: ServeSettings): string[] {
   const files = isPostgresqlUrl(database) ? [] : [database, `${database}-wal`, `${database}-shm`];
   return [...files, adminKeyFile, ...(token === undefined ? [tokenFile] : []), ...listSigningKeyFiles(signingKeys)];
@@ -267,32 +268,32 @@ function makeFolder({ database, folder }: ServeSettings): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw cannotOpen(database, error);
+    throw explainOpenError(database, error);
   }
 }
 
-function cannotOpen(database: string, error: unknown): unknown {
+function explainOpenError(database: string, error: unknown): unknown {
   if (error instanceof SigningKeyError)
     return new CommandError(
-      `${error.message}: put it back, say where it is with --signing-keys, or have another made with --new-signing-key`,
+      `${error.message}: restore it, give its location with --signing-keys, or create another with --new-signing-key`,
     );
   if (error instanceof DatabaseInUse || error instanceof PoolerError) return new CommandError(error.message);
   if (error instanceof TransactionsLost)
     return new CommandError(
-      `${error.message}. Put that file back, or restore a backup of the database (docs/how-to/deploy.md); ` +
+      `${error.message}. Restore that file, or restore a backup of the database (docs/how-to/deploy.md); ` +
         'to continue without these transactions, start once with --accept-lost-transactions',
     );
-  if (error instanceof MigrationError) return new CommandError(`cannot use the database ${withoutPassword(database)}: ${error.message}`);
+  if (error instanceof MigrationError) return new CommandError(`cannot use the database ${redactPassword(database)}: ${error.message}`);
   const unavailable = findUnavailability(error);
   if (!isSystemError(error)) {
     if (unavailable === null) return error;
-    return new CommandError(`cannot open the database ${withoutPassword(database)}: ${unavailable.detail}`);
+    return new CommandError(`cannot open the database ${redactPassword(database)}: ${unavailable.detail}`);
   }
-  const otherwise = isPostgresqlUrl(database) ? 'see that it is there and lets this user in' : 'choose another file with --database';
-  return new CommandError(`cannot open the database ${withoutPassword(database)}: ${error.message || error.code}: ${otherwise}`);
+  const advice = isPostgresqlUrl(database) ? 'check that it is running and accepts this user' : 'choose another file with --database';
+  return new CommandError(`cannot open the database ${redactPassword(database)}: ${error.message || error.code}: ${advice}`);
 }
 
-/** What the operating system or SQLite refuses; anything else is a mistake of ours, shown with its stack. */
+/** Returns whether the operating system or SQLite reported the error; any other error is a bug, and is printed with its stack. */
 function isSystemError(error: unknown): error is Error & { readonly code: string } {
   return error instanceof Error && 'code' in error && typeof error.code === 'string';
 }

@@ -1,12 +1,12 @@
-// The private parts of the keys that the service signs with: files in a folder, that only its owner can read.
+// Stores the private signing keys of the service as files that only their owner can read.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PrivateKeys } from '../../service/signing-keys/signing-keys.ts';
-import { CommandError } from '../option-values.ts';
+import { CommandError } from '../errors.ts';
 import { syncParentFolder } from './folder-sync.ts';
 
-/** The files of the keys in a folder; none where there is no such folder. */
+/** Returns the key files in a folder; none if the folder does not exist. */
 export function listSigningKeyFiles(folder: string): string[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder)
@@ -14,7 +14,7 @@ export function listSigningKeyFiles(folder: string): string[] {
     .map((name) => join(folder, name));
 }
 
-/** @throws {CommandError} by what it answers, where the file system refuses. */
+/** Returns the private keys in a folder. Their methods throw {CommandError} if a file cannot be read or written. */
 export function openPrivateKeys(folder: string): PrivateKeys {
   const fileOf = (id: string) => join(folder, `${id}.pem`);
   // Identifiers come from the database: an identifier that contains a path would make the service sign with another file.

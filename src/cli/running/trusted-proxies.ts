@@ -1,12 +1,12 @@
-// The proxies whose word about the client's address counts.
+// Reads the addresses of trusted proxies.
 
 import { isIP } from 'node:net';
-import { UsageError } from '../option-values.ts';
+import { UsageError } from '../errors.ts';
 
-/** Proxies that can be named. */
+/** Maximum number of addresses and ranges. */
 const maxProxies = 100;
 
-/** Reads addresses and CIDR ranges, separated by commas, as `10.0.0.0/8,::1`; an empty text is none. @throws {UsageError} */
+/** Reads addresses and CIDR ranges, separated by commas, like `10.0.0.0/8,::1`. @throws {UsageError} */
 export function readTrustedProxies(text: string): string[] {
   const proxies = text
     .split(',')
@@ -15,10 +15,10 @@ export function readTrustedProxies(text: string): string[] {
   const unknown = proxies.find((proxy) => !isAddressOrRange(proxy));
   if (unknown !== undefined)
     throw new UsageError(
-      `--trusted-proxies has "${unknown}": give IP addresses and CIDR ranges, like 10.0.0.7 or 10.0.0.0/8, separated by commas`,
+      `--trusted-proxies: expected IP addresses and CIDR ranges like 10.0.0.7 or 10.0.0.0/8, separated by commas; received "${unknown}"`,
     );
   if (proxies.length > maxProxies)
-    throw new UsageError(`--trusted-proxies has ${proxies.length} proxies, and the limit is ${maxProxies}: give ranges, like 10.0.0.0/8`);
+    throw new UsageError(`--trusted-proxies: limit exceeded (${proxies.length} of ${maxProxies} proxies): give ranges like 10.0.0.0/8`);
   return proxies;
 }
 

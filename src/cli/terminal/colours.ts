@@ -1,4 +1,4 @@
-// Colours, only where a terminal shows them and nobody has forbidden them.
+// Colours for output to a terminal, unless they are disabled.
 
 import { styleText } from 'node:util';
 import type { Schemas } from '../../client/client.ts';
@@ -6,20 +6,20 @@ import { outcomeCategories } from '../../client/enum-values.ts';
 
 type Format = Parameters<typeof styleText>[0];
 
-/** The text in a colour if it is for a terminal. */
+/** Returns the text in a colour if the stream is a terminal; otherwise unchanged. */
 export function colour(format: Format, text: string, stream: NodeJS.WriteStream = process.stdout): string {
   return styleText(format, text, { stream });
 }
 
-/** From now on there are no colours: `--no-color` counts before what the environment says. */
+/** Disables colours for the rest of the process: `--no-color` overrides the environment. */
 export function disableColours(): void {
   delete process.env['FORCE_COLOR'];
   process.env['NO_COLOR'] = '1';
 }
 
-const meaningFormats = { loaded: 'green', refused: 'yellow', failed: 'red' } as const;
+const categoryFormats = { loaded: 'green', refused: 'yellow', failed: 'red' } as const;
 
-/** An outcome in the colour of what it means. */
+/** Returns an outcome in the colour of its category. */
 export function colourOutcome(outcome: Schemas['LoadOutcome'], stream: NodeJS.WriteStream = process.stdout): string {
-  return colour(meaningFormats[outcomeCategories[outcome]], outcome, stream);
+  return colour(categoryFormats[outcomeCategories[outcome]], outcome, stream);
 }

@@ -1,13 +1,13 @@
-// Scripts that make shells complete a program's commands, options and their values.
+// Generates shell completion scripts from the tree of commands.
 
 import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 
-/** A command, by the words that lead to it joined with `/`, and what may follow there. */
+/** A command, its path such as `patchbay/load/list`, and the words that may follow it. */
 type CommandNode = {
   readonly path: string;
   readonly commands: readonly { readonly name: string; readonly summary: string }[];
   readonly options: readonly Flag[];
-  /** The first argument where it is one of these. */
+  /** Choices of the first argument. */
   readonly values: readonly string[];
 };
 type Flag = {
@@ -17,7 +17,7 @@ type Flag = {
   readonly summary: string;
 };
 
-/** Every place in a tree of commands. */
+/** Returns every command of a tree. */
 export function listCommandNodes(command: CommandUnknownOpts, above = ''): CommandNode[] {
   const path = `${above}${command.name()}`;
   const help = command.createHelp();
@@ -25,12 +25,12 @@ export function listCommandNodes(command: CommandUnknownOpts, above = ''): Comma
   return [
     {
       path,
-      commands: commands.map((one) => ({ name: one.name(), summary: firstSentence(one.description()) })),
+      commands: commands.map((subcommand) => ({ name: subcommand.name(), summary: firstSentence(subcommand.description()) })),
       options: help.visibleOptions(command).map(toFlag),
       values: command.registeredArguments[0]?.argChoices ?? [],
     },
-    // The help command that is there by itself has no place of its own.
-    ...commands.filter((one) => one.parent === command).flatMap((one) => listCommandNodes(one, `${path}/`)),
+    // The implicit help command is excluded.
+    ...commands.filter(({ parent }) => parent === command).flatMap((subcommand) => listCommandNodes(subcommand, `${path}/`)),
   ];
 }
 
@@ -43,27 +43,27 @@ function toFlag(option: Option): Flag {
   };
 }
 
-export function bashScript(places: readonly CommandNode[]): string {
+export function generateBashScript(nodes: readonly CommandNode[]): string {
   return `# bash completion of patchbay
 _patchbay() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD - 1]}" place=patchbay candidates='' index
+  local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD - 1]}" command_path=patchbay candidates='' index
   for ((index = 1; index < COMP_CWORD; index++)); do
     case "\${COMP_WORDS[index]}" in
-      ${valueFlags(places).join(' | ')}) ((index++)); continue ;;
+      ${valueFlags(nodes).join(' | ')}) ((index++)); continue ;;
     esac
-    case "$place/\${COMP_WORDS[index]}" in
-      ${pathsBelow(places).join(' | ')}) place="$place/\${COMP_WORDS[index]}" ;;
+    case "$command_path/\${COMP_WORDS[index]}" in
+      ${pathsBelow(nodes).join(' | ')}) command_path="$command_path/\${COMP_WORDS[index]}" ;;
     esac
   done
-  case "$place $previous" in
-${flagsWithValues(places)
+  case "$command_path $previous" in
+${flagsWithValues(nodes)
   .map(({ path, flag, values }) => `    '${path} ${flag}') candidates='${values.join(' ')}' ;;`)
   .join('\n')}
     *) case "$previous" in
-      ${valueFlags(places).join(' | ')}) return ;;
+      ${valueFlags(nodes).join(' | ')}) return ;;
     esac
-    case "$place" in
-${places.map((place) => `      ${place.path}) candidates='${candidatesOf(place).join(' ')}' ;;`).join('\n')}
+    case "$command_path" in
+${nodes.map((node) => `      ${node.path}) candidates='${candidatesOf(node).join(' ')}' ;;`).join('\n')}
     esac ;;
   esac
   COMPREPLY=($(compgen -W "$candidates" -- "$current"))
@@ -71,7 +71,7 @@ ${places.map((place) => `      ${place.path}) candidates='${candidatesOf(place).
 complete -o default -F _patchbay patchbay`;
 }
 
-export function zshScript(places: readonly CommandNode[]): string {
+export function generateZshScript(nodes: readonly CommandNode[]): string {
   const described = (name: string, summary: string) => quoted(`${name.replaceAll(':', '\\:')}:${summary.replaceAll(':', '\\:')}`);
   const candidates = ({ commands, options, values }: CommandNode) => [
     ...commands.map(({ name, summary }) => described(name, summary)),
@@ -81,26 +81,26 @@ export function zshScript(places: readonly CommandNode[]): string {
   return `#compdef patchbay
 # zsh completion of patchbay
 _patchbay() {
-  local place=patchbay previous=\${words[CURRENT-1]}
+  local command_path=patchbay previous=\${words[CURRENT-1]}
   local -i index
   local -a candidates
   for ((index = 2; index < CURRENT; index++)); do
     case "\${words[index]}" in
-      (${valueFlags(places).join('|')}) ((index++)); continue ;;
+      (${valueFlags(nodes).join('|')}) ((index++)); continue ;;
     esac
-    case "$place/\${words[index]}" in
-      (${pathsBelow(places).join('|')}) place="$place/\${words[index]}" ;;
+    case "$command_path/\${words[index]}" in
+      (${pathsBelow(nodes).join('|')}) command_path="$command_path/\${words[index]}" ;;
     esac
   done
-  case "$place $previous" in
-${flagsWithValues(places)
+  case "$command_path $previous" in
+${flagsWithValues(nodes)
   .map(({ path, flag, values }) => `    ('${path} ${flag}') candidates=(${values.map(quoted).join(' ')}) ;;`)
   .join('\n')}
     (*) case "$previous" in
-      (${valueFlags(places).join('|')}) _files; return ;;
+      (${valueFlags(nodes).join('|')}) _files; return ;;
     esac
-    case "$place" in
-${places.map((place) => `      (${place.path}) candidates=(${candidates(place).join(' ')}) ;;`).join('\n')}
+    case "$command_path" in
+${nodes.map((node) => `      (${node.path}) candidates=(${candidates(node).join(' ')}) ;;`).join('\n')}
     esac ;;
   esac
   _describe patchbay candidates || _files
@@ -108,9 +108,9 @@ ${places.map((place) => `      (${place.path}) candidates=(${candidates(place).j
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _patchbay "$@"; else compdef _patchbay patchbay; fi`;
 }
 
-export function fishScript(places: readonly CommandNode[]): string {
-  const at = (path: string) => `-c patchbay -n 'test (__patchbay_place) = ${path}'`;
-  const lines = places.flatMap(({ path, commands, options, values }) => [
+export function generateFishScript(nodes: readonly CommandNode[]): string {
+  const at = (path: string) => `-c patchbay -n 'test (__patchbay_command_path) = ${path}'`;
+  const lines = nodes.flatMap(({ path, commands, options, values }) => [
     ...commands.map(({ name, summary }) => `complete ${at(path)} -f -a ${name} -d ${quoted(summary)}`),
     ...(values.length === 0 ? [] : [`complete ${at(path)} -f -a ${quoted(values.join(' '))}`]),
     ...options.map(({ flags, takesValue, values: allowed, summary }) => {
@@ -120,20 +120,20 @@ export function fishScript(places: readonly CommandNode[]): string {
     }),
   ]);
   return `# fish completion of patchbay
-function __patchbay_place
-  set -l place patchbay
+function __patchbay_command_path
+  set -l command_path patchbay
   set -l is_value no
   set -l words (commandline -opc)
   for word in $words[2..-1]
     if test $is_value = yes
       set is_value no
-    else if contains -- $word ${valueFlags(places).join(' ')}
+    else if contains -- $word ${valueFlags(nodes).join(' ')}
       set is_value yes
-    else if contains -- $place/$word ${pathsBelow(places).join(' ')}
-      set place $place/$word
+    else if contains -- $command_path/$word ${pathsBelow(nodes).join(' ')}
+      set command_path $command_path/$word
     end
   end
-  echo $place
+  echo $command_path
 end
 ${lines.join('\n')}`;
 }
@@ -144,15 +144,15 @@ const candidatesOf = ({ commands, options, values }: CommandNode) => [
   ...options.flatMap(({ flags }) => flags),
 ];
 
-/** Options after which a word is their value and no command. */
-function valueFlags(places: readonly CommandNode[]): string[] {
-  return [...new Set(places.flatMap(({ options }) => options.filter(({ takesValue }) => takesValue).flatMap(({ flags }) => flags)))];
+/** Returns the flags that take the next word as their value. */
+function valueFlags(nodes: readonly CommandNode[]): string[] {
+  return [...new Set(nodes.flatMap(({ options }) => options.filter(({ takesValue }) => takesValue).flatMap(({ flags }) => flags)))];
 }
 
-const pathsBelow = (places: readonly CommandNode[]) => places.map(({ path }) => path).filter((path) => path.includes('/'));
+const pathsBelow = (nodes: readonly CommandNode[]) => nodes.map(({ path }) => path).filter((path) => path.includes('/'));
 
-function flagsWithValues(places: readonly CommandNode[]): { path: string; flag: string; values: readonly string[] }[] {
-  return places.flatMap(({ path, options }) =>
+function flagsWithValues(nodes: readonly CommandNode[]): { path: string; flag: string; values: readonly string[] }[] {
+  return nodes.flatMap(({ path, options }) =>
     options.filter(({ values }) => values.length > 0).flatMap(({ flags, values }) => flags.map((flag) => ({ path, flag, values }))),
   );
 }

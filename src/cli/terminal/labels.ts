@@ -1,5 +1,4 @@
-// Labels as tables and sentences show them.
-
+/** Returns labels as `key=value`, separated by spaces. */
 export const formatLabels = (labels: Readonly<Record<string, string>>) =>
   Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)

@@ -1,5 +1,5 @@
 /**
- * Returns a share with one decimal, like `12.5%`. A share that is neither none nor all is never printed as 0.0% or 100.0%.
+ * Returns a share with one decimal, like `12.5%`. Only 0 is printed as 0.0%, and only the whole as 100.0%.
  * @param whole Positive.
  */
 export function formatPercent(part: number, whole: number): string {

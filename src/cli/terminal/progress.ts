@@ -1,41 +1,45 @@
-// Progress bars on a terminal, one below the other; elsewhere nothing is drawn.
+// Draws progress bars on a terminal, one per line; elsewhere draws nothing.
 
 import { stripVTControlCharacters } from 'node:util';
 import { colour } from './colours.ts';
 
-/** Characters of a bar. */
+/** Characters per bar. */
 const barWidth = 30;
-/** Milliseconds between drawings, but for the last. */
+/** Minimum milliseconds between drawings, except for the last. */
 const drawInterval = 50;
 
-/** How far one thing is. */
+/** One bar. */
 export type Progress = { readonly name: string; readonly done: number; readonly total: number; readonly remark: string };
 
 export class ProgressBars {
   readonly #stream: NodeJS.WriteStream;
-  /** Whether there is a terminal to draw on. */
+  readonly #isSilent: boolean;
+  /** Whether bars are drawn: the stream is a terminal. */
   readonly isDrawn: boolean;
   #lines = 0;
   #drawnAt = 0;
 
-  constructor(stream: NodeJS.WriteStream = process.stderr) {
+  /** @param isSilent Whether neither bars nor lines are written. */
+  constructor(isSilent: boolean, stream: NodeJS.WriteStream = process.stderr) {
     this.#stream = stream;
-    this.isDrawn = stream.isTTY && process.env['TERM'] !== 'dumb';
+    this.#isSilent = isSilent;
+    this.isDrawn = !isSilent && stream.isTTY && process.env['TERM'] !== 'dumb';
   }
 
-  /** Draws the bars anew, if it is time to. */
+  /** Redraws the bars, at most every 50 ms. */
   update(bars: readonly Progress[]): void {
     if (performance.now() - this.#drawnAt >= drawInterval) this.#draw(bars);
   }
 
-  /** Draws the bars as they stay. */
+  /** Draws the final state of the bars. */
   finish(bars: readonly Progress[]): void {
     this.#draw(bars);
     this.#lines = 0;
   }
 
-  /** Says something above the bars, or by itself where none are drawn. */
+  /** Writes a line above the bars. */
   log(text: string): void {
+    if (this.#isSilent) return;
     const clear = this.#lines === 0 ? '' : `\u001b[${this.#lines}A\r\u001b[J`;
     this.#lines = 0;
     this.#stream.write(`${clear}${text}\n`);
@@ -46,8 +50,8 @@ export class ProgressBars {
     this.#drawnAt = performance.now();
     const up = this.#lines === 0 ? '' : `\u001b[${this.#lines}A`;
     const width = Math.max(...bars.map(({ name }) => name.length));
-    // A line that wraps would be two, and the next drawing one too low.
-    const lines = bars.map((bar) => cut(this.#line(bar, width), (this.#stream.columns || 80) - 1));
+    // A wrapped line would take two rows, and the next drawing would start too low.
+    const lines = bars.map((bar) => truncate(this.#line(bar, width), (this.#stream.columns || 80) - 1));
     this.#stream.write(`${up}${lines.map((line) => `\r\u001b[2K${line}\n`).join('')}`);
     this.#lines = lines.length;
   }
@@ -59,8 +63,8 @@ export class ProgressBars {
   }
 }
 
-/** The text as it is if it fits, and without its colours, cut off, where it does not. */
-function cut(text: string, width: number): string {
+/** Returns the text if it fits; otherwise its beginning, without colours. */
+function truncate(text: string, width: number): string {
   const plain = stripVTControlCharacters(text);
   return plain.length <= width ? text : plain.slice(0, width);
 }

@@ -1,26 +1,26 @@
-// Plain tables for the terminal.
+// Formats plain tables for the terminal.
 
 import { stripVTControlCharacters } from 'node:util';
 
-/** Characters of the line below a heading. */
-const longestRule = 60;
+/** Maximum width of the rule below a heading. */
+const maxRuleWidth = 60;
 
-/** Lines of a table: columns as wide as their widest cell, those of numbers to the right. */
+/** Returns the lines of a table. Each column is as wide as its widest cell; numbers are aligned to the right. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
   const widths = headings.map((heading, column) =>
-    rows.reduce((widest, row) => Math.max(widest, widthOf(row[column] ?? '')), heading.length),
+    rows.reduce((widest, row) => Math.max(widest, visibleWidth(row[column] ?? '')), heading.length),
   );
   const line = (cells: readonly (string | number)[]) =>
     cells
       .map((cell, column) => {
-        const space = ' '.repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell)));
+        const space = ' '.repeat(Math.max(0, (widths[column] ?? 0) - visibleWidth(cell)));
         return typeof cell === 'number' ? `${space}${cell}` : `${cell}${space}`;
       })
       .join('  ')
       .trimEnd();
-  const rules = widths.map((width) => '─'.repeat(Math.min(width, longestRule)));
+  const rules = widths.map((width) => '─'.repeat(Math.min(width, maxRuleWidth)));
   return [line(headings), line(rules), ...rows.map(line)];
 }
 
-/** Colours take no room. */
-const widthOf = (cell: string | number) => stripVTControlCharacters(String(cell)).length;
+/** Returns the width of a cell without its colour codes. */
+const visibleWidth = (cell: string | number) => stripVTControlCharacters(String(cell)).length;

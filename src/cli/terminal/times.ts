@@ -1,11 +1,11 @@
-// Times and durations as tables show them.
+// Formats times and durations for tables.
 
-/** A time of the API, in UTC and without what is smaller than a second; a dash where there is none. */
+/** Returns a time of the API in UTC, without fractions of a second; `-` for null. */
 export function formatTime(time: string | null): string {
   return time === null ? '-' : time.replace(/\.\d+Z$/, 'Z');
 }
 
-/** A duration in microseconds, to three digits, in the unit that suits it; a dash where there is none. */
+/** Returns a duration in µs, ms or s with three significant digits; `-` for undefined. */
 export function formatDuration(microseconds: number | undefined): string {
   if (microseconds === undefined) return '-';
   if (microseconds < 1_000) return `${microseconds} µs`;

@@ -1,4 +1,4 @@
-// Writes the values of the enums that the OpenAPI document names: values.ts OUTPUT
+// Writes the values of the named enums of the OpenAPI document: values.ts OUTPUT
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';

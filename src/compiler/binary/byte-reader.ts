@@ -1,4 +1,4 @@
-// Reads the binary format's numbers, names and value types from bytes, with typed errors that give the offset.
+// Reads the numbers, names and value types of the binary format. Errors contain the offset of the fault.
 
 import type { ValueType } from '../../machine/images/stamp.ts';
 import { MalformedModuleError, UnsupportedFeatureError } from './module.ts';
@@ -13,8 +13,8 @@ const valueTypes: ReadonlyMap<number, ValueType> = new Map([
   [0x6f, 'externref'],
 ]);
 
-/** Codes of types that belong to a feature which devices do not accept. */
-const unacceptedTypes: ReadonlyMap<number, string> = new Map([
+/** Codes of types that belong to an unsupported feature. */
+const unsupportedTypes: ReadonlyMap<number, string> = new Map([
   [0x63, 'typed function references'],
   [0x64, 'typed function references'],
   [0x68, 'stack switching'],
@@ -24,7 +24,7 @@ const unacceptedTypes: ReadonlyMap<number, string> = new Map([
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** A position in bytes; nothing is read past `end`. */
+/** A position in bytes. Never reads beyond `end`. */
 export class ByteReader {
   readonly bytes: Uint8Array;
   readonly end: number;
@@ -40,14 +40,14 @@ export class ByteReader {
     return this.offset >= this.end;
   }
 
-  /** A reader of the next bytes, which this reader passes over. */
+  /** Returns a reader of the next bytes, and skips them. */
   subreader(length: number, what: string): ByteReader {
     const start = this.offset;
     this.skip(length, what);
     return new ByteReader(this.bytes, start, this.offset);
   }
 
-  /** The next bytes, as a view of the whole. */
+  /** Returns a view of the next bytes, and skips them. */
   take(length: number, what: string): Uint8Array {
     const start = this.offset;
     this.skip(length, what);
@@ -56,19 +56,19 @@ export class ByteReader {
 
   skip(length: number, what: string): void {
     if (length > this.end - this.offset) {
-      throw new MalformedModuleError(`${what} of ${length} bytes goes past the end; ${this.end - this.offset} bytes are left`, this.offset);
+      throw new MalformedModuleError(`${what} of ${length} bytes exceeds the remaining ${this.end - this.offset} bytes`, this.offset);
     }
     this.offset += length;
   }
 
   byte(what: string): number {
     const byte = this.offset < this.end ? this.bytes[this.offset] : undefined;
-    if (byte === undefined) throw new MalformedModuleError(`unexpected end, expected ${what}`, this.offset);
+    if (byte === undefined) throw new MalformedModuleError(`expected ${what}, received the end of the bytes`, this.offset);
     this.offset += 1;
     return byte;
   }
 
-  /** An unsigned number below 2^32. */
+  /** Reads an unsigned number below 2^32. */
   unsigned(what: string): number {
     const start = this.offset;
     let value = 0;
@@ -81,7 +81,7 @@ export class ByteReader {
     throw new MalformedModuleError(`${what} is not an unsigned number below 2^32`, start);
   }
 
-  /** A signed number of up to 33 bits: 32 for constants, 33 for block types. */
+  /** Reads a signed number of 32 bits (constants) or 33 bits (block types). */
   signed(bits: 32 | 33, what: string): number {
     const start = this.offset;
     let value = 0;
@@ -89,7 +89,7 @@ export class ByteReader {
       const byte = this.byte(what);
       const low = byte & 0x7f;
       if (shift === 28) {
-        // Of the last byte, the bits past the number repeat its sign.
+        // The unused bits of the last byte repeat the sign.
         const sign = 1 << (bits - 29);
         if (byte >= 0x80 || (low >= sign && low < 0x80 - sign)) break;
       }
@@ -99,7 +99,7 @@ export class ByteReader {
     throw new MalformedModuleError(`${what} is not a signed number of ${bits} bits`, start);
   }
 
-  /** A signed number of 64 bits. */
+  /** Reads a signed number of 64 bits. */
   signed64(what: string): bigint {
     const start = this.offset;
     let value = 0n;
@@ -125,7 +125,7 @@ export class ByteReader {
     const code = this.byte(what);
     const type = valueTypes.get(code);
     if (type !== undefined) return type;
-    const feature = unacceptedTypes.get(code);
+    const feature = unsupportedTypes.get(code);
     const shown = `type 0x${code.toString(16)}`;
     if (feature !== undefined) throw new UnsupportedFeatureError(feature, shown, this.offset - 1);
     throw new MalformedModuleError(`unknown ${shown} for ${what}`, this.offset - 1);
@@ -134,22 +134,22 @@ export class ByteReader {
   referenceType(what: string): ValueType {
     const type = this.valueType(what);
     if (type === 'funcref' || type === 'externref') return type;
-    throw new MalformedModuleError(`${what} is ${type}, expected funcref or externref`, this.offset - 1);
+    throw new MalformedModuleError(`${what}: expected funcref or externref, received ${type}`, this.offset - 1);
   }
 
-  /** Reads a count and so many items. */
+  /** Reads a count and that number of items. */
   list<Item>(what: string, read: (reader: ByteReader, index: number) => Item): Item[] {
     const start = this.offset;
     const count = this.unsigned(`number of ${what}`);
-    // Every item has a byte.
+    // Every item has at least one byte.
     if (count > this.end - this.offset) {
-      throw new MalformedModuleError(`${count} ${what} do not fit in the ${this.end - this.offset} bytes that are left`, start);
+      throw new MalformedModuleError(`${count} ${what} do not fit in the remaining ${this.end - this.offset} bytes`, start);
     }
     return Array.from({ length: count }, (_, index) => read(this, index));
   }
 
-  /** @throws {MalformedModuleError} when bytes are left. */
+  /** Checks that all bytes were read. @throws {MalformedModuleError} if bytes remain. */
   expectEnd(what: string): void {
-    if (!this.atEnd) throw new MalformedModuleError(`${what} ends ${this.end - this.offset} bytes before its stated size`, this.offset);
+    if (!this.atEnd) throw new MalformedModuleError(`${what} ends ${this.end - this.offset} bytes before its declared size`, this.offset);
   }
 }

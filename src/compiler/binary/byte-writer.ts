@@ -1,4 +1,4 @@
-// Writes the binary format's numbers, names and value types, each in the fewest bytes.
+// Writes the numbers, names and value types of the binary format in the shortest encoding.
 
 import type { ValueType } from '../../machine/images/stamp.ts';
 
@@ -14,7 +14,7 @@ const codes: Readonly<Record<ValueType, number>> = {
 
 const utf8 = new TextEncoder();
 
-/** The block type of one value. */
+/** Returns the block type with one result. */
 export const blockTypeOf = (type: ValueType) => codes[type] - 0x80;
 
 export class ByteWriter {
@@ -25,7 +25,7 @@ export class ByteWriter {
     return this.#length;
   }
 
-  /** A copy of what was written. */
+  /** Returns a copy of the written bytes. */
   finish(): Uint8Array<ArrayBuffer> {
     return this.#bytes.slice(0, this.#length);
   }
@@ -42,7 +42,7 @@ export class ByteWriter {
     this.#length += bytes.length;
   }
 
-  /** An unsigned number below 2^32. */
+  /** Writes an unsigned number below 2^32. */
   unsigned(value: number): void {
     let rest = value;
     while (rest >= 0x80) {
@@ -52,7 +52,7 @@ export class ByteWriter {
     this.byte(rest);
   }
 
-  /** A signed number of up to 33 bits. */
+  /** Writes a signed number of up to 33 bits. */
   signed(value: number): void {
     let rest = value;
     while (rest < -0x40 || rest >= 0x40) {
@@ -62,7 +62,7 @@ export class ByteWriter {
     this.byte(rest & 0x7f);
   }
 
-  /** A signed number of 64 bits. */
+  /** Writes a signed number of 64 bits. */
   signed64(value: bigint): void {
     let rest = value;
     while (rest < -0x40n || rest >= 0x40n) {
@@ -72,7 +72,7 @@ export class ByteWriter {
     this.byte(Number(rest) & 0x7f);
   }
 
-  /** A length and bytes. */
+  /** Writes a length and the bytes. */
   sized(bytes: Uint8Array): void {
     this.unsigned(bytes.length);
     this.raw(bytes);

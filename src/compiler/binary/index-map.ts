@@ -1,8 +1,8 @@
-// Renumbers what instructions refer to, for a module in which indices have moved.
+// Renumbers the references of instructions, for a module whose indices have moved.
 
 import type { Instruction } from './instruction.ts';
 
-/** New indices by the old, for each index space; a space that is left out stays as it is. */
+/** Maps from old to new indices for each index space. An omitted space stays unchanged. */
 export type IndexMaps = {
   readonly functions?: (index: number) => number;
   readonly globals?: (index: number) => number;
@@ -15,15 +15,15 @@ export type IndexMaps = {
   readonly data?: (index: number) => number;
 };
 
-const same = (index: number) => index;
+const identity = (index: number) => index;
 
-/** Returns the instructions with new indices; those to which nothing changes are the same objects. */
+/** Returns the instructions with new indices. Unchanged instructions are the same objects. */
 export function mapIndices(instructions: readonly Instruction[], maps: IndexMaps): Instruction[] {
   return instructions.map((instruction) => mapInstruction(instruction, maps));
 }
 
 function mapInstruction(instruction: Instruction, maps: IndexMaps): Instruction {
-  const { memories = same, tables = same, tags = same, types = same } = maps;
+  const { memories = identity, tables = identity, tags = identity, types = identity } = maps;
   switch (instruction.kind) {
     case 'block':
       return instruction.type < 0 ? instruction : { ...instruction, type: types(instruction.type) };

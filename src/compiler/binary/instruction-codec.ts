@@ -1,4 +1,4 @@
-// Bytes of one function body or constant expression ↔ a flat list of instructions. Nothing here recurses, so nesting is not limited.
+// Converts between the bytes of a function body or constant expression and a flat list of instructions. Does not recurse, so that nesting is unlimited.
 
 import { ByteReader } from './byte-reader.ts';
 import { ByteWriter } from './byte-writer.ts';
@@ -15,9 +15,9 @@ import {
 import { type BranchHint, type FunctionBody, MalformedModuleError, UnsupportedFeatureError } from './module.ts';
 
 /**
- * Reads the instructions of a function body or a constant expression, given without the final `end`. Branch hints are not read.
- * @throws {MalformedModuleError} when the bytes are not instructions, or a block is not closed; offsets count from the first of these bytes.
- * @throws {UnsupportedFeatureError} when an instruction belongs to a feature that is not accepted.
+ * Decodes the instructions of a function body or a constant expression without its final `end`. Ignores branch hints.
+ * @throws {MalformedModuleError} if the bytes are not instructions or a block is not closed. Offsets count from the first byte.
+ * @throws {UnsupportedFeatureError} if an instruction belongs to an unsupported feature.
  */
 export function decodeInstructions(bytes: Uint8Array, accepted: ReadonlySet<Feature> = supportedFeatures): Instruction[] {
   const reader = new ByteReader(bytes);
@@ -27,7 +27,7 @@ export function decodeInstructions(bytes: Uint8Array, accepted: ReadonlySet<Feat
     const start = reader.offset;
     const instruction = readInstruction(reader, accepted);
     open += depthChange(instruction);
-    if (open < 0) throw new MalformedModuleError('an end without a block', start);
+    if (open < 0) throw new MalformedModuleError('end without a block', start);
     instructions.push(instruction);
   }
   if (open > 0) throw new MalformedModuleError(`${open} blocks are not closed`, reader.offset);
@@ -35,7 +35,7 @@ export function decodeInstructions(bytes: Uint8Array, accepted: ReadonlySet<Feat
 }
 
 /**
- * Passes over instructions and the `end` that closes them, and returns their bytes without that `end`.
+ * Skips instructions and the `end` that closes them. Returns their bytes without that `end`.
  * @throws {MalformedModuleError} @throws {UnsupportedFeatureError}
  */
 export function skipInstructions(reader: ByteReader, accepted: ReadonlySet<Feature>): Uint8Array {
@@ -44,13 +44,13 @@ export function skipInstructions(reader: ByteReader, accepted: ReadonlySet<Featu
   return reader.bytes.subarray(start, reader.offset - 1);
 }
 
-/** How many more blocks are open after an instruction than before. */
+/** Returns by how many an instruction changes the number of open blocks. */
 export function depthChange({ kind, op }: Instruction): 1 | 0 | -1 {
   if (kind === 'block' || kind === 'try-table') return 1;
   return op === opcodes.end ? -1 : 0;
 }
 
-/** Writes instructions, without a final `end` unless the list has one too many, and the places of those with hints. */
+/** Encodes instructions without adding a final `end`. Returns the bytes, and the branch hints with their offsets. */
 export function encodeInstructions(instructions: readonly Instruction[]): { body: Uint8Array; hints: BranchHint[] } {
   const writer = new ByteWriter();
   const hints: BranchHint[] = [];
@@ -63,7 +63,7 @@ export function encodeInstructions(instructions: readonly Instruction[]): { body
   return { body: writer.finish(), hints };
 }
 
-/** Instructions without immediates, one object each: most of a function are of these. */
+/** Instructions without immediates, one shared object each: they make up most of a function. */
 const plainInstructions = new Map<number, Instruction>();
 
 function plainInstruction(op: number): Instruction {
@@ -79,23 +79,23 @@ function readOpcode(reader: ByteReader): number {
   const number = reader.unsigned(`an instruction after 0x${first.toString(16)}`);
   if (first === 0xfd && number < 0x10000) return simdOpcodes | number;
   if (first !== 0xfd && number < 0x100) return (first << 8) | number;
-  throw new MalformedModuleError(`unknown instruction ${shownOpcode(first, number)}`, start);
+  throw new MalformedModuleError(`unknown instruction ${formatPrefixedOpcode(first, number)}`, start);
 }
 
-const shownOpcode = (first: number, number: number) => `0x${first.toString(16)} 0x${number.toString(16)}`;
+const formatPrefixedOpcode = (first: number, number: number) => `0x${first.toString(16)} 0x${number.toString(16)}`;
 
-function opcodeText(op: number): string {
+function formatOpcode(op: number): string {
   if (op <= 0xff) return `0x${op.toString(16)}`;
-  return op >= simdOpcodes ? shownOpcode(op >> 16, op & 0xffff) : shownOpcode(op >> 8, op & 0xff);
+  return op >= simdOpcodes ? formatPrefixedOpcode(op >> 16, op & 0xffff) : formatPrefixedOpcode(op >> 8, op & 0xff);
 }
 
 function readInstruction(reader: ByteReader, accepted: ReadonlySet<Feature>): Instruction {
   const start = reader.offset;
   const op = readOpcode(reader);
   const definition = opcodeDefinition(op);
-  if (definition === undefined) throw new MalformedModuleError(`unknown instruction ${opcodeText(op)}`, start);
+  if (definition === undefined) throw new MalformedModuleError(`unknown instruction ${formatOpcode(op)}`, start);
   const { immediates: kind, feature } = definition;
-  if (kind === null || !accepted.has(feature)) throw new UnsupportedFeatureError(feature, `instruction ${opcodeText(op)}`, start);
+  if (kind === null || !accepted.has(feature)) throw new UnsupportedFeatureError(feature, `instruction ${formatOpcode(op)}`, start);
   return kind === 'plain' ? plainInstruction(op) : readImmediates(reader, op, kind, accepted);
 }
 
@@ -154,10 +154,10 @@ function readImmediates(
 
 const readLabel = (reader: ByteReader) => reader.unsigned('a label');
 
-/** Bytes of a constant, or of the lanes of a shuffle. */
+/** Returns the size of a constant or of the lanes of a shuffle, in bytes. */
 const constantBytes = (op: number) => (op === opcodes['f32.const'] ? 4 : op === opcodes['f64.const'] ? 8 : 16);
 
-/** Empty, one value, or an index of a type; types that devices do not accept are named. */
+/** Reads a block type: empty, one value, or a type index. */
 function readBlockType(reader: ByteReader): number {
   const first = reader.bytes[reader.offset];
   if (first !== undefined && first >= 0x41 && first < 0x80) return blockTypeCode(reader);
@@ -181,13 +181,14 @@ function readHeapType(reader: ByteReader, accepted: ReadonlySet<Feature>): numbe
   throw new UnsupportedFeatureError(feature, `heap type ${heapType}`, start);
 }
 
-/** Set in the alignment of an access where the index of a memory follows. */
+/** Flag in the alignment of an access: a memory index follows. */
 const hasMemoryIndex = 0x40;
 
 function readMemoryArgument(reader: ByteReader, accepted: ReadonlySet<Feature>): { align: number; offset: number; memory: number } {
   const start = reader.offset;
   const flags = reader.unsigned('an alignment');
-  if (flags >= 2 * hasMemoryIndex) throw new MalformedModuleError(`an alignment of 2^${flags}`, start);
+  if (flags >= 2 * hasMemoryIndex)
+    throw new MalformedModuleError(`expected an alignment below 2^${2 * hasMemoryIndex}, received 2^${flags}`, start);
   const isIndexed = flags >= hasMemoryIndex;
   if (isIndexed && !accepted.has('multiple memories'))
     throw new UnsupportedFeatureError('multiple memories', 'an access with a memory index', start);
@@ -299,8 +300,8 @@ function writeCatch(writer: ByteWriter, { kind, tag, label }: Catch): void {
 }
 
 /**
- * Reads the instructions of a function that the compiler has made or checked, with their branch hints.
- * @throws {MalformedModuleError} when the bytes are not instructions.
+ * Decodes the instructions of a function that the compiler created or checked, with their branch hints.
+ * @throws {MalformedModuleError} if the bytes are not instructions.
  */
 export function decodeBody({ body, hints = [] }: Pick<FunctionBody, 'body' | 'hints'>): Instruction[] {
   const likely = new Map(hints.map((hint) => [hint.offset, hint.likely]));

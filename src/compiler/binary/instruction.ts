@@ -1,4 +1,4 @@
-// Instructions of function bodies and constant expressions: opcodes, their immediates, and the feature that each belongs to.
+// Instructions of function bodies and constant expressions: opcodes, immediates, and the WebAssembly feature of each opcode.
 
 import type { ValueType } from '../../machine/images/stamp.ts';
 
@@ -218,13 +218,13 @@ export const opcodes = {
   'table.fill': 0xfc11,
 } as const;
 
-/** First opcode of the SIMD instructions; the number after the prefix is added. */
+/** Base of the SIMD opcodes, to which the number after the prefix is added. */
 export const simdOpcodes = 0xfd0000;
 
 /** An exception handler of `try_table`. */
 export type Catch = {
   readonly kind: 'tag' | 'tag-and-reference' | 'all' | 'all-and-reference';
-  /** 0 where the kind is one of `all`. */
+  /** Tag index; 0 for `all` and `all-and-reference`. */
   readonly tag: number;
   readonly label: number;
 };
@@ -233,12 +233,12 @@ export type Catch = {
 export type BlockType = number;
 export const emptyBlock: BlockType = -0x40;
 
-/** Tells the engine whether the condition of an `if` or `br_if` mostly holds. */
+/** Tells the engine whether the condition of an `if` or `br_if` usually holds. */
 type Hint = { readonly likely?: boolean };
 
 /**
- * One instruction. Bodies are flat lists: `block`, `loop`, `if` and `try_table` open a block that the matching `end` closes, and labels count
- * open blocks from the innermost, 0. Instructions are values: they are shared and never changed.
+ * One instruction. Bodies are flat lists: `block`, `loop`, `if` and `try_table` open a block that the matching `end` closes. Labels count open
+ * blocks, starting with 0 for the innermost. Instructions are immutable and may be shared.
  */
 export type Instruction = { readonly op: number } & (
   | { readonly kind: 'plain' }
@@ -256,13 +256,13 @@ export type Instruction = { readonly op: number } & (
   /** Loads and stores; `align` is the exponent of 2, `offset` is below 2^32. */
   | { readonly kind: 'access'; readonly align: number; readonly offset: number; readonly memory: number }
   | { readonly kind: 'lane-access'; readonly align: number; readonly offset: number; readonly memory: number; readonly lane: number }
-  /** `i8x16.extract_lane_s` and its kind. */
+  /** `i8x16.extract_lane_s` and similar instructions. */
   | { readonly kind: 'lane'; readonly lane: number }
   /** `i32.const`, as a signed number. */
   | { readonly kind: 'i32'; readonly value: number }
   /** `i64.const`, as a signed number. */
   | { readonly kind: 'i64'; readonly value: bigint }
-  /** `f32.const`, `f64.const`, `v128.const` and `i8x16.shuffle`: the bytes as in the binary format, so that NaNs keep their payload. */
+  /** `f32.const`, `f64.const`, `v128.const` and `i8x16.shuffle`: the bytes of the binary format, which preserve NaN payloads. */
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   /** `select` with types. */
   | { readonly kind: 'select'; readonly types: readonly ValueType[] }
@@ -278,10 +278,10 @@ export type Instruction = { readonly op: number } & (
 
 type IndexKind = 'function' | 'local' | 'global' | 'table' | 'memory' | 'tag' | 'type' | 'data' | 'element';
 
-/** The kind of immediates after an opcode. */
+/** The kind of immediates that follow an opcode. */
 type Immediates = Instruction['kind'];
 
-/** Features of WebAssembly, by the names of the proposals. */
+/** Features of WebAssembly, by the names of their proposals. */
 export type Feature =
   | 'WebAssembly 1.0'
   | 'sign extension'
@@ -308,7 +308,8 @@ export type Feature =
   | 'memory control';
 
 /**
- * What a user's module may use. Not among them: exceptions (they would catch an injected error), threads, tail calls, 64-bit or several memories.
+ * Features that a user's module may use. Not supported: exceptions (a handler would catch an injected error), threads, tail calls, 64-bit memory and
+ * multiple memories.
  */
 export const supportedFeatures: ReadonlySet<Feature> = new Set<Feature>([
   'WebAssembly 1.0',
@@ -322,10 +323,10 @@ export const supportedFeatures: ReadonlySet<Feature> = new Set<Feature>([
   'mutable globals',
 ]);
 
-/** What an image uses besides: the stubs catch injected errors, and the kernel's memory stands beside the module's own. */
+/** Features that an image may use: stubs also catch injected errors and access the kernel's memory besides the module's own. */
 export const imageFeatures: ReadonlySet<Feature> = new Set<Feature>([...supportedFeatures, 'exception handling', 'multiple memories']);
 
-/** Describes an opcode. `immediates` is null for instructions of features that are recognized, but never decoded. */
+/** Describes an opcode. `immediates` is null for recognized instructions that are never decoded. */
 export type OpcodeDefinition = { readonly immediates: Immediates | null; readonly feature: Feature };
 
 /** Opcodes from `first` to `last` with the same immediates. */
@@ -405,7 +406,7 @@ const ranges: readonly Range[] = [
   simd(0x120, 0x15f, null, 'half-precision floats'),
 ];
 
-/** Numbers after the SIMD prefix that no instruction has. */
+/** Unassigned numbers after the SIMD prefix. */
 const simdGaps = [0x9a, 0xa2, 0xa5, 0xa6, 0xaf, 0xb0, 0xb2, 0xb3, 0xb4, 0xbb, 0xc2, 0xc5, 0xc6, 0xcf, 0xd0, 0xd2, 0xd3, 0xd4, 0xe2, 0xee];
 
 const definitions: ReadonlyMap<number, OpcodeDefinition> = (() => {
@@ -418,12 +419,12 @@ const definitions: ReadonlyMap<number, OpcodeDefinition> = (() => {
   return known;
 })();
 
-/** Returns the definition of an opcode; undefined if no proposal has the opcode. */
+/** Returns the definition of an opcode; undefined if no proposal defines it. */
 export const opcodeDefinition = (op: number): OpcodeDefinition | undefined => definitions.get(op);
 
 type OpcodeName = keyof typeof opcodes;
 
-// Constructors of instructions, for code that the compiler adds.
+// Constructors of the instructions that the compiler adds.
 export const plain = (name: OpcodeName): Instruction => ({ kind: 'plain', op: opcodes[name] });
 export const i32Const = (value: number): Instruction => ({ kind: 'i32', op: opcodes['i32.const'], value: value | 0 });
 export const localGet = (index: number): Instruction => ({ kind: 'local', op: opcodes['local.get'], index });
@@ -445,7 +446,7 @@ export const branch = (label: number): Instruction => ({ kind: 'branch', op: opc
 export const branchIf = (label: number, hint: Hint = {}): Instruction => ({ kind: 'branch', op: opcodes.br_if, label, ...hint });
 export const end: Instruction = plain('end');
 
-/** A load or store of naturally aligned numbers. */
+/** Creates a naturally aligned load or store. */
 export function access(name: `${'i32' | 'i64' | 'f32' | 'f64'}.${'load' | 'store'}`, memory: number, offset = 0): Instruction {
   return { kind: 'access', op: opcodes[name], align: name.includes('32') ? 2 : 3, offset, memory };
 }

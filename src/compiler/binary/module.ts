@@ -1,4 +1,4 @@
-// A WebAssembly module as data: the contents of its sections, with function bodies as bytes that are decoded one at a time.
+// The data model of a WebAssembly module: the contents of its sections. Function bodies are bytes, which are decoded one at a time.
 
 import type { FunctionType, ValueType } from '../../machine/images/stamp.ts';
 
@@ -17,10 +17,10 @@ export type Import = { readonly module: string; readonly name: string } & (
   | { readonly kind: 'tag'; readonly type: number }
 );
 
-/** Some locals of one type in a row. */
+/** Consecutive locals of one type. */
 export type LocalRun = { readonly count: number; readonly type: ValueType };
 
-/** A hint for the engine about the branch at this offset of a body's bytes. */
+/** A hint for the engine about the branch at an offset in the bytes of a body. */
 export type BranchHint = { readonly offset: number; readonly likely: boolean };
 
 export type FunctionBody = {
@@ -30,7 +30,7 @@ export type FunctionBody = {
   readonly locals: readonly LocalRun[];
   /** The instructions, without the final `end`; `decodeInstructions` and `encodeInstructions` of instruction-codec.ts read and write them. */
   readonly body: Uint8Array;
-  /** In order of their offsets. */
+  /** Branch hints, by ascending offset. */
   readonly hints?: readonly BranchHint[];
 };
 
@@ -40,7 +40,7 @@ export type Export = { readonly name: string; readonly kind: ExternalKind; reado
 /** A global with its initial value: a constant expression without the final `end`. */
 export type Global = { readonly type: GlobalType; readonly init: Uint8Array };
 
-/** Where an active segment is placed at the instantiation; `offset` is a constant expression without the final `end`. */
+/** The target of an active segment, which instantiation writes. `offset` is a constant expression without the final `end`. */
 export type ActivePlace = { readonly kind: 'active'; readonly index: number; readonly offset: Uint8Array };
 
 export type ElementSegment = {
@@ -59,7 +59,7 @@ export type DataSegment = {
 
 type CustomSection = { readonly name: string; readonly content: Uint8Array };
 
-/** A core module. In each index space, imports come first, in their order. */
+/** A core module. In each index space, imports come first, in order. */
 export type Module = {
   readonly types: readonly FunctionType[];
   readonly imports: readonly Import[];
@@ -72,15 +72,15 @@ export type Module = {
   readonly start: number | null;
   readonly elements: readonly ElementSegment[];
   readonly data: readonly DataSegment[];
-  /** Whether the module has a count of its data segments before its code, which `memory.init` and `data.drop` require. */
+  /** Whether the module has a data count section, which `memory.init` and `data.drop` require. */
   readonly hasDataCount: boolean;
-  /** Names by function index, as far as a well-formed name section gives them; not written. */
+  /** Names by function index, as far as the name section is well formed. Not encoded. */
   readonly functionNames: ReadonlyMap<number, string>;
-  /** Written after all others; a decoded module has none. */
+  /** Custom sections, encoded after all other sections. A decoded module has none. */
   readonly customSections: readonly CustomSection[];
 };
 
-/** The bytes are not a module; the offset is that of the first byte that cannot be right. */
+/** The bytes are not a valid module. The offset is the position of the fault. */
 export class MalformedModuleError extends Error {
   override readonly name = 'MalformedModuleError';
   readonly offset: number;
@@ -91,32 +91,32 @@ export class MalformedModuleError extends Error {
   }
 }
 
-/** The module uses a WebAssembly feature that devices do not accept. */
+/** The module uses a WebAssembly feature that devices do not support. */
 export class UnsupportedFeatureError extends Error {
-  override readonly name = 'UnacceptedFeatureError';
+  override readonly name = 'UnsupportedFeatureError';
   readonly feature: string;
   readonly offset: number;
 
-  /** @param what The construct that belongs to the feature, for example `instruction 0xfb00` or `a shared memory`. */
-  constructor(feature: string, what: string, offset: number) {
-    super(`the module uses ${feature}, which devices do not accept: ${what} (at byte ${offset})`);
+  /** @param construct The construct that belongs to the feature, for example `instruction 0xfb00` or `a shared memory`. */
+  constructor(feature: string, construct: string, offset: number) {
+    super(`the module uses ${feature}, which devices do not support: ${construct} (at byte ${offset})`);
     this.feature = feature;
     this.offset = offset;
   }
 }
 
-/** The imports of one kind, in the order of their indices. */
+/** Returns the imports of one kind, by index. */
 export function importsOf<Kind extends ExternalKind>(module: Module, kind: Kind): Extract<Import, { readonly kind: Kind }>[] {
   return module.imports.filter((item): item is Extract<Import, { readonly kind: Kind }> => item.kind === kind);
 }
 
-/** Returns the type of a function by its index, imported or own; undefined where there is none. */
+/** Returns the type of an imported or own function; undefined if there is no function with that index. */
 export function functionTypeOf(module: Module, index: number): FunctionType | undefined {
   const type = typeIndexOf(module, index);
   return type === undefined ? undefined : module.types[type];
 }
 
-/** Returns the index of the type of a function, imported or the module's own. */
+/** Returns the type index of an imported or own function; undefined if there is no function with that index. */
 export function typeIndexOf(module: Module, index: number): number | undefined {
   const imported = importsOf(module, 'function');
   return index < imported.length ? imported[index]?.type : module.functions[index - imported.length]?.type;

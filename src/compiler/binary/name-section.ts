@@ -1,11 +1,11 @@
-// The names of functions in a custom section, as far as it is well formed: nothing in a custom section makes a module invalid.
+// Reads function names from the name section. A malformed custom section never makes a module invalid.
 
 import type { ByteReader } from './byte-reader.ts';
 import { MalformedModuleError } from './module.ts';
 
 const functionNamesSubsection = 1;
 
-/** Reads the names of functions by their indices from a custom section; empty where it is another section. Stops where it is malformed. */
+/** Reads function names by index from a custom section. Returns no names for other sections, and stops at the first malformed entry. */
 export function readFunctionNames(reader: ByteReader): Map<number, string> {
   const names = new Map<number, string>();
   try {

@@ -1,4 +1,4 @@
-// The binary format → a module. Custom sections are dropped and never make a module invalid; of the name section, functions' names are kept.
+// Decodes the binary format to a module. Custom sections are dropped, except function names, and never make a module invalid.
 
 import type { FunctionType } from '../../machine/images/stamp.ts';
 import { compilerLimits } from '../limits.ts';
@@ -24,7 +24,7 @@ import { readFunctionNames } from './name-section.ts';
 
 const header = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 
-/** Sections by their codes, in the order in which they may come. */
+/** Codes and names of sections, in their required order. */
 const sections = [
   [1, 'type'],
   [2, 'import'],
@@ -43,24 +43,24 @@ const sections = [
 
 type SectionName = (typeof sections)[number][1];
 
-/** Locals of a function that V8 accepts, and of a module: a few bytes declare thousands, and binaryen allocates each. */
+/** Maximum locals of a function (the limit of V8) and of a module: a few bytes can declare thousands of locals, and binaryen allocates each. */
 const localLimit = compilerLimits.locals.value;
 const moduleLocalLimit = compilerLimits.moduleLocals.value;
 
-/** What a module is read into; function bodies and their types come in different sections. */
+/** A partially decoded module. Function types and function bodies are in different sections. */
 type Parts = { -readonly [Key in keyof Module]: Module[Key] } & { functionTypes: readonly number[]; dataCount: number | null };
 
 /**
- * Reads a module. Beyond the form of the sections and instructions, nothing is validated: that is the engine's work.
+ * Decodes a module. Checks the encoding of sections and instructions only; the engine validates the rest.
  * @param accepted Features that the module may use.
- * @throws {MalformedModuleError} when the bytes are not a core module; with the offset.
- * @throws {UnsupportedFeatureError} when the module uses a feature that is not accepted; with its name and the offset.
+ * @throws {MalformedModuleError} if the bytes are not a core module.
+ * @throws {UnsupportedFeatureError} if the module uses another feature.
  */
 export function decodeModule(bytes: Uint8Array, accepted: ReadonlySet<Feature> = supportedFeatures): Module {
   const reader = new ByteReader(bytes);
   for (const expected of header) {
     if (reader.byte('the header of a WebAssembly module') !== expected) {
-      throw new MalformedModuleError('the bytes do not begin with the header of a WebAssembly module, version 1', reader.offset - 1);
+      throw new MalformedModuleError('expected the header of a WebAssembly module of version 1', reader.offset - 1);
     }
   }
   const parts = emptyParts();
@@ -76,7 +76,7 @@ export function decodeModule(bytes: Uint8Array, accepted: ReadonlySet<Feature> =
     const found = sections.findIndex(([known]) => known === code);
     const name = sections[found]?.[1];
     if (name === undefined) throw new MalformedModuleError(`unknown section ${code}`, start);
-    if (found <= position) throw new MalformedModuleError(`the ${name} section is out of order or comes twice`, start);
+    if (found <= position) throw new MalformedModuleError(`the ${name} section is duplicated or out of order`, start);
     position = found;
     readSection(name, section, parts, accepted);
     section.expectEnd(`the ${name} section`);
@@ -106,10 +106,13 @@ function emptyParts(): Parts {
 
 function finishParts({ functionTypes, dataCount, ...module }: Parts, offset: number): Module {
   if (functionTypes.length !== module.functions.length) {
-    throw new MalformedModuleError(`${functionTypes.length} functions are declared, and ${module.functions.length} have code`, offset);
+    throw new MalformedModuleError(
+      `expected code for ${functionTypes.length} declared functions, received ${module.functions.length}`,
+      offset,
+    );
   }
   if (dataCount !== null && dataCount !== module.data.length) {
-    throw new MalformedModuleError(`${dataCount} data segments are declared, and there are ${module.data.length}`, offset);
+    throw new MalformedModuleError(`expected ${dataCount} declared data segments, received ${module.data.length}`, offset);
   }
   return module;
 }
@@ -158,7 +161,7 @@ function readSection(name: SectionName, reader: ByteReader, parts: Parts, accept
   }
 }
 
-const unacceptedTypeForms: ReadonlyMap<number, string> = new Map([
+const unsupportedTypeForms: ReadonlyMap<number, string> = new Map([
   [0x4e, 'garbage collection'],
   [0x4f, 'garbage collection'],
   [0x50, 'garbage collection'],
@@ -170,7 +173,7 @@ const unacceptedTypeForms: ReadonlyMap<number, string> = new Map([
 function readFunctionType(reader: ByteReader): FunctionType {
   const start = reader.offset;
   const form = reader.byte('a type');
-  const feature = unacceptedTypeForms.get(form);
+  const feature = unsupportedTypeForms.get(form);
   if (feature !== undefined) throw new UnsupportedFeatureError(feature, `type form 0x${form.toString(16)}`, start);
   if (form !== 0x60) throw new MalformedModuleError(`unknown type form 0x${form.toString(16)}`, start);
   const parameters = reader.list('parameters', () => reader.valueType('a parameter'));
@@ -206,7 +209,7 @@ function readImport(reader: ByteReader, accepted: ReadonlySet<Feature>): Import 
   }
 }
 
-/** Bits of the flags before limits. */
+/** Flags of limits that belong to unsupported features. */
 const limitFlags = [
   [2, 'threads', 'a shared memory'],
   [4, '64-bit memory', 'a 64-bit memory or table'],
@@ -217,7 +220,7 @@ function readLimits(reader: ByteReader): Limits {
   const start = reader.offset;
   const flags = reader.byte('limits');
   if (flags > 0x0f) throw new MalformedModuleError(`unknown limits 0x${flags.toString(16)}`, start);
-  for (const [bit, feature, what] of limitFlags) if ((flags & bit) !== 0) throw new UnsupportedFeatureError(feature, what, start);
+  for (const [bit, feature, construct] of limitFlags) if ((flags & bit) !== 0) throw new UnsupportedFeatureError(feature, construct, start);
   return { initial: reader.unsigned('the initial size'), maximum: flags === 1 ? reader.unsigned('the maximum size') : null };
 }
 
@@ -227,7 +230,7 @@ function readTableType(reader: ByteReader): TableType {
   return { element: reader.referenceType('the elements of a table'), limits: readLimits(reader) };
 }
 
-/** The first byte of a table with an initial value. */
+/** First byte of a table with an initial value. */
 const tableWithInitialValue = 0x40;
 
 function readTable(reader: ByteReader): TableType {
@@ -297,11 +300,11 @@ function readCode(reader: ByteReader, { functionTypes }: Parts, accepted: Readon
   let locals = 0;
   return reader.list('function bodies', (_, index) => {
     const type = functionTypes[index];
-    if (type === undefined) throw new MalformedModuleError('more functions have code than are declared', start);
+    if (type === undefined) throw new MalformedModuleError('the code section has more functions than are declared', start);
     const body = readBody(reader.subreader(reader.unsigned('the size of a function body'), 'a function body'), type, accepted);
     locals += countLocals(body);
     if (locals > moduleLocalLimit)
-      throw new MalformedModuleError(`the functions have ${locals} locals or more; the limit is ${moduleLocalLimit}`, start);
+      throw new MalformedModuleError(`the functions have at least ${locals} locals; the limit is ${moduleLocalLimit}`, start);
     return body;
   });
 }

@@ -1,4 +1,4 @@
-// The types of a module, extended by the types that the compiler's own code needs.
+// The function types of a module, extended by the types that the compiler's code needs.
 
 import type { FunctionType, ValueType } from '../../machine/images/stamp.ts';
 import { blockTypeOf } from './byte-writer.ts';
@@ -20,7 +20,7 @@ export class TypeTable {
     return this.#types;
   }
 
-  /** Returns the index of a type, which is added where the module has none like it. */
+  /** Returns the index of a type. Adds the type if the table does not contain it. */
   indexOf(type: FunctionType): number {
     const known = this.#indices.get(keyOf(type));
     if (known !== undefined) return known;
@@ -29,7 +29,7 @@ export class TypeTable {
     return index;
   }
 
-  /** Returns the type of a block without parameters that has these results. */
+  /** Returns the type of a block without parameters and with the given results. */
   blockType(results: readonly ValueType[]): BlockType {
     const [first] = results;
     if (first === undefined) return emptyBlock;

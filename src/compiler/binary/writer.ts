@@ -1,4 +1,4 @@
-// A module → the binary format; the same module makes the same bytes.
+// Encodes a module to the binary format. The same module produces the same bytes.
 
 import { ByteWriter } from './byte-writer.ts';
 import {
@@ -23,7 +23,7 @@ const end = 0x0b;
 
 const externalCodes: Readonly<Record<ExternalKind, number>> = { function: 0, table: 1, memory: 2, global: 3, tag: 4 };
 
-/** Writes a module, with a section of branch hints where a function has any, and its custom sections at the end. */
+/** Encodes a module, with its branch hints if it has any, and its custom sections at the end. */
 export function encodeModule(module: Module): Uint8Array<ArrayBuffer> {
   const writer = new ByteWriter();
   writer.raw(header);
@@ -62,7 +62,7 @@ function numberBytes(value: number): Uint8Array {
   return writer.finish();
 }
 
-/** A section of a list; none where the list is empty. */
+/** Writes a section with a list. Omits the section if the list is empty. */
 function writeList<Item>(writer: ByteWriter, code: number, items: readonly Item[], write: (section: ByteWriter, item: Item) => void): void {
   if (items.length === 0) return;
   const section = new ByteWriter();
@@ -154,7 +154,7 @@ function writeData(section: ByteWriter, { place, bytes }: DataSegment): void {
   section.sized(bytes);
 }
 
-/** The locals' declaration, with which a body begins. */
+/** Encodes the declaration of the locals at the start of a body. */
 function localsBytes({ locals }: FunctionBody): Uint8Array {
   const writer = new ByteWriter();
   writer.list(locals, ({ count, type }) => {
@@ -171,7 +171,7 @@ function writeBody(section: ByteWriter, body: FunctionBody): void {
   writeExpression(section, body.body);
 }
 
-/** Section `metadata.code.branch_hint` of the branch hinting proposal: offsets count from the locals' declaration of each function. */
+/** Writes the section `metadata.code.branch_hint` (branch hinting proposal). Offsets count from the declaration of the locals of each function. */
 function writeHints(writer: ByteWriter, module: Module): void {
   const imported = importsOf(module, 'function').length;
   const hinted = module.functions.flatMap((body, index) =>

@@ -1,4 +1,4 @@
-// Writes docs/limits.md from the compiler's limits; with `--check`, fails when the file is out of date.
+// `npm run limits`: writes docs/limits.md from the compiler's limits. With `--check`, fails if the file is out of date.
 
 import console from 'node:console';
 import { readFileSync, writeFileSync } from 'node:fs';

@@ -58,7 +58,7 @@ export class Devices {
   }
 
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
-  async create(request: NewDeviceRequest, requester: Requester, answerOf: ToResponse<DeviceView>): Promise<DeviceView> {
+  async create(request: NewDeviceRequest, requester: Requester, toResponse: ToResponse<DeviceView>): Promise<DeviceView> {
     const createdAt = new Date();
     return this.#store.transaction(async (connection) => {
       const [taken] = await new DeviceRecords(connection).findByNames([request.name]);
@@ -75,7 +75,7 @@ export class Devices {
       const device = await new DeviceRecords(connection).find(newDevice.id);
       if (device === null) throw notFound('device', newDevice.id);
       const created = toView(device, []);
-      await storeResponse(connection, requester, answerOf, created);
+      await storeResponse(connection, requester, toResponse, created);
       return created;
     });
   }

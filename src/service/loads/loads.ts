@@ -171,7 +171,7 @@ async function createGroup(
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<CreatedLoads>[]> {
   const named = queued.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
-  const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
+  const [builds, devicesNamed, checkDuplicate] = await Promise.all([
     new BuildRecords(connection).findLoadable(queued.map(({ request }) => request)),
     deviceResolver(connection, named),
     createDuplicateCheck(
@@ -181,7 +181,7 @@ async function createGroup(
   ]);
   const batchOf = async ({ request, requester }: QueuedRequest): Promise<Batch> => {
     const { module, version, selector, ...terms } = request;
-    checkNotAnswered(requester);
+    checkDuplicate(requester);
     const build = builds.find((candidate) => candidate.module === module && candidate.version === version);
     if (build === undefined) throw await unknownBuildProblem(connection, module, version);
     const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);

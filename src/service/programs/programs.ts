@@ -61,7 +61,12 @@ export class Programs {
   }
 
   /** Compiles a driver and orders the device to start the program. @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
-  async start(deviceId: string, request: NewProgramRequest, requester: Requester, answerOf: ToResponse<ProgramView>): Promise<ProgramView> {
+  async start(
+    deviceId: string,
+    request: NewProgramRequest,
+    requester: Requester,
+    toResponse: ToResponse<ProgramView>,
+  ): Promise<ProgramView> {
     const view = await this.#devices.get(deviceId);
     const type = await this.#exportType(view, request);
     const values = checkArguments(request.arguments, type);
@@ -111,7 +116,7 @@ export class Programs {
       };
       await audit(connection, requester, createdAt, [{ action: 'program.requested', object: created.id, detail }]);
       const program = toView(created, view);
-      await storeResponse(connection, requester, answerOf, program);
+      await storeResponse(connection, requester, toResponse, program);
       return program;
     });
     return started;

@@ -1,4 +1,4 @@
-// What programs are told, and the ABI test: a program that keeps the address of old code is found out, and nothing else suffers.
+// Settings of programs, and the ABI test: a program with a stale address faults and is reported, and nothing else is affected.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -74,8 +74,8 @@ const findings = async () => itemsOf(await service.get(`/v1/audit?action=device.
 const stepOf = ({ report }: { readonly report?: Schemas['LoadReport'] | null }, name: Schemas['Step']['step']) =>
   report?.steps.find(({ step }) => step === name)?.facts;
 
-/** A program keeps the address of 1.0.0 of a module while another finds it through the table; then 1.1.0 takes its place. */
-async function holdOn(module: string, invalidation: Schemas['Invalidation']) {
+/** Starts a program that keeps the address of version 1.0.0, and one that calls through the module table; then loads 1.1.0. */
+async function startStale(module: string, invalidation: Schemas['Invalidation']) {
   await install(module, '1.0.0', workModule(1));
   const stale = await start({ module, name: 'stale', addressing: 'hard-coded', pauseMilliseconds: 1 });
   const fine = await start({ module, name: 'fine', pauseMilliseconds: 1 });
@@ -86,11 +86,11 @@ async function holdOn(module: string, invalidation: Schemas['Invalidation']) {
   return { load, stale, fine, address };
 }
 
-test('a program that keeps the address of the old version goes on in it where it was not invalidated; the load tells who does', async () => {
-  const { load, stale } = await holdOn('kept', 'none');
+test('a program with the address of the old version continues to call it without invalidation, and the load reports the program', async () => {
+  const { load, stale } = await startStale('kept', 'none');
   expect(stepOf(load, 'invalidated')).toMatchObject({ invalidation: 'none', heldBy: [stale] });
   const before = await statisticsOf(stale);
-  const after = await statisticsWith(stale, 'gone on', ({ callsCompleted }) => callsCompleted > (before?.callsCompleted ?? 0));
+  const after = await statisticsWith(stale, 'more calls', ({ callsCompleted }) => callsCompleted > (before?.callsCompleted ?? 0));
   expect(after).toMatchObject({ callsFailed: 0, faults: 0, versions: [{ version: '1.0.0' }] });
   expect(await violations('module=kept')).toEqual([]);
   await service.post(`/v1/devices/${device}/programs/${stale}/stop`, undefined);
@@ -100,10 +100,10 @@ test.each<[Schemas['Invalidation'], string, string]>([
   ['mark-invalid', 'invalid', 'marked invalid'],
   ['nx', 'nx', 'marked NX'],
   ['delete', 'not-present', 'not present'],
-])('invalidated by %s, the program faults, and is found out by address, version and flag', async (invalidation, flag, words) => {
-  const { load, stale, fine, address } = await holdOn(invalidation, invalidation);
+])('with the invalidation %s, the program faults, and is reported with address, version and flag', async (invalidation, flag, words) => {
+  const { load, stale, fine, address } = await startStale(invalidation, invalidation);
   expect(stepOf(load, 'invalidated')).toMatchObject({ invalidation, address, heldBy: [stale] });
-  const [violation] = await until('the fault has been told of', async () => {
+  const [violation] = await until('the fault is reported', async () => {
     const found = await violations(`program=${stale}`);
     return Number(found[0]?.faults) > 1 && found;
   });
@@ -131,7 +131,7 @@ test.each<[Schemas['Invalidation'], string, string]>([
 
 test('a violation is reported once, and remains listed after the service and the host restart', async () => {
   const known = (await findings()).length;
-  const { stale } = await holdOn('lasting', 'nx');
+  const { stale } = await startStale('lasting', 'nx');
   const faults = async () => Number((await violations(`program=${stale}`))[0]?.faults ?? 0);
   const first = await until('it has faulted', faults);
   const follow = new AbortController();
@@ -141,9 +141,9 @@ test('a violation is reported once, and remains listed after the service and the
   await service.stop();
   await service.start();
   await until('it has faulted again', async () => (await faults()) > first);
-  const told = await findings();
-  expect(told).toHaveLength(known + 1);
-  expect(told[0]).toMatchObject({
+  const audited = await findings();
+  expect(audited).toHaveLength(known + 1);
+  expect(audited[0]).toMatchObject({
     object: device,
     detail: { device, program: stale, programName: 'stale', module: 'lasting', version: '1.0.0', flag: 'nx' },
   });
@@ -151,18 +151,18 @@ test('a violation is reported once, and remains listed after the service and the
   await stopHost();
   const before = await violations('limit=200');
   stopHost = service.startHost('host', 1);
-  await until('the device is back', async () => (await service.get(`/v1/devices/${device}`)).body.status === 'connected');
+  await until('the device is connected again', async () => (await service.get(`/v1/devices/${device}`)).body.status === 'connected');
   expect(await violations('limit=200')).toEqual(before);
-  // In the new life of the host the program keeps the address of 1.1.0, and is found out again when that goes.
-  await statisticsWith(stale, 'begun anew', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
+  // After the restart, the program keeps the address of 1.1.0, and is reported again when 1.1.0 is replaced.
+  await statisticsWith(stale, 'calls of 1.1.0', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
   await install('lasting', '1.2.0', workModule(3));
-  await until('it has faulted in the new life', async () => (await violations(`program=${stale}`)).length === 2);
+  await until('it has faulted after the restart', async () => (await violations(`program=${stale}`)).length === 2);
   expect(await violations(`program=${stale}`)).toMatchObject([{ version: '1.1.0' }, { version: '1.0.0' }]);
   expect(await findings()).toHaveLength(known + 2);
   expect((await service.get(`/v1/devices/${device}`)).body).toMatchObject({ abiViolations: 1 });
 });
 
-/** Answers what the inner module answers, and a thousand for each time that it was entered. */
+/** Returns the result of the inner module, plus 1,000 for each entry. */
 const countingModule = `
   (module
     (import "inner" "work" (func $inner (param i32) (result i32)))
@@ -194,7 +194,7 @@ test('a program with either recovery completes its calls: it repeats the access,
   }
 });
 
-/** `work(n)` sleeps for n milliseconds, and traps at each third of its calls. */
+/** `work(n)` sleeps for n milliseconds, and every third call traps. */
 const thirdTraps = `
   (module
     (import "kernel" "sleep" (func $sleep (param i32)))
@@ -217,7 +217,7 @@ test('the statistics of each version count its failed calls and have the latency
   expect(current).toMatchObject({ version: '1.1.0', callsFailed: 0, latency: { calls: expect.any(Number) } });
   expect(old).toMatchObject({ version: '1.0.0', callsFailed, latency: { calls: expect.any(Number) } });
   const { p50Microseconds = 0, p90Microseconds = 0, p99Microseconds = 0, maximumMicroseconds = 0 } = old?.latency ?? {};
-  // A timer may come early by less than a millisecond.
+  // A timer can fire up to one millisecond early.
   expect(p50Microseconds).toBeGreaterThan(1_000);
   const ascending = [p50Microseconds, p90Microseconds, p99Microseconds, maximumMicroseconds];
   expect(ascending.toSorted((left, right) => left - right)).toEqual(ascending);
@@ -230,7 +230,7 @@ test('a program that has completed no call has no latency', async () => {
   expect(versions).toEqual([{ version: '1.0.0', callsCompleted: 0, callsFailed: 2, latency: null }]);
 });
 
-test('a call past its deadline fails, and says so', async () => {
+test('a call that exceeds its deadline fails with the reason', async () => {
   await install('slow', '1.0.0', sleepingModule);
   const program = await start({ module: 'slow', calls: 2, deadlineMilliseconds: 10 });
   expect(await statisticsWith(program, 'finished', ({ state }) => state === 'finished')).toMatchObject({
@@ -248,9 +248,9 @@ test.each([
   ['deadlineMilliseconds', 1.5],
   ['deadlineMilliseconds', 3_600_001],
   ['deadlineMilliseconds', '10'],
-])('a program whose %s is %j is refused', async (name, value) => {
-  const answer = await service.post(`/v1/devices/${device}/programs`, { module: 'slow', export: 'work', arguments: [1], [name]: value });
-  expect(answer).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: `/${name}` }] } });
+])('rejects a program whose %s is %j', async (name, value) => {
+  const response = await service.post(`/v1/devices/${device}/programs`, { module: 'slow', export: 'work', arguments: [1], [name]: value });
+  expect(response).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: `/${name}` }] } });
 });
 
 test('a list of violations of an unknown device is not found', async () => {

@@ -1,4 +1,4 @@
-// An agent that a test plays over plain HTTP, and the reports that it makes.
+// A simulated agent over plain HTTP, and its reports.
 
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
@@ -29,15 +29,15 @@ export class Agent {
       capacity: 10,
       devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
     };
-    const answer = await this.#service.post('/agent/v1/hosts', registration, bearer(credential));
-    if (answer.status === 201) {
-      this.host = String(answer.body.host);
-      this.token = String(answer.body.token);
+    const response = await this.#service.post('/agent/v1/hosts', registration, bearer(credential));
+    if (response.status === 201) {
+      this.host = String(response.body.host);
+      this.token = String(response.body.token);
     }
-    return answer;
+    return response;
   }
 
-  /** Follows the orders from now on. */
+  /** Opens a stream of orders. */
   async connect(headers: Record<string, string> = {}): Promise<void> {
     this.#stream = new AbortController();
     this.ended = false;
@@ -68,12 +68,12 @@ export class Agent {
     return this.#service.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }
 
-  /** Sends reports that no type checks, such as invalid ones. */
+  /** Sends reports without type checks, for example invalid ones. */
   reportRaw(...reports: unknown[]): Promise<TestResponse> {
     return this.#service.postRaw(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }
 
-  /** Waits for the next orders. */
+  /** Polls for orders. */
   async next(after: number, waitSeconds: number): Promise<Order[]> {
     const path = `/agent/v1/hosts/${this.host}/orders/next?bootId=${this.bootId}&after=${after}&waitSeconds=${waitSeconds}`;
     const { status, body } = await this.#service.get(path, bearer(this.token));
@@ -81,7 +81,7 @@ export class Agent {
     return z.object({ orders: z.array(Order) }).parse(body).orders;
   }
 
-  /** Says that it is there. */
+  /** Sends a heartbeat. */
   heartbeat() {
     return this.#service.post(`/agent/v1/hosts/${this.host}/heartbeats`, { bootId: this.bootId }, bearer(this.token));
   }
@@ -99,7 +99,7 @@ type ModuleEntries = Record<string, { version: string; image: string; address: s
 
 let lastSequence = 0;
 
-/** A device's state, newer than all before it, with these modules in its table. */
+/** Returns a state with these modules in the module table, newer than every earlier one. */
 export function state(modules: ModuleEntries = {}): Schemas['DeviceState'] {
   const moduleTable = Object.entries(modules).map(([module, entry]) => ({ module, ...entry, referenceCount: 0 }));
   const ranges = moduleTable.map(({ module, version, address }) => ({

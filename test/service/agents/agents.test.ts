@@ -1,4 +1,4 @@
-// An agent that the test plays over plain HTTP: what it is sent, and what becomes of what it reports, however often either comes.
+// A simulated agent over plain HTTP: the orders that it gets and the effect of its reports, also when they are repeated.
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -22,7 +22,7 @@ afterEach(async () => {
   await service.close();
 });
 
-/** An agent with one device that is up. */
+/** Returns an agent with one attached device. */
 async function connectedAgent(): Promise<Agent> {
   const agent = newAgent();
   await agent.register('agent', ['d1']);
@@ -36,11 +36,11 @@ const deviceNamed = async (name: string) => String(itemsOf(await service.get('/v
 
 async function requestLoad(version: string): Promise<string> {
   await service.push('tcp', version, workModule(1));
-  const answer = await service.post('/v1/loads', { module: 'tcp', version, devices: [await deviceNamed('d1')] });
-  return answer.headers.get('location') ?? '';
+  const response = await service.post('/v1/loads', { module: 'tcp', version, devices: [await deviceNamed('d1')] });
+  return response.headers.get('location') ?? '';
 }
 
-test('a host registers, its devices are made once, and they come up', async () => {
+test('a host registers, and its devices are created once and attach', async () => {
   const agent = newAgent();
   expect(await agent.register('agent', ['d1', 'd2'])).toMatchObject({ status: 201, body: { name: 'agent', devices: 2 } });
   expect(itemsOf(await service.get('/v1/devices'))).toMatchObject([{ status: 'attaching' }, { status: 'attaching' }]);
@@ -52,7 +52,7 @@ test('a host registers, its devices are made once, and they come up', async () =
   expect(await agent.order('attach-device', 3)).toHaveLength(3);
 });
 
-test('an order comes again in every stream until its report has settled it, and is applied once', async () => {
+test('every stream repeats an order until a report settles it, and the report is applied once', async () => {
   const agent = await connectedAgent();
   const path = await requestLoad('1.0.0');
   const [first] = await agent.order('load');
@@ -76,7 +76,7 @@ test('an order comes again in every stream until its report has settled it, and 
   expect(await agent.order('load')).toMatchObject([{ version: '1.1.0' }]);
 });
 
-test('after a restart of its host a device is brought back to what it had, and then to what was asked meanwhile', async () => {
+test('after a restart of its host, a device is restored and then gets the orders of the meantime', async () => {
   const agent = await connectedAgent();
   await requestLoad('1.0.0');
   const [load] = await agent.order('load');
@@ -108,7 +108,7 @@ test('after a restart of its host a device is brought back to what it had, and t
   expect((await service.get(path)).body).toMatchObject({ state: 'completed' });
 });
 
-test('a host that restarts before it is brought back loses nothing', async () => {
+test('a host that restarts again before its devices are restored loses nothing', async () => {
   const agent = await connectedAgent();
   await requestLoad('1.0.0');
   const [load] = await agent.order('load');
@@ -123,7 +123,7 @@ test('a host that restarts before it is brought back loses nothing', async () =>
   expect(agent.orders).toHaveLength(1);
 });
 
-test('another life of the host is told apart, and the old one is told to register again', async () => {
+test('a request of an earlier boot gets stale-boot', async () => {
   const agent = await connectedAgent();
   const { bootId: old, token: oldToken } = agent;
   agent.bootId = randomUUID();
@@ -136,10 +136,10 @@ test('another life of the host is told apart, and the old one is told to registe
       service.get(`${path}/orders?bootId=${old}`, bearer(token)),
       service.get(`${path}/orders/next?bootId=${old}`, bearer(token)),
     ]);
-  for (const answer of await requests(oldToken))
-    expect(answer).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
-  for (const answer of await requests(agent.token))
-    expect(answer).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:stale-boot' } });
+  for (const response of await requests(oldToken))
+    expect(response).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
+  for (const response of await requests(agent.token))
+    expect(response).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:stale-boot' } });
 });
 
 test('a newer stream of a host ends the older one', async () => {
@@ -154,7 +154,7 @@ test('a newer stream of a host ends the older one', async () => {
   expect(await second.order('load')).toHaveLength(1);
 });
 
-test('a host cannot take another host its device, nor settle its orders', async () => {
+test('a host can neither take a device of another host nor settle its orders', async () => {
   const agent = await connectedAgent();
   const thief = newAgent();
   expect(await thief.register('thief', ['d1'])).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:name-taken' } });
@@ -172,12 +172,12 @@ const pastAndFuture = ['1970-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', '
 const momentOf = (index: number) => pastAndFuture[index % pastAndFuture.length] ?? '';
 const deviceNow = async (device: string) => (await service.get(`/v1/devices/${device}`)).body;
 
-test('the state with the highest sequence counts, whatever the clock of the device says and in whichever order the reports come', async () => {
+test('the state with the highest sequence wins, regardless of the clock of the device and the order of the reports', async () => {
   const agent = await connectedAgent();
   const device = await deviceNamed('d1');
   const states = Array.from({ length: 9 }, (_, index) => ({ ...state(index === 8 ? module : {}), at: momentOf(index) }));
   const report = (index: number): Schemas['DeviceStateReport'] => ({ kind: 'device-state', device, state: states[index] ?? state() });
-  // Across batches, and within one.
+  // In separate batches, and in one.
   for (const index of [0, 2, 1, 4, 3]) await agent.report(report(index));
   await agent.report(report(6), report(8), report(5), report(7));
   await agent.report(report(7));
@@ -186,7 +186,7 @@ test('the state with the highest sequence counts, whatever the clock of the devi
   expect(await deviceNow(device)).toMatchObject({ moduleTable: [], reportedAt: momentOf(0) });
 });
 
-test('a state of the future is shown with the time of its receipt, and does not keep the next one away', async () => {
+test('a state with a time in the future is shown with its time of receipt and does not block the next one', async () => {
   const agent = await connectedAgent();
   const device = await deviceNamed('d1');
   await agent.report({ kind: 'device-state', device, state: { ...state(module), at: '2100-01-01T00:00:00.000Z' } });
@@ -196,7 +196,7 @@ test('a state of the future is shown with the time of its receipt, and does not 
   expect(await deviceNow(device)).toMatchObject({ moduleTable: [] });
 });
 
-test('states of an agent that sends no sequence count in the order of their arrival', async () => {
+test('states without a sequence apply in order of arrival', async () => {
   const agent = await connectedAgent();
   const device = await deviceNamed('d1');
   const withoutSequence = (index: number, modules = {}): Schemas['DeviceStateReport'] => {
@@ -210,7 +210,7 @@ test('states of an agent that sends no sequence count in the order of their arri
   expect(await deviceNow(device)).toMatchObject({ moduleTable: [] });
 });
 
-test('a sequence that is no whole number above zero is refused with what it is to be', async () => {
+test('rejects a sequence that is not a positive integer, and states the expected value', async () => {
   const agent = await connectedAgent();
   const device = await deviceNamed('d1');
   for (const sequence of [0, -1, 1.5, '7', null])
@@ -220,7 +220,7 @@ test('a sequence that is no whole number above zero is refused with what it is t
     });
 });
 
-test('images are downloaded by digest', async () => {
+test('downloads images by digest', async () => {
   const pushed = await service.push('tcp', '1.0.0', workModule(1));
   const { image } = pushed.body;
   const digest = typeof image === 'object' && image !== null && 'digest' in image ? String(image.digest) : '';
@@ -232,7 +232,7 @@ test('images are downloaded by digest', async () => {
   expect(await service.get(`/agent/v1/images/${digest}`)).toMatchObject({ status: 401 });
 });
 
-test('malformed registrations and reports are refused', async () => {
+test('rejects malformed registrations and reports', async () => {
   const agent = await connectedAgent();
   expect(await service.post('/agent/v1/hosts', { name: 'x', bootId: 'short', capacity: 0, devices: [] }, bearer(joinToken))).toMatchObject({
     status: 422,

@@ -1,4 +1,4 @@
-// A device has something else in memory than the service knows, as after a restored backup: the service finds out, says so, and corrects itself.
+// Drift: the modules of a device differ from the records of the service, as after a restored backup. The service reports it and corrects its records.
 
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ beforeEach(async () => {
 });
 afterEach(() => service.close());
 
-/** Stops the service for as long as it takes to copy its database. Returns what starts it on the copy. */
+/** Stops the service while its database is copied. Returns a function that restarts the service with the copy. */
 async function backUp(): Promise<() => Promise<void>> {
   await service.stop();
   const copy = await copyOf(service.database);
@@ -43,9 +43,9 @@ const historyOf = async (id: string) => itemsOf(await service.get(`/v1/devices/$
 const drifted = async () => itemsOf(await service.get('/v1/audit?action=device.drifted'));
 const health = async () => (await service.get('/v1/health')).body;
 
-/** Waits until the service knows what a device runs. */
+/** Waits until the history has this version on the device. */
 async function untilRuns(device: string, version: string): Promise<void> {
-  await until(`the history says ${version}`, async () => {
+  await until(`the history has ${version}`, async () => {
     const [newest] = await historyOf(device);
     return newest?.version === version && newest.removedAt === null;
   });
@@ -61,7 +61,7 @@ async function rollBack(device: string): Promise<unknown> {
   return load;
 }
 
-test('after a backup from before a load is restored, the service finds what the device runs, and a rollback starts from it', async () => {
+test('after a restore of a backup from before a load, the service detects the version on the device, and a rollback starts from it', async () => {
   service.startHost('host', 1);
   const [device = ''] = await service.connectedDevices(1);
   await pushAll();
@@ -96,7 +96,7 @@ test('after a backup from before a load is restored, the service finds what the 
   expect(await drifted()).toHaveLength(1);
 });
 
-test('the drift is resolved when an operator loads the version that the device has, which is refused', async () => {
+test('drift is resolved when an operator requests a load of the version that the device has, although the load is refused', async () => {
   service.startHost('host', 1);
   const [device = ''] = await service.connectedDevices(1);
   await pushAll();
@@ -113,7 +113,7 @@ test('the drift is resolved when an operator loads the version that the device h
   expect(await health()).toMatchObject({ status: 'healthy' });
 });
 
-test('a host that the restored database does not know registers by itself, and its devices keep what they run', async () => {
+test('a host that is not in the restored database registers again, and its devices keep their modules', async () => {
   await pushAll();
   const restore = await backUp();
   service.startHost('host', 1);
@@ -129,7 +129,7 @@ test('a host that the restored database does not know registers by itself, and i
   expect(await health()).toMatchObject({ status: 'healthy' });
 });
 
-test('a backup from before the host was restarted does not take from a device what it runs', async () => {
+test('a restored backup from before a restart of the host does not change the modules and programs of its device', async () => {
   const stop = service.startHost('host', 1);
   const [device = ''] = await service.connectedDevices(1);
   await pushAll();
@@ -159,7 +159,7 @@ test('a backup from before the host was restarted does not take from a device wh
   expect(await rollBack(device)).toMatchObject({ version: '1.0.0', outcome: 'replaced' });
 });
 
-test('a module that the restored database does not expect has not drifted any more when a restart does not put it back', async () => {
+test('drift of an unexpected module is resolved when a restart removes the module', async () => {
   const stop = service.startHost('host', 1);
   const [device = ''] = await service.connectedDevices(1);
   await pushAll();
@@ -169,20 +169,20 @@ test('a module that the restored database does not expect has not drifted any mo
   await service.push('udp', '1.0.0', workModule(7));
   await service.load('udp', '1.0.0', [device]);
   await restore();
-  await until('the drift is found', async () => (await drifted()).length === 1);
+  await until('the drift is detected', async () => (await drifted()).length === 1);
   expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'udp', expected: null, observed: '1.0.0' }] });
   const restart = async (last: () => Promise<void>) => {
     await last();
     const attachments = itemsOf(await service.get('/v1/audit?action=device.attached')).length;
     const next = service.startHost('host', 1);
-    await until('the device is up', async () => itemsOf(await service.get('/v1/audit?action=device.attached')).length > attachments);
+    await until('the device is attached', async () => itemsOf(await service.get('/v1/audit?action=device.attached')).length > attachments);
     return next;
   };
   const stopAgain = await restart(stop);
   expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [], attachFailure: null });
   expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
   expect(await drifted()).toMatchObject([{ detail: { module: 'udp', expected: null, observed: null, resolved: true } }, {}]);
-  // The device is not to get the module at the next restart either.
+  // The next restart does not restore the module either.
   await restart(stopAgain);
   expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [], attachFailure: null });
   expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
@@ -192,7 +192,7 @@ test('a module that the restored database does not expect has not drifted any mo
 const image = (digit: string) => `sha256:${digit.repeat(64)}`;
 const table = (version: string, digit: string, address = '0x1000') => ({ tcp: { version, image: image(digit), address } });
 
-/** An agent with one device, which has come up. */
+/** Returns an agent with one attached device. */
 async function connectedAgent(): Promise<{ readonly agent: Agent; readonly device: string }> {
   const agent = new Agent(service);
   await agent.register('agent', ['d1']);
@@ -208,7 +208,7 @@ async function requestLoad(version: string, device: string): Promise<string> {
   return accepted.headers.get('location') ?? '';
 }
 
-test('a change by a load under way is no drift', async () => {
+test('a change by a load in progress is not drift', async () => {
   const { agent, device } = await connectedAgent();
   await pushAll();
   await requestLoad('1.0.0', device);
@@ -223,7 +223,7 @@ test('a change by a load under way is no drift', async () => {
   agent.disconnect();
 });
 
-test('a module that is gone has drifted until it is there again', async () => {
+test('a missing module is drift until it is present again', async () => {
   const { agent, device } = await connectedAgent();
   await pushAll();
   await requestLoad('1.0.0', device);
@@ -243,7 +243,7 @@ test('a module that is gone has drifted until it is there again', async () => {
   agent.disconnect();
 });
 
-test('a module that was not expected has not drifted any more when it is gone', async () => {
+test('drift of an unexpected module is resolved when the module is removed', async () => {
   const { agent, device } = await connectedAgent();
   await agent.report({ kind: 'device-state', device, state: state(table('1.0.0', 'a')) });
   expect(await deviceOf(device)).toMatchObject({ drift: [{ expected: null, observed: '1.0.0' }] });
@@ -256,7 +256,7 @@ test('a module that was not expected has not drifted any more when it is gone', 
   await agent.report({ kind: 'device-state', device, state: state() });
   expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
   agent.disconnect();
-  // The next boot does not put it back.
+  // The next boot does not restore the module.
   const again = new Agent(service);
   await again.register('agent', ['d1']);
   await again.connect();
@@ -264,12 +264,12 @@ test('a module that was not expected has not drifted any more when it is gone', 
   again.disconnect();
 });
 
-test('a device that drifts again and again is expected to be what it was at first', async () => {
+test('a device that drifts several times is expected to have its first version', async () => {
   const { agent, device } = await connectedAgent();
   for (const [version, digit] of [
     ['1.0.0', 'a'],
     ['1.1.0', 'b'],
-    // The same version with another image is another one.
+    // The same version with another image is drift too.
     ['1.1.0', 'c'],
   ] as const)
     await agent.report({ kind: 'device-state', device, state: state(table(version, digit)) });
@@ -282,7 +282,7 @@ test('a device that drifts again and again is expected to be what it was at firs
   agent.disconnect();
 });
 
-test('a report of long ago does not hide what the device runs now', async () => {
+test('a late report with an old state does not hide the current version of the device', async () => {
   const { agent, device } = await connectedAgent();
   await pushAll();
   await requestLoad('1.1.0', device);
@@ -300,13 +300,13 @@ test('a report of long ago does not hide what the device runs now', async () => 
 test.each([
   ['in one batch', true],
   ['in two batches', false],
-])('loads that are reported in the wrong order, %s, are in the history in the order of their states', async (_, isOneBatch) => {
+])('loads reported in the wrong order, %s, are in the history in the order of their states', async (_, isOneBatch) => {
   const { agent, device } = await connectedAgent();
   await pushAll();
   const locations: string[] = [];
   for (const version of versions) locations.push(await requestLoad(version, device));
   const orders = await agent.order('load', 3);
-  // All of it is over when the first report comes: no time is after its report.
+  // Everything is done before the first report arrives: no time is later than its report.
   const begin = Date.now() - orders.length;
   const reports = orders
     .map((order, index) => {
@@ -336,7 +336,7 @@ test.each([
 
 const downgrade: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' };
 
-test('a load that came after the version that the device has again is not put before it', async () => {
+test('a load between two loads of the same version keeps its place in the history', async () => {
   const { agent, device } = await connectedAgent();
   await pushAll();
   await requestLoad('1.0.0', device);
@@ -354,7 +354,7 @@ test('a load that came after the version that the device has again is not put be
   agent.disconnect();
 });
 
-test('orders that a restored database numbers again reach an agent that knows of higher numbers', async () => {
+test('orders with reused numbers after a restore reach an agent that has seen higher numbers', async () => {
   const { agent, device } = await connectedAgent();
   await pushAll();
   const restore = await backUp();
@@ -376,7 +376,7 @@ test('orders that a restored database numbers again reach an agent that knows of
   expect(next).toMatchObject([{ kind: 'load', version: '1.2.0' }]);
   expect(next[0]?.sequence).toBeLessThanOrEqual(newest);
   expect((await service.get(load)).body).toMatchObject({ state: 'dispatched' });
-  // It has been offered, and is not again at once.
+  // It was just offered and is not offered again at once.
   expect(await agent.next(newest, 0)).toEqual([]);
   await agent.connect({ 'last-event-id': String(newest) });
   expect(await agent.order('load')).toMatchObject([{ version: '1.2.0' }]);

@@ -1,4 +1,4 @@
-// What control makes of hosts that restart, that report late, and that report what is not theirs to report.
+// Hosts that restart, report late, or report about devices and programs of another host.
 
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -15,8 +15,8 @@ import { defaultSettings } from '../../default-settings.ts';
 import { defaultTerms } from '../default-terms.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
-/** No request here has a key, so that no answer is kept. */
-const notRepeated = () => never();
+/** The requests have no idempotency key, so that no response is stored. */
+const noResponse = () => never();
 const programRequest = {
   name: null,
   module: 'tcp',
@@ -49,13 +49,13 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A host, of one device unless it says otherwise, that the test plays without a network. */
+/** A simulated host without a network; with one device by default. */
 class PlayedHost {
   readonly name: string;
   readonly deviceCount: number;
   id = '';
   bootId = randomUUID();
-  /** What is in its device's memory. */
+  /** The modules in the memory of its device. */
   modules: { module: string; version: string; image: string }[] = [];
 
   constructor(name: string, deviceCount = 1) {
@@ -78,7 +78,7 @@ class PlayedHost {
     await this.register();
   }
 
-  /** The orders that are not settled, of which there are so many. */
+  /** Returns the unsettled orders, of which the test expects this number. */
   async orders(count: number): Promise<Order[]> {
     const orders: Order[] = [];
     for await (const order of await installation.agents.streamOrders(this.id, this.bootId, new AbortController().signal)) {
@@ -108,7 +108,7 @@ class PlayedHost {
     return first === undefined || first instanceof DamagedItem ? '' : first.device.id;
   }
 
-  /** Brings its device up with what it is ordered to bring back. */
+  /** Attaches its device with the ordered modules and programs. */
   async attach(): Promise<OrderOf<'attach-device'>> {
     const order = await this.order('attach-device');
     this.modules = order.modules;
@@ -116,7 +116,7 @@ class PlayedHost {
     return order;
   }
 
-  /** A load of this version on its device, reported as installed. */
+  /** Requests a load of this version and reports it as installed. */
   async load(version: string): Promise<OrderOf<'load'>> {
     await requestLoad(version, [await this.device()]);
     const order = await this.order('load');
@@ -125,9 +125,9 @@ class PlayedHost {
     return order;
   }
 
-  /** A program on its device, reported as started. */
+  /** Requests a program and reports it as started. */
   async startProgram(): Promise<string> {
-    const { program } = await installation.programs.start(await this.device(), programRequest, requester, notRepeated);
+    const { program } = await installation.programs.start(await this.device(), programRequest, requester, noResponse);
     const order = await this.order('start-program');
     await this.report({
       ...heading(order),
@@ -160,13 +160,13 @@ function statistics(program: string, state: string, callsCompleted = 0) {
 
 const moment = (second: number) => new Date(Date.UTC(2026, 10, 23, 9, 0, second)).toISOString();
 
-/** A program has faulted so often, the last time at that second, by an address that it keeps. */
+/** Returns a violation of a program with a number of faults, the last at the given second. */
 function violation(program: string, faults: number, second: number, version = '1.0.0') {
   const place = { module: 'tcp', version, address: '0x1000', page: 1, flag: 'nx' };
   return { program, ...place, at: moment(0), lastAt: moment(second), faults };
 }
 
-/** A report of a state in which these programs are found to hold on to old code. */
+/** Returns a report of a state with these ABI violations. */
 const withViolations = (device: string, ...newest: unknown[]) => ({
   kind: 'device-state',
   device,
@@ -178,7 +178,7 @@ const findings = async () => (await installation.auditTrail.list({ action: 'devi
 
 let lastSequence = 0;
 
-/** A state, newer than all before it. */
+/** Returns a state that is newer than every earlier one. */
 function stateWith(modules: readonly { module: string; version: string; image: string }[], programs: unknown[] = []): DeviceState {
   lastSequence += 1;
   return DeviceState.parse({
@@ -203,7 +203,7 @@ function loaded(order: OrderOf<'load'>) {
   };
 }
 
-/** Takes so many orders, and settles them as they come: a host has only so many at once. */
+/** Receives and settles this number of orders: the number in flight is limited. */
 async function settleAll(host: PlayedHost, count: number, report: (order: Order) => unknown): Promise<Order[]> {
   const settled: Order[] = [];
   while (settled.length < count) {
@@ -218,17 +218,17 @@ function never(): never {
   throw new Error('no order');
 }
 
-/** Requests loads; answers the first of them. */
+/** Requests loads. Returns the first. */
 async function requestLoad(version: string, devices: readonly string[]): Promise<string> {
   const source = `(module (func (export "one") (result i32) (i32.const 1)) (func (export "${version}")))`;
-  await installation.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester, notRepeated);
+  await installation.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester, noResponse);
   const request = {
     module: 'tcp',
     version,
     selector: { devices },
     ...defaultTerms,
   };
-  const { loads } = await installation.loads.request(request, requester, notRepeated);
+  const { loads } = await installation.loads.request(request, requester, noResponse);
   return loads[0]?.id ?? '';
 }
 
@@ -239,7 +239,7 @@ async function attachedHost(name = 'host'): Promise<PlayedHost> {
   return host;
 }
 
-test('a report of another kind than its order does not settle it: the load reaches its outcome later', async () => {
+test('a report of a different kind than its order does not settle the order, and the load reaches its outcome later', async () => {
   const host = await attachedHost();
   const load = await requestLoad('1.0.0', [await host.device()]);
   const order = await host.order('load');
@@ -255,7 +255,7 @@ test('a report of another kind than its order does not settle it: the load reach
   expect(await installation.loads.get(load)).toMatchObject({ state: 'completed', outcome: 'installed' });
 });
 
-test('a report that arrives as the host registers anew is of its old life, and changes nothing', async () => {
+test('a report of an earlier boot that arrives during a registration changes nothing', async () => {
   const host = await attachedHost();
   const load = await requestLoad('1.0.0', [await host.device()]);
   const order = await host.order('load');
@@ -264,7 +264,7 @@ test('a report that arrives as the host registers anew is of its old life, and c
   const [reported] = await Promise.allSettled([late, restarted]);
   const { state } = await installation.loads.get(load);
   const [attach] = await host.orders(1);
-  // Either all of it came before the host's new life, or none of it counts.
+  // Either the complete batch was applied before the new boot, or nothing of it.
   if (reported.status === 'fulfilled') {
     expect(state).toBe('completed');
     expect(attach).toMatchObject({ kind: 'attach-device', modules: [{ module: 'tcp', version: '1.0.0' }] });
@@ -275,12 +275,12 @@ test('a report that arrives as the host registers anew is of its old life, and c
   }
 });
 
-test('what was done before a host came up anew, in the same process too, does not settle what is to be done after', async () => {
+test('a report of an order from before a new registration does not settle the reissued order', async () => {
   const host = await attachedHost();
   const load = await requestLoad('1.0.0', [await host.device()]);
   const before = await host.order('load');
   const { bootId } = host;
-  // An earlier registration of the host arrives late, and the host registers again: its devices are brought up anew.
+  // A late registration of another boot, then the host registers again: its devices attach again.
   await host.restart();
   host.bootId = bootId;
   await host.register();
@@ -291,7 +291,7 @@ test('what was done before a host came up anew, in the same process too, does no
   expect(await installation.loads.get(load)).toMatchObject({ state: 'completed' });
 });
 
-test('the stream of a host ends when it registers in a new life', async () => {
+test('the order stream of a host ends when the host registers with a new boot id', async () => {
   const host = await attachedHost();
   const orders = await installation.agents.streamOrders(host.id, host.bootId, new AbortController().signal);
   const ended = (async () => {
@@ -301,7 +301,7 @@ test('the stream of a host ends when it registers in a new life', async () => {
   await expect(ended).resolves.toBeUndefined();
 });
 
-test('a program that is to stop has stopped when its host restarts, with what was last said of it', async () => {
+test('a stopping program is stopped by a restart of its host, with its last reported statistics', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const program = await host.startProgram();
@@ -319,7 +319,7 @@ test('a program that is to stop has stopped when its host restarts, with what wa
   expect(await host.orders(1)).toMatchObject([{ kind: 'load', load: next }]);
 });
 
-test('a program whose stop succeeded has stopped, whichever states come with the report, before it or after it', async () => {
+test('a program whose stop succeeded is stopped, regardless of the states before, in and after the report', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const device = await host.device();
@@ -346,14 +346,14 @@ test('a program whose stop succeeded has stopped, whichever states come with the
     await host.report(newer);
     await host.report(older);
   });
-  // A newer state has come already, and it is one that does not list the program any more.
+  // A newer state, which does not list the program, has arrived already.
   await stop(async (_, older, newer) => {
     await host.report(older, { kind: 'device-state', device, state: { ...stateWith(host.modules), at } });
     await host.report(newer);
   });
 });
 
-test('a program of which its device knows nothing any more does not stay stopping', async () => {
+test('a program that its device does not have is stopped', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const device = await host.device();
@@ -365,7 +365,7 @@ test('a program of which its device knows nothing any more does not stay stoppin
   expect(await installation.programs.get(device, program)).toMatchObject({ state: 'stopped', statistics: { threads: 0 } });
 });
 
-test('a program that its device could not stop stays stopping, and ends when its device says so', async () => {
+test('a program whose stop failed remains stopping and ends when its device reports the end', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const device = await host.device();
@@ -379,11 +379,11 @@ test('a program that its device could not stop stays stopping, and ends when its
   expect(await installation.programs.get(device, program)).toMatchObject({ state: 'finished', statistics: { callsCompleted: 7 } });
 });
 
-test('a program that was asked to stop before it was started is started and stopped after the restart', async () => {
+test('a program with a stop request before its start is started and stopped after the restart', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const device = await host.device();
-  const { program } = await installation.programs.start(device, programRequest, requester, notRepeated);
+  const { program } = await installation.programs.start(device, programRequest, requester, noResponse);
   await installation.programs.stop(device, program.id, requester);
   await host.restart();
   expect(await host.orders(3)).toMatchObject([
@@ -393,7 +393,7 @@ test('a program that was asked to stop before it was started is started and stop
   ]);
 });
 
-test('a program that could not be taken up again has failed, with the reason', async () => {
+test('a program that cannot be started again after a restart fails with the reason', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const program = await host.startProgram();
@@ -406,7 +406,7 @@ test('a program that could not be taken up again has failed, with the reason', a
   expect({ state, failure: record.failure }).toEqual({ state: 'failed', failure });
 });
 
-test('a program that was taken up again runs', async () => {
+test('a program that was started again after a restart is running', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const program = await host.startProgram();
@@ -417,7 +417,7 @@ test('a program that was taken up again runs', async () => {
   expect(await installation.programs.get(await host.device(), program)).toMatchObject({ state: 'running' });
 });
 
-test('a host changes nothing of the devices and programs of another', async () => {
+test('a host cannot change devices and programs of another host', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const program = await host.startProgram();
@@ -430,18 +430,18 @@ test('a host changes nothing of the devices and programs of another', async () =
   expect(before).toMatchObject({ state: 'running', statistics: null });
 
   await thief.load('1.1.0');
-  await installation.programs.start(await thief.device(), programRequest, requester, notRepeated);
+  await installation.programs.start(await thief.device(), programRequest, requester, noResponse);
   const start = await thief.order('start-program');
   await thief.report({ ...heading(start), kind: 'program-started', program, failure: 'no', state: stateWith([]) });
   expect(await installation.programs.get(device, program)).toMatchObject({ state: 'running' });
 });
 
-test('who held on to old code is kept and told once in each life of the host, however often states tell of it', async () => {
+test('a violation is stored and audited once in each boot of the host, although every state reports it', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const program = await host.startProgram();
   const device = await host.device();
-  // Twice in one state, then once more, then in a state from before.
+  // Twice in one state, then in another, then in an older state.
   await host.report(withViolations(device, violation(program, 3, 3), violation(program, 4, 4)));
   await host.report(withViolations(device, violation(program, 9, 9)), withViolations(device, violation(program, 9, 9)));
   await host.report(withViolations(device, violation(program, 9, 9), violation(program, 1, 10, '1.1.0')));
@@ -463,7 +463,7 @@ test('who held on to old code is kept and told once in each life of the host, ho
   expect(await findings()).toHaveLength(3);
 });
 
-test('of programs that are not the device’s no violation is taken', async () => {
+test('violations of programs that are not on the device are ignored', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const program = await host.startProgram();
@@ -473,7 +473,7 @@ test('of programs that are not the device’s no violation is taken', async () =
   expect([await violationsOf(device), await violationsOf(await host.device()), await findings()]).toEqual([[], [], []]);
 });
 
-test('of many violations of one device those that were last seen are kept', async () => {
+test('above the limit per device, the violations with the latest faults are kept', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const program = await host.startProgram();
@@ -481,7 +481,7 @@ test('of many violations of one device those that were last seen are kept', asyn
   const many = (from: number) => Array.from({ length: 1_000 }, (_, index) => violation(program, 1, from + index, `1.0.${from + index}`));
   await host.report(withViolations(device, ...many(0)));
   await host.report(withViolations(device, ...many(1_000)));
-  // One of the first faults again, and is not forgotten when one more comes.
+  // One of the oldest faults again, and is not deleted when another is added.
   await host.report(withViolations(device, violation(program, 2, 5_000, '1.0.0'), violation(program, 1, 5_000, '2.0.0')));
   const { items } = await installation.devices.abiViolations({ deviceId: device }, { ...wholeList, order: 'asc', limit: 3_000 });
   const versions = items.map((item) => (item instanceof DamagedItem ? item.fault : item.version));
@@ -490,14 +490,14 @@ test('of many violations of one device those that were last seen are kept', asyn
   expect(versions.slice(-2)).toEqual(['1.0.1999', '2.0.0']);
 });
 
-test('an order from before programs were told their recovery, addressing and deadline asks for what is usual', async () => {
+test('an order without recovery, addressing and deadline gets the default values', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   await installation.programs.start(
     await host.device(),
     { ...programRequest, recovery: 'percolate', deadlineMilliseconds: 5 },
     requester,
-    notRepeated,
+    noResponse,
   );
   const asked = ({ recovery, addressing, deadlineMilliseconds }: OrderOf<'start-program'>) => [recovery, addressing, deadlineMilliseconds];
   expect(asked(await host.order('start-program'))).toEqual(['percolate', 'via-table', 5]);
@@ -510,7 +510,7 @@ test('an order from before programs were told their recovery, addressing and dea
   expect(asked(await host.order('start-program'))).toEqual(['module', 'via-table', null]);
 });
 
-test('a host of thousands of devices registers, takes loads for all of them, and restarts', async () => {
+test('a host with thousands of devices registers, gets loads for all of them, and restarts', async () => {
   const host = new PlayedHost('large', 1_100);
   await host.register();
   const up = (order: Order) => ({ ...heading(order), kind: 'device-attached', failure: null, state: stateWith([]) });
@@ -527,7 +527,7 @@ test('a host of thousands of devices registers, takes loads for all of them, and
   expect(after.slice(1_100).every(({ kind }) => kind === 'load')).toBe(true);
 });
 
-test('a host has no more than a thousand orders at once, and gets more as it reports', async () => {
+test('a host has up to 1,000 orders in flight and gets more as it reports', async () => {
   const host = new PlayedHost('large', 1_100);
   await host.register();
   const first = await host.orders(1_000);
@@ -539,7 +539,7 @@ test('a host has no more than a thousand orders at once, and gets more as it rep
   expect(await more).toHaveLength(1);
 });
 
-test('more devices than one request may load are refused, and nothing is accepted', async () => {
+test('rejects a request that selects more devices than the limit, and creates no load', async () => {
   const host = new PlayedHost('huge', 10_001);
   await host.register();
   const device = await host.device();
@@ -549,7 +549,7 @@ test('more devices than one request may load are refused, and nothing is accepte
     version: '1.0.0',
     ...defaultTerms,
   };
-  const refused = installation.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester, notRepeated);
+  const refused = installation.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester, noResponse);
   await expect(refused).rejects.toMatchObject({ kind: 'invalid-value', invalidValues: [{ pointer: '/labels' }] });
   expect((await installation.loads.list({ labels: {} }, wholeList)).items).toHaveLength(1);
 });

@@ -1,4 +1,4 @@
-// Hosts that come and go: who may speak for one, when it is unreachable, and what becomes of the loads that wait for its devices.
+// Tokens of hosts, detection of unreachable hosts, and loads and orders that wait for hosts.
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -30,9 +30,9 @@ const device = async () => firstOf(await service.get('/v1/devices'));
 const statusIs = (status: string) => until(`the device is ${status}`, async () => (await device()).status === status);
 
 async function requestLoad(version: string, facts: LoadPolicy = {}): Promise<string> {
-  const answer = await service.post('/v1/loads', { module: 'tcp', version, devices: [(await device()).id], ...facts });
-  expect(answer.status).toBe(202);
-  return answer.headers.get('location') ?? '';
+  const response = await service.post('/v1/loads', { module: 'tcp', version, devices: [(await device()).id], ...facts });
+  expect(response.status).toBe(202);
+  return response.headers.get('location') ?? '';
 }
 
 const ended = (path: string) =>
@@ -43,7 +43,7 @@ const ended = (path: string) =>
 
 const problem = (status: number, type: string) => ({ status, body: { type: `urn:patchbay:problem:${type}` } });
 
-test('every call of a host shows its token, and a token speaks for one host only', async () => {
+test('every request of a host requires its token, and a token is valid for one host only', async () => {
   const other = new Agent(service);
   await other.register('other', ['d2']);
   const paths = {
@@ -68,7 +68,7 @@ test('every call of a host shows its token, and a token speaks for one host only
   expect(items).toHaveLength(2);
 });
 
-test('a host that says nothing is unreachable with its devices, and is there again when it says something', async () => {
+test('a silent host and its devices are unreachable, and connected again after its next request', async () => {
   await statusIs('unreachable');
   expect(itemsOf(await service.get('/v1/hosts'))).toMatchObject([{ status: 'unreachable', unreachableSince: expect.any(String) }]);
   expect(itemsOf(await service.get('/v1/devices?status=connected'))).toEqual([]);
@@ -84,7 +84,7 @@ test('a host that says nothing is unreachable with its devices, and is there aga
   expect(events.map(({ actor }) => actor)).toEqual(['service', 'service', 'service', 'join-token']);
 });
 
-test('a service that was away gives its hosts their time anew', async () => {
+test('the silence of hosts is measured from the start of the service', async () => {
   await service.stop();
   await service.start();
   expect(await device()).toMatchObject({ status: 'connected' });
@@ -96,7 +96,7 @@ test('a service that was away gives its hosts their time anew', async () => {
   expect(await device()).toMatchObject({ status: 'connected' });
 });
 
-test('a load whose device cannot be reached ends as expired, and its host is not sent it any more', async () => {
+test('a load for an unreachable device ends as expired, and its order is not sent after that', async () => {
   const path = await requestLoad('1.0.0', { deadlineSeconds: 1 });
   expect((await service.get(path)).body).toMatchObject({ state: 'queued', outcome: null, dispatchedAt: null });
   expect(await ended(path)).toMatchObject({ outcome: 'expired', reason: expect.stringMatching(/deadline/), report: null });
@@ -108,7 +108,7 @@ test('a load whose device cannot be reached ends as expired, and its host is not
   expect(events).toMatchObject([{ action: 'load.completed', actor: 'service', detail: { outcome: 'expired' } }]);
 });
 
-test('a load that a device completes after its deadline is in the history, and stays expired', async () => {
+test('a load that a device completes after the deadline is in the history and remains expired', async () => {
   const path = await requestLoad('1.0.0', { deadlineSeconds: 1 });
   const [order] = await agent.next(0, 10);
   expect((await service.get(path)).body).toMatchObject({ state: 'dispatched', dispatchedAt: expect.any(String) });
@@ -122,7 +122,7 @@ test('a load that a device completes after its deadline is in the history, and s
   expect(await agent.next(0, 10)).toMatchObject([{ kind: 'attach-device', modules: [{ version: '1.0.0' }] }]);
 });
 
-test('a load that waits can be cancelled, again and again; one that its host has been sent cannot', async () => {
+test('a queued load can be cancelled, also repeatedly; a dispatched load cannot', async () => {
   const waiting = await requestLoad('1.0.0');
   for (const _ of [1, 2])
     expect(await service.post(`${waiting}/cancel`, undefined)).toMatchObject({ status: 200, body: { outcome: 'cancelled' } });
@@ -136,7 +136,7 @@ test('a load that waits can be cancelled, again and again; one that its host has
   expect(await service.post('/v1/loads/lod_00000000000000000000000000000000/cancel', undefined)).toMatchObject({ status: 404 });
 });
 
-test('a load takes the place of those that wait, if that is asked for', async () => {
+test('a load with supersede ends the queued loads', async () => {
   const sent = await requestLoad('1.0.0');
   await agent.next(0, 10);
   const first = await requestLoad('1.1.0');
@@ -155,7 +155,7 @@ test('a load takes the place of those that wait, if that is asked for', async ()
   expect(itemsOf(await service.get('/v1/loads?outcome=superseded'))).toHaveLength(2);
 });
 
-test('a device has no more than a hundred loads waiting', async () => {
+test('a device can have 100 open loads', async () => {
   const id = (await device()).id;
   const ask = (facts: LoadPolicy = {}) => service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [id], ...facts });
   for (let count = 0; count < 100; count += 1) expect((await ask()).status).toBe(202);
@@ -166,7 +166,7 @@ test('a device has no more than a hundred loads waiting', async () => {
   expect((await service.get('/v1/health')).body).toMatchObject({ loads: { queued: 1 } });
 });
 
-test('orders are waited for, from a sequence on, and come once there are any', async () => {
+test('a poll waits for orders after a sequence and returns them once they exist', async () => {
   const waiting = agent.next(0, 30);
   await requestLoad('1.0.0');
   const [order] = await waiting;
@@ -179,14 +179,14 @@ test('orders are waited for, from a sequence on, and come once there are any', a
   expect(await service.get(`${path}&waitSeconds=51`, bearer(agent.token))).toMatchObject(problem(422, 'invalid-value'));
 });
 
-test('an order that no report has settled comes again, whatever the Last-Event-ID says', async () => {
+test('an unsettled order is repeated regardless of Last-Event-ID', async () => {
   await requestLoad('1.0.0');
   await requestLoad('1.1.0');
   await agent.connect();
   const [first, second] = await agent.order('load', 2);
   if (first === undefined || second === undefined) throw never();
   agent.disconnect();
-  // Both were received, and the report of the first was lost on its way.
+  // The agent received both, and the report of the first was lost.
   await agent.connect({ 'last-event-id': String(second.sequence) });
   const again = await agent.order('load', 2);
   expect(again.map(({ order, sequence }) => ({ order, sequence }))).toEqual(

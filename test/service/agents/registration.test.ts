@@ -1,4 +1,4 @@
-// A host has so many devices at most, however often it registers, and the service does other things while it registers them.
+// The limit of devices per host, and large registrations that do not block the service.
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -21,20 +21,20 @@ function register(bootId: string, brought: Schemas['HostRegistration']['devices'
   return service.post('/agent/v1/hosts', registration, bearer(joinToken));
 }
 
-test('a host registers as many devices as it may have, and no more with another registration', { timeout: 180_000 }, async () => {
+test('a host can register devices up to the limit, and another registration cannot exceed it', { timeout: 180_000 }, async () => {
   const bootId = randomUUID();
-  let answered = 0;
+  let responses = 0;
   const registering = register(bootId, devices('d', limit - 1));
   const others = (async () => {
-    // Each answer needs turns of the event loop, of which there is none while it is blocked.
+    // A response needs turns of the event loop, so a blocked event loop delays it.
     while ((await Promise.race([registering, null])) === null) {
       expect((await service.get('/v1/hosts')).status).toBe(200);
-      answered += 1;
+      responses += 1;
     }
   })();
   expect(await registering).toMatchObject({ status: 201, body: { devices: limit - 1 } });
   await others;
-  expect(answered).toBeGreaterThan(10);
+  expect(responses).toBeGreaterThan(10);
 
   const tooMany = await register(bootId, devices('e', 2));
   expect(tooMany).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:too-many-devices' } });
@@ -42,11 +42,11 @@ test('a host registers as many devices as it may have, and no more with another 
   expect(await register(randomUUID(), devices('e', 2))).toMatchObject({ status: 409 });
   expect(itemsOf(await service.get('/v1/devices?name=e-'))).toEqual([]);
   expect(await register(bootId, [...devices('d', 3), ...devices('e', 1)])).toMatchObject({ status: 201, body: { devices: limit } });
-  // Devices that are there are none more.
+  // Existing devices do not count again.
   expect(await register(randomUUID(), devices('d', limit - 1))).toMatchObject({ status: 201, body: { devices: limit } });
 });
 
-test('only devices that get other labels are labelled again', async () => {
+test('only changed labels are written', async () => {
   const labelled = (labels: Schemas['Labels']) => [{ name: 'a', labels, ramPages: 64 }];
   const bootId = randomUUID();
   const orders: Schemas['Labels'][] = [{ zone: 'north', tier: 'edge' }, { tier: 'edge', zone: 'north' }, { zone: 'south' }, {}];

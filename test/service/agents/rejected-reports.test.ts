@@ -1,4 +1,4 @@
-// A report that the service rejects: the load ends failed with the reason, the state of the device arrives all the same, and health and the host's log say so.
+// Rejected reports: the load ends as failed with the reason, the state of the device still arrives, and health and the log of the host report it.
 
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
@@ -10,39 +10,39 @@ import { type Report, Reports } from '../../../src/protocol/agent.ts';
 import { createLogger } from '../../../src/protocol/logging.ts';
 import { itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 
-/** What is wrong with a report, as the service would say it; null where it is taken. */
+/** Why a report is rejected, in the words of the service; null: it is accepted. */
 type Verdict = { readonly status: number; readonly detail: string } | null;
 
 let service: TestService;
-/** Looks at each report that passes the proxy between the host and the service. */
+/** Judges each report that passes the proxy between host and service. */
 let judge: (report: Report) => Verdict;
 let log: string;
 let stop: AbortController;
 let host: Promise<void>;
-const proxy = createServer((asked, response) => {
-  forward(asked, response).catch(() => response.destroy());
+const proxy = createServer((incoming, response) => {
+  forward(incoming, response).catch(() => response.destroy());
 });
 
-async function forward(asked: IncomingMessage, response: ServerResponse): Promise<void> {
+async function forward(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
   const chunks: Buffer[] = [];
-  for await (const chunk of asked) chunks.push(chunk);
+  for await (const chunk of incoming) chunks.push(chunk);
   const body = Buffer.concat(chunks);
-  const verdict = asked.url?.endsWith('/reports') ? verdictOn(body) : null;
+  const verdict = incoming.url?.endsWith('/reports') ? verdictOn(body) : null;
   if (verdict !== null) {
     const { status, detail } = verdict;
     response.writeHead(status, { 'content-type': 'application/problem+json' }).end(JSON.stringify({ type: 'x', status, detail }));
     return;
   }
   const { url } = service;
-  const onward = request(`${url}${asked.url}`, { method: asked.method ?? 'GET', headers: asked.headers }, (answer) => {
-    response.writeHead(answer.statusCode ?? 502, answer.headers);
-    answer.on('error', () => response.destroy()).pipe(response);
+  const onward = request(`${url}${incoming.url}`, { method: incoming.method ?? 'GET', headers: incoming.headers }, (received) => {
+    response.writeHead(received.statusCode ?? 502, received.headers);
+    received.on('error', () => response.destroy()).pipe(response);
   });
   response.on('close', () => onward.destroy());
   onward.on('error', () => response.destroy()).end(body);
 }
 
-/** The service rejects a batch as a whole. */
+/** Returns the verdict on a batch: the service rejects a batch with one rejected report. */
 function verdictOn(body: Buffer): Verdict {
   for (const report of Reports.parse(JSON.parse(body.toString())).reports) {
     const verdict = judge(report);
@@ -94,7 +94,7 @@ async function twoDevices(): Promise<[string, string]> {
 
 const Device = z.object({ modules: z.record(z.string(), z.string()), drift: z.array(z.unknown()) });
 const device = async (id: string) => Device.parse((await service.get(`/v1/devices/${id}`)).body);
-const newestStay = async (id: string) => itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`))[0];
+const newestEntry = async (id: string) => itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`))[0];
 const reasons = async () => (await service.get('/v1/health')).body.reasons;
 
 test.each([400, 413, 422])(
@@ -110,7 +110,7 @@ test.each([400, 413, 422])(
     });
     expect(good).toMatchObject({ outcome: 'installed' });
     expect(await device(one)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [{ module: 'tcp', expected: null, observed: '1.0.0' }] });
-    expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'observed', removedAt: null });
+    expect(await newestEntry(one)).toMatchObject({ version: '1.0.0', source: 'observed', removedAt: null });
     expect(await reasons()).toEqual([
       expect.stringMatching(/^drift of 1 module: host-1 \(tcp@1\.0\.0, expected none\)/),
       expect.stringMatching(/rejected reports of 1 device: host-1 \(the service rejected the report/),
@@ -129,7 +129,7 @@ test.each([400, 413, 422])(
   },
 );
 
-test('a report whose state is rejected too updates the module table, or at least ends the load', async () => {
+test('if the state is rejected too, the report updates the module table, or at least ends the load', async () => {
   const [one, two] = await twoDevices();
   const detail = 'a name in the state is too long';
   judge = ({ device: of, state }) => {
@@ -139,18 +139,18 @@ test('a report whose state is rejected too updates the module table, or at least
   const loads = await service.load('tcp', '1.0.0', [one, two]);
   expect(loads).toMatchObject(Array(2).fill({ outcome: 'failed', reason: `the service rejected the report: ${detail}` }));
   expect(await device(one)).toMatchObject({ modules: { tcp: '1.0.0' } });
-  expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'observed' });
+  expect(await newestEntry(one)).toMatchObject({ version: '1.0.0', source: 'observed' });
   expect(await device(two)).toMatchObject({ modules: {}, drift: [] });
   expect(log).toMatch(/"modulesInState":0/);
 });
 
-test('an incomplete state takes nothing from the history', async () => {
+test('an incomplete state removes nothing from the history', async () => {
   const [one] = await twoDevices();
   await service.load('tcp', '1.0.0', [one]);
   judge = ({ device: of, state }) => (of === one && state.moduleTable.length > 0 ? { status: 422, detail: 'no' } : null);
   await service.post(`/v1/devices/${one}/programs`, { module: 'tcp', export: 'work', arguments: [5], calls: 1 });
-  await until('an empty state has come', async () => Object.keys((await device(one)).modules).length === 0);
+  await until('an empty state has arrived', async () => Object.keys((await device(one)).modules).length === 0);
   expect(await device(one)).toMatchObject({ drift: [] });
-  expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'load', removedAt: null });
+  expect(await newestEntry(one)).toMatchObject({ version: '1.0.0', source: 'load', removedAt: null });
   expect(await reasons()).toEqual([expect.stringContaining('rejected reports of 1 device')]);
 });

@@ -1,4 +1,4 @@
-// A registration of a boot that is over arrives late, as from a network that held it: the host that runs is taken for a new one until it registers again.
+// A delayed registration of an earlier boot arrives: the service takes the running host for a new one until it registers again.
 
 import { createServer, type IncomingMessage, type ServerResponse, request as sendRequest } from 'node:http';
 import { pino } from 'pino';
@@ -13,9 +13,9 @@ beforeEach(async () => {
 });
 afterEach(() => service.close());
 
-/** A network between a host and the service that holds what is reported while it is told to. */
+/** A network between a host and the service that can hold reports back. */
 class HeldNetwork {
-  /** Bodies of the reports that came, in their order. */
+  /** Bodies of the received reports, in order. */
   readonly reported: string[] = [];
   #held: PromiseWithResolvers<void> | null = null;
   readonly #server = createServer((request, response) => {
@@ -52,10 +52,10 @@ class HeldNetwork {
       await this.#held?.promise;
     }
     const { method, headers } = request;
-    const passed = sendRequest(`${service.url}${request.url}`, { method, headers }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
+    const passed = sendRequest(`${service.url}${request.url}`, { method, headers }, (received) => {
+      response.writeHead(received.statusCode ?? 502, received.headers);
       response.flushHeaders();
-      answer.pipe(response);
+      received.pipe(response);
     });
     passed.once('error', (error) => response.destroy(error));
     response.once('close', () => passed.destroy());
@@ -63,7 +63,7 @@ class HeldNetwork {
   }
 }
 
-/** A network, and behind it a host with one device that has come up. */
+/** Starts a network, and behind it a host with one attached device. */
 async function startHost(): Promise<{ readonly network: HeldNetwork; readonly device: string }> {
   const network = new HeldNetwork();
   const stop = new AbortController();
@@ -86,7 +86,7 @@ async function startHost(): Promise<{ readonly network: HeldNetwork; readonly de
   return { network, device };
 }
 
-/** The host's process before this one registers, when what this one has done is about to be reported. */
+/** Registers an earlier boot of the host when a report of the current one is about to be sent. */
 async function registerFormerBoot(network: HeldNetwork, kind: string): Promise<void> {
   await until(`${kind} is reported`, async () => network.reported.some((reports) => reports.includes(kind)));
   const late = { name: 'rack-1', bootId: 'boot-before', capacity: 1, devices: [] };

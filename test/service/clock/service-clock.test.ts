@@ -1,4 +1,4 @@
-// The clock of the service, on clocks of machines that jump, drift and run backwards.
+// The service clock on machine clocks that jump, drift and run backwards.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -29,7 +29,7 @@ class MachineClocks {
 
 const jumps = fc.constantFrom(0, 900, -900, 3_600_000, -3_600_000, 10 * year, -40 * year);
 
-test('whatever the clock of the machine does, the time of the service passes as fast as time does, within the rate of a correction', () => {
+test('for any machine clock, the service clock runs at real speed within the slew rate', () => {
   const episode = fc.record({
     jump: jumps,
     seconds: fc.integer({ min: 1, max: stepAfter / 1_000 - 2 }),
@@ -56,7 +56,7 @@ test('whatever the clock of the machine does, the time of the service passes as 
   );
 });
 
-test('a jump that lasts is followed, in either direction, and told of until then', () => {
+test('a lasting jump in either direction is followed, and reported until then', () => {
   for (const ahead of [3_600_000, -3_600_000, 10 * year]) {
     const machine = new MachineClocks();
     machine.ahead = ahead;
@@ -69,7 +69,7 @@ test('a jump that lasts is followed, in either direction, and told of until then
   }
 });
 
-test('a clock that is set a little right is followed slowly, without going back', () => {
+test('a small correction of the clock is followed slowly, without running backwards', () => {
   const machine = new MachineClocks();
   machine.ahead = -900;
   const before = machine.clock.now().getTime();
@@ -79,7 +79,7 @@ test('a clock that is set a little right is followed slowly, without going back'
   expect(machine.clock.now().getTime()).toBe(machine.wall);
 });
 
-test('a machine that slept has a jump ahead, which is followed once it has lasted', () => {
+test('a jump after machine sleep is followed once it has lasted', () => {
   const machine = new MachineClocks();
   // Its monotonic clock stands still meanwhile.
   machine.ahead = 8 * 3_600_000;

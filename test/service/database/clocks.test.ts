@@ -1,4 +1,4 @@
-// What is kept in an order that no clock decides: events, and which of two rollouts begins.
+// Orders that do not depend on a clock: of events, and of two conflicting rollouts.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,13 +28,13 @@ const year = 365 * 24 * 3_600_000;
 const now = Date.UTC(2026, 10, 28);
 const timesOf = async () => withoutMarks(await new AuditQueries(store.reader).after(0, 10_000)).map(({ at }) => at.getTime() - now);
 
-test('an event that waited for its transaction is not before those that came meanwhile, and one of a clock set right is', async () => {
+test('event times follow the order of the trail, except after a clock correction', async () => {
   for (const after of [0, 500, -30_000, 10 * year, 10 * year - 30_000, 1_000, -60_002, 2_000])
     await inTransaction(store, ({ audit }) => audit.append([{ ...event('a'), at: new Date(now + after) }]));
   expect(await timesOf()).toEqual([0, 500, 500, 10 * year, 10 * year, 1_000, -60_002, 2_000]);
 });
 
-test('whatever times events have, no event is old that is not, nor one after it', async () => {
+test('for any event times, neither a recent event nor a later one counts as old', async () => {
   const days = fc.integer({ min: -4_000, max: 4_000 });
   await fc.assert(
     fc.asyncProperty(fc.array(days, { minLength: 1, maxLength: 8 }), days, async (times, moment) => {
@@ -54,7 +54,7 @@ test('whatever times events have, no event is old that is not, nor one after it'
   );
 });
 
-test('of two rollouts with the same devices one waits for the other, though a clock set back has given the later the earlier identifier', async () => {
+test('of two rollouts with the same devices, the later waits even if a clock set back gave it the smaller identifier', async () => {
   const rollout = (id: string, state: string) => ({
     id,
     module: 'tcp',

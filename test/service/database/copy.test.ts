@@ -1,4 +1,4 @@
-// An installation that moves from SQLite to PostgreSQL is the same there.
+// Copying an installation from SQLite to PostgreSQL.
 
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -33,7 +33,7 @@ async function exported(): Promise<string> {
 }
 
 // Of both databases at once; in the project of the one that an installation moves to.
-describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
+describe.runIf(kind === 'postgresql')('copying an installation', () => {
   beforeEach(async () => {
     service = new TestService();
     file = join(service.folder, 'patchbay.db');
@@ -66,7 +66,7 @@ describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
   });
   afterEach(() => service.close());
 
-  test('tells the same of everything, and goes on', async () => {
+  test('preserves all data, and the service continues on PostgreSQL', async () => {
     await service.start();
     const [before, trail] = [await told(), await exported()];
     await service.stop();
@@ -93,7 +93,7 @@ describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
     expect(await service.load('tcp', '1.3.0', devices)).toMatchObject(Array(3).fill({ outcome: 'replaced' }));
   });
 
-  test('is copied to its end when it was interrupted, after whichever table', async () => {
+  test('resumes after an interruption at any table', async () => {
     const tables: string[] = [];
     const stopAt = (name: string) => (progress: CopyProgress) => {
       if (progress.kind !== 'table') return;
@@ -110,7 +110,7 @@ describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
     await expect(copyDatabase(file, target, () => {})).rejects.toThrow(/the target is not empty/);
   });
 
-  test('is refused while a service has the file, and where its trail is not what was written', async () => {
+  test('is rejected while a service has the file open, and if the audit trail was altered', async () => {
     await service.start();
     await expect(copyDatabase(file, target, () => {})).rejects.toThrow(/is in use by process/);
     await service.stop();

@@ -1,4 +1,4 @@
-// Rows that violate their schema, as somebody writes them by hand: lists mark them and show the rest, and the health names them.
+// Rows that violate their schema, for example edited by hand: lists mark them and return the rest, and the health reports them.
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -40,7 +40,7 @@ const idOf = ({ body }: TestResponse) => String(body['id'] ?? '');
 
 const Accepted = z.object({ loads: z.array(z.object({ id: z.string() })) });
 
-/** Requests a load for each device. Returns their identifiers. */
+/** Requests a load for each device, and returns the identifiers. */
 async function loadOnEach(): Promise<string[]> {
   const { body } = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
   return Accepted.parse(body).loads.map(({ id }) => id);
@@ -50,7 +50,7 @@ async function newPublisherKey(name: string): Promise<string> {
   return idOf(await service.post('/v1/publisher-keys', { name, publicKey: derivePublicKey(generatePrivateKey()).pem }));
 }
 
-/** Each makes two items, damages the first, and tells which. */
+/** Each case creates two items, damages the first, and returns its identifier. */
 const cases: {
   kind: string;
   list: string;
@@ -133,36 +133,39 @@ const cases: {
   },
 ];
 
-test.each(cases)('a damaged $kind is marked in its list, and the health names it until it is whole', async ({ kind, list, make, one }) => {
-  const { damaged, whole, sql, undo } = await make();
-  await change(sql);
-  const path = `${list}?limit=200`;
-  const answer = await service.get(path);
-  expect(answer.status).toBe(200);
-  expect(itemsOf(answer).map(({ id }) => id)).toContain(whole);
-  expect(itemsOf(answer).map(({ id }) => id)).not.toContain(damaged);
-  expect(answer.body['damaged']).toEqual([{ id: damaged, reason: expect.stringMatching(/./) }]);
-  expect(await healthReasons()).toContain(`${kind} ${damaged} (`);
-  if (one !== undefined) {
-    const alone = await service.get(`${one}/${damaged}`);
-    expect(alone).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
-    expect(await healthReasons()).toContain(`${one}/${damaged}`);
-  }
-  await change(undo);
-  const again = await service.get(path);
-  expect(again.body['damaged']).toEqual([]);
-  expect(itemsOf(again).map(({ id }) => id)).toContain(damaged);
-  if (one !== undefined) expect((await service.get(`${one}/${damaged}`)).status).toBe(200);
-  expect(await healthReasons()).not.toContain('stored rows are damaged');
-});
+test.each(cases)(
+  'a damaged $kind is marked in its list and reported in the health until it is corrected',
+  async ({ kind, list, make, one }) => {
+    const { damaged, whole, sql, undo } = await make();
+    await change(sql);
+    const path = `${list}?limit=200`;
+    const answer = await service.get(path);
+    expect(answer.status).toBe(200);
+    expect(itemsOf(answer).map(({ id }) => id)).toContain(whole);
+    expect(itemsOf(answer).map(({ id }) => id)).not.toContain(damaged);
+    expect(answer.body['damaged']).toEqual([{ id: damaged, reason: expect.stringMatching(/./) }]);
+    expect(await healthReasons()).toContain(`${kind} ${damaged} (`);
+    if (one !== undefined) {
+      const alone = await service.get(`${one}/${damaged}`);
+      expect(alone).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
+      expect(await healthReasons()).toContain(`${one}/${damaged}`);
+    }
+    await change(undo);
+    const again = await service.get(path);
+    expect(again.body['damaged']).toEqual([]);
+    expect(itemsOf(again).map(({ id }) => id)).toContain(damaged);
+    if (one !== undefined) expect((await service.get(`${one}/${damaged}`)).status).toBe(200);
+    expect(await healthReasons()).not.toContain('stored rows are damaged');
+  },
+);
 
-test('a damaged order keeps no other order from its host, nor other reports from being applied', async () => {
+test('a damaged order does not block other orders or reports of its host', async () => {
   const [first = '', second = ''] = await loadOnEach();
   const orderOf = (load: string) =>
     until(`the order of ${load}`, async () => agent.orders.find((order) => order.kind === 'load' && order.load === load) ?? null);
   const reports = [loaded(await orderOf(first)), loaded(await orderOf(second))];
   await change(`UPDATE "AgentOrder" SET "body" = '{"kind":"dance"}' WHERE "loadId" = '${first}'`);
-  // The host comes again, as after a lost connection.
+  // The host reconnects.
   agent.disconnect();
   await until('the stream has ended', async () => agent.ended);
   await agent.connect();
@@ -172,12 +175,12 @@ test('a damaged order keeps no other order from its host, nor other reports from
   expect((await agent.report(...reports)).status).toBe(204);
   expect((await service.get(`/v1/loads/${second}`)).body.outcome).toBe('installed');
   expect((await service.get(`/v1/loads/${first}`)).body.outcome).toBeNull();
-  // In a new boot the host registers, and goes on with what can be read.
+  // After a reboot the host registers, and continues with readable rows.
   agent.bootId = randomUUID();
   expect((await agent.register('host-a', [])).status).toBe(201);
 });
 
-test('a damaged event is left out of the stream of events, which goes on after it', async () => {
+test('the event stream skips a damaged event and continues', async () => {
   const before = Number(itemsOf(await service.get('/v1/audit?limit=1'))[0]?.number);
   for (const name of ['three', 'four', 'five']) await service.post('/v1/keys', { name, role: 'viewer' });
   await change(`UPDATE "AuditEvent" SET "outcome" = 'undecided' WHERE "number" = ${before + 2}`);

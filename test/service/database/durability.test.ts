@@ -1,4 +1,4 @@
-// What was acknowledged is on disk, whatever the database does by itself.
+// Acknowledged transactions are on disk, whatever the database defaults are.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { Store } from '../../../src/service/database/store.ts';
 import { alterPostgresql, kind, newDatabase, runSql } from '../../databases.ts';
 
-test('what was acknowledged is synchronised with the disk', async () => {
+test('acknowledged transactions are synced to disk', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-store-'));
   const database = await newDatabase(folder);
   if (kind === 'postgresql') await alterPostgresql(database, 'SET synchronous_commit = off');

@@ -1,4 +1,4 @@
-// Events of the audit trail, as tests of the store write them, and transactions that are held up.
+// Audit events for tests of the store, and blocked transactions.
 
 import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import type { AuditRecord } from '../../../src/service/audit-events/repository.ts';
@@ -18,12 +18,12 @@ export const event = (object: string) => ({
   detail: {},
 });
 
-/** The first events that are there, in their order. */
+/** Returns the first events, in order. */
 export async function eventsIn({ reader }: Pick<Store, 'reader'>): Promise<AuditRecord[]> {
   return withoutMarks(await new AuditQueries(reader).list({}, firstPage));
 }
 
-/** Has transactions wait for one that ends when it is told to. */
+/** Blocks the transaction queue until the returned function is called. */
 export async function holdUp(store: Store): Promise<() => Promise<void>> {
   const begun = Promise.withResolvers<void>();
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -1,4 +1,4 @@
-// Migrations: applied once, recorded as Prisma records them, and refused where they are not those of this version.
+// Migrations: applied once, recorded as Prisma records them, and rejected if they are not those of this version.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ const recorded = () =>
       FROM "_prisma_migrations" ORDER BY "migration_name"`,
   );
 
-test('they are applied once and recorded as Prisma records them', async () => {
+test('migrations are applied once and recorded as Prisma records them', async () => {
   await apply();
   const first = await recorded();
   expect(first).toEqual(migrations.map(({ name, sql }) => ({ name, checksum: computeChecksum(sql), steps: 1, finished: 1 })));
@@ -38,7 +38,7 @@ test('they are applied once and recorded as Prisma records them', async () => {
   expect(await recorded()).toEqual(first);
 });
 
-test('a database that is opened has them, and what was written stays when it is opened again', async () => {
+test('opening a database applies the migrations, and reopening it keeps its data', async () => {
   const [first, second] = [await Store.open(database), await Store.open(database)];
   for (const store of [first, second]) expect((await store.health()).migrationFaults).toEqual([]);
   await inTransaction(first, (records) => records.audit.append([event('a')]));
@@ -46,7 +46,7 @@ test('a database that is opened has them, and what was written stays when it is 
   for (const store of [first, second]) await store.close();
 });
 
-test('one that fails leaves the database as it was', async () => {
+test('a failed migration leaves the database unchanged', async () => {
   await apply();
   const broken = { name: '29990101000000_broken', sql: 'CREATE TABLE "Half" ("x" INTEGER); CREATE NONSENSE;' };
   await expect(apply([...migrations, broken])).rejects.toThrow(/NONSENSE/);
@@ -55,7 +55,7 @@ test('one that fails leaves the database as it was', async () => {
   await apply();
 });
 
-test('a database whose migration has changed, or is of a newer version, is refused', async () => {
+test('rejects a database with a changed or an unknown migration', async () => {
   await apply();
   const [first, ...rest] = migrations;
   if (first === undefined) throw new Error('no migrations');

@@ -1,4 +1,4 @@
-// Statements that are compiled once, for both databases: what they are given comes back the same, whatever it is.
+// Prepared statements on both databases: any value is read back unchanged.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ import { kind, newDatabase, runSql } from '../../databases.ts';
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-prepared-'));
 let engine: Engine;
 
-/** As Prisma has columns of these types. */
+/** Columns as Prisma declares these types. */
 const columns = {
   sqlite: '"integer" BIGINT, "time" DATETIME, "boolean" BOOLEAN, "json" JSONB, "bytes" BLOB, "text" TEXT',
   postgresql: '"integer" BIGINT, "time" TIMESTAMP(3), "boolean" BOOLEAN, "json" JSONB, "bytes" BYTEA, "text" TEXT COLLATE "C"',
@@ -46,7 +46,7 @@ const keptIn = (sql: Connection['sql']) => sql.withTables<{ Kept: Kept }>();
 
 const values = { integer: 'bigint?', time: 'time?', boolean: 'boolean?', json: 'json?', bytes: 'bytes?', text: 'text?' } as const;
 const insert = new RowStatement({ number: 'integer', ...values }, (sql, row) => keptIn(sql).insertInto('Kept').values(row));
-// In another order than it is given, with constants, and some of it twice.
+// In another order than the parameters, with constants, and with repeated parameters.
 const update = new RowStatement({ number: 'integer', ...values }, (sql, row) =>
   keptIn(sql)
     .updateTable('Kept')
@@ -60,7 +60,7 @@ const remove = new RowStatement({ number: 'integer', text: 'text?' }, (sql, row)
 );
 const read = new PreparedQuery({}, (sql) => keptIn(sql).selectFrom('Kept').selectAll().orderBy('number'));
 
-/** Any text but U+0000, which PostgreSQL does not have; words of SQL among them. */
+/** Any string without U+0000, which PostgreSQL cannot store; SQL keywords included. */
 const text = fc.oneof(
   fc.string({ unit: 'binary' }).map((any) => any.replaceAll('\0', '')),
   fc.constantFrom(
@@ -104,7 +104,7 @@ const rows = fc.array(row, { maxLength: 12 });
 type Row = typeof row extends fc.Arbitrary<infer Found> ? Found : never;
 
 const numbered = (given: readonly Row[]) => given.map((one, number) => ({ number, ...one }));
-/** As it is read. */
+/** A row as it is read. */
 const asRead = <One extends Row>({ json: kept, bytes, ...rest }: One) => ({
   ...rest,
   json: kept === null ? null : JSON.parse(kept.text),
@@ -113,7 +113,7 @@ const asRead = <One extends Row>({ json: kept, bytes, ...rest }: One) => ({
 const keptRows = async (connection: Connection) =>
   (await connection.query(read, {})).map(({ bytes, ...one }) => ({ ...one, bytes: bytes === null ? null : [...bytes] }));
 
-/** Runs statements of which nothing stays. */
+/** Runs statements in a transaction that is rolled back. */
 async function trying(work: (connection: Connection) => Promise<void>): Promise<void> {
   const enough = new Error('enough');
   const trial = engine.transaction(async ({ savepoint }) => {
@@ -125,7 +125,7 @@ async function trying(work: (connection: Connection) => Promise<void>): Promise<
   });
 }
 
-test('rows that are inserted come back the same, and so do those that they are changed to', async () => {
+test('inserted and updated rows are read back unchanged', async () => {
   await fc.assert(
     fc.asyncProperty(rows, rows, (first, second) =>
       trying(async (connection) => {
@@ -134,7 +134,7 @@ test('rows that are inserted come back the same, and so do those that they are c
         expect(await keptRows(connection)).toEqual(before.map(asRead));
         const changes = numbered(second);
         const changed = await connection.executeForRows(update, changes);
-        // There may be no row of that number.
+        // The row may not exist.
         expect(changed).toEqual(changes.map(({ number }) => (number < first.length ? 1 : 0)));
         expect(await keptRows(connection)).toEqual(before.map((one) => asRead(changes[one.number] ?? one)));
         const removals = before.map(({ number }, index) => ({
@@ -198,7 +198,7 @@ const findDirectly = (connection: Connection, column: 'integer' | 'time' | 'bool
 const comparable = (value: Row[keyof Row]) => (value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : value?.valueOf());
 const isEqual = (left: Row[keyof Row], right: Row[keyof Row]) => left !== null && right !== null && comparable(left) === comparable(right);
 
-test('what is asked for is found by what it is, and by a list of what it may be', async () => {
+test('queries find rows by value and by list', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(row, { minLength: 1, maxLength: 12 }), fc.array(text, { maxLength: 5 }), (some, texts) =>
       trying(async (connection) => {
@@ -227,7 +227,7 @@ const findPairs = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted }) =>
     .orderBy('wanted.position', 'desc'),
 );
 
-test('a query is given pairs of texts as rows, each with its place', async () => {
+test('a query receives pairs of strings as rows with their positions', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(text, text), { maxLength: 5 }), (pairs) =>
       trying(async (connection) => {
@@ -243,7 +243,7 @@ test('a query is given pairs of texts as rows, each with its place', async () =>
   );
 });
 
-test('rows that a statement returns have the types of its columns', async () => {
+test('returned rows have the types of their columns', async () => {
   await trying(async ({ sql }) => {
     const one = {
       number: 1,

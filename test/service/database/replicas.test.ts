@@ -1,4 +1,4 @@
-// Several replicas of the service on one database of PostgreSQL: whichever is asked, it is one service.
+// Several replicas on one PostgreSQL database: any of them can serve any request.
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-// The service stops and starts on the same database: what it has acknowledged is there, and its hosts come back by themselves.
+// A restart on the same database: acknowledged data is there, and hosts reconnect.
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => service.close());
 
-test('builds, devices, loads, history, audit and answers to repeated requests are there again', async () => {
+test('builds, devices, loads, history, audit trail and stored responses survive a restart', async () => {
   service.startHost('host', 2);
   const devices = await service.connectedDevices(2);
   await service.push('tcp', '1.0.0', workModule(1));
@@ -35,7 +35,7 @@ test('builds, devices, loads, history, audit and answers to repeated requests ar
   expect((await service.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key })).body.id).toBe(made.body.id);
 });
 
-test('programs go on while the service is away, and loads asked for while hosts are away are carried out when they are back', async () => {
+test('programs continue while the service is down, and loads requested while hosts are disconnected run when they reconnect', async () => {
   const stop = service.startHost('host', 1);
   const [device = ''] = await service.connectedDevices(1);
   await service.push('tcp', '1.0.0', workModule(1));

@@ -1,4 +1,4 @@
-// The schema that Prisma's client is of and the committed migrations agree.
+// The Prisma schema and the migrations agree.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';

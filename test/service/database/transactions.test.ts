@@ -1,4 +1,4 @@
-// Transactions that keep all or nothing, whichever database they are of.
+// Atomicity of transactions on both databases.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,10 +18,10 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** How many events those see who are not in the transaction. */
+/** Returns how many events a reader outside the transaction sees. */
 const countFrom = async (outside: Sql) => (await outside.run('SELECT count(*) AS "events" FROM "AuditEvent"'))[0]?.['events'];
 
-test('a transaction that fails leaves nothing', async () => {
+test('a failed transaction is rolled back', async () => {
   const store = await Store.open(database);
   const failing = inTransaction(store, async (records) => {
     await records.audit.append([event('a')]);
@@ -34,7 +34,7 @@ test('a transaction that fails leaves nothing', async () => {
   await store.close();
 });
 
-test('what is read outside a transaction is never what it may yet take back', async () => {
+test('reads outside a transaction never see uncommitted data', async () => {
   const store = await Store.open(database);
   const wrote = Promise.withResolvers<void>();
   const read = Promise.withResolvers<void>();
@@ -52,7 +52,7 @@ test('what is read outside a transaction is never what it may yet take back', as
   await store.close();
 });
 
-test('what was kept while another transaction fails is kept, and nothing is written outside a transaction', async () => {
+test('a failed transaction does not affect others, and writes outside a transaction are rejected', async () => {
   const store = await Store.open(database);
   const begun = Promise.withResolvers<void>();
   const end = Promise.withResolvers<void>();
@@ -73,7 +73,7 @@ test('what was kept while another transaction fails is kept, and nothing is writ
   await store.close();
 });
 
-test('what was kept is there when the database is opened again', async () => {
+test('committed data is there when the database is reopened', async () => {
   const first = await Store.open(database);
   await inTransaction(first, (records) => records.audit.append([event('a')]));
   await first.close();
@@ -82,7 +82,7 @@ test('what was kept is there when the database is opened again', async () => {
   await second.close();
 });
 
-test('transactions of many at once all succeed, one after another', async () => {
+test('concurrent transactions all succeed, one after another', async () => {
   const store = await Store.open(database);
   await Promise.all(
     Array.from({ length: 50 }, (_, index) => inTransaction(store, (records) => records.audit.append([event(`o${index}`)]))),
@@ -92,7 +92,7 @@ test('transactions of many at once all succeed, one after another', async () => 
   await store.close();
 });
 
-test('transactions that wait together reach the disk together; each that fails leaves nothing and is told why, and the others are kept', async () => {
+test('queued transactions are committed together; each that fails is rolled back with its own reason', async () => {
   const store = await Store.open(database);
   const ends: TransactionEnd[] = [];
   store.onTransactionEnd((end) => ends.push(end));
@@ -109,7 +109,7 @@ test('transactions that wait together reach the disk together; each that fails l
   );
   await goOn();
   const settled = await Promise.allSettled(others);
-  // None of them was on disk while the last was carried out.
+  // None was committed while the last was executed.
   expect(seenOutside).toEqual(Array.from({ length: 10 }, () => 0));
   await outside.close();
   expect(settled.map((one) => (one.status === 'fulfilled' ? one.value.head : String(one.reason)))).toEqual([
@@ -117,14 +117,14 @@ test('transactions that wait together reach the disk together; each that fails l
   ]);
   const kept = await eventsIn(store);
   expect(kept.map(({ object }) => object)).toEqual(['o0', 'o2', 'o3', 'o5', 'o6', 'o8', 'o9']);
-  // Of one that was taken back nobody is told what it did.
+  // The effects of a rolled-back transaction are not reported.
   expect(ends.map((end) => (end.result === 'committed' ? end.events.map(({ object }) => object) : end.result))).toEqual([
     ...[[], ['o0'], 'rolled-back', ['o2'], ['o3'], 'rolled-back', ['o5'], ['o6'], 'rolled-back', ['o8'], ['o9']],
   ]);
   await store.close();
 });
 
-test('what the database itself refuses one of those that are carried out together spoils nothing of the others', async () => {
+test('a database error in one transaction of a group does not affect the others', async () => {
   const store = await Store.open(database);
   const host = { bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
   const goOn = await holdUp(store);
@@ -143,12 +143,12 @@ test('what the database itself refuses one of those that are carried out togethe
   await store.close();
 });
 
-test('transactions that are asked for in one turn of the event loop are carried out together', async () => {
+test('transactions requested in one turn of the event loop run in one group', async () => {
   const store = await Store.open(database);
   const outside = await openSql(database);
   const seenOutside: unknown[] = [];
   const ended: Promise<void>[] = [];
-  // As requests are read: each from a socket of its own, with everything that follows at once done between them.
+  // As HTTP requests are read: each from its own socket, with microtasks in between.
   for (let request = 0; request < 10; request += 1)
     setImmediate(() =>
       ended.push(
@@ -165,7 +165,7 @@ test('transactions that are asked for in one turn of the event loop are carried 
   await store.close();
 });
 
-test('a group of which every transaction fails leaves nothing, and each is told its own reason', async () => {
+test('if every transaction of a group fails, nothing is committed and each rejects with its own reason', async () => {
   const store = await Store.open(database);
   const goOn = await holdUp(store);
   const failing = ['a', 'b'].map((name) =>
@@ -182,8 +182,8 @@ test('a group of which every transaction fails leaves nothing, and each is told 
   await store.close();
 });
 
-// The store's own, whichever database it has; in PostgreSQL each of them is a round trip.
-test.runIf(kind === 'sqlite')('as many transactions wait as may; one more is refused and the others are carried out', async () => {
+// The limit belongs to the store; on PostgreSQL each transaction would be a round trip.
+test.runIf(kind === 'sqlite')('rejects a transaction when the queue is full, and executes the queued ones', async () => {
   const store = await Store.open(database);
   const goOn = await holdUp(store);
   let carriedOut = 0;
@@ -199,7 +199,7 @@ test.runIf(kind === 'sqlite')('as many transactions wait as may; one more is ref
   await store.close();
 });
 
-test('the audit trail is in the order of its times, whatever waited for its transaction', async () => {
+test('the audit trail is ordered by time, even for transactions that waited', async () => {
   const store = await Store.open(database);
   const earlier = new Date(at.getTime() - 1_000);
   const later = new Date(at.getTime() + 1_000);
@@ -221,7 +221,7 @@ test('the audit trail is in the order of its times, whatever waited for its tran
   await store.close();
 });
 
-test('as many reads at once as there may be requests are each answered', async () => {
+test('serves as many concurrent reads as there can be requests', async () => {
   const store = await Store.open(database);
   const { idempotentResponses, builds, keys } = new Records(store.readConnection);
   const reads = Array.from({ length: 2_000 }, (_, index) => [
@@ -233,10 +233,10 @@ test('as many reads at once as there may be requests are each answered', async (
   await store.close();
 });
 
-describe('of transactions that wait for the same', () => {
+describe('batched transactions', () => {
   type Asked = readonly [object: string, what?: 'is refused' | 'throws' | 'is refused by the database'];
 
-  /** Has each write an event, all of them together, and notes who was carried out with whom. */
+  /** Writes an event per request in a batch, and records the batches. */
   function writeTogether(store: Store, calls: string[][]) {
     return store.batched<Asked, number>(async (connection, asked) => {
       const records = new Records(connection);
@@ -257,7 +257,7 @@ describe('of transactions that wait for the same', () => {
     results.map((one) => (one.status === 'fulfilled' ? one.value : String(one.reason).split('\n')[0]));
   const objectsIn = async (store: Store) => (await eventsIn(store)).map(({ object }) => object);
 
-  test('those beside each other are carried out by one call, in their order, and each is answered by itself', async () => {
+  test('consecutive requests are executed by one call, in order, each with its own result', async () => {
     const store = await Store.open(database);
     const ends: TransactionEnd[] = [];
     const goOn = await holdUp(store);
@@ -282,7 +282,7 @@ describe('of transactions that wait for the same', () => {
       ['e', 'f'],
     ]);
     expect(await objectsIn(store)).toEqual(['a', 'c', 'd', 'f']);
-    // Each is measured, and what they have done together is told once.
+    // Each transaction is measured, and the effects of a batch are reported once.
     expect(ends.slice(1).map((end) => (end.result === 'committed' ? end.events.map(({ object }) => object) : end.result))).toEqual([
       ...[['a', 'c'], 'rolled-back', [], ['d'], 'rolled-back', ['f']],
     ]);
@@ -290,11 +290,11 @@ describe('of transactions that wait for the same', () => {
   });
 
   test.each(['throws', 'is refused by the database'] as const)(
-    'one that %s fails by itself, and the others are carried out without it',
+    'a request that %s fails alone, and the others are executed',
     async (what) => {
       const store = await Store.open(database);
       const before = { id: 'g', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
-      // Of this name there can be no other.
+      // The name is unique.
       await inTransaction(store, (records) => records.hosts.save(before));
       const goOn = await holdUp(store);
       const calls: string[][] = [];
@@ -310,7 +310,7 @@ describe('of transactions that wait for the same', () => {
     },
   );
 
-  test('where all are refused nothing is kept', async () => {
+  test('if all are rejected, nothing is committed', async () => {
     const store = await Store.open(database);
     const goOn = await holdUp(store);
     const write = writeTogether(store, []);
@@ -321,7 +321,7 @@ describe('of transactions that wait for the same', () => {
     await store.close();
   });
 
-  test.runIf(kind === 'sqlite')('as many wait as may, whoever they are', async () => {
+  test.runIf(kind === 'sqlite')('share the limit of the queue', async () => {
     const store = await Store.open(database);
     const goOn = await holdUp(store);
     let carriedOut = 0;

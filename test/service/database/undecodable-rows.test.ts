@@ -1,5 +1,5 @@
-// Rows that the database keeps and cannot decode, in every list that shows rows of their table: lists mark them and show the rest, cursors go past them,
-// and the health names them. SQLite takes any value in any column; PostgreSQL has times that are none.
+// Undecodable rows in every list of their table: lists mark them and return the rest, cursors pass them,
+// and the health reports them. SQLite accepts any value in any column; PostgreSQL has infinite times.
 
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -11,7 +11,7 @@ import { itemsOf, type TestResponse, TestService, workModule } from '../test-ser
 
 const service = new TestService();
 const agent = new Agent(service);
-/** What paths of lists have in the places of their parameters. */
+/** Path parameters of the lists. */
 const parameters: Record<string, string> = { module: 'abc', version: '1.0.0' };
 let sql: Sql;
 
@@ -299,7 +299,7 @@ const Document = z.object({
   ),
 });
 
-test('every list of the API is among those that are tested', () => {
+test('every list of the API is tested', () => {
   const { paths } = Document.parse(JSON.parse(readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8')));
   const lists = Object.entries(paths).filter(([, { get }]) => {
     return /Page"/.test(JSON.stringify(get?.responses['200']?.content['application/json']?.schema ?? ''));
@@ -314,7 +314,7 @@ async function healthReasons(): Promise<string> {
   return String(health.body.reasons);
 }
 
-test.each(cells)('$value as $column in $table is marked in the lists, and named by the health until it is corrected', async (cell) => {
+test.each(cells)('$value as $column in $table is marked in lists and reported in the health until it is corrected', async (cell) => {
   const { table, row, key = 'id', column, value } = cell;
   const lists = cell.lists.filter(({ columns = [column], unless }) => columns.includes(column) && unless?.(value) !== true);
   const [first] = lists;

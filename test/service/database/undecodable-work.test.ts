@@ -1,4 +1,4 @@
-// Work on many rows of which one cannot be decoded: loads expire, hosts register and report, events are followed and the service starts, all but what
+// Work on many rows, one of them undecodable: loads expire, hosts register and report, events are streamed and the service starts, except what
 // the damaged row itself says.
 
 import { randomUUID } from 'node:crypto';
@@ -79,7 +79,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await reasons()).not.toContain('stored rows are damaged');
   });
 
-  test('a load whose time cannot be decoded does not keep another from which the clock was ahead from being moved', async () => {
+  test('a load with an undecodable time does not block the correction of another whose clock was ahead', async () => {
     const [damaged, whole] = await requestLoads('1.0.0');
     const correct = await damage('Load', 'requestedAt', text, `"id" = '${damaged}'`);
     await sql.run(`UPDATE "Load" SET "requestedAt" = "requestedAt" + 86400000 WHERE "id" = '${whole}'`);
@@ -93,7 +93,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     await agent.report(loaded(await loadOrder(damaged)), loaded(await loadOrder(whole)));
   });
 
-  test('a damaged history of a device keeps no report of another device from being applied', async () => {
+  test('a damaged device history does not block reports of other devices', async () => {
     const [damaged, whole] = await requestLoads('1.1.0');
     const correct = await damage('HistoryEntry', 'installedAt', text, `"deviceId" = '${devices[0]}'`);
     const reports = [loaded(await loadOrder(damaged), '0x2000'), loaded(await loadOrder(whole), '0x2000')];
@@ -108,7 +108,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await reasons()).not.toContain('stored rows are damaged');
   });
 
-  test('a device whose sequence cannot be decoded has its load completed, and its damage is reported', async () => {
+  test('a load of a device with an undecodable sequence completes, and the damage is reported', async () => {
     const [damaged, whole] = await requestLoads('1.0.0');
     const reports = [loaded(await loadOrder(damaged)), loaded(await loadOrder(whole))];
     const correct = await damage('Device', 'stateSequence', text, `"id" = '${devices[0]}'`);
@@ -119,13 +119,13 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await reasons()).not.toContain('stored rows are damaged');
   });
 
-  test('a device is read though a time of its host cannot be decoded', async () => {
+  test('a device is readable if a time of its host cannot be decoded', async () => {
     const correct = await damage('Host', 'unreachableSince', text, `"name" = 'host-a'`);
     expect(await service.get(`/v1/devices/${devices[0]}`)).toMatchObject({ status: 200, body: { status: 'unreachable' } });
     await correct();
   });
 
-  test('a violation whose count cannot be decoded keeps no state of its device from being applied', async () => {
+  test('an ABI violation with an undecodable count does not block the state of its device', async () => {
     const [program, digest] = [newIdentifier('program'), `sha256:${'0'.repeat(64)}`];
     await sql.run(`INSERT INTO "Program" ("id", "deviceId", "name", "module", "export", "type", "arguments", "threads", "pauseMilliseconds",
       "driverDigest", "createdAt") VALUES ('${program}', '${devices[0]}', 'one', 'tcp', 'f', '{"parameters":[],"results":[]}', '[]', 1, 0, '${digest}', 1)`);
@@ -188,7 +188,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     },
   );
 
-  test('an order whose body is no JSON keeps no other from its host', async () => {
+  test('an order with an invalid JSON body does not block other orders of its host', async () => {
     agent.disconnect();
     const [damaged, whole] = await requestLoads('1.0.0');
     const correct = await damage('AgentOrder', 'body', json, `"loadId" = '${damaged}'`);
@@ -203,7 +203,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await reasons()).not.toContain('stored rows are damaged');
   });
 
-  test.each([far, text])('an order whose time is %s is sent, keeps no other from its host, and is settled', async (value) => {
+  test.each([far, text])('an order with the time %s is sent and settled, and does not block others', async (value) => {
     agent.disconnect();
     const [damaged, whole] = await requestLoads('1.0.0');
     const correct = await damage('AgentOrder', 'createdAt', value, `"loadId" = '${damaged}'`);
@@ -236,7 +236,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await reasons()).not.toContain('stored rows are damaged');
   });
 
-  test('a report of a rollout has a device whose row is damaged, with what is wrong', async () => {
+  test('a rollout report lists a device with a damaged row and its fault', async () => {
     await service.push('udp', '1.0.0', workModule(1));
     const asked = { module: 'udp', version: '1.0.0', devices, startAt: '2999-01-01T00:00:00Z' };
     const requested = await service.post('/v1/rollouts', asked);

@@ -1,4 +1,4 @@
-// Labels of a device: read and replaced with entity tags; an operator's stay when the host registers again.
+// Labels of a device: read and replaced with ETags. A registration of the host does not change labels that an operator has set.
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -9,7 +9,7 @@ const service = new TestService();
 let device: string;
 let other: string;
 
-/** A new boot of the host, with these labels on its devices. */
+/** Registers a new boot of the host with this label on its devices. */
 async function register(zone: string): Promise<void> {
   const devices = ['played-1', 'played-2'].map((name) => ({ name, labels: { zone }, ramPages: 64 }));
   const registration = { name: 'played', bootId: randomUUID(), capacity: 5, devices };
@@ -29,7 +29,7 @@ const put = (labels: Schemas['Labels'], headers: Record<string, string> = {}, of
 const etagOf = ({ headers }: { headers: Headers }) => headers.get('etag') ?? '';
 const strongTag = /^"[!-~]+"$/;
 
-test('labels are replaced, and their tag is another when they are others and the same when they are the same', async () => {
+test('labels are replaced, and the ETag changes only if they change', async () => {
   const first = await put({ zone: 'south', rack: '7' });
   expect(first).toMatchObject({ status: 200, body: { labels: { zone: 'south', rack: '7' } } });
   expect(etagOf(first)).toMatch(strongTag);
@@ -44,18 +44,18 @@ test('labels are replaced, and their tag is another when they are others and the
   expect(itemsOf(await service.get('/v1/devices?label=rack=7')).map(({ id }) => id)).toEqual([device]);
 });
 
-test('a client that has the labels is answered 304, without them', async () => {
+test('a client that has the labels gets 304 without a body', async () => {
   const etag = etagOf(await get());
   for (const known of [etag, `W/${etag}`, `"other,one", ${etag}`, ` , "a" ,${etag},`, '*']) {
-    const answer = await get({ 'if-none-match': known });
-    expect([known, answer.status, etagOf(answer), answer.body]).toEqual([known, 304, etag, { text: '' }]);
+    const response = await get({ 'if-none-match': known });
+    expect([known, response.status, etagOf(response), response.body]).toEqual([known, 304, etag, { text: '' }]);
   }
   for (const unknown of ['"other"', `"${etag.slice(1, 8)}"`, `W/"other", "${randomUUID()}"`]) {
     expect(await get({ 'if-none-match': unknown })).toMatchObject({ status: 200, body: { labels: {} } });
   }
 });
 
-test('labels that have changed since are not replaced', async () => {
+test('rejects a replacement if the labels have changed since they were read', async () => {
   const etag = etagOf(await get());
   for (const named of ['"other"', `W/${etag}`, '"a", "b"']) {
     expect(await put({ lost: 'yes' }, { 'if-match': named })).toMatchObject({
@@ -72,14 +72,14 @@ test('labels that have changed since are not replaced', async () => {
 
 test('one of twenty concurrent replacements with the same tag succeeds', async () => {
   const etag = etagOf(await get());
-  const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => put({ writer: `w${index}` }, { 'if-match': etag })));
-  const succeeded = answers.filter(({ status }) => status === 200);
+  const responses = await Promise.all(Array.from({ length: 20 }, (_, index) => put({ writer: `w${index}` }, { 'if-match': etag })));
+  const succeeded = responses.filter(({ status }) => status === 200);
   expect(succeeded).toHaveLength(1);
-  expect(answers.filter(({ status }) => status === 412)).toHaveLength(19);
+  expect(responses.filter(({ status }) => status === 412)).toHaveLength(19);
   expect((await get()).body).toEqual(succeeded[0]?.body);
 });
 
-test('a replacement of labels is audited once with the labels before, and the same labels again change nothing', async () => {
+test('a replacement of labels is audited once with the earlier labels, and the same labels again change nothing', async () => {
   const before = (await get()).body.labels;
   await put({ audited: 'yes' });
   await put({ audited: 'yes' });
@@ -88,7 +88,7 @@ test('a replacement of labels is audited once with the labels before, and the sa
   expect(earlier.filter(({ detail }) => JSON.stringify(detail) === JSON.stringify(event?.detail))).toEqual([]);
 });
 
-test("a host that registers again leaves an operator's labels as they are, and gives others its own", async () => {
+test('a registration replaces the labels from the host but not those from an operator', async () => {
   const labels = { zone: 'of the operator' };
   await put(labels);
   await register('west');
@@ -107,13 +107,13 @@ test.each([
   ['if-match', '"open'],
   ['if-match', '*, "a"'],
   ['if-match', ','],
-])('%s: %s is refused with what to change', async (name, value) => {
-  const answer = await put({ lost: 'yes' }, { [name]: value });
-  expect(answer).toMatchObject({ status: 422, body: { errors: [{ in: 'header', pointer: `/${name}` }] } });
+])('%s: rejects %s with what to change', async (name, value) => {
+  const response = await put({ lost: 'yes' }, { [name]: value });
+  expect(response).toMatchObject({ status: 422, body: { errors: [{ in: 'header', pointer: `/${name}` }] } });
   expect((await get({ 'if-none-match': value })).status).toBe(422);
 });
 
-test('invalid labels are refused', async () => {
+test('rejects invalid labels', async () => {
   const tooMany = Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v']));
   for (const labels of [{ Upper: 'x' }, { long: 'x'.repeat(64) }, { number: 1 }, tooMany])
     expect(await service.request('PUT', `/v1/devices/${device}/labels`, { labels })).toMatchObject({
@@ -128,14 +128,14 @@ test('labels of an unknown device are not found', async () => {
   expect((await put({}, { 'if-match': '"a"' }, nowhere)).status).toBe(404);
 });
 
-test('a viewer reads labels, and may not replace them', async () => {
+test('a viewer can read labels but not replace them', async () => {
   const { body } = await service.post('/v1/keys', { name: 'reader', role: 'viewer' });
   const reader = bearer(String(body.secret));
   expect((await get(reader)).status).toBe(200);
   expect((await put({ lost: 'yes' }, reader)).status).toBe(403);
 });
 
-test('builds and images have tags too, and are not sent to who has them', async () => {
+test('builds and images have ETags too, and are not sent to clients that have them', async () => {
   await service.push('tagged', '1.0.0', workModule(1));
   const tags = new Set<string>();
   for (const path of ['/v1/modules/tagged/builds/1.0.0', '/v1/modules/tagged/builds/1.0.0/image']) {

@@ -1,4 +1,4 @@
-// States of devices: the service keeps a state only if it is newer than the state that it has.
+// States of devices: the service stores a state only if it is newer than the stored one.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -53,7 +53,7 @@ test.each<[kept: number | null, next: number | null, isKept: boolean]>([
   [5, null, true],
   [null, 0, true],
   [null, null, true],
-])('after a state with the sequence %s, one with %s is kept: %s', async (kept, next, isKept) => {
+])('after a state with the sequence %s, a state with %s is stored: %s', async (kept, next, isKept) => {
   const id = await newDevice();
   expect(await setStates(reported(id, kept, 'first'))).toEqual(new Set([id]));
   expect(await setStates(reported(id, next, 'second'))).toEqual(new Set(isKept ? [id] : []));
@@ -62,7 +62,7 @@ test.each<[kept: number | null, next: number | null, isKept: boolean]>([
   expect(await new Records(store.readConnection).devices.sequencesOf([id])).toEqual(new Map(sequence === null ? [] : [[id, sequence]]));
 });
 
-test('of several states, those that are newer and of a device of their host are kept', async () => {
+test('of several states, stores those that are newer and belong to a device of their host', async () => {
   const [older, newer, foreign] = [await newDevice(), await newDevice(), await newDevice()];
   await setStates(reported(older, 5, 'first'), reported(newer, 5, 'first'), reported(foreign, 5, 'first'));
   const kept = await setStates(

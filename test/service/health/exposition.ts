@@ -1,4 +1,4 @@
-// The text format of Prometheus, version 0.0.4, read strictly: what it does not allow is an error.
+// A strict parser of the Prometheus text format, version 0.0.4: deviations are errors.
 
 type Sample = { readonly name: string; readonly labels: ReadonlyMap<string, string>; readonly value: number };
 export type Family = { readonly type: string; readonly help: string; readonly samples: readonly Sample[] };
@@ -8,7 +8,7 @@ const sampleForm = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/;
 const labelForm = /^([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)/;
 const suffixes: Readonly<Record<string, readonly string[]>> = { histogram: ['_bucket', '_sum', '_count'], summary: ['', '_sum', '_count'] };
 
-/** The families of a text, by name. @throws {Error} for what is not of the format. */
+/** Returns the metric families by name. @throws {Error} if the text violates the format. */
 export function readExposition(text: string): Map<string, Family> {
   if (!text.endsWith('\n')) throw new Error('the last line has no end');
   const families = new Map<string, { type: string; help: string; samples: Sample[] }>();
@@ -69,7 +69,7 @@ function checkUnique(family: string, { type, help, samples }: Family): void {
   if (new Set(samples.map((sample) => keyOf(sample))).size !== samples.length) throw new Error(`${family} has a sample twice`);
 }
 
-/** Buckets rise and end in +Inf, which is the count. */
+/** Checks that the buckets rise and end in +Inf, whose value is the count. */
 function checkHistogram(family: string, { samples }: Family): void {
   const buckets = Map.groupBy(
     samples.filter(({ name }) => name === `${family}_bucket`),

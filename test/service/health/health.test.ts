@@ -1,4 +1,4 @@
-// Health: a service that cannot do its work says why, and a fleet that is not well too.
+// Readiness of the service and health of the fleet, with reasons.
 
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -21,10 +21,10 @@ afterEach(() => service.close());
 
 const ready = () => service.get('/health/ready', { authorization: '' });
 
-/** Changes the database behind the back of the service. */
+/** Changes the database without the service. */
 const change = (sql: string) => runSql(service.database, sql);
 
-/** The reasons, once the service says that it is not ready; what it has found is told again for a second. */
+/** Waits until the service is not ready, and returns the response: results are cached for a second. */
 const notReady = () =>
   until('the service is not ready', async () => {
     const { status, body } = await ready();
@@ -34,36 +34,33 @@ const isReady = () => until('the service is ready', async () => (await ready()).
 
 const migration = (kind === 'sqlite' ? sqliteMigrations() : postgresqlMigrations()).at(-1)?.name;
 
-test('a service that can do its work is live and ready, and nobody is asked for a key', async () => {
+test('a healthy service is live and ready, without an API key', async () => {
   expect(await ready()).toMatchObject({ status: 200, body: { status: 'ready', reasons: [] } });
   expect(await service.get('/health/live', { authorization: '' })).toMatchObject({ status: 200, body: { status: 'live' } });
 });
 
-test.runIf(kind === 'sqlite')(
-  'a file that is moved away is a reason, until it is back; nothing that would be lost is acknowledged',
-  async () => {
-    const makeKey = (name: string) => service.post('/v1/keys', { name, role: 'viewer' });
-    renameSync(service.database, `${service.database}.moved`);
-    const reason = `the file ${service.database} was deleted or moved while the service was running`;
-    expect(await notReady()).toEqual({ status: 'not-ready', reasons: [expect.stringContaining(reason)] });
-    expect((await service.get('/health/live')).status).toBe(200);
-    expect((await service.get('/v1/health')).body).toMatchObject({ status: 'degraded', reasons: expect.arrayContaining([reason]) });
-    const refused = await makeKey('meanwhile');
-    expect(refused).toMatchObject({
-      status: 503,
-      body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining(reason) },
-    });
-    expect(refused.body.detail).toMatch(/restore the database before you start it again$/);
-    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
-    renameSync(`${service.database}.moved`, service.database);
-    await isReady();
-    expect((await makeKey('afterwards')).status).toBe(201);
-    expect(itemsOf(await service.get('/v1/keys')).map(({ name }) => name)).not.toContain('meanwhile');
-  },
-);
+test.runIf(kind === 'sqlite')('a moved database file is a reason until it is back, and no change is acknowledged meanwhile', async () => {
+  const makeKey = (name: string) => service.post('/v1/keys', { name, role: 'viewer' });
+  renameSync(service.database, `${service.database}.moved`);
+  const reason = `the file ${service.database} was deleted or moved while the service was running`;
+  expect(await notReady()).toEqual({ status: 'not-ready', reasons: [expect.stringContaining(reason)] });
+  expect((await service.get('/health/live')).status).toBe(200);
+  expect((await service.get('/v1/health')).body).toMatchObject({ status: 'degraded', reasons: expect.arrayContaining([reason]) });
+  const refused = await makeKey('meanwhile');
+  expect(refused).toMatchObject({
+    status: 503,
+    body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining(reason) },
+  });
+  expect(refused.body.detail).toMatch(/restore the database before you start it again$/);
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+  renameSync(`${service.database}.moved`, service.database);
+  await isReady();
+  expect((await makeKey('afterwards')).status).toBe(201);
+  expect(itemsOf(await service.get('/v1/keys')).map(({ name }) => name)).not.toContain('meanwhile');
+});
 
 test.runIf(kind === 'sqlite')(
-  'a file that another process has locked for long is told with when to come back, and all goes on when it is not',
+  'a database locked by another process is a reason with Retry-After, and the service resumes when it is unlocked',
   async () => {
     const other = new Database(service.database);
     other.exec('BEGIN IMMEDIATE');
@@ -85,15 +82,15 @@ test.runIf(kind === 'sqlite')(
   },
 );
 
-describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
-  /** Settings are those of new connections. */
+describe.runIf(kind === 'postgresql')('PostgreSQL', () => {
+  /** Changes a setting, which applies to new connections. */
   const alter = async (how: string) => {
     await alterPostgresql(service.database, how);
     await endConnections(service.database);
   };
   const makeKey = async (name: string) => (await service.post('/v1/keys', { name, role: 'viewer' })).status;
 
-  test('that has become read-only is a reason, until it is so no more; the service is live and reads all the same', async () => {
+  test('a read-only database is a reason until it is writable; the service is live and can still read', async () => {
     await alter('SET default_transaction_read_only = on');
     expect(await notReady()).toEqual({
       status: 'not-ready',
@@ -107,7 +104,7 @@ describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
     expect(await makeKey('afterwards')).toBe(201);
   });
 
-  test('that cannot be reached is a reason, until it can', async () => {
+  test('an unreachable database is a reason until it is reachable', async () => {
     await alter('ALLOW_CONNECTIONS false');
     expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database does not respond'] });
     expect((await service.get('/health/live')).status).toBe(200);
@@ -150,15 +147,15 @@ test.each([
 test('a service that is closing is not ready', async () => {
   await service.stop();
   const closing = Promise.withResolvers<void>();
-  const answered = Promise.withResolvers<void>();
+  const responded = Promise.withResolvers<void>();
   service.prepare = (app) => {
-    // This request is under way when the service begins to close.
+    // This request is in progress when the service starts to close.
     app.addHook('onRequest', async ({ url }) => {
       if (url === '/health/ready?last') await closing.promise;
     });
     app.addHook('preClose', async () => {
       closing.resolve();
-      await answered.promise;
+      await responded.promise;
     });
   };
   await service.start();
@@ -166,13 +163,13 @@ test('a service that is closing is not ready', async () => {
   await isReady();
   const stopped = service.stop();
   const { status, body } = await last;
-  answered.resolve();
+  responded.resolve();
   await stopped;
   expect([status, body]).toEqual([503, { status: 'not-ready', reasons: ['the service is closing'] }]);
 });
 
-// The probe of PostgreSQL leaves nothing that could be counted.
-test.runIf(kind === 'sqlite')('however often it is asked, the database is not written to each time', async () => {
+// The probe of PostgreSQL leaves no trace to count.
+test.runIf(kind === 'sqlite')('repeated readiness requests share one write to the database', async () => {
   const writes = async () => Number((await runSql(service.database, 'PRAGMA user_version'))[0]?.['user_version']);
   const before = await writes();
   for (let time = 0; time < 2; time += 1) await Promise.all(Array.from({ length: 50 }, ready));
@@ -180,7 +177,7 @@ test.runIf(kind === 'sqlite')('however often it is asked, the database is not wr
   expect(await writes()).toBeLessThan(before + 50);
 });
 
-test('the health check of the containers is answered by the service', async () => {
+test('the health check of the container image succeeds', async () => {
   const compose = readFileSync(new URL('../../../docker-compose.yml', import.meta.url), 'utf8');
   const [, script = ''] = /- "(fetch\(.+)"$/m.exec(compose) ?? [];
   expect(script).toContain('http://127.0.0.1:7070/health/ready');
@@ -198,7 +195,7 @@ const reasons = async () => {
   return all;
 };
 
-test('devices that were not brought back whole degrade the fleet, the first of them by name', async () => {
+test('devices that could not be restored completely degrade the fleet, and the first are named', async () => {
   const agent = new Agent(service);
   const names = Array.from({ length: 7 }, (_, index) => `d${index + 1}`);
   await agent.register('agent', names);
@@ -219,7 +216,7 @@ test('devices that were not brought back whole degrade the fleet, the first of t
   expect(reason).not.toMatch(/d6/);
 });
 
-test('loads that wait for long degrade the fleet, and those that have just been asked for do not', async () => {
+test('loads that are queued for long degrade the fleet, and new ones do not', async () => {
   const agent = new Agent(service);
   await agent.register('agent', ['d1', 'd2']);
   await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
@@ -233,7 +230,7 @@ test('loads that wait for long degrade the fleet, and those that have just been 
   const first = loads.toSorted()[0];
   const since = new Date(moment).toISOString();
   expect(await reasons()).toEqual([`2 loads queued for more than 10 minutes; the oldest, ${first}, since ${since}`]);
-  // What a host has been sent does not wait any more.
+  // A dispatched load is not queued.
   await agent.next(0, 10);
   expect(await reasons()).toEqual([]);
 });

@@ -1,4 +1,4 @@
-// What is measured: before and after known work, each family has moved by what was done, and no label is what somebody chose.
+// Metrics: known work changes each family by the expected amount, and no label value comes from a client.
 
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -29,7 +29,7 @@ async function families(): Promise<Map<string, Family>> {
   return readExposition(String(body.text));
 }
 
-/** Adds up the samples of a name that have these labels; 0 where there is none. */
+/** Returns the sum of the samples with this name and these labels; 0 without samples. */
 async function scrape(): Promise<Scrape> {
   const samples = [...(await families()).values()].flatMap((family) => family.samples);
   return (name, labels = {}) => {
@@ -40,13 +40,13 @@ async function scrape(): Promise<Scrape> {
   };
 }
 
-/** How a sample has changed since. */
+/** Returns the change of a sample between two scrapes. */
 const since =
   (before: Scrape, after: Scrape): Scrape =>
   (name, labels) =>
     after(name, labels) - before(name, labels);
 
-test('loads, their steps, accesses, programs and devices are measured as they were carried out', async () => {
+test('measures loads, steps, accesses, programs and devices', async () => {
   service.startHost('host', 2);
   const devices = await service.connectedDevices(2);
   for (const version of ['1.0.0', '1.1.0']) await service.push('tcp', version, workModule(1));
@@ -90,13 +90,13 @@ test('loads, their steps, accesses, programs and devices are measured as they we
   for (const [action, count] of Object.entries({ 'load.requested': 3, 'load.completed': 6, 'program.requested': 1, 'program.started': 1 }))
     expect([action, moved('patchbay_audit_events_total', { action })]).toEqual([action, count]);
   const events = itemsOf(await service.get('/v1/audit?limit=1'));
-  // The first tells of the signing key, without which nothing begins.
+  // The first event is the creation of the signing key.
   expect(after('patchbay_audit_events_total')).toBe(Number(events[0]?.number) - 1);
   expect(moved('patchbay_database_transaction_duration_seconds_count', { result: 'committed' })).toBeGreaterThan(6);
   expect(after('patchbay_orders_unsettled')).toBe(0);
 });
 
-test('loads and orders that are open, and hosts that have gone, are counted as they are now', async () => {
+test('counts open loads, unsettled orders and unreachable hosts', async () => {
   await service.close();
   service = new TestService();
   service.unreachableAfter = 500;
@@ -126,7 +126,7 @@ test('loads and orders that are open, and hosts that have gone, are counted as t
   expect([gone('patchbay_hosts', { status: 'connected' }), gone('patchbay_devices', { status: 'unreachable' })]).toEqual([0, 2]);
 });
 
-test('a report that comes again, late or in two batches at once, is measured once', async () => {
+test('measures a report once if it is repeated, late or in two concurrent batches', async () => {
   await agent.register('agent', ['d1']);
   const [attach] = await agent.next(0, 10);
   if (attach === undefined) throw new Error('no order');
@@ -157,7 +157,7 @@ test('a report that comes again, late or in two batches at once, is measured onc
   expect(once('patchbay_load_step_duration_seconds_count')).toBe(1);
   expect(once('patchbay_audit_events_total')).toBe(1);
 
-  // Of one whose load has ended without it, what the device did counts; the load has ended once.
+  // A late report counts the accesses but not the load, which has ended before.
   await service.push('tcp', '1.1.0', workModule(1));
   await service.post('/v1/loads', { ...request, version: '1.1.0', deadlineSeconds: 1 });
   const [late] = await agent.next(order.sequence, 10);
@@ -177,7 +177,7 @@ test('a transaction that is rolled back counts as a transaction only', async () 
   expect(moved('patchbay_database_transaction_duration_seconds_count', { result: 'rolled-back' })).toBe(1);
 });
 
-test('requests are measured by the template of their route, however many paths are asked for', async () => {
+test('measures requests by route template, not by path', async () => {
   await service.get('/metrics');
   const before = await scrape();
   const names = Array.from({ length: 20 }, () => `dev_${randomUUID().replaceAll('-', '')}`);
@@ -195,7 +195,7 @@ test('requests are measured by the template of their route, however many paths a
   expect(moved('patchbay_http_request_duration_seconds_bucket', { route: '/v1/devices/:device', le: '+Inf' })).toBe(20);
 });
 
-test('no label is something that a client chose', async () => {
+test('no label value comes from a client', async () => {
   const chosen = `chosen-${randomUUID().slice(0, 8)}`;
   service.startHost(`host-${chosen}`, 1, { zone: chosen });
   const devices = await service.connectedDevices(1);
@@ -231,7 +231,7 @@ test('no label is something that a client chose', async () => {
   }
 });
 
-test('answers given again, and requests to be made again, are counted by their reasons', async () => {
+test('counts replayed responses, and rejected requests by reason', async () => {
   await service.close();
   service = new TestService();
   service.limits = { ...defaultLimits, requestsPerMinute: 20 };
@@ -247,12 +247,12 @@ test('answers given again, and requests to be made again, are counted by their r
   expect(now('patchbay_requests_rejected_total')).toBe(1);
 });
 
-test('a follower of the events is counted while connected', async () => {
+test('counts an event stream while it is connected', async () => {
   const stop = new AbortController();
   await fetch(`${service.url}/v1/events`, { headers: bearer(service.key), signal: stop.signal });
   expect((await scrape())('patchbay_event_streams')).toBe(1);
   stop.abort();
-  await until('nobody follows', async () => (await scrape())('patchbay_event_streams') === 0);
+  await until('the stream has ended', async () => (await scrape())('patchbay_event_streams') === 0);
 });
 
 test('the metrics require a key of the role viewer', async () => {
@@ -266,21 +266,21 @@ test('the metrics require a key of the role viewer', async () => {
   }
 });
 
-test('a service that has too much to do says so here too', async () => {
+test('an overloaded service reports it in the metrics', async () => {
   await service.close();
   service = new TestService();
-  // Every event loop has some delay.
+  // Every event loop has a delay above zero.
   service.limits = { ...service.limits, eventLoopDelay: 0.001 };
   await service.start();
-  const refused = await until('it is overloaded', async () => {
-    const answer = await service.get('/v1/hosts');
-    return answer.status === 503 && answer;
+  const refused = await until('the service is overloaded', async () => {
+    const response = await service.get('/v1/hosts');
+    return response.status === 503 && response;
   });
   expect(refused.body).toMatchObject({ type: 'urn:patchbay:problem:overloaded' });
   expect((await scrape())('patchbay_requests_rejected_total', { reason: 'overloaded' })).toBe(1);
 });
 
-test('every measurement that the page on monitoring names is there, with the labels that it asks for', async () => {
+test('every metric on the monitoring page exists with the labels of the queries', async () => {
   const page = readFileSync(new URL('../../../docs/how-to/monitor.md', import.meta.url), 'utf8');
   service.startHost('host', 1);
   await service.push('tcp', '1.0.0', workModule(1));
@@ -301,7 +301,7 @@ test('every measurement that the page on monitoring names is there, with the lab
   }
 });
 
-test('the process is measured too, and each service of it by itself', async () => {
+test('includes process metrics, and each service in the process has its own metrics', async () => {
   const other = await new TestService().start();
   try {
     await other.push('tcp', '1.0.0', workModule(1));

@@ -1,4 +1,4 @@
-// What a host may do after it has registered ends with what it registered with: an agent key that is revoked, or a join token that is replaced.
+// The access of a host ends with the credential that it registered with: a revoked agent key, or a replaced join token.
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -22,7 +22,7 @@ async function agentKey(host: string): Promise<{ readonly id: string; readonly s
   return z.object({ id: z.string(), secret: z.string() }).parse(made.body);
 }
 
-/** Every way in which a host uses its token. */
+/** Returns one request for each use of a host token. */
 function uses(replica: TestService, { host, token, bootId }: Agent, digest: string) {
   const path = `/agent/v1/hosts/${host}` as const;
   const shown = bearer(token);
@@ -42,7 +42,7 @@ async function pushed(): Promise<string> {
   return z.object({ image: z.object({ digest: z.string() }) }).parse(body).image.digest;
 }
 
-/** A host that has registered with a key, and follows its orders. */
+/** Returns a host that registered with a key and has an order stream. */
 async function connectedWith(secret: string, replica = service): Promise<Agent> {
   const agent = new Agent(replica);
   expect(await agent.register('rack-7', ['d1'], secret)).toMatchObject({ status: 201 });
@@ -54,7 +54,7 @@ async function connectedWith(secret: string, replica = service): Promise<Agent> 
 
 const unauthenticated = { status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } };
 
-test('revoking an agent key ends the token, the stream and the downloads of its host, and leaves other hosts alone', async () => {
+test('revoking an agent key ends the token, the stream and the downloads of its host, and does not affect other hosts', async () => {
   const digest = await pushed();
   const key = await agentKey('rack-7');
   const agent = await connectedWith(key.secret);
@@ -69,7 +69,7 @@ test('revoking an agent key ends the token, the stream and the downloads of its 
 
   await until('the stream ends', async () => agent.ended);
   expect(await waiting).toMatchObject(unauthenticated);
-  for (const answer of await uses(service, agent, digest)) expect(answer).toMatchObject(unauthenticated);
+  for (const response of await uses(service, agent, digest)) expect(response).toMatchObject(unauthenticated);
   expect(await agent.register('rack-7', ['d1'], key.secret)).toMatchObject(unauthenticated);
   expect(other.ended).toBe(false);
   expect((await other.heartbeat()).status).toBe(204);
@@ -81,7 +81,7 @@ test('revoking an agent key ends the token, the stream and the downloads of its 
   next.disconnect();
 });
 
-test('a host that registered with another credential since keeps its token when the first is revoked', async () => {
+test('a host keeps its token when an earlier credential is revoked', async () => {
   const key = await agentKey('rack-7');
   const agent = await connectedWith(key.secret);
   agent.disconnect();
@@ -90,20 +90,20 @@ test('a host that registered with another credential since keeps its token when 
   expect((await agent.heartbeat()).status).toBe(204);
 });
 
-test('a host that registered with a join token which has been replaced since registers again with the new one', async () => {
+test('a host with a replaced join token must register again with the new one', async () => {
   const digest = await pushed();
   const agent = new Agent(service);
   await agent.register('rack-7', ['d1']);
   await service.stop();
   service.joinToken = 'another-join-token-of-the-tests';
   await service.start();
-  for (const answer of await uses(service, agent, digest)) expect(answer).toMatchObject(unauthenticated);
+  for (const response of await uses(service, agent, digest)) expect(response).toMatchObject(unauthenticated);
   expect(await agent.register('rack-7', ['d1'])).toMatchObject(unauthenticated);
   expect(await agent.register('rack-7', ['d1'], service.joinToken)).toMatchObject({ status: 201 });
   expect((await agent.heartbeat()).status).toBe(204);
 });
 
-test.runIf(kind === 'postgresql')('a key that is revoked at one replica ends the access of its host at the others', async () => {
+test.runIf(kind === 'postgresql')('revoking a key at one replica ends the access of its host at the others', async () => {
   const digest = await pushed();
   const second = new TestService();
   others.push(second);
@@ -120,5 +120,5 @@ test.runIf(kind === 'postgresql')('a key that is revoked at one replica ends the
   await service.post(`/v1/keys/${key.id}/revoke`, undefined);
   await until('the stream ends', async () => agent.ended);
   expect(await waiting).toMatchObject(unauthenticated);
-  for (const answer of await uses(second, agent, digest)) expect(answer).toMatchObject(unauthenticated);
+  for (const response of await uses(second, agent, digest)) expect(response).toMatchObject(unauthenticated);
 });

@@ -321,7 +321,7 @@ function orderReports(): fc.Arbitrary<Call> {
     }));
 }
 
-test('whatever is accepted can be read again, by every operation that returns it', { timeout: 540_000 }, async () => {
+test('every accepted value can be read by every operation that returns it', { timeout: 540_000 }, async () => {
   const accepted = new Map<string, number>();
   const check = (calls: fc.Arbitrary<Call>, atOnce: number, numRuns: number) =>
     fc.assert(

@@ -1,4 +1,4 @@
-// Who may do what: every operation of the document, asked for with every kind of key and token, and with none.
+// Access control: every operation of the document, with every kind of key and token, and without.
 
 import { request as httpRequest } from 'node:http';
 import Fastify from 'fastify';
@@ -77,7 +77,7 @@ async function statusOf({ path, method }: Operation, headers: Record<string, str
 }
 
 describe.each(operations.map((operation) => [`${operation.method} ${operation.path}`, operation] as const))('%s', (_, operation) => {
-  test('may be asked for by whom the document says, and by nobody else', async () => {
+  test('is allowed for the roles in the document only', async () => {
     const wrong: string[] = [];
     for (const [who, headers] of credentials) {
       const [status, expected] = [await statusOf(operation, headers), expectedStatus(operation, who)];
@@ -90,7 +90,7 @@ describe.each(operations.map((operation) => [`${operation.method} ${operation.pa
   });
 });
 
-test('every operation needs a role, or is one of the few that need none', () => {
+test('every operation requires a role, except the known public ones', () => {
   const open = operations.filter(({ security }) => security.length === 0).map(({ path }) => path);
   expect(open.toSorted()).toEqual(['/health/live', '/health/ready']);
 });
@@ -113,7 +113,7 @@ test('a route that declares no access cannot be added', async () => {
   }
 });
 
-test('a refusal says what to do', async () => {
+test('a rejection says what to do', async () => {
   const nobody = await service.get('/v1/devices', { authorization: '' });
   expect(nobody).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
   expect(nobody.body.detail).toContain('Authorization: Bearer KEY');
@@ -127,7 +127,7 @@ test('a refusal says what to do', async () => {
   expect((await service.get('/v1/devices', revoked)).body.detail).toContain('the key revoked was revoked');
 });
 
-test('a key of the role agent registers its host, and no other', async () => {
+test('a key with the role agent registers only its own host', async () => {
   const registration = { bootId: 'boot-of-the-test', capacity: 1, devices: [] };
   const headers = credentials.get('agent') ?? {};
   expect(await service.post('/agent/v1/hosts', { ...registration, name: 'stranger' }, headers)).toMatchObject({
@@ -145,13 +145,13 @@ describe('without keys', () => {
   });
   afterAll(() => open.close());
 
-  test('anyone on this machine may do anything, and hosts still show their tokens', async () => {
+  test('local clients need no key, and hosts still need their tokens', async () => {
     expect((await open.get('/v1/devices')).status).toBe(200);
     expect((await open.post('/v1/keys', { name: 'first', role: 'admin' })).status).toBe(201);
     expect((await open.post('/agent/v1/hosts', { name: 'x', bootId: 'long-enough', capacity: 1, devices: [] })).status).toBe(401);
   });
 
-  test('a name that somebody lets point to this machine is refused', async () => {
+  test('a foreign host name that resolves to this machine is rejected', async () => {
     const statusFor = async (host: string) => {
       const { promise, resolve, reject } = Promise.withResolvers<number>();
       httpRequest(`${open.url}/v1/devices`, { headers: { host } }, (response) => resolve(response.resume().statusCode ?? 0))

@@ -1,4 +1,4 @@
-// Event streams through proxies: what asks a proxy to pass them on, and what hosts and commands do where it holds them back all the same.
+// Event streams through proxies: headers against buffering, and the fallback of hosts and commands behind a proxy that buffers.
 
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
@@ -69,7 +69,7 @@ function follow({ url }: HttpProxy) {
   return { connections, actions };
 }
 
-test('every event stream asks proxies not to buffer it, and begins with a comment', async () => {
+test('every event stream has headers against proxy buffering, and begins with a comment', async () => {
   const agent = new Agent(service);
   await agent.register('agent', ['d1']);
   await service.push('tcp', '1.0.0', workModule(1));
@@ -120,7 +120,7 @@ test.each([
   );
 });
 
-test('behind a proxy that buffers, events come in order and of the types that are asked for, and a rollout is followed to its end', async () => {
+test('behind a buffering proxy, filtered events arrive in order, and a rollout is followed to its end', async () => {
   const proxy = await through(startBufferingProxy(service.url, true));
   startHost(proxy);
   const { connections, actions } = follow(proxy);
@@ -140,7 +140,7 @@ test('behind a proxy that buffers, events come in order and of the types that ar
   expect(states.at(-1)).toBe('completed');
 });
 
-test.skipIf(!isNginxInstalled)('nginx, which buffers by default, passes streams on because they ask for it (needs nginx)', async () => {
+test.skipIf(!isNginxInstalled)('nginx, which buffers by default, forwards streams because of their headers (needs nginx)', async () => {
   const proxy = await through(startNginx(service.url));
   const log = startHost(proxy);
   const { connections, actions } = follow(proxy);
@@ -153,7 +153,7 @@ test.skipIf(!isNginxInstalled)('nginx, which buffers by default, passes streams 
   expect(isPolling(log)).toBe(false);
 });
 
-test.skipIf(!isNginxInstalled)('behind nginx that is told to buffer all the same, hosts and commands poll (needs nginx)', async () => {
+test.skipIf(!isNginxInstalled)('behind an nginx that ignores these headers, hosts and commands poll (needs nginx)', async () => {
   const proxy = await through(startNginx(service.url, 'proxy_ignore_headers X-Accel-Buffering;'));
   const log = startHost(proxy);
   const { connections, actions } = follow(proxy);

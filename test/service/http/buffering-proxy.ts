@@ -1,4 +1,4 @@
-// Proxies that hold responses back: one written here, and nginx where it is installed.
+// Buffering proxies: one implemented here, and nginx if it is installed.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,4 @@
-// What holds for every route: problems, request identifiers, pages, repeated requests, the document.
+// Conventions of every route: problems, request IDs, pagination, idempotency, the document.
 
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ afterAll(() => service.close());
 
 const names: string[] = [];
 
-test('a path that is not there is a problem that says where to look', async () => {
+test('an unknown path returns a problem that refers to the documentation', async () => {
   const answer = await service.get('/v1/modulez');
   expect(answer).toMatchObject({
     status: 404,
@@ -25,13 +25,13 @@ test('a path that is not there is a problem that says where to look', async () =
   expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
 });
 
-test('a method that a path does not take is named with those that it takes', async () => {
+test('an unsupported method returns the supported ones', async () => {
   const answer = await service.request('DELETE', '/v1/devices/dev_00000000000000000000000000000000');
   expect(answer).toMatchObject({ status: 405, body: { type: 'urn:patchbay:problem:method-not-allowed' } });
   expect(answer.headers.get('allow')).toBe('GET, HEAD');
 });
 
-test('pages of any size hold every item once, in order', async () => {
+test('pages of any size contain every item once, in order', async () => {
   for (let index = 0; index < 12; index += 1) names.push(`page-${index}`);
   for (const name of names) await service.post('/v1/devices', { name });
   await service.connectedDevices(1 + names.length);
@@ -57,7 +57,7 @@ test('pages of any size hold every item once, in order', async () => {
 });
 
 test.each(['limit=0', 'limit=201', 'limit=ten', 'cursor=', 'cursor=%00', 'cursor=not~base64', 'colour=red'])(
-  'a list with %s is refused with what to change',
+  'a list with %s is rejected with a correction',
   async (query) => {
     for (const list of ['/v1/devices', '/v1/modules', '/v1/loads', '/v1/audit', '/v1/hosts']) {
       expect(await service.get(`${list}?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query' }] } });
@@ -65,7 +65,7 @@ test.each(['limit=0', 'limit=201', 'limit=ten', 'cursor=', 'cursor=%00', 'cursor
   },
 );
 
-test('a request repeated with its key is done once and answered the same', async () => {
+test('a request that is retried with its key is executed once and gets the same response', async () => {
   const key = randomUUID();
   const first = await service.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key });
   const again = await service.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key });
@@ -75,7 +75,7 @@ test('a request repeated with its key is done once and answered the same', async
   expect(again.headers.get('idempotency-replayed')).toBe('true');
 });
 
-test('loads and programs that are asked for again are answered to the letter as the first time', async () => {
+test('retried requests for loads and programs get the identical response', async () => {
   const device = String(itemsOf(await service.get('/v1/devices?status=connected&limit=1'))[0]?.id);
   await service.push('again', '1.0.0', workModule(1));
   await service.load('again', '1.0.0', [device]);
@@ -99,7 +99,7 @@ test('loads and programs that are asked for again are answered to the letter as 
   }
 });
 
-test('bytes repeated with their key are done once', async () => {
+test('a binary request that is retried with its key is executed once', async () => {
   const headers = { 'idempotency-key': randomUUID(), 'content-type': 'application/wasm' };
   const push = (version: string) => service.request('POST', `/v1/modules/bytes/builds?version=${version}`, prebuiltModule, headers);
   expect((await push('1.0.0')).status).toBe(201);
@@ -108,7 +108,7 @@ test('bytes repeated with their key are done once', async () => {
   expect(itemsOf(await service.get('/v1/modules/bytes/builds'))).toHaveLength(1);
 });
 
-test('a refusal is repeated too, and a key is for one request', async () => {
+test('a rejection is replayed too, and a key is valid for one request', async () => {
   const key = randomUUID();
   const refused = await service.post('/v1/devices', { name: 'once', host: 'nowhere' }, { 'idempotency-key': key });
   expect(await service.post('/v1/devices', { name: 'once', host: 'nowhere' }, { 'idempotency-key': key })).toMatchObject({
@@ -122,7 +122,7 @@ test('a refusal is repeated too, and a key is for one request', async () => {
   expect(await service.post('/v1/devices', { name: 'long' }, { 'idempotency-key': 'k'.repeat(256) })).toMatchObject({ status: 422 });
 });
 
-test('one of a hundred identical concurrent requests is executed, and the others get its answer', async () => {
+test('one of a hundred identical concurrent requests is executed, and the others get its response', async () => {
   await service.push('raced', '1.0.0', workModule(1));
   const device = firstOf(await service.get('/v1/devices?limit=1'));
   const key = randomUUID();
@@ -132,7 +132,7 @@ test('one of a hundred identical concurrent requests is executed, and the others
   expect(itemsOf(await service.get('/v1/loads?module=raced'))).toHaveLength(1);
 });
 
-test('bodies past the limit are refused', async () => {
+test('bodies above the limit are rejected', async () => {
   const answer = await service.post('/v1/devices', { name: 'x', labels: { padding: 'y'.repeat(1024 * 1024) } });
   expect(answer).toMatchObject({
     status: 413,
@@ -140,14 +140,14 @@ test('bodies past the limit are refused', async () => {
   });
 });
 
-test('the document that is served is the one that is committed, and its page is there', async () => {
+test('the served document equals the one in the repository, and its page exists', async () => {
   const committed = JSON.parse(readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8'));
   expect((await service.get('/documentation/json')).body).toEqual(committed);
   const page = await service.get('/documentation/');
   expect(page.headers.get('content-type')).toContain('text/html');
 });
 
-test('every operation of the document has a name of its own, a tag, a summary, and described answers', async () => {
+test('every operation of the document has a unique name, a tag, a summary and described responses', async () => {
   const { paths } = JSON.parse(readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8'));
   const operations = Object.values<Record<string, OperationObject>>(paths).flatMap((item) => Object.values(item));
   expect(operations.length).toBeGreaterThan(15);

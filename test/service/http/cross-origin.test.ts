@@ -1,4 +1,4 @@
-// What pages of other sites can have a browser ask of the service: nothing that changes something, with keys and without.
+// Cross-origin requests cannot change anything, with and without API keys.
 
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
@@ -40,7 +40,7 @@ async function changingOperations(): Promise<{ method: string; path: string }[]>
   );
 }
 
-test.each(['required', 'off'] as const)('no operation is carried out for a page of another site (keys: %s)', async (keys) => {
+test.each(['required', 'off'] as const)('no operation is executed for a page of another site (keys: %s)', async (keys) => {
   await start(keys);
   const before = itemsOf(await service.get('/v1/audit'));
   const operations = await changingOperations();
@@ -56,7 +56,7 @@ test.each(['required', 'off'] as const)('no operation is carried out for a page 
   expect(itemsOf(await service.get('/v1/audit'))).toEqual(before);
 });
 
-test('without keys, the signing key is not rotated for another site, and is for the dashboard and for clients that are no browsers', async () => {
+test('without keys, the dashboard and non-browser clients can rotate the signing key, and other sites cannot', async () => {
   await start('off');
   const rotate = (headers: Record<string, string>) => service.request('POST', '/v1/signing-keys', undefined, headers);
   const count = async () => itemsOf(await service.get('/v1/signing-keys')).length;
@@ -68,7 +68,7 @@ test('without keys, the signing key is not rotated for another site, and is for 
   expect(await count()).toBe(1 + own.length);
 });
 
-test('behind a proxy that ends TLS or changes the Host, the dashboard changes things all the same', async () => {
+test('behind a proxy that terminates TLS or changes Host, the dashboard can make changes', async () => {
   service.trustedProxies = ['127.0.0.1'];
   await start('required');
   const make = (name: string, headers: Record<string, string>) => service.post('/v1/keys', { name, role: 'viewer' }, headers);
@@ -80,7 +80,7 @@ test('behind a proxy that ends TLS or changes the Host, the dashboard changes th
   expect((await make('four', { origin: 'http://evil.example', 'x-forwarded-host': 'patchbay.example' })).status).toBe(403);
 });
 
-test('without keys, another site cannot start what is costly, nor reach the service through a name that points here', async () => {
+test('without keys, another site can neither start an expensive operation nor reach the service by DNS rebinding', async () => {
   service.trustedProxies = ['127.0.0.1'];
   await start('off');
   const ask = (headers: Record<string, string>) => statusOf('/v1/audit/export', headers);

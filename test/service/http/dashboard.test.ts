@@ -1,4 +1,4 @@
-// The dashboard as the service answers it: pages to browsers, what they load, and problems to whoever asks for data.
+// The dashboard routes: pages and assets for browsers, problems for API clients.
 
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ const ask = (path: string, headers: Record<string, string> = browser, method = '
   fetch(`${service.url}${path}`, { method, headers });
 const paths = pagePaths.map(({ path }) => path.replaceAll(/:\w+/g, 'dev_1'));
 
-test.each(paths)('%s is answered to browsers, without a key, and strictly', async (path) => {
+test.each(paths)('%s is served to browsers without a key, with a strict content security policy', async (path) => {
   const answer = await ask(path);
   expect(answer.status).toBe(200);
   expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8');
@@ -33,7 +33,7 @@ test.each(paths)('%s is answered to browsers, without a key, and strictly', asyn
   expect([again.status, await again.text()]).toEqual([304, '']);
 });
 
-test('what a page loads is there, compressed, and may be kept for ever', async () => {
+test('assets of a page are compressed and cacheable forever', async () => {
   const page = await (await ask('/')).text();
   const loaded = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path);
   expect(loaded.map((path) => path.split('.').at(-1)).toSorted()).toEqual(['css', 'js', 'svg']);
@@ -56,7 +56,7 @@ test('what a page loads is there, compressed, and may be kept for ever', async (
   expect(readdirSync(new URL('../../../web/built/assets/', import.meta.url)).length).toBe(all.length);
 });
 
-test('whoever asks for data is answered with problems, and the API is where it was', async () => {
+test('clients that do not accept HTML get problems, and the API is unaffected', async () => {
   for (const path of paths) {
     const answer = await ask(path, { accept: 'application/json' });
     expect([answer.status, answer.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
@@ -76,7 +76,7 @@ test('whoever asks for data is answered with problems, and the API is where it w
   ).toEqual([]);
 });
 
-test('a dashboard that has not been built says what to run', async () => {
+test('a dashboard that is not built shows how to build it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-not-built-'));
   const app = Fastify();
   try {

@@ -1,4 +1,4 @@
-// The examples of the OpenAPI document: they are there, they are as their schemas say, and a service takes and answers what they show.
+// The examples of the OpenAPI document: complete, valid, and consistent with the service.
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -34,7 +34,7 @@ function successes({ responses }: Operation): { status: number; schema: Schema }
 const bodiesOf = (operation: Operation) => Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
 
 describe.each(operations)('$operationId', (operation) => {
-  test('every body, answer and parameter has an example', () => {
+  test('every body, response and parameter has an example', () => {
     const without = [
       ...(operation.requestBody === undefined || bodiesOf(operation).length > 0 ? [] : ['the body of the request']),
       ...successes(operation).flatMap(({ status, schema }) => (examplesOf({ schema }).length > 0 ? [] : [`the answer ${status}`])),
@@ -43,14 +43,14 @@ describe.each(operations)('$operationId', (operation) => {
     expect(without, 'to be mended with .meta({ examples: […] }) of their zod schemas').toEqual([]);
   });
 
-  test('the examples have every property of an answer, and no other', () => {
+  test('the examples have exactly the properties of a response', () => {
     const wrong = successes(operation).flatMap(({ schema }) =>
       examplesOf({ schema }).flatMap((example) => unlike(schema, example, 'example')),
     );
     expect(wrong).toEqual([]);
   });
 
-  test('a service takes its examples, and answers what they show', async () => {
+  test('the service accepts its examples and responds as they show', async () => {
     const bodies = bodiesOf(operation);
     for (const body of bodies.length === 0 ? [undefined] : bodies) {
       const asked = await ask(
@@ -83,7 +83,7 @@ async function askForNext(operation: Operation): Promise<void> {
   await ask(operation, [...asked, cursor], undefined);
 }
 
-test('every example of the document is as its schema says', () => {
+test('every example of the document matches its schema', () => {
   const found = [...examplesIn(JSON.parse(documentText), '')];
   const wrong = found.flatMap(({ schema, example, pointer }) => {
     const { error } = validatorOf(schema).safeParse(example);
@@ -339,7 +339,7 @@ beforeAll(async () => {
   real.set('query name', String((await service.get(`/v1/devices/${device}`)).body.name));
   real.set('header if-match', '*');
   real.set('header if-none-match', '"of-something-else"');
-  // Nothing is waited for.
+  // No wait.
   real.set('query waitSeconds', '0');
   real.set('query after', '0');
 });

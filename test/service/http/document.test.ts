@@ -1,4 +1,4 @@
-// What generators of clients need of openapi/openapi.json.
+// Requirements of client generators on openapi/openapi.json.
 
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
@@ -14,7 +14,7 @@ function* objectsIn(value: unknown, pointer = ''): Generator<readonly [string, R
 }
 
 // oapi-codegen and others read a discriminator's value from `enum` only.
-test('every string constant of a schema is an enumeration of one value too', () => {
+test('every string constant of a schema is also an enumeration with one value', () => {
   const constants = [...objectsIn(document)].filter(([, schema]) => schema['type'] === 'string' && 'const' in schema);
   expect(constants.length).toBeGreaterThan(10);
   for (const [pointer, schema] of constants) expect(schema['enum'], pointer).toEqual([schema['const']]);

@@ -1,4 +1,4 @@
-// Requests made from the OpenAPI document, good, nearly good and hostile: none makes the service fail or hang, and each is answered as documented.
+// Fuzzing with valid, nearly valid and hostile requests from the OpenAPI document: none fails or hangs the service, and each response is documented.
 
 import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
@@ -14,9 +14,9 @@ import { documentedBody, examplesOf, type Operation, operations, type Parameter 
 import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
 
 const cases = 1_200;
-/** Requests of one case, made at the same time. */
+/** Concurrent requests of one case. */
 const atOnce = 16;
-/** Cases of one operation, at most, until it has been asked well. */
+/** Maximum cases of an operation until one succeeds. */
 const roundsForEach = 60;
 const patience = 30_000;
 
@@ -215,7 +215,7 @@ const headerText = (value: unknown) =>
 
 type FuzzAnswer = { readonly status: number; readonly contentType: string; readonly text: string };
 
-/** Makes a request; of a stream only the beginning is read. */
+/** Sends a request; only the beginning of a stream is read. */
 function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswer> {
   return new Promise((resolve, reject) => {
     // In parts, for an address in one text would have `.` and `..` taken out of it.
@@ -243,10 +243,10 @@ function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswe
   });
 }
 
-/** What is wrong with an answer; null where it is as documented. */
+/** Returns the fault of a response, or null if it is documented. */
 function wrongIn({ operation }: FuzzRequest, { status, contentType, text }: FuzzAnswer): string | null {
   if (status >= 500) return `it was answered ${status}: ${text}`;
-  // A path that no route takes is of no operation.
+  // The path matches no route.
   const isNoRoute = status === 404 && contentType === 'application/problem+json' && text.includes('see /documentation for the API');
   if (isNoRoute) return null;
   const documented = documentedBody(operation, status, contentType);
@@ -278,7 +278,7 @@ async function checkRequests(request: fc.Arbitrary<FuzzRequest>, numRuns: number
   );
 }
 
-test('whatever is asked is answered as documented, soon, and never with a failure of the service', { timeout: 600_000 }, async () => {
+test('any request gets a documented response in time, and never an internal error', { timeout: 600_000 }, async () => {
   const statuses = new Map<string, number>();
   // Each operation first, as long as there is what it is about: it can be asked well, for the requests reach what is behind the checks.
   const hasSucceeded = ({ operationId }: Operation) => [200, 201, 202, 204].some((status) => statuses.has(`${operationId} ${status}`));

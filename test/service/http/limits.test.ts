@@ -1,4 +1,4 @@
-// What is past the limits: too many requests, too much to do, too long, too large; and what browsers are told.
+// Limits: rates, overload, timeouts and sizes; and security headers.
 
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -17,7 +17,7 @@ const limitTo = (limits: Partial<TestService['limits']>) => {
   return service.start();
 };
 
-test('a key may make so many requests a minute, and another is not held back by it', async () => {
+test('limits the requests of a key per minute, and does not affect other keys', async () => {
   await limitTo({ requestsPerMinute: 20 });
   const { body } = await service.post('/v1/keys', { name: 'busy', role: 'viewer' });
   const ask = () => service.get('/v1/devices', bearer(String(body.secret)));
@@ -36,7 +36,7 @@ test('a key may make so many requests a minute, and another is not held back by 
   expect((await service.get('/v1/devices')).status).toBe(200);
 });
 
-test('an address that is refused again and again is told to wait, and those with keys are not', async () => {
+test('limits rejected requests per address, and does not affect requests with keys', async () => {
   await limitTo({ unauthenticatedPerMinute: 30 });
   const guess = (index: number) => service.get('/v1/devices', bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`));
   for (let index = 0; index < 30; index += 1) expect((await guess(index)).status).toBe(401);
@@ -51,7 +51,7 @@ const guessFrom = (forwardedFor: string, index = 0) =>
   });
 const statuses = async (paths: readonly string[]) => Promise.all(paths.map(async (path) => (await fetch(`${service.url}${path}`)).status));
 
-test('requests that are refused lock nobody out of the health and the pages', async () => {
+test('rejected requests do not block health checks and pages', async () => {
   await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 10; index += 1) await guessFrom('', index);
   for (const path of ['/v1/nothing', '/nothing']) expect((await service.get(path, { authorization: '' })).status).toBe(429);
@@ -61,7 +61,7 @@ test('requests that are refused lock nobody out of the health and the pages', as
   for (let count = 0; count < 20; count += 1) expect(await statuses(['/health/live', '/health/ready'])).toEqual([200, 200]);
 });
 
-test('the clients of a trusted proxy are counted one by one, by the address that the proxy has seen', async () => {
+test('clients of a trusted proxy are counted separately, by the address that the proxy forwards', async () => {
   service.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
   await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`203.0.113.${index}, 198.51.100.7`, index)).status).toBe(401);
@@ -74,7 +74,7 @@ test('the clients of a trusted proxy are counted one by one, by the address that
 test.each([
   ['203.0.113.11', '203.0.113.12'],
   ['[2001:db8:1::1]', '[2001:db8:2::1]'],
-])('a client whose port is forwarded too, as %s:1000, is counted by its address', async (client, another) => {
+])('a client whose port is forwarded, as in %s:1000, is counted by its address', async (client, another) => {
   service.trustedProxies = ['127.0.0.1'];
   await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`${client}:${1000 + index}`, index)).status).toBe(401);
@@ -89,7 +89,7 @@ test.each([
     '203.0.113.99, [2001:db8:2::1]:443, [2001:db8:ffff::7]:1, 10.1.2.3:9',
   ],
   ['203.0.113.11, [::ffff:10.1.2.3]:5678', '203.0.113.12, [::ffff:10.1.2.3]:5678'],
-])('behind a chain of trusted proxies that forward ports, as %s, clients are counted one by one', async (client, another) => {
+])('behind a chain of trusted proxies that forward ports, as in %s, clients are counted separately', async (client, another) => {
   service.trustedProxies = ['10.0.0.0/8', '2001:db8:ffff::/48', '127.0.0.1'];
   await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(client, index)).status).toBe(401);
@@ -98,7 +98,7 @@ test.each([
 });
 
 test.each(['unknown', '_hidden', '203.0.113.1:99999x', '[2001:db8::1', '203.0.113.1:', '999.1.1.1:80', '10.1.2.3/8', 'fe80::1%eth0'])(
-  'a forwarded value that is no address, as "%s", ends the chain: the request counts for the proxy, and a client cannot choose its address',
+  'a forwarded value that is not an address, such as "%s", ends the chain: the request counts for the proxy',
   async (invalid) => {
     service.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
     await limitTo({ unauthenticatedPerMinute: 5 });
@@ -121,7 +121,7 @@ test('an address forwarded by an untrusted proxy, or a malformed one, counts for
   expect((await guessFrom('unknown-99')).status).toBe(429);
 });
 
-test('an overloaded service answers 503, except to health checks and hosts', async () => {
+test('an overloaded service responds with 503, except to health checks and hosts', async () => {
   await limitTo({ eventLoopDelay: 50 });
   const agent = new Agent(service);
   await agent.register('played', []);
@@ -142,7 +142,7 @@ test('an overloaded service answers 503, except to health checks and hosts', asy
   await until('it has recovered', async () => (await service.get('/v1/devices')).status === 200);
 });
 
-/** A connection to the service. `closed` resolves with everything that was received when the service has closed it. */
+/** A connection to the service. `closed` resolves with all received data when the service closes it. */
 function open() {
   const { port } = new URL(service.url);
   const chunks: string[] = [];
@@ -156,21 +156,21 @@ function open() {
   return { send: (text: string) => void socket.write(text), received: () => chunks.join(''), opened, closed, end: () => socket.destroy() };
 }
 
-/** What a connection is answered that sends this text and no more. */
+/** Returns the response to a connection that sends only this text. */
 function answerTo(text: string): Promise<string> {
   const socket = open();
   if (text !== '') socket.send(text);
   return socket.closed;
 }
 
-test('a request that does not come to its end is answered 408', async () => {
+test('an incomplete request gets 408', async () => {
   await limitTo({ requestTimeout: 400 });
   expect(await answerTo('GET /v1/devices HTTP/1.1\r\nHost: x\r\n')).toMatch(/^HTTP\/1\.1 408 .*application\/problem\+json/s);
   const begun = 'POST /v1/devices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{';
   expect(await answerTo(begun)).toMatch(/^HTTP\/1\.1 (401|408) /);
 });
 
-test('a request that has arrived while the service was held up is answered, however long it waited to be read', async () => {
+test('a request that arrived while the event loop was blocked gets a response', async () => {
   const connected = Promise.withResolvers<void>();
   service.prepare = (app) => void app.server.once('connection', () => connected.resolve());
   await limitTo({ requestTimeout: 400 });
@@ -182,7 +182,7 @@ test('a request that has arrived while the service was held up is answered, howe
   expect(await socket.closed).toMatch(/^HTTP\/1\.1 200 /);
 });
 
-test('a connection on which nothing was sent is closed without an answer, which would be taken for that of the next request', async () => {
+test('an idle connection is closed without a response, which the client would take for that of its next request', async () => {
   await limitTo({ requestTimeout: 400 });
   expect(await answerTo('')).toBe('');
   const socket = open();
@@ -194,7 +194,7 @@ test('a connection on which nothing was sent is closed without an answer, which 
 
 const eventsRequest = () => `GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${service.key}\r\n\r\n`;
 
-test('an event stream that is open is not ended by the start of another request on its connection', async () => {
+test('an open event stream is not ended by another request on its connection', async () => {
   await limitTo({ requestTimeout: 400 });
   const socket = open();
   socket.send(eventsRequest());
@@ -208,7 +208,7 @@ test('an event stream that is open is not ended by the start of another request 
   socket.end();
 });
 
-test('a malformed request ends the connection of an event stream, and is not answered within the stream', async () => {
+test('a malformed request closes the connection of an event stream without writing into the stream', async () => {
   await limitTo({});
   const socket = open();
   socket.send(eventsRequest());
@@ -217,13 +217,13 @@ test('a malformed request ends the connection of an event stream, and is not ans
   expect(await socket.closed).toMatch(/^HTTP\/1\.1 200 (?!.*HTTP\/1\.1 400)/s);
 });
 
-test('headers past the limit are answered 431', async () => {
+test('headers above the limit get 431', async () => {
   await service.start();
   const header = `X-Long: ${'x'.repeat(17 * 1024)}\r\n`;
   expect(await answerTo(`GET /v1/devices HTTP/1.1\r\nHost: x\r\n${header}\r\n`)).toMatch(/^HTTP\/1\.1 431 .*application\/problem\+json/s);
 });
 
-test('browsers are told that answers are data, and the page of the documentation may load its own files only', async () => {
+test('security headers mark responses as data, and the documentation page can load its own files only', async () => {
   await service.start();
   const { headers } = await service.get('/v1/devices');
   expect(headers.get('content-security-policy')).toBe("default-src 'none';frame-ancestors 'none'");

@@ -1,4 +1,4 @@
-// Every list: filters, sorts, orders, ranges of times and pages against a model in memory; cursors; pages while items are added.
+// Every list: filters, sorts, orders, time ranges and pages against an in-memory model; cursors; pages while items are added.
 
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
@@ -546,7 +546,7 @@ test.each([
   expect([...tried].toSorted()).toEqual(filtersOf(list.items).toSorted());
 });
 
-test('devices are found by their identifiers, as many as a query may name', async () => {
+test('devices are found by the maximum number of identifiers in a query', async () => {
   const devices = lists.find(({ path }) => path === '/v1/devices')?.items ?? [];
   const wanted = devices.slice(100, 200);
   const query = (ids: readonly unknown[]) => ids.map((id) => `id=${id}`).join('&');
@@ -578,7 +578,7 @@ test('pages hold every earlier item once and in order while items are added', as
   expect(made).toBeGreaterThan(20);
 });
 
-test('a cursor is taken by the list, the sort and the order that it is of, and by no other', async () => {
+test('a cursor is accepted only by its own list, sort and order', async () => {
   const sorts = ['sort=createdAt&order=desc', 'sort=createdAt&order=asc', 'sort=name&order=desc', 'sort=name&order=asc'];
   for (const sort of sorts) {
     const { body } = await service.get(`/v1/devices?${sort}&limit=2`);
@@ -594,7 +594,7 @@ test('a cursor is taken by the list, the sort and the order that it is of, and b
   expect(await service.get(`/v1/devices?order=desc&limit=2&cursor=${body.next}`)).toMatchObject({ status: 200 });
 });
 
-test('a cursor that was tampered with is refused', async () => {
+test('a modified cursor is rejected', async () => {
   const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const list = ['/v1/loads', 'time', 'desc'];
   expect((await service.get(`/v1/loads?cursor=${cursorOf([...list, [0, 'lod']])}`)).status).toBe(200);
@@ -604,7 +604,7 @@ test('a cursor that was tampered with is refused', async () => {
   }
 });
 
-test('a range that ends before it begins, or is of no times, is refused with what to change', async () => {
+test('an inverted or malformed time range is rejected with a correction', async () => {
   for (const { path, hasRange } of lists) {
     const backward = await service.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z`);
     expect([path, backward.status]).toEqual([path, 422]);
@@ -632,7 +632,7 @@ test('a range that ends before it begins, or is of no times, is refused with wha
   }
 });
 
-test('a range may begin and end with the first and the last time that can be written', async () => {
+test('a time range can begin and end with the first and last representable time', async () => {
   const [first, last] = ['0000-01-01T00:00:00Z', '9999-12-31T23:59:59.999Z'];
   for (const { path } of lists.filter(({ hasRange }) => hasRange)) {
     const [all, within, none] = await Promise.all(
@@ -643,7 +643,7 @@ test('a range may begin and end with the first and the last time that can be wri
   }
 });
 
-test('the times of a range have any offset, whose + may be written as it is', async () => {
+test('range times can have any offset, with an unescaped +', async () => {
   const ids = async (query: string) => itemsOf(await service.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
   const expected = await ids('until=2026-01-01T00:00:00.001Z');
   expect(expected.length).toBeGreaterThan(0);
@@ -659,7 +659,7 @@ test('the times of a range have any offset, whose + may be written as it is', as
   expect(await ids('from=0000-01-01T00:00:00+23:59&until=9999-12-31T23:59:59.999-23:59')).toEqual(await ids(''));
 });
 
-test('a filter that is refused says how it is to be written', async () => {
+test('the rejection of a filter states the expected syntax', async () => {
   const detailOf = async (path: string) => String((await service.get(path)).body['detail']);
   expect(await detailOf('/v1/devices?label=host!=x')).toContain('must have the form key=value (equality is the only comparison)');
   expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('in a query, write "+" as %2B: 1.0.0%2Bb1');
@@ -671,7 +671,7 @@ test('a filter that is refused says how it is to be written', async () => {
   expect(await detailOf('/v1/loads?from=2026-01-01')).toContain('with an offset (RFC 3339), like 2026-11-23T09:30:00Z');
 });
 
-test('a range bounds times to less than a millisecond', async () => {
+test('a range compares times with sub-millisecond precision', async () => {
   const ids = async (query: string) => itemsOf(await service.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
   const [all, first] = [await ids('order=asc'), await ids('until=2026-01-01T00:00:00.001Z')];
   expect(first.length).toBeGreaterThan(0);

@@ -1,4 +1,4 @@
-// The logs of a real service and a real host process: a request is found again in all of them, and no secret is in any.
+// The logs of a real service and a real host process: request IDs appear in all of them, and secrets in none.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -42,7 +42,7 @@ afterEach(async () => {
   await service.close();
 });
 
-/** A host as its user starts it, and all that it says. */
+/** A host process, with its output. */
 function startHostProcess(control: string, token = joinToken): LogLines {
   const lines = new LogLines();
   const tokenFile = join(service.folder, 'token');
@@ -55,7 +55,7 @@ function startHostProcess(control: string, token = joinToken): LogLines {
   return lines;
 }
 
-test('a request is called in every log what its client calls it, from the answer to the device', async () => {
+test('the X-Request-Id of a client appears in the response and in every log, down to the device', async () => {
   const host = startHostProcess(service.url);
   const devices = await service.connectedDevices(1);
   await service.push('tcp', '1.0.0', workModule(1));
@@ -84,7 +84,7 @@ test('a request is called in every log what its client calls it, from the answer
   expect(log.with({ action: 'key.created' })).toMatchObject([{ actor: 'service', request: null }]);
 });
 
-test('an order says which request made it, also where it comes anew to a host that has restarted', async () => {
+test('an order carries the ID of its request, even when it is sent again to a restarted host', async () => {
   const agent = new Agent(service);
   await agent.register('agent', ['d1']);
   const [attach] = await agent.next(0, 10);
@@ -97,12 +97,12 @@ test('an order says which request made it, also where it comes anew to a host th
   expect(await agent.next(0, 10)).toMatchObject([{ kind: 'attach-device' }, { kind: 'load', request: 'change-1' }]);
 });
 
-test.each(['', 'a b', 'ä', 'a'.repeat(65), 'a,b', unknownToken])('a request is not called "%s"', async (name) => {
+test.each(['', 'a b', 'ä', 'a'.repeat(65), 'a,b', unknownToken])('the request ID "%s" is not accepted', async (name) => {
   const answer = await service.get('/v1/hosts', { 'x-request-id': name });
   expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
 });
 
-test('a secret is in no line, wherever a client or an error puts it', async () => {
+test('no log line contains a secret, wherever it comes from', async () => {
   const { key } = service;
   const agent = new Agent(service);
   await agent.register('agent', ['d1']);
@@ -144,7 +144,7 @@ test('a secret is in no line, wherever a client or an error puts it', async () =
   expect(paths.length).toBeGreaterThan(secrets.length * 14);
 });
 
-test('a message keeps its placeholder, and loses a token that stands in the same place', () => {
+test('redaction keeps a placeholder and removes a token in the same position', () => {
   for (const placeholder of ['TOKEN', 'KEY']) {
     const message = `shown as \`Authorization: Bearer ${placeholder}\`: ask for another`;
     expect(redactSecrets(message)).toBe(message);
@@ -153,10 +153,10 @@ test('a message keeps its placeholder, and loses a token that stands in the same
     expect(redactSecrets(`Authorization: Bearer  ${secret} is shown`)).toBe('Authorization: [redacted] is shown');
 });
 
-test('a host process says nothing of its tokens, whatever a service answers', async () => {
+test('a host process never logs its tokens, whatever the service responds', async () => {
   const token = `agt_${secretText()}`;
   let registrations = 0;
-  // It answers with what it was sent.
+  // The server echoes the request.
   const server: Server = createServer((request, response) => {
     const isRegistered = request.url === '/agent/v1/hosts' && ++registrations > 1;
     const registered = { host: newIdentifier('host'), name: 'rack', devices: 1, token, heartbeatSeconds: 0.05, signingKeys: [] };

@@ -1,4 +1,4 @@
-// Names of exports and imports: whatever the compiler accepts can be stored, listed, called and reported; what it does not accept leaves nothing.
+// Export and import names: accepted names can be stored, listed, called and reported; rejected ones leave nothing.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { nameLimit } from '../../../src/machine/abi.ts';
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-/** A name as WebAssembly's text format writes it. */
+/** Returns a name in the WebAssembly text format. */
 const quoted = (name: string) => `"${Array.from(Buffer.from(name), (byte) => `\\${byte.toString(16).padStart(2, '0')}`).join('')}"`;
 const exporting = (...names: string[]) =>
   `(module (func $f (param i32) (result i32) (local.get 0)) ${names.map((name) => `(export ${quoted(name)} (func $f))`).join(' ')})`;
@@ -59,7 +59,7 @@ test.each(accepted)('a module that exports %s is pushed, listed, loaded, called 
   expect((await service.get(`/v1/devices/${device}`)).status).toBe(200);
 });
 
-test('a module may import a name of 4 KiB, and the empty one', async () => {
+test('a module can import a name of 4 KiB, and the empty name', async () => {
   const long = 'i'.repeat(nameLimit);
   const text = `(module (import "other" ${quoted(long)} (func $a)) (import "other" "" (func $b)) (func (export "run") (call $a) (call $b)))`;
   const pushed = await service.push('importer', '1.0.0', text);
@@ -82,20 +82,20 @@ test.each([
     exporting(...Array.from({ length: 60 }, (_, index) => `${index}`.padEnd(4_000, '\u0001'))),
     '1,048,576',
   ],
-])('%s is refused with 422, and nothing is stored', async (_, source, detail) => {
+])('%s is rejected with 422, and nothing is stored', async (_, source, detail) => {
   const refused = await service.push('refused', '1.0.0', source);
   expect(refused.status).toBe(422);
   expect(refused.body.detail).toContain(detail);
   expect(itemsOf(await service.get('/v1/modules/refused/builds'))).toEqual([]);
 });
 
-test('the names that the compiler accepts are those that reports and the API accept', () => {
+test('the compiler accepts the same names as reports and the API', () => {
   expect(ExportName.safeParse('n'.repeat(nameLimit)).success).toBe(true);
   expect(ExportName.safeParse('n'.repeat(nameLimit + 1)).success).toBe(false);
 });
 
 test.each(['__proto__', 'constructor', 'toString', '1.0.0 ', '1.0.0+b1 ', '1.0.0+b1\n', 'v1.0.0', '1.0.0+', '01.0.0', ''])(
-  'the version %j is refused with 422, and nothing is stored',
+  'the version %j is rejected with 422, and nothing is stored',
   async (version) => {
     const refused = await service.push('versioned', version, exporting('f'));
     expect(refused.status).toBe(422);
@@ -103,7 +103,7 @@ test.each(['__proto__', 'constructor', 'toString', '1.0.0 ', '1.0.0+b1 ', '1.0.0
   },
 );
 
-test.each(['1.0.0', '1.0.0-rc.1', '1.0.0+b1', '1.0.0-rc.1+b.2'])('the version %j is accepted as it is', async (version) => {
+test.each(['1.0.0', '1.0.0-rc.1', '1.0.0+b1', '1.0.0-rc.1+b.2'])('the version %j is accepted unchanged', async (version) => {
   const pushed = await service.push('accepted', version, exporting('f'));
   expect([pushed.status, pushed.body.version]).toEqual([201, version]);
   expect((await service.get(`/v1/modules/accepted/builds/${encodeURIComponent(version)}`)).status).toBe(200);

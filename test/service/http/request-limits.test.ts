@@ -1,4 +1,4 @@
-// The limits of what is received: every text and every list of the document's requests has one, and what is larger is refused at the border.
+// Limits of request values: every string and list in the document has one, and larger values are rejected.
 
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -31,7 +31,7 @@ afterAll(async () => {
 
 const isSchema = (value: unknown): value is Schema => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Places in a schema where a value has no limit. */
+/** Returns the paths in a schema whose values have no limit. */
 function unlimited(schemaOrReference: Schema, path: string, seen: ReadonlySet<unknown> = new Set()): string[] {
   const reference = schemaOrReference['$ref'];
   if (reference !== undefined && seen.has(reference)) return [];
@@ -71,12 +71,12 @@ function schemasOf({ parameters, requestBody, operationId }: Operation): [string
   ];
 }
 
-test('every text and every list that a request may have has a limit in the document', () => {
+test('every string and list of a request has a limit in the document', () => {
   const places = operations.flatMap((operation) => schemasOf(operation).flatMap(([path, schema]) => unlimited(schema, path)));
   expect([...new Set(places)]).toEqual([]);
 });
 
-test('a report with a reason of megabytes is refused, and says which text is too long', async () => {
+test('a report with a reason of megabytes is rejected with the path of the value', async () => {
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
   const [order] = await agent.order('load');
   if (order === undefined) throw new Error('no order');
@@ -104,7 +104,7 @@ const largeBuild = {
   envelope: null,
 };
 
-test('a page of large items ends at 4 MiB, and its cursor goes on with the rest', async () => {
+test('a page of large items ends at 4 MiB, and its cursor continues with the rest', async () => {
   const exports = Array.from({ length: 60 }, (_, index) => ({ name: `${index}-`.padEnd(4_000, 'n'), parameters: [], results: [] }));
   const versions = Array.from({ length: 25 }, (_, patch) => `1.0.${patch}`);
   const store = await Store.open(service.database);
@@ -134,7 +134,7 @@ test('a page of large items ends at 4 MiB, and its cursor goes on with the rest'
 });
 
 test.each(['berlin\r\n', 'a\tb', '\u0085', '\u007f', 'x'.repeat(64)])(
-  'the label value %j is refused wherever labels are given or asked for',
+  'the label value %j is rejected in bodies and queries',
   async (value) => {
     const labels = { site: value };
     const refusals = [
@@ -169,7 +169,7 @@ test.each([
   ['2999-01-01T00:00:00.5-08:00', '2999-01-01T08:00:00.500Z'],
   ['2999-01-01t00:00:00z', '2999-01-01T00:00:00.000Z'],
   ['2999-01-01T00:00:00Z', '2999-01-01T00:00:00.000Z'],
-])('a rollout may start at %s, which is answered in UTC', async (startAt, utc) => {
+])('a rollout can start at %s, which is returned in UTC', async (startAt, utc) => {
   const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, onConflict: 'queue' });
   expect(rollout).toMatchObject({ status: 202, body: { startAt: utc } });
   expect((await service.get(`/v1/rollouts/${rollout.body.id}`)).body.startAt).toBe(utc);
@@ -185,12 +185,12 @@ test.each([
   '9999-12-31T23:59:59-01:00',
   '0001-01-01T00:00:00+00:01',
   '0000-06-01T00:00:00Z',
-])('a rollout may not start at %s', async (startAt) => {
+])('a rollout cannot start at %s', async (startAt) => {
   const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices: [device], startAt });
   expect(rollout).toMatchObject({ status: 422, body: { errors: [{ pointer: '/startAt' }] } });
 });
 
-/** Sends a request whose headers are exactly these. */
+/** Sends a request with exactly these headers. */
 function send(path: string, headers: Record<string, string>, body: string | null, method = 'POST'): Promise<number> {
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest(`${service.url}${path}`, { method, headers: { ...bearer(service.key), ...headers } }, (response) => {
@@ -237,7 +237,7 @@ const reading = operations.flatMap(({ path, method, requestBody }) =>
 );
 
 test.each(emptyBodies)(
-  'where the document requires no body, an empty one of %s is read as {}; elsewhere it is refused',
+  'an empty body of %s is read as {} if the document does not require a body, and rejected otherwise',
   async (_, headers) => {
     const optional = reading.filter(({ isRequired }) => !isRequired);
     expect(optional.map(({ path }) => path.split('/').at(-1))).toEqual(['pause', 'abort']);
@@ -248,7 +248,7 @@ test.each(emptyBodies)(
   },
 );
 
-test('a rollout is paused and aborted without a body, and the key of a repeated request knows no difference from {}', async () => {
+test('a rollout is paused and aborted without a body, which is the same as {} for the idempotency key', async () => {
   const rollout = await service.post('/v1/rollouts', {
     module: 'tcp',
     version: '1.1.0',
@@ -263,7 +263,7 @@ test('a rollout is paused and aborted without a body, and the key of a repeated 
   expect(await service.request('POST', `${path}/abort`)).toMatchObject({ status: 200, body: { state: 'aborted' } });
 });
 
-test('a body of another type, and one that is missing where it is read, are still refused', async () => {
+test('an unsupported media type and a missing required body are rejected', async () => {
   const [path = ''] = await bodiless();
   expect(await send(path, { 'content-type': 'application/x-www-form-urlencoded' }, 'a=1')).toBe(415);
   expect(await send(path, { 'content-type': 'garbage', 'transfer-encoding': 'chunked' }, 'a=1')).toBe(415);

@@ -1,4 +1,4 @@
-// What texts of requests may have: any character but one.
+// Unicode validation of strings in requests.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
@@ -10,7 +10,7 @@ afterAll(() => service.close());
 
 const toDo = 'contains the character U+0000: remove it';
 
-test('U+0000 is refused wherever it is in a body, which says where', async () => {
+test('U+0000 is rejected anywhere in a body, with its position', async () => {
   const refused = await service.postRaw('/v1/keys', { name: 'a\0b', role: 'viewer', 'more/of~it': [{ a: '\0' }] });
   expect(refused).toMatchObject({
     status: 422,
@@ -27,7 +27,7 @@ test('U+0000 is refused wherever it is in a body, which says where', async () =>
   expect((await service.post('/agent/v1/hosts', registration, bearer(joinToken))).status).toBe(422);
 });
 
-test('U+0000 is refused in an address', async () => {
+test('U+0000 is rejected in a URL', async () => {
   for (const path of ['/v1/devices/%00', '/v1/devices?name=%00', '/v1/modules/tcp%00/builds']) {
     const refused = await service.get(path);
     expect(refused, path).toMatchObject({ status: 422, body: { detail: `the URL ${toDo} (%00)` } });
@@ -37,7 +37,7 @@ test('U+0000 is refused in an address', async () => {
   }
 });
 
-test('half of a surrogate pair is refused, and a whole one is a character', async () => {
+test('an unpaired surrogate is rejected, and a surrogate pair is accepted', async () => {
   const load = { module: 'tcp', version: '1.0.0', devices: ['none'], versionPolicy: 'downgrade' };
   const refused = await service.request('POST', '/v1/loads', JSON.stringify({ ...load, downgradeReason: 'a\ud800b' }));
   const detail = 'contains an unpaired surrogate: remove it';
@@ -46,7 +46,7 @@ test('half of a surrogate pair is refused, and a whole one is a character', asyn
   expect(JSON.stringify((await service.request('POST', '/v1/loads', escaped)).body)).not.toContain('surrogate');
 });
 
-test('the digits of its number are no character', async () => {
+test('the escaped text \\u0000 is accepted', async () => {
   const load: Schemas['NewLoads'] = {
     module: 'tcp',
     version: '1.0.0',

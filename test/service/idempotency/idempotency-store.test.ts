@@ -1,4 +1,4 @@
-// Repeated requests: one is carried out at a time, its answer is kept, and what failed may be tried again.
+// Idempotent requests: one executes at a time, its response is stored, and failures can be retried.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -41,7 +41,7 @@ const kindOf = (attempt: Promise<unknown>) =>
     (error) => (error instanceof Problem ? error.kind : error),
   );
 
-test('of a hundred at once one is carried out, and the others wait for its answer', async () => {
+test('one of a hundred concurrent requests is executed, and the others wait for its response', async () => {
   const begun = Promise.withResolvers<void>();
   const attempts = Array.from({ length: 100 }, async () => {
     const known = await installation.idempotencyStore.begin(request);
@@ -55,7 +55,7 @@ test('of a hundred at once one is carried out, and the others wait for its answe
   for (const one of answers.filter((known) => known !== null)) expect(one).toMatchObject(answer);
 });
 
-test('where the first is abandoned, one of those who wait carries the request out', async () => {
+test('if the first request is abandoned, a waiting one is executed', async () => {
   const first = await installation.idempotencyStore.begin(request);
   const others = [installation.idempotencyStore.begin(request), installation.idempotencyStore.begin(request)];
   installation.idempotencyStore.abandon(request);
@@ -66,7 +66,7 @@ test('where the first is abandoned, one of those who wait carries the request ou
   expect(answers.filter((one) => one?.body === answer.body)).toHaveLength(1);
 });
 
-test('one that waits more than may is told to try again', async () => {
+test('a request above the limit of waiting requests is rejected as busy', async () => {
   await installation.idempotencyStore.begin(request);
   const waiting = Array.from({ length: 1_000 }, () => installation.idempotencyStore.begin(request));
   expect(await kindOf(installation.idempotencyStore.begin(request))).toBe('busy');
@@ -74,13 +74,13 @@ test('one that waits more than may is told to try again', async () => {
   expect((await Promise.all(waiting)).every((one) => one?.body === answer.body)).toBe(true);
 });
 
-test('the same key of another client is another request', async () => {
+test('the same key of another client is a different request', async () => {
   await installation.idempotencyStore.begin(request);
   await installation.idempotencyStore.store(request, answer);
   expect(await installation.idempotencyStore.begin({ ...request, actor: 'key_2' })).toBeNull();
 });
 
-test('an answer that holds a secret is read with the secret of the client only, and is not in the database as it is', async () => {
+test('a response with a secret is stored encrypted, and only the client can read it', async () => {
   const sealed = { ...request, sealedBy: 'what only the client has' };
   await installation.idempotencyStore.begin(sealed);
   await installation.idempotencyStore.store(sealed, { ...answer, body: 'patchbay_secret' });
@@ -92,7 +92,7 @@ test('an answer that holds a secret is read with the secret of the client only, 
   installation = await Installation.open(database, settings);
 });
 
-test('a request that was carried out is answered the same, also to a service started anew', async () => {
+test('an executed request gets the same response, even after a restart', async () => {
   expect(await installation.idempotencyStore.begin(request)).toBeNull();
   await installation.idempotencyStore.store(request, answer);
   expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
@@ -102,20 +102,20 @@ test('a request that was carried out is answered the same, also to a service sta
   expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
 });
 
-test('a request that was abandoned may be made again', async () => {
+test('an abandoned request can be retried', async () => {
   await installation.idempotencyStore.begin(request);
   installation.idempotencyStore.abandon(request);
   expect(await installation.idempotencyStore.begin(request)).toBeNull();
 });
 
-test.each([{ body: '{"a":2}' }, { route: 'POST /v1/others' }])('a key is for one request: not with %j', async (change) => {
+test.each([{ body: '{"a":2}' }, { route: 'POST /v1/others' }])('a key is valid for one request only: not with %j', async (change) => {
   await installation.idempotencyStore.begin(request);
   await installation.idempotencyStore.store(request, answer);
   expect(await kindOf(installation.idempotencyStore.begin({ ...request, ...change }))).toBe('invalid-value');
   expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
 });
 
-test('what a request makes and its answer are on disk together, or neither is', async () => {
+test('the effects and the response of a request are committed together or not at all', async () => {
   const push = (version: string) =>
     installation.builds.push(
       { module: ModuleName.parse('tcp'), version, language: 'wat', source: '(module (func (export "f")))' },
@@ -133,7 +133,7 @@ test('what a request makes and its answer are on disk together, or neither is', 
   expect(await installation.idempotencyStore.begin(request)).toMatchObject({ ...answer, body: build.id });
 });
 
-test('a refusal is kept under its key, also where an answer was kept in a transaction that was rolled back', async () => {
+test('a rejection is stored even if a response was stored in a transaction that was rolled back', async () => {
   const refused = { ...request };
   await installation.idempotencyStore.begin(refused);
   const store = await Store.open(database);

@@ -1,4 +1,4 @@
-// Forecasts of loads against what comes of them on real hosts.
+// Compares forecasts of loads with their outcomes on real hosts.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -33,7 +33,7 @@ async function buildOf(module: string, version: string): Promise<BuildRecord> {
   return build;
 }
 
-/** What is forecast of a load. */
+/** Returns the forecast of a load. */
 async function forecastOf(module: string, version: string, policy: RequestedPolicy = {}, on = device): Promise<Forecast | undefined> {
   const how = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', ...policy });
   const forecasts = await forecastLoads(store.readConnection, await buildOf(module, version), [{ id: on, hostId: '' }], how);
@@ -47,21 +47,21 @@ const outcomeOf: Partial<Record<Forecast['verdict'], string>> = {
   'out-of-memory': 'failed',
 };
 
-/** Forecasts a load and has it carried out: what comes of it is what was forecast, in the same words. Answers the forecast. */
+/** Forecasts a load, runs it, and expects the forecast outcome and reason. Returns the forecast. */
 async function fulfilled(module: string, version: string, policy: RequestedPolicy = {}, on = device): Promise<Forecast | undefined> {
   const forecast = await forecastOf(module, version, policy, on);
   const { verdict, reason } = forecast ?? {};
   const [load] = await service.load(module, version, [on], policy);
-  const isThere = verdict === 'already-installed';
+  const isInstalled = verdict === 'already-installed';
   expect(load).toMatchObject({
     outcome: verdict && (outcomeOf[verdict] ?? verdict),
-    reason: isThere ? expect.stringContaining('the same precedence') : reason,
+    reason: isInstalled ? expect.stringContaining('the same precedence') : reason,
   });
   return forecast;
 }
 
 let modules = 0;
-/** A module of its own with these builds; answers its name. */
+/** Pushes a new module with these builds. Returns its name. */
 async function pushed(versions: Readonly<Record<string, string>> = { '1.0.0': workModule(1) }): Promise<string> {
   const module = `module-${modules}`;
   modules += 1;
@@ -69,10 +69,10 @@ async function pushed(versions: Readonly<Record<string, string>> = { '1.0.0': wo
   return module;
 }
 
-const change = (what: (records: Records) => Promise<void>) => inTransaction(store, what);
+const change = (action: (records: Records) => Promise<void>) => inTransaction(store, action);
 
-describe('the version', () => {
-  test('that is the first, newer, the same or older', async () => {
+describe('forecasts by version', () => {
+  test('a first, newer, equal and older version', async () => {
     const source = workModule(1);
     const module = await pushed({ '1.0.0': source, '1.1.0': source, '1.1.0+again': source, '1.1.0-rc.1': source });
     expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'would-install', reason: null, current: null });
@@ -90,7 +90,7 @@ describe('the version', () => {
     expect(await fulfilled(module, '1.0.0', downgrade)).toMatchObject({ verdict: 'would-replace', current: '1.1.0-rc.1' });
   });
 
-  test('that is not similar', async () => {
+  test('a dissimilar version', async () => {
     const other = '(module (func (export "other") (result i32) (i32.const 1)) (func (export "work") (result i32) (i32.const 1)))';
     const lost = '(module (func (export "other") (result i32) (i32.const 2)))';
     const module = await pushed({ '1.0.0': workModule(1), '1.1.0': other, '1.2.0': lost });
@@ -106,8 +106,8 @@ describe('the version', () => {
   });
 });
 
-describe('the proof', () => {
-  test('that lacks a signature that the device demands, until it has it', async () => {
+describe('forecasts by proof', () => {
+  test('a build without a required signature, until it is signed', async () => {
     const module = await pushed();
     const publishers = await Promise.all(['one', 'two'].map((name) => new Publisher(service, `${module}-${name}`).register()));
     const publisherKeys = publishers.map(({ id }) => id);
@@ -125,14 +125,14 @@ describe('the proof', () => {
 
   const another = JSON.stringify({ _type: 'https://in-toto.io/Statement/v1', subject: [] });
   test.each<[string, (envelope: Envelope) => Envelope | null | Promise<Envelope>, string]>([
-    ['is none of the service', (envelope) => ({ ...envelope, signatures: [] }), 'no key that this host trusts has signed the statement'],
-    ['is of another build', async () => provenanceOf(service, await pushed(), '1.0.0'), 'the service states that the image is'],
+    ['is not from the service', (envelope) => ({ ...envelope, signatures: [] }), 'no key that this host trusts has signed the statement'],
+    ['is about another build', async () => provenanceOf(service, await pushed(), '1.0.0'), 'the service states that the image is'],
     [
       'states no build',
       (envelope) => ({ ...envelope, payload: Buffer.from(another).toString('base64') }),
       'cannot be read: restore its database',
     ],
-  ])('that %s', async (_what, falsified, reason) => {
+  ])('a statement that %s', async (_what, falsified, reason) => {
     const module = await pushed();
     const envelope = await falsified(await provenanceOf(service, module, '1.0.0'));
     const { id, pushedBy } = await buildOf(module, '1.0.0');
@@ -140,21 +140,21 @@ describe('the proof', () => {
     expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'refused-image', reason: expect.stringContaining(reason), current: null });
   });
 
-  test('that is not there', async () => {
+  test('a build without a statement', async () => {
     const module = await pushed();
     const { id, pushedBy } = await buildOf(module, '1.0.0');
     await change((records) => records.builds.setStatement(id, { pushedBy, envelope: null }));
     const forecast = await forecastOf(module, '1.0.0');
     expect(forecast).toMatchObject({
       verdict: 'refused-image',
-      reason: expect.stringContaining('there is no readable provenance of the build'),
+      reason: expect.stringContaining('has no readable provenance'),
     });
     const [load] = await service.load(module, '1.0.0', [device]);
-    // The device says too how it was told.
+    // The device also reports how it got the response.
     expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringContaining(forecast?.reason ?? '') });
   });
 
-  test('of a build whose image was pruned, which the service itself refuses', async () => {
+  test('a build whose image was pruned, which the service itself rejects', async () => {
     const module = await pushed();
     const { imageDigest } = await buildOf(module, '1.0.0');
     await change(async ({ images, builds }) => {
@@ -168,7 +168,7 @@ describe('the proof', () => {
   });
 });
 
-/** A module of some 100,000 bytes: 25 pages of the 64 that a device has. */
+/** A module of about 100,000 bytes: 25 of the 64 pages of a device. */
 const largeModule = (plus: number) => {
   const text = Array.from({ length: 100_000 }, (_, index) => String.fromCharCode(97 + ((index * index + (index >> 4) + plus) % 26))).join(
     '',
@@ -177,19 +177,19 @@ const largeModule = (plus: number) => {
     (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
 };
 
-/** A module that takes so many pages. */
+/** Returns a module that needs this number of pages. */
 const ofPages = (count: number) => `(module (memory ${Math.ceil(count / 16) + 1})
   (data (i32.const 0) "${'x'.repeat((count - 1) * 4096)}")
   (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
 
-/** Starts a program that holds the address of the module's version in memory, and waits until it has called it. */
+/** Starts a program that keeps the address of the version in memory, and waits for its first call. */
 async function startHolder(module: string, device: string): Promise<{ stop(): Promise<void> }> {
   const call: Schemas['NewProgram'] = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
   const program = await service.post(`/v1/devices/${device}/programs`, call);
   const path = program.headers.get('location') ?? '';
   const statistics = async () =>
     z.looseObject({ callsCompleted: z.number(), state: z.string() }).safeParse((await service.get(path)).body['statistics']).data;
-  await until('the program has called it', async () => ((await statistics())?.callsCompleted ?? 0) > 0);
+  await until('the program has called the module', async () => ((await statistics())?.callsCompleted ?? 0) > 0);
   return {
     stop: async () => {
       await service.post(`${path}/stop`, undefined);
@@ -198,7 +198,7 @@ async function startHolder(module: string, device: string): Promise<{ stop(): Pr
   };
 }
 
-describe('the memory', () => {
+describe('forecasts by memory', () => {
   let own = '';
   beforeAll(async () => {
     service.startHost('own', 1);
@@ -206,14 +206,14 @@ describe('the memory', () => {
     own = (await new Records(store.readConnection).devices.findByNames(['own-1']))[0]?.id ?? '';
   });
 
-  test('that is smaller than the module, for its first page is never given out', async () => {
+  test('a module that needs all pages does not fit: the first page is reserved', async () => {
     expect(await fulfilled(await pushed({ '1.0.0': ofPages(64) }), '1.0.0', {}, own)).toMatchObject({
       verdict: 'out-of-memory',
       reason: expect.stringContaining('needs 64 contiguous pages; 63 of 64 are free'),
     });
   });
 
-  test('that is too small, also where a program keeps what would be free', async () => {
+  test('too little memory, also if a running program keeps removed pages reserved', async () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
     expect(await fulfilled(module, '1.0.0', {}, own)).toMatchObject({ verdict: 'would-install' });
     const holder = await startHolder(module, own);
@@ -227,7 +227,7 @@ describe('the memory', () => {
     expect(await fulfilled(module, '1.2.0', { invalidation: 'delete' }, own)).toMatchObject({ verdict: 'would-replace' });
   });
 
-  test('that is free, but not together', async () => {
+  test('enough free pages that are not contiguous', async () => {
     const [found] = await new Records(store.readConnection).devices.findMany([own]);
     const { memoryMap } = z.object({ memoryMap: z.object({ pages: z.number(), usedPages: z.number() }) }).parse(found?.state);
     const left = memoryMap.pages - 1 - memoryMap.usedPages;
@@ -248,15 +248,15 @@ describe('the memory', () => {
   });
 });
 
-describe('a device that', () => {
-  test('has never reported is forecast by what was loaded, and nothing is said of its memory', async () => {
+describe('forecasts by state', () => {
+  test('a device without a report: uses the recorded version, and its memory is unknown', async () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
     const agent = new Agent(service);
     await agent.register('played', ['played-1']);
     await agent.connect();
     const [attach] = await agent.order('attach-device');
     const played = attach?.device ?? '';
-    const reason = expect.stringContaining('whether it has the memory is not known');
+    const reason = expect.stringContaining('its free memory is unknown');
     expect(await forecastOf(module, '1.1.0', {}, played)).toEqual({ verdict: 'would-install', reason, current: null });
     const { imageDigest } = await buildOf(module, '1.1.0');
     await change((records) =>
@@ -264,16 +264,16 @@ describe('a device that', () => {
     );
     expect(await forecastOf(module, '1.2.0', {}, played)).toEqual({ verdict: 'would-replace', reason, current: '1.1.0' });
     expect(await forecastOf(module, '1.0.0', {}, played)).toMatchObject({ verdict: 'refused-not-newer', current: '1.1.0' });
-    // It comes up, and what it was to be brought back to is not there.
+    // It attaches without the module that the service ordered to restore.
     if (attach !== undefined) await agent.report(attached(attach));
     expect(await forecastOf(module, '1.0.0', {}, played)).toEqual({ verdict: 'would-install', reason: null, current: null });
     agent.disconnect();
   });
 
-  test('has started anew is not judged by the memory that it had', async () => {
+  test('a device after a restart: does not use the memory map from before', async () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
     const stop = service.startHost('again', 1);
-    const [again] = await until('it is there', async () => {
+    const [again] = await until('the device is connected', async () => {
       const found = await new Records(store.readConnection).devices.findByNames(['again-1']);
       return found[0]?.status === 'connected' && found;
     });
@@ -286,7 +286,10 @@ describe('a device that', () => {
     await change((records) => records.devices.clearStates([on]));
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'would-replace', reason: expect.any(String) });
     service.startHost('again', 1);
-    await until('it is there again', async () => (await new Records(store.readConnection).devices.find(on))?.stateReportedAt !== null);
+    await until(
+      'the device has reported again',
+      async () => (await new Records(store.readConnection).devices.find(on))?.stateReportedAt !== null,
+    );
     expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({ verdict: 'would-replace', reason: null, current: '1.1.0' });
   });
 });

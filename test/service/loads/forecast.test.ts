@@ -1,4 +1,4 @@
-// Forecasts for as many devices as one request selects: a few statements for all of them, by indexes.
+// Forecasts for the maximum number of devices in one request: few statements, all with indexes.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -49,7 +49,7 @@ function buildOf(version: string): NewBuild {
 beforeAll(async () => {
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
   const labelled = (index: number) => ({ zone: index % 2 === 0 ? 'even' : 'odd' });
-  // One in ten has each of the versions, some of them another module too, and one in ten has reported of itself.
+  // One in ten devices has each version, some also another module, and one in ten has reported its state.
   const loaded = { imageDigest: digest, loadedAt: at };
   const modules = devices.flatMap(({ id }, index) => {
     const version = ['1.0.0', '2.0.0', '3.0.0'][index % 10];
@@ -90,7 +90,7 @@ const forecast = async (records = new Records(store.readConnection)) => {
   return forecastLoads(records.connection, build, devices, policy);
 };
 
-test('ten thousand devices are forecast by what each has, and what is demanded of its builds', async () => {
+test('forecasts 10,000 devices by their versions and signature requirements', async () => {
   const forecasts = await forecast();
   const counted = Map.groupBy(
     devices.entries(),
@@ -110,8 +110,8 @@ test('ten thousand devices are forecast by what each has, and what is demanded o
   });
 });
 
-// By the plans that SQLite tells; what is asked of PostgreSQL is the same.
-test.runIf(kind === 'sqlite')('that takes some dozens of statements, none of which looks at every device there is', async () => {
+// Checks the query plans of SQLite; PostgreSQL gets the same queries.
+test.runIf(kind === 'sqlite')('a forecast takes a few dozen statements, and none scans every device', async () => {
   const queryPlans = new QueryPlans(database);
   const plans = await queryPlans.of(() => forecast(queryPlans.records));
   expect(plans.length).toBeLessThan(100);

@@ -1,4 +1,4 @@
-// Requests for loads that come at the same time: they are carried out together, and each is answered as if it had come alone.
+// Concurrent requests for loads: they run in one batch, and each gets the response that it would get alone.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,7 +42,7 @@ beforeEach(async () => {
       devices.map((id) => ({ id, name: id, hostId: 'h', labels: { zone: 'north' }, createdAt: at, ramPages: 16 })),
     );
     for (const module of ['tcp', 'udp']) {
-      const made = {
+      const oneLoad = {
         language: 'wat',
         compiler: '',
         interface: {},
@@ -52,7 +52,7 @@ beforeEach(async () => {
         sourceDigest: '',
         imageBytes: 1,
       };
-      await records.builds.create({ id: module, module, version: '1.0.0', ...made, imageDigest: `sha256:${'0'.repeat(64)}` });
+      await records.builds.create({ id: module, module, version: '1.0.0', ...oneLoad, imageDigest: `sha256:${'0'.repeat(64)}` });
     }
   });
 });
@@ -62,23 +62,23 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const usual = {
+const defaultRequest = {
   module: ModuleName.parse('tcp'),
   version: '1.0.0',
   selector: { devices: [one] },
   ...defaultTerms,
 } satisfies NewLoadsRequest;
 
-type Asked = Partial<NewLoadsRequest> & { readonly key?: string; readonly answerOf?: () => never };
+type TestRequest = Partial<NewLoadsRequest> & { readonly key?: string; readonly toResponse?: () => never };
 
-/** Asks for all at once; answers the loads of each, or the kind of the problem. */
-async function ask(asked: readonly Asked[]): Promise<(readonly string[] | string)[]> {
+/** Sends all requests at once. Returns the loads of each, or the kind of the problem. */
+async function send(requests: readonly TestRequest[]): Promise<(readonly string[] | string)[]> {
   const settled = await Promise.allSettled(
-    asked.map(({ key, answerOf, ...request }, index) => {
+    requests.map(({ key, toResponse, ...request }, index) => {
       const requester = { actor: 'key_1', requestId: `req_${index}` };
-      const repeatable = key === undefined ? {} : { repeatable: repeatableWith(key) };
-      const answered = answerOf ?? (({ batch }: { batch: string }) => ({ ...answer, body: batch }));
-      return installation.loads.request({ ...usual, ...request }, { ...requester, ...repeatable }, answered);
+      const idempotency = key === undefined ? {} : { idempotentRequest: idempotentRequestOf(key) };
+      const respond = toResponse ?? (({ batch }: { batch: string }) => ({ ...response, body: batch }));
+      return installation.loads.request({ ...defaultRequest, ...request }, { ...requester, ...idempotency }, respond);
     }),
   );
   return settled.map((result) => {
@@ -87,87 +87,91 @@ async function ask(asked: readonly Asked[]): Promise<(readonly string[] | string
   });
 }
 
-const repeatableWith = (key: string) => ({ actor: 'key_1', sealedBy: null, key, route: 'POST /v1/loads', body: '{}' });
-const answer = { status: 202, contentType: 'application/json', location: null, body: '' };
-const made = [expect.stringMatching(/^lod_/)];
+const idempotentRequestOf = (key: string) => ({ actor: 'key_1', sealedBy: null, key, route: 'POST /v1/loads', body: '{}' });
+const response = { status: 202, contentType: 'application/json', location: null, body: '' };
+const oneLoad = [expect.stringMatching(/^lod_/)];
 const orders = () => new OrderQueries(store.reader).allUnsettled('h');
 const eventsOf = async (action: string) =>
   (await new AuditQueries(store.reader).list({ action }, { sort: 'time', order: 'asc', limit: 1_000, after: null })).length;
 
-test('they are made at one moment, in their order, and the last of more than a device may have is refused', async () => {
-  const answers = await ask([...Array.from({ length: 101 }, () => ({})), { selector: { devices: [two] } }]);
-  expect(answers).toEqual([...Array.from({ length: 100 }, () => made), 'busy', made]);
+test('creates the loads of concurrent requests at one time and in order, and rejects those above the limit per device', async () => {
+  const results = await send([...Array.from({ length: 101 }, () => ({})), { selector: { devices: [two] } }]);
+  expect(results).toEqual([...Array.from({ length: 100 }, () => oneLoad), 'busy', oneLoad]);
   const loads = (await orders()).map(({ loadId }) => loadId);
-  expect(loads).toEqual(answers.filter((ids) => ids !== 'busy').flat());
+  expect(loads).toEqual(results.filter((ids) => ids !== 'busy').flat());
   const requests = await new Records(store.readConnection).loads.requestsOf(loads.map(String));
   expect(new Set([...requests.values()].map(({ requestedAt }) => requestedAt.getTime())).size).toBe(1);
   expect(await eventsOf('load.requested')).toBe(101);
-  expect(await ask([{}, { selector: { devices: [three] } }])).toEqual(['busy', made]);
+  expect(await send([{}, { selector: { devices: [three] } }])).toEqual(['busy', oneLoad]);
 });
 
-test('each that cannot be carried out is told why, and the others are made', async () => {
-  const refused: Asked[] = [
+test('rejects each invalid request with its reason, and creates the loads of the others', async () => {
+  const refused: TestRequest[] = [
     { module: ModuleName.parse('ip') },
     { version: '2.0.0' },
     { selector: { devices: [one, newIdentifier('device')] } },
     { selector: { labels: { zone: 'south' } } },
   ];
   const all = refused.flatMap((request) => [request, {}]);
-  expect(await ask(all)).toEqual(refused.flatMap(() => ['invalid-value', made]));
+  expect(await send(all)).toEqual(refused.flatMap(() => ['invalid-value', oneLoad]));
   expect(await orders()).toHaveLength(refused.length);
   expect(await eventsOf('load.requested')).toBe(refused.length);
 });
 
-test('loads that give way to those of one request are those that were asked for before it', async () => {
-  const [before = [], superseding = [], after = []] = await ask([{}, { supersede: true }, { selector: { devices: [one, two] } }]);
+test('supersedes only the loads of earlier requests', async () => {
+  const [before = [], superseding = [], after = []] = await send([{}, { supersede: true }, { selector: { devices: [one, two] } }]);
   const outcome = async (id = '') => (await new Records(store.readConnection).loads.find(id))?.outcome;
   expect([before, superseding, after].map((ids) => ids.length)).toEqual([1, 1, 2]);
   expect(await Promise.all([before[0], superseding[0], after[0]].map(outcome))).toEqual(['superseded', null, null]);
 });
 
-test('requests for many devices, by name or by label, are all made', async () => {
+test('creates the loads of large requests, by identifier and by label', async () => {
   const some = (from: number) => ({ selector: { devices: devices.slice(from, from + 600) } });
-  const answers = await ask([some(0), some(300), { selector: { labels: { zone: 'north' } } }, some(600), {}]);
-  expect(answers.map((ids) => ids.length)).toEqual([600, 600, 1_500, 600, 1]);
-  expect((await orders()).map(({ loadId }) => loadId)).toEqual(answers.flat());
+  const results = await send([some(0), some(300), { selector: { labels: { zone: 'north' } } }, some(600), {}]);
+  expect(results.map((ids) => ids.length)).toEqual([600, 600, 1_500, 600, 1]);
+  expect((await orders()).map(({ loadId }) => loadId)).toEqual(results.flat());
 });
 
-test('one that fails for a reason of the service leaves nothing, and the others are made and their answers kept', async () => {
-  const answerOf = () => {
-    throw new Error('no answer');
+test('a request with an internal error leaves nothing, and the others succeed and store their responses', async () => {
+  const toResponse = () => {
+    throw new Error('no response');
   };
-  const [first, failed, last] = await ask([{ key: 'a' }, { key: 'b', answerOf }, { key: 'c' }]);
-  expect([first, failed, last]).toEqual([made, 'Error: no answer', made]);
+  const [first, failed, last] = await send([{ key: 'a' }, { key: 'b', toResponse }, { key: 'c' }]);
+  expect([first, failed, last]).toEqual([oneLoad, 'Error: no response', oneLoad]);
   expect(await orders()).toHaveLength(2);
-  const kept = await new Records(store.readConnection).idempotentResponses.findMany(['a', 'b', 'c'].map(repeatableWith));
+  const kept = await new Records(store.readConnection).idempotentResponses.findMany(['a', 'b', 'c'].map(idempotentRequestOf));
   expect(kept.map(({ key }) => key).toSorted()).toEqual(['a', 'c']);
 });
 
-test('one that was answered by another replica meanwhile is answered the same, and a key of another request is refused', async () => {
-  const kept = { actor: 'key_1', ...answer, isSealed: false, createdAt: new Date(), route: 'POST /v1/loads' };
+test('a request that another replica has processed gets the same response, and a reused key is rejected', async () => {
+  const kept = { actor: 'key_1', ...response, isSealed: false, createdAt: new Date(), route: 'POST /v1/loads' };
   await inTransaction(store, ({ idempotentResponses }) =>
     idempotentResponses.store([
       { ...kept, key: 'a', bodyDigest: digestOf('{}'), body: 'batch_a' },
       { ...kept, key: 'b', bodyDigest: 'another', body: 'batch_b' },
-      // Of another client.
+      // From another client.
       { ...kept, key: 'c', bodyDigest: digestOf('{}'), body: 'batch_c', actor: 'key_2' },
     ]),
   );
   const requestAs = (actor: string, key: string) =>
-    installation.loads.request(usual, { actor, requestId: 'r', idempotentRequest: { ...repeatableWith(key), actor } }, ({ batch }) => ({
-      ...answer,
-      body: batch,
-    }));
-  const asked = [requestAs('key_1', 'a'), requestAs('key_1', 'b'), requestAs('key_1', 'c'), requestAs('key_2', 'a')];
-  const [first, second, ...others] = await Promise.allSettled(asked);
-  expect(first).toMatchObject({ reason: { answer: { body: 'batch_a' } } });
+    installation.loads.request(
+      defaultRequest,
+      { actor, requestId: 'r', idempotentRequest: { ...idempotentRequestOf(key), actor } },
+      ({ batch }) => ({
+        ...response,
+        body: batch,
+      }),
+    );
+  const requests = [requestAs('key_1', 'a'), requestAs('key_1', 'b'), requestAs('key_1', 'c'), requestAs('key_2', 'a')];
+  const [first, second, ...others] = await Promise.allSettled(requests);
+  expect(first).toMatchObject({ reason: { response: { body: 'batch_a' } } });
   expect(first?.status === 'rejected' && first.reason instanceof AlreadyProcessed).toBe(true);
   expect(second).toMatchObject({ reason: { kind: 'invalid-value' } });
   expect(others).toMatchObject([{ status: 'fulfilled' }, { status: 'fulfilled' }]);
   expect(await orders()).toHaveLength(2);
 });
 
-test('what a policy demands of one module is not demanded of another', async () => {
+test('a signature policy for one module does not apply to another', async () => {
   const policy = {
     id: newIdentifier('signature policy'),
     name: 'of-tcp',
@@ -178,7 +182,7 @@ test('what a policy demands of one module is not demanded of another', async () 
     createdAt: at,
   };
   await inTransaction(store, ({ signaturePolicies }) => signaturePolicies.create({ ...policy, module: 'tcp' }));
-  expect(await ask([{}, { module: ModuleName.parse('udp') }, { selector: { devices: [two] } }])).toEqual([made, made, made]);
+  expect(await send([{}, { module: ModuleName.parse('udp') }, { selector: { devices: [two] } }])).toEqual([oneLoad, oneLoad, oneLoad]);
   const demands = (await orders()).map(({ body }) => Object(body).demands?.map((demand: { name: string }) => demand.name));
   expect(demands).toEqual([['of-tcp'], [], []]);
 });

@@ -1,4 +1,4 @@
-// The main job over HTTP with real device hosts: devices, loads, programs, history, audit and health.
+// Devices, loads, programs, history, audit and health over HTTP, with real device hosts.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
@@ -25,7 +25,7 @@ async function referenceCount(device: string, module: string): Promise<number> {
   return table.find((entry: { module: string }) => entry.module === module)?.referenceCount ?? 0;
 }
 
-test('devices are listed by labels, by host and by status', async () => {
+test('lists devices by labels, host and status', async () => {
   const ids = async (query: string) =>
     itemsOf(await service.get(`/v1/devices?${query}`))
       .map(({ id }) => id)
@@ -44,7 +44,7 @@ test('devices are listed by labels, by host and by status', async () => {
   expect((await service.get('/v1/devices?label=zone=a&label=zone=b')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/label' }] });
 });
 
-test('a build is loaded by labels, patched under a running program, and all of it is recorded', async () => {
+test('loads a build by labels, patches it under a running program, and records every step', async () => {
   await service.push('tcp', '1.0.0', workModule(1));
   await service.push('tcp', '1.1.0', workModule(2));
   const accepted = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', labels: { zone: 'north' } });
@@ -140,7 +140,7 @@ test('a build is loaded by labels, patched under a running program, and all of i
   expect((await service.post(`${program}/stop`, undefined)).body).toMatchObject({ state: 'stopped' });
 });
 
-test('a version that is not newer is refused, with its reason', async () => {
+test('refuses a version that is not newer, with the reason', async () => {
   await service.push('old', '1.0.0', workModule(1));
   await service.push('old', '1.1.0', workModule(2));
   await service.load('old', '1.1.0', south);
@@ -153,7 +153,7 @@ test('a version that is not newer is refused, with its reason', async () => {
   expect(itemsOf(await service.get('/v1/loads?module=old&outcome=refused-not-newer'))).toHaveLength(2);
 });
 
-test('an older version is loaded for a reason, and a dissimilar one where nobody asks for similarity', async () => {
+test('loads an older version with a reason, and a dissimilar version if similarity is not required', async () => {
   const [device = ''] = south;
   const other = '(module (func (export "another") (result i32) (i32.const 1)))';
   await service.push('policy', '1.0.0', workModule(1));
@@ -175,7 +175,7 @@ test('an older version is loaded for a reason, and a dissimilar one where nobody
   });
 });
 
-test('a load may wait for those who are inside, and fails or interrupts when they do not leave', async () => {
+test('a load with a drain strategy waits for accesses to exit, and fails or interrupts them after that', async () => {
   const [device = ''] = south;
   for (const version of ['1.0.0', '1.1.0']) await service.push('drained', version, workModule(1));
   await service.load('drained', '1.0.0', [device]);
@@ -194,7 +194,7 @@ test('a load may wait for those who are inside, and fails or interrupts when the
   await service.post(`${program.headers.get('location')}/stop`, undefined);
 });
 
-test('loads of one device are carried out in the order of their coming', async () => {
+test('a device runs its loads in order of arrival', async () => {
   const [device = ''] = south;
   const versions = ['1.0.0', '1.1.0', '1.0.5', '1.2.0'];
   for (const [index, version] of versions.entries()) await service.push('turn', version, workModule(index));
@@ -212,57 +212,57 @@ test.each([
   ['two selectors', { devices: ['dev_00000000000000000000000000000000'], labels: { zone: 'north' } }, ''],
   ['no devices', { devices: [] }, '/devices'],
   ['an identifier of another kind', { devices: ['lod_00000000000000000000000000000000'] }, '/devices/0'],
-  ['a device that is not there', { devices: ['dev_00000000000000000000000000000000'] }, '/devices/0'],
+  ['an unknown device', { devices: ['dev_00000000000000000000000000000000'] }, '/devices/0'],
   ['labels that no device has', { labels: { zone: 'west' } }, '/labels'],
   ['no labels', { labels: {} }, '/labels'],
-  ['a module that is not there', { module: 'none', labels: { zone: 'north' } }, '/module'],
-  ['a version that is not there', { version: '9.9.9', labels: { zone: 'north' } }, '/version'],
+  ['an unknown module', { module: 'none', labels: { zone: 'north' } }, '/module'],
+  ['an unknown version', { version: '9.9.9', labels: { zone: 'north' } }, '/version'],
   ['a downgrade without a reason', { labels: { zone: 'north' }, versionPolicy: 'downgrade' }, '/downgradeReason'],
   ['a reason without a downgrade', { labels: { zone: 'north' }, downgradeReason: 'why not' }, '/downgradeReason'],
-  ['a drain that does not drain', { labels: { zone: 'north' }, drainMilliseconds: 5 }, '/drainMilliseconds'],
+  ['a drain time without a drain strategy', { labels: { zone: 'north' }, drainMilliseconds: 5 }, '/drainMilliseconds'],
   ['an unknown strategy', { labels: { zone: 'north' }, strategy: 'hope' }, '/strategy'],
   ['an unknown invalidation', { labels: { zone: 'north' }, invalidation: 'burn' }, '/invalidation'],
   ['labels of the wrong type', { labels: 'zone=north' }, '/labels'],
-])('a load with %s is refused, and nothing is accepted', async (_what, change, pointer) => {
+])('rejects a load with %s, and creates no load', async (_what, change, pointer) => {
   await service.push('fine', '1.0.0', workModule(1));
-  const answer = await service.postRaw('/v1/loads', { module: 'fine', version: '1.0.0', ...change });
-  expect(answer).toMatchObject({
+  const response = await service.postRaw('/v1/loads', { module: 'fine', version: '1.0.0', ...change });
+  expect(response).toMatchObject({
     status: 422,
     body: { errors: expect.arrayContaining([expect.objectContaining({ in: 'body', pointer })]) },
   });
   expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 
-test('a load for devices some of which are unknown names each of these, and loads none', async () => {
+test('rejects a load for unknown devices, names each of them, and creates no load', async () => {
   const unknown = 'dev_ffffffffffffffffffffffffffffffff';
-  const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', devices: [...north, unknown] });
-  expect(answer.body.errors).toEqual([{ in: 'body', pointer: '/devices/3', detail: `the device ${unknown} does not exist` }]);
+  const response = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', devices: [...north, unknown] });
+  expect(response.body.errors).toEqual([{ in: 'body', pointer: '/devices/3', detail: `the device ${unknown} does not exist` }]);
   expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 
 test.each([
   ['a module that is not in memory', { module: 'none', export: 'work' }, 409, 'not-loaded', undefined],
-  ['an export that is not there', { export: 'rest' }, 422, 'invalid-value', '/export'],
+  ['an unknown export', { export: 'rest' }, 422, 'invalid-value', '/export'],
   ['too few arguments', { arguments: [] }, 422, 'invalid-value', '/arguments'],
-  ['an argument that is no integer', { arguments: [1.5] }, 422, 'invalid-value', '/arguments/0'],
+  ['an argument that is not an integer', { arguments: [1.5] }, 422, 'invalid-value', '/arguments/0'],
   ['an argument out of range', { arguments: ['4294967296'] }, 422, 'invalid-value', '/arguments/0'],
   ['an argument of the wrong type', { arguments: [true] }, 422, 'invalid-value', '/arguments/0'],
   ['no threads', { threads: 0 }, 422, 'invalid-value', '/threads'],
   ['too many threads', { threads: 10_001 }, 422, 'invalid-value', '/threads'],
   ['no calls', { calls: 0 }, 422, 'invalid-value', '/calls'],
-])('a program with %s is refused, and none is kept', async (_what, change, status, type, pointer) => {
+])('rejects a program with %s, and creates no program', async (_what, change, status, type, pointer) => {
   const device = south[1] ?? '';
   await service.push('prog', '1.0.0', workModule(1));
   if (itemsOf(await service.get(`/v1/loads?module=prog`)).length === 0) await service.load('prog', '1.0.0', [device]);
-  const answer = await service.postRaw(`/v1/devices/${device}/programs`, { module: 'prog', export: 'work', arguments: [1], ...change });
-  expect(answer).toMatchObject({
+  const response = await service.postRaw(`/v1/devices/${device}/programs`, { module: 'prog', export: 'work', arguments: [1], ...change });
+  expect(response).toMatchObject({
     status,
     body: { type: `urn:patchbay:problem:${type}`, ...(pointer === undefined ? {} : { errors: [{ pointer }] }) },
   });
   expect(itemsOf(await service.get(`/v1/devices/${device}/programs`))).toEqual([]);
 });
 
-test('threads past the cap of a host fail the program with the reason, and it can be seen', async () => {
+test('a program above the thread limit of the host fails with a visible reason', async () => {
   const device = south[1] ?? '';
   await service.push('cap', '1.0.0', workModule(1));
   await service.load('cap', '1.0.0', [device]);
@@ -277,7 +277,7 @@ test('threads past the cap of a host fail the program with the reason, and it ca
   await until('the first is stopped', async () => (await service.get(first.headers.get('location') ?? '')).body['state'] === 'stopped');
 });
 
-test('a device is made on a host, comes up, and takes loads; its name is taken from then on', async () => {
+test('creates a device on a host, which attaches and runs loads; its name is then taken', async () => {
   const made = await service.post('/v1/devices', { name: 'extra', labels: { zone: 'west' }, ramPages: 32, host: 'south' });
   expect(made).toMatchObject({ status: 201, body: { name: 'extra', labels: { zone: 'west' }, ramPages: 32 } });
   const path = made.headers.get('location') ?? '';
@@ -294,14 +294,14 @@ test.each([
   ['a name with spaces', { name: 'my device' }, '/name'],
   ['no name', {}, '/name'],
   ['too little memory', { name: 'small', ramPages: 1 }, '/ramPages'],
-  ['a label that is no text', { name: 'labelled', labels: { a: 1 } }, '/labels/a'],
+  ['a label that is not a string', { name: 'labelled', labels: { a: 1 } }, '/labels/a'],
   [
     'too many labels',
     { name: 'labelled', labels: Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v'])) },
     '/labels',
   ],
-  ['a host that is not there', { name: 'lost', host: 'nowhere' }, '/host'],
-])('a device with %s is refused', async (_what, body, pointer) => {
+  ['an unknown host', { name: 'lost', host: 'nowhere' }, '/host'],
+])('rejects a device with %s', async (_what, body, pointer) => {
   expect(await service.postRaw('/v1/devices', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
 });
 
@@ -319,7 +319,7 @@ test('an unknown object is not found', async () => {
   expect((await service.post(`/v1/devices/${device}/programs`, { module: 'tcp', export: 'work' })).status).toBe(404);
 });
 
-test('the fleet is healthy while every host is connected, and says why when it is not', async () => {
+test('the fleet is healthy while every host is connected, and degraded with the reason otherwise', async () => {
   expect((await service.get('/health/live')).body).toEqual({ status: 'live' });
   expect((await service.get('/health/ready')).body).toEqual({ status: 'ready', reasons: [] });
   const stop = service.startHost('leaving', 1);
@@ -329,7 +329,7 @@ test('the fleet is healthy while every host is connected, and says why when it i
   });
   expect(healthy).toMatchObject({ reasons: [], devices: { attaching: 0, unreachable: 0 }, loads: { queued: 0 } });
   await stop();
-  const health = await until('it is missed', async () => {
+  const health = await until('the fleet is degraded', async () => {
     const { body } = await service.get('/v1/health');
     return body.status === 'degraded' && body;
   });

@@ -1,4 +1,4 @@
-// Reports of loads come back from the database as devices have made them.
+// Load reports are unchanged after storing and reading them.
 
 import { expect, test } from 'vitest';
 import { exampleLoadReport, LoadReport } from '../../../src/protocol/load-report.ts';
@@ -6,16 +6,16 @@ import { decodeReport, encodeReport } from '../../../src/service/loads/stored-re
 
 const report = LoadReport.parse(exampleLoadReport);
 
-test('a report is the same after it was kept, to the order of its members', () => {
+test('a report is the same after encoding and decoding, including the order of its properties', () => {
   expect(JSON.stringify(decodeReport(JSON.parse(encodeReport(report))))).toBe(JSON.stringify(report));
 });
 
-test('two reports of loads that interrupt are on one page of the database', () => {
+test('two reports of interrupting loads fit on one database page', () => {
   const page = 4_096;
   expect(encodeReport(report).length).toBeLessThan(page / 2 - 64);
 });
 
-test('what was kept before, step by step with names, is told as it is', () => {
+test('a report in the older format, with property names, is returned unchanged', () => {
   expect(decodeReport(JSON.parse(JSON.stringify(report)))).toEqual(report);
   for (const other of [null, 'text', [], {}, { steps: null }]) expect(decodeReport(other)).toEqual(other);
 });

@@ -1,4 +1,4 @@
-// When an order that no report has settled is offered again.
+// Intervals between offers of an unsettled order.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -6,7 +6,7 @@ import { OrderOffers, offerIntervals } from '../../../src/service/orders/order-o
 
 const { first, max: longest } = offerIntervals;
 
-/** The times of all offers of one order that is looked at every second and never settled, in seconds. */
+/** Returns the times, in seconds, at which an order is offered that is checked every second and never settled. */
 function offersOf(seconds: number): number[] {
   let now = 0;
   const offers = new OrderOffers({ monotonic: () => now });
@@ -21,7 +21,7 @@ function offersOf(seconds: number): number[] {
   return times;
 }
 
-test('an order comes again after an interval that doubles up to a limit', () => {
+test('an order is offered again after an interval that doubles up to a limit', () => {
   const times = offersOf(3_600);
   const intervals = times.slice(1).map((time, index) => (time - (times[index] ?? 0)) * 1_000);
   expect(intervals[0]).toBe(first);
@@ -29,7 +29,7 @@ test('an order comes again after an interval that doubles up to a limit', () => 
   expect(intervals.at(-1)).toBe(longest);
 });
 
-test('what another replica has offered is offered within the first interval, and settled orders never again', () => {
+test('orders that another replica has offered are offered within the first interval, and settled orders never', () => {
   const event = fc.record({
     settles: fc.integer({ min: 0, max: 9 }),
     makes: fc.integer({ min: 0, max: 3 }),
@@ -60,7 +60,7 @@ test('what another replica has offered is offered within the first interval, and
         for (let count = 0; count < makes; count += 1) {
           made += 1;
           unsettled.add(made);
-          // Every second one is offered here, the others by another replica.
+          // This replica offers every second order, another replica the rest.
           if (made % 2 === 0) continue;
           offers.record('host', [{ number: made }]);
           offeredAt.set(made, now);

@@ -1,4 +1,4 @@
-// An attacker who can write the database attaches forged images to programs: devices refuse them, and the service signs none of them.
+// An attacker with write access to the database attaches forged images to programs: devices refuse them, and the service does not sign them.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-/** Runs a statement behind the service's back. */
+/** Runs an SQL statement without the service. */
 const byHand = (text: string, ...parameters: readonly (string | Uint8Array | null)[]) => runSql(service.database, text, ...parameters);
 
 async function restartHost(): Promise<void> {
@@ -35,7 +35,7 @@ async function restartHost(): Promise<void> {
   stopHost = service.startHost('rack', 5);
 }
 
-/** Starts an endless program that works; its calls answer 2. Returns its path. */
+/** Starts a program whose calls return 2; endless by default. Returns its path. */
 async function startProgram(device: string, calls: number | null = null): Promise<string> {
   const program = { module: 'tcp', export: 'work', arguments: [1], pauseMilliseconds: 1, calls };
   const { status, headers } = await service.post(`/v1/devices/${device}/programs`, program);
@@ -52,7 +52,7 @@ const Program = z.object({
 const programAt = async (path: string) => Program.parse((await service.get(path)).body);
 const idOf = (path: string) => path.split('/').at(-1) ?? '';
 
-/** Waits until the program has completed calls, more than before, and all of them with the signed module's answer. */
+/** Waits until the program has completed more calls, all with the result of the signed module. */
 async function isServed(path: string): Promise<void> {
   const before = (await programAt(path)).statistics?.callsCompleted ?? 0;
   const { statistics } = await until('the program is served', async () => {
@@ -71,7 +71,7 @@ const statementOf = async (digest: string) =>
     .nullable()
     .parse((await byHand('SELECT "statement" FROM "Image" WHERE "digest" = ?', digest))[0]?.['statement']);
 
-/** Puts a driver with a statement into the database, and attaches it to a program. */
+/** Inserts a driver with a statement into the database, and attaches it to a program. */
 async function attach({ bytes, digest }: ForgedImage, statement: string | null, program: string): Promise<void> {
   await byHand(
     `INSERT INTO "Image" ("digest", "bytes", "createdAt", "statement") VALUES (?, ?, ${timeInSql(1)}, ?)`,
@@ -82,21 +82,21 @@ async function attach({ bytes, digest }: ForgedImage, statement: string | null, 
   await byHand('UPDATE "Program" SET "driverDigest" = ? WHERE "id" = ?', digest, idOf(program));
 }
 
-/** Each is another image, for it overwrites the words of the kernel from another address on. */
+/** Returns a new forged driver at each call: each writes kernel memory from a different address. */
 let forged = 0;
 function nextForgedDriver(): ForgedImage {
   forged += 1;
   return forgedDriver('tcp', 4_096 + 8 * forged);
 }
 
-/** A statement of the forged driver as the service makes them, of what the genuine one calls. */
+/** Returns a statement about the forged driver in the form of the service, with the target of the genuine driver. */
 async function forgedStatement(genuine: string, { digest }: ForgedImage): Promise<{ payloadType: string; payload: string }> {
   const { payloadType, payload } = Envelope.parse(JSON.parse((await statementOf(genuine)) ?? ''));
   const text = Buffer.from(payload, 'base64').toString().replace(genuine.slice('sha256:'.length), digest.slice('sha256:'.length));
   return { payloadType, payload: text };
 }
 
-/** Puts a key among those of the service, which vouches for them and for itself. */
+/** Inserts a signing key that endorses the keys of the service and itself. */
 async function insertSigningKey(): Promise<string> {
   const privateKey = generatePrivateKey();
   const { keyId, pem } = derivePublicKey(privateKey);
@@ -114,7 +114,7 @@ async function insertSigningKey(): Promise<string> {
 }
 
 const forgeries: [string, RegExp, (genuine: string, image: ForgedImage) => Promise<string | null>][] = [
-  ['no statement', /there is no provenance of the image sha256:\w+: push its source, or start its program again/, async () => null],
+  ['no statement', /image sha256:\w+ has no provenance: push its source, or start its program again/, async () => null],
   [
     'the statement of the genuine driver',
     /states that the driver of tcp\.work is sha256:\w+, not sha256:\w+ as ordered/,
@@ -138,7 +138,7 @@ const forgeries: [string, RegExp, (genuine: string, image: ForgedImage) => Promi
   ],
 ];
 
-test('forged drivers are refused when their host restarts, with the reason, and nothing else is affected', async () => {
+test('a restarted host refuses forged drivers with the reason, and nothing else is affected', async () => {
   const attacked: { readonly device: string; readonly path: string; readonly reason: RegExp }[] = [];
   for (const [index, [, reason, statementFor]] of forgeries.entries()) {
     const device = victims[index] ?? '';
@@ -171,16 +171,16 @@ test('forged drivers are refused when their host restarts, with the reason, and 
       expect.stringMatching(/^4 devices could not be restored completely after a restart of the host: rack-1 \(program tcp\.work: /),
     ]),
   });
-  // Programs started from now on get genuine drivers, and call the signed code.
+  // Programs started after that get genuine drivers and call the signed code.
   await Promise.all(victims.map(async (device) => isServed(await startProgram(device))));
   for (const path of others) await service.post(`${path}/stop`, undefined);
 });
 
-test('an image that was written over the one of a driver is replaced when a program is started', async () => {
+test('an overwritten driver image is replaced when a program is started', async () => {
   const finished = await startProgram(victim, 1);
   await until('the program has ended', async () => (await programAt(finished)).state === 'finished');
   const genuine = await driverOf(finished);
-  // In the place of the genuine one, by its digest.
+  // Overwrites the genuine image under its digest.
   await byHand('UPDATE "Image" SET "bytes" = ? WHERE "digest" = ?', nextForgedDriver().bytes, genuine);
   await restartHost();
   const path = await startProgram(victim, 1);
@@ -188,7 +188,7 @@ test('an image that was written over the one of a driver is replaced when a prog
   expect((await programAt(path)).statistics).toMatchObject({ callsCompleted: 1, callsFailed: 0, lastResult: '2' });
 });
 
-test('the statement of a driver is served to hosts, signed by the service, and says what it calls', async () => {
+test('hosts can download the signed statement of a driver, which names what it calls', async () => {
   const path = await startProgram(victim, 1);
   const digest = await driverOf(path);
   const stored = readEnvelope((await statementOf(digest)) ?? '');
@@ -203,7 +203,7 @@ test('the statement of a driver is served to hosts, signed by the service, and s
   expect(event).toMatchObject({ detail: { driver: digest } });
 });
 
-test('a service that starts compiles drivers without a statement again, and signs none that the database has', async () => {
+test('at startup, the service recompiles drivers without a statement, and signs no driver from the database', async () => {
   const [old, attacked] = [await startProgram(victim), await startProgram(neighbor)];
   await Promise.all([old, attacked].map(isServed));
   const genuine = await driverOf(old);

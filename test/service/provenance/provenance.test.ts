@@ -189,8 +189,8 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
     },
     /states that the image is .*@1\.0\.0 .* and not .*@1\.1\.0/,
   ],
-  ['the statement (removed)', (module) => setEnvelope(module, null), /there is no readable provenance of the build/],
-  ['the statement (truncated)', (module) => setEnvelope(module, '{"payload'), /there is no readable provenance/],
+  ['the statement (removed)', (module) => setEnvelope(module, null), /has no readable provenance/],
+  ['the statement (truncated)', (module) => setEnvelope(module, '{"payload'), /has no readable provenance/],
 ];
 
 test.each(tamperings)('refuses a build after a change of %s; the old version continues to serve', async (title, tamper, reason) => {

@@ -1,4 +1,4 @@
-// What is not kept for ever: of old events the proof stays when they go, and only images go that no device has or can go back to.
+// Pruning: proofs of deleted events remain, and only images that no device has or can roll back to are deleted.
 
 import fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
@@ -40,7 +40,7 @@ async function* joined(...exports: readonly (readonly string[])[]): AsyncGenerat
   for (const [index, lines] of exports.entries()) yield* index === 0 ? lines : lines.slice(1);
 }
 
-test('old events go once a checkpoint has them, in whole tiles, and stay proven', async () => {
+test('old events are deleted in whole tiles once a checkpoint covers them, and remain provable', async () => {
   await service.start();
   const pinned = readPublicKey(String(itemsOf(await service.get('/v1/signing-keys'))[0]?.publicKey));
   // The event that tells of it is pruned too.
@@ -95,7 +95,7 @@ test('old events go once a checkpoint has them, in whole tiles, and stay proven'
   ]);
 });
 
-test('events that are not old, or that nothing would prove, stay', async () => {
+test('recent events and events without a checkpoint are kept', async () => {
   service.retention = { ...service.retention, interval: 5, keepEvents: 3_600_000, keepImages: 1 };
   await service.start();
   await append(600);
@@ -113,7 +113,7 @@ const isPruned = async (minor: number, module = 'tcp') => {
   return JSON.stringify(body.image).includes('"prunedAt":null') ? false : 'pruned';
 };
 
-test('an image goes that no device has or can go back to, and comes back when its source is pushed again', async () => {
+test('an image that no device has or can roll back to is deleted, and restored when its source is pushed again', async () => {
   await service.start();
   service.startHost('rack', 2);
   const [first = '', second = ''] = await service.connectedDevices(2);
@@ -159,7 +159,7 @@ test('an image goes that no device has or can go back to, and comes back when it
   expect(itemsOf(await service.get('/v1/audit?action=build.image-restored'))).toHaveLength(1);
 });
 
-test('the image of a load that waits for its host, and the driver of a program that runs, stay', async () => {
+test('the images of pending loads and the drivers of running programs are kept', async () => {
   await service.start();
   const stopHost = service.startHost('rack', 1);
   const [device = ''] = await service.connectedDevices(1);
@@ -185,7 +185,7 @@ test('the image of a load that waits for its host, and the driver of a program t
   });
 });
 
-test('within reach are the newest versions of each device and module', () => {
+test('the newest versions of each device and module are retained', () => {
   const stay = fc.record({
     deviceId: fc.constantFrom('d1', 'd2'),
     module: fc.constantFrom('tcp', 'udp'),

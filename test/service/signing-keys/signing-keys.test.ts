@@ -57,7 +57,7 @@ test('creates a key at the first start, stores only its public part in the datab
   await service.start();
   expect(await keys()).toEqual([first]);
   expect(await verifyTrail([await checkpoint()], [first?.publicKey ?? ''])).toMatchObject({
-    kind: 'whole',
+    kind: 'intact',
     checkpoint: { keyId: first?.keyId },
   });
 });
@@ -90,10 +90,10 @@ test('a verifier that trusts the first key trusts every checkpoint after any num
   }
   expect(new Set((await keys()).map(({ verifierKey }) => verifierKey.split('+')[0])).size).toBe(1);
   const newest = (await keys()).at(-1);
-  expect(await verifyTrail(notes, [first?.publicKey ?? ''])).toMatchObject({ kind: 'whole', checkpoint: { keyId: newest?.keyId } });
+  expect(await verifyTrail(notes, [first?.publicKey ?? ''])).toMatchObject({ kind: 'intact', checkpoint: { keyId: newest?.keyId } });
   // A key does not extend trust to its predecessors.
-  expect(await verifyTrail(notes, [newest?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
-  expect(await verifyTrail(notes.slice(-1), [newest?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
+  expect(await verifyTrail(notes, [newest?.publicKey ?? ''])).toMatchObject({ kind: 'unverifiable' });
+  expect(await verifyTrail(notes.slice(-1), [newest?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
 });
 
 test('a request repeated with its idempotency key rotates the key once', async () => {
@@ -114,8 +114,8 @@ test('a signature by a replaced key proves nothing', async () => {
   if (honest === null) throw new Error('no checkpoint');
   const forged = writeCheckpoint(honest, derivePublicKey(stolen), (message) => signMessage(stolen, message));
   expect(await verifyTrail([forged], [first?.publicKey ?? ''])).toMatchObject({
-    kind: 'unproven',
-    why: expect.stringContaining('had been replaced'),
+    kind: 'unverifiable',
+    reason: expect.stringContaining('had been replaced'),
   });
 });
 
@@ -130,9 +130,9 @@ test('rejects the start without the private key, unless it is declared lost', as
   const [, second] = await keys();
   expect(second).toMatchObject({ endorsement: null, retiredAt: null });
   const after = await checkpoint();
-  expect(await verifyTrail([before], [first?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
-  expect(await verifyTrail([before, after], [first?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
-  expect(await verifyTrail([before, after], [first?.publicKey ?? '', second?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
+  expect(await verifyTrail([before], [first?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
+  expect(await verifyTrail([before, after], [first?.publicKey ?? ''])).toMatchObject({ kind: 'unverifiable' });
+  expect(await verifyTrail([before, after], [first?.publicKey ?? '', second?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
   // Declaring an existing key lost changes nothing.
   await service.stop();
   await service.start();

@@ -1,7 +1,7 @@
 // What a rollout would come to: its devices by wave, and those that would refuse the build.
 
 import type { Schemas } from '../../../src/client/client.ts';
-import { isRefusedForecast } from '../../../src/client/enum-values.ts';
+import { forecastRefuses } from '../../../src/client/enum-values.ts';
 import { devicePath, rolloutPath } from '../../navigation/paths.ts';
 import { counted, countText } from '../../parts/numbers.ts';
 import { Table } from '../../parts/table.tsx';
@@ -16,7 +16,7 @@ export function RolloutPreview({
 }: {
   readonly preview: Preview;
 }) {
-  const refusing = items.filter(({ wave, forecast }) => wave !== null && isRefusedForecast[forecast]);
+  const refusing = items.filter(({ wave, forecast }) => wave !== null && forecastRefuses[forecast]);
   return (
     <div class="preview" role="status">
       <p class="notice" data-is={refused > 0 || conflicts.length > 0 ? 'warning' : 'well'}>

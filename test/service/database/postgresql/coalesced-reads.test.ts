@@ -1,4 +1,4 @@
-// Questions that several ask at the same time: they are asked once, and nobody is answered what was before they asked.
+// Coalesced reads: concurrent equal queries are sent once, and no caller gets data from before its call.
 
 import { expect, test, vi } from 'vitest';
 import { newCommitEffects } from '../../../../src/service/database/commit-effects.ts';
@@ -35,7 +35,7 @@ class Counting implements Connection {
   }
 }
 
-test('what is asked in one turn of the event loop is sent once, and each has an answer of its own', async () => {
+test('equal queries in one turn of the event loop are sent once, and each caller gets its own rows', async () => {
   const database = new Counting();
   const reads = new CoalescedReads(database);
   const answers = await Promise.all([
@@ -49,7 +49,7 @@ test('what is asked in one turn of the event loop is sent once, and each has an 
   expect(answers[0]?.[0]).not.toBe(answers[1]?.[0]);
 });
 
-test('what is asked when it was sent is sent again, also while the answer is not there yet', async () => {
+test('a query after the send is sent again, even before the first result arrives', async () => {
   const database = new Counting();
   const reads = new CoalescedReads(database);
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -62,7 +62,7 @@ test('what is asked when it was sent is sent again, also while the answer is not
   expect(await Promise.all([first, second])).toEqual([[{ capacity: 1 }], [{ capacity: 2 }]]);
 });
 
-test('where it cannot be answered all who have asked it are told, and the next is asked anew', async () => {
+test('an error rejects all callers, and the next query is sent again', async () => {
   const database = new Counting();
   const reads = new CoalescedReads(database);
   const failing = Promise.allSettled([reads.query(query, { name: 'fail' }), reads.query(query, { name: 'fail' })]);

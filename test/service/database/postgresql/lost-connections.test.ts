@@ -1,4 +1,4 @@
-// Connections to PostgreSQL on which nothing comes through any more, and of which neither end is told: they hold nobody up for good.
+// Silently lost PostgreSQL connections: they block neither the service nor other replicas forever.
 
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -16,7 +16,7 @@ import { event, eventsIn } from '../events.ts';
 
 const patience = { timeout: 60_000 } as const;
 
-test('a replica that is lost in its turn to write loses the turn, fails what it was asked, and goes on by itself', {
+test('a replica that loses its connection during a write transaction releases the write lock, rejects the transaction and recovers', {
   timeout: 120_000,
 }, async () => {
   const database = new URL(await newDatabase(''));
@@ -58,7 +58,7 @@ test('a replica that is lost in its turn to write loses the turn, fails what it 
   expect(await eventsIn(lost)).toMatchObject([{ object: 'c' }, { object: 'd' }]);
 });
 
-test('a connection that is lost after it was ended reports no error that nobody listens to', async () => {
+test('losing a connection that was ended emits no unhandled error', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   onTestFinished(() => void server.close());
   await once(server, 'listening');
@@ -72,7 +72,7 @@ test('a connection that is lost after it was ended reports no error that nobody 
   await expect(closed).resolves.toBeDefined();
 });
 
-test('while the database cannot be reached reads, lists and writes fail for that reason', async () => {
+test('while the database is unreachable, reads, lists and writes fail with that reason', async () => {
   const database = new URL(await newDatabase(''));
   const proxy = new FaultProxy([Number(database.port)], new Random(1), databaseNetwork);
   await proxy.listen();

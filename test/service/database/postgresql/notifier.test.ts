@@ -1,4 +1,4 @@
-// What replicas tell each other: each hears what the others have written, and knows when it may have missed something.
+// Notifications between replicas: each is notified of changes by the others, and knows when it may have missed some.
 
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
@@ -41,7 +41,7 @@ const append = ({ store }: Replica, object: string) => inTransaction(store, (rec
 const noNews: ChangeNotification = { events: false, loads: false, hosts: [], endedStreams: [] };
 const ofEvents: ChangeNotification = { ...noNews, events: true };
 
-test('of events, orders, loads that end and streams that are to end both hear, each once', async () => {
+test('both replicas are notified once of events, orders, ended loads and closed streams', async () => {
   await inTransaction(first.store, async ({ hosts, devices, loads, orders }) => {
     await hosts.save({ id: 'h', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null });
     await devices.create([{ id: 'd', name: 'device', hostId: 'h', ramPages: 16, createdAt: at, labels: {} }]);
@@ -70,7 +70,7 @@ test('of events, orders, loads that end and streams that are to end both hear, e
   expect(first.heard.filter((news) => encodeNotification(news) !== null)).toEqual(told);
 });
 
-test('what one has told does not come back to it', async () => {
+test('a replica does not receive its own notifications', async () => {
   await append(first, 'a');
   // They come in the order in which they were told.
   await append(second, 'b');
@@ -81,7 +81,7 @@ test('what one has told does not come back to it', async () => {
   ]);
 });
 
-test('of what was taken back nobody hears, and what is told can be read', async () => {
+test('a rollback notifies nobody, and notified data is readable', async () => {
   await expect(
     inTransaction(first.store, async (records) => {
       await records.audit.append([event('a')]);
@@ -99,7 +99,7 @@ test('of what was taken back nobody hears, and what is told can be read', async 
   expect(await seen).toMatchObject([{ object: 'b' }]);
 });
 
-test('after a connection that was lost there may be any news, and then those that come', async () => {
+test('a lost connection causes a notification of any change; later notifications arrive', async () => {
   expect(await endConnections(database)).toBeGreaterThan(0);
   await vi.waitUntil(() => first.heard.length > 0 && second.heard.length > 0, { timeout: 30_000 });
   expect([first.heard, second.heard]).toEqual([[anyChange], [anyChange]]);
@@ -108,21 +108,21 @@ test('after a connection that was lost there may be any news, and then those tha
   expect(second.heard.slice(1)).toEqual([ofEvents]);
 });
 
-test('what another version of the service tells may be anything', async () => {
+test('an unknown notification counts as any change', async () => {
   await runSql(database, `NOTIFY patchbay, 'somebody {"weather":"fine"}'`);
   await runSql(database, `NOTIFY patchbay, 'nonsense'`);
   await vi.waitUntil(() => second.heard.length >= 2);
   expect(second.heard).toEqual([anyChange, anyChange]);
 });
 
-test('of more hosts than one text can name it may be any', async () => {
+test('too many hosts for one notification are sent as all', async () => {
   const ids = Array.from({ length: 1_000 }, () => `hst_${randomUUID().replaceAll('-', '')}`);
   await inTransaction(first.store, ({ hosts }) => hosts.endStreams(ids));
   await vi.waitUntil(() => second.heard.length > 0);
   expect(second.heard).toEqual([{ ...noNews, hosts: 'all', endedStreams: 'all' }]);
 });
 
-test('what is told is all that there was, or that it may be anything, in a text that is not longer than may be', () => {
+test('an encoded notification is complete or says all, within the size limit', () => {
   const ids = fc.oneof(fc.array(fc.stringMatching(/^[a-z]{3}_[0-9a-f]{32}$/), { maxLength: 600 }), fc.constant('all' as const));
   const anyOfIt = fc.record({ events: fc.boolean(), loads: fc.boolean(), hosts: ids, endedStreams: ids });
   fc.assert(

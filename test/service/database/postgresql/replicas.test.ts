@@ -1,4 +1,4 @@
-// Several replicas of the service on one database of PostgreSQL: as if there were one.
+// Several replicas on one PostgreSQL database behave as one.
 
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { AuditQueries } from '../../../../src/service/audit/queries.ts';
@@ -22,7 +22,7 @@ async function openAll(database: string, count: number): Promise<Store[]> {
   return stores;
 }
 
-test('those that start at the same moment apply each migration once', async () => {
+test('replicas that start at the same time apply each migration once', async () => {
   const database = await newEmptyDatabase('');
   const stores = await openAll(database, 5);
   for (const store of stores) expect((await store.health()).migrationFaults).toEqual([]);
@@ -30,7 +30,7 @@ test('those that start at the same moment apply each migration once', async () =
   expect(records).toEqual(postgresqlMigrations().map(({ name }) => ({ name })));
 });
 
-test('their transactions take turns: what all of them append at once is one chain without a gap', async () => {
+test('transactions of replicas are serialized: concurrent appends form one chain without gaps', async () => {
   const stores = await openAll(await newDatabase(''), 2);
   const perStore = 100;
   await Promise.all(
@@ -57,7 +57,7 @@ test('their transactions take turns: what all of them append at once is one chai
   }
 });
 
-test('one that has the turn makes the others wait, and those see what it has written', async () => {
+test('a replica with the write lock makes the others wait, and they see its writes', async () => {
   const database = await newDatabase('');
   const [first, second] = await openAll(database, 2);
   if (first === undefined || second === undefined) throw new Error('no stores');
@@ -80,7 +80,7 @@ test('one that has the turn makes the others wait, and those see what it has wri
   expect(await next).toEqual({ isHeld: false, head: 1 });
 });
 
-test('what comes while another has the turn is carried out in the next turn, together', async () => {
+test('transactions queued while another replica has the write lock run as one group', async () => {
   const database = await newDatabase('');
   const [first, second] = await openAll(database, 2);
   if (first === undefined || second === undefined) throw new Error('no store');
@@ -100,7 +100,7 @@ test('what comes while another has the turn is carried out in the next turn, tog
   await outside.close();
 });
 
-test('a transaction whose connection is lost leaves nothing and says so, and the next goes on', async () => {
+test('a transaction whose connection is lost is rolled back and rejects; the next succeeds', async () => {
   const database = await newDatabase('');
   const [store] = await openAll(database, 1);
   if (store === undefined) throw new Error('no store');
@@ -117,7 +117,7 @@ test('a transaction whose connection is lost leaves nothing and says so, and the
   expect(ends).toEqual(['rolled-back', 'committed']);
 });
 
-test('every text is in the order of its bytes, whatever the server sorts by', async () => {
+test('strings are sorted by bytes, with any collation of the server', async () => {
   const database = await newDatabase('');
   const columns = await runSql(
     database,

@@ -1,4 +1,4 @@
-// A PostgreSQL database that cannot be written to now: it is read-only, has no free connection, or is full. What comes after is carried out.
+// A PostgreSQL database that temporarily rejects writes: read-only, without free connections, or full. Later writes succeed.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +29,7 @@ const reasonOf = (work: Promise<unknown>) =>
     (error: unknown) => findUnavailability(error)?.detail ?? String(error),
   );
 
-test('sessions that have begun read-only are replaced when the database is so no more, without anybody ending them', async () => {
+test('read-only sessions are replaced once the database is writable', async () => {
   const database = await newDatabase('');
   const store = await openStore(database);
   await write(store, 'a');
@@ -43,7 +43,7 @@ test('sessions that have begun read-only are replaced when the database is so no
   expect((await eventsIn(store)).map(({ object }) => object)).toEqual(['a', 'b']);
 });
 
-test('a database without a free connection is told so, and taken up when there is one', async () => {
+test('reports a database without a free connection, and continues when there is one', async () => {
   const database = await newDatabase('');
   const store = await openStore(database);
   await write(store, 'a');
@@ -64,22 +64,25 @@ test('a database without a free connection is told so, and taken up when there i
 test.each([
   ...['08000', '08003', '08006', '08P01', '40001', '40P01', '53000', '53200', '53300', '53400', '55P03', '55006'],
   ...['57014', '57P01', '57P02', '57P03', '57P05', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'P1001', 'P1017', 'P2024', 'P2034', 'P2037'],
-])('%s is a failure that may be over soon', (code) => {
+])('%s is transient', (code) => {
   expect(classifyErrorCode(code)).toMatchObject({ isTransient: true });
 });
 
 test.each(['25006', '53100', '58030', '58P01', '28000', '28P01', '3D000', '42501', 'XX001', 'XX002', 'ENOSPC', 'EROFS'])(
-  '%s is a failure that an operator has to end',
+  '%s requires an operator',
   (code) => {
     expect(classifyErrorCode(code)).toMatchObject({ isTransient: false });
   },
 );
 
-test.each(['23505', '22P02', '42601', '42P01', '26000', '42P05', 'P2002', 'P2010', 'XX000', 'ENOENT'])('%s is a mistake', (code) => {
-  expect(classifyErrorCode(code)).toBeNull();
-});
+test.each(['23505', '22P02', '42601', '42P01', '26000', '42P05', 'P2002', 'P2010', 'XX000', 'ENOENT'])(
+  '%s is not an unavailable database',
+  (code) => {
+    expect(classifyErrorCode(code)).toBeNull();
+  },
+);
 
-test('a database without migrations is made, unless that is not wanted; one with migrations is not asked about', async () => {
+test('calls back before it creates a database, and not for one with migrations', async () => {
   const database = await newEmptyDatabase('');
   const refuse = () => {
     throw new Error('no');
@@ -161,7 +164,7 @@ test.runIf(isPgbouncerInstalled).each([
   ],
   ['drops them, and keeps sessions', { pool_mode: 'session', ignore_startup_parameters: 'options' }, /settings .* do not reach/],
   ['refuses the settings of sessions', { pool_mode: 'transaction' }, /refuses the settings .*unsupported startup parameter/],
-])('a pooler that %s is refused before anything is made', { timeout: 300_000 }, async (_what, settings, message) => {
+])('rejects a pooler that %s before it creates anything', { timeout: 300_000 }, async (_what, settings, message) => {
   const database = await newEmptyDatabase('');
   const url = await startPooler(database, settings);
   const refused = Store.open(url);
@@ -170,14 +173,10 @@ test.runIf(isPgbouncerInstalled).each([
   expect(await runSql(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).toEqual([]);
 });
 
-test.runIf(isPgbouncerInstalled)(
-  'a pooler that gives each transaction another session is refused, whatever it does with settings',
-  { timeout: 300_000 },
-  async () => {
-    const database = await newEmptyDatabase('');
-    // So the settings are there all the same.
-    await alterPostgresql(database, "SET statement_timeout = '20s'");
-    const url = await startPooler(database, { pool_mode: 'transaction', ignore_startup_parameters: 'options' });
-    await expect(Store.open(url)).rejects.toThrow(/each other's sessions/);
-  },
-);
+test.runIf(isPgbouncerInstalled)('rejects a pooler in transaction mode, with any handling of settings', { timeout: 300_000 }, async () => {
+  const database = await newEmptyDatabase('');
+  // So the settings are there all the same.
+  await alterPostgresql(database, "SET statement_timeout = '20s'");
+  const url = await startPooler(database, { pool_mode: 'transaction', ignore_startup_parameters: 'options' });
+  await expect(Store.open(url)).rejects.toThrow(/each other's sessions/);
+});

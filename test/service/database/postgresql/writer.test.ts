@@ -1,4 +1,4 @@
-// Transactions in which statements do not wait for each other: none of them is lost, or executed in another transaction.
+// Pipelined transactions: no statement is lost or executed in another transaction.
 
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -34,7 +34,7 @@ afterEach(() => engine.close());
 
 const kept = async () => (await runSql(database, 'SELECT "number" FROM "Kept" ORDER BY "number"')).map(({ number }) => number);
 
-test('statements that are sent together are carried out in the order in which they were sent', async () => {
+test('pipelined statements are executed in the order in which they were sent', async () => {
   await engine.transaction(
     ({ savepoint }) =>
       savepoint(async (connection) => {
@@ -49,7 +49,7 @@ test('statements that are sent together are carried out in the order in which th
   expect(await kept()).toEqual([1, 2, 101]);
 });
 
-test('a savepoint in which a statement has failed is rejected, also if its error was caught, and the other parts are committed', async () => {
+test('a savepoint with a failed statement is rolled back even if the error was caught, and the others are committed', async () => {
   await engine.transaction(async ({ savepoint }) => {
     await savepoint((connection) => connection.executeForRows(insert, [{ number: 1 }]).then(() => {}));
     const failing = savepoint(async (connection) => {
@@ -62,7 +62,7 @@ test('a savepoint in which a statement has failed is rejected, also if its error
   expect(await kept()).toEqual([1, 3]);
 });
 
-test('an announcement that fails takes the transaction back, and says why', async () => {
+test('a failed notification rolls the transaction back with its reason', async () => {
   const failing = engine.transaction(async ({ savepoint, notify }) => {
     await savepoint(async (connection) => {
       await connection.executeForRows(insert, [{ number: 1 }]);
@@ -74,7 +74,7 @@ test('an announcement that fails takes the transaction back, and says why', asyn
   expect(await kept()).toEqual([]);
 });
 
-test.each(['fails', 'succeeds'])('what a savepoint that %s has yet to send is in no other', async (how) => {
+test.each(['fails', 'succeeds'])('a statement after a savepoint that %s does not run in another savepoint', async (how) => {
   const goOn = Promise.withResolvers<void>();
   let late: Promise<unknown> = Promise.resolve();
   await engine.transaction(async ({ savepoint }) => {
@@ -93,7 +93,7 @@ test.each(['fails', 'succeeds'])('what a savepoint that %s has yet to send is in
   expect(await kept()).toEqual([2]);
 });
 
-test('what a transaction has yet to send when its time is over is in no other', async () => {
+test('a statement after a timeout does not run in another transaction', async () => {
   const goOn = Promise.withResolvers<void>();
   const begun = Promise.withResolvers<void>();
   const short = engine.transaction(
@@ -120,11 +120,11 @@ test('what a transaction has yet to send when its time is over is in no other', 
   expect(await kept()).toEqual([3]);
 });
 
-test('a statement that comes when its transaction is over fails as one of a database that is too slow', () => {
+test('a statement after the end of its transaction fails as an unavailable database', () => {
   expect(findUnavailability(new TransactionClosed())).toMatchObject({ isTransient: true });
 });
 
-test('a start while the server accepts connections and closes them fails as one of a database that is away', async () => {
+test('opening fails as an unavailable database while the server closes new connections', async () => {
   const server = createServer((socket) => socket.end());
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

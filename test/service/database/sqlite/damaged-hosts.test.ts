@@ -1,4 +1,4 @@
-// A host whose row cannot be decoded keeps no other host from being found silent, and is itself found by its token and its name.
+// A host with an undecodable row does not block the detection of other unreachable hosts, and is found by its token and name.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,14 +26,14 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Writes a cell of the damaged host past the service. */
+/** Changes a cell of the damaged host, bypassing the service. */
 function damage(column: string, value: number | string | null): void {
   const database = new Database(file);
   database.prepare(`UPDATE "Host" SET "${column}" = ? WHERE "id" = 'damaged'`).run(value);
   database.close();
 }
 
-test('a count that is no number is 0, and rises again when the host is heard of', async () => {
+test('a heartbeat count that is not a number is read as 0, and increases with the next heartbeat', async () => {
   damage('heartbeatCount', 'garbage');
   const counts = async () => new Map((await new Records(store.readConnection).hosts.heartbeatCounts()).map(({ id, count }) => [id, count]));
   expect(await counts()).toEqual(
@@ -46,7 +46,7 @@ test('a count that is no number is 0, and rises again when the host is heard of'
   expect((await counts()).get('damaged')).toBe(1);
 });
 
-test.each([2 ** 53, 'garbage'])('a time of %s since which a host is unreachable keeps it from nothing until it registers', async (time) => {
+test.each([2 ** 53, 'garbage'])('a host with unreachableSince = %s keeps working until it registers', async (time) => {
   damage('unreachableSince', time);
   const { hosts } = new Records(store.readConnection);
   expect(await hosts.findByToken('token-damaged')).toEqual({ id: 'damaged', isUnreachable: true, credential: null });

@@ -1,4 +1,4 @@
-// The files of a database that is open: a service that loses them, or shares them with another, says so and acknowledges nothing that would be lost.
+// The files of an open database: a service that loses them, or shares them with another, reports it and acknowledges nothing that would be lost.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -55,14 +55,14 @@ const objectsIn = async (store: Store) => (await eventsIn(store)).map(({ object 
 const log = () => `${file}-wal`;
 const index = () => `${file}-shm`;
 
-/** A copy that SQLite itself makes, as `sqlite3 .backup` does. */
+/** Copies a database with the backup API of SQLite, as `sqlite3 .backup` does. */
 async function backUp(to: string): Promise<void> {
   const database = new Database(file, { readonly: true });
   await database.backup(to);
   database.close();
 }
 
-/** Another process with its own connection runs statements. */
+/** Runs statements in another process. */
 async function runElsewhere(sql: string): Promise<void> {
   const program = `import Database from ${JSON.stringify(import.meta.resolve('better-sqlite3'))}; const database = new Database(${JSON.stringify(file)}); database.exec(${JSON.stringify(sql)}); database.close();`;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: 'inherit' });
@@ -99,7 +99,7 @@ test.each([
     },
     /patchbay\.db was replaced by another/,
   ],
-])('when %s while the database is open, that is told, and nothing more is acknowledged', async (_what, harm, message) => {
+])('when %s while the database is open, reports it and acknowledges no further writes', async (_what, harm, message) => {
   const store = await open();
   await write(store, 'before');
   expect(store.fault()).toBeNull();
@@ -111,7 +111,7 @@ test.each([
   expect((await store.health()).writeFault).toMatch(message);
 });
 
-test('a backup that is copied over the database is told, whether it is of before or of now', async () => {
+test('reports a backup that is copied over the database, of an earlier or the current state', async () => {
   const store = await open();
   await write(store, 'a');
   const before = join(folder, 'before.db');
@@ -121,7 +121,7 @@ test('a backup that is copied over the database is told, whether it is of before
   await expect(write(store, 'b')).rejects.toThrow(/overwritten/);
 });
 
-test('what is written to a file that is deleted meanwhile is not acknowledged', async () => {
+test('does not acknowledge a write to a file that is deleted meanwhile', async () => {
   const store = await open();
   const failed = inTransaction(store, async (records) => {
     await records.audit.append([event('a')]);
@@ -130,7 +130,7 @@ test('what is written to a file that is deleted meanwhile is not acknowledged', 
   await expect(failed).rejects.toThrow(/patchbay\.db-wal was deleted/);
 });
 
-test('a file that is moved away and back is whole again', async () => {
+test('a file that is moved away and back is accepted again', async () => {
   const store = await open();
   await write(store, 'a');
   renameSync(file, `${file}.moved`);
@@ -140,7 +140,7 @@ test('a file that is moved away and back is whole again', async () => {
   expect(await objectsIn(store)).toEqual(['a', 'c']);
 });
 
-test('other programs of SQLite may read, back up, write, compact and checkpoint the database', async () => {
+test('other SQLite programs can read, back up, write, vacuum and checkpoint the database', async () => {
   const store = await open();
   await write(store, 'a');
   await backUp(join(folder, 'backup.db'));
@@ -157,7 +157,7 @@ test('other programs of SQLite may read, back up, write, compact and checkpoint 
   await backup.close();
 });
 
-test('the log that SQLite itself copies into the database, and begins again, is no fault', async () => {
+test('a checkpoint and a restart of the log by SQLite are not reported', async () => {
   const store = await open();
   const bytes = 'x'.repeat(1_000_000);
   for (let round = 0; round < 40; round += 1) {
@@ -169,7 +169,7 @@ test('the log that SQLite itself copies into the database, and begins again, is 
 });
 
 describe('a second service', () => {
-  test('is refused with who has the database, also by another path to it; the first goes on', async () => {
+  test('is rejected with the holder of the lock, through any path to the file; the first continues', async () => {
     const store = await open();
     const alias = join(folder, 'alias.db');
     symlinkSync(file, alias);
@@ -182,7 +182,7 @@ describe('a second service', () => {
     expect(await objectsIn(store)).toEqual(['a']);
   });
 
-  test('is refused where the database has another hard link, in whatever folder, until that is removed', async () => {
+  test('is rejected while the database has another hard link', async () => {
     const store = await open();
     const other = join(folder, 'other');
     mkdirSync(other);
@@ -197,7 +197,7 @@ describe('a second service', () => {
     await write(await open(), 'a');
   });
 
-  test('has the database when the first has ended, and when the first has died', async () => {
+  test('acquires the database after the first has ended or crashed', async () => {
     await close(await open());
     const program = `
       import { Store } from ${JSON.stringify(new URL('../../../../src/service/database/store.ts', import.meta.url).href)};
@@ -212,7 +212,7 @@ describe('a second service', () => {
     await write(await open(), 'a');
   });
 
-  test('is refused after the lock file was deleted, which the first makes again', async () => {
+  test('is rejected after the lock file was deleted, because the first creates it again', async () => {
     const store = await open();
     unlinkSync(`${file}-lock`);
     expect(store.fault()).toBeNull();
@@ -221,7 +221,7 @@ describe('a second service', () => {
     await write(store, 'a');
   });
 
-  test('that has taken a deleted lock makes the first refuse writes', async () => {
+  test('that acquires a deleted lock makes the first reject writes', async () => {
     const store = await open();
     await write(store, 'a');
     unlinkSync(`${file}-lock`);
@@ -233,7 +233,7 @@ describe('a second service', () => {
 });
 
 test.runIf(process.platform !== 'win32').each([0o000, 0o022, 0o777])(
-  'with the umask %o only the owner can read what is made',
+  'with umask %o, only the owner can read the created files',
   async (umask) => {
     const before = process.umask(umask);
     try {
@@ -252,7 +252,7 @@ test.runIf(process.platform !== 'win32').each([0o000, 0o022, 0o777])(
   },
 );
 
-test('a database is not made where that is not wanted', async () => {
+test('does not create a database if the callback rejects it', async () => {
   const refuse = () => {
     throw new Error('no');
   };

@@ -1,4 +1,4 @@
-// A database that loses its write-ahead log while no service has it open: the next start notices, and refuses no database that lost nothing.
+// A database that loses its write-ahead log while no service has it open: the next start detects it, without false positives.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -128,7 +128,7 @@ function runElsewhere(sql: string, path = file): void {
   database.close();
 }
 
-/** A copy that SQLite itself makes, as `sqlite3 .backup` does. */
+/** Copies a database with the backup API of SQLite, as `sqlite3 .backup` does. */
 async function backUp(to: string): Promise<void> {
   const database = new Database(file, { readonly: true });
   await database.backup(to);
@@ -162,7 +162,7 @@ const losses: [string, () => void | Promise<void>, RegExp][] = [
 ];
 
 test.each(losses)(
-  'a log that %s after a crash is refused at each start, which changes nothing, until the loss is accepted',
+  'a log that %s after a crash is rejected at each start, without changes, until the loss is accepted',
   async (_what, lose, message) => {
     await crashed('a', 'b');
     await lose();
@@ -185,7 +185,7 @@ test.each(losses)(
   },
 );
 
-test('a log of another database is moved away, and not lost, where the loss is accepted', async () => {
+test('a log of another database is renamed, not deleted, when the loss is accepted', async () => {
   await crashed('a');
   const foreign = await foreignLog();
   copyFileSync(foreign, log());
@@ -195,7 +195,7 @@ test('a log of another database is moved away, and not lost, where the loss is a
   expect(moved.map((name) => readFileSync(join(folder, name)))).toEqual([readFileSync(foreign)]);
 });
 
-test('a log that is put back is taken, with everything in it', async () => {
+test('a log that is restored is accepted with all transactions', async () => {
   await crashed('a', 'b');
   const elsewhere = join(folder, 'elsewhere');
   renameSync(log(), elsewhere);
@@ -204,8 +204,8 @@ test('a log that is put back is taken, with everything in it', async () => {
   expect(await eventsAfterStart()).toEqual(['a', 'b']);
 });
 
-describe('is no loss, and starts', () => {
-  test('a clean stop, after which there is neither a log nor a marker', async () => {
+describe('is not a loss, and the store opens:', () => {
+  test('a clean shutdown, which leaves neither a log nor a marker', async () => {
     const store = await StoreProcess.open();
     await store.write('a');
     await store.close();
@@ -213,12 +213,12 @@ describe('is no loss, and starts', () => {
     expect(await eventsAfterStart()).toEqual(['a']);
   });
 
-  test('a crash that leaves the log, again and again', async () => {
+  test('repeated crashes that leave the log', async () => {
     for (const names of [['a'], ['b', 'c'], ['d']]) await crashed(...names);
     expect(await eventsAfterStart()).toEqual(['a', 'b', 'c', 'd']);
   });
 
-  test('a crash of a store that has written nothing, without its log', async () => {
+  test('a crash of a store without writes, and without its log', async () => {
     await crashed();
     unlinkSync(log());
     expect(await eventsAfterStart()).toEqual([]);
@@ -236,14 +236,14 @@ describe('is no loss, and starts', () => {
     expect(await eventsAfterStart()).toEqual(['a']);
   });
 
-  test('a database that another program has opened since the crash: it has copied the log and removed it', async () => {
+  test('a database that another program has opened since the crash, which checkpoints and removes the log', async () => {
     await crashed('a', 'b');
     runElsewhere('SELECT COUNT(*) FROM "AuditEvent"');
     expect(existsSync(log())).toBe(false);
     expect(await eventsAfterStart()).toEqual(['a', 'b']);
   });
 
-  test('a store that was closed while another program had the database open, which removes the log later', async () => {
+  test('a store that was closed while another program, which later removes the log, had the database open', async () => {
     const store = await StoreProcess.open();
     const other = new Database(file);
     other.exec('SELECT COUNT(*) FROM "AuditEvent"');
@@ -275,7 +275,7 @@ describe('is no loss, and starts', () => {
       expect(await eventsAfterStart()).toEqual(['a']);
     });
 
-    test('with the same bytes as the database file: it was copied while the service was down', async () => {
+    test('with the same bytes as the database file, because it was copied while the service was down', async () => {
       const first = await StoreProcess.open();
       await first.write('a');
       await first.close();
@@ -334,7 +334,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: 'restart' as const }) },
 );
 
-test('whatever was written, copied and restarted before a crash: the log lost is refused exactly if events are lost, and the log kept never', async () => {
+test('after any history of writes, checkpoints and restarts, a missing log is rejected exactly if events are lost, and an intact log never', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(action, { maxLength: 6 }), async (actions) => {
       for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });

@@ -1,4 +1,4 @@
-// Files of SQLite from before: what is in them is there after the migrations that came since.
+// Databases of earlier versions keep their data after migrations.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,7 +25,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-test('a database with devices and loads of before is migrated with all that it has', async () => {
+test('migrates a database of an earlier version without losing data', async () => {
   const migrations = sqliteMigrations();
   const before = migrations.filter(({ name }) => name < '20261124000003');
   expect(before.length).toBeLessThan(migrations.length);
@@ -85,7 +85,7 @@ test('a database with devices and loads of before is migrated with all that it h
   await store.close();
 });
 
-test('the events of before the audit trail was a chain become one, and it goes on', async () => {
+test('builds the hash chain for audit events of an earlier version, and continues it', async () => {
   applyMigrations(
     file,
     sqliteMigrations().filter(({ name }) => name < '20261124000007'),

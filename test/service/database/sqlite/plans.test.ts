@@ -1,4 +1,4 @@
-// How the database finds what lists are asked for: by indexes that hold the order too, so that no page costs more the longer the list is.
+// Query plans of lists: indexes provide the order too, so that the cost of a page does not grow with the list.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -288,7 +288,7 @@ test.each<[string, () => Promise<unknown>, string]>([
     'COVERING INDEX RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=?)',
   ],
   ['hosts', () => hostQueries.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
-])('%s are found where the page before ended, and need not be sorted', async (_what, read, index) => {
+])('%s are read from the end of the previous page, without sorting', async (_what, read, index) => {
   const plans = await plansOf(read);
   expect(
     plans.filter((step) => step.endsWith(index)),
@@ -336,7 +336,7 @@ test.each<[string, () => Promise<unknown>, string]>([
     () => loadQueries.list({ ...noLabels, version: 'x' }, byTime),
     'Load_version_module_requestedAt_id_idx (version=?)',
   ],
-])('%s are looked up and sorted, and no others are read', async (_what, read, index) => {
+])('%s are looked up by index and sorted, without reading other rows', async (_what, read, index) => {
   const plans = await plansOf(read);
   expect(
     plans.filter((step) => step.endsWith(index)),

@@ -1,4 +1,4 @@
-// The plans by which the database carries out what the records ask of it.
+// The query plans of statements of the repositories.
 
 import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
 import Database from 'better-sqlite3';
@@ -12,17 +12,17 @@ import { Records } from '../../records.ts';
 const Step = z.object({ detail: z.string() });
 
 export class QueryPlans {
-  /** Whose statements are explained. */
+  /** The connection whose statements are explained. */
   readonly records: Records;
   readonly readConnection: Connection;
   readonly reader: Reader;
   readonly #client;
   readonly #database: Database.Database;
-  /** Tells of each statement before it is run. */
+  /** Called with each statement before it is executed. */
   readonly #noted: Database.Database;
   #queries: { readonly sql: string; readonly parameters: readonly unknown[] }[] = [];
 
-  /** @param file A database that is migrated. */
+  /** @param file A migrated database. */
   constructor(file: string) {
     this.#client = new PrismaClient({
       adapter: new PrismaBetterSqlite3({ url: file }, { timestampFormat: 'unixepoch-ms' }),
@@ -42,7 +42,7 @@ export class QueryPlans {
     this.records = new Records(this.readConnection);
   }
 
-  /** The steps of the plans of what is asked of the records, a list for each statement. */
+  /** Returns the plan steps of each statement that the work executes. */
   async of(ask: () => Promise<unknown>): Promise<string[][]> {
     this.#queries = [];
     await ask();

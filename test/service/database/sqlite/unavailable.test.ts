@@ -1,4 +1,4 @@
-// A file that is locked, full or read-only: what cannot be written is refused with the reason and leaves nothing, and goes on when the file can be written again.
+// A database file that is locked, full or read-only: writes are rejected with the reason, change nothing, and succeed once the file is writable.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
@@ -50,7 +50,7 @@ const write = (store: Store, name: string, bytes = '') =>
   inTransaction(store, (records) => records.audit.append([{ ...event(name), detail: { bytes } }]));
 const objectsIn = async (store: Store) => (await eventsIn(store)).map(({ object }) => object);
 
-/** Another process with the write lock. */
+/** Another process that holds the write lock. */
 function lockFile(): { readonly release: () => void } {
   const other = new Database(file);
   other.exec('BEGIN IMMEDIATE');
@@ -58,8 +58,8 @@ function lockFile(): { readonly release: () => void } {
   return { release: () => void other.exec('ROLLBACK') };
 }
 
-describe('while another process has the lock', () => {
-  test('what is to be written waits, and what reads does not', async () => {
+describe('while another process holds the lock', () => {
+  test('writes wait, and reads do not', async () => {
     const store = await openStore();
     const { release } = lockFile();
     const states: string[] = [];
@@ -76,7 +76,7 @@ describe('while another process has the lock', () => {
     expect(await objectsIn(store)).toEqual(['a', 'b']);
   });
 
-  test('the wait has a limit, past which it is refused and has changed nothing; the next is carried out', async () => {
+  test('a write is rejected after the timeout and changes nothing; the next succeeds', async () => {
     const engine = await openEngine({ limit: 50, interval: 5 });
     const append = ({ savepoint }: Transaction, name: string) =>
       savepoint((connection) => new Records(connection).audit.append([event(name)]));
@@ -98,7 +98,7 @@ describe('while another process has the lock', () => {
   });
 });
 
-test('a disk that is full in the middle of a transaction leaves nothing of it, of its other parts and of what comes after', async () => {
+test('a disk that becomes full during a transaction rolls back all its savepoints and rejects later ones', async () => {
   const engine = await openEngine();
   const fill = 'x'.repeat(100_000);
   const append = (savepoint: Transaction['savepoint'], name: string, bytes: string) =>
@@ -143,44 +143,41 @@ function mayMount(): boolean {
   return isMounted;
 }
 
-test.runIf(mayMount())(
-  'a disk that is full refuses writes, and takes them when there is room again; what was acknowledged is kept',
-  async () => {
-    expect(mountSmallDisk(folder)).toBe(true);
-    try {
-      const store = await Store.open(file, { isExclusive: true });
-      const kept = ['first'];
-      await write(store, 'first');
-      const ballast = join(folder, 'ballast');
-      expect(() => writeFileSync(ballast, Buffer.alloc(16_000_000))).toThrow(/ENOSPC/);
-      let refused = 0;
-      // There may be room for some yet, in pages that the log has already.
-      for (let attempt = 0; refused < 3 && attempt < 100; attempt += 1) {
-        const names = [`a${attempt}`, `b${attempt}`, `c${attempt}`];
-        const results = await Promise.allSettled(names.map((name) => write(store, name, 'x'.repeat(50_000))));
-        refused = results.filter(({ status }) => status === 'rejected').length;
-        for (const [position, result] of results.entries()) {
-          if (result.status === 'fulfilled') kept.push(names[position] ?? '');
-          else expect(findUnavailability(result.reason)?.detail).toMatch(/full|SQLite has ended/);
-        }
+test.runIf(mayMount())('a full disk rejects writes and accepts them when space is free again; acknowledged writes are kept', async () => {
+  expect(mountSmallDisk(folder)).toBe(true);
+  try {
+    const store = await Store.open(file, { isExclusive: true });
+    const kept = ['first'];
+    await write(store, 'first');
+    const ballast = join(folder, 'ballast');
+    expect(() => writeFileSync(ballast, Buffer.alloc(16_000_000))).toThrow(/ENOSPC/);
+    let refused = 0;
+    // There may be room for some yet, in pages that the log has already.
+    for (let attempt = 0; refused < 3 && attempt < 100; attempt += 1) {
+      const names = [`a${attempt}`, `b${attempt}`, `c${attempt}`];
+      const results = await Promise.allSettled(names.map((name) => write(store, name, 'x'.repeat(50_000))));
+      refused = results.filter(({ status }) => status === 'rejected').length;
+      for (const [position, result] of results.entries()) {
+        if (result.status === 'fulfilled') kept.push(names[position] ?? '');
+        else expect(findUnavailability(result.reason)?.detail).toMatch(/full|SQLite has ended/);
       }
-      expect(refused).toBe(3);
-      expect((await store.health()).writeFault).toMatch(/full/);
-      expect(await objectsIn(store)).toEqual(kept);
-      unlinkSync(ballast);
-      await write(store, 'after');
-      expect((await store.health()).writeFault).toBeNull();
-      await store.close();
-      const again = await Store.open(file);
-      expect(await objectsIn(again)).toEqual([...kept, 'after']);
-      await again.close();
-    } finally {
-      unmount(folder);
     }
-  },
-);
+    expect(refused).toBe(3);
+    expect((await store.health()).writeFault).toMatch(/full/);
+    expect(await objectsIn(store)).toEqual(kept);
+    unlinkSync(ballast);
+    await write(store, 'after');
+    expect((await store.health()).writeFault).toBeNull();
+    await store.close();
+    const again = await Store.open(file);
+    expect(await objectsIn(again)).toEqual([...kept, 'after']);
+    await again.close();
+  } finally {
+    unmount(folder);
+  }
+});
 
-test('a database that has become read-only refuses writes with that reason, and is read all the same', async () => {
+test('a database that becomes read-only rejects writes with that reason, and is still readable', async () => {
   const engine = await openEngine();
   const setReadOnly = engine.transaction(
     ({ savepoint }) => savepoint(async (connection) => void (await sql`PRAGMA query_only = ON`.execute(connection.sql))),
@@ -197,7 +194,7 @@ test('a database that has become read-only refuses writes with that reason, and 
 test.each([
   ...['SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_BUSY_RECOVERY', 'SQLITE_BUSY_TIMEOUT', 'SQLITE_LOCKED', 'SQLITE_LOCKED_SHAREDCACHE'],
   ...['SQLITE_PROTOCOL', 'SQLITE_NOMEM', 'SQLITE_IOERR_NOMEM', 'SQLITE_INTERRUPT'],
-])('%s is a failure that may be over soon', (code) => {
+])('%s is transient', (code) => {
   expect(classifyErrorCode(code)).toMatchObject({ isTransient: true });
 });
 
@@ -205,18 +202,18 @@ test.each([
   ...['SQLITE_FULL', 'SQLITE_READONLY', 'SQLITE_READONLY_DBMOVED', 'SQLITE_READONLY_DIRECTORY', 'SQLITE_READONLY_CANTLOCK', 'SQLITE_NOLFS'],
   ...['SQLITE_IOERR', 'SQLITE_IOERR_WRITE', 'SQLITE_IOERR_FSYNC', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_IOERR_TRUNCATE', 'SQLITE_PERM'],
   ...['SQLITE_CANTOPEN', 'SQLITE_CANTOPEN_ISDIR', 'SQLITE_CORRUPT', 'SQLITE_CORRUPT_INDEX', 'SQLITE_NOTADB'],
-])('%s is a failure that an operator has to end', (code) => {
+])('%s requires an operator', (code) => {
   expect(classifyErrorCode(code)).toMatchObject({ isTransient: false });
 });
 
 test.each(['SQLITE_ERROR', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_MISMATCH', 'SQLITE_RANGE', 'SQLITE_TOOBIG', 'SQLITE_MISUSE'])(
-  '%s is a mistake',
+  '%s is not an unavailable database',
   (code) => {
     expect(classifyErrorCode(code)).toBeNull();
   },
 );
 
-test('a failure is known by what caused it, however deep it is', () => {
+test('classifies an error by its causes at any depth', () => {
   const own = new DatabaseUnavailable({ detail: 'lost', retryAfterSeconds: 30, isTransient: false, isLost: true });
   expect(findUnavailability(new Error('outer', { cause: new Error('inner', { cause: own }) }))).toMatchObject({
     detail: 'lost',

@@ -1,4 +1,4 @@
-// Transactions on SQLite whose work goes on when their time is over.
+// SQLite transactions whose work continues after a timeout.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { applyMigrations } from '../../../../src/service/database/sqlite/migrati
 import { TransactionClosed } from '../../../../src/service/database/transaction-timeout.ts';
 import { event, eventsIn } from '../events.ts';
 
-test('work whose time is over reaches into no other transaction', async () => {
+test('work that has timed out cannot write to a later transaction', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-writer-'));
   const file = join(folder, 'patchbay.db');
   applyMigrations(file);

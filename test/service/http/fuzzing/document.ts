@@ -1,4 +1,4 @@
-// The OpenAPI document as a test reads it: every operation, what it takes, and what it may answer.
+// Parses the OpenAPI document for tests: operations, parameters, bodies and responses.
 
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';

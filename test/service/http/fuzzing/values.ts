@@ -1,4 +1,4 @@
-// Values for a JSON schema: such as it allows, such as it nearly allows, and such as nobody should send.
+// Generates values for a JSON schema: valid, nearly valid and hostile.
 
 import fc from 'fast-check';
 import { resolved, type Schema } from './document.ts';
