@@ -100,14 +100,15 @@ function findFirstError<Item>(items: readonly Item[], findError: (item: Item) =>
 
 /** References are rejected: a function reference would outlive the patched module that it comes from. */
 function findReferenceError({ interface: { exports, imports } }: Stamp): string | null {
-  const has = ({ parameters, results }: FunctionType) => [...parameters, ...results].find((type) => referenceTypes.includes(type));
-  for (const one of exports) {
-    const type = has(one);
-    if (type !== undefined) return `it exports "${one.name}" with the type ${type}: ${noReferences}`;
+  const findReferenceType = ({ parameters, results }: FunctionType) =>
+    [...parameters, ...results].find((type) => referenceTypes.includes(type));
+  for (const exported of exports) {
+    const type = findReferenceType(exported);
+    if (type !== undefined) return `it exports "${exported.name}" with the type ${type}: ${noReferences}`;
   }
-  for (const one of imports) {
-    const type = has(one);
-    if (type !== undefined) return `it imports "${one.module}" "${one.name}" with the type ${type}: ${noReferences}`;
+  for (const imported of imports) {
+    const type = findReferenceType(imported);
+    if (type !== undefined) return `it imports "${imported.module}" "${imported.name}" with the type ${type}: ${noReferences}`;
   }
   return null;
 }
@@ -116,26 +117,26 @@ const noReferences =
   'references must not cross module boundaries, because they would outlive the version. Pass a number that identifies the function or object instead';
 
 function findImportError({ module, name, kind }: WebAssembly.ModuleImportDescriptor, stamp: Stamp, controlsEntry: boolean): string | null {
-  const what = `it imports "${module}" "${name}" (${kind})`;
+  const subject = `it imports "${module}" "${name}" (${kind})`;
   const { imports } = stamp.interface;
   const accesses = imports.filter((access) => access.module !== kernelNamespace);
   if (module === systemNamespace) {
     const provided = systemImports.get(name);
-    if (provided?.kind !== kind) return `${what}, which no device provides`;
-    if (!provided.for.includes(stamp.kind)) return `${what}, which only drivers may import`;
+    if (provided?.kind !== kind) return `${subject}, which no device provides`;
+    if (!provided.for.includes(stamp.kind)) return `${subject}, which only drivers may import`;
     const isNeeded = provided.need === undefined || accesses.length > 0 || (provided.need === 'access or entry' && controlsEntry);
-    return isNeeded ? null : `${what}, but its stamp lists no calls to other modules`;
+    return isNeeded ? null : `${subject}, but its stamp lists no calls to other modules`;
   }
   if (module === kernelNamespace) {
     const isKnown = kind === 'function' && Object.hasOwn(kernelFunctions, name);
-    if (!isKnown) return `${what}, which the kernel does not provide`;
-    if (stamp.kind === 'driver') return `${what}; a driver must call only its module`;
-    return imports.some((one) => one.module === module && one.name === name) ? null : `${what}, which its stamp does not list`;
+    if (!isKnown) return `${subject}, which the kernel does not provide`;
+    if (stamp.kind === 'driver') return `${subject}; a driver must call only its module`;
+    return imports.some((listed) => listed.module === module && listed.name === name) ? null : `${subject}, which its stamp does not list`;
   }
   const isTableEntry = module === tableEntryNamespace && kind === 'global' && accesses.some((access) => access.module === name);
   const isOffset =
     kind === 'global' && accesses.some((access) => module === `${offsetNamespacePrefix}${access.module}` && access.name === name);
-  return isTableEntry || isOffset ? null : `${what}, which its stamp does not list`;
+  return isTableEntry || isOffset ? null : `${subject}, which its stamp does not list`;
 }
 
 function findExportError({ name, kind }: WebAssembly.ModuleExportDescriptor, stamp: Stamp): string | null {
@@ -156,7 +157,7 @@ function findDriverError({ kind, ownMemory, hasStart, interface: { exports, impo
 
 /** Checks that the image does not re-export what the system provides, and does not write to it at instantiation. */
 function findSystemAccessError(imports: readonly WebAssembly.ModuleImportDescriptor[], sections: BinarySections): string | null {
-  const imported = (kind: ExternKind) => imports.filter((one) => one.kind === kind);
+  const imported = (kind: ExternKind) => imports.filter((descriptor) => descriptor.kind === kind);
   for (const { name, kind, index } of sections.exports) {
     const source = imported(kind)[index];
     if (source !== undefined && isSystem(source.module))

@@ -151,6 +151,8 @@ export const deviceQuery = z.strictObject({
     .meta({ examples: ['router-'] }),
 });
 
+const { at: firstFaultAt, lastAt: lastFaultAt, ...facts } = exampleViolation;
+
 export const AbiViolation = z
   .object({
     program: identifier('program'),
@@ -169,7 +171,7 @@ export const AbiViolation = z
   .meta({
     id: 'AbiViolation',
     description: 'A finding of the ABI test: a program called removed code at a stale address.',
-    examples: [{ ...exampleViolation, programName: 'abi-test' }],
+    examples: [{ ...facts, programName: 'abi-test', firstFaultAt, lastFaultAt }],
   });
 export const AbiViolationPage = pageSchema('AbiViolationPage', AbiViolation);
 export const abiViolationQuery = z.strictObject({

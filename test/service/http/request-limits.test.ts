@@ -146,7 +146,7 @@ test.each(['berlin\r\n', 'a\tb', '\u0085', '\u007f', 'x'.repeat(64)])(
     ];
     for (const { status, body } of refusals) {
       expect(status).toBe(422);
-      expect(body.detail).toContain('a label value has at most 63 characters, without line breaks');
+      expect(body.detail).toContain('a label value is up to 63 characters, without line breaks');
     }
   },
 );
