@@ -150,7 +150,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'the next orders of a host',
     () => orders.next('x', 5, 10, 10),
-    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND cancelledAt=? AND number>?)',
+    'AgentOrder_hostId_cancelledAt_number_idx (hostId=? AND cancelledAt=? AND number>?)',
   ],
   ['devices', () => deviceQueries.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
   ['devices by name', () => deviceQueries.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
@@ -192,42 +192,38 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'history',
     () => historyQueries.list({ deviceId: 'x', module: 'y' }, byNumber),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'history of a device',
     () => historyQueries.list({ deviceId: 'x', ...range }, byNumber),
-    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND installedAt>? AND installedAt<?)',
+    'HistoryEntry_deviceId_installedAt_idx (deviceId=? AND installedAt>? AND installedAt<?)',
   ],
   [
-    'what ran at a moment',
+    'the module table at a time',
     () => historyQueries.at('x', moment, byName),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
+  ['modules that a device had', () => historyQueries.at('x', moment, byName), 'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)'],
   [
-    'modules that a device has had',
-    () => historyQueries.at('x', moment, byName),
-    'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)',
-  ],
-  [
-    'what is newest of a module',
+    'the latest residency of a module',
     () => history.latest([{ deviceId: 'x', module: 'y' }]),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
   [
-    'stays that a reboot ends',
+    'residencies that a reboot ends',
     () => history.endByReboot(['x', 'y'], moment),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
   [
     'devices that ever had a build',
     () => historyQueries.devicesOfBuild({ module: 'x', version: 'y' }, byIdentifier),
-    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
+    'HistoryEntry_module_version_deviceId_installedAt_removedAt_idx (module=? AND version=? AND deviceId>?)',
   ],
   [
     'devices that had a build and do not now',
     () => historyQueries.devicesOfBuild({ module: 'x', version: 'y', isRunning: false }, byIdentifier),
-    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
+    'HistoryEntry_module_version_deviceId_installedAt_removedAt_idx (module=? AND version=? AND deviceId>?)',
   ],
   [
     'devices that have a build',
@@ -237,7 +233,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'devices that have had a version',
     () => history.findDevicesThatHad(['d1', 'd2'], 'x', 'y'),
-    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId=?)',
+    'HistoryEntry_module_version_deviceId_installedAt_removedAt_idx (module=? AND version=? AND deviceId=?)',
   ],
   [
     'violations',
@@ -321,9 +317,9 @@ test.each<[string, () => Promise<unknown>, string]>([
     'Device_name_key (name>? AND name<?)',
   ],
   [
-    'what loads have brought into devices',
+    'versions that loads installed on devices',
     () => history.loadedVersions(['d1', 'd2'], 'x', 10),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
   [
     'rollouts in the way of one',
