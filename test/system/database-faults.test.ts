@@ -180,6 +180,6 @@ test.each([
     });
     const trusted = unwrapResponse(await client.GET('/v1/signing-keys')).items.map(({ publicKey }) => readPublicKey(publicKey));
     const request = { checkpoints: [checkpoint.note], keys: trusted.flatMap((one) => one ?? []), isPartial: false };
-    expect(await verifyExport(linesOf(url), request)).toMatchObject({ kind: 'whole', first: 1 });
+    expect(await verifyExport(linesOf(url), request)).toMatchObject({ kind: 'intact', first: 1 });
   },
 );

@@ -80,15 +80,15 @@ test('a trail that nobody has changed is whole, and is what its checkpoints say'
   const early = await checkpoint();
   await append(3);
   expect(await verify([early])).toMatchObject({
-    kind: 'whole',
+    kind: 'intact',
     first: 1,
     last: await newestNumber(),
     checkpoint: { size: (await newestNumber()) - 3 },
   });
   const late = await checkpoint();
-  expect(await verify([late, early])).toMatchObject({ kind: 'whole', checkpoint: { size: await newestNumber() } });
+  expect(await verify([late, early])).toMatchObject({ kind: 'intact', checkpoint: { size: await newestNumber() } });
   expect(await checkpoint()).toBe(late);
-  expect(await verify([])).toMatchObject({ kind: 'whole', checkpoint: null });
+  expect(await verify([])).toMatchObject({ kind: 'intact', checkpoint: null });
 });
 
 test('events of concurrent requests are one chain', async () => {
@@ -96,7 +96,7 @@ test('events of concurrent requests are one chain', async () => {
     Array.from({ length: 40 }, (_, index) => service.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
   );
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
-  expect(await verify([await checkpoint()])).toMatchObject({ kind: 'whole', last: await newestNumber() });
+  expect(await verify([await checkpoint()])).toMatchObject({ kind: 'intact', last: await newestNumber() });
 });
 
 test('half a surrogate pair in a text does not make a trail seem changed', async () => {
@@ -113,7 +113,7 @@ test('half a surrogate pair in a text does not make a trail seem changed', async
       },
     ]),
   );
-  expect(await verify([await checkpoint()])).toMatchObject({ kind: 'whole' });
+  expect(await verify([await checkpoint()])).toMatchObject({ kind: 'intact' });
 });
 
 test('an event of the list has the hash of the export, by which it can be checked alone', async () => {
@@ -127,8 +127,8 @@ test('an export goes on where an earlier one ended', async () => {
   const middle = 300;
   const rest = await exported(`?after=${middle}`);
   expect(rest.slice(1)).toEqual(whole.slice(1 + middle));
-  expect(await verify([note], rest, true)).toMatchObject({ kind: 'whole', first: middle + 1, last: await newestNumber() });
-  expect(await verify([note], rest)).toMatchObject({ kind: 'bad', first: middle });
+  expect(await verify([note], rest, true)).toMatchObject({ kind: 'intact', first: middle + 1, last: await newestNumber() });
+  expect(await verify([note], rest)).toMatchObject({ kind: 'corrupt', first: middle });
   expect((await service.get(`/v1/audit/export?after=${(await newestNumber()) + 1}`)).status).toBe(422);
   expect((await service.get('/v1/audit/export?after=-1')).status).toBe(422);
 });
@@ -236,12 +236,12 @@ test.each(tamperings)('$name: the event is named', async ({ tamper }) => {
     fc.asyncProperty(which, async (number) => {
       await whileTampered(
         () => tamper(number),
-        async () => expect(await verify([note])).toMatchObject({ kind: 'bad', first: number, last: number }),
+        async () => expect(await verify([note])).toMatchObject({ kind: 'corrupt', first: number, last: number }),
       );
     }),
     { numRuns: 6 },
   );
-  expect(await verify([note])).toMatchObject({ kind: 'whole' });
+  expect(await verify([note])).toMatchObject({ kind: 'intact' });
 });
 
 test('the last event is missed when it is dropped, also before a checkpoint has it', async () => {
@@ -249,7 +249,7 @@ test('the last event is missed when it is dropped, also before a checkpoint has 
   const newest = await newestNumber();
   await whileTampered(
     () => drop(newest),
-    async () => expect(await verify([])).toMatchObject({ kind: 'bad', first: newest, last: newest }),
+    async () => expect(await verify([])).toMatchObject({ kind: 'corrupt', first: newest, last: newest }),
   );
 });
 
@@ -273,14 +273,14 @@ test('a trail that was forged to its end is not the one of a checkpoint, and the
   await whileTampered(
     () => forge(earlySize + 7),
     async () => {
-      expect(await verify([])).toMatchObject({ kind: 'whole' });
-      expect(await verify([early, late])).toMatchObject({ kind: 'bad', first: earlySize + 1, last: earlySize + 50 });
+      expect(await verify([])).toMatchObject({ kind: 'intact' });
+      expect(await verify([early, late])).toMatchObject({ kind: 'corrupt', first: earlySize + 1, last: earlySize + 50 });
     },
   );
   await whileTampered(
     () => forge(20),
     async () => {
-      expect(await verify([early, late])).toMatchObject({ kind: 'bad', first: 1, last: earlySize });
+      expect(await verify([early, late])).toMatchObject({ kind: 'corrupt', first: 1, last: earlySize });
       await append(1);
       const refused = await service.post('/v1/audit/checkpoints', undefined);
       expect(refused).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:trail-broken' } });
@@ -310,7 +310,7 @@ test('a checkpoint that was not signed by a key that is trusted proves nothing',
   const note = await checkpoint();
   const lines = await exported();
   const forged = note.replace(/^\d+$/m, (size) => String(Number(size) - 1));
-  expect(await verify([forged], lines)).toMatchObject({ kind: 'bad' });
+  expect(await verify([forged], lines)).toMatchObject({ kind: 'corrupt' });
   const [head = '', signature = ''] = note.split('\n\n');
   const otherTime = `${head.replace(/\n[^\n]*$/, '\n2030-01-01T00:00:00.000Z')}\n\n${signature}`;
   expect(await verify([otherTime], lines)).toMatchObject({
@@ -325,13 +325,13 @@ test('a checkpoint that was not signed by a key that is trusted proves nothing',
 
 test('an export that was cut short is not taken for whole', async () => {
   const [lines, note] = [await exported(), await checkpoint()];
-  expect(await verify([], lines.slice(0, -1))).toMatchObject({ kind: 'bad', first: lines.length - 1 });
+  expect(await verify([], lines.slice(0, -1))).toMatchObject({ kind: 'corrupt', first: lines.length - 1 });
   expect(await verify([note], [])).toMatchObject({ kind: 'unproven' });
   expect(await verify([note], lines.slice(1))).toMatchObject({ kind: 'unproven' });
   // Also where the first line was made to say so.
   const start = JSON.parse(lines[0] ?? '');
   const shortened = [JSON.stringify({ ...start, until: start.until - 1 }), ...lines.slice(1, -1)];
-  expect(await verify([note], shortened)).toMatchObject({ kind: 'bad', first: start.until });
+  expect(await verify([note], shortened)).toMatchObject({ kind: 'corrupt', first: start.until });
 });
 
 test('proofs lead from each event to the root, and from each earlier checkpoint to a later one', async () => {
@@ -370,7 +370,7 @@ test('a trail of tiles upon tiles has the same roots as one that is read event b
   for (let count = 0; count < 66_000; count += 6_000) await append(6_000);
   const note = await checkpoint();
   expect(await sql.run('SELECT count(*) AS "tiles" FROM "AuditTile" WHERE "level" = 1')).toEqual([{ tiles: 1 }]);
-  expect(await verify([note])).toMatchObject({ kind: 'whole', checkpoint: { size: await newestNumber() } });
+  expect(await verify([note])).toMatchObject({ kind: 'intact', checkpoint: { size: await newestNumber() } });
   const { body } = await service.get(`/v1/audit/checkpoints/${await newestNumber()}/proof?event=40000`);
   expect(body).toMatchObject({ kind: 'inclusion' });
 }, 300_000);

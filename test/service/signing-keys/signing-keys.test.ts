@@ -57,7 +57,7 @@ test('the first start makes a key, of which the database has only the public par
   await service.start();
   expect(await keys()).toEqual([first]);
   expect(await verifyTrail([await checkpoint()], [first?.publicKey ?? ''])).toMatchObject({
-    kind: 'whole',
+    kind: 'intact',
     checkpoint: { keyId: first?.keyId },
   });
 });
@@ -90,10 +90,10 @@ test('a verifier that trusts the first key trusts every checkpoint, however ofte
   }
   expect(new Set((await keys()).map(({ verifierKey }) => verifierKey.split('+')[0])).size).toBe(1);
   const newest = (await keys()).at(-1);
-  expect(await verifyTrail(notes, [first?.publicKey ?? ''])).toMatchObject({ kind: 'whole', checkpoint: { keyId: newest?.keyId } });
+  expect(await verifyTrail(notes, [first?.publicKey ?? ''])).toMatchObject({ kind: 'intact', checkpoint: { keyId: newest?.keyId } });
   // Trust does not run backwards.
   expect(await verifyTrail(notes, [newest?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
-  expect(await verifyTrail(notes.slice(-1), [newest?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
+  expect(await verifyTrail(notes.slice(-1), [newest?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
 });
 
 test('a repeated request replaces the key once', async () => {
@@ -130,9 +130,9 @@ test('a key that is gone is missed, and another is made only where it is said to
   const [, second] = await keys();
   expect(second).toMatchObject({ endorsement: null, retiredAt: null });
   const after = await checkpoint();
-  expect(await verifyTrail([before], [first?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
+  expect(await verifyTrail([before], [first?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
   expect(await verifyTrail([before, after], [first?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
-  expect(await verifyTrail([before, after], [first?.publicKey ?? '', second?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
+  expect(await verifyTrail([before, after], [first?.publicKey ?? '', second?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
   // Said once more of a key that is there, it changes nothing.
   await service.stop();
   await service.start();
