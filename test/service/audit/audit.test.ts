@@ -314,20 +314,20 @@ test('a checkpoint that was not signed by a key that is trusted proves nothing',
   const [head = '', signature = ''] = note.split('\n\n');
   const otherTime = `${head.replace(/\n[^\n]*$/, '\n2030-01-01T00:00:00.000Z')}\n\n${signature}`;
   expect(await verify([otherTime], lines)).toMatchObject({
-    kind: 'unproven',
+    kind: 'unverifiable',
     why: expect.stringContaining('not signed by a key that is trusted'),
   });
-  expect(await verifyExport(iterate(lines), { checkpoints: [note], keys: [], isPartial: false })).toMatchObject({ kind: 'unproven' });
-  expect(await verify(['nonsense'], lines)).toMatchObject({ kind: 'unproven' });
+  expect(await verifyExport(iterate(lines), { checkpoints: [note], keys: [], isPartial: false })).toMatchObject({ kind: 'unverifiable' });
+  expect(await verify(['nonsense'], lines)).toMatchObject({ kind: 'unverifiable' });
   const elsewhere = lines.with(0, (lines[0] ?? '').replace(/patchbay\/[0-9a-f]{16}/, 'patchbay/0000000000000000'));
-  expect(await verify([note], elsewhere)).toMatchObject({ kind: 'unproven', why: expect.stringContaining('another trail') });
+  expect(await verify([note], elsewhere)).toMatchObject({ kind: 'unverifiable', why: expect.stringContaining('another trail') });
 });
 
 test('an export that was cut short is not taken for whole', async () => {
   const [lines, note] = [await exported(), await checkpoint()];
   expect(await verify([], lines.slice(0, -1))).toMatchObject({ kind: 'corrupt', first: lines.length - 1 });
-  expect(await verify([note], [])).toMatchObject({ kind: 'unproven' });
-  expect(await verify([note], lines.slice(1))).toMatchObject({ kind: 'unproven' });
+  expect(await verify([note], [])).toMatchObject({ kind: 'unverifiable' });
+  expect(await verify([note], lines.slice(1))).toMatchObject({ kind: 'unverifiable' });
   // Also where the first line was made to say so.
   const start = JSON.parse(lines[0] ?? '');
   const shortened = [JSON.stringify({ ...start, until: start.until - 1 }), ...lines.slice(1, -1)];

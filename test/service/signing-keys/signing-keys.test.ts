@@ -92,7 +92,7 @@ test('a verifier that trusts the first key trusts every checkpoint, however ofte
   const newest = (await keys()).at(-1);
   expect(await verifyTrail(notes, [first?.publicKey ?? ''])).toMatchObject({ kind: 'intact', checkpoint: { keyId: newest?.keyId } });
   // Trust does not run backwards.
-  expect(await verifyTrail(notes, [newest?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
+  expect(await verifyTrail(notes, [newest?.publicKey ?? ''])).toMatchObject({ kind: 'unverifiable' });
   expect(await verifyTrail(notes.slice(-1), [newest?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
 });
 
@@ -114,7 +114,7 @@ test('a signature by a replaced key proves nothing', async () => {
   if (honest === null) throw new Error('no checkpoint');
   const forged = writeCheckpoint(honest, derivePublicKey(stolen), (message) => signMessage(stolen, message));
   expect(await verifyTrail([forged], [first?.publicKey ?? ''])).toMatchObject({
-    kind: 'unproven',
+    kind: 'unverifiable',
     why: expect.stringContaining('had been replaced'),
   });
 });
@@ -131,7 +131,7 @@ test('a key that is gone is missed, and another is made only where it is said to
   expect(second).toMatchObject({ endorsement: null, retiredAt: null });
   const after = await checkpoint();
   expect(await verifyTrail([before], [first?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
-  expect(await verifyTrail([before, after], [first?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
+  expect(await verifyTrail([before, after], [first?.publicKey ?? ''])).toMatchObject({ kind: 'unverifiable' });
   expect(await verifyTrail([before, after], [first?.publicKey ?? '', second?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
   // Said once more of a key that is there, it changes nothing.
   await service.stop();
