@@ -1,12 +1,12 @@
-// The dashboard: a session, the live events, and the page that the address names.
+// The dashboard: the session, the live events and the page of the current address.
 
 import { useEffect, useRef } from 'preact/hooks';
+import { FailureNotice } from './components/resource-view.tsx';
 import { Frame } from './frame.tsx';
-import { LiveEventsOf } from './live/events.tsx';
-import { useLinks, usePlace } from './navigation/location.ts';
+import { LiveEventsProvider } from './live/events.tsx';
+import { useLinks, useLocation } from './navigation/location.ts';
 import { pageAt } from './navigation/paths.ts';
 import { pages } from './pages.tsx';
-import { FailureNotice } from './parts/shown.tsx';
 import { SignedInAs, useSession } from './session/session.tsx';
 import { SignIn } from './session/sign-in.tsx';
 
@@ -26,7 +26,7 @@ export function Application() {
       return (
         <main id="main">
           <h1>Patchbay</h1>
-          <FailureNotice failure={session.failure} since="It is tried again by itself." />
+          <FailureNotice failure={session.failure} since="The page retries automatically." />
         </main>
       );
     case 'signed-out':
@@ -34,20 +34,20 @@ export function Application() {
     case 'signed-in':
       return (
         <SignedInAs client={session.client} who={session.who}>
-          <LiveEventsOf client={session.client} apiKey={session.key}>
+          <LiveEventsProvider client={session.client} apiKey={session.key}>
             <Frame signOut={signOut}>
               <CurrentPage />
             </Frame>
-          </LiveEventsOf>
+          </LiveEventsProvider>
         </SignedInAs>
       );
   }
 }
 
 function CurrentPage() {
-  const { path } = usePlace();
+  const { path } = useLocation();
   const first = useRef(path);
-  // Whoever does not see the page is told that it is another one; not at the start, where the browser says so itself.
+  // Moves the focus so that screen readers announce the new page; not on the first page, which the browser announces itself.
   useEffect(() => {
     if (first.current !== path) document.querySelector<HTMLElement>('#main h1')?.focus();
     first.current = '';
@@ -63,7 +63,7 @@ function NoPage({ path }: { readonly path: string }) {
     <>
       <h1 tabIndex={-1}>No such page</h1>
       <p>
-        There is no <code>{path}</code>: <a href="/">the fleet</a> is where everything begins.
+        There is no <code>{path}</code>: <a href="/">the fleet</a> shows every device.
       </p>
     </>
   );

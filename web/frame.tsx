@@ -1,29 +1,29 @@
-// What is around every page: where one can go, whether what is shown is live, and as whom one has signed in.
+// The frame around every page: navigation, state of the live connection, and the signed-in key.
 
 import type { ComponentChildren } from 'preact';
 import type { Connection } from './live/event-stream.ts';
 import { useConnection } from './live/events.tsx';
 import { entries } from './navigation/entries.ts';
-import { usePlace } from './navigation/location.ts';
+import { useLocation } from './navigation/location.ts';
 import { pageAt } from './navigation/paths.ts';
 import { useSignedIn } from './session/session.tsx';
 
 const connections: Readonly<Record<Connection, string>> = {
   connecting: 'connecting…',
   live: 'live',
-  lost: 'connection lost, looking for it…',
-  looking: 'looks every 5 s',
+  lost: 'connection lost, reconnecting…',
+  looking: 'refreshes every 5 s',
   resting: 'resting',
 };
 
 export function Frame({ signOut, children }: { readonly signOut: () => void; readonly children: ComponentChildren }) {
   const { who } = useSignedIn();
   const connection = useConnection();
-  const here = pageAt(usePlace().path);
+  const here = pageAt(useLocation().path);
   return (
     <>
       <a class="skip" href="#main">
-        Skip to the page
+        Skip to content
       </a>
       <header class="frame-head">
         <a class="frame-name" href="/">

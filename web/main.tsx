@@ -1,11 +1,11 @@
-// The beginning of the dashboard in a browser.
+// Starts the dashboard in a browser.
 
 import { render } from 'preact';
 import { Application } from './application.tsx';
-import './look/tokens.css';
-import './look/base.css';
-import './look/panel.css';
-import './look/frame.css';
+import './styles/tokens.css';
+import './styles/base.css';
+import './styles/panel.css';
+import './styles/frame.css';
 
 const place = document.getElementById('application');
 if (place !== null) {

@@ -1,4 +1,4 @@
-// The paths that have a page: the service answers them to browsers, and the pages find their way by them.
+// The paths of the pages. The service serves the dashboard at these paths.
 
 export const pagePaths = [
   { name: 'fleet', path: '/' },

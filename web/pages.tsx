@@ -1,7 +1,7 @@
-// Every page, by the name of its path.
+// The pages, by the name of their path.
 
 import type { FunctionComponent } from 'preact';
-import type { PageParts } from './navigation/paths.ts';
+import type { PageProps } from './navigation/paths.ts';
 import type { PageName } from './page-paths.ts';
 import { AuditPage } from './pages/audit/audit-page.tsx';
 import { BuildPage } from './pages/builds/build-page.tsx';
@@ -15,7 +15,7 @@ import { NewRolloutPage } from './pages/rollouts/new-rollout-page.tsx';
 import { RolloutPage } from './pages/rollouts/rollout-page.tsx';
 import { RolloutsPage } from './pages/rollouts/rollouts-page.tsx';
 
-export const pages: Readonly<Record<PageName, FunctionComponent<PageParts>>> = {
+export const pages: Readonly<Record<PageName, FunctionComponent<PageProps>>> = {
   fleet: FleetPage,
   device: DevicePage,
   loads: LoadsPage,

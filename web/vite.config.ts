@@ -1,9 +1,9 @@
-// How the dashboard is built: one page, one style sheet, and a script, of which what proves something comes apart; named by their digests so that browsers may keep them.
+// Builds the dashboard: one page, one style sheet, one script, and a separate script for verification. File names contain digests for caching.
 
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 
-/** The service that `npm run dev:dashboard` asks. */
+/** The service behind `npm run dev:dashboard`. */
 const service = process.env['PATCHBAY_SERVICE'] ?? 'http://127.0.0.1:7070';
 
 export default defineConfig({
@@ -13,7 +13,7 @@ export default defineConfig({
   build: {
     outDir: 'built',
     emptyOutDir: true,
-    // The Content-Security-Policy has no place for what is inside the page, and browsers that take modules preload them by themselves.
+    // The Content-Security-Policy forbids inline assets; browsers with module support preload modules themselves.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     cssCodeSplit: false,

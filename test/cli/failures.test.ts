@@ -102,7 +102,7 @@ test('an event stream reconnects after lost connections and while the service is
   requests = 0;
   const connections: Connection[] = [];
   const numbers: number[] = [];
-  const options = { after: 7, signal: never, wasThere: true, onConnection: (now: Connection) => connections.push(now) };
+  const options = { after: 7, signal: never, isExpected: true, onConnection: (now: Connection) => connections.push(now) };
   for await (const { number } of streamEvents(client, options)) {
     numbers.push(number);
     if (numbers.length === 3) break;

@@ -57,7 +57,7 @@ test.each([
     'patchbay device list',
   ],
   [['device', 'list', '--limit', '0'], '--limit: expected a whole number from 1 to 100000, received "0"', 'patchbay device list'],
-  [['--json=x', 'device', 'list'], "unknown option '--json=x'", 'patchbay device list'],
+  [['--json=x', 'device', 'list'], "unknown option '--json=x' (Did you mean --json?)", 'patchbay device list'],
   [['device', 'list', '--label', 'north'], '--label: expected key=value, received "north"', 'patchbay device list'],
   [
     ['load', '--module', 'tcp', '--version', '1.0.0', '--label', 'zone=north', '--label', 'zone=south'],

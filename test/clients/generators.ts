@@ -1,4 +1,4 @@
-// Clients of the API as four generators make them of the document, each in a folder of its own with the program that uses it, compiled at once.
+// Generates four clients of the API from the OpenAPI document, each in its own folder with a program that uses it, and compiles them together.
 
 import { execFile } from 'node:child_process';
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -15,19 +15,19 @@ const document = join(root, 'openapi/openapi.json');
 const programs = join(root, 'test/clients/programs');
 
 type Generator = {
-  /** Makes the client in `generated/` of the folder. */
+  /** Generates the client into `generated/` of the folder. */
   readonly generate: (folder: string) => Promise<unknown>;
-  /** A module that exports the types `Step`, `Order` and `Report` of the client. */
+  /** Source of a module that exports the types `Step`, `Order` and `Report` of the client. */
   readonly types: string;
 };
 
-/** By the name of the program that uses it. */
+/** The generators by the name of the program that uses the client. */
 const generators = {
   'openapi-fetch': {
     generate: async (folder) => {
       const nodes = await openapiTypeScript(pathToFileURL(document), {
         defaultNonNullable: false,
-        // As its documentation says for bodies that are bytes.
+        // Recommended by its documentation for binary bodies.
         transform: ({ format }) => (format === 'binary' ? ts.factory.createTypeReferenceNode('Blob') : undefined),
       });
       mkdirSync(join(folder, 'generated'));
@@ -49,7 +49,7 @@ const generators = {
         client: 'fetch',
         baseUrl: { runtime: 'process.env.PATCHBAY_URL' },
         urlEncodeParameters: true,
-        // Otherwise a body that may be JSON or bytes is sent as it is.
+        // Without it, a body of JSON or bytes is not serialized.
         override: { splitByContentType: true },
       };
       writeFileSync(join(folder, 'orval.config.json'), JSON.stringify({ patchbay: { input: document, output } }));
@@ -72,30 +72,30 @@ export const clientNames: readonly ClientName[] = ['openapi-fetch', 'hey-api', '
 function command(folder: string, name: string, parameters: readonly string[]) {
   return run(process.execPath, [join(root, 'node_modules/.bin', name), ...parameters], {
     cwd: folder,
-    // Generators keep caches among the temporary files.
+    // Generators store caches in the folder of temporary files.
     env: { ...process.env, TMPDIR: folder },
   });
 }
 
-/** Generates every client into a folder of its name, beside its program. */
+/** Generates every client into a folder of its name, next to its program. */
 export async function generateClients(folder: string): Promise<void> {
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
   await Promise.all(
     clientNames.map(async (name) => {
-      const own = join(folder, name);
-      mkdirSync(own);
+      const clientFolder = join(folder, name);
+      mkdirSync(clientFolder);
       const { generate, types } = generators[name];
-      await generate(own);
-      writeFileSync(join(own, 'types.ts'), types);
-      copyFileSync(join(programs, `${name}.ts`), join(own, 'program.ts'));
-      for (const shared of ['job.ts', 'narrowing.ts']) copyFileSync(join(programs, shared), join(own, shared));
+      await generate(clientFolder);
+      writeFileSync(join(clientFolder, 'types.ts'), types);
+      copyFileSync(join(programs, `${name}.ts`), join(clientFolder, 'program.ts'));
+      for (const shared of ['job.ts', 'narrowing.ts']) copyFileSync(join(programs, shared), join(clientFolder, shared));
     }),
   );
 }
 
-/** Compiles all programs with their clients to `compiled/NAME/program.js`; answers the program that the types are of, and what is wrong. */
-export function compileClients(folder: string): { readonly program: ts.Program; readonly wrong: readonly string[] } {
+/** Compiles all programs with their clients to `compiled/NAME/program.js`. Returns the compiled program and its errors. */
+export function compileClients(folder: string): { readonly program: ts.Program; readonly errors: readonly string[] } {
   const program = ts.createProgram(
     clientNames.map((name) => join(folder, name, 'program.ts')),
     {
@@ -110,16 +110,16 @@ export function compileClients(folder: string): { readonly program: ts.Program; 
       module: ts.ModuleKind.NodeNext,
       types: ['node'],
       typeRoots: [join(root, 'node_modules/@types')],
-      // Of the packages' own declarations only; what is generated is no declaration file.
+      // Skips only the declarations of packages: generated files are not declaration files.
       skipLibCheck: true,
       rootDir: folder,
       outDir: join(folder, 'compiled'),
     },
   );
   const { diagnostics } = program.emit();
-  const wrong = [...ts.getPreEmitDiagnostics(program), ...diagnostics].map(({ file, start = 0, messageText }) => {
+  const errors = [...ts.getPreEmitDiagnostics(program), ...diagnostics].map(({ file, start = 0, messageText }) => {
     const line = file === undefined ? 0 : file.getLineAndCharacterOfPosition(start).line + 1;
     return `${file?.fileName}:${line}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
   });
-  return { program, wrong };
+  return { program, errors };
 }

@@ -1,4 +1,4 @@
-// Real processes whose clocks are wrong for a time: the one of a host, and the one of the service.
+// Real processes with temporarily wrong clocks: of a host, and of the service.
 
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,7 @@ const year = 365 * 24 * hour;
 /** Traps at every call. */
 const trappingModule = '(module (func (export "work") (param i32) (result i32) (unreachable)))';
 
-/** A clock that processes have instead of the machine's. */
+/** Replaces the wall clock of processes. */
 class WrongClock {
   readonly #file: string;
 
@@ -26,12 +26,12 @@ class WrongClock {
 
   /** @param ahead Milliseconds; negative: behind. */
   set(ahead: number): void {
-    // In one step, so that nobody reads half of it.
+    // Replaced atomically, so that no process reads a partial file.
     writeFileSync(`${this.#file}.new`, String(ahead));
     renameSync(`${this.#file}.new`, this.#file);
   }
 
-  /** What has a process run by it. */
+  /** The Node flags of a process with this clock. */
   get flags(): string[] {
     const preload = new URL('wrong-clock.ts', import.meta.url);
     preload.searchParams.set('file', this.#file);
@@ -81,12 +81,12 @@ async function push(client: Client, version: string, source: string): Promise<vo
   unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path }, body: { version, language: 'wat', source } }));
 }
 
-/** Loads the first version on every device, and has a program call it there all the time. */
+/** Loads the first version on every device, and starts a program that calls it. */
 async function prepare(client: Client): Promise<string[]> {
   const devices = await connected(client);
   await push(client, '1.0.0', workModule(1));
   const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices } }));
-  await until('the first version is there', async () => {
+  await until('the first version is installed', async () => {
     const { items } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
     return items.length === devices.length;
   });
@@ -97,8 +97,8 @@ async function prepare(client: Client): Promise<string[]> {
   return devices;
 }
 
-/** Waits until the service has had a newer state of each device. */
-async function heardOf(client: Client, devices: readonly string[]): Promise<void> {
+/** Waits until the service has received a newer state of each device. */
+async function waitForReports(client: Client, devices: readonly string[]): Promise<void> {
   const calls = async (device: string) => {
     const { items } = unwrapResponse(await client.GET('/v1/devices/{device}/programs', { params: { path: { device } } }));
     return items.reduce((total, { statistics }) => total + (statistics?.callsCompleted ?? 0) + (statistics?.callsFailed ?? 0), 0);
@@ -128,18 +128,18 @@ async function rollOut(client: Client, version: string, devices: string[]) {
   });
 }
 
-test('devices whose clock is wrong: no state is missed, no load expires, and a build that traps does not pass', async () => {
+test('with a wrong clock of a host, no state is missed, no load expires, and a build that traps fails its wave', async () => {
   const clock = new WrongClock(join(folder, 'clock-of-the-host'));
   const { client, url } = await startService();
   startHost(url, clock.flags);
   const devices = await prepare(client);
   for (const ahead of [hour, 0, -10 * year, 0, 10 * year]) {
     clock.set(ahead);
-    await heardOf(client, devices);
-    // A time of the past is shown as it is.
+    await waitForReports(client, devices);
+    // A past time is shown unchanged.
     if (ahead < 0) for (const time of await reportTimes(client, devices)) expect(time).toBeLessThan(Date.now() - 9 * year);
   }
-  // Its states are of the future, and those to come are not.
+  // The reported times were in the future; the next are not.
   clock.set(0);
   await push(client, '1.1.0', trappingModule);
   const stopped = await rollOut(client, '1.1.0', devices);
@@ -152,13 +152,13 @@ test('devices whose clock is wrong: no state is missed, no load expires, and a b
     await client.POST('/v1/rollouts/{rollout}/abort', { params: { path: { rollout: stopped.id } }, body: { reason: 'it traps' } }),
   );
   clock.set(11 * minute);
-  await heardOf(client, devices);
+  await waitForReports(client, devices);
   await push(client, '1.2.0', workModule(2));
   expect(await rollOut(client, '1.2.0', devices)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 2, failed: 0 } });
   for (const time of await reportTimes(client, devices)) expect(time).toBeLessThanOrEqual(Date.now());
 });
 
-test('a service whose clock is wrong: a host that dies is found, no request is done twice, and nothing ends early', async () => {
+test('with a wrong clock of the service, a killed host is detected, no request takes effect twice, and nothing expires early', async () => {
   const clock = new WrongClock(join(folder, 'clock-of-the-service'));
   const { service, client, url } = await startService(clock.flags);
   const host = startHost(url);
@@ -166,28 +166,28 @@ test('a service whose clock is wrong: a host that dies is found, no request is d
   await push(client, '1.1.0', workModule(2));
   const headers = { 'Idempotency-Key': 'once' };
   const load = (to: Client) =>
-    until('the service takes the request', async () => {
+    until('the service accepts the request', async () => {
       const body = { module: 'tcp', version: '1.1.0', devices };
-      const answer = await to.POST('/v1/loads', { headers, body });
-      // One that has just started on a busy machine asks for patience.
-      return answer.response.status === 503 ? null : unwrapResponse(answer);
+      const result = await to.POST('/v1/loads', { headers, body });
+      // A service may be overloaded just after its start on a busy machine.
+      return result.response.status === 503 ? null : unwrapResponse(result);
     });
   const first = await load(client);
   const jumps = async () => unwrapResponse(await client.GET('/v1/health')).reasons.filter((reason) => reason.includes(' jumped ')).length;
   for (const ahead of [hour, -hour, 10 * year]) {
     clock.set(ahead);
-    await until('the jump is seen', async () => (await jumps()) === 1);
-    await heardOf(client, devices);
+    await until('the jump is reported', async () => (await jumps()) === 1);
+    await waitForReports(client, devices);
     expect(await load(client)).toEqual(first);
     clock.set(0);
-    await until('the clock is seen to be right', async () => (await jumps()) === 0);
+    await until('the jump is no longer reported', async () => (await jumps()) === 0);
     expect(await load(client)).toEqual(first);
   }
   const { items } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { batch: first.batch } } }));
   expect(items.map(({ outcome }) => outcome).filter((outcome) => !outcome?.startsWith('replaced'))).toEqual([]);
   clock.set(hour);
-  await until('the jump is seen', async () => (await jumps()) === 1);
-  await heardOf(client, devices);
+  await until('the jump is reported', async () => (await jumps()) === 1);
+  await waitForReports(client, devices);
   clock.set(0);
   await host.stop('SIGKILL');
   await until('the host is unreachable', async () => unwrapResponse(await client.GET('/v1/health')).hosts.unreachable === 1);

@@ -1,4 +1,4 @@
-// A database that is away for a time under a service that runs: its background work resumes by itself, loses nothing and does nothing twice.
+// A database that is temporarily unavailable: the background work of the service resumes by itself, loses nothing and does nothing twice.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -35,7 +35,7 @@ async function kill(locker: ChildProcess): Promise<void> {
 
 type Fault = { readonly begin: (database: string) => Promise<void>; readonly end: (database: string) => Promise<void> };
 
-/** Another process holds the write lock of the file for longer than the service waits for it. */
+/** Another process holds the write lock of the file longer than the service waits. */
 const lockedFile: Fault = {
   begin: async (database) => {
     const program = `
@@ -53,7 +53,7 @@ const lockedFile: Fault = {
   },
 };
 
-/** Ends every session and lets none begin, as while a server restarts. */
+/** Ends every session and rejects new ones, as during a server restart. */
 const lostServer: Fault = {
   begin: async (database) => {
     await alterPostgresql(database, 'ALLOW_CONNECTIONS false');
@@ -79,7 +79,7 @@ async function startService(database: string): Promise<string> {
     '--token-file',
     join(folder, 'token'),
   ];
-  // A host that is killed stays connected: its load is to expire, not to be refused.
+  // A killed host counts as connected, so that its load expires instead of being refused.
   const settings = ['--port', '0', '--embedded-devices', '2', '--unreachable-after', '3600'];
   const service = start('the service', 'serve', '--database', database, ...settings, ...files);
   return (await service.waitForLine(/API +(http:\S+)\/v1$/, 120_000))[1] ?? '';
@@ -96,15 +96,15 @@ async function* linesOf(url: string): AsyncGenerator<string> {
   yield* (await (await fetch(`${url}/v1/audit/export`, { headers: bearer(key()) })).text()).split('\n');
 }
 
-/** Numbers of events of the audit trail, by the objects that they are about. */
+/** Returns the number of audit events of an action by object. */
 async function eventsOf(client: Client, action: 'load.requested' | 'load.completed'): Promise<Map<string, number>> {
   const { items } = unwrapResponse(await client.GET('/v1/audit', { params: { query: { action, limit: 200 } } }));
   return new Map([...Map.groupBy(items, ({ object }) => object)].map(([object, events]) => [object, events.length]));
 }
 
 test.each([
-  ['a SQLite file that another process has locked for longer than is waited', 'sqlite', lockedFile],
-  ['a PostgreSQL server that ends all sessions and takes none', 'postgresql', lostServer],
+  ['a SQLite file with a long lock of another process', 'sqlite', lockedFile],
+  ['a PostgreSQL server that ends all sessions and rejects new ones', 'postgresql', lostServer],
 ] as const)(
   '%s: deadlines, rollouts, checkpoints and the audit trail resume without a restart',
   { timeout: 400_000 },
@@ -114,7 +114,7 @@ test.each([
     const url = await startService(database);
     const client = createPatchbayClient(url, key());
     const build = { version: '1.0.0', language: 'wat', source: workModule(1) } as const;
-    // A service on a slow machine may have too much to do just after its start.
+    // A service may be overloaded just after its start on a slow machine.
     await until('the build is pushed', async () => {
       const { response } = await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body: build });
       return response.ok;
@@ -124,7 +124,7 @@ test.each([
     await host.stop('SIGKILL');
     const [lost] = devices.filter(({ name }) => name === 'lost-1').map(({ id }) => id);
     const others = devices.filter(({ name }) => name !== 'lost-1').map(({ id }) => id);
-    if (lost === undefined) throw new Error('the device of the host that was killed is missing');
+    if (lost === undefined) throw new Error('the device of the killed host is missing');
     const requested = unwrapResponse(
       await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices: [lost], deadlineSeconds: 12 } }),
     );
@@ -142,12 +142,12 @@ test.each([
     });
 
     await fault.begin(database);
-    // The deadline and the end of the soak pass meanwhile. A client that repeats would wait for the end of the fault.
+    // The deadline and the soak time pass during the fault. fetch does not retry, as the client would.
     const headers = { ...bearer(key()), 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() };
     const body = JSON.stringify({ name: 'during-the-fault', role: 'viewer' });
-    const ask = () => fetch(`${url}/v1/keys`, { method: 'POST', headers, body });
-    await until('a request is answered 503, for the database is unavailable', async () => {
-      const response = await ask();
+    const createKey = () => fetch(`${url}/v1/keys`, { method: 'POST', headers, body });
+    await until('a request returns 503 because the database is unavailable', async () => {
+      const response = await createKey();
       return response.status === 503 && (await response.text()).includes('database-unavailable');
     });
     await fault.end(database);
@@ -167,19 +167,19 @@ test.each([
     expect(await eventsOf(client, 'load.requested')).toEqual(new Map(loads.map(({ batch }) => [batch, 1])));
     expect(await eventsOf(client, 'load.completed')).toEqual(onceEach);
 
-    // The request that was refused is accepted now, and has effect once.
-    await until('the request is accepted', async () => (await ask()).status === 201);
-    expect((await ask()).status).toBe(201);
+    // The rejected request is accepted now, and takes effect once.
+    await until('the request is accepted', async () => (await createKey()).status === 201);
+    expect((await createKey()).status).toBe(201);
     const { items: keys } = unwrapResponse(await client.GET('/v1/keys'));
     expect(keys.filter(({ name }) => name === 'during-the-fault')).toHaveLength(1);
 
     const [newest] = unwrapResponse(await client.GET('/v1/audit', { params: { query: { limit: 1 } } })).items;
-    const checkpoint = await until('a checkpoint is made of what happened since', async () => {
+    const checkpoint = await until('a checkpoint covers the newest event', async () => {
       const [last] = unwrapResponse(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } } })).items;
       return last !== undefined && last.size >= (newest?.number ?? 0) && last;
     });
     const trusted = unwrapResponse(await client.GET('/v1/signing-keys')).items.map(({ publicKey }) => readPublicKey(publicKey));
-    const request = { checkpoints: [checkpoint.note], keys: trusted.flatMap((one) => one ?? []), isPartial: false };
+    const request = { checkpoints: [checkpoint.note], keys: trusted.flatMap((key) => key ?? []), isPartial: false };
     expect(await verifyExport(linesOf(url), request)).toMatchObject({ kind: 'intact', first: 1 });
   },
 );

@@ -1,5 +1,5 @@
-// A service and the files that it keeps: it shares its database with no other, makes none beside the keys of another, lets nobody else read them, and
-// goes on when its log cannot be written.
+// The files of a service: it locks its database, creates no database next to existing keys, makes its files private, and continues when its log
+// cannot be written.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -50,9 +50,9 @@ function start(...args: string[]): PatchbayProcess {
 
 const urlOf = async (service: PatchbayProcess) => (await service.waitForLine(/API +(http:\S+)\/v1$/))[1] ?? '';
 const adminKey = () => readFileSync(keyFile(), 'utf8').trim();
-/** The body of an answer 200; a service on a slow machine may have too much to do just then. */
+/** Returns the body of a response 200; retries while the service is overloaded, as it may be on a slow machine. */
 const read = (url: string, key = adminKey()): Promise<unknown> =>
-  until(`${url} is answered`, async () => {
+  until(`${url} responds`, async () => {
     const response = await fetch(url, { headers: bearer(key) });
     return response.status === 503 ? null : { status: response.status, body: await response.json() };
   }).then(({ status, body }) => {
@@ -61,18 +61,20 @@ const read = (url: string, key = adminKey()): Promise<unknown> =>
   });
 const health = (url: string) => read(`${url}/v1/health`);
 
-test('a second service on the same file is refused, and says who has it; after a kill nothing is in the way', async () => {
+test('a second service on the same file exits and names the process that uses it; after a kill the file is free', async () => {
   const first = start();
   const url = await urlOf(first);
   const second = start();
-  await second.waitForLine(new RegExp(`^the database ${database()} is in use by process ${first.pid} on .*: stop that service first`));
+  await second.waitForLine(
+    new RegExp(`^error: the database ${database()} is in use by process ${first.pid} on .*: stop that service first`),
+  );
   expect(await second.exited).toBe(1);
   expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   await first.stop('SIGKILL');
   expect((await fetch(`${await urlOf(start())}/health/ready`)).status).toBe(200);
 });
 
-test('a database that is lost while the service runs is told in readiness, health and log, and none is made in its place', async () => {
+test('a database that is deleted while the service runs is reported in readiness, health and log, and not created again', async () => {
   const service = start();
   const url = await urlOf(service);
   for (const end of ['', '-wal', '-shm']) rmSync(`${database()}${end}`);
@@ -82,7 +84,7 @@ test('a database that is lost while the service runs is told in readiness, healt
   await service.stop();
   const again = start();
   await again.waitForLine(
-    /^the database .*patchbay\.db is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/,
+    /^error: the database .*patchbay\.db is missing or empty, but .*admin-key and .*signing-keys contain keys of an installation/,
   );
   expect(await again.exited).toBe(1);
   expect(existsSync(database())).toBe(false);
@@ -93,14 +95,16 @@ test.each([
   ['the database is empty', () => truncateSync(database())],
   ['only signing keys are left', () => [database(), keyFile()].map((file) => rmSync(file))],
   ['only the key of an administrator is left', () => [database(), keysFolder()].map((file) => rmSync(file, { recursive: true }))],
-])('where %s a start is refused with what to do, and is carried out when the keys were moved away', async (_what, lose) => {
+])('if %s, a start exits with what to do, and succeeds after the keys were moved', async (_what, lose) => {
   const first = start();
   await urlOf(first);
   await first.stop();
   lose();
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const refused = start();
-    await refused.waitForLine(/is missing or empty.*restore the database from a backup.*To begin a new installation, .*move .* away first/);
+    await refused.waitForLine(
+      /is missing or empty.*restore the database from a backup.*For a new installation, .*first move .* to another place/,
+    );
     expect(await refused.exited).toBe(1);
   }
   const moved = join(folder, 'moved');
@@ -110,7 +114,7 @@ test.each([
   expect(await urlOf(start())).not.toBe('');
 });
 
-test('a service that lost all but the migrations of its database does not start over with its keys', async () => {
+test('a service with an empty, migrated database does not start with the keys of an installation', async () => {
   const first = start();
   await urlOf(first);
   await first.stop('SIGKILL');
@@ -121,7 +125,7 @@ test('a service that lost all but the migrations of its database does not start 
   for (const option of [[], ['--no-keys'], ['--new-admin-key'], ['--new-signing-key']]) {
     const refused = start(...option);
     await refused.waitForLine(
-      /^the database .* is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/,
+      /^error: the database .* is missing or empty, but .*admin-key and .*signing-keys contain keys of an installation/,
     );
     expect(await refused.exited).toBe(1);
   }
@@ -129,7 +133,7 @@ test('a service that lost all but the migrations of its database does not start 
   expect(readFileSync(database())).toEqual(before);
 });
 
-test('the same on PostgreSQL', async () => {
+test('a service with an empty PostgreSQL database does not start with the keys of an installation', async () => {
   const postgresql = await createPostgresql();
   await applyToPostgresql(postgresql);
   const first = start();
@@ -139,19 +143,19 @@ test('the same on PostgreSQL', async () => {
   const key = adminKey();
   const refused = start('--database', postgresql, ...keys);
   await refused.waitForLine(
-    /^the database .* is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/,
+    /^error: the database .* is missing or empty, but .*admin-key and .*signing-keys contain keys of an installation/,
   );
   expect(await refused.exited).toBe(1);
   expect(adminKey()).toBe(key);
 });
 
-test('a first start that died between the migrations and the creation of keys is completed by the next start', async () => {
+test('the next start completes a first start that was killed between the migrations and the creation of keys', async () => {
   mkdirSync(join(folder, 'data'));
   applyMigrations(database());
   expect((await fetch(`${await urlOf(start())}/v1/keys`, { headers: bearer(adminKey()) })).status).toBe(200);
 });
 
-test('replicas that start together on PostgreSQL and share their folder make one signing key and one admin key', async () => {
+test('replicas that start concurrently on PostgreSQL with a shared folder create one signing key and one administrator key', async () => {
   const postgresql = await createPostgresql();
   const keys = [
     '--admin-key-file',
@@ -168,19 +172,19 @@ test('replicas that start together on PostgreSQL and share their folder make one
   for (const url of urls) await read(`${url}/v1/keys`, key);
 });
 
-test('a killed service that lost its log is refused with what to do; without that log it is still the same installation', async () => {
+test('a killed service without its -wal file exits with what to do; with --accept-lost-transactions the installation continues', async () => {
   const first = start();
   const url = await urlOf(first);
   const key = adminKey();
   const headers = { ...bearer(key), 'content-type': 'application/json' };
   const body = '{"name":"lost","role":"viewer"}';
-  await until('a key is made', async () => (await fetch(`${url}/v1/keys`, { method: 'POST', headers, body })).status === 201);
+  await until('a key is created', async () => (await fetch(`${url}/v1/keys`, { method: 'POST', headers, body })).status === 201);
   await first.stop('SIGKILL');
   for (const end of ['-wal', '-shm']) rmSync(`${database()}${end}`, { force: true });
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const refused = start();
     await refused.waitForLine(
-      /^the database .*patchbay\.db lost transactions: the file .*patchbay\.db-wal is missing or empty\. .*Put that file back, or restore a backup .*--accept-lost-transactions$/,
+      /^error: the database .*patchbay\.db lost transactions: the file .*patchbay\.db-wal is missing or empty\. .*Restore that file, or restore a backup .*--accept-lost-transactions$/,
     );
     expect(await refused.exited).toBe(1);
   }
@@ -193,7 +197,7 @@ test('a killed service that lost its log is refused with what to do; without tha
   await urlOf(start());
 });
 
-test('an admin key that is there is not overwritten where the database has lost its API keys, unless another is asked for', async () => {
+test('an existing administrator key is not overwritten if the database lost its API keys, except with --new-admin-key', async () => {
   const first = start();
   await urlOf(first);
   await first.stop();
@@ -203,7 +207,7 @@ test('an admin key that is there is not overwritten where the database has lost 
   opened.close();
   const refused = start();
   await refused.waitForLine(
-    /^the database has no API key, but there is an admin key in .*admin-key, which is not overwritten: .*--new-admin-key/,
+    /^error: the database has no API key, but .*admin-key contains an administrator key and is not overwritten: .*--new-admin-key/,
   );
   expect(await refused.exited).toBe(1);
   expect(adminKey()).toBe(key);
@@ -211,24 +215,26 @@ test('an admin key that is there is not overwritten where the database has lost 
   expect(adminKey()).not.toBe(key);
 });
 
-test('a database of a newer version is refused with a message, on both databases', async () => {
+test('a database of a newer version is rejected, on SQLite and PostgreSQL', async () => {
   const first = start();
   await urlOf(first);
   await first.stop();
   const newer = `INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at, applied_steps_count)
     VALUES ('x', 'x', CURRENT_TIMESTAMP, '29991231000000_later', CURRENT_TIMESTAMP, 1)`;
   const postgresql = await createPostgresql();
-  for (const where of [database(), postgresql]) {
-    await runSql(where, newer);
-    const refused = start('--database', where);
-    await refused.waitForLine(/^cannot use the database .*29991231000000_later, which this version does not know: use the newer version/);
+  for (const target of [database(), postgresql]) {
+    await runSql(target, newer);
+    const refused = start('--database', target);
+    await refused.waitForLine(
+      /^error: cannot use the database .*29991231000000_later, which this version does not know: use the newer version/,
+    );
     expect(refused.lastLines).not.toMatch(/^ +at /m);
     expect(refused.lastLines).not.toContain('test@');
     expect(await refused.exited).toBe(1);
   }
 });
 
-test.runIf(process.platform !== 'win32').each([0o000, 0o777])('with the umask %o all files are for their owner only', async (umask) => {
+test.runIf(process.platform !== 'win32').each([0o000, 0o777])('with the umask %o, only the owner can access the files', async (umask) => {
   const before = process.umask(umask);
   try {
     await urlOf(start());
@@ -249,7 +255,7 @@ test.runIf(process.platform !== 'win32').each([0o000, 0o777])('with the umask %o
 });
 
 test.runIf(process.platform !== 'win32')(
-  'files with secrets that others can read are told at the start and in health, until they cannot',
+  'files with secrets that others can read are reported at the start and in health, until they are private',
   async () => {
     const first = start();
     await urlOf(first);
@@ -270,7 +276,7 @@ test.runIf(process.platform !== 'win32')(
 );
 
 test.runIf(process.platform !== 'win32')(
-  'folders that others can write to are reported at the start and in health, until others cannot',
+  'folders that others can write to are reported at the start and in health, until they are private',
   async () => {
     const first = start();
     await urlOf(first);
@@ -292,12 +298,10 @@ test.runIf(process.platform !== 'win32')(
 );
 
 test.each(['file:', 'file://', 'FILE:'])(
-  'a database given as %s and a path is refused with the path to give, and no folder is made',
+  'a database given as %s and a path is rejected with the correct option, and no folder is created',
   async (prefix) => {
     const refused = start('--database', `${prefix}${database()}?connection_limit=1`);
-    await refused.waitForLine(
-      new RegExp(`--database ${prefix}.* is an address: give the path of the file without "file:", as in --database ${database()}$`),
-    );
+    await refused.waitForLine(new RegExp(`--database: expected a path, received the URL "${prefix}.*": use --database ${database()}$`));
     expect(await refused.exited).not.toBe(0);
     const copied = new PatchbayProcess('the copy', [
       'db',
@@ -305,44 +309,39 @@ test.each(['file:', 'file://', 'FILE:'])(
       '--from',
       `${prefix}${database()}`,
       '--to',
-      'postgresql://nobody@127.0.0.1/none',
+      'postgresql://user@127.0.0.1/none',
     ]);
     children.push(copied);
-    await copied.waitForLine(
-      new RegExp(`--from ${prefix}.* is an address: give the path of the file without "file:", as in --from ${database()}$`),
-    );
+    await copied.waitForLine(new RegExp(`--from: expected a path, received the URL "${prefix}.*": use --from ${database()}$`));
     expect(await copied.exited).not.toBe(0);
     expect(existsSync('file:')).toBe(false);
     expect(readdirSync(folder)).toEqual([]);
   },
 );
 
-test.runIf(existsSync('/dev/full'))(
-  'a service whose log and output can be written nowhere serves on, with a host that logs as little',
-  async () => {
-    const full = openSync('/dev/full', 'w');
-    const bin = new URL('../../bin/patchbay.js', import.meta.url).pathname;
-    const args = ['serve', '--port', '0', '--database', database(), '--embedded-devices', '1', '--log-level', 'debug'];
-    const quiet = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', full] });
-    closeSync(full);
-    onTestFinished(async () => {
-      if (quiet.exitCode === null && quiet.signalCode === null) {
-        quiet.kill('SIGKILL');
-        await once(quiet, 'exit');
-      }
-    });
-    let url = '';
-    if (quiet.stdout === null) throw new Error('the service has no standard output');
-    for await (const line of createInterface(quiet.stdout)) {
-      url = /API +(http:\S+)\/v1$/.exec(line)?.[1] ?? '';
-      if (url !== '') break;
+test.runIf(existsSync('/dev/full'))('a service and its embedded host continue when their logs cannot be written', async () => {
+  const full = openSync('/dev/full', 'w');
+  const bin = new URL('../../bin/patchbay.js', import.meta.url).pathname;
+  const args = ['serve', '--port', '0', '--database', database(), '--embedded-devices', '1', '--log-level', 'debug'];
+  const quiet = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', full] });
+  closeSync(full);
+  onTestFinished(async () => {
+    if (quiet.exitCode === null && quiet.signalCode === null) {
+      quiet.kill('SIGKILL');
+      await once(quiet, 'exit');
     }
-    await until('the embedded device is connected', async () => {
-      const response = await fetch(`${url}/v1/devices`, { headers: bearer(adminKey()) });
-      return (await response.text()).includes('"connected"');
-    });
-    for (let time = 0; time < 20; time += 1) expect((await fetch(`${url}/health/live`)).status).toBe(200);
-    quiet.kill('SIGTERM');
-    expect((await once(quiet, 'exit'))[0]).toBe(0);
-  },
-);
+  });
+  let url = '';
+  if (quiet.stdout === null) throw new Error('the service has no standard output');
+  for await (const line of createInterface(quiet.stdout)) {
+    url = /API +(http:\S+)\/v1$/.exec(line)?.[1] ?? '';
+    if (url !== '') break;
+  }
+  await until('the embedded device is connected', async () => {
+    const response = await fetch(`${url}/v1/devices`, { headers: bearer(adminKey()) });
+    return (await response.text()).includes('"connected"');
+  });
+  for (let time = 0; time < 20; time += 1) expect((await fetch(`${url}/health/live`)).status).toBe(200);
+  quiet.kill('SIGTERM');
+  expect((await once(quiet, 'exit'))[0]).toBe(0);
+});

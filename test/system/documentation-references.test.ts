@@ -117,6 +117,17 @@ test('labels of the dashboard are those of its pages', () => {
   expect(labels.filter((label) => !texts.includes(label))).toEqual([]);
 });
 
+test('headings of the tables that commands print are those of the command line', () => {
+  const commands = filesOf('src/cli/commands').map((file) => readFileSync(join(root, file), 'utf8'));
+  const headings = commands.flatMap((source) =>
+    [...source.matchAll(/headings: \[([^\]]+)\]/g)].flatMap(([, list = '']) => list.match(/[A-Z][A-Z ]*/g) ?? []),
+  );
+  const [, table = ''] = readPage('docs/how-to/test-binary-isolation.md').match(/^```\n(PROGRAM .*)$/m) ?? [];
+  const named = [...table.split(/ {2,}/), ...matchesIn(['docs/how-to/roll-back.md'], /`([A-Z][A-Z ]+)`/g).flatMap(({ groups }) => groups)];
+  expect(named.length).toBeGreaterThan(10);
+  expect(named.filter((heading) => !headings.includes(heading))).toEqual([]);
+});
+
 test('no two pages create a key of the same name', () => {
   const patterns = [/patchbay key create ([\w-]+)/g, /patchbay publisher-key add ([\w-]+)/g, /"name":"([\w-]+)","role"/g];
   const names = pages.flatMap((page) => {

@@ -1,4 +1,4 @@
-// The first start of a service, and the key of its administrator: made once, shown once, read by its owner only.
+// The first start of a service, and its administrator key: created once, shown once, readable only by its owner.
 
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -33,7 +33,7 @@ function start(...args: string[]): PatchbayProcess {
   return child;
 }
 
-/** A start that is killed as soon as it has written a file with this end, before what belongs to the file is committed. */
+/** Starts a service that is killed as soon as it has written a file with this suffix, before the database commits. */
 async function startKilledAfterWriting(end: string, ...args: string[]): Promise<void> {
   const preload = join(folder, 'kill.mjs');
   writeFileSync(
@@ -49,26 +49,26 @@ async function startKilledAfterWriting(end: string, ...args: string[]): Promise<
   );
   const database = join(folder, 'data', 'patchbay.db');
   const startArguments = ['serve', '--no-embedded-host', '--port', '0', '--database', database, ...args];
-  const child = new PatchbayProcess('the start that is killed', startArguments, { flags: ['--import', preload] });
+  const child = new PatchbayProcess('the killed start', startArguments, { flags: ['--import', preload] });
   children.push(child);
   expect(await child.exited).toBe('SIGKILL');
 }
 
 const urlOf = async (service: PatchbayProcess) => (await service.waitForLine(/API +(http:\S+)\/v1$/))[1] ?? '';
-/** A service on a slow machine may have too much to do just then. */
+/** Retries while the service is overloaded, as it may be on a slow machine. */
 const statusWith = async (service: PatchbayProcess, key: string) => {
   const url = await urlOf(service);
-  return until('the service has time', async () => {
+  return until('the service is not overloaded', async () => {
     const { status } = await fetch(`${url}/v1/keys`, { headers: bearer(key) });
     return status !== 503 && status;
   });
 };
-const keptKey = () => readFileSync(keyFile, 'utf8').trim();
+const storedKey = () => readFileSync(keyFile, 'utf8').trim();
 
-test('the first start makes the key of an administrator, shows it, and keeps it where only its owner can read it', async () => {
+test('the first start creates an administrator key, prints it, and stores it in a file that only its owner can read', async () => {
   const first = start();
-  const [, shown = ''] = await first.waitForLine(/admin key +(patchbay_\S+) +\(shown once; kept in \S+admin-key\)$/);
-  expect(keptKey()).toBe(shown);
+  const [, shown = ''] = await first.waitForLine(/admin key +(patchbay_\S+) +\(shown only once; stored in \S+admin-key\)$/);
+  expect(storedKey()).toBe(shown);
   expect(statSync(keyFile).mode & 0o777).toBe(0o600);
   expect(await statusWith(first, shown)).toBe(200);
   await first.stop();
@@ -76,44 +76,44 @@ test('the first start makes the key of an administrator, shows it, and keeps it 
   const second = start();
   await second.waitForLine(/admin key +\S+admin-key$/);
   expect(second.lastLines).not.toContain('patchbay_');
-  expect(keptKey()).toBe(shown);
+  expect(storedKey()).toBe(shown);
   expect(await statusWith(second, shown)).toBe(200);
 });
 
-test('a start names no file of the key that is not there', async () => {
+test('a start without the key file prints how to create another key', async () => {
   const first = start();
   await urlOf(first);
   await first.stop();
   rmSync(keyFile);
   const second = start();
-  const [, said = ''] = await second.waitForLine(/admin key +(.*)$/);
-  expect(said).toBe(`made by an earlier start, and not in ${keyFile}; if it is lost, --new-admin-key makes another`);
+  const [, text = ''] = await second.waitForLine(/admin key +(.*)$/);
+  expect(text).toBe(`created by an earlier start, not in ${keyFile}; if it is lost, create another with --new-admin-key`);
 });
 
-test('another key is made where it is asked for, and the first goes on', async () => {
+test('--new-admin-key creates another key, and the first key remains valid', async () => {
   const first = start();
   await urlOf(first);
-  const lost = keptKey();
+  const lost = storedKey();
   await first.stop();
   const second = start('--new-admin-key');
   await second.waitForLine(/admin key +patchbay_/);
-  expect(keptKey()).not.toBe(lost);
+  expect(storedKey()).not.toBe(lost);
   expect(statSync(keyFile).mode & 0o777).toBe(0o600);
-  expect([await statusWith(second, keptKey()), await statusWith(second, lost)]).toEqual([200, 200]);
+  expect([await statusWith(second, storedKey()), await statusWith(second, lost)]).toEqual([200, 200]);
 });
 
-test('a key that cannot be kept is not made', async () => {
-  const nowhere = join(folder, 'not-there', 'admin-key');
-  const first = start('--admin-key-file', nowhere);
-  await first.waitForLine(/cannot write the admin key to .*not-there.*choose another file with --admin-key-file/);
+test('a key whose file cannot be written is not created', async () => {
+  const file = join(folder, 'missing', 'admin-key');
+  const first = start('--admin-key-file', file);
+  await first.waitForLine(/cannot write the administrator key to .*missing.*choose another file with --admin-key-file/);
   expect(await first.exited).toBe(1);
-  mkdirSync(join(folder, 'not-there'));
-  const second = start('--admin-key-file', nowhere);
+  mkdirSync(join(folder, 'missing'));
+  const second = start('--admin-key-file', file);
   await second.waitForLine(/admin key +patchbay_/);
-  expect(await statusWith(second, readFileSync(nowhere, 'utf8').trim())).toBe(200);
+  expect(await statusWith(second, readFileSync(file, 'utf8').trim())).toBe(200);
 });
 
-test('with keys it may be reached from other machines, and without them it asks nobody and makes none', async () => {
+test('with keys the service accepts other addresses; with --no-keys it requires and creates no key', async () => {
   const open = start('--address', '0.0.0.0');
   expect(await statusWith(open, 'not a key')).toBe(401);
   rmSync(keyFile);
@@ -126,37 +126,37 @@ test('with keys it may be reached from other machines, and without them it asks 
 });
 
 test.each(['.pem', 'admin-key'])(
-  'a first start that dies after writing its file %s explains at the next start what to do, and that works',
+  'after a first start that was killed when it wrote its file %s, the next start prints what to do, which works',
   async (end) => {
     await startKilledAfterWriting(end);
     const written = ['admin-key', 'signing-keys'].filter((name) => existsSync(join(folder, 'data', name)));
-    const contents = () => readdirSync(join(folder, 'data', 'signing-keys')).concat(existsSync(keyFile) ? keptKey() : []);
+    const contents = () => readdirSync(join(folder, 'data', 'signing-keys')).concat(existsSync(keyFile) ? storedKey() : []);
     const before = contents();
     const refused = start();
-    await refused.waitForLine(/first start .*was interrupted/);
+    await refused.waitForLine(/interrupted first start|first start .*was interrupted/);
     expect(await refused.exited).toBe(1);
     expect(contents()).toEqual(before);
-    // As the message says, for each of the two.
+    // Follow the message for each case.
     if (end !== 'admin-key') for (const name of written) renameSync(join(folder, 'data', name), join(folder, name));
     const service = start(...(end === 'admin-key' ? ['--new-admin-key'] : []));
     await urlOf(service);
-    expect(await statusWith(service, keptKey())).toBe(200);
+    expect(await statusWith(service, storedKey())).toBe(200);
   },
 );
 
-test('a start that dies while it replaces the admin key leaves the key that was there, and the next one replaces it', async () => {
+test('a start that is killed while it replaces the administrator key leaves the old key, and the next start replaces it', async () => {
   const first = start();
   await urlOf(first);
   await first.stop();
-  const known = keptKey();
+  const known = storedKey();
   await startKilledAfterWriting('admin-key.new', '--new-admin-key');
-  expect(keptKey()).toBe(known);
+  expect(storedKey()).toBe(known);
   const second = start();
-  expect(await statusWith(second, keptKey())).toBe(200);
+  expect(await statusWith(second, storedKey())).toBe(200);
   await second.stop();
   const third = start('--new-admin-key');
   await urlOf(third);
-  expect(keptKey()).not.toBe(known);
-  expect([await statusWith(third, keptKey()), await statusWith(third, known)]).toEqual([200, 200]);
+  expect(storedKey()).not.toBe(known);
+  expect([await statusWith(third, storedKey()), await statusWith(third, known)]).toEqual([200, 200]);
   expect(existsSync(`${keyFile}.new`)).toBe(false);
 });

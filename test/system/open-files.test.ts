@@ -1,4 +1,4 @@
-// A service that may have few files open, and whose clients take as many as they can: it goes on, and compiles what it has not compiled before.
+// A service with a low limit of open files, whose clients use all of them: it continues, and compiles new sources.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -15,7 +15,7 @@ const command = fileURLToPath(new URL('../../bin/patchbay.js', import.meta.url))
 let folder: string;
 let service: ChildProcess | null;
 let sockets: Socket[];
-/** One connection that stays open. */
+/** Keeps one connection open. */
 let agent: Agent;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-open-files-'));
@@ -44,23 +44,23 @@ async function startWith(openFiles: number): Promise<{ readonly url: URL; readon
   return { url: new URL(url), output: () => output };
 }
 
-function ask(url: URL, method: string, path: string, body?: object): Promise<{ readonly status: number; readonly text: string }> {
+function send(url: URL, method: string, path: string, body?: object): Promise<{ readonly status: number; readonly text: string }> {
   const key = readFileSync(join(folder, 'admin-key'), 'utf8').trim();
   const headers = { authorization: `Bearer ${key}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
-  const asked = request({ agent, host: url.hostname, port: url.port, method, path, headers }, (response) => {
+  const outgoing = request({ agent, host: url.hostname, port: url.port, method, path, headers }, (response) => {
     let text = '';
     response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
     response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
   });
-  asked.on('error', reject);
-  asked.end(body === undefined ? undefined : JSON.stringify(body));
+  outgoing.on('error', reject);
+  outgoing.end(body === undefined ? undefined : JSON.stringify(body));
   return promise;
 }
 
-test('a service whose open files are limited survives more connections than it can have, and imports nothing late', async () => {
+test('a service with a limit of open files survives more connections than the limit, and loads no file late', async () => {
   const { url, output } = await startWith(64);
-  expect((await ask(url, 'GET', '/health/ready')).status).toBe(200);
+  expect((await send(url, 'GET', '/health/ready')).status).toBe(200);
   let refused = 0;
   for (let index = 0; index < 150; index += 1) {
     const socket = connect(Number(url.port), url.hostname);
@@ -69,9 +69,9 @@ test('a service whose open files are limited survives more connections than it c
   }
   await until('the service refuses connections', async () => refused > 0);
   const build = { language: 'assemblyscript', version: '1.0.0', source: 'export function one(): i32 { return 1; }' };
-  expect(await ask(url, 'POST', '/v1/modules/tcp/builds', build)).toMatchObject({ status: 201 });
-  // What is measured of the process itself needs a file too.
-  expect((await ask(url, 'GET', '/metrics')).status).toBe(200);
-  expect((await ask(url, 'GET', '/health/ready')).status).toBe(200);
+  expect(await send(url, 'POST', '/v1/modules/tcp/builds', build)).toMatchObject({ status: 201 });
+  // The metrics of the process itself need a file, too.
+  expect((await send(url, 'GET', '/metrics')).status).toBe(200);
+  expect((await send(url, 'GET', '/health/ready')).status).toBe(200);
   expect(output()).not.toContain('EMFILE');
 });

@@ -1,4 +1,4 @@
-// Real processes over a real network: the commands as a user starts them, killed and started again.
+// Real processes over a real network: commands as a user starts them, killed and restarted.
 
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -119,7 +119,7 @@ test('devices on two hosts are patched under live programs', async () => {
   for (const program of programs) expect(await program()).toMatchObject({ callsFailed: 0 });
 });
 
-test('a service that is killed has all that it acknowledged when it is started again, and its hosts come back', async () => {
+test('a killed service has everything that it acknowledged after a restart, and its hosts reconnect', async () => {
   const { client, service, url } = await startService('0', '--no-embedded-host');
   startHost(url, 'a');
   const devices = await connected(client, 2);
@@ -144,7 +144,7 @@ test('a service that is killed has all that it acknowledged when it is started a
   expect(await program()).toMatchObject({ callsFailed: 0 });
 });
 
-test('a host that is killed comes back with the modules and programs that its devices had', async () => {
+test('the devices of a killed host have their modules and programs again after a restart', async () => {
   const { client, url } = await startService('0', '--no-embedded-host');
   const host = startHost(url, 'a');
   const devices = await connected(client, 2);
@@ -154,10 +154,10 @@ test('a host that is killed comes back with the modules and programs that its de
   const program = await startProgram(client, device, 10);
   await until('calls complete', async () => (await program())?.callsCompleted);
   await host.stop('SIGKILL');
-  await until('it is missed', async () => unwrapResponse(await client.GET('/v1/health')).status === 'degraded');
+  await until('the fleet is degraded', async () => unwrapResponse(await client.GET('/v1/health')).status === 'degraded');
   startHost(url, 'a');
   expect(await connected(client, 2)).toEqual(devices);
-  const detail = await until('it has reported', async () => {
+  const detail = await until('the device has reported', async () => {
     const found = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device } } }));
     return found.reportedAt !== null && found;
   });
@@ -169,7 +169,7 @@ test('a host that is killed comes back with the modules and programs that its de
   expect(items).toMatchObject([{ removedAt: null, load: null }, { removalCause: 'reboot' }]);
 });
 
-test('npm start serves with embedded devices, says where everything is, and ends cleanly', async () => {
+test('npm start runs a service with embedded devices, prints its URLs, and exits cleanly', async () => {
   const { client, service, url } = await startService('0', '--embedded-devices', '3');
   await connected(client, 3);
   const [, documentation = ''] = await service.waitForLine(/documentation +(\S+)/);
@@ -180,7 +180,7 @@ test('npm start serves with embedded devices, says where everything is, and ends
   expect(await service.stop('SIGTERM')).toBe(0);
 });
 
-test('ending npm ends what it started', async () => {
+test('the service exits when npm is killed', async () => {
   const npm = spawn('npm', ['start', '--silent', '--', '--port', '0', '--database', join(folder, 'patchbay.db')]);
   const isAlive = (url: string) =>
     fetch(`${url}/health/live`).then(
@@ -195,11 +195,11 @@ test('ending npm ends what it started', async () => {
   });
   expect(await isAlive(url)).toBe(true);
   npm.kill();
-  await until('the service has ended', async () => !(await isAlive(url)));
+  await until('the service has exited', async () => !(await isAlive(url)));
   await until('the database is closed', async () => !existsSync(join(folder, 'patchbay.db-wal')));
 });
 
-test('the demo succeeds, and loses no call', async () => {
+test('the demo succeeds, and no call fails', async () => {
   const demo = new URL('../../src/cli/demo.ts', import.meta.url).pathname;
   const output = await new Promise<string>((resolve, reject) => {
     execFile(process.execPath, [demo], (error, stdout, stderr) =>
@@ -208,7 +208,7 @@ test('the demo succeeds, and loses no call', async () => {
   });
   const rows = output.split('\n').filter((line) => /^rack-[ab]-[1-4] /.test(line));
   expect(rows).toHaveLength(8);
-  // A thread of the short calls may be between two of them when its device is patched.
+  // A thread of the short calls may be between two calls when its device is patched.
   for (const row of rows) expect(row).toMatch(/replaced-interrupting +0x1000 → 0x2000 +(2[5-9]) +\1 +0 /);
   expect(output).toMatch(/1\.0\.0 +\d+ +65377/);
   expect(output).toMatch(/1\.1\.0 +\d+ +65376/);
@@ -217,35 +217,35 @@ test('the demo succeeds, and loses no call', async () => {
 
 test.each([
   [['serve', '--prot', '80'], /unknown option '--prot'/],
-  [['serve', '--port', 'http'], /--port is "http": give a whole number from 0 to 65535/],
-  [['serve', '--address', '0.0.0.0', '--no-keys'], /can be reached from other machines.*leave out --no-keys/],
-  [['serve', '--rate-limit', '0'], /--rate-limit is "0": give a whole number from 1/],
-  [['serve', '--log-level', 'loud'], /--log-level is "loud"/],
-  [['host', '--control', 'there'], /--control is "there"/],
+  [['serve', '--port', 'http'], /--port: expected a whole number from 0 to 65535, received "http"/],
+  [['serve', '--address', '0.0.0.0', '--no-keys'], /--no-keys cannot be combined with --address 0\.0\.0\.0/],
+  [['serve', '--rate-limit', '0'], /--rate-limit: expected a whole number from 1 to \d+, received "0"/],
+  [['serve', '--log-level', 'loud'], /--log-level: expected .*, received "loud"/],
+  [['host', '--control', 'there'], /--control: expected a URL like .*, received "there"/],
   [['host', '--devices', '-1'], /--devices/],
-  [['host', '--log-level', 'loud'], /--log-level is "loud"/],
+  [['host', '--log-level', 'loud'], /--log-level: expected .*, received "loud"/],
   [['host', '--name', 'My Rack'], /must be 1 to 63/],
-  [['host', '--labels', 'north'], /write labels as key=value/],
+  [['host', '--labels', 'north'], /--labels: expected key=value, received "north"/],
   [['hots'], /unknown command 'hots'/],
-])('patchbay %j is refused with what to change', async (args, message) => {
+])('patchbay %j is a usage error', async (args, message) => {
   const child = start('patchbay', ...args);
   await child.waitForLine(message);
   expect(await child.exited).toBe(2);
 });
 
-test('a host has its settings from flags, from the environment and from a file, in this order', async () => {
+test('flags override the environment, which overrides the configuration file of a host', async () => {
   const { client, url } = await startService('0', '--no-embedded-host');
   const tokenFile = join(folder, 'data', 'join-token');
   expect(statSync(tokenFile).mode & 0o777).toBe(0o600);
   const config = join(folder, 'host.json');
   writeFileSync(
     config,
-    JSON.stringify({ control: url, name: 'filed', devices: 9, labels: { zone: 'north', tier: 'edge' }, 'ram-pages': 32 }),
+    JSON.stringify({ control: url, name: 'from-file', devices: 9, labels: { zone: 'north', tier: 'edge' }, 'ram-pages': 32 }),
   );
   process.env['PATCHBAY_DEVICES'] = '3';
   process.env['PATCHBAY_TOKEN'] = readFileSync(tokenFile, 'utf8').trim();
   try {
-    start('the host', 'host', '--config', config, '--name', 'flagged', '--devices', '2');
+    start('the host', 'host', '--config', config, '--name', 'from-flags', '--devices', '2');
     start('another', 'host', '--config', config);
   } finally {
     delete process.env['PATCHBAY_DEVICES'];
@@ -253,60 +253,60 @@ test('a host has its settings from flags, from the environment and from a file, 
   }
   await connected(client, 5);
   const { items } = unwrapResponse(await client.GET('/v1/devices'));
-  expect(items.map(({ name }) => name).toSorted()).toEqual(['filed-1', 'filed-2', 'filed-3', 'flagged-1', 'flagged-2']);
+  expect(items.map(({ name }) => name).toSorted()).toEqual(['from-file-1', 'from-file-2', 'from-file-3', 'from-flags-1', 'from-flags-2']);
   for (const item of items) expect(item).toMatchObject({ labels: { zone: 'north', tier: 'edge' }, ramPages: 32 });
 });
 
 test.each([
-  ['{', /cannot read the settings of --config/],
-  ['{"device": 3}', /has "device", which is no setting: there are control, name/],
-  ['{"devices": [3]}', /are not settings/],
-  ['{"devices": 3}', /cannot read the join token from .*nowhere: give it with --token-file/],
-  ['{"devices": "many"}', /--devices is "many"/],
-])('a host whose settings are %s is refused with what to change', async (content, message) => {
+  ['{', /cannot read --config/],
+  ['{"device": 3}', /unknown setting "device" in --config .*: expected control, name/],
+  ['{"devices": [3]}', /invalid settings in --config/],
+  ['{"devices": 3}', /cannot read the join token from .*missing: give it with --token-file/],
+  ['{"devices": "many"}', /--devices: expected a whole number .*, received "many"/],
+])('a host rejects the configuration file %s', async (content, message) => {
   const config = join(folder, 'host.json');
   writeFileSync(config, content);
-  const child = start('patchbay', 'host', '--config', config, '--token-file', join(folder, 'nowhere'));
+  const child = start('patchbay', 'host', '--config', config, '--token-file', join(folder, 'missing'));
   await child.waitForLine(message);
   expect(await child.exited).toBe(2);
 });
 
-test('a join token that is too short is refused', async () => {
+test('a join token that is too short is rejected', async () => {
   mkdirSync(join(folder, 'data'));
   writeFileSync(join(folder, 'data', 'join-token'), 'short');
   const child = start('patchbay', 'serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'));
-  await child.waitForLine(/the join token in the file .* is not one: it is 16 to 256/);
+  await child.waitForLine(/invalid join token in .*: expected 16 to 256 printable characters/);
   expect(await child.exited).toBe(2);
 });
 
-test('a port that is taken is named', async () => {
+test('a port in use is reported', async () => {
   const { url } = await startService('0', '--no-embedded-host');
   const { port } = new URL(url);
   const second = start('patchbay', 'serve', '--port', port, '--database', join(folder, 'other.db'), '--no-embedded-host');
-  await second.waitForLine(new RegExp(`^port ${port} on 127.0.0.1 is taken`));
+  await second.waitForLine(new RegExp(`^error: port ${port} on 127.0.0.1 is in use`));
   expect(await second.exited).toBe(1);
 });
 
-test('a database that cannot be opened is named', async () => {
+test('a database that cannot be opened is reported', async () => {
   const file = join(folder, 'notes.txt');
   writeFileSync(file, 'These are notes, not a database. '.repeat(100));
   const directory = join(folder, 'directory');
   mkdirSync(directory);
   for (const database of [file, directory, join(file, 'patchbay.db')]) {
     const child = start('patchbay', 'serve', '--port', '0', '--database', database);
-    const [message] = await child.waitForLine(/^cannot open the database .*/);
+    const [message] = await child.waitForLine(/^error: cannot open the database .*/);
     expect(message).toContain(database);
     expect(await child.exited).toBe(1);
   }
 });
 
-test.each([[['--help']], [['serve', '--help']], [['host', '--help']]])('patchbay %j tells its use', async (args) => {
+test.each([[['--help']], [['serve', '--help']], [['host', '--help']]])('patchbay %j prints its usage', async (args) => {
   const child = start('patchbay', ...args);
   await child.waitForLine(/^Usage: /);
   expect(await child.exited).toBe(0);
 });
 
-test('a host with a wrong join token says so and ends', async () => {
+test('a host with an invalid join token reports the rejection and exits', async () => {
   const { url } = await startService();
   writeFileSync(join(folder, 'wrong-token'), 'a-token-of-another-service\n');
   const host = start('rack', 'host', '--control', url, '--name', 'rack', '--token-file', join(folder, 'wrong-token'));

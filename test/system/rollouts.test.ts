@@ -1,4 +1,4 @@
-// Rollouts to a fleet of real processes with live programs: stopped where a build is bad, and carried on when processes are killed in any phase.
+// Rollouts to a fleet of real processes with running programs: a failing build is stopped, and kills in any phase do not stop a rollout.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,10 +14,10 @@ import { readDevices, readPrograms } from './chaos/service-state.ts';
 const hostCount = 3;
 const devicesPerHost = 170;
 const fleet = { fleet: 'chaos' };
-/** How long what is waited for may take, in milliseconds. */
-const patience = 300_000;
-/** Requests at once. */
-const atOnce = 8;
+/** Maximum wait for a condition, in milliseconds. */
+const conditionTimeout = 300_000;
+/** Concurrent requests. */
+const concurrency = 8;
 
 type Rollout = Schemas['Rollout'];
 
@@ -26,10 +26,10 @@ let client: Client;
 let service: RestartedProcess;
 let hosts: RestartedProcess[];
 let devices: string[];
-/** The programs after the build that traps was rolled back: none of them fails any more. */
+/** The statistics after the rollback of the build that traps: from then on no program fails. */
 let before: ReadonlyMap<string, Schemas['ProgramStatistics']> = new Map();
 
-/** As `workModule`, but that it traps on one of ten inputs: what it is given is the argument and how often it was called. */
+/** Like `workModule`, but traps on one of ten inputs: the input is the sum of the argument and the number of calls. */
 const trappingModule = `
   (module
     (global $calls (mut i32) (i32.const 0))
@@ -65,7 +65,7 @@ beforeAll(async () => {
   });
   devices = (await readDevices(client)).map(({ id }) => id);
   const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', labels: fleet } }));
-  await until('the first version is everywhere', async () => {
+  await until('the first version is installed on every device', async () => {
     const open = await Promise.all(
       (['queued', 'dispatched'] as const).map(
         async (state) => unwrapResponse(await client.GET('/v1/loads', { params: { query: { batch, state } } })).items,
@@ -73,7 +73,7 @@ beforeAll(async () => {
     );
     return open.flat().length === 0;
   });
-  await inParallel(devices, atOnce, async (device) => {
+  await inParallel(devices, concurrency, async (device) => {
     const body = { name: 'caller', module: 'tcp', export: 'work', arguments: [5], threads: 1, calls: null, pauseMilliseconds: 100 };
     await insist(async (key) => {
       const request = { params: { path: { device } }, headers: { 'Idempotency-Key': key } };
@@ -82,29 +82,29 @@ beforeAll(async () => {
   });
 }, 900_000);
 afterAll(async () => {
-  await Promise.all([service, ...hosts].map((one) => one.kill()));
+  await Promise.all([service, ...hosts].map((process) => process.kill()));
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Waits for what may not be asked while the service is away. */
-async function until(what: string, ask: () => Promise<boolean>): Promise<void> {
-  if (!(await cameAbout(ask, patience)))
-    throw new Error(`did not come about: ${what}\n${[service, ...hosts].map(({ tail }) => tail).join('\n')}`);
+/** Polls a condition, also while the service is unreachable. */
+async function until(condition: string, poll: () => Promise<boolean>): Promise<void> {
+  if (!(await cameAbout(poll, conditionTimeout)))
+    throw new Error(`condition not met: ${condition}\n${[service, ...hosts].map(({ tail }) => tail).join('\n')}`);
 }
 
-/** Asks until the service answers, which may be away or overloaded; the key has it done once. */
-async function insist<Answer>(ask: (key: string) => Promise<Answer>): Promise<Answer> {
+/** Repeats a request with one key until the service, which may be unreachable or overloaded, responds. */
+async function insist<Data>(request: (key: string) => Promise<Data>): Promise<Data> {
   const key = crypto.randomUUID();
-  const answers: Answer[] = [];
-  await until('the service answers', async () => answers.push(await ask(key)) > 0);
-  const [answer] = answers;
-  if (answer === undefined) throw new Error('the service did not answer');
-  return answer;
+  const responses: Data[] = [];
+  await until('the service responds', async () => responses.push(await request(key)) > 0);
+  const [response] = responses;
+  if (response === undefined) throw new Error('the service did not respond');
+  return response;
 }
 
-async function kill(one: RestartedProcess): Promise<void> {
-  await one.kill();
-  one.start();
+async function restart(process: RestartedProcess): Promise<void> {
+  await process.kill();
+  process.start();
 }
 
 function roll(body: Omit<Schemas['NewRollout'], 'module' | 'labels'>): Promise<Rollout> {
@@ -120,53 +120,53 @@ function roll(body: Omit<Schemas['NewRollout'], 'module' | 'labels'>): Promise<R
 
 const read = async (rollout: string) => unwrapResponse(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout } } }));
 
-async function when(id: string, what: string, holds: (rollout: Rollout) => boolean): Promise<Rollout> {
+async function waitForRollout(id: string, condition: string, isMet: (rollout: Rollout) => boolean): Promise<Rollout> {
   let last: Rollout | null = null;
-  const ask = async () => {
+  const poll = async () => {
     last = await read(id);
-    return holds(last);
+    return isMet(last);
   };
-  if (!(await cameAbout(ask, patience)))
-    throw new Error(`it did not come about that the rollout ${what}: ${JSON.stringify(last)}\n${service.tail}`);
+  if (!(await cameAbout(poll, conditionTimeout)))
+    throw new Error(`condition not met: the rollout ${condition}: ${JSON.stringify(last)}\n${service.tail}`);
   return insist(() => read(id));
 }
 
-const ended = (id: string) => when(id, 'has ended', ({ endedAt }) => endedAt !== null);
+const ended = (id: string) => waitForRollout(id, 'has ended', ({ endedAt }) => endedAt !== null);
 
-/** The programs of devices, as their devices last reported. */
-async function readStatistics(ofDevices: readonly string[] = devices): Promise<Map<string, Schemas['ProgramStatistics']>> {
+/** Returns the statistics that devices last reported, by device. */
+async function readStatistics(selected: readonly string[] = devices): Promise<Map<string, Schemas['ProgramStatistics']>> {
   const found = new Map<string, Schemas['ProgramStatistics']>();
-  await inParallel(ofDevices, atOnce, async (device) => {
+  await inParallel(selected, concurrency, async (device) => {
     for (const { statistics } of await insist(() => readPrograms(client, device))) if (statistics !== null) found.set(device, statistics);
   });
   return found;
 }
 
-/** Waits until every program has made so many calls more; answers how many of these have failed. */
+/** Waits until every program has completed this many more calls. Returns how many calls failed meanwhile. */
 async function failuresSince(earlier: ReadonlyMap<string, Schemas['ProgramStatistics']>, calls: number): Promise<number> {
   let failures = 0;
-  // Those that have not made as many: the fleet is not read again and again for the slowest.
-  const left = new Set(devices);
-  await until(`every program has made ${calls} calls more`, async () => {
-    for (const [device, { callsCompleted, callsFailed }] of await readStatistics([...left])) {
+  // Only the remaining devices are read again.
+  const remaining = new Set(devices);
+  await until(`every program has completed ${calls} more calls`, async () => {
+    for (const [device, { callsCompleted, callsFailed }] of await readStatistics([...remaining])) {
       const start = earlier.get(device);
       if (start === undefined || callsCompleted < start.callsCompleted + calls) continue;
-      left.delete(device);
+      remaining.delete(device);
       failures += callsFailed - start.callsFailed;
     }
-    return left.size === 0;
+    return remaining.size === 0;
   });
   return failures;
 }
 
-test('a build that traps on one input of ten is stopped in the canary and rolled back, though the service is killed meanwhile', async () => {
+test('a build that traps on one of ten inputs fails in the canary and is rolled back, although the service is killed', async () => {
   const { id } = await roll({
     version: '1.2.0',
     waves: [{ devices: 5, soakSeconds: 600 }, { upToPercent: 20 }, { upToPercent: 100 }],
     onFailure: 'rollback',
   });
-  await when(id, 'has begun to go back', ({ state }) => state === 'rolling-back' || state === 'rolled-back');
-  await kill(service);
+  await waitForRollout(id, 'is rolling back', ({ state }) => state === 'rolling-back' || state === 'rolled-back');
+  await restart(service);
   const rollout = await ended(id);
   expect(rollout).toMatchObject({
     state: 'rolled-back',
@@ -180,18 +180,18 @@ test('a build that traps on one input of ten is stopped in the canary and rolled
   before = statistics;
 }, 900_000);
 
-test('a rollout to the whole fleet comes to its end when processes are killed in each of its phases, and no call fails', async () => {
+test('a rollout to the whole fleet completes although processes are killed in each phase, and no call fails', async () => {
   const { id } = await roll({
     version: '1.1.0',
     waves: [{ devices: 5, soakSeconds: 3 }, { upToPercent: 20, approval: true }, { upToPercent: 100 }],
     soakSeconds: 1,
     devicesInFlight: 40,
   });
-  await kill(service);
-  await when(id, 'is watching its canary', ({ waitingFor }) => waitingFor === 'soak');
-  await kill(service);
-  await when(id, 'waits for approval', ({ state }) => state === 'awaiting-approval');
-  await kill(service);
+  await restart(service);
+  await waitForRollout(id, 'soaks its canary', ({ waitingFor }) => waitingFor === 'soak');
+  await restart(service);
+  await waitForRollout(id, 'waits for approval', ({ state }) => state === 'awaiting-approval');
+  await restart(service);
   await insist(async (key) =>
     unwrapResponse(
       await client.POST('/v1/rollouts/{rollout}/approve', {
@@ -201,11 +201,11 @@ test('a rollout to the whole fleet comes to its end when processes are killed in
       }),
     ),
   );
-  await kill(service);
-  await when(id, 'is in its last wave', ({ wave, deviceCounts }) => wave === 3 && deviceCounts.loaded > devices.length / 3);
-  await Promise.all([kill(service), kill(hosts[0] ?? service)]);
-  await when(id, 'is nearly there', ({ deviceCounts }) => deviceCounts.loaded > (devices.length * 2) / 3);
-  await kill(service);
+  await restart(service);
+  await waitForRollout(id, 'is in its last wave', ({ wave, deviceCounts }) => wave === 3 && deviceCounts.loaded > devices.length / 3);
+  await Promise.all([restart(service), restart(hosts[0] ?? service)]);
+  await waitForRollout(id, 'is almost complete', ({ deviceCounts }) => deviceCounts.loaded > (devices.length * 2) / 3);
+  await restart(service);
   const rollout = await ended(id);
   expect(rollout).toMatchObject({ state: 'completed', deviceCounts: { loaded: devices.length, failed: 0, skipped: 0 } });
   expect(rollout.waves.map(({ state, deviceCounts }) => [state, deviceCounts.loaded])).toEqual([
@@ -213,17 +213,15 @@ test('a rollout to the whole fleet comes to its end when processes are killed in
     ['passed', Math.ceil(devices.length / 5) - 5],
     ['passed', devices.length - Math.ceil(devices.length / 5)],
   ]);
-  // The programs of the host that was killed have begun anew.
+  // The programs of the killed host were restarted.
   for (const [device, statistics] of await readStatistics())
     expect(statistics.callsFailed).toBeLessThanOrEqual(before.get(device)?.callsFailed ?? 0);
-  const ofBuild = { path: { module: 'tcp', version: '1.1.0' }, query: { running: true, limit: 1 } };
-  const { items } = await insist(async () =>
-    unwrapResponse(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params: ofBuild })),
-  );
+  const params = { path: { module: 'tcp', version: '1.1.0' }, query: { running: true, limit: 1 } };
+  const { items } = await insist(async () => unwrapResponse(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params })));
   expect(items).toHaveLength(1);
 }, 900_000);
 
-test('a host that never answers holds a wave up no longer than its deadline', async () => {
+test('an unreachable host delays a wave only until its deadline', async () => {
   await hosts[2]?.kill();
   const { id } = await roll({
     version: '1.3.0',

@@ -1,4 +1,4 @@
-// The dashboard in a real browser on a live service: the main job from end to end, and what each page says when things are not as they should be.
+// The dashboard in a real browser on a live service: the main job, and the states of each page.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashbo
 
 let dashboard: Dashboard;
 let device: string;
-/** A load that interrupted somebody. */
+/** A load that interrupted accesses. */
 let load: string;
 beforeAll(async () => {
   dashboard = await Dashboard.start();
@@ -23,7 +23,7 @@ afterAll(() => dashboard?.stop());
 
 const heading = (page: Page, name: string | RegExp) => page.getByRole('heading', { level: 1, name });
 
-test('the main job: see the fleet, load a build while threads are inside the old version, watch what came of it, go back', async () => {
+test('main job: open the fleet, load a build while threads are inside the old version, see the result, roll back', async () => {
   const stop = await dashboard.keepInside(device, 5);
   const page = await dashboard.open('/');
   await heading(page, 'Fleet').waitFor();
@@ -32,13 +32,13 @@ test('the main job: see the fleet, load a build while threads are inside the old
   await heading(page, 'rack-a-1').waitFor();
   expect(new URL(page.url()).pathname).toBe(`/devices/${device}`);
   await page.getByRole('row', { name: /tcp 1\.0\.0 0x1000 5/ }).waitFor();
-  await page.getByRole('img', { name: /Memory of 256 pages, 1 in use: tcp 1\.0\.0 at 0x1000, may be run/ }).waitFor();
+  await page.getByRole('img', { name: /Memory of 256 pages, 1 in use: tcp 1\.0\.0 at 0x1000, executable/ }).waitFor();
   await page.getByRole('article', { name: 'Program long-access' }).waitFor();
 
   await page.getByRole('button', { name: 'Load a build…' }).click();
   const question = page.getByRole('dialog', { name: 'Load a build on rack-a-1' });
   await question.getByText('substantially similar', { exact: true }).waitFor();
-  await question.getByText('1.1.0 would take the place of 1.0.0, with 5 accesses inside now.').waitFor();
+  await question.getByText('1.1.0 would replace 1.0.0. Accesses inside now: 5.').waitFor();
   await question.getByRole('button', { name: 'Load tcp@1.1.0' }).click();
 
   await heading(page, 'tcp@1.1.0 on rack-a-1').waitFor();
@@ -48,18 +48,18 @@ test('the main job: see the fleet, load a build while threads are inside the old
   expect(await page.locator('.edge.taken').count()).toBe(9);
   await page.getByText('replaced-interrupting', { exact: true }).first().waitFor();
   await page.getByRole('row', { name: /long-access prg_\w+ 5/ }).waitFor();
-  await page.getByText('5 accesses: 5 retried in the new version, 0 did not').waitFor();
+  await page.getByText('5 accesses: 5 retried in the new version, 0 ended without a retry').waitFor();
   load = new URL(page.url()).pathname;
   await page.reload();
   await heading(page, 'tcp@1.1.0 on rack-a-1').waitFor();
   expect(new URL(page.url()).pathname).toBe(load);
 
   await page.getByRole('link', { name: 'rack-a-1' }).click();
-  await page.getByRole('img', { name: /tcp 1\.0\.0 at 0x1000, NX: a fetch faults; tcp 1\.1\.0 at 0x2000, may be run/ }).waitFor();
+  await page.getByRole('img', { name: /tcp 1\.0\.0 at 0x1000, NX: a fetch faults; tcp 1\.1\.0 at 0x2000, executable/ }).waitFor();
   await page.getByRole('button', { name: 'Roll tcp back' }).click();
   const back = page.getByRole('dialog', { name: 'Roll tcp back on rack-a-1' });
   await back.getByLabel('Reason').fill('1.1.0 drops packets');
-  await back.getByText('1.0.0 would take the place of 1.1.0').waitFor();
+  await back.getByText('1.0.0 would replace 1.1.0').waitFor();
   await back.getByRole('button', { name: 'Roll tcp back to 1.0.0' }).click();
   await heading(page, 'tcp@1.0.0 on rack-a-1').waitFor();
   await page.getByText('1.1.0 drops packets').waitFor();
@@ -70,7 +70,7 @@ test('the main job: see the fleet, load a build while threads are inside the old
 
 const shortCalls = { name: 'short-calls', module: 'tcp', export: 'checksum', arguments: [1480, 1], pauseMilliseconds: 5 };
 
-test('by keyboard alone: sign in, open a device, load a build', async () => {
+test('keyboard only: sign in, open a device, load a build', async () => {
   const page = await dashboard.open('/', { role: null });
   await heading(page, 'Sign in to Patchbay').waitFor();
   await page.keyboard.type(dashboard.keyOf('operator'));
@@ -82,12 +82,12 @@ test('by keyboard alone: sign in, open a device, load a build', async () => {
   const opener = page.getByRole('button', { name: 'Load a build…' });
   await pressOn(page, opener);
   const question = page.getByRole('dialog');
-  await question.getByText('1.1.0 would take the place of 1.0.0').waitFor();
+  await question.getByText('1.1.0 would replace 1.0.0').waitFor();
   await page.keyboard.press('Escape');
   await question.waitFor({ state: 'detached' });
   expect(await isFocused(page, opener)).toBe(true);
   await page.keyboard.press('Enter');
-  await question.getByText('1.1.0 would take the place of 1.0.0').waitFor();
+  await question.getByText('1.1.0 would replace 1.0.0').waitFor();
   await pressOn(page, question.getByRole('button', { name: 'Load tcp@1.1.0' }));
   await heading(page, 'tcp@1.1.0 on rack-a-2').waitFor();
   await page.getByText('replaced', { exact: true }).first().waitFor();
@@ -95,24 +95,24 @@ test('by keyboard alone: sign in, open a device, load a build', async () => {
 
 const isFocused = async (page: Page, locator: Locator) => (await locator.and(page.locator(':focus')).count()) === 1;
 
-/** Tabs to what is meant, and presses Enter there. */
+/** Tabs to an element and presses Enter. */
 async function pressOn(page: Page, wanted: Locator): Promise<void> {
   await wanted.waitFor();
   for (let presses = 0; presses < 60; presses++) {
     if (await isFocused(page, wanted)) return page.keyboard.press('Enter');
     await page.keyboard.press('Tab');
   }
-  throw new Error('60 presses of Tab do not lead there');
+  throw new Error('not reached by 60 presses of Tab');
 }
 
-test.each(['viewer', 'publisher'] as const)('who is a %s is offered nothing that changes devices', async (role) => {
+test.each(['viewer', 'publisher'] as const)('shows a %s no action that changes devices', async (role) => {
   const page = await dashboard.open(`/devices/${device}`, { role });
   await page.getByRole('table', { name: 'Module table' }).waitFor();
   await page.getByRole('article', { name: 'Program long-access' }).waitFor();
   expect(await page.getByRole('button').allInnerTexts()).toEqual(['Sign out']);
 });
 
-test('the fleet is filtered in the address, which can be sent to somebody', async () => {
+test('keeps the filters of the fleet in the address, so that it can be shared', async () => {
   const page = await dashboard.open('/');
   await page.getByText('4 devices shown.').waitFor();
   await page.getByLabel('Name begins with').fill('rack-b');
@@ -126,22 +126,22 @@ test('the fleet is filtered in the address, which can be sent to somebody', asyn
   await page.getByText('2 devices shown.').waitFor();
   expect(page.url()).toBe(address);
   expect(await page.getByLabel('Name begins with').inputValue()).toBe('rack-b');
-  await page.getByLabel('Label, then Enter').fill('zone=nowhere');
+  await page.getByLabel('Label (press Enter)').fill('zone=nowhere');
   await page.keyboard.press('Enter');
-  await page.getByText('No device is like that.').waitFor();
+  await page.getByText('No device matches the filters.').waitFor();
   await page.getByRole('button', { name: 'Clear all filters' }).click();
   await page.getByText('4 devices shown.').waitFor();
   await page.getByLabel('Order').selectOption('createdAt');
   await page.waitForURL('**/?sort=createdAt');
 });
 
-test('what happens is shown as it happens', async () => {
+test('shows changes live', async () => {
   const id = await dashboard.deviceOf('rack-b-1');
   const [page, other] = [await dashboard.open('/'), await dashboard.open(`/devices/${id}`, { role: 'viewer' })];
   await page.getByText('live', { exact: true }).waitFor();
   await page.getByRole('row', { name: /rack-b-1 .* tcp@1\.0\.0/ }).waitFor();
-  await other.getByText('No program runs here.').waitFor();
-  // As in browsers of phones, whose windows do not share the stream.
+  await other.getByText('No programs.').waitFor();
+  // As in mobile browsers without SharedWorker.
   await other.addInitScript('delete globalThis.SharedWorker');
   await other.reload();
   await other.getByText('live', { exact: true }).waitFor();
@@ -155,7 +155,7 @@ test('what happens is shown as it happens', async () => {
   await shown(other.getByRole('img', { name: /^Calls per second, now: 1\.1\.0 [1-9]/ }));
 });
 
-test('eight windows of a browser are live at the same time, and stay so when those that were first are closed', async () => {
+test('eight windows are live at the same time, also after the first windows close', async () => {
   const id = await dashboard.deviceOf('rack-a-2');
   const windows: Page[] = [];
   for (let index = 0; index < 8; index++) {
@@ -175,7 +175,7 @@ test('eight windows of a browser are live at the same time, and stay so when tho
   await shows('seen 1.1.0');
 });
 
-test('a window follows the events alone when the service, another version by now, does not have what windows share', async () => {
+test('a window opens its own event stream when the shared worker script is missing after an upgrade', async () => {
   const page = await dashboard.open('/', { role: 'viewer' });
   await page.addInitScript(`{
     const make = trustedTypes.createPolicy.bind(trustedTypes);
@@ -185,7 +185,7 @@ test('a window follows the events alone when the service, another version by now
   await shown(page.getByText('live', { exact: true }));
 });
 
-test('with more keys than a browser has connections for, the last window looks from time to time, and is live when another has gone', async () => {
+test('with more keys than streams, the last window polls, and becomes live when another window closes', async () => {
   const first = await dashboard.open('/', { role: 'viewer' });
   for (const role of ['operator', 'publisher', 'admin'] as const)
     await (await dashboard.open('/', { role })).getByText('live', { exact: true }).waitFor();
@@ -193,7 +193,7 @@ test('with more keys than a browser has connections for, the last window looks f
   const made = await dashboard.service.post('/v1/keys', { name: 'fifth', role: 'viewer' });
   const last = await dashboard.open('/', { role: null });
   await dashboard.signIn(last, String(made.body.secret));
-  await last.getByText('looks every 5 s').waitFor();
+  await last.getByText('refreshes every 5 s').waitFor();
   await last.getByRole('row', { name: /rack-a-1/ }).waitFor();
   await dashboard.service.post('/v1/devices', { name: 'late', host: 'rack-a' });
   await last.getByRole('row', { name: /late/ }).waitFor();
@@ -201,13 +201,13 @@ test('with more keys than a browser has connections for, the last window looks f
   await shown(last.getByText('live', { exact: true }));
 });
 
-test('a window whose stream of events is held back by a proxy looks every 5 s, and is live when it comes through', async () => {
+test('a window whose stream of events is held back by a proxy refreshes every 5 s, and is live when it comes through', async () => {
   const page = await dashboard.open('/', { role: 'viewer' });
-  // Requests of a worker that windows share cannot be held back here.
+  // Playwright cannot intercept requests of a shared worker.
   await page.addInitScript('delete globalThis.SharedWorker');
   await page.route('**/v1/events*', () => {});
   await page.reload();
-  await page.getByText('looks every 5 s').waitFor();
+  await page.getByText('refreshes every 5 s').waitFor();
   await dashboard.service.post('/v1/devices', { name: 'looked-for', host: 'rack-a' });
   const row = page.getByRole('row', { name: /looked-for/ });
   await row.waitFor();
@@ -216,7 +216,7 @@ test('a window whose stream of events is held back by a proxy looks every 5 s, a
   expect(await row.isVisible()).toBe(true);
 });
 
-test('who holds on to code that has gone is named, and pages are drawn as they are', async () => {
+test('shows programs with a stale address, and the state of each memory page', async () => {
   const id = await dashboard.deviceOf('rack-b-1');
   for (const version of ['1.0.0', '1.1.0', '1.2.0']) await dashboard.push('kept', version, '(module (func (export "go")))');
   await dashboard.service.load('kept', '1.0.0', [id]);
@@ -231,7 +231,7 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
   } as const;
   const own = `/v1/devices/${id}/programs/${(await dashboard.service.post(`/v1/devices/${id}/programs`, program)).body.id}`;
   const page = await dashboard.open(`/devices/${id}`, { role: 'viewer' });
-  // It has called, and so has the address.
+  // The program has called, so it has the address.
   await page
     .getByRole('article', { name: 'Program keeps' })
     .getByRole('img', { name: /^Calls per second, now: 1\.0\.0 [1-9]/ })
@@ -240,7 +240,7 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
   await dashboard.service.load('kept', '1.2.0', [id], { invalidation: 'mark-invalid' });
   await page
     .getByRole('img', {
-      name: /kept 1\.0\.0 at 0x\w+, deleted: .*kept 1\.1\.0 at 0x\w+, marked invalid: .*kept 1\.2\.0 at 0x\w+, may be run/,
+      name: /kept 1\.0\.0 at 0x\w+, deleted: .*kept 1\.1\.0 at 0x\w+, marked invalid: .*kept 1\.2\.0 at 0x\w+, executable/,
     })
     .waitFor();
   await page
@@ -258,7 +258,7 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
 });
 
 describe('a load', () => {
-  /** Waits within an access for so many milliseconds; the next version does not. */
+  /** Waits inside an access for the given milliseconds; the next version does not. */
   const waiting = '(func (export "hold") (param i32) (result i32) (call $sleep (local.get 0)) (i32.const 0))';
   const notWaiting = '(func (export "hold") (param i32) (result i32) (i32.const 0))';
   const module = (...content: readonly string[]) => `(module (import "kernel" "sleep" (func $sleep (param i32))) ${content.join(' ')})`;
@@ -275,7 +275,7 @@ describe('a load', () => {
     await dashboard.service.load('hold', '1.0.0', [on]);
   });
 
-  /** Has it done, and looks at the way that is lit in FIG. 2: its operations, what is written at them, and how many there are. */
+  /** Loads a version and checks the highlighted path in FIG. 2: operations, edge labels and number of edges. */
   async function look(page: Page, version: string, terms: object, way: readonly string[], answers: readonly string[], edges: number) {
     const [made] = await dashboard.service.load('hold', version, [on], terms);
     await page.goto(`/loads/${made?.id}`);
@@ -285,13 +285,13 @@ describe('a load', () => {
     expect(await page.locator('.edge.taken').count()).toBe(edges);
   }
 
-  test('that fails or is refused is shown with the way that it took', async () => {
+  test('that fails or is refused shows its path in FIG. 2', async () => {
     const page = await dashboard.open('/loads', { role: 'viewer' });
     const begin = ['200 received', '210 looked-up', '220 compared'];
     const swapped = [...begin, '230 loaded', '240 table-updated', '250 checked-references'];
     const stop = await dashboard.run(on, hold(600_000, 1));
     const drain = { strategy: 'drain', drainMilliseconds: 50 };
-    await look(page, '1.1.0', drain, [...swapped, 'failed', '280 completed'], ['yes', 'yes', 'not left in time'], 7);
+    await look(page, '1.1.0', drain, [...swapped, 'failed', '280 completed'], ['yes', 'yes', 'drain timeout'], 7);
     await page
       .getByText(/accesses? (is|are) still inside|still inside|did not leave|not left/)
       .first()
@@ -303,13 +303,13 @@ describe('a load', () => {
     const database = new Database(join(dashboard.service.folder, 'patchbay.db'));
     database.exec(`UPDATE Build SET envelope = NULL WHERE module = 'hold' AND version = '1.3.0'`);
     database.close();
-    await look(page, '1.3.0', {}, ['200 received', 'refused', '280 completed'], ['image not proven'], 2);
+    await look(page, '1.3.0', {}, ['200 received', 'refused', '280 completed'], ['image not verified'], 2);
     await page.getByText('refused-image', { exact: true }).first().waitFor();
   });
 
-  test('that waited until all had left is shown with the way that it took', async () => {
+  test('that drained shows its path in FIG. 2', async () => {
     const page = await dashboard.open('/loads', { role: 'viewer' });
-    // So many, and so different, that there is always one inside; none for long.
+    // Different durations, so that an access is always inside, but none for long.
     const stops = [];
     for (const time of [190, 310, 470]) stops.push(await dashboard.run(on, { ...hold(time, 1), pauseMilliseconds: 5 }));
     const way = ['200 received', '210 looked-up', '220 compared', '230 loaded', '240 table-updated', '250 checked-references'];
@@ -319,28 +319,28 @@ describe('a load', () => {
     for (const stop of stops) await stop();
   });
 
-  test('is cancelled while it waits for a host that is away', async () => {
-    // It is known, and follows no orders.
+  test('can be cancelled while its host is disconnected', async () => {
+    // Registered, but does not stream orders.
     await new Agent(dashboard.service).register('rack-c', ['rack-c-1']);
     const away = await dashboard.deviceOf('rack-c-1');
     const asked = await dashboard.service.post('/v1/loads', { module: 'tcp', version: '1.1.0', devices: [away] });
     const page = await dashboard.open('/audit');
     const named = page.waitForRequest((request) => new URL(request.url()).pathname === '/v1/devices');
     await page.goto(`/loads?batch=${asked.body.batch}`);
-    // The names of the devices that are there, and of no others.
+    // Requests the names of these devices only.
     expect(new URL((await named).url()).searchParams.getAll('id')).toEqual([away]);
     await page.getByRole('row', { name: /tcp@1\.1\.0 rack-c-1 queued/ }).waitFor();
     await page.getByRole('link', { name: 'tcp@1.1.0' }).click();
-    await page.getByText('The load waits until the host of rack-c-1 can be sent it.').waitFor();
+    await page.getByText('Queued until the host of rack-c-1 takes the load.').waitFor();
     await page.getByRole('figure', { name: 'the device has not reported yet' }).waitFor();
-    await page.getByRole('button', { name: 'Cancel the load' }).click();
+    await page.getByRole('button', { name: 'Cancel load' }).click();
     await page.getByText('It ended as cancelled, without the device.').waitFor();
-    await page.getByRole('figure', { name: 'this load has not come to its device' }).waitFor();
-    expect(await page.getByRole('button', { name: 'Cancel the load' }).count()).toBe(0);
+    await page.getByRole('figure', { name: 'this load did not reach its device' }).waitFor();
+    expect(await page.getByRole('button', { name: 'Cancel load' }).count()).toBe(0);
   });
 });
 
-/** Every page, the part of the API that it is made of, and something that is on it when all is well. */
+/** Every page, the API path that it requests, and an element that it shows after loading. */
 const pages = () => [
   { name: 'fleet', path: '/', api: '/v1/devices', shown: (page: Page) => page.getByRole('table', { name: 'Devices' }) },
   {
@@ -353,24 +353,24 @@ const pages = () => [
   { name: 'load', path: load, api: '/v1/loads/', shown: (page: Page) => page.getByRole('figure', { name: /went through/ }) },
 ];
 
-test('each page says that it is loading, and what went wrong, and comes back by itself', async () => {
+test('each page shows loading and failures, and recovers automatically', async () => {
   const page = await dashboard.open('/audit');
   await failAndComeBack(page, pages());
 });
 
-test('each page says that there is nothing', async () => {
+test('each page has an empty state', async () => {
   const made = await dashboard.service.post('/v1/devices', { name: 'empty', host: 'rack-b' });
   const page = await dashboard.open(`/devices/${made.body.id}`);
   for (const text of [
-    'No module is in memory: load a build, and it is.',
-    'Nothing is in memory.',
-    'No program runs here.',
-    'Nothing has ever been in its module table.',
-    'Nothing has been loaded on it.',
+    'No module is in memory. Load a build.',
+    'The memory is empty.',
+    'No programs.',
+    'No module has been installed yet.',
+    'No loads yet.',
   ])
     await page.getByText(text).waitFor();
   await go(page, '/loads?module=none');
-  await page.getByText('No load is like that.').waitFor();
+  await page.getByText('No load matches the filters.').waitFor();
   await go(page, '/devices/dev_none');
   await page.getByText('The object does not exist').waitFor();
   await go(page, '/loads/lod_none');
@@ -378,7 +378,7 @@ test('each page says that there is nothing', async () => {
 });
 
 describe('the key', () => {
-  test('is asked for again when it is not good any more, and leads back to where one was', async () => {
+  test('is requested again after it was revoked, and sign-in returns to the same page', async () => {
     const made = await dashboard.service.post('/v1/keys', { name: 'short-lived', role: 'operator' });
     const page = await dashboard.open('/?name=rack-a', { role: null });
     await dashboard.signIn(page, String(made.body.secret));
@@ -386,11 +386,11 @@ describe('the key', () => {
     const still = await dashboard.open('/rollouts/new', { role: null });
     await dashboard.signIn(still, String(made.body.secret));
     await still.getByText('live', { exact: true }).waitFor();
-    // It learns it by its events alone.
+    // The page notices the revocation only through its event stream.
     await still.route('**/v1/modules**', (route) => route.abort());
     await dashboard.service.post(`/v1/keys/${made.body.id}/revoke`, undefined);
     for (const signedOut of [page, still]) await heading(signedOut, 'Sign in to Patchbay').waitFor();
-    await page.getByText('The key is not good any more').waitFor();
+    await page.getByText('The API key is no longer valid.').waitFor();
     await page.getByLabel('API key').fill('patchbay_wrong');
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('the service does not know this key').waitFor();
@@ -399,7 +399,7 @@ describe('the key', () => {
     expect(new URL(page.url()).search).toBe('?name=rack-a');
   });
 
-  test('is remembered by the tab where its user likes, and forgotten when they sign out', async () => {
+  test('is stored by the tab if the user agrees, and deleted on sign-out', async () => {
     const page = await dashboard.open('/');
     await page.reload();
     await heading(page, 'Fleet').waitFor();
@@ -415,23 +415,23 @@ describe('the key', () => {
   });
 });
 
-test('a service that asks nobody for a key is opened without one', async () => {
+test('opens without sign-in if authentication is disabled', async () => {
   const open = new TestService();
   open.keys = 'off';
   await open.start();
   try {
     const page = await dashboard.open(`${open.url}/`, { role: null });
-    await page.getByText('There is no device yet.').waitFor();
+    await page.getByText('No devices yet.').waitFor();
     await page.getByText('no device host has ever registered').waitFor();
     expect(await page.getByRole('button', { name: 'Sign out' }).count()).toBe(0);
     await page.goto(`${open.url}/loads`);
-    await page.getByText('Nothing has been loaded yet').waitFor();
+    await page.getByText('No loads yet.').waitFor();
   } finally {
     await open.close();
   }
 });
 
-test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 300_000 }, async () => {
+test('pages pass the axe accessibility checks and fit a narrow window', { timeout: 300_000 }, async () => {
   const page = await dashboard.open('/', { role: null });
   const look = (what: string) => lookForBarriers(page, what);
   await heading(page, 'Sign in to Patchbay').waitFor();
@@ -445,36 +445,36 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
       await page.getByRole('button', { name: 'Load a build…' }).click();
       await page.getByRole('dialog').getByRole('combobox', { name: 'Module' }).selectOption('tcp');
       await page.getByText('substantially similar', { exact: true }).waitFor();
-      await page.getByText('How it is loaded').click();
+      await page.getByText('Options: inject').click();
       await look('the dialog to load');
       await page.keyboard.press('Escape');
     }
   }
   await go(page, '/?label=zone%3Dnowhere');
-  await page.getByText('No device is like that.').waitFor();
+  await page.getByText('No device matches the filters.').waitFor();
   await look('an empty list');
 });
 
-test('while the service is away pages say so, keep what they know, and come back by themselves', async () => {
+test('pages report an unreachable service, keep their data, and reconnect automatically', async () => {
   const page = await dashboard.open('/');
   await page.getByText('live', { exact: true }).waitFor();
   await page.getByRole('link', { name: 'rack-a-1' }).waitFor();
   await dashboard.service.stop();
-  await page.getByText('connection lost, looking for it…').waitFor();
-  await page.getByText('The service cannot be reached').first().waitFor();
-  await page.getByText('What is below is what was last answered.').first().waitFor();
+  await page.getByText('connection lost, reconnecting…').waitFor();
+  await page.getByText('Cannot reach the service').first().waitFor();
+  await page.getByText('Showing the last data received.').first().waitFor();
   expect(await page.getByRole('link', { name: 'rack-a-1' }).count()).toBe(1);
   await dashboard.service.start();
   await page.getByText('live', { exact: true }).waitFor();
-  await page.getByText('The service cannot be reached').first().waitFor({ state: 'detached' });
+  await page.getByText('Cannot reach the service').first().waitFor({ state: 'detached' });
   await dashboard.service.stop();
-  await page.getByText('connection lost, looking for it…').waitFor();
+  await page.getByText('connection lost, reconnecting…').waitFor();
   await dashboard.service.start();
   await page.getByText('live', { exact: true }).waitFor();
   expect(itemsOf(await dashboard.service.get('/v1/devices')).length).toBeGreaterThan(0);
 });
 
-test('no page did anything that it may not, and no key is in an address or in the log', () => {
+test('no page caused errors or contacted another host, and no key is in an address or in the log', () => {
   const { addresses, wrongs } = dashboard.watched;
   expect(wrongs).toEqual([]);
   expect(addresses.length).toBeGreaterThan(100);
@@ -487,7 +487,7 @@ test('no page did anything that it may not, and no key is in an address or in th
   }
 });
 
-test('it is small: at most 150 kB, compressed', () => {
+test('the dashboard has 150 kB or less, compressed', () => {
   const folder = new URL('../../web/built/assets/', import.meta.url);
   const bytes = readdirSync(folder).map((name) => gzipSync(readFileSync(new URL(name, folder))).length);
   expect(bytes.reduce((sum, size) => sum + size, 0)).toBeLessThan(150_000);

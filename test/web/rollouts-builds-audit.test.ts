@@ -1,5 +1,4 @@
-// The pages of rollouts, builds and the audit trail in a real browser on a live service: what is decided, pushed and verified there, and what they say
-// when somebody has been at the database.
+// The pages of rollouts, builds and the audit trail in a real browser on a live service, also with a tampered database.
 
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +11,7 @@ import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashbo
 
 let dashboard: Dashboard;
 let database: Database.Database;
-/** A rollout whose first wave has failed. */
+/** A rollout with a failed first wave. */
 let failed: string;
 beforeAll(async () => {
   dashboard = await Dashboard.start();
@@ -27,7 +26,7 @@ afterAll(async () => {
 
 const heading = (page: Page, name: string | RegExp) => page.getByRole('heading', { level: 1, name });
 const button = (page: Page | Locator, name: string | RegExp) => page.getByRole('button', { name, exact: true });
-/** What an operator may decide about the rollout of the page, in its order, and what is offered first. */
+/** The actions of the rollout's page in order, with the primary action marked. */
 const decisions = (page: Page) =>
   page.evaluate<string[]>(
     `[...document.querySelectorAll('.page-head .actions button')].map((one) => one.textContent + (one.classList.contains('main') ? ' (main)' : ''))`,
@@ -42,36 +41,33 @@ async function rollOut(request: Schemas['NewRollout']): Promise<string> {
 }
 
 describe('rollouts', () => {
-  test('one is written down, looked at, begun, approved, seen through, and rolled back', async () => {
+  test('are created with a preview, approved, completed and rolled back', async () => {
     const page = await dashboard.open('/rollouts');
-    await page.getByText('Nothing has been rolled out yet').waitFor();
-    await button(page, 'Roll a build out…').click();
-    await heading(page, 'Roll a build out').waitFor();
+    await page.getByText('No rollouts yet.').waitFor();
+    await button(page, 'New rollout…').click();
+    await heading(page, 'New rollout').waitFor();
     await page.getByRole('combobox', { name: 'Version', exact: true }).selectOption('1.1.0');
-    await page.getByLabel('What to call it').fill('tcp-1.1');
-    await page.getByLabel('Devices with these labels').fill('zone');
-    await page.getByText('Write labels as key=value').waitFor();
-    await page.getByLabel('Devices with these labels').fill('zone=north');
+    await page.getByLabel('Name', { exact: true }).fill('tcp-1.1');
+    await page.getByLabel('Labels', { exact: true }).fill('zone');
+    await page.getByText('Invalid labels').waitFor();
+    await page.getByLabel('Labels', { exact: true }).fill('zone=north');
     await button(page, 'Remove wave 2').click();
     const [first, last] = [page.getByRole('group', { name: 'Wave 1' }), page.getByRole('group', { name: 'Wave 2' })];
-    for (const wave of [first, last]) await wave.getByLabel('Watched for').fill('0');
-    await last.getByLabel('begins when approved').check();
-    expect(await button(page, 'Roll tcp@1.1.0 out').isDisabled()).toBe(true);
-    await button(page, 'See what it would come to').click();
-    await page.getByText('It would go to 2 devices: 1 in wave 1, 1 in wave 2').waitFor();
-    await first.getByLabel('Watched for').fill('1');
-    await page.getByText('The form has changed since').waitFor();
-    expect(await button(page, 'Roll tcp@1.1.0 out').isDisabled()).toBe(true);
-    await button(page, 'See what it would come to').click();
-    await button(page, 'Roll tcp@1.1.0 out').click();
+    for (const wave of [first, last]) await wave.getByLabel('Soak time').fill('0');
+    await last.getByLabel('requires approval').check();
+    expect(await button(page, 'Roll out tcp@1.1.0').isDisabled()).toBe(true);
+    await button(page, 'Preview').click();
+    await page.getByText('Would load on 2 devices: 1 in wave 1, 1 in wave 2').waitFor();
+    await first.getByLabel('Soak time').fill('1');
+    await page.getByText('The form has changed.').waitFor();
+    expect(await button(page, 'Roll out tcp@1.1.0').isDisabled()).toBe(true);
+    await button(page, 'Preview').click();
+    await button(page, 'Roll out tcp@1.1.0').click();
 
     await heading(page, 'tcp-1.1').waitFor();
-    await page.getByText('It waits for the approval of wave 2.').waitFor();
+    await page.getByText('Waiting for approval of wave 2.').waitFor();
     await page.getByRole('listitem').filter({ hasText: 'Wave 1' }).getByText('passed').waitFor();
-    await page
-      .getByRole('table', { name: 'Thresholds of wave 1' })
-      .getByRole('row', { name: 'Loads without success 0% 0% good' })
-      .waitFor();
+    await page.getByRole('table', { name: 'Thresholds of wave 1' }).getByRole('row', { name: 'Failed loads 0% 0% within limit' }).waitFor();
     await page.getByRole('row', { name: /^rack-a-\d 1 loaded 1\.0\.0 to 1\.1\.0 replaced/ }).waitFor();
     await page.getByRole('row', { name: /^rack-a-\d 2 waiting/ }).waitFor();
     await page.getByLabel('State').selectOption('waiting');
@@ -79,7 +75,7 @@ describe('rollouts', () => {
     expect(new URL(page.url()).search).toBe('?state=waiting');
     await page.getByLabel('State').selectOption('');
     await button(page, 'Approve wave 2…').click();
-    await page.getByRole('dialog').getByText('Wave 2 begins: the build goes to 1 device.').waitFor();
+    await page.getByRole('dialog').getByText('Wave 2 starts and loads the build on 1 device.').waitFor();
     await button(page.getByRole('dialog'), 'Approve wave 2').click();
     await page.getByText('completed', { exact: true }).waitFor();
     await page.getByText('2 loaded').first().waitFor();
@@ -87,7 +83,7 @@ describe('rollouts', () => {
 
     await button(page, 'Roll back…').click();
     const question = page.getByRole('dialog', { name: 'Roll back: tcp-1.1' });
-    await question.getByText('2 devices now, goes back to the version that it had').waitFor();
+    await question.getByText('restores the previous version on every device that got the build (2 devices now)').waitFor();
     await question.getByLabel('Reason').fill('1.1.0 drops packets');
     await button(question, 'Roll back').click();
     await heading(page, 'Rollback of tcp-1.1').waitFor();
@@ -100,72 +96,72 @@ describe('rollouts', () => {
     await page.getByRole('row', { name: /^tcp-1\.1 tcp@1\.1\.0 rolled-back/ }).waitFor();
   });
 
-  test('a wave that fails says by what, and what an operator may decide is done', async () => {
+  test('a failed wave shows the exceeded threshold, and an operator retries or resumes', async () => {
     const waves = [{ devices: 1, soakSeconds: 0 }, { upToPercent: 100 }];
     failed = await rollOut({ name: 'dissimilar', module: 'tcp', version: '2.0.0', labels: { zone: 'south' }, waves });
     const page = await dashboard.open(`/rollouts/${failed}`);
     await page.getByText('paused: wave 1 has failed').waitFor();
-    // The fleet is not well until somebody has decided, and says what about.
+    // The fleet is degraded until an operator acts, and its reason links to the rollout.
     await page.goto('/');
     await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: failed }).click();
-    await page.getByRole('row', { name: 'Loads without success 100% 0% too much' }).waitFor();
+    await page.getByRole('row', { name: 'Failed loads 100% 0% limit exceeded' }).waitFor();
     await page.getByRole('row', { name: /failed .*refused-dissimilar .*is not substantially similar/ }).waitFor();
-    // Nothing has the build, so that nothing can go back.
+    // No device has the build, so no device can be rolled back.
     expect(await decisions(page)).toEqual(['Retry failed loads… (main)', 'Abort…', 'Resume…']);
     await button(page, 'Retry failed loads…').click();
-    await page.getByRole('dialog').getByText('The loads of 1 device are tried again').waitFor();
+    await page.getByRole('dialog').getByText('Retries the loads of 1 device').waitFor();
     await button(page.getByRole('dialog'), 'Retry failed loads').click();
     await page.getByText('refused-dissimilar, attempt 2').waitFor();
     await page.getByText('paused: wave 1 has failed').waitFor();
     await button(page, 'Resume…').click();
-    await page.getByRole('dialog').getByText('is not judged any more').waitFor();
+    await page.getByRole('dialog').getByText('ignores the failure').waitFor();
     await button(page.getByRole('dialog'), 'Cancel').click();
     expect(await page.getByRole('dialog').count()).toBe(0);
   });
 
-  test('all that a rollout may be told is written down, and what is wrong with it is told where it is', async () => {
+  test('the form sends every option, and shows a validation error at its field', async () => {
     const page = await dashboard.open('/rollouts/new?module=tcp&version=1.1.0');
-    await page.getByLabel('What to call it').fill('all-of-it');
-    await page.getByLabel('Devices by').selectOption('name');
+    await page.getByLabel('Name', { exact: true }).fill('all-of-it');
+    await page.getByLabel('Select devices by').selectOption('name');
     await page.getByLabel('Name begins with').fill('rack-a');
     await page.getByText('rack-b-1').waitFor({ state: 'detached' });
-    await button(page, 'Take all 2').click();
+    await button(page, 'Add all 2').click();
     await page.getByLabel('Name begins with').fill('rack-b');
     await page.getByRole('checkbox', { name: 'rack-b-1' }).check();
-    await button(page, 'Without rack-a-1').click();
+    await button(page, 'Remove rack-a-1').click();
     await page.getByText('2 devices, in this order:').waitFor();
-    await page.getByText('refused where another rollout').click();
-    await page.getByLabel('If another rollout has some of the devices').selectOption('queue');
+    await page.getByText('rejected on conflict').click();
+    await page.getByLabel('On conflict with another rollout').selectOption('queue');
     const first = page.getByRole('group', { name: 'Wave 1' });
-    await first.getByLabel('has limits of its own').check();
-    await first.getByLabel('Loads without success').fill('50');
-    await first.getByLabel('Longer p99 latency').fill('30');
-    await page.getByText('More: from how many calls on').click();
-    await page.getByLabel('a wave with fewer calls fails').last().check();
-    await page.getByText('Loads: 100 at once').click();
+    await first.getByLabel('own thresholds').check();
+    await first.getByLabel('Failed loads').fill('50');
+    await first.getByLabel('Increase in p99 latency').fill('30');
+    await page.getByText('Options: minimum calls').click();
+    await page.getByLabel('fail waves with fewer calls').last().check();
+    await page.getByText('Schedule: 100 concurrent').click();
     await page.getByLabel('Not before').fill('2099-01-01T00:00');
-    await page.getByLabel('Loads in a minute').fill('30');
-    await page.getByLabel('only at some times of the week').check();
+    await page.getByLabel('Maximum loads per minute').fill('30');
+    await page.getByLabel('only in a weekly window').check();
     await page.getByLabel('friday').uncheck();
-    await page.getByLabel('By the clock of').fill('Europe/Nowhere');
-    await page.getByText('Loads: 100 at once').click();
-    await page.getByText('Each: inject').click();
-    await page.getByLabel('A load may take').fill('90');
-    await button(page, 'See what it would come to').click();
+    await page.getByLabel('Time zone').fill('Europe/Nowhere');
+    await page.getByText('Schedule: 100 concurrent').click();
+    await page.getByText('Load options: inject').click();
+    await page.getByLabel('Load deadline').fill('90');
+    await button(page, 'Preview').click();
 
-    const zone = page.getByLabel('By the clock of');
+    const zone = page.getByLabel('Time zone');
     await zone.and(page.locator(':focus')).waitFor();
     await page.getByText('there is no time zone "Europe/Nowhere"').first().waitFor();
     expect(await zone.getAttribute('aria-invalid')).toBe('true');
     await zone.fill('Europe/Berlin');
     expect(await zone.getAttribute('aria-invalid')).toBe('false');
-    await button(page, 'See what it would come to').click();
-    await page.getByText('It would go to 2 devices: 1 in wave 1, 0 in wave 2, 1 in wave 3').waitFor();
-    await button(page, 'Roll tcp@1.1.0 out').click();
+    await button(page, 'Preview').click();
+    await page.getByText('Would load on 2 devices: 1 in wave 1, 0 in wave 2, 1 in wave 3').waitFor();
+    await button(page, 'Roll out tcp@1.1.0').click();
     await heading(page, 'all-of-it').waitFor();
-    await page.getByText(/It waits for its start at/).waitFor();
+    await page.getByText(/Waiting for the start time at/).waitFor();
     const id = new URL(page.url()).pathname.split('/')[2] ?? '';
-    const usual = { failedLoadsPercent: 0, failedCallsPercent: 1, abiViolations: 0, minimumCalls: 20 };
+    const defaults = { failedLoadsPercent: 0, failedCallsPercent: 1, abiViolations: 0, minimumCalls: 20 };
     expect((await dashboard.service.get(`/v1/rollouts/${id}`)).body).toMatchObject({
       selector: { devices: 2, labels: null },
       onConflict: 'queue',
@@ -173,23 +169,23 @@ describe('rollouts', () => {
       deadlineSeconds: 90,
       window: { days: ['monday', 'tuesday', 'wednesday', 'thursday'], from: '22:00', until: '04:00', timeZone: 'Europe/Berlin' },
       waves: [
-        { thresholds: { ...usual, failedLoadsPercent: 50, latencyIncreasePercent: 30, requireCalls: false } },
-        { thresholds: { ...usual, latencyIncreasePercent: null, requireCalls: true } },
-        { thresholds: { ...usual, latencyIncreasePercent: null, requireCalls: true } },
+        { thresholds: { ...defaults, failedLoadsPercent: 50, latencyIncreasePercent: 30, requireCalls: false } },
+        { thresholds: { ...defaults, latencyIncreasePercent: null, requireCalls: true } },
+        { thresholds: { ...defaults, latencyIncreasePercent: null, requireCalls: true } },
       ],
     });
     const devices = itemsOf(await dashboard.service.get(`/v1/rollouts/${id}/devices?order=asc`));
     expect(devices.map(({ deviceName }) => deviceName)).toEqual(['rack-a-2', 'rack-b-1']);
 
     const saved = page.waitForEvent('download');
-    await button(page, 'Save the report').click();
+    await button(page, 'Save report').click();
     expect((await saved).suggestedFilename()).toBe('all-of-it.csv');
     expect(readFileSync(await (await saved).path(), 'utf8')).toMatch(/^[^\r]*device[^\r]*\r\n(.*rack-a-2.*\r\n)(.*rack-b-1.*\r\n)$/);
     await dashboard.service.post(`/v1/rollouts/${id}/abort`, {});
   });
 
-  test('one whose wave has interrupted too much goes on when an operator resumes it, takes devices that join, and is closed to them', async () => {
-    // Within an access for ten minutes; the next version is not.
+  test('a wave that interrupted too many accesses is resumed, accepts joining devices, and is closed', async () => {
+    // Stays inside an access for ten minutes; the next version does not.
     const waiting = '(import "kernel" "sleep" (func $sleep (param i32)))';
     const hold = (content: string) => `(module ${waiting} (func (export "hold") (param i32) (result i32) ${content} (i32.const 0)))`;
     await dashboard.push('hold', '1.0.0', hold('(call $sleep (local.get 0))'));
@@ -199,39 +195,39 @@ describe('rollouts', () => {
     const program = { name: 'held', module: 'hold', export: 'hold', arguments: [600_000], threads: 1 };
     const stops = [await dashboard.run(one, program), await dashboard.run(another, program)];
     const page = await dashboard.open('/rollouts/new?module=hold&version=1.1.0');
-    await page.getByLabel('Devices with these labels').fill('zone=north');
-    await page.getByText('More: no devices join it later').click();
+    await page.getByLabel('Labels', { exact: true }).fill('zone=north');
+    await page.getByText('Options: no devices join later').click();
     await page.getByLabel('devices that match later join the last wave').check();
-    await page.getByLabel('Accesses interrupted on a device').fill('0');
+    await page.getByLabel('Interrupted accesses per device').fill('0');
     await button(page, 'Remove wave 2').click();
-    for (const wave of ['Wave 1', 'Wave 2']) await page.getByRole('group', { name: wave }).getByLabel('Watched for').fill('0');
-    await page.getByRole('group', { name: 'Wave 2' }).getByLabel('has limits of its own').check();
-    await page.getByRole('group', { name: 'Wave 2' }).getByLabel('Accesses interrupted on a device').fill('');
-    await button(page, 'See what it would come to').click();
-    await button(page, 'Roll hold@1.1.0 out').click();
+    for (const wave of ['Wave 1', 'Wave 2']) await page.getByRole('group', { name: wave }).getByLabel('Soak time').fill('0');
+    await page.getByRole('group', { name: 'Wave 2' }).getByLabel('own thresholds').check();
+    await page.getByRole('group', { name: 'Wave 2' }).getByLabel('Interrupted accesses per device').fill('');
+    await button(page, 'Preview').click();
+    await button(page, 'Roll out hold@1.1.0').click();
     await page.getByText('paused: wave 1 has failed').waitFor();
-    await page.getByRole('row', { name: 'Accesses interrupted on a device 1 0 too much' }).waitFor();
-    // To resume would give the build to more devices.
+    await page.getByRole('row', { name: 'Interrupted accesses per device 1 0 limit exceeded' }).waitFor();
+    // Resuming would load the build on more devices.
     const [first, ...others] = await decisions(page);
     expect([first, others.at(-1)]).toEqual(['Roll back… (main)', 'Resume…']);
     await button(page, 'Resume…').click();
     await button(page.getByRole('dialog'), 'Resume').click();
-    await page.getByText('It waits for devices that join it.').waitFor();
+    await page.getByText('Waiting for more devices.').waitFor();
     await page.getByText('2 loaded').first().waitFor();
-    await page.getByText('zone=north, also those that match later').waitFor();
-    await button(page, 'Close to devices…').click();
-    await page.getByRole('dialog').getByText('No more devices join it.').waitFor();
-    await button(page.getByRole('dialog'), 'Close to devices').click();
+    await page.getByText('zone=north, devices that match later').waitFor();
+    await button(page, 'Close to new devices…').click();
+    await page.getByRole('dialog').getByText('No more devices join the rollout.').waitFor();
+    await button(page.getByRole('dialog'), 'Close to new devices').click();
     await page.getByText('completed', { exact: true }).waitFor();
-    expect(await button(page, 'Close to devices…').count()).toBe(0);
+    expect(await button(page, 'Close to new devices…').count()).toBe(0);
     for (const stop of stops) await stop();
   });
 
-  test('one that goes on is paused with a reason, resumed, and aborted, in the sight of others', async () => {
+  test('a running rollout is paused with a reason, resumed and aborted, and other windows show it live', async () => {
     const startAt = new Date(Date.now() + 3_600_000).toISOString();
     const id = await rollOut({ module: 'tcp', version: '1.1.0', labels: { zone: 'north' }, startAt });
     const [page, other] = [await dashboard.open(`/rollouts/${id}`), await dashboard.open('/rollouts?state=paused', { role: 'viewer' })];
-    await page.getByText(/It waits for its start at/).waitFor();
+    await page.getByText(/Waiting for the start time at/).waitFor();
     await button(page, 'Pause…').click();
     await page.getByRole('dialog').getByLabel('Reason').fill('looking at the logs');
     await button(page.getByRole('dialog'), 'Pause').click();
@@ -252,17 +248,17 @@ describe('rollouts', () => {
 describe('builds', () => {
   const source = (page: Page) => page.getByRole('textbox', { name: 'Source' });
 
-  test('a source that does not compile has its errors where they are; when they are mended, it is a build', async () => {
+  test('a source that does not compile shows errors at their lines, and is pushed after they are fixed', async () => {
     const page = await dashboard.open('/builds', { role: 'publisher' });
     await page.getByLabel('Module', { exact: true }).fill('udp');
     await page.getByLabel('Version', { exact: true }).fill('1.0.0');
     await source(page).fill('export function send(size: i32): i32 {\n\n\treturn sise * 2;\n}\n');
     await button(page, 'Push').click();
-    await page.getByText('It does not compile: 1 error').waitFor();
+    await page.getByText('Compilation failed: 1 error').waitFor();
     const [message, numbers] = [page.locator('.source-message'), page.locator('.source-numbers')];
     expect(await message.innerText()).toBe("Cannot find name 'sise'.");
     const [at, first] = [await message.boundingBox(), await numbers.boundingBox()];
-    // The third line of 20 pixels each, after a rim of 6.
+    // The third line, 20 pixels each, after a padding of 6.
     expect(Math.round((at?.y ?? 0) - (first?.y ?? 0))).toBe(6 + 2 * 20);
     await button(page, 'line 3, column 9').click();
     expect(await page.evaluate<number>('document.activeElement.selectionStart')).toBe(
@@ -271,44 +267,44 @@ describe('builds', () => {
     await source(page).fill('export function send(size: i32): i32 {\n\n\treturn size * 2;\n}\n');
     await message.waitFor({ state: 'detached' });
     await button(page, 'Push').click();
-    await page.getByText('udp@1.0.0 is pushed').waitFor();
+    await page.getByText('udp@1.0.0 pushed').waitFor();
     await page.getByRole('row', { name: /^udp 1/ }).waitFor();
     await page.getByRole('link', { name: 'udp@1.0.0' }).click();
     await heading(page, 'udp@1.0.0').waitFor();
     await page.getByText('send(i32): i32').waitFor();
-    await page.getByText('It is the only build of udp').waitFor();
-    await page.getByText('No device has it in memory.').waitFor();
-    expect(await button(page, 'Roll it out…').count()).toBe(0);
+    await page.getByText('udp has no other build to compare with.').waitFor();
+    await page.getByText('No device has this build in memory.').waitFor();
+    expect(await button(page, 'Roll out…').count()).toBe(0);
   });
 
-  test('files are dropped and chosen: a text is to be seen before it is pushed, a prebuilt module is its bytes', async () => {
+  test('files are dropped or chosen: a source appears in the editor, a prebuilt module shows its size', async () => {
     const page = await dashboard.open('/builds', { role: 'publisher' });
     await heading(page, 'Builds').waitFor();
     await drop(page, 'arp.wat', '(module (func (export "ask") (result i32) (i32.const 1)))');
-    await until('it is to be seen', async () => (await source(page).inputValue()).includes('(export "ask")'));
+    await until('the source appears in the editor', async () => (await source(page).inputValue()).includes('(export "ask")'));
     expect(await page.getByLabel('Language').inputValue()).toBe('wat');
     expect(await page.getByLabel('Module', { exact: true }).inputValue()).toBe('arp');
     await page.getByLabel('Version', { exact: true }).fill('next-minor');
     await button(page, 'Push').click();
-    await page.getByText('arp@1.0.0 is pushed').waitFor();
+    await page.getByText('arp@1.0.0 pushed').waitFor();
     const choose = (name: string, content: Uint8Array) =>
       page
-        .getByLabel('From a file, or drop it here')
+        .getByLabel('Choose a file, or drop it here')
         .setInputFiles({ name, mimeType: 'application/octet-stream', buffer: Buffer.from(content) });
     await choose('arp.zip', prebuiltModule);
-    await page.getByText('What arp.zip is cannot be told').waitFor();
+    await page.getByText('arp.zip: unknown file type').waitFor();
     await choose('arp.wasm', new Uint8Array(4 * 1024 * 1024 + 1));
-    await page.getByText('at most 4,194,304 bytes are taken').waitFor();
+    await page.getByText('(maximum 4,194,304 bytes)').waitFor();
     await choose('arp.wasm', prebuiltModule);
     await page.getByText('arp.wasm, 36 bytes of WebAssembly').waitFor();
     await button(page, 'Push').click();
-    await page.getByText('arp@1.1.0 is pushed').waitFor();
+    await page.getByText('arp@1.1.0 pushed').waitFor();
     await choose('arp.wasm', new Uint8Array([0, 97, 115]));
     await button(page, 'Push').click();
     await page.getByText('The body is not a WebAssembly module').waitFor();
   });
 
-  /** Drops a file of that text on the form. */
+  /** Drops a file with the given content on the form. */
   async function drop(page: Page, name: string, content: string): Promise<void> {
     const file = JSON.stringify([name, content]);
     await page.evaluate(`{
@@ -319,7 +315,7 @@ describe('builds', () => {
     }`);
   }
 
-  test('two versions are compared export by export, in the address', async () => {
+  test('two versions in the address are compared export by export', async () => {
     const page = await dashboard.open('/builds/tcp', { role: 'viewer' });
     await page.getByRole('table', { name: 'Builds of tcp' }).waitFor();
     const similarity = page.getByRole('region', { name: 'Similarity of 2.0.0 to 1.1.0' });
@@ -333,16 +329,16 @@ describe('builds', () => {
     await page.getByRole('region', { name: 'Similarity of 1.1.0 to 1.0.0' }).waitFor();
   });
 
-  test('who has signed a build is checked in the browser, and a statement that somebody has changed is told', async () => {
+  test('signatures are verified in the browser, and a changed statement is reported', async () => {
     const page = await dashboard.open('/builds/tcp/1.0.0', { role: 'viewer' });
     await page.getByRole('row', { name: /^the service sha256:/ }).waitFor();
     await page
-      .getByRole('table', { name: 'Devices that run it' })
+      .getByRole('table', { name: 'Devices with this build' })
       .getByRole('row', { name: /rack-a-1/ })
       .waitFor();
-    await button(page, 'Check the signatures').click();
-    await page.getByText('What was signed is this build').waitFor();
-    await page.getByRole('row', { name: /^the service sha256:\w+ good/ }).waitFor();
+    await button(page, 'Verify signatures').click();
+    await page.getByText('The signed statement matches this build').waitFor();
+    await page.getByRole('row', { name: /^the service sha256:\w+ valid/ }).waitFor();
     const read = database.prepare("SELECT envelope FROM Build WHERE module = 'tcp' AND version = '1.0.0'").pluck();
     const kept = String(read.get());
     const envelope = JSON.parse(kept);
@@ -350,9 +346,9 @@ describe('builds', () => {
     const write = database.prepare("UPDATE Build SET envelope = ? WHERE module = 'tcp' AND version = '1.0.0'");
     write.run(JSON.stringify({ ...envelope, payload: Buffer.from(payload).toString('base64') }));
     try {
-      await button(page, 'Check the signatures').click();
-      await page.getByText('Nothing is proven of this build').waitFor();
-      await shown(page.getByRole('row', { name: /not good/ }));
+      await button(page, 'Verify signatures').click();
+      await page.getByText('Provenance not verified').waitFor();
+      await shown(page.getByRole('row', { name: /invalid/ }));
     } finally {
       write.run(kept);
     }
@@ -360,45 +356,45 @@ describe('builds', () => {
 });
 
 describe('the audit trail', () => {
-  test('is filtered in the address, follows what happens, and stands still where it is told to', async () => {
+  test('is filtered in the address, updates live, and can be paused', async () => {
     const page = await dashboard.open('/audit');
-    await page.getByText('it follows what happens').waitFor();
+    await page.getByText('updates live').waitFor();
     await page.getByLabel('Action').fill('key.created');
     await page.getByText('5 events shown.').waitFor();
     expect(new URL(page.url()).search).toBe('?action=key.created');
     await dashboard.service.post('/v1/keys', { name: 'seen-live', role: 'viewer' });
     await page.getByText('name seen-live').waitFor();
-    await button(page, 'Hold still').click();
-    await page.getByText('it ends at a time, and stands still').waitFor();
+    await button(page, 'Pause').click();
+    await page.getByText('paused at a fixed end time').waitFor();
     await dashboard.service.post('/v1/keys', { name: 'not-seen', role: 'viewer' });
     await page.getByLabel('Outcome').selectOption('succeeded');
     await page.getByText('6 events shown.').waitFor();
-    await button(page, 'Follow').click();
+    await button(page, 'Resume').click();
     await page.getByText('name not-seen').waitFor();
     await page.getByLabel('From').fill('2001-01-01T00:00');
     await page.waitForURL(/from=200[01]-/);
     await page.getByLabel('Until').fill('2001-01-02T00:00');
-    await page.getByText('No event is like that.').waitFor();
+    await page.getByText('No event matches the filters.').waitFor();
     await page.reload();
-    await page.getByText('No event is like that.').waitFor();
+    await page.getByText('No event matches the filters.').waitFor();
     await button(page, 'Show all events').click();
     const event = page.getByRole('row', { name: /load\.completed/ }).first();
     await event.locator('summary').click();
-    await event.getByText('hash before').waitFor();
+    await event.getByText('previous hash').waitFor();
     await event.getByRole('link', { name: /^req_/ }).click();
     await page.waitForURL(/\/audit\?request=req_/);
   });
 
-  test('is verified in the browser, by the keys of the service or by what somebody has kept', async () => {
+  test('is verified in the browser with the keys of the service or with stored keys and checkpoints', async () => {
     const page = await dashboard.open('/audit');
-    await button(page, 'Have a checkpoint signed, and verify').click();
-    await page.getByText('The trail is whole').waitFor();
-    const proven = page.getByRole('region', { name: 'Proven here' });
-    expect(await proven.innerText()).toMatch(/Events 1 to \d+: each has the content that its hash says/);
-    expect(await proven.innerText()).toContain('which the service says is its own');
-    await page.getByText('That this key is its own').waitFor();
+    await button(page, 'Create a checkpoint and verify').click();
+    await page.getByText('The audit trail is intact').waitFor();
+    const proven = page.getByRole('region', { name: 'Verified', exact: true });
+    expect(await proven.innerText()).toMatch(/Events 1 to \d+: each event matches its hash/);
+    expect(await proven.innerText()).toContain('which the service lists as its own');
+    await page.getByText('The signing key belongs to the service.').waitFor();
     const saved = page.waitForEvent('download');
-    await button(page, 'Save the trail').click();
+    await button(page, 'Save the audit trail').click();
     expect((await saved).suggestedFilename()).toBe('audit-trail.ndjson');
     const lines = readFileSync(await (await saved).path(), 'utf8')
       .trimEnd()
@@ -406,56 +402,56 @@ describe('the audit trail', () => {
     expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ number: lines.length - 1, hash: expect.any(String) });
     const note = String(itemsOf(await dashboard.service.get('/v1/audit/checkpoints?limit=1'))[0]?.note);
     const key = String(itemsOf(await dashboard.service.get('/v1/signing-keys'))[0]?.publicKey);
-    await page.getByText('Against what you have kept').click();
-    await page.getByLabel('Public keys, in PEM').fill(key);
-    await page.getByLabel('A checkpoint of before').fill(note);
+    await page.getByText('Verify against your own public key or checkpoint').click();
+    await page.getByLabel('Public keys (PEM)').fill(key);
+    await page.getByLabel('Earlier checkpoint').fill(note);
     await button(page, 'Verify').click();
-    await proven.getByText('which is a key of yours or one that it vouches for').waitFor();
-    expect(await page.getByText('That this key is its own').count()).toBe(0);
-    await page.getByLabel('Public keys, in PEM').fill(strangeKey);
+    await proven.getByText('which is your key, or is endorsed by your key').waitFor();
+    expect(await page.getByText('The signing key belongs to the service.').count()).toBe(0);
+    await page.getByLabel('Public keys (PEM)').fill(strangeKey);
     await button(page, 'Verify').click();
     await page.getByText('is not signed by a key that is trusted').waitFor();
-    await page.getByLabel('Public keys, in PEM').fill('a key');
+    await page.getByLabel('Public keys (PEM)').fill('a key');
     await button(page, 'Verify').click();
-    await page.getByText('what is given as a public key is none to trust').waitFor();
-    await page.getByLabel('Public keys, in PEM').fill(key);
-    await page.getByLabel('A checkpoint of before').fill(note.replace(/\n\d+\n/, '\n3\n'));
+    await page.getByText('the public key is not valid').waitFor();
+    await page.getByLabel('Public keys (PEM)').fill(key);
+    await page.getByLabel('Earlier checkpoint').fill(note.replace(/\n\d+\n/, '\n3\n'));
     await button(page, 'Verify').click();
-    await page.getByText('Nothing is proven').or(page.getByText('The trail is not as it was written')).waitFor();
+    await page.getByText('Not verified', { exact: true }).first().or(page.getByText('The audit trail was changed')).waitFor();
   });
 
-  test('is saved where it is as large as may be, and where it is larger the page says how else to get it', async () => {
+  test('is saved up to the size limit, and past it the page names the command to use', async () => {
     const page = await dashboard.open('/audit', { role: 'viewer' });
     const most = 64 * 1024 * 1024;
     const saved = page.waitForEvent('download');
-    await answerWithBytes(page, most);
-    await button(page, 'Save the trail').click();
+    await respondWithBytes(page, most);
+    await button(page, 'Save the audit trail').click();
     expect(statSync(await (await saved).path()).size).toBe(most);
     let downloads = 0;
     page.on('download', () => downloads++);
-    await answerWithBytes(page, most + 1);
-    await button(page, 'Save the trail').click();
-    const told = page.getByRole('alert').filter({ hasText: 'It is larger than 64 MiB, as much as is saved from here' });
-    await told.waitFor();
-    expect(await told.innerText()).toContain('patchbay audit export --output trail.ndjson');
-    // No part of it is handed over as if it were the whole, and the rest is not asked for.
+    await respondWithBytes(page, most + 1);
+    await button(page, 'Save the audit trail').click();
+    const failure = page.getByRole('alert').filter({ hasText: 'The file exceeds the limit of 64 MiB' });
+    await failure.waitFor();
+    expect(await failure.innerText()).toContain('patchbay audit export --output trail.ndjson');
+    // The page saves no partial file and cancels the request.
     expect([downloads, await page.evaluate<boolean>('isGivenUp')]).toEqual([0, true]);
-    await answerWithBytes(page, 10);
+    await respondWithBytes(page, 10);
     const after = page.waitForEvent('download');
-    await button(page, 'Save the trail').click();
+    await button(page, 'Save the audit trail').click();
     expect(statSync(await (await after).path()).size).toBe(10);
-    await told.waitFor({ state: 'detached' });
+    await failure.waitFor({ state: 'detached' });
   });
 
-  /** Has the export be so many bytes: made in the page, for no trail of a test is so large. */
-  async function answerWithBytes(page: Page, bytes: number): Promise<void> {
+  /** Replaces the export by the given number of bytes; no audit trail of a test is as large. */
+  async function respondWithBytes(page: Page, bytes: number): Promise<void> {
     await page.evaluate(`{
       let left = ${bytes};
       globalThis.isGivenUp = false;
       const pull = (controller) => {
         const part = Math.min(left, 1_000_000);
         left -= part;
-        // One that is too large does not end by itself.
+        // A stream that is too large does not end by itself.
         if (part > 0) controller.enqueue(new Uint8Array(part));
         else if (${bytes <= 64 * 1024 * 1024}) controller.close();
       };
@@ -469,41 +465,41 @@ describe('the audit trail', () => {
   const strangeKey = '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n';
 
   test.each([
-    ['changed', "UPDATE AuditEvent SET actor = 'nobody' WHERE number = 4", 'event 4 is bad', 'its content is not what its hash says'],
-    ['taken out', 'DELETE FROM AuditEvent WHERE number = 4', 'event 4 is bad', 'it is missing'],
-  ])('tells of an event that was %s behind the back of the service', async (_what, tamper, which, why) => {
+    ['changed', "UPDATE AuditEvent SET actor = 'nobody' WHERE number = 4", 'event 4 is invalid', 'its content is not what its hash says'],
+    ['deleted', 'DELETE FROM AuditEvent WHERE number = 4', 'event 4 is invalid', 'it is missing'],
+  ])('reports an event that was %s in the database', async (_what, tamper, which, why) => {
     const page = await dashboard.open('/audit', { role: 'viewer' });
     await heading(page, 'Audit trail').waitFor();
-    expect(await button(page, 'Have a checkpoint signed, and verify').count()).toBe(0);
+    expect(await button(page, 'Create a checkpoint and verify').count()).toBe(0);
     const event = database.prepare('SELECT * FROM AuditEvent WHERE number = 4').get();
     database.exec(tamper);
     try {
       await button(page, 'Verify').click();
-      await page.getByText(`The trail is not as it was written: ${which}`).waitFor();
+      await page.getByText(`The audit trail was changed: ${which}`).waitFor();
       await page.getByText(why).waitFor();
-      await page.getByText('The 3 before are good.').waitFor();
+      await page.getByText('The 3 events before are valid.').waitFor();
     } finally {
       const columns = Object.keys(Object(event));
       const values = columns.map((name) => `@${name}`).join(', ');
       database.prepare(`INSERT OR REPLACE INTO AuditEvent (${columns.join(', ')}) VALUES (${values})`).run(event);
     }
     await button(page, 'Verify').click();
-    await page.getByText('The trail is whole').waitFor();
+    await page.getByText('The audit trail is intact').waitFor();
   });
 });
 
-test('who may not do a thing is not offered it', async () => {
+test('a role sees only the actions that it may perform', async () => {
   for (const role of ['viewer', 'publisher'] as const) {
     const page = await dashboard.open(`/rollouts/${failed}`, { role });
     const mayPush = role === 'publisher';
     for (const [path, shown, offered] of [
-      [`/rollouts/${failed}`, page.getByRole('table', { name: 'Devices of the rollout' }), ['Save the report']],
+      [`/rollouts/${failed}`, page.getByRole('table', { name: 'Devices of the rollout' }), ['Save report']],
       ['/rollouts', page.getByRole('table', { name: 'Rollouts' }), []],
-      ['/rollouts/new', page.getByText('it needs the role operator'), []],
+      ['/rollouts/new', page.getByText('A rollout requires the role operator'), []],
       ['/builds', page.getByRole('table', { name: 'Modules' }), mayPush ? ['Push'] : []],
       ['/builds/tcp', page.getByRole('table', { name: 'Builds of tcp' }), mayPush ? ['Push'] : []],
-      ['/builds/tcp/1.0.0', page.getByRole('table', { name: 'Signatures' }), ['Check the signatures']],
-      ['/audit', page.getByRole('table', { name: 'Events' }), ['Verify', 'Save the trail', 'Hold still']],
+      ['/builds/tcp/1.0.0', page.getByRole('table', { name: 'Signatures' }), ['Verify signatures']],
+      ['/audit', page.getByRole('table', { name: 'Events' }), ['Verify', 'Save the audit trail', 'Pause']],
     ] as const) {
       await go(page, path);
       await shown.waitFor();
@@ -516,7 +512,7 @@ test('who may not do a thing is not offered it', async () => {
   }
 });
 
-/** Every page, the part of the API that it is made of, and something that is on it when all is well. */
+/** Every page, the API path that it requests, and an element that it shows after loading. */
 const pages = () => [
   { name: 'rollouts', path: '/rollouts', api: '/v1/rollouts', shown: (page: Page) => page.getByRole('table', { name: 'Rollouts' }) },
   {
@@ -547,24 +543,24 @@ const pages = () => [
   { name: 'audit', path: '/audit', api: '/v1/audit', shown: (page: Page) => page.getByRole('table', { name: 'Events' }) },
 ];
 
-test('each page says that it is loading, and what went wrong, and comes back by itself', async () => {
+test('each page shows loading and failures, and recovers automatically', async () => {
   const page = await dashboard.open('/');
   await failAndComeBack(page, pages());
   for (const [path, text] of [
-    ['/rollouts?module=none', 'No rollout is like that.'],
+    ['/rollouts?module=none', 'No rollout matches the filters.'],
     ['/rollouts/rol_none', 'The object does not exist'],
-    ['/rollouts/new?module=none', 'There is no build of none.'],
-    [`/rollouts/${failed}?state=skipped`, 'No device of the rollout is like that.'],
-    ['/builds/none', 'There is no build of none.'],
+    ['/rollouts/new?module=none', 'none has no builds.'],
+    [`/rollouts/${failed}?state=skipped`, 'No device matches the filters.'],
+    ['/builds/none', 'none has no builds.'],
     ['/builds/tcp/9.9.9', 'The object does not exist'],
-    ['/audit?object=none', 'No event is like that.'],
+    ['/audit?object=none', 'No event matches the filters.'],
   ] as const) {
     await go(page, path);
     await page.getByText(text).waitFor();
   }
 });
 
-test('what an export lacks because it was cut short is no proof', async () => {
+test('a truncated export is not verified', async () => {
   const page = await dashboard.open('/audit', { role: 'viewer' });
   await page.route('**/v1/audit/export', async (route) => {
     const whole = await (await route.fetch()).text();
@@ -579,12 +575,12 @@ test('what an export lacks because it was cut short is no proof', async () => {
   await page.unroute('**/v1/audit/export');
   await page.route('**/v1/audit/export', (route) => route.abort());
   await button(page, 'Verify').click();
-  await shown(page.getByText('The trail was not read to its end.'));
+  await shown(page.getByText('The audit trail was not read completely.'));
 });
 
-test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 300_000 }, async () => {
+test('pages pass the axe accessibility checks and fit a narrow window', { timeout: 300_000 }, async () => {
   const page = await dashboard.open('/', { role: 'admin' });
-  /** What is there only after something was done. */
+  /** Actions that show further elements of a page. */
   const acts: Readonly<Record<string, () => Promise<void>>> = {
     rollout: async () => {
       await button(page, 'Abort…').click();
@@ -592,31 +588,31 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
     },
     'new rollout': async () => {
       for (const summary of await page.locator('summary').all()) await summary.click();
-      await page.getByRole('group', { name: 'Wave 1' }).getByLabel('has limits of its own').check();
-      await page.getByLabel('only at some times of the week').check();
-      await page.getByLabel('Devices by').selectOption('name');
-      await button(page, 'Take all 4').click();
-      await page.getByLabel('That run these versions').fill('x.y');
-      await button(page, 'See what it would come to').click();
+      await page.getByRole('group', { name: 'Wave 1' }).getByLabel('own thresholds').check();
+      await page.getByLabel('only in a weekly window').check();
+      await page.getByLabel('Select devices by').selectOption('name');
+      await button(page, 'Add all 4').click();
+      await page.getByLabel('Installed version (range)').fill('x.y');
+      await button(page, 'Preview').click();
       await page.getByText('"x.y" is no range').first().waitFor();
-      await page.getByLabel('That run these versions').fill('');
-      await button(page, 'See what it would come to').click();
-      await page.getByText('It would go to').waitFor();
+      await page.getByLabel('Installed version (range)').fill('');
+      await button(page, 'Preview').click();
+      await page.getByText('Would load on').waitFor();
     },
     builds: async () => {
       await page.getByLabel('Version', { exact: true }).fill('3.0.0');
       await page.getByRole('textbox', { name: 'Source' }).fill('export function send(size: i32): i32 {\n  return sise;\n}');
       await button(page, 'Push').click();
-      await page.getByText('It does not compile').waitFor();
+      await page.getByText('Compilation failed').waitFor();
     },
     build: async () => {
-      await button(page, 'Check the signatures').click();
-      await page.getByText('What was signed is this build').waitFor();
+      await button(page, 'Verify signatures').click();
+      await page.getByText('The signed statement matches this build').waitFor();
     },
     audit: async () => {
-      await page.getByText('Against what you have kept').click();
+      await page.getByText('Verify against your own public key or checkpoint').click();
       await button(page, 'Verify').click();
-      await page.getByText('The trail is whole').waitFor();
+      await page.getByText('The audit trail is intact').waitFor();
       await page
         .locator('summary', { hasText: /^Event/ })
         .first()
@@ -631,18 +627,18 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
   }
 });
 
-test('by keyboard alone: a source is pushed, and a rollout is decided about', async () => {
+test('keyboard only: push a source, and open an action of a rollout', async () => {
   const page = await dashboard.open('/builds/tcp', { role: 'admin' });
   await page.getByLabel('Version', { exact: true }).focus();
   await page.keyboard.type('2.1.0');
-  for (const text of ['Language', 'From a file', 'Source']) {
+  for (const text of ['Language', 'Choose a file', 'Source']) {
     await page.keyboard.press('Tab');
     expect(await page.getByLabel(text).first().and(page.locator(':focus')).count(), text).toBe(1);
   }
   await page.keyboard.type('export function total(length: i32): i32 { return length + 1; }');
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
-  await page.getByText('tcp@2.1.0 is pushed').waitFor();
+  await page.getByText('tcp@2.1.0 pushed').waitFor();
   await page.goto(`/rollouts/${failed}`);
   await button(page, 'Abort…').focus();
   await page.keyboard.press('Enter');
@@ -651,7 +647,7 @@ test('by keyboard alone: a source is pushed, and a rollout is decided about', as
   expect(await button(page, 'Abort…').and(page.locator(':focus')).count()).toBe(1);
 });
 
-test('no page did anything that it may not, and asked nobody but the service', () => {
+test('no page caused errors or contacted another host', () => {
   const { addresses, wrongs } = dashboard.watched;
   expect(wrongs).toEqual([]);
   expect(addresses.filter((address) => new URL(address).hostname !== '127.0.0.1')).toEqual([]);

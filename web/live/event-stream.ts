@@ -1,18 +1,18 @@
-// The stream of the service's events: followed until it is given up, and found again when it is lost.
+// Streams the service's events and reconnects when the connection is lost.
 
 import { type Client, ResponseError, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { isIdleTimeout, readEvents } from '../../src/client/read-events.ts';
 import { delay } from '../../src/protocol/back-off.ts';
-import { backOff } from './waiting.ts';
+import { backOffDelay } from './back-off.ts';
 
 export type LiveEvent = Schemas['AuditEvent'];
-/** `lost`: it is being looked for. `looking`: there is no stream to be had, as where a proxy buffers it, and the service is asked from time to time. `resting`: nobody looks at the window. */
+/** `lost`: reconnecting. `looking`: no stream is available, for example behind a buffering proxy, so pages poll. `resting`: the window is hidden. */
 export type Connection = 'connecting' | 'live' | 'lost' | 'looking' | 'resting';
-/** What a stream tells. Whoever hears `live` or `looking`, at each time, may have missed events; `isRefused`: the key is not good any more. */
-export type News = { readonly connection: Connection } | { readonly event: LiveEvent } | { readonly isRefused: true };
+/** A message of the stream. After each `live` or `looking`, the receiver may have missed events. `isRefused`: the key is no longer valid. */
+export type StreamMessage = { readonly connection: Connection } | { readonly event: LiveEvent } | { readonly isRefused: true };
 
-/** Follows the events until the signal is aborted, each once and in order, also over a loss of the stream. */
-export async function followEvents(client: Client, signal: AbortSignal, tell: (news: News) => void): Promise<void> {
+/** Delivers each event once and in order until the signal is aborted, also across reconnections. */
+export async function streamEvents(client: Client, signal: AbortSignal, send: (message: StreamMessage) => void): Promise<void> {
   let last: number | null = null;
   for (let failures = 0; !signal.aborted; ) {
     try {
@@ -21,26 +21,26 @@ export async function followEvents(client: Client, signal: AbortSignal, tell: (n
         unwrapResponse(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
       const onOpen = () => {
         failures = 0;
-        tell({ connection: 'live' });
+        send({ connection: 'live' });
       };
       for await (const event of readEvents<LiveEvent>(open, { signal, onOpen })) {
         last = event.number;
-        tell({ event });
+        send({ event });
       }
     } catch (error) {
       if (signal.aborted) return;
       if (isIdleTimeout(error)) {
-        // The next attempt takes 5 s where the stream is held back again: the pages are read again that often, and follow the stream when it comes through.
-        tell({ connection: 'looking' });
+        // The next attempt fails after 5 s if the proxy still buffers: pages refresh at that interval until the stream passes.
+        send({ connection: 'looking' });
         continue;
       }
-      // What came after it has been pruned, or is of another database: whoever looks reads anew.
+      // The last event was pruned, or belongs to another database: the receiver reads everything again.
       if (error instanceof ResponseError && error.status < 500 && error.status !== 408 && error.status !== 429) last = null;
-      if (error instanceof ResponseError && error.status === 401) tell({ isRefused: true });
+      if (error instanceof ResponseError && error.status === 401) send({ isRefused: true });
     }
     if (signal.aborted) return;
     failures++;
-    tell({ connection: 'lost' });
-    await delay(backOff(failures), signal);
+    send({ connection: 'lost' });
+    await delay(backOffDelay(failures), signal);
   }
 }

@@ -1,15 +1,15 @@
-// The live events of the service, for all that is on the page: followed while somebody looks at it, by a stream that the windows of a browser share.
+// The live events for all components of a page. All windows of a browser share one stream, which runs while a window is visible.
 
 import { type ComponentChildren, createContext } from 'preact';
 import { useContext, useEffect, useMemo, useState } from 'preact/hooks';
 import type { Client } from '../../src/client/client.ts';
-import { type Connection, followEvents, type LiveEvent, type News } from './event-stream.ts';
-import type { Wish } from './shared-events.ts';
+import { type Connection, type LiveEvent, type StreamMessage, streamEvents } from './event-stream.ts';
+import type { Subscription } from './shared-events.ts';
 import sharedEvents from './shared-events.ts?sharedworker&url';
 
 type Listener = (event: LiveEvent | null) => void;
 
-/** The one script that a page may start by its address; the Content-Security-Policy names this policy and no other. */
+/** Allows the URL of the shared worker, the only script URL that the Content-Security-Policy accepts. */
 const policy = window.trustedTypes?.createPolicy('patchbay-events', { createScriptURL: () => sharedEvents });
 
 class LiveEvents {
@@ -24,20 +24,20 @@ class LiveEvents {
     this.#onConnection = onConnection;
   }
 
-  /** @param listener Gets each event, and null where some may have been missed. */
+  /** @param listener Receives each event, and null when events may have been missed. */
   subscribe(listener: Listener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Follows them while somebody looks at the page. Answers how to end that. */
-  followWhileSeen(): () => void {
+  /** Receives events while the page is visible. Returns a function that stops it. */
+  followWhileVisible(): () => void {
     let following: AbortController | null = null;
     const end = () => {
       following?.abort();
       following = null;
     };
-    // Not by what is rendered: a window that closes does not render any more.
+    // An event listener rather than a render effect: a closing window does not render.
     const look = () => {
       const isSeen = document.visibilityState === 'visible';
       if (isSeen && following === null) {
@@ -57,41 +57,41 @@ class LiveEvents {
   }
 
   #follow(signal: AbortSignal): void {
-    const tell = (news: News) => {
-      if (!signal.aborted) this.#hear(news);
+    const receive = (message: StreamMessage) => {
+      if (!signal.aborted) this.#receive(message);
     };
-    const followAlone = () => {
-      void followEvents(this.#client, signal, tell);
+    const streamInThisWindow = () => {
+      void streamEvents(this.#client, signal, receive);
     };
-    // Some browsers of phones have none, and show few windows at once.
+    // Some mobile browsers have no SharedWorker; they show few windows at a time.
     if (typeof SharedWorker === 'undefined') {
-      followAlone();
+      streamInThisWindow();
       return;
     }
     const worker = new SharedWorker(policy?.createScriptURL(sharedEvents) ?? sharedEvents, { type: 'module' });
-    const ask = (wish: Wish) => worker.port.postMessage(wish);
-    // A service that is another version by now does not have it.
-    worker.addEventListener('error', followAlone, { once: true, signal });
-    worker.port.onmessage = ({ data: news }: MessageEvent<News>) => tell(news);
-    ask({ key: this.#key });
+    const subscribe = (subscription: Subscription) => worker.port.postMessage(subscription);
+    // The script is missing if the service was upgraded since the page was loaded.
+    worker.addEventListener('error', streamInThisWindow, { once: true, signal });
+    worker.port.onmessage = ({ data: message }: MessageEvent<StreamMessage>) => receive(message);
+    subscribe({ key: this.#key });
     signal.addEventListener('abort', () => {
-      ask(null);
+      subscribe(null);
       worker.port.close();
     });
   }
 
-  #hear(news: News): void {
-    if ('isRefused' in news) {
-      // Whoever has signed in is told by the answer that it gets itself.
+  #receive(message: StreamMessage): void {
+    if ('isRefused' in message) {
+      // The 401 response to this request signs the user out.
       void this.#client.GET('/v1/keys/current').catch(() => {});
       return;
     }
-    if ('connection' in news) this.#onConnection(news.connection);
-    else this.#tell(news.event);
-    if ('connection' in news && (news.connection === 'live' || news.connection === 'looking')) this.#tell(null);
+    if ('connection' in message) this.#onConnection(message.connection);
+    else this.#notify(message.event);
+    if ('connection' in message && (message.connection === 'live' || message.connection === 'looking')) this.#notify(null);
   }
 
-  #tell(event: LiveEvent | null): void {
+  #notify(event: LiveEvent | null): void {
     for (const listener of this.#listeners) listener(event);
   }
 }
@@ -103,11 +103,11 @@ const Live = createContext<{ readonly events: LiveEvents | null; readonly connec
 
 type Parts = { readonly client: Client; readonly apiKey: string | null; readonly children: ComponentChildren };
 
-/** Follows the events for what is inside. @param apiKey What the client shows. */
-export function LiveEventsOf({ client, apiKey, children }: Parts) {
+/** Provides live events to its children. @param apiKey The client's API key. */
+export function LiveEventsProvider({ client, apiKey, children }: Parts) {
   const [connection, setConnection] = useState<Connection>('connecting');
   const events = useMemo(() => new LiveEvents(client, apiKey, setConnection), [client, apiKey]);
-  useEffect(() => events.followWhileSeen(), [events]);
+  useEffect(() => events.followWhileVisible(), [events]);
   const value = useMemo(() => ({ events, connection }), [events, connection]);
   return <Live.Provider value={value}>{children}</Live.Provider>;
 }
@@ -116,7 +116,7 @@ export function useConnection(): Connection {
   return useContext(Live).connection;
 }
 
-/** Calls back with each event, and with null where some may have been missed; the callback may be another one at each render. */
+/** Calls back with each event, and with null when events may have been missed. The callback may change at each render. */
 export function useEvents(listener: Listener): void {
   const { events } = useContext(Live);
   const latest = useMemo<{ current: Listener }>(() => ({ current: listener }), []);

@@ -1,26 +1,26 @@
-// What went wrong, as a page says it.
+// Failures of requests, as pages show them.
 
 import { ResponseError, type Schemas } from '../../src/client/client.ts';
 
 export type Failure = {
   readonly title: string;
   readonly detail: string;
-  /** Status of the answer; null where there was none. */
+  /** HTTP status; null without a response. */
   readonly status: number | null;
-  /** What the service calls the request, as in its log; null where it did not say. */
+  /** The request ID, as in the service's log; null if unknown. */
   readonly request: string | null;
-  /** What the compiler found, where it was asked to compile. */
+  /** Diagnostics of the compiler; empty if nothing was compiled. */
   readonly diagnostics: readonly Schemas['Diagnostic'][];
-  /** Each value of the request that is wrong, as far as the service said which. */
+  /** The invalid values of the request, if the service named them. */
   readonly errors: readonly Schemas['InvalidValue'][];
 };
 
-/** A failure of which no answer tells more. */
-export function localFailure(title: string, detail: string): Failure {
+/** Returns a failure that has no response. */
+export function failureWithoutResponse(title: string, detail: string): Failure {
   return { title, detail, status: null, request: null, diagnostics: [], errors: [] };
 }
 
-/** A failure of whatever was thrown while the service was asked. */
+/** Converts an error thrown by a request. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof ResponseError) {
     const { status, problem } = error;
@@ -28,14 +28,15 @@ export function failureOf(error: unknown): Failure {
       const { title, detail, instance, diagnostics = [], errors = [] } = problem;
       return { title, detail, status, request: instance || null, diagnostics, errors };
     }
-    const detail = 'The answer was not one of Patchbay: something between here and it may have given it.';
-    return { ...localFailure(`The service answered ${status}`, detail), status };
+    const detail = 'The response does not come from Patchbay. Check for a proxy between this browser and the service.';
+    return { ...failureWithoutResponse(`The service returned status ${status}`, detail), status };
   }
-  if (error instanceof TypeError) return localFailure('The service cannot be reached', 'It is stopped, or the network is down.');
-  return localFailure('The page failed', error instanceof Error ? error.message : String(error));
+  if (error instanceof TypeError)
+    return failureWithoutResponse('Cannot reach the service', 'Check that the service runs and that the network is up.');
+  return failureWithoutResponse('The page failed', error instanceof Error ? error.message : String(error));
 }
 
-/** Whether a request was given up here. */
-export function wasGivenUp(error: unknown): boolean {
+/** Whether this page aborted the request. */
+export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }

@@ -1,13 +1,13 @@
-// What the sources of the live events find in a browser, and the types of the platform do not tell.
+// Browser features that the TypeScript library does not declare.
 
 declare module '*?sharedworker&url' {
-  /** Where the service answers the worker. */
+  /** The URL of the worker's script. */
   const address: string;
   export default address;
 }
 
 interface Window {
-  /** Where the Content-Security-Policy asks for it. What a policy makes is taken where a text would be. */
+  /** Present in browsers with Trusted Types. The value that a policy returns is accepted in place of a string. */
   readonly trustedTypes?: {
     createPolicy(
       name: string,

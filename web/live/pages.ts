@@ -1,11 +1,11 @@
-// Lists that the service answers page by page: as many pages as somebody has asked for, read again together.
+// Paginated lists: loads the requested number of pages and refreshes them together.
 
 import { useEffect, useState } from 'preact/hooks';
 import { type Resource, useResource } from './resource.ts';
 
-const itemsOnPage = 100;
-/** Pages that are shown at most: whoever looks for more is helped by a filter. */
-const mostPages = 10;
+const itemsPerPage = 100;
+/** Maximum number of pages; filters find the rest. */
+const maxPages = 10;
 
 export type Page<Item> = {
   readonly items: readonly Item[];
@@ -14,21 +14,21 @@ export type Page<Item> = {
 };
 export type PageQuery = { readonly limit: number; readonly cursor?: string };
 export type Pages<Item> = Resource<readonly Item[]> & {
-  /** Shows one page more; null where there is none. */
+  /** Loads one more page; null on the last page. */
   readonly more: (() => void) | null;
-  /** Whether there is more than is shown at most. */
-  readonly isCut: boolean;
-  /** Items that the service cannot show, because their stored rows are damaged. */
+  /** Whether more items exist than the maximum shown. */
+  readonly isTruncated: boolean;
+  /** Number of items hidden because of damaged database rows. */
   readonly damaged: number;
 };
 
-/** As `useResource`, of a list. @param askPage Asks for one page. */
+/** Like `useResource`, for a list. @param askPage Requests one page. */
 export function usePages<Item>(
   identity: string,
   askPage: (query: PageQuery, signal: AbortSignal) => Promise<Page<Item>>,
   ways: Parameters<typeof useResource>[2] & { readonly limit?: number } = {},
 ): Pages<Item> {
-  const { limit = itemsOnPage } = ways;
+  const { limit = itemsPerPage } = ways;
   const [pages, setPages] = useState(1);
   useEffect(() => setPages(1), [identity]);
   const { data, ...resource } = useResource<Page<Item>>(
@@ -38,10 +38,10 @@ export function usePages<Item>(
       const damaged: { readonly id: string }[] = [];
       let cursor: string | null = null;
       for (let page = 1; page <= pages; page++) {
-        const answer: Page<Item> = await askPage({ limit, ...(cursor === null ? {} : { cursor }) }, signal);
-        items.push(...answer.items);
-        damaged.push(...answer.damaged);
-        cursor = answer.next;
+        const response: Page<Item> = await askPage({ limit, ...(cursor === null ? {} : { cursor }) }, signal);
+        items.push(...response.items);
+        damaged.push(...response.damaged);
+        cursor = response.next;
         if (cursor === null) break;
       }
       return { items, damaged, next: cursor };
@@ -56,7 +56,7 @@ export function usePages<Item>(
     ...resource,
     data: data?.items ?? null,
     damaged: data?.damaged.length ?? 0,
-    more: hasMore && pages < mostPages ? () => setPages(pages + 1) : null,
-    isCut: hasMore && pages >= mostPages,
+    more: hasMore && pages < maxPages ? () => setPages(pages + 1) : null,
+    isTruncated: hasMore && pages >= maxPages,
   };
 }

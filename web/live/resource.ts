@@ -1,45 +1,45 @@
-// What a page shows of the service: asked for, asked for again when an event touches it or time has passed, and kept while the service is away.
+// Data of the service that a page shows: refreshed by relevant events or an interval, and kept while the service is unreachable.
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { backOffDelay, useIsVisible } from './back-off.ts';
 import type { LiveEvent } from './event-stream.ts';
 import { useEvents } from './events.tsx';
-import { type Failure, failureOf, wasGivenUp } from './failure.ts';
-import { backOff, useIsVisible } from './waiting.ts';
+import { type Failure, failureOf, isAbort } from './failure.ts';
 
-/** Milliseconds between two requests that events ask for. */
-const leastPause = 500;
+/** Minimum interval between two refreshes triggered by events. */
+const minIntervalMilliseconds = 500;
 
 export type Resource<Data> = {
-  /** What was last answered; null until then. */
+  /** The last data received; null before the first response. */
   readonly data: Data | null;
-  /** Why the last request was not answered; null where it was. It is made again by itself where that may help. */
+  /** The failure of the last request; null if it succeeded. Transient failures are retried automatically. */
   readonly failure: Failure | null;
-  /** Whether what is asked for now is another thing than the data is of. */
+  /** Whether the data belongs to the previous identity. */
   readonly isChanging: boolean;
   readonly refresh: () => void;
 };
 
-type Ways = {
-  /** Milliseconds between two requests while the page is looked at; null: only when something asks for it. */
-  readonly every?: number | null;
-  /** Whether what an event tells is of interest here. */
-  readonly when?: (event: LiveEvent) => boolean;
+type ResourceOptions = {
+  /** Polling interval in milliseconds while the page is visible; null: no polling. */
+  readonly pollMilliseconds?: number | null;
+  /** Whether an event requires a refresh. */
+  readonly isRelevant?: (event: LiveEvent) => boolean;
 };
 
 type Known<Data> = { readonly of: string; readonly data: Data | null; readonly failure: Failure | null };
 
 /**
- * Asks the service, and keeps what it answered.
- * @param identity What is asked for, in a text: where it is another, it is asked for at once, and the old answer is kept meanwhile.
+ * Requests data and keeps the last response.
+ * @param identity Identifies what is requested. A change triggers a request; the previous data stays until the response arrives.
  */
 export function useResource<Data>(
   identity: string,
   ask: (signal: AbortSignal) => Promise<Data>,
-  { every = null, when = () => false }: Ways = {},
+  { pollMilliseconds = null, isRelevant = () => false }: ResourceOptions = {},
 ): Resource<Data> {
   const [known, setKnown] = useState<Known<Data>>({ of: identity, data: null, failure: null });
-  const latest = useRef({ ask, every });
-  latest.current = { ask, every };
+  const latest = useRef({ ask, pollMilliseconds });
+  latest.current = { ask, pollMilliseconds };
   const isVisible = useIsVisible();
   const wants = useMemo(() => ({ now: () => {} }), []);
   useEffect(() => {
@@ -67,7 +67,7 @@ export function useResource<Data>(
         failures = 0;
         if (!asking.signal.aborted) setKnown({ of: identity, data, failure: null });
       } catch (error) {
-        if (asking.signal.aborted || wasGivenUp(error)) return;
+        if (asking.signal.aborted || isAbort(error)) return;
         failures++;
         const failure = failureOf(error);
         mayPass = failure.status === null || failure.status === 408 || failure.status === 429 || failure.status >= 500;
@@ -77,11 +77,11 @@ export function useResource<Data>(
       }
       if (asking.signal.aborted) return;
       if (failures > 0) {
-        if (mayPass) after(backOff(failures));
-      } else if (isWantedAgain) after(leastPause);
-      else if (latest.current.every !== null) after(latest.current.every);
+        if (mayPass) after(backOffDelay(failures));
+      } else if (isWantedAgain) after(minIntervalMilliseconds);
+      else if (latest.current.pollMilliseconds !== null) after(latest.current.pollMilliseconds);
     };
-    wants.now = () => after(Math.max(0, askedAt + leastPause - performance.now()));
+    wants.now = () => after(Math.max(0, askedAt + minIntervalMilliseconds - performance.now()));
     if (isVisible) run();
     return () => {
       asking.abort();
@@ -90,7 +90,7 @@ export function useResource<Data>(
     };
   }, [identity, isVisible]);
   useEvents((event) => {
-    if (event === null || when(event)) wants.now();
+    if (event === null || isRelevant(event)) wants.now();
   });
   const isChanging = known.of !== identity;
   return { ...known, failure: isChanging ? null : known.failure, isChanging, refresh: () => wants.now() };

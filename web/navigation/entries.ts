@@ -1,4 +1,4 @@
-// What the navigation of the frame leads to, and which pages belong to each entry.
+// The entries of the navigation and the pages of each.
 
 import type { PageName } from '../page-paths.ts';
 

@@ -1,21 +1,21 @@
-// Where in the dashboard one is: the path and query of the address bar, by the History API.
+// The current path and query, through the History API.
 
 import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import { pageAt } from './paths.ts';
 
 const listeners = new Set<() => void>();
 
-function tellListeners(): void {
+function notifyListeners(): void {
   for (const listener of listeners) listener();
 }
 
-/** Goes to a path of the dashboard. @param how `replace`: going back passes it by. */
+/** Navigates to a path of the dashboard. @param how `replace`: replaces the current history entry. */
 export function navigate(to: string, how: 'push' | 'replace' = 'push'): void {
   if (to === currentPlace()) return;
   if (how === 'replace') history.replaceState(null, '', to);
   else history.pushState(null, '', to);
   if (how === 'push') scrollTo(0, 0);
-  tellListeners();
+  notifyListeners();
 }
 
 const currentPlace = () => `${location.pathname}${location.search}`;
@@ -29,18 +29,18 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-export type Place = { readonly path: string; readonly query: URLSearchParams };
+export type PageLocation = { readonly path: string; readonly query: URLSearchParams };
 
-/** The place that is looked at; whoever asks is told when it changes. */
-export function usePlace(): Place {
+/** Returns the current location; the component renders again when it changes. */
+export function useLocation(): PageLocation {
   const [place, setPlace] = useState(currentPlace);
-  // With the page, and not after it was painted: where one goes meanwhile would be missed.
+  // A layout effect: after painting, a navigation could be missed.
   useLayoutEffect(() => subscribe(() => setPlace(currentPlace())), []);
   const url = new URL(place, location.origin);
   return { path: url.pathname, query: url.searchParams };
 }
 
-/** Has links to pages of the dashboard followed without loading it anew, also those in drawings; all others are the browser's. */
+/** Follows links to pages of the dashboard without reloading it, including links in SVG. The browser handles all other links. */
 export function useLinks(): void {
   useEffect(() => {
     const follow = (event: MouseEvent) => {

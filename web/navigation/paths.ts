@@ -1,12 +1,12 @@
-// Which page a path is of, and the path of a page.
+// Maps paths to pages and pages to paths.
 
 import { type PageName, pagePaths } from '../page-paths.ts';
 
-/** What every page is given: what its path says besides. */
-export type PageParts = { readonly parameters: Readonly<Record<string, string>> };
-export type PageAt = PageParts & { readonly name: PageName };
+/** The props of every page: the parameters of its path. */
+export type PageProps = { readonly parameters: Readonly<Record<string, string>> };
+export type PageAt = PageProps & { readonly name: PageName };
 
-/** The page of a path, and what the path says besides; null where there is none. */
+/** Returns the page of a path and its parameters; null for an unknown path. */
 export function pageAt(path: string): PageAt | null {
   for (const { name, path: pattern } of pagePaths) {
     const parameters = matchPath(pattern, path);
@@ -43,7 +43,7 @@ export const rolloutPath = (rollout: string) => `/rollouts/${encodeURIComponent(
 export const modulePath = (module: string) => `/builds/${encodeURIComponent(module)}`;
 export const buildPath = (module: string, version: string) => `${modulePath(module)}/${encodeURIComponent(version)}`;
 
-/** A path with a query of what has a value. */
+/** Returns a path with a query, without `?` if the query is empty. */
 export function withQuery(path: string, query: URLSearchParams): string {
   const text = query.toString();
   return text === '' ? path : `${path}?${text}`;

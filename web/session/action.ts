@@ -1,8 +1,8 @@
-// Something that a user has the service do: once, however often they try because no answer came.
+// An action that changes something, executed once even if the user retries after a lost response.
 
 import { useRef, useState } from 'preact/hooks';
 import { type Failure, failureOf } from '../live/failure.ts';
-import { newIdempotencyKey } from './once.ts';
+import { newIdempotencyKey } from './idempotency-key.ts';
 
 export type Action = {
   readonly isUnderWay: boolean;
@@ -10,7 +10,7 @@ export type Action = {
   readonly run: () => void;
 };
 
-/** @param act Does it, with the headers that have it done once. @param onDone What is to come then. */
+/** @param act Sends the request with the given idempotency header. @param onDone Called after success. */
 export function useAction<Done>(
   act: (headers: { readonly 'Idempotency-Key': string }) => Promise<Done>,
   onDone: (done: Done) => void,
@@ -24,13 +24,13 @@ export function useAction<Done>(
     setFailure(null);
     try {
       const done = await act({ 'Idempotency-Key': key.current });
-      // It is done: what is asked for next is another thing.
+      // Done: the next action needs a new key.
       key.current = newIdempotencyKey();
       setUnderWay(false);
       onDone(done);
     } catch (error) {
       const failed = failureOf(error);
-      // The service has answered that it did not do it: what is tried next may be another thing.
+      // The service rejected the request: the next attempt may differ.
       if (failed.status !== null && failed.status < 500) key.current = newIdempotencyKey();
       setUnderWay(false);
       setFailure(failed);

@@ -1,38 +1,38 @@
-// Who uses the dashboard: the key that they show, and what it may be used for.
+// The session: the API key and its roles.
 
 import { type ComponentChildren, createContext } from 'preact';
 import { useCallback, useContext, useEffect, useMemo, useState } from 'preact/hooks';
 import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../../src/client/client.ts';
+import { backOffDelay } from '../live/back-off.ts';
 import { type Failure, failureOf } from '../live/failure.ts';
-import { backOff } from '../live/waiting.ts';
-import { forgetKey, rememberedKey, rememberKey } from './kept-key.ts';
+import { deleteStoredKey, readStoredKey, storeKey } from './stored-key.ts';
 
 export type Role = Schemas['Role'];
-type Who = Schemas['CurrentKey'];
+type CurrentKey = Schemas['CurrentKey'];
 
 type Session =
   | { readonly kind: 'opening' }
   | { readonly kind: 'away'; readonly failure: Failure }
-  /** @property reason Why the key of before is not good any more; null where there was none. */
+  /** @property reason Why the previous key is no longer valid; null without a previous key. */
   | { readonly kind: 'signed-out'; readonly reason: string | null }
-  | { readonly kind: 'signed-in'; readonly client: Client; readonly key: string | null; readonly who: Who };
+  | { readonly kind: 'signed-in'; readonly client: Client; readonly key: string | null; readonly who: CurrentKey };
 
 type SignIn = (key: string, isRemembered: boolean) => Promise<Failure | null>;
-export type SessionWithWays = { readonly session: Session; readonly signIn: SignIn; readonly signOut: () => void };
+export type SessionControls = { readonly session: Session; readonly signIn: SignIn; readonly signOut: () => void };
 
-/** Opens the session that the tab remembers, or that the service gives to everybody where it asks nobody for a key. */
-export function useSession(): SessionWithWays {
+/** Opens a session with the stored key, or without a key if the service requires none. */
+export function useSession(): SessionControls {
   const [session, setSession] = useState<Session>({ kind: 'opening' });
   const [attempts, setAttempts] = useState(0);
 
   const expire = useCallback((reason: string | null) => {
-    forgetKey();
+    deleteStoredKey();
     setSession({ kind: 'signed-out', reason });
   }, []);
 
   const open = useCallback(
     async (key: string | null): Promise<Failure | null> => {
-      let who: Who;
+      let who: CurrentKey;
       try {
         who = unwrapResponse(await createPatchbayClient(location.origin, key).GET('/v1/keys/current'));
       } catch (error) {
@@ -40,7 +40,7 @@ export function useSession(): SessionWithWays {
       }
       const client = createPatchbayClient(location.origin, key, async (request) => {
         const response = await fetch(request);
-        if (response.status === 401) expire('The key is not good any more: it was revoked, or the service is another one.');
+        if (response.status === 401) expire('The API key is no longer valid. It was revoked, or this is another service.');
         return response;
       });
       setSession({ kind: 'signed-in', client, key, who });
@@ -51,13 +51,13 @@ export function useSession(): SessionWithWays {
 
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const key = rememberedKey();
+    const key = readStoredKey();
     open(key).then((failure) => {
       if (failure === null) return;
       if (failure.status === 401) return expire(key === null ? null : failure.detail);
       if (failure.status === 403) return expire(failure.detail);
       setSession({ kind: 'away', failure });
-      timer = setTimeout(() => setAttempts(attempts + 1), backOff(attempts + 1));
+      timer = setTimeout(() => setAttempts(attempts + 1), backOffDelay(attempts + 1));
     });
     return () => clearTimeout(timer);
   }, [attempts, open, expire]);
@@ -65,7 +65,7 @@ export function useSession(): SessionWithWays {
   const signIn = useCallback<SignIn>(
     async (key, isRemembered) => {
       const failure = await open(key);
-      if (failure === null && isRemembered) rememberKey(key);
+      if (failure === null && isRemembered) storeKey(key);
       return failure;
     },
     [open],
@@ -74,7 +74,7 @@ export function useSession(): SessionWithWays {
   return { session, signIn, signOut };
 }
 
-type SignedIn = { readonly client: Client; readonly who: Who };
+type SignedIn = { readonly client: Client; readonly who: CurrentKey };
 const SignedInContext = createContext<SignedIn | null>(null);
 
 export function SignedInAs({ client, who, children }: SignedIn & { readonly children: ComponentChildren }) {
@@ -82,9 +82,9 @@ export function SignedInAs({ client, who, children }: SignedIn & { readonly chil
   return <SignedInContext.Provider value={value}>{children}</SignedInContext.Provider>;
 }
 
-/** The client, and what its key may be used for. @throws {Error} where nobody has signed in. */
+/** Returns the client and its permissions. @throws {Error} Not signed in. */
 export function useSignedIn(): SignedIn & { readonly may: (role: Role) => boolean } {
   const value = useContext(SignedInContext);
-  if (value === null) throw new Error('nobody has signed in');
+  if (value === null) throw new Error('not signed in');
   return { ...value, may: (role) => value.who.grantedRoles.includes(role) };
 }

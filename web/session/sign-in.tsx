@@ -1,11 +1,11 @@
-// Signing in: an API key is asked for, shown to the service, and kept as its user likes.
+// The sign-in form: verifies an API key and stores it if the user agrees.
 
 import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Failure } from '../live/failure.ts';
-import type { SessionWithWays } from './session.tsx';
+import type { SessionControls } from './session.tsx';
 import './sign-in.css';
 
-type Parts = { readonly reason: string | null; readonly signIn: SessionWithWays['signIn'] };
+type Parts = { readonly reason: string | null; readonly signIn: SessionControls['signIn'] };
 
 export function SignIn({ reason, signIn }: Parts) {
   const [key, setKey] = useState('');
@@ -13,17 +13,17 @@ export function SignIn({ reason, signIn }: Parts) {
   const [isUnderWay, setUnderWay] = useState(false);
   const [failure, setFailure] = useState<Failure | null>(null);
   const field = useRef<HTMLInputElement>(null);
-  const told = useId();
-  // With the page, and not after it was painted: who types at once types into it.
+  const message = useId();
+  // A layout effect: input right after loading goes into the field.
   useLayoutEffect(() => field.current?.focus(), []);
 
   const submit = async (event: Event) => {
     event.preventDefault();
     setUnderWay(true);
-    const refused = await signIn(key.trim(), isRemembered);
-    if (refused === null) return;
+    const rejected = await signIn(key.trim(), isRemembered);
+    if (rejected === null) return;
     setUnderWay(false);
-    setFailure(refused);
+    setFailure(rejected);
     field.current?.focus();
   };
   const text = failure === null ? reason : `${failure.title}: ${failure.detail}`;
@@ -32,7 +32,7 @@ export function SignIn({ reason, signIn }: Parts) {
       <form onSubmit={submit}>
         <h1>Sign in to Patchbay</h1>
         <p class="soft">
-          With an API key. The first is in the file <code>admin-key</code> beside the service's database; an administrator makes others.
+          Enter an API key. The first key is in the file <code>admin-key</code> next to the database. An administrator creates others.
         </p>
         <label>
           <span>API key</span>
@@ -45,7 +45,7 @@ export function SignIn({ reason, signIn }: Parts) {
             autoComplete="off"
             spellcheck={false}
             value={key}
-            aria-describedby={told}
+            aria-describedby={message}
             aria-invalid={failure !== null}
             onInput={({ currentTarget }) => setKey(currentTarget.value)}
           />
@@ -54,7 +54,7 @@ export function SignIn({ reason, signIn }: Parts) {
           <input type="checkbox" checked={isRemembered} onChange={({ currentTarget }) => setRemembered(currentTarget.checked)} />
           <span>Stay signed in until this tab is closed</span>
         </label>
-        <p id={told} class="told" role="alert">
+        <p id={message} class="error-message" role="alert">
           {text}
         </p>
         <button class="main" type="submit" disabled={isUnderWay}>

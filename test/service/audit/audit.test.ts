@@ -315,12 +315,12 @@ test('a checkpoint that was not signed by a key that is trusted proves nothing',
   const otherTime = `${head.replace(/\n[^\n]*$/, '\n2030-01-01T00:00:00.000Z')}\n\n${signature}`;
   expect(await verify([otherTime], lines)).toMatchObject({
     kind: 'unverifiable',
-    why: expect.stringContaining('not signed by a key that is trusted'),
+    reason: expect.stringContaining('not signed by a key that is trusted'),
   });
   expect(await verifyExport(iterate(lines), { checkpoints: [note], keys: [], isPartial: false })).toMatchObject({ kind: 'unverifiable' });
   expect(await verify(['nonsense'], lines)).toMatchObject({ kind: 'unverifiable' });
   const elsewhere = lines.with(0, (lines[0] ?? '').replace(/patchbay\/[0-9a-f]{16}/, 'patchbay/0000000000000000'));
-  expect(await verify([note], elsewhere)).toMatchObject({ kind: 'unverifiable', why: expect.stringContaining('another trail') });
+  expect(await verify([note], elsewhere)).toMatchObject({ kind: 'unverifiable', reason: expect.stringContaining('another trail') });
 });
 
 test('an export that was cut short is not taken for whole', async () => {

@@ -115,7 +115,7 @@ test('a signature by a replaced key proves nothing', async () => {
   const forged = writeCheckpoint(honest, derivePublicKey(stolen), (message) => signMessage(stolen, message));
   expect(await verifyTrail([forged], [first?.publicKey ?? ''])).toMatchObject({
     kind: 'unverifiable',
-    why: expect.stringContaining('had been replaced'),
+    reason: expect.stringContaining('had been replaced'),
   });
 });
 

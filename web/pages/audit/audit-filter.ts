@@ -1,4 +1,4 @@
-// Which events of the audit trail are shown: what the address says, as the API takes it.
+// Converts the address into the filter of the audit trail.
 
 import { auditOutcomes } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
@@ -10,7 +10,7 @@ const texts = ['action', 'object', 'actor', 'request'] as const;
 const times = ['from', 'until'] as const;
 export type FilterName = (typeof texts)[number] | (typeof times)[number] | 'outcome';
 
-/** The filter of an address; what it does not know of there it leaves out. */
+/** Returns the API filter of an address; ignores unknown values. */
 export function auditQueryOf(query: URLSearchParams): AuditQuery {
   const outcome = auditOutcomes.find((one) => one === query.get('outcome'));
   const given = [
@@ -23,7 +23,7 @@ export function auditQueryOf(query: URLSearchParams): AuditQuery {
   return { ...Object.fromEntries(given), ...(outcome === undefined ? {} : { outcome }) };
 }
 
-/** The same filter, but for one value; empty: without it. */
+/** Returns the filter with one value changed; an empty value removes it. */
 export function withFilter(query: URLSearchParams, name: FilterName, value: string): URLSearchParams {
   const changed = new URLSearchParams(query);
   if (value === '') changed.delete(name);
@@ -31,8 +31,8 @@ export function withFilter(query: URLSearchParams, name: FilterName, value: stri
   return changed;
 }
 
-/** Whether an event that comes now is among those that the filter lets through. */
-export function letsThrough({ action, object, actor, request, outcome, until }: AuditQuery, event: LiveEvent): boolean {
+/** Whether a new event matches the filter. */
+export function matchesFilter({ action, object, actor, request, outcome, until }: AuditQuery, event: LiveEvent): boolean {
   return (
     until === undefined &&
     (action === undefined || event.action === action) &&

@@ -1,34 +1,34 @@
-// The audit trail: who did what, when, and how it ended, as it happens; and whether it is as it was written.
+// The audit page: live events with filters, and verification of the audit trail.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { auditOutcomes } from '../../../src/client/enum-values.ts';
+import { ChoiceFilter, TextFilter } from '../../components/filter-field.tsx';
 import { type Pages, usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
-import { navigate, usePlace } from '../../navigation/location.ts';
+import { navigate, useLocation } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
-import { ChoiceFilter, TextFilter } from '../../parts/filter-field.tsx';
-import '../../parts/filters.css';
-import { More } from '../../parts/more.tsx';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { TimeField } from '../../parts/time-field.tsx';
+import '../../components/filters.css';
+import { ListEnd } from '../../components/list-end.tsx';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { TimeField } from '../../components/time-field.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import { auditQueryOf, type FilterName, letsThrough, withFilter } from './audit-filter.ts';
+import { auditQueryOf, type FilterName, matchesFilter, withFilter } from './audit-filter.ts';
 import { EventsTable } from './events-table.tsx';
 import { Verification } from './verification.tsx';
 
-/** Hosts and keys that are known by name here. */
+/** Maximum hosts and keys whose names are shown. */
 const nameLimit = 200;
 
 export function AuditPage() {
   const { client, may } = useSignedIn();
-  const { query } = usePlace();
+  const { query } = useLocation();
   const asked = auditQueryOf(query);
   const events = usePages<Schemas['AuditEvent']>(
     JSON.stringify(asked),
     async (page, signal) => unwrapResponse(await client.GET('/v1/audit', { params: { query: { ...asked, ...page } }, signal })),
-    { limit: 50, when: (event) => letsThrough(asked, event) },
+    { limit: 50, isRelevant: (event) => matchesFilter(asked, event) },
   );
   const mayReadKeys = may('admin');
   const names = useResource('names', async (signal) => {
@@ -44,13 +44,13 @@ export function AuditPage() {
     <>
       <PageHead heading="Audit trail" />
       <Verification />
-      <Panel heading="Events" note="the newest first" actions={<Following query={query} events={events} />}>
+      <Panel heading="Events" note="newest first" actions={<Following query={query} events={events} />}>
         <Filters query={query} events={events} />
-        <Shown resource={events} what="events">
+        <ResourceView resource={events} what="events">
           {(items) =>
             items.length === 0 ? (
               <p class="empty">
-                {isNarrowed ? 'No event is like that. ' : 'Nothing has happened yet.'}
+                {isNarrowed ? 'No event matches the filters. ' : 'No events yet.'}
                 {isNarrowed && (
                   <button type="button" class="plain" onClick={() => navigate('/audit')}>
                     Show all events
@@ -60,11 +60,11 @@ export function AuditPage() {
             ) : (
               <>
                 <EventsTable events={items} names={names.data ?? new Map()} query={query} />
-                <More pages={events} shown={items.length} what={items.length === 1 ? 'event' : 'events'} />
+                <ListEnd pages={events} shown={items.length} what={items.length === 1 ? 'event' : 'events'} />
               </>
             )
           }
-        </Shown>
+        </ResourceView>
       </Panel>
     </>
   );
@@ -72,17 +72,17 @@ export function AuditPage() {
 
 type ListParts = { readonly query: URLSearchParams; readonly events: Pages<Schemas['AuditEvent']> };
 
-/** What happens is shown as it happens, unless the list ends at a time: then it stands still. */
+/** Pauses the list at a fixed end time, or resumes live updates. */
 function Following({ query, events }: ListParts) {
   const isHeld = query.has('until');
   const newest = events.data?.[0];
-  // After the newest that is shown, by the clock of the service.
+  // Just after the newest event shown, by the service's clock.
   const after = () => new Date((newest === undefined ? Date.now() : Date.parse(newest.at)) + 1).toISOString();
   return (
     <>
-      <span class="soft">{isHeld ? 'it ends at a time, and stands still' : 'it follows what happens'}</span>
+      <span class="soft">{isHeld ? 'paused at a fixed end time' : 'updates live'}</span>
       <button type="button" onClick={() => navigate(withQuery('/audit', withFilter(query, 'until', isHeld ? '' : after())), 'replace')}>
-        {isHeld ? 'Follow' : 'Hold still'}
+        {isHeld ? 'Resume' : 'Pause'}
       </button>
     </>
   );
@@ -102,7 +102,7 @@ function Filters({ query, events }: ListParts) {
       <TextFilter label="Request" placeholder="req_…" {...of('request')} />
       <ChoiceFilter label="Outcome" any="any" options={auditOutcomes} {...of('outcome')} />
       <TimeField label="From" {...of('from')} />
-      <TimeField label="Until, not included" {...of('until')} />
+      <TimeField label="Until (exclusive)" {...of('until')} />
     </search>
   );
 }

@@ -1,28 +1,28 @@
-// Events of the audit trail, one a line; what else is known of each opens below it.
+// The table of audit events with expandable details.
 
 import type { ComponentChildren } from 'preact';
 import type { Schemas } from '../../../src/client/client.ts';
+import { Badge, type Tone } from '../../components/badge.tsx';
+import { countText } from '../../components/numbers.ts';
+import { Table } from '../../components/table.tsx';
+import { Timestamp } from '../../components/times.tsx';
 import { buildPath, devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/paths.ts';
-import { Badge, type Tone } from '../../parts/badge.tsx';
-import { countText } from '../../parts/numbers.ts';
-import { Table } from '../../parts/table.tsx';
-import { Moment } from '../../parts/times.tsx';
 import { type FilterName, withFilter } from './audit-filter.ts';
 import './events-table.css';
 
 type Event = Schemas['AuditEvent'];
 type Parts = {
   readonly events: readonly Event[];
-  /** Names by identifiers, as far as they are known. */
+  /** Known names by ID. */
   readonly names: ReadonlyMap<string, string>;
   readonly query: URLSearchParams;
 };
 
 const tones: Readonly<Record<Event['outcome'], Tone>> = { succeeded: 'good', refused: 'warn', failed: 'bad' };
-/** Members of a detail that are told without opening it. */
-const toldMembers = 3;
-/** Letters of a value that are told so. */
-const toldLetters = 40;
+/** Details shown before a row is expanded. */
+const summaryMembers = 3;
+/** Maximum characters of each such value. */
+const summaryValueLength = 40;
 
 export function EventsTable({ events, names, query }: Parts) {
   const only = (name: FilterName, value: string, children: ComponentChildren) => (
@@ -41,7 +41,7 @@ export function EventsTable({ events, names, query }: Parts) {
             heading: 'Event',
             cell: ({ number, at }) => (
               <span class="event">
-                <strong>{countText(number)}</strong> <Moment at={at} />
+                <strong>{countText(number)}</strong> <Timestamp at={at} />
               </span>
             ),
           },
@@ -49,7 +49,7 @@ export function EventsTable({ events, names, query }: Parts) {
           { heading: 'Object', cell: (event) => <ObjectOf event={event} names={names} /> },
           { heading: 'Actor', cell: ({ actor }) => only('actor', actor, <Name of={actor} names={names} />) },
           { heading: 'Outcome', cell: ({ outcome }) => <Badge tone={tones[outcome]}>{outcome}</Badge> },
-          { heading: 'What', isWide: true, cell: (event) => <Detail event={event} only={only} /> },
+          { heading: 'Details', isWide: true, cell: (event) => <Detail event={event} only={only} /> },
         ]}
       />
     </div>
@@ -61,7 +61,7 @@ function Name({ of: identifier, names }: { readonly of: string; readonly names: 
   return name === undefined ? <code title={identifier}>{shortened(identifier)}</code> : <span title={identifier}>{name}</span>;
 }
 
-/** Long identifiers by their kind and their end, which is what tells them apart. */
+/** Shortens an ID to its kind and its last characters, which differ. */
 const shortened = (identifier: string) => identifier.replace(/^([a-z]{3}_)[0-9a-f]{24}([0-9a-f]{8})$/, '$1…$2');
 
 function ObjectOf({ event, names }: { readonly event: Event; readonly names: Parts['names'] }) {
@@ -71,7 +71,7 @@ function ObjectOf({ event, names }: { readonly event: Event; readonly names: Par
   return path === null ? name : <a href={path}>{name}</a>;
 }
 
-/** The page of what an event is about; null where it has none. */
+/** Returns the path of the object's page; null if it has none. */
 function pathOf({ object, action, detail }: Event): string | null {
   if (object.startsWith('dev_') && action !== 'device.removed') return devicePath(object);
   if (object.startsWith('lod_')) return loadPath(object);
@@ -102,7 +102,7 @@ function Detail({ event: { number, object, request, detail, previous, hash }, on
         <Fact term="object">{only('object', object, object)}</Fact>
         {request !== null && <Fact term="request">{only('request', request, request)}</Fact>}
         <Fact term="hash">{hash}</Fact>
-        <Fact term="hash before">{previous ?? 'none: it is the first'}</Fact>
+        <Fact term="previous hash">{previous ?? 'none (first event)'}</Fact>
       </dl>
     </details>
   );
@@ -122,11 +122,11 @@ function Fact({ term, children }: { readonly term: string; readonly children: Co
 type Value = Event['detail'][string];
 
 function summaryOf(members: readonly (readonly [string, Value])[]): string {
-  const told = members.filter(([, value]) => value !== null && typeof value !== 'object').slice(0, toldMembers);
-  return told.map(([name, value]) => `${name} ${cut(shortened(String(value)))}`).join(', ') || 'more';
+  const shown = members.filter(([, value]) => value !== null && typeof value !== 'object').slice(0, summaryMembers);
+  return shown.map(([name, value]) => `${name} ${cut(shortened(String(value)))}`).join(', ') || 'more';
 }
 
-const cut = (text: string) => (text.length <= toldLetters ? text : `${text.slice(0, toldLetters - 1)}…`);
+const cut = (text: string) => (text.length <= summaryValueLength ? text : `${text.slice(0, summaryValueLength - 1)}…`);
 
 function valueText(value: Value): string {
   return typeof value === 'string' ? value : JSON.stringify(value);

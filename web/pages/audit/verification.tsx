@@ -1,31 +1,31 @@
-// Whether the audit trail is as it was written: all of it is read and checked here, in the browser, against a signed checkpoint.
+// Verifies the whole audit trail in the browser against a signed checkpoint.
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { readLines } from '../../../src/client/read-lines.ts';
-import { type Failure, failureOf, wasGivenUp } from '../../live/failure.ts';
+import { Badge } from '../../components/badge.tsx';
+import { Download } from '../../components/download.tsx';
+import { counted, countText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
+import { Timestamp } from '../../components/times.tsx';
+import { type Failure, failureOf, isAbort } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { Download } from '../../parts/download.tsx';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { FailureNotice, Shown } from '../../parts/shown.tsx';
-import { Moment } from '../../parts/times.tsx';
-import type { Verification as Verdict } from '../../proving/prove.ts';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import type { Verification as Verdict } from '../../verification/verify.ts';
 import './verification.css';
 
-/** Signing keys of the service that are read: the newest, of which each vouches for the next. */
+/** Maximum signing keys of the service that are read, newest first. */
 const keyLimit = 200;
 const textLimit = 100_000;
 
 type Checkpoint = Schemas['Checkpoint'];
-/** What a user has kept elsewhere; empty where they have not. */
-type Kept = { readonly keys: string; readonly checkpoint: string };
+/** Keys and checkpoint that the user stored elsewhere; empty if not given. */
+type Trusted = { readonly keys: string; readonly checkpoint: string };
 type Progress = { readonly lines: number; readonly checkpoint: Checkpoint | null };
-type Done = { readonly verdict: Verdict; readonly kept: Kept };
+type Done = { readonly verdict: Verdict; readonly kept: Trusted };
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'under way'; readonly progress: Progress | null }
@@ -34,11 +34,11 @@ type State =
 
 export function Verification() {
   const { client, may } = useSignedIn();
-  const [kept, setKept] = useState<Kept>({ keys: '', checkpoint: '' });
+  const [kept, setKept] = useState<Trusted>({ keys: '', checkpoint: '' });
   const [state, setState] = useState<State>({ kind: 'idle' });
   const underWay = useRef<AbortController | null>(null);
   useEffect(() => () => underWay.current?.abort(), []);
-  const newest = useResource('newest', async (signal) => newestCheckpoint(client, signal), { every: 60_000 });
+  const newest = useResource('newest', async (signal) => newestCheckpoint(client, signal), { pollMilliseconds: 60_000 });
 
   const run = async () => {
     underWay.current?.abort();
@@ -49,7 +49,7 @@ export function Verification() {
       const verdict = await verify(client, kept, (progress) => setState({ kind: 'under way', progress }), controller.signal);
       if (!controller.signal.aborted) setState({ kind: 'done', verdict, kept });
     } catch (error) {
-      if (controller.signal.aborted || wasGivenUp(error)) return;
+      if (controller.signal.aborted || isAbort(error)) return;
       setState({ kind: 'failed', failure: failureOfVerifying(error) });
     }
   };
@@ -67,13 +67,13 @@ export function Verification() {
   const isUnderWay = state.kind === 'under way';
   return (
     <Panel
-      heading="Is it as it was written?"
+      heading="Audit integrity"
       class="verification"
       actions={
         <>
           {may('operator') && (
             <button type="button" disabled={isUnderWay || sign.isUnderWay} onClick={sign.run}>
-              Have a checkpoint signed, and verify
+              Create a checkpoint and verify
             </button>
           )}
           {isUnderWay ? (
@@ -89,20 +89,20 @@ export function Verification() {
       }
     >
       <div class="panel-body verification-body">
-        <Shown resource={newest} what="the newest checkpoint">
-          {(checkpoint) => <Newest checkpoint={checkpoint} />}
-        </Shown>
-        <KeptFields kept={kept} onChange={setKept} />
+        <ResourceView resource={newest} what="the latest checkpoint">
+          {(checkpoint) => <LatestCheckpoint checkpoint={checkpoint} />}
+        </ResourceView>
+        <TrustedFields kept={kept} onChange={setKept} />
         <div class="copy">
           <Download
-            label="Save the trail"
+            label="Save the audit trail"
             name="audit-trail.ndjson"
             type="application/x-ndjson"
-            ask={async (signal) => unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }))}
-            otherwise="On the command line there is no limit: patchbay audit export --output trail.ndjson"
+            fetchFile={async (signal) => unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }))}
+            alternative="The command line has no size limit: patchbay audit export --output trail.ndjson"
           />
           <small class="soft">
-            All of it, a line of JSON for each event; <code>patchbay audit verify FILE</code> proves it without the service.
+            One JSON line per event. <code>patchbay audit verify FILE</code> verifies the file without the service.
           </small>
         </div>
         {sign.failure !== null && <FailureNotice failure={sign.failure} />}
@@ -121,22 +121,22 @@ async function newestCheckpoint(client: Client, signal: AbortSignal): Promise<{ 
   return { newest: items[0] ?? null };
 }
 
-async function verify(client: Client, kept: Kept, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Verdict> {
-  const { faultOfKeys, proveTrail } = await import('../../proving/prove.ts');
-  const fault = kept.keys.trim() === '' ? null : faultOfKeys(kept.keys);
-  if (fault !== null) return { kind: 'unverifiable', reason: `what is given as a public key is none to trust: ${fault}` };
-  // Before the events are read: then all of its events are among them.
+async function verify(client: Client, kept: Trusted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Verdict> {
+  const { publicKeyError, verifyTrail } = await import('../../verification/verify.ts');
+  const keyError = kept.keys.trim() === '' ? null : publicKeyError(kept.keys);
+  if (keyError !== null) return { kind: 'unverifiable', reason: `the public key is not valid: ${keyError}` };
+  // Fetched before the events, so that the export contains all events of the checkpoint.
   const { newest } = await newestCheckpoint(client, signal);
   const keys = kept.keys.trim() === '' ? await keysOfService(client, signal) : kept.keys;
   const stream = unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }));
-  return proveTrail(readLines(stream, signal), {
+  return verifyTrail(readLines(stream, signal), {
     checkpoints: [...(kept.checkpoint.trim() === '' ? [] : [noteOf(kept.checkpoint)]), ...(newest === null ? [] : [newest.note])],
     keys,
     onProgress: (lines) => onProgress({ lines, checkpoint: newest }),
   });
 }
 
-/** A note ends with a line feed, which gets lost when it is pasted. */
+/** Restores the final line feed of a signed note, which pasting loses. */
 const noteOf = (text: string) => `${text.trim().replaceAll('\r\n', '\n')}\n`;
 
 async function keysOfService(client: Client, signal: AbortSignal): Promise<string> {
@@ -146,42 +146,42 @@ async function keysOfService(client: Client, signal: AbortSignal): Promise<strin
 
 function failureOfVerifying(error: unknown): Failure {
   const failure = failureOf(error);
-  return failure.status === null ? { ...failure, detail: `The trail was not read to its end. ${failure.detail}` } : failure;
+  return failure.status === null ? { ...failure, detail: `The audit trail was not read completely. ${failure.detail}` } : failure;
 }
 
-function Newest({ checkpoint: { newest } }: { readonly checkpoint: { readonly newest: Checkpoint | null } }) {
-  if (newest === null) return <p>There is no checkpoint yet: the service signs one every minute in which something happens.</p>;
+function LatestCheckpoint({ checkpoint: { newest } }: { readonly checkpoint: { readonly newest: Checkpoint | null } }) {
+  if (newest === null) return <p>No checkpoint yet. The service signs one per minute while events are written.</p>;
   return (
     <details>
       <summary>
-        The newest checkpoint is of <Moment at={newest.at} />, over {counted(newest.size, 'event')}
+        Latest checkpoint: <Timestamp at={newest.at} />, {counted(newest.size, 'event')}
       </summary>
       <pre class="note code">{newest.note}</pre>
-      <p class="soft">Kept elsewhere, it proves later that the trail has only grown since.</p>
+      <p class="soft">Store it outside of the service. It proves later that events were only appended since.</p>
     </details>
   );
 }
 
-function KeptFields({ kept, onChange }: { readonly kept: Kept; readonly onChange: (kept: Kept) => void }) {
+function TrustedFields({ kept, onChange }: { readonly kept: Trusted; readonly onChange: (kept: Trusted) => void }) {
   return (
     <details>
-      <summary>Against what you have kept: a public key, a checkpoint</summary>
+      <summary>Verify against your own public key or checkpoint</summary>
       <div class="fields">
         <Area
-          label="Public keys, in PEM"
+          label="Public keys (PEM)"
           placeholder="-----BEGIN PUBLIC KEY-----"
           value={kept.keys}
           onChange={(keys) => onChange({ ...kept, keys })}
         >
-          Without one, the keys are those that the service says are its own. <code>patchbay signing-key list --pem</code>
+          Default: the keys that the service lists as its own. <code>patchbay signing-key list --pem</code>
         </Area>
         <Area
-          label="A checkpoint of before"
+          label="Earlier checkpoint"
           placeholder="patchbay/…"
           value={kept.checkpoint}
           onChange={(checkpoint) => onChange({ ...kept, checkpoint })}
         >
-          Beside the newest that the service has. <code>patchbay audit checkpoint</code>
+          Checked in addition to the latest checkpoint. <code>patchbay audit checkpoint</code>
         </Area>
       </div>
     </details>
@@ -221,13 +221,13 @@ function Area({ label, placeholder, value, onChange, children }: AreaParts) {
 }
 
 function ProgressOf({ progress }: { readonly progress: Progress | null }) {
-  if (progress === null) return <p>Reading the trail…</p>;
+  if (progress === null) return <p>Reading the audit trail…</p>;
   const { lines, checkpoint } = progress;
   const size = checkpoint?.size ?? lines;
   return (
     <p class="verifying">
-      <progress max={Math.max(size, lines)} value={lines} aria-label="Events that have been checked" />{' '}
-      <span aria-hidden="true">{countText(lines)} lines checked</span>
+      <progress max={Math.max(size, lines)} value={lines} aria-label="Verified events" />{' '}
+      <span aria-hidden="true">{countText(lines)} lines verified</span>
     </p>
   );
 }
@@ -239,13 +239,13 @@ function Result({ verdict, kept }: Done) {
       return (
         <div class="notice" data-is="failed">
           <strong>
-            The trail is not as it was written:{' '}
-            {first === last ? `event ${countText(first)} is bad` : `one of the events ${countText(first)} to ${countText(last)} is bad`}
+            The audit trail was changed:{' '}
+            {first === last ? `event ${countText(first)} is invalid` : `one of events ${countText(first)} to ${countText(last)} is invalid`}
           </strong>
           <span>{reason}.</span>
           {first > 1 && (
             <span>
-              The {countText(first - 1)} before {first === 2 ? 'is' : 'are'} good.
+              The {counted(first - 1, 'event')} before {first === 2 ? 'is' : 'are'} valid.
             </span>
           )}
         </div>
@@ -254,60 +254,63 @@ function Result({ verdict, kept }: Done) {
     case 'unverifiable':
       return (
         <div class="notice" data-is="warning">
-          <strong>Nothing is proven</strong>
+          <strong>Not verified</strong>
           <span>{verdict.reason}.</span>
         </div>
       );
     case 'intact':
-      return <Whole {...verdict} isPinned={kept.keys.trim() !== ''} />;
+      return <IntactTrail {...verdict} isPinned={kept.keys.trim() !== ''} />;
   }
 }
 
-function Whole({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: 'intact' }> & { readonly isPinned: boolean }) {
+function IntactTrail({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: 'intact' }> & { readonly isPinned: boolean }) {
   return (
     <div class="verdict">
       <p>
         <Badge tone={checkpoint === null ? 'warn' : 'good'}>
-          {checkpoint === null ? 'The trail is linked, and nothing signed is there to prove it' : 'The trail is whole'}
+          {checkpoint === null ? 'The hash chain is intact, but there is no signed checkpoint' : 'The audit trail is intact'}
         </Badge>
       </p>
       <div class="verdict-parts">
-        <section aria-label="Proven here">
-          <h3>Proven here, in this browser</h3>
+        <section aria-label="Verified">
+          <h3>Verified in this browser</h3>
           <ul>
             <li>
               {last < first
-                ? 'There are no events.'
-                : `Events ${countText(first)} to ${countText(last)}: each has the content that its hash says, and follows the one before; none is missing, added or moved.`}
+                ? 'The audit trail has no events.'
+                : `Events ${countText(first)} to ${countText(last)}: each event matches its hash and follows the previous event. No event is missing, added or moved.`}
             </li>
             {first > 1 && (
-              <li>The {countText(first - 1)} before were pruned, as an event of the trail tells: exports of them can still be proven.</li>
+              <li>
+                The {counted(first - 1, 'event')} before were pruned, as recorded in an event. Exports of pruned events can still be
+                verified.
+              </li>
             )}
             {checkpoint !== null && (
               <li>
-                Those up to {countText(checkpoint.size)} are what the checkpoint of <Moment at={checkpoint.at} /> was made of, and its
-                signature is good: by <code>{checkpoint.keyId}</code>,{' '}
-                {isPinned ? 'which is a key of yours or one that it vouches for' : 'which the service says is its own'}.
+                Events up to {countText(checkpoint.size)} match the checkpoint of <Timestamp at={checkpoint.at} />. Its signature is valid:
+                key <code>{checkpoint.keyId}</code>,{' '}
+                {isPinned ? 'which is your key, or is endorsed by your key' : 'which the service lists as its own'}.
               </li>
             )}
           </ul>
         </section>
-        <section aria-label="Not proven">
-          <h3>Only the word of the service</h3>
+        <section aria-label="Not verified">
+          <h3>Not verified</h3>
           <ul>
             {!isPinned && checkpoint !== null && (
               <li>
-                That this key is its own: whoever can write to its database could have made another. Keep the key elsewhere, and give it
-                above.
+                The signing key belongs to the service. Anyone with write access to its database could have created another key: store the
+                key elsewhere and enter it above.
               </li>
             )}
-            {checkpoint === null && <li>That nobody has written the whole trail anew: no checkpoint was there.</li>}
+            {checkpoint === null && <li>The audit trail was not rewritten as a whole: there is no checkpoint to compare with.</li>}
             {checkpoint !== null && last > checkpoint.size && (
-              <li>{counted(last - checkpoint.size, 'event')} since the checkpoint: linked, and not yet signed for.</li>
+              <li>{counted(last - checkpoint.size, 'event')} since the checkpoint: in the hash chain, not signed yet.</li>
             )}
-            <li>That what was written is true: it says what it saw.</li>
+            <li>The events are true: the audit trail proves what the service recorded.</li>
             <li>
-              This page, which came from it: <code>patchbay audit verify</code> checks the same with code of your own.
+              This page: the service delivered it. <code>patchbay audit verify</code> runs the same checks with your own code.
             </li>
           </ul>
         </section>

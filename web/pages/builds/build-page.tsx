@@ -1,31 +1,31 @@
-// One build: its interface, what it changes against another version, where it came from, and which devices run it.
+// The page of a build: interface, comparison with another version, provenance and devices.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { Choice } from '../../components/fields.tsx';
 import { usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
-import { navigate, usePlace } from '../../navigation/location.ts';
-import { buildPath, devicePath, modulePath, type PageParts, withQuery } from '../../navigation/paths.ts';
-import { Choice } from '../../parts/fields.tsx';
-import '../../parts/filters.css';
-import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
-import { More } from '../../parts/more.tsx';
-import { counted } from '../../parts/numbers.ts';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { Table } from '../../parts/table.tsx';
-import { Moment } from '../../parts/times.tsx';
+import { navigate, useLocation } from '../../navigation/location.ts';
+import { buildPath, devicePath, modulePath, type PageProps, withQuery } from '../../navigation/paths.ts';
+import '../../components/filters.css';
+import { InterfaceComparison } from '../../components/interface-comparison.tsx';
+import { ListEnd } from '../../components/list-end.tsx';
+import { counted } from '../../components/numbers.ts';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { Table } from '../../components/table.tsx';
+import { Timestamp } from '../../components/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import { Provenance } from './provenance.tsx';
 import './builds.css';
 
-/** Builds of the module that this one is compared with: the newest. */
+/** Maximum builds offered for the comparison, newest first. */
 const comparedLimit = 200;
 
 type Build = Schemas['Build'];
 type Found = { readonly build: Build; readonly others: readonly Build[] };
 
-export function BuildPage({ parameters }: PageParts) {
+export function BuildPage({ parameters }: PageProps) {
   const [module, version] = [parameters['module'] ?? '', parameters['version'] ?? ''];
   const { client, may } = useSignedIn();
   const found = useResource<Found>(
@@ -39,7 +39,7 @@ export function BuildPage({ parameters }: PageParts) {
       ]);
       return { build, others: items.filter((other) => other.version !== version) };
     },
-    { when: ({ action, detail }) => action.startsWith('build.') && detail['module'] === module },
+    { isRelevant: ({ action, detail }) => action.startsWith('build.') && detail['module'] === module },
   );
   return (
     <>
@@ -54,12 +54,12 @@ export function BuildPage({ parameters }: PageParts) {
               class="main"
               onClick={() => navigate(withQuery('/rollouts/new', new URLSearchParams({ module, version })))}
             >
-              Roll it out…
+              Roll out…
             </button>
           )
         }
       />
-      <Shown resource={found} what="the build">
+      <ResourceView resource={found} what="the build">
         {({ build, others }) => (
           <div class="build">
             <Facts build={build} />
@@ -69,7 +69,7 @@ export function BuildPage({ parameters }: PageParts) {
             <Devices module={module} version={version} />
           </div>
         )}
-      </Shown>
+      </ResourceView>
     </>
   );
 }
@@ -79,8 +79,8 @@ function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, so
     <section class="wide" aria-label="Facts">
       {image.prunedAt !== null && (
         <p class="notice" data-is="warning">
-          Its image was pruned at <Moment at={image.prunedAt} />, when no device had it or could go back to it: pushing the same source
-          again brings it back.
+          The image was pruned at <Timestamp at={image.prunedAt} /> because no device had it or could roll back to it. Push the same source
+          again to restore it.
         </p>
       )}
       <dl class="facts">
@@ -90,7 +90,7 @@ function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, so
         </dd>
         <dt>Pushed</dt>
         <dd>
-          <Moment at={createdAt} /> by {pushedBy === null ? 'somebody who is not known' : <code>{pushedBy}</code>}
+          <Timestamp at={createdAt} /> by {pushedBy === null ? 'an unknown key' : <code>{pushedBy}</code>}
         </dd>
         <dt>Image</dt>
         <dd>
@@ -134,21 +134,21 @@ function signature(name: string, parameters: readonly string[], results: readonl
 }
 
 function Comparison({ build, others }: Found) {
-  const { query } = usePlace();
+  const { query } = useLocation();
   const { module, version, createdAt } = build;
   const before = others.find((other) => other.createdAt < createdAt) ?? others[0];
   const old = others.find((other) => other.version === query.get('from')) ?? before;
   if (old === undefined)
     return (
-      <Panel heading="What it changes">
-        <p class="empty">It is the only build of {module}: there is nothing to compare it with.</p>
+      <Panel heading="Interface changes">
+        <p class="empty">{module} has no other build to compare with.</p>
       </Panel>
     );
   return (
-    <Panel heading="What it changes">
+    <Panel heading="Interface changes">
       <div class="filters">
         <Choice
-          label="Against"
+          label="Compared with"
           value={old.version}
           options={others.map((other) => other.version)}
           onChange={(from) => navigate(withQuery(buildPath(module, version), new URLSearchParams({ from })), 'replace')}
@@ -169,32 +169,32 @@ function Devices({ module, version }: { readonly module: string; readonly versio
       const params = { path: { module, version }, query: { ...page, running: true } };
       return unwrapResponse(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params, signal }));
     },
-    { limit: 20, when: ({ action, detail }) => action.startsWith('load.') && detail['module'] === module },
+    { limit: 20, isRelevant: ({ action, detail }) => action.startsWith('load.') && detail['module'] === module },
   );
   return (
-    <Panel heading="Devices that run it" class="wide">
-      <Shown resource={devices} what="devices">
+    <Panel heading="Devices with this build" class="wide">
+      <ResourceView resource={devices} what="devices">
         {(items) =>
           items.length === 0 ? (
-            <p class="empty">No device has it in memory.</p>
+            <p class="empty">No device has this build in memory.</p>
           ) : (
             <>
               <Table
-                caption="Devices that run it"
+                caption="Devices with this build"
                 rows={items}
                 keyOf={({ device }) => device}
                 columns={[
                   { heading: 'Device', cell: ({ device, deviceName }) => <a href={devicePath(device)}>{deviceName}</a> },
-                  { heading: 'First entered', cell: ({ firstInstalledAt }) => <Moment at={firstInstalledAt} /> },
-                  { heading: 'Last entered', cell: ({ lastInstalledAt }) => <Moment at={lastInstalledAt} /> },
-                  { heading: 'Stays', isNumber: true, cell: ({ residencies }) => residencies },
+                  { heading: 'First installed', cell: ({ firstInstalledAt }) => <Timestamp at={firstInstalledAt} /> },
+                  { heading: 'Last installed', cell: ({ lastInstalledAt }) => <Timestamp at={lastInstalledAt} /> },
+                  { heading: 'Residencies', isNumber: true, cell: ({ residencies }) => residencies },
                 ]}
               />
-              <More pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
+              <ListEnd pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
             </>
           )
         }
-      </Shown>
+      </ResourceView>
     </Panel>
   );
 }

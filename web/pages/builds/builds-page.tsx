@@ -1,26 +1,26 @@
-// The builds of one module: listed, two of them compared, and another one pushed.
+// The builds of a module: list, comparison of two versions, and the push form.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { Choice } from '../../components/fields.tsx';
 import { usePages } from '../../live/pages.ts';
-import { navigate, usePlace } from '../../navigation/location.ts';
-import { buildPath, modulePath, type PageParts, withQuery } from '../../navigation/paths.ts';
-import { Choice } from '../../parts/fields.tsx';
-import '../../parts/filters.css';
-import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
-import { Module } from '../../parts/module.tsx';
-import { More } from '../../parts/more.tsx';
-import { countText } from '../../parts/numbers.ts';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { Table } from '../../parts/table.tsx';
-import { Moment } from '../../parts/times.tsx';
+import { navigate, useLocation } from '../../navigation/location.ts';
+import { buildPath, modulePath, type PageProps, withQuery } from '../../navigation/paths.ts';
+import '../../components/filters.css';
+import { InterfaceComparison } from '../../components/interface-comparison.tsx';
+import { ListEnd } from '../../components/list-end.tsx';
+import { Module } from '../../components/module.tsx';
+import { countText } from '../../components/numbers.ts';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { Table } from '../../components/table.tsx';
+import { Timestamp } from '../../components/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import { Push } from './push.tsx';
 
 type Build = Schemas['Build'];
 
-export function BuildsPage({ parameters }: PageParts) {
+export function BuildsPage({ parameters }: PageProps) {
   const module = parameters['module'] ?? '';
   const { client, may } = useSignedIn();
   const builds = usePages<Build>(
@@ -29,16 +29,16 @@ export function BuildsPage({ parameters }: PageParts) {
       const params = { path: { module }, query: page };
       return unwrapResponse(await client.GET('/v1/modules/{module}/builds', { params, signal }));
     },
-    { limit: 50, when: ({ action, detail }) => action.startsWith('build.') && detail['module'] === module },
+    { limit: 50, isRelevant: ({ action, detail }) => action.startsWith('build.') && detail['module'] === module },
   );
   return (
     <>
       <PageHead heading={module} note={<a href="/builds">all modules</a>} />
-      <Panel heading="Builds" note="the newest first">
-        <Shown resource={builds} what="builds">
+      <Panel heading="Builds" note="newest first">
+        <ResourceView resource={builds} what="builds">
           {(items) =>
             items.length === 0 ? (
-              <p class="empty">There is no build of {module}.</p>
+              <p class="empty">{module} has no builds.</p>
             ) : (
               <>
                 <Table
@@ -58,7 +58,7 @@ export function BuildsPage({ parameters }: PageParts) {
                     { heading: 'Bytes', isNumber: true, cell: ({ image }) => countText(image.bytes) },
                     { heading: 'Exports', isNumber: true, cell: (build) => countText(build.interface.exports.length) },
                     { heading: 'Signatures', isNumber: true, cell: ({ signedBy }) => countText(signedBy.length) },
-                    { heading: 'Pushed', cell: ({ createdAt }) => <Moment at={createdAt} /> },
+                    { heading: 'Pushed', cell: ({ createdAt }) => <Timestamp at={createdAt} /> },
                     {
                       heading: 'Image',
                       isWide: true,
@@ -66,23 +66,23 @@ export function BuildsPage({ parameters }: PageParts) {
                     },
                   ]}
                 />
-                <More pages={builds} shown={items.length} what={items.length === 1 ? 'build' : 'builds'} />
+                <ListEnd pages={builds} shown={items.length} what={items.length === 1 ? 'build' : 'builds'} />
               </>
             )
           }
-        </Shown>
+        </ResourceView>
       </Panel>
-      {builds.data !== null && builds.data.length > 1 && <Difference module={module} builds={builds.data} />}
+      {builds.data !== null && builds.data.length > 1 && <VersionComparison module={module} builds={builds.data} />}
       {may('publisher') && <Push module={module} offered={[]} />}
     </>
   );
 }
 
-/** What changes between two versions that are chosen, in the address, for those who call the module. */
-function Difference({ module, builds }: { readonly module: string; readonly builds: readonly Build[] }) {
-  const { query } = usePlace();
+/** Compares the interfaces of the two versions in the address. */
+function VersionComparison({ module, builds }: { readonly module: string; readonly builds: readonly Build[] }) {
+  const { query } = useLocation();
   const versions = builds.map(({ version }) => version);
-  const named = (name: string, usual: number) => builds.find(({ version }) => version === query.get(name)) ?? builds[usual];
+  const named = (name: string, index: number) => builds.find(({ version }) => version === query.get(name)) ?? builds[index];
   const [old, next] = [named('from', 1), named('to', 0)];
   if (old === undefined || next === undefined) return null;
   const choose = (name: 'from' | 'to') => (version: string) => {
@@ -91,7 +91,7 @@ function Difference({ module, builds }: { readonly module: string; readonly buil
     navigate(withQuery(modulePath(module), changed), 'replace');
   };
   return (
-    <Panel heading="What changes between two versions">
+    <Panel heading="Compare two versions">
       <div class="filters">
         <Choice label="From" value={old.version} options={versions} onChange={choose('from')} />
         <Choice label="To" value={next.version} options={versions} onChange={choose('to')} />

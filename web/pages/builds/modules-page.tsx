@@ -1,16 +1,16 @@
-// All modules that have builds, and the place where a build is pushed.
+// All modules with builds, and the push form.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { ListEnd } from '../../components/list-end.tsx';
+import { Module } from '../../components/module.tsx';
+import { countText } from '../../components/numbers.ts';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { Table } from '../../components/table.tsx';
+import { Timestamp } from '../../components/times.tsx';
 import { usePages } from '../../live/pages.ts';
 import { modulePath } from '../../navigation/paths.ts';
-import { Module } from '../../parts/module.tsx';
-import { More } from '../../parts/more.tsx';
-import { countText } from '../../parts/numbers.ts';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { Table } from '../../parts/table.tsx';
-import { Moment } from '../../parts/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import { Push } from './push.tsx';
 
@@ -22,18 +22,16 @@ export function ModulesPage() {
       const query = { ...page, sort: 'lastBuildAt', order: 'desc' } as const;
       return unwrapResponse(await client.GET('/v1/modules', { params: { query }, signal }));
     },
-    { when: ({ action }) => action.startsWith('build.') },
+    { isRelevant: ({ action }) => action.startsWith('build.') },
   );
   return (
     <>
       <PageHead heading="Builds" />
-      <Panel heading="Modules" note="the one that was built last first">
-        <Shown resource={modules} what="modules">
+      <Panel heading="Modules" note="latest build first">
+        <ResourceView resource={modules} what="modules">
           {(items) =>
             items.length === 0 ? (
-              <p class="empty">
-                No build has been pushed yet{may('publisher') ? ': push one below.' : ': that takes a key of the role publisher.'}
-              </p>
+              <p class="empty">No builds yet. {may('publisher') ? 'Push one below.' : 'Pushing a build requires the role publisher.'}</p>
             ) : (
               <>
                 <Table
@@ -50,14 +48,14 @@ export function ModulesPage() {
                       ),
                     },
                     { heading: 'Builds', isNumber: true, cell: ({ builds }) => countText(builds) },
-                    { heading: 'Last build', cell: ({ lastBuildAt }) => <Moment at={lastBuildAt} /> },
+                    { heading: 'Latest build', cell: ({ lastBuildAt }) => <Timestamp at={lastBuildAt} /> },
                   ]}
                 />
-                <More pages={modules} shown={items.length} what={items.length === 1 ? 'module' : 'modules'} />
+                <ListEnd pages={modules} shown={items.length} what={items.length === 1 ? 'module' : 'modules'} />
               </>
             )
           }
-        </Shown>
+        </ResourceView>
       </Panel>
       {may('publisher') && <Push module={null} offered={modules.data?.map(({ name }) => name) ?? []} />}
     </>

@@ -1,28 +1,32 @@
-// Where a build came from: what the service states of it, who has signed that, and whether their signatures are good, checked in the browser.
+// Provenance of a build: the signed statement and its signatures, verified in the browser.
 
 import { useState } from 'preact/hooks';
 import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { Badge } from '../../components/badge.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
+import { Table } from '../../components/table.tsx';
+import { Timestamp } from '../../components/times.tsx';
 import { type Failure, failureOf } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { FailureNotice, Shown } from '../../parts/shown.tsx';
-import { Table } from '../../parts/table.tsx';
-import { Moment } from '../../parts/times.tsx';
-import type { ReadStatement } from '../../proving/prove.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import type { ParsedStatement } from '../../verification/verify.ts';
 
-/** Keys of the service, and of publishers, that are known by name here: the newest. */
+/** Maximum service and publisher keys whose names are shown, newest first. */
 const keyLimit = 200;
 
 type Build = Schemas['Build'];
 type Key = { readonly keyId: string; readonly pem: string; readonly whose: string; readonly revokedAt: string | null };
-/** What was found out in the browser. */
-type Checked = { readonly statement: ReadStatement | null; readonly good: ReadonlySet<string>; readonly signedBy: readonly string[] };
+/** The result of the verification in the browser. */
+type VerifiedProvenance = {
+  readonly statement: ParsedStatement | null;
+  readonly good: ReadonlySet<string>;
+  readonly signedBy: readonly string[];
+};
 
 export function Provenance({ build }: { readonly build: Build }) {
   const { client } = useSignedIn();
-  const [checked, setChecked] = useState<Checked | null>(null);
+  const [checked, setChecked] = useState<VerifiedProvenance | null>(null);
   const [failure, setFailure] = useState<Failure | null>(null);
   const [isUnderWay, setUnderWay] = useState(false);
   const keys = useResource('keys', async (signal) => knownKeys(client, signal));
@@ -43,14 +47,14 @@ export function Provenance({ build }: { readonly build: Build }) {
       class="wide provenance"
       actions={
         <button type="button" disabled={known === null || isUnderWay} onClick={() => known !== null && check(known)}>
-          {isUnderWay ? 'Checking…' : 'Check the signatures'}
+          {isUnderWay ? 'Verifying…' : 'Verify signatures'}
         </button>
       }
     >
-      <Shown resource={keys} what="the keys">
+      <ResourceView resource={keys} what="the keys">
         {(found) =>
           build.signedBy.length === 0 ? (
-            <p class="empty">Nobody has signed it: hosts that ask for signatures refuse it.</p>
+            <p class="empty">This build has no signatures. Hosts that require signatures refuse it.</p>
           ) : (
             <Table
               caption="Signatures"
@@ -64,14 +68,14 @@ export function Provenance({ build }: { readonly build: Build }) {
                   : [
                       {
                         heading: 'Signature',
-                        cell: (keyId: string) => <Goodness checked={checked} keyId={keyId} isKnown={found.has(keyId)} />,
+                        cell: (keyId: string) => <SignatureBadge checked={checked} keyId={keyId} isKnown={found.has(keyId)} />,
                       },
                     ]),
               ]}
             />
           )
         }
-      </Shown>
+      </ResourceView>
       <div class="provenance-found" role="status">
         {checked !== null && <Statement checked={checked} build={build} />}
       </div>
@@ -93,45 +97,55 @@ async function knownKeys(client: Client, signal: AbortSignal): Promise<ReadonlyM
   return new Map(keys.map((key) => [key.keyId, key]));
 }
 
-async function checkSignatures(client: Client, { module, version }: Build, keys: readonly Key[]): Promise<Checked> {
-  const { goodSigners, statementIn } = await import('../../proving/prove.ts');
+async function checkSignatures(client: Client, { module, version }: Build, keys: readonly Key[]): Promise<VerifiedProvenance> {
+  const { validSigners, statementIn } = await import('../../verification/verify.ts');
   const envelope = unwrapResponse(
     await client.GET('/v1/modules/{module}/builds/{version}/provenance', { params: { path: { module, version } } }),
   );
   return {
     statement: statementIn(envelope),
-    good: goodSigners(envelope, keys),
+    good: validSigners(envelope, keys),
     signedBy: envelope.signatures.map(({ keyid }) => keyid),
   };
 }
 
 function Signer({ keyId, known }: { readonly keyId: string; readonly known: Key | undefined }) {
-  if (known === undefined) return <span title={keyId}>a key that is not known here</span>;
+  if (known === undefined) return <span title={keyId}>unknown key</span>;
   return (
     <>
       {known.whose}
       {known.revokedAt !== null && (
         <span class="soft">
-          , revoked <Moment at={known.revokedAt} />
+          , revoked <Timestamp at={known.revokedAt} />
         </span>
       )}
     </>
   );
 }
 
-function Goodness({ checked, keyId, isKnown }: { readonly checked: Checked; readonly keyId: string; readonly isKnown: boolean }) {
-  if (!isKnown) return <Badge tone="plain">not checked</Badge>;
-  return checked.good.has(keyId) ? <Badge tone="good">good</Badge> : <Badge tone="bad">not good</Badge>;
+function SignatureBadge({
+  checked,
+  keyId,
+  isKnown,
+}: {
+  readonly checked: VerifiedProvenance;
+  readonly keyId: string;
+  readonly isKnown: boolean;
+}) {
+  if (!isKnown) return <Badge tone="plain">not verified</Badge>;
+  return checked.good.has(keyId) ? <Badge tone="good">valid</Badge> : <Badge tone="bad">invalid</Badge>;
 }
 
-/** What the signed statement says, against what the service answers of the build besides. */
-function Statement({ checked: { statement, good }, build }: { readonly checked: Checked; readonly build: Build }) {
+/** Compares the signed statement with the build that the service returned. */
+function Statement({ checked: { statement, good }, build }: { readonly checked: VerifiedProvenance; readonly build: Build }) {
   if (statement === null || good.size === 0)
     return (
       <p class="notice" data-is="failed">
-        <strong>Nothing is proven of this build</strong>
+        <strong>Provenance not verified</strong>
         <span>
-          {statement === null ? 'What is signed is no statement of a build.' : 'No key that is known here has signed it as it is.'}
+          {statement === null
+            ? 'The signed content is not a provenance statement of a build.'
+            : 'No known key has a valid signature of this build.'}
         </span>
       </p>
     );
@@ -142,7 +156,7 @@ function Statement({ checked: { statement, good }, build }: { readonly checked: 
     statement.sourceDigest === build.sourceDigest;
   return (
     <div class="notice" data-is={isSame ? 'well' : 'failed'}>
-      <strong>{isSame ? 'What was signed is this build' : 'What was signed is another build than the service says'}</strong>
+      <strong>{isSame ? 'The signed statement matches this build' : 'The signed statement is about another build'}</strong>
       <dl class="facts">
         <dt>build</dt>
         <dd class="code">
@@ -155,9 +169,9 @@ function Statement({ checked: { statement, good }, build }: { readonly checked: 
         <dt>compiler</dt>
         <dd>{statement.compiler}</dd>
         <dt>pushed by</dt>
-        <dd class="code">{statement.pushedBy ?? 'not known'}</dd>
+        <dd class="code">{statement.pushedBy ?? 'unknown'}</dd>
       </dl>
-      <span class="soft">Checked in this browser. Whose the keys are is the word of the service.</span>
+      <span class="soft">Verified in this browser. The owners of the keys are as listed by the service.</span>
     </div>
   );
 }

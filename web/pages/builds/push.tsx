@@ -1,22 +1,22 @@
-// A build is pushed: a file that is dropped here, or a source that is pasted; what the compiler finds is shown where it is.
+// Pushes a build from a file or pasted source, and shows compiler diagnostics at their lines.
 
 import type { ComponentChildren } from 'preact';
 import { useId, useRef, useState } from 'preact/hooks';
 import type { Schemas } from '../../../src/client/client.ts';
 import { sourceLanguages } from '../../../src/client/enum-values.ts';
 import { languagesByExtension, pushBuild } from '../../../src/client/push-build.ts';
+import { Choice } from '../../components/fields.tsx';
+import { counted } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { FailureNotice } from '../../components/resource-view.tsx';
+import { Suggestions } from '../../components/suggestions.tsx';
 import { buildPath } from '../../navigation/paths.ts';
-import { Choice } from '../../parts/fields.tsx';
-import { counted } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { FailureNotice } from '../../parts/shown.tsx';
-import { Suggestions } from '../../parts/suggestions.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { SourceEditor } from './source-editor.tsx';
 import './builds.css';
 
-/** What the service takes: bytes of a prebuilt module, and letters of a source. */
+/** Limits of the service: bytes of a prebuilt module, characters of a source. */
 const prebuiltLimit = 4 * 1024 * 1024;
 const sourceLimit = 1024 * 1024;
 
@@ -24,13 +24,13 @@ const nextVersions = ['next-patch', 'next-minor', 'next-major'];
 
 type Diagnostic = Schemas['Diagnostic'];
 type Prebuilt = { readonly name: string; readonly content: Uint8Array };
-/** What came of a push, and of which source. */
-type Found = { readonly source: string; readonly diagnostics: readonly Diagnostic[] };
+/** The compiler's output and its source. */
+type CompilerOutput = { readonly source: string; readonly diagnostics: readonly Diagnostic[] };
 
 type Parts = {
-  /** The module that it is a build of; null: any. */
+  /** The module of the build; null: the user chooses. */
   readonly module: string | null;
-  /** Modules that are offered. */
+  /** Suggested modules. */
   readonly offered: readonly string[];
 };
 
@@ -60,9 +60,8 @@ export function Push({ module: given, offered }: Parts) {
     const found = languagesByExtension.get(extension.toLowerCase());
     const limit = found === 'wasm' ? prebuiltLimit : sourceLimit;
     if (found === undefined)
-      return setFault(`What ${file.name} is cannot be told: name it with one of ${[...languagesByExtension.keys()].join(', ')}.`);
-    if (file.size > limit)
-      return setFault(`${file.name} has ${counted(file.size, 'byte')}, and at most ${counted(limit, 'byte')} are taken.`);
+      return setFault(`${file.name}: unknown file type; expected one of ${[...languagesByExtension.keys()].join(', ')}.`);
+    if (file.size > limit) return setFault(`${file.name} is too large: ${counted(file.size, 'byte')} (maximum ${counted(limit, 'byte')}).`);
     setFault(null);
     setPushed(null);
     if (given === null && module === '' && /^[a-z][a-z0-9_-]{0,62}$/.test(name)) setModule(name);
@@ -80,7 +79,7 @@ export function Push({ module: given, offered }: Parts) {
   return (
     <Panel heading="Push a build" class="push">
       <form class="panel-body push-form" onSubmit={submit}>
-        <DropPlace onFile={take}>
+        <DropZone onFile={take}>
           <div class="fields">
             {given === null && (
               <Offered
@@ -96,7 +95,7 @@ export function Push({ module: given, offered }: Parts) {
               label="Version"
               value={version}
               offered={nextVersions}
-              placeholder="1.2.0, or next-minor"
+              placeholder="1.2.0 or next-minor"
               pattern=".{1,256}"
               onChange={setVersion}
             />
@@ -117,12 +116,12 @@ export function Push({ module: given, offered }: Parts) {
             <p class="prebuilt">
               <code>{prebuilt.name}</code>, {counted(prebuilt.content.length, 'byte')} of WebAssembly{' '}
               <button type="button" onClick={() => setPrebuilt(null)}>
-                Write a source instead
+                Write source code instead
               </button>
             </p>
           )}
-        </DropPlace>
-        <p class="told" role="alert">
+        </DropZone>
+        <p class="error-message" role="alert">
           {fault}
         </p>
         {push.failure !== null && (push.failure.diagnostics.length === 0 || prebuilt !== null) && <FailureNotice failure={push.failure} />}
@@ -137,7 +136,7 @@ export function Push({ module: given, offered }: Parts) {
   );
 }
 
-const foundOf = (diagnostics: readonly Diagnostic[], source: string): Found => ({ source, diagnostics });
+const foundOf = (diagnostics: readonly Diagnostic[], source: string): CompilerOutput => ({ source, diagnostics });
 
 function Pushed({ build: { module, version, image, compiler, warnings } }: { readonly build: Schemas['CreatedBuild'] }) {
   return (
@@ -146,7 +145,7 @@ function Pushed({ build: { module, version, image, compiler, warnings } }: { rea
         <a href={buildPath(module, version)}>
           {module}@{version}
         </a>{' '}
-        is pushed
+        pushed
       </strong>
       <span>
         {counted(image.bytes, 'byte')} by {compiler}
@@ -161,13 +160,13 @@ type FileParts = { readonly onFile: (file: File | undefined) => void };
 function FileField({ onFile }: FileParts) {
   return (
     <label>
-      <span>From a file, or drop it here</span>
+      <span>Choose a file, or drop it here</span>
       <input
         type="file"
         accept={[...languagesByExtension.keys()].join(',')}
         onChange={({ currentTarget }) => {
           onFile(currentTarget.files?.[0]);
-          // The same file may be chosen again when it has changed.
+          // Allows the user to choose the same file again after changing it.
           currentTarget.value = '';
         }}
       />
@@ -175,10 +174,10 @@ function FileField({ onFile }: FileParts) {
   );
 }
 
-function DropPlace({ onFile, children }: FileParts & { readonly children: ComponentChildren }) {
+function DropZone({ onFile, children }: FileParts & { readonly children: ComponentChildren }) {
   const [isOver, setOver] = useState(false);
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: who does not drop a file chooses it in the field
+    // biome-ignore lint/a11y/noStaticElementInteractions: the file field is the accessible alternative
     <div
       class={isOver ? 'drop over' : 'drop'}
       onDragOver={(event) => {
@@ -206,7 +205,7 @@ type OfferedParts = {
   readonly onChange: (value: string) => void;
 };
 
-/** A text that must be there, and for which some are offered. */
+/** A required text field with suggestions. */
 function Offered({ label, value, offered, placeholder, pattern, onChange }: OfferedParts) {
   const list = useId();
   return (

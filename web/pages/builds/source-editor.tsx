@@ -1,19 +1,19 @@
-// A source that is written or pasted, with the numbers of its lines, and what the compiler found in it at its place.
+// A source editor with line numbers and compiler diagnostics.
 
 import { useId, useRef } from 'preact/hooks';
 import type { Schemas } from '../../../src/client/client.ts';
-import { counted } from '../../parts/numbers.ts';
+import { counted } from '../../components/numbers.ts';
 import './source-editor.css';
 
-/** Lines that are there to be seen, also where the source has fewer. */
-const leastLines = 10;
-/** Letters that a tabulator is as wide as. */
+/** Minimum lines shown. */
+const minLines = 10;
+/** Width of a tab in characters. */
 const tabWidth = 4;
 
 type Diagnostic = Schemas['Diagnostic'];
 type Parts = {
   readonly source: string;
-  /** Letters that it may have. */
+  /** Maximum characters of the source. */
   readonly limit: number;
   readonly diagnostics: readonly Diagnostic[];
   readonly onChange: (source: string) => void;
@@ -23,7 +23,7 @@ export function SourceEditor({ source, limit, diagnostics, onChange }: Parts) {
   const area = useRef<HTMLTextAreaElement>(null);
   const found = useId();
   const lines = source.split('\n');
-  const shown = Math.max(lines.length, leastLines);
+  const shown = Math.max(lines.length, minLines);
   const widest = Math.max(60, ...lines.map((line) => widthOf(line)));
   const goTo = ({ line, column }: Diagnostic) => {
     if (line === null) return;
@@ -89,10 +89,10 @@ const keyOf = ({ line, column, message }: Diagnostic) => `${line}:${column} ${me
 
 function sumOf(diagnostics: readonly Diagnostic[]): string {
   const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
-  return errors > 0 ? `It does not compile: ${counted(errors, 'error')}` : `It compiles, with ${counted(diagnostics.length, 'warning')}`;
+  return errors > 0 ? `Compilation failed: ${counted(errors, 'error')}` : `Compiled with ${counted(diagnostics.length, 'warning')}`;
 }
 
-/** A line under the place, and what was found after the end of its line. */
+/** Underlines the position of a diagnostic and shows its message after the line. */
 function Mark({ diagnostic: { severity, message, line, column }, line: text }: { readonly diagnostic: Diagnostic; readonly line: string }) {
   if (line === null) return null;
   const place = widthOf(text.slice(0, (column ?? 1) - 1));
@@ -107,7 +107,7 @@ function Mark({ diagnostic: { severity, message, line, column }, line: text }: {
   );
 }
 
-/** How many letters a text is as wide as. */
+/** Returns the width of a text in characters, with tabs expanded. */
 function widthOf(text: string): number {
   let width = 0;
   for (const letter of text) width += letter === '\t' ? tabWidth - (width % tabWidth) : 1;

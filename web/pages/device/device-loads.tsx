@@ -1,11 +1,11 @@
-// The newest loads of a device.
+// The latest loads of a device.
 
 import { unwrapResponse } from '../../../src/client/client.ts';
+import { LoadsTable } from '../../components/loads-table.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
-import { LoadsTable } from '../../parts/loads-table.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 
 const shown = 5;
@@ -15,13 +15,13 @@ export function DeviceLoads({ device, concerns }: { readonly device: string; rea
   const loads = useResource(
     device,
     async (signal) => unwrapResponse(await client.GET('/v1/loads', { params: { query: { device, limit: shown } }, signal })),
-    { when: concerns },
+    { isRelevant: concerns },
   );
   return (
-    <Panel heading="Loads" note={<a href={`/loads?device=${encodeURIComponent(device)}`}>all of this device</a>}>
-      <Shown resource={loads} what="loads">
-        {({ items }) => (items.length === 0 ? <p class="empty">Nothing has been loaded on it.</p> : <LoadsTable loads={items} />)}
-      </Shown>
+    <Panel heading="Loads" note={<a href={`/loads?device=${encodeURIComponent(device)}`}>all loads of this device</a>}>
+      <ResourceView resource={loads} what="loads">
+        {({ items }) => (items.length === 0 ? <p class="empty">No loads yet.</p> : <LoadsTable loads={items} />)}
+      </ResourceView>
     </Panel>
   );
 }

@@ -1,16 +1,17 @@
-// One device: its memory, its module table, its programs, what it has run, and what can be done with it.
+// The page of a device: memory, module table, programs, history and actions.
 
 import { useMemo, useState } from 'preact/hooks';
 import { type Client, unwrapResponse } from '../../../src/client/client.ts';
+import { DeviceBadge } from '../../components/badge.tsx';
+import { countText } from '../../components/numbers.ts';
+import { PageHead } from '../../components/page-head.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { Age } from '../../components/times.tsx';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
-import { type PageParts, withQuery } from '../../navigation/paths.ts';
-import { DeviceBadge } from '../../parts/badge.tsx';
-import { countText } from '../../parts/numbers.ts';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { Age } from '../../parts/times.tsx';
+import { type PageProps, withQuery } from '../../navigation/paths.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import type { DeviceData } from './device-data.ts';
 import { DeviceLoads } from './device-loads.tsx';
 import { DeviceSamples } from './device-samples.ts';
 import { History } from './history.tsx';
@@ -20,32 +21,31 @@ import { ModuleTable } from './module-table.tsx';
 import { Programs } from './programs.tsx';
 import { RollbackDialog } from './rollback-dialog.tsx';
 import { Violations } from './violations.tsx';
-import type { Watched } from './watched.ts';
 import './device.css';
 
-/** Milliseconds between two looks at the device. */
+/** Polling interval in milliseconds. */
 const interval = 1_000;
-/** Programs that are watched: the newest. */
+/** Maximum programs shown, newest first. */
 const programLimit = 20;
 
-/** What is being asked of the user: to load a build, of a module or of any; or to go back to an earlier one. */
-type Asking = { readonly kind: 'load'; readonly module: string | null } | { readonly kind: 'rollback'; readonly module: string };
+/** The open dialog: load a build (of one module or any), or roll a module back. */
+type OpenDialog = { readonly kind: 'load'; readonly module: string | null } | { readonly kind: 'rollback'; readonly module: string };
 
-export function DevicePage({ parameters }: PageParts) {
+export function DevicePage({ parameters }: PageProps) {
   const id = parameters['device'] ?? '';
   const { client, may } = useSignedIn();
   const samples = useMemo(() => new DeviceSamples(), []);
-  const [asking, setAsking] = useState<Asking | null>(null);
+  const [asking, setAsking] = useState<OpenDialog | null>(null);
   const concerns = ({ object, detail }: LiveEvent) => object === id || detail['device'] === id;
   const watched = useResource(
     id,
     async (signal) => {
-      const found = await look(client, id, signal);
+      const found = await fetchDevice(client, id, signal);
       samples.addReferences(found.device.moduleTable, Date.now());
       if (found.device.reportedAt !== null) samples.addPrograms(found.programs, Date.parse(found.device.reportedAt), Date.now());
       return found;
     },
-    { every: interval, when: concerns },
+    { pollMilliseconds: interval, isRelevant: concerns },
   );
   const mayLoad = may('operator');
   const device = watched.data?.device;
@@ -63,7 +63,7 @@ export function DevicePage({ parameters }: PageParts) {
           )
         }
       />
-      <Shown resource={watched} what="the device">
+      <ResourceView resource={watched} what="the device">
         {(found) => (
           <div class="device">
             <Facts {...found} />
@@ -83,14 +83,14 @@ export function DevicePage({ parameters }: PageParts) {
             <DeviceLoads device={id} concerns={concerns} />
           </div>
         )}
-      </Shown>
+      </ResourceView>
       {device !== undefined && asking?.kind === 'load' && <LoadDialog device={device} given={asking.module} onClose={close} />}
       {device !== undefined && asking?.kind === 'rollback' && <RollbackDialog device={device} module={asking.module} onClose={close} />}
     </>
   );
 }
 
-async function look(client: Client, id: string, signal: AbortSignal): Promise<Watched> {
+async function fetchDevice(client: Client, id: string, signal: AbortSignal): Promise<DeviceData> {
   const path = { device: id };
   const [device, programs] = await Promise.all([
     client.GET('/v1/devices/{device}', { params: { path }, signal }).then(unwrapResponse),
@@ -101,7 +101,7 @@ async function look(client: Client, id: string, signal: AbortSignal): Promise<Wa
 
 const hostNames = new Map<string, string>();
 
-/** The name of a host, which it keeps. */
+/** Returns the name of a host, from a cache after the first request. */
 async function hostName(client: Client, id: string, signal: AbortSignal): Promise<string> {
   if (!hostNames.has(id)) {
     const { items } = unwrapResponse(await client.GET('/v1/hosts', { params: { query: { limit: 200 } }, signal }));
@@ -110,18 +110,18 @@ async function hostName(client: Client, id: string, signal: AbortSignal): Promis
   return hostNames.get(id) ?? id;
 }
 
-function Facts({ device, host }: Watched) {
+function Facts({ device, host }: DeviceData) {
   const { id, labels, memoryMap, ramPages, reportedAt, attachFailure } = device;
   return (
     <section class="device-facts" aria-label="Facts">
       {device.status === 'unreachable' && (
         <p class="notice" data-is="warning">
-          Its host has not been heard of for too long: what is below is what it last reported.
+          The host of this device is unreachable. The values below are the last that it reported.
         </p>
       )}
       {attachFailure !== null && (
         <p class="notice" data-is="warning">
-          It was not brought back whole when its host restarted: {attachFailure}
+          Not completely restored after a restart of its host: {attachFailure}
         </p>
       )}
       <dl class="strip">
@@ -150,7 +150,7 @@ function Facts({ device, host }: Watched) {
         </div>
         <div>
           <dt>Reported</dt>
-          <dd>{reportedAt === null ? 'not since its host started' : <Age of={reportedAt} />}</dd>
+          <dd>{reportedAt === null ? 'not since the host started' : <Age of={reportedAt} />}</dd>
         </div>
         <div>
           <dt>Identifier</dt>

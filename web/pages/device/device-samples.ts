@@ -1,36 +1,35 @@
-// What a device did of late: accesses inside its modules, its programs' calls per second of each version, and latencies; made of what it reports
-// again and again.
+// Time series of a device, derived from its reports: accesses inside its modules, calls per second by version, and latencies.
 
 import type { Schemas } from '../../../src/client/client.ts';
-import { chartSpan, type Point, type Series } from '../../parts/chart.tsx';
+import { chartSpanMilliseconds, type Point, type Series } from '../../components/chart.tsx';
 
 type Program = Schemas['Program'];
 
-/** Milliseconds without a report after which a program is taken to stand still. */
-const longestSilence = 5_000;
+/** Milliseconds without a report after which a program counts as idle. */
+const maxReportGapMilliseconds = 5_000;
 
 export type ProgramSeries = {
-  /** Calls per second, by version, in the order of their coming. */
+  /** Calls per second by version, in order of first appearance. */
   readonly rates: ReadonlyMap<string, readonly Point[]>;
-  /** Microseconds, of the version that served the last call: half of the calls, and 99 of 100, took no longer. */
+  /** Median and 99th percentile in microseconds, of the version that served the last call. */
   readonly p50: readonly Point[];
   readonly p99: readonly Point[];
 };
 
-type Kept = { at: number; calls: Map<string, number>; rates: Map<string, Point[]>; p50: Point[]; p99: Point[] };
+type ProgramSamples = { at: number; calls: Map<string, number>; rates: Map<string, Point[]>; p50: Point[]; p99: Point[] };
 
 const nothing: ProgramSeries = { rates: new Map(), p50: [], p99: [] };
 
-/** Kept for as long as the page of the device is open; two minutes of it. */
+/** Samples of the last two minutes, kept while the device's page is open. */
 export class DeviceSamples {
-  readonly #programs = new Map<string, Kept>();
+  readonly #programs = new Map<string, ProgramSamples>();
   readonly #references = new Map<string, Point[]>();
 
   of(program: string): ProgramSeries {
     return this.#programs.get(program) ?? nothing;
   }
 
-  /** Accesses that were inside each module. */
+  /** Accesses inside each module over time. */
   get references(): Series[] {
     return [...this.#references].map(([name, points], colour) => ({ name, points, colour: colour + 1 }));
   }
@@ -39,7 +38,7 @@ export class DeviceSamples {
     for (const { module, referenceCount } of moduleTable) append(pointsOf(this.#references, module), { at, value: referenceCount });
   }
 
-  /** @param reportedAt When the device reported this, milliseconds. @param now The present, on the same clock. */
+  /** @param reportedAt Time of the device's report in milliseconds. @param now The current time on the same clock. */
   addPrograms(programs: readonly Program[], reportedAt: number, now: number): void {
     for (const { id, statistics } of programs) {
       if (statistics === null) continue;
@@ -49,7 +48,7 @@ export class DeviceSamples {
         this.#programs.set(id, { at: reportedAt, calls, rates: new Map(), p50: [], p99: [] });
         continue;
       }
-      const at = reportedAt > kept.at ? reportedAt : now - kept.at > longestSilence ? now : null;
+      const at = reportedAt > kept.at ? reportedAt : now - kept.at > maxReportGapMilliseconds ? now : null;
       if (at === null) continue;
       const seconds = (at - kept.at) / 1_000;
       let served: string | null = null;
@@ -75,8 +74,8 @@ function pointsOf(series: Map<string, Point[]>, name: string): Point[] {
   return points;
 }
 
-/** Adds a point, and forgets those that no chart shows any more. */
+/** Adds a point and removes points older than the chart. */
 function append(points: Point[], point: Point): void {
   points.push(point);
-  while (points.length > 1 && (points[1]?.at ?? 0) < point.at - chartSpan) points.shift();
+  while (points.length > 1 && (points[1]?.at ?? 0) < point.at - chartSpanMilliseconds) points.shift();
 }

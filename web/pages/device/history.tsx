@@ -1,35 +1,35 @@
-// What has been in the module table of a device, stay by stay.
+// The module history of a device: each period in which a version was installed.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { ListEnd } from '../../components/list-end.tsx';
+import { Module } from '../../components/module.tsx';
+import { counted } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { Table } from '../../components/table.tsx';
+import { Timestamp } from '../../components/times.tsx';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { usePages } from '../../live/pages.ts';
 import { loadPath } from '../../navigation/paths.ts';
-import { Module } from '../../parts/module.tsx';
-import { More } from '../../parts/more.tsx';
-import { counted } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { Table } from '../../parts/table.tsx';
-import { Moment } from '../../parts/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 
 type Parts = { readonly device: string; readonly concerns: (event: LiveEvent) => boolean };
-type Stay = Schemas['HistoryEntry'];
+type Residency = Schemas['HistoryEntry'];
 
 export function History({ device, concerns }: Parts) {
   const { client } = useSignedIn();
-  const stays = usePages(
+  const residencies = usePages(
     device,
     async (page, signal) =>
       unwrapResponse(await client.GET('/v1/devices/{device}/history', { params: { path: { device }, query: page }, signal })),
-    { when: concerns, limit: 10 },
+    { isRelevant: concerns, limit: 10 },
   );
   return (
-    <Panel heading="History" note="what its module table has named">
-      <Shown resource={stays} what="the history">
+    <Panel heading="History" note="each period in which a version was installed">
+      <ResourceView resource={residencies} what="the history">
         {(items) =>
           items.length === 0 ? (
-            <p class="empty">Nothing has ever been in its module table.</p>
+            <p class="empty">No module has been installed yet.</p>
           ) : (
             <>
               <Table
@@ -37,7 +37,7 @@ export function History({ device, concerns }: Parts) {
                 rows={items}
                 keyOf={({ module, installedAt, address }) => `${module} ${installedAt} ${address}`}
                 columns={[
-                  { heading: 'Build', cell: (stay) => <Module module={stay.module} version={stay.version} /> },
+                  { heading: 'Build', cell: (residency) => <Module module={residency.module} version={residency.version} /> },
                   {
                     heading: 'Addresses',
                     isWide: true,
@@ -47,30 +47,30 @@ export function History({ device, concerns }: Parts) {
                       </code>
                     ),
                   },
-                  { heading: 'Entered', cell: ({ installedAt }) => <Moment at={installedAt} /> },
-                  { heading: 'Through', cell: ({ load, source }) => <Through load={load} source={source} /> },
+                  { heading: 'Installed', cell: ({ installedAt }) => <Timestamp at={installedAt} /> },
+                  { heading: 'By', cell: ({ load, source }) => <Through load={load} source={source} /> },
                   {
-                    heading: 'Left',
-                    cell: ({ removedAt }) => (removedAt === null ? <strong>in the table now</strong> : <Moment at={removedAt} />),
+                    heading: 'Removed',
+                    cell: ({ removedAt }) => (removedAt === null ? <strong>installed</strong> : <Timestamp at={removedAt} />),
                   },
-                  { heading: 'Why', isWide: true, cell: why },
+                  { heading: 'Cause', isWide: true, cell: why },
                 ]}
               />
-              <More pages={stays} shown={items.length} what={items.length === 1 ? 'stay' : 'stays'} />
+              <ListEnd pages={residencies} shown={items.length} what={items.length === 1 ? 'residency' : 'residencies'} />
             </>
           )
         }
-      </Shown>
+      </ResourceView>
     </Panel>
   );
 }
 
-function Through({ load, source }: Pick<Stay, 'load' | 'source'>) {
-  if (load !== null) return <a href={loadPath(load)}>the load</a>;
-  return <span class="soft">{source === 'observed' ? 'observed, no load known' : 'put back after a restart'}</span>;
+function Through({ load, source }: Pick<Residency, 'load' | 'source'>) {
+  if (load !== null) return <a href={loadPath(load)}>load</a>;
+  return <span class="soft">{source === 'observed' ? 'observed, load unknown' : 'restored after a restart'}</span>;
 }
 
-function why({ removalCause, replacedByLoad, interrupted, invalidation }: Stay) {
+function why({ removalCause, replacedByLoad, interrupted, invalidation }: Residency) {
   if (removalCause === null) return null;
   const facts = [
     ...(interrupted === null || interrupted === 0 ? [] : [`${counted(interrupted, 'access', 'accesses')} interrupted`]),

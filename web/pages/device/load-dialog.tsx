@@ -1,26 +1,32 @@
-// Asks which build is to be loaded on a device, shows what it would come to, and has it done.
+// The dialog that loads a build on a device, with a preview.
 
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { unwrapResponse } from '../../../src/client/client.ts';
+import { Dialog } from '../../components/dialog.tsx';
+import { Choice } from '../../components/fields.tsx';
+import {
+  defaultLoadOptions,
+  defaultVersionPolicy,
+  loadOptionsBody,
+  VersionPolicyFields,
+  versionPolicyBody,
+} from '../../components/load-options.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
 import { useResource } from '../../live/resource.ts';
-import { Dialog } from '../../parts/dialog.tsx';
-import { Choice } from '../../parts/fields.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { PrecedenceFields, precedenceBody, termsBody, usualPrecedence, usualTerms } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { LoadForm, showMade } from './load-form.tsx';
+import type { DeviceDetail } from './device-data.ts';
+import { LoadForm, showCreatedLoad } from './load-form.tsx';
 import { Preview } from './preview.tsx';
-import type { DeviceDetail } from './watched.ts';
 import './load-dialog.css';
 
-/** Modules, and builds of one, that are offered: the newest. */
+/** Maximum modules, and builds of a module, offered; newest first. */
 const offeredLimit = 200;
 
 type Parts = {
   readonly device: DeviceDetail;
-  /** The module whose builds are offered first; null: any. */
+  /** The preselected module; null: the latest. */
   readonly given: string | null;
   readonly onClose: () => void;
 };
@@ -35,13 +41,13 @@ export function LoadDialog({ device, given, onClose }: Parts) {
   );
   return (
     <Dialog heading={`Load a build on ${device.name}`} onClose={onClose}>
-      <Shown resource={modules} what="modules">
+      <ResourceView resource={modules} what="modules">
         {(names) => {
           const module = chosen ?? names[0];
           if (module === undefined)
             return (
               <p class="empty">
-                There is no build to load yet: <code>npx patchbay build push</code> makes one.
+                No builds yet. Create one with <code>npx patchbay build push</code>.
               </p>
             );
           return (
@@ -50,7 +56,7 @@ export function LoadDialog({ device, given, onClose }: Parts) {
             </BuildForm>
           );
         }}
-      </Shown>
+      </ResourceView>
     </Dialog>
   );
 }
@@ -60,8 +66,8 @@ type FormParts = Pick<Parts, 'device' | 'onClose'> & { readonly module: string; 
 function BuildForm({ device, module, onClose, children }: FormParts) {
   const { client } = useSignedIn();
   const [chosen, setChosen] = useState<string | null>(null);
-  const [terms, setTerms] = useState(usualTerms);
-  const [precedence, setPrecedence] = useState(usualPrecedence);
+  const [terms, setTerms] = useState(defaultLoadOptions);
+  const [precedence, setPrecedence] = useState(defaultVersionPolicy);
   const builds = useResource(module, async (signal) => {
     const params = { path: { module }, query: { limit: offeredLimit } };
     return unwrapResponse(await client.GET('/v1/modules/{module}/builds', { params, signal })).items.map(({ version }) => version);
@@ -70,11 +76,11 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
   const version = chosen ?? builds.data?.find((one) => one !== inMemory) ?? builds.data?.[0] ?? null;
   const load = useAction(
     async (headers) => {
-      if (version === null) throw new Error('no version is chosen');
-      const body = { module, version, devices: [device.id], ...termsBody(terms), ...precedenceBody(precedence) };
+      if (version === null) throw new Error('Choose a version.');
+      const body = { module, version, devices: [device.id], ...loadOptionsBody(terms), ...versionPolicyBody(precedence) };
       return unwrapResponse(await client.POST('/v1/loads', { body, headers }));
     },
-    (made) => showMade(made, onClose),
+    (made) => showCreatedLoad(made, onClose),
   );
   return (
     <LoadForm
@@ -88,7 +94,7 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
       }
       terms={terms}
       onTerms={setTerms}
-      moreTerms={<PrecedenceFields precedence={precedence} onChange={setPrecedence} />}
+      moreTerms={<VersionPolicyFields precedence={precedence} onChange={setPrecedence} />}
       action={load}
       isComplete={version !== null && version !== inMemory}
       label={`Load ${module}@${version ?? '…'}`}

@@ -1,26 +1,26 @@
-// The form of a load or a rollback of one device: what is asked for, how it is loaded, what it would come to, and having it done.
+// The form of a load or rollback on one device: fields, load options, preview and submit button.
 
 import type { ComponentChildren } from 'preact';
 import type { Schemas } from '../../../src/client/client.ts';
+import { Disclosure } from '../../components/disclosure.tsx';
+import { type LoadOptions, LoadOptionsFields } from '../../components/load-options.tsx';
+import { FailureNotice } from '../../components/resource-view.tsx';
 import { navigate } from '../../navigation/location.ts';
 import { loadPath } from '../../navigation/paths.ts';
-import { Disclosure } from '../../parts/disclosure.tsx';
-import { FailureNotice } from '../../parts/shown.tsx';
-import { type Terms, TermsFields } from '../../parts/terms.tsx';
 import type { Action } from '../../session/action.ts';
 
 type Parts = {
-  /** What is asked for. */
+  /** The fields above the load options. */
   readonly fields: ComponentChildren;
-  readonly terms: Terms;
-  readonly onTerms: (terms: Terms) => void;
-  /** What there is to be said of how it is loaded, besides the terms. */
+  readonly terms: LoadOptions;
+  readonly onTerms: (terms: LoadOptions) => void;
+  /** Further load options. */
   readonly moreTerms?: ComponentChildren;
-  /** What it would come to. */
+  /** The preview. */
   readonly children: ComponentChildren;
   readonly action: Action;
   readonly isComplete: boolean;
-  /** What is written on the button that has it done. */
+  /** The label of the submit button. */
   readonly label: string;
   readonly onClose: () => void;
 };
@@ -33,9 +33,9 @@ export function LoadForm({ fields, terms, onTerms, moreTerms, children, action, 
   return (
     <form onSubmit={submit}>
       <div class="fields">{fields}</div>
-      <Disclosure summary={`How it is loaded: ${terms.strategy}, old pages ${terms.invalidation}`}>
+      <Disclosure summary={`Options: ${terms.strategy}, old pages ${terms.invalidation}`}>
         <div class="fields">
-          <TermsFields terms={terms} onChange={onTerms} />
+          <LoadOptionsFields terms={terms} onChange={onTerms} />
           {moreTerms}
         </div>
       </Disclosure>
@@ -46,15 +46,15 @@ export function LoadForm({ fields, terms, onTerms, moreTerms, children, action, 
           Cancel
         </button>
         <button type="submit" class="main" disabled={!isComplete || action.isUnderWay}>
-          {action.isUnderWay ? 'Asking for it…' : label}
+          {action.isUnderWay ? 'Sending…' : label}
         </button>
       </div>
     </form>
   );
 }
 
-/** Shows the load that was made, instead of the dialog. */
-export function showMade({ loads: [made] }: Pick<Schemas['AcceptedLoads'], 'loads'>, onClose: () => void): void {
+/** Closes the dialog and navigates to the created load. */
+export function showCreatedLoad({ loads: [made] }: Pick<Schemas['AcceptedLoads'], 'loads'>, onClose: () => void): void {
   onClose();
   if (made !== undefined) navigate(loadPath(made.id));
 }

@@ -1,33 +1,33 @@
-// The memory of a device, page by page: which module owns each, and whether it may still be run.
+// The memory map of a device: the owner and state of each page.
 
-import { Module, moduleColour } from '../../parts/module.tsx';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { Table } from '../../parts/table.tsx';
-import type { DeviceDetail } from './watched.ts';
+import { Module, moduleColour } from '../../components/module.tsx';
+import { counted, countText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { Table } from '../../components/table.tsx';
+import type { DeviceDetail } from './device-data.ts';
 import './memory.css';
 
 type MemoryMap = NonNullable<DeviceDetail['memoryMap']>;
 type Range = MemoryMap['ranges'][number];
-/** What a fetch from a page comes to. */
-const standings = ['valid', 'nx', 'invalid', 'deleted'] as const;
-type Standing = (typeof standings)[number];
+/** The states of a page, by what a fetch from it does. */
+const pageStates = ['valid', 'nx', 'invalid', 'deleted'] as const;
+type PageState = (typeof pageStates)[number];
 
-const meanings: Readonly<Record<Standing, string>> = {
-  valid: 'may be run',
+const meanings: Readonly<Record<PageState, string>> = {
+  valid: 'executable',
   nx: 'NX: a fetch faults',
   invalid: 'marked invalid: a fetch faults',
-  deleted: 'deleted: a fetch faults, and the address is kept from others',
+  deleted: 'deleted: a fetch faults, and the address is reserved',
 };
 
-const words: Readonly<Record<Standing, string>> = { valid: 'may be run', nx: 'NX', invalid: 'invalid', deleted: 'deleted' };
+const words: Readonly<Record<PageState, string>> = { valid: 'executable', nx: 'NX', invalid: 'invalid', deleted: 'deleted' };
 
-/** Rows that are drawn at most; memory beyond is free as a rule, and the table has what is not. */
-const mostRows = 64;
-/** Side of a page in the drawing. */
+/** Maximum rows drawn; the table lists all ranges. */
+const maxRows = 64;
+/** Side of a page in the drawing, in SVG units. */
 const side = 10;
 
-function standingOf({ present, valid, nx }: Range): Standing {
+function pageStateOf({ present, valid, nx }: Range): PageState {
   if (!present) return 'deleted';
   if (!valid) return 'invalid';
   return nx ? 'nx' : 'valid';
@@ -37,7 +37,7 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
   if (memoryMap === null)
     return (
       <Panel heading="Memory">
-        <p class="empty">The device has not reported its memory since its host started.</p>
+        <p class="empty">The device has not reported its memory since the host started.</p>
       </Panel>
     );
   const isCurrent = ({ address, owner }: Range) => moduleTable.some((entry) => entry.module === owner.module && entry.address === address);
@@ -49,18 +49,18 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
         <Legend ranges={memoryMap.ranges} />
       </div>
       {memoryMap.ranges.length === 0 ? (
-        <p class="empty">Nothing is in memory.</p>
+        <p class="empty">The memory is empty.</p>
       ) : (
         <Table
-          caption="What is in memory"
+          caption="Memory ranges"
           rows={memoryMap.ranges}
           keyOf={({ address, owner }) => `${address} ${owner.module} ${owner.version}`}
           columns={[
             { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
             { heading: 'Pages', isNumber: true, cell: (range) => range.pages },
             { heading: 'Image', cell: ({ owner }) => <Module {...owner} /> },
-            { heading: 'State', cell: (range) => <span class={`whole standing ${standingOf(range)}`}>{words[standingOf(range)]}</span> },
-            { heading: 'Table', cell: (range) => (isCurrent(range) ? 'current' : <span class="soft">left</span>) },
+            { heading: 'State', cell: (range) => <span class={`whole standing ${pageStateOf(range)}`}>{words[pageStateOf(range)]}</span> },
+            { heading: 'Module table', cell: (range) => (isCurrent(range) ? 'current' : <span class="soft">replaced</span>) },
           ]}
         />
       )}
@@ -71,14 +71,16 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
 function Drawing({ map: { pages, pageBytes, usedPages, ranges } }: { readonly map: MemoryMap }) {
   const columns = pages <= 1_024 ? 32 : pages <= 8_192 ? 64 : 128;
   const allRows = Math.ceil(pages / columns);
-  const rows = Math.min(allRows, mostRows);
-  const summary = ranges.map((range) => `${range.owner.module} ${range.owner.version} at ${range.address}, ${meanings[standingOf(range)]}`);
+  const rows = Math.min(allRows, maxRows);
+  const summary = ranges.map(
+    (range) => `${range.owner.module} ${range.owner.version} at ${range.address}, ${meanings[pageStateOf(range)]}`,
+  );
   return (
     <figure class="memory">
       <svg
         viewBox={`0 0 ${columns * side} ${rows * side}`}
         role="img"
-        aria-label={`Memory of ${pages} pages, ${usedPages} in use: ${summary.join('; ') || 'all free'}`}
+        aria-label={`Memory of ${pages} pages, ${usedPages} in use: ${summary.join('; ') || 'all pages free'}`}
       >
         <defs>
           <pattern id="memory-free" width={side} height={side} patternUnits="userSpaceOnUse">
@@ -104,7 +106,7 @@ function Drawing({ map: { pages, pageBytes, usedPages, ranges } }: { readonly ma
       </svg>
       {rows < allRows && (
         <figcaption class="soft">
-          The first {countText(rows * columns)} of {countText(pages)} pages are drawn; the table has all that is in memory.
+          The figure shows the first {countText(rows * columns)} of {countText(pages)} pages. The table lists all ranges.
         </figcaption>
       )}
     </figure>
@@ -122,7 +124,7 @@ function FreePages({ pages, columns }: { readonly pages: number; readonly column
   );
 }
 
-/** The pages of a range: one piece for each row that it is on. */
+/** The pages of a range: one rectangle per row. */
 function Pages({
   range,
   first,
@@ -134,7 +136,7 @@ function Pages({
   readonly columns: number;
   readonly rows: number;
 }) {
-  const standing = standingOf(range);
+  const standing = pageStateOf(range);
   const pieces: { x: number; y: number; width: number }[] = [];
   for (let page = first; page < first + range.pages; ) {
     const row = Math.floor(page / columns);
@@ -169,7 +171,7 @@ function Legend({ ranges }: { readonly ranges: readonly Range[] }) {
           <Module module={module} />
         </li>
       ))}
-      {standings.map((standing) => (
+      {pageStates.map((standing) => (
         <li key={standing} class={`standing ${standing}`}>
           {words[standing]}
         </li>

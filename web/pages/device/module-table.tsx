@@ -1,30 +1,30 @@
-// The module table of a device: where each module is now, and how many accesses are inside.
+// The module table of a device: address and reference count of each module.
 
-import { Chart, type Series } from '../../parts/chart.tsx';
-import { Module } from '../../parts/module.tsx';
-import { countText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { type Column, Table } from '../../parts/table.tsx';
-import type { DeviceDetail } from './watched.ts';
+import { Chart, type Series } from '../../components/chart.tsx';
+import { Module } from '../../components/module.tsx';
+import { countText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { type Column, Table } from '../../components/table.tsx';
+import type { DeviceDetail } from './device-data.ts';
 
 type Entry = DeviceDetail['moduleTable'][number];
 type Parts = {
   readonly device: DeviceDetail;
-  /** Accesses inside each module of late. */
+  /** Recent accesses inside each module. */
   readonly references: readonly Series[];
-  /** Asks whether a build is to be loaded, or one gone back from; null where the user may not. */
+  /** Opens the load or rollback dialog; null if the user has no permission. */
   readonly ask: ((kind: 'load' | 'rollback', module: string) => void) | null;
 };
 
-/** How accesses ended that may have left the state of a module half changed. */
+/** Abnormal ends of accesses that taint the state of a module. */
 const endings = { trap: 'a trap', deadline: 'a deadline', stop: 'a stop', interruption: 'an injected error' } as const;
 
-/** Whether accesses ended abnormally inside a module with state. */
+/** Shows whether a module's state is tainted. */
 function TaintMark({ tainted }: { readonly tainted: NonNullable<Entry['tainted']> | null }) {
   if (tainted === null) return <>–</>;
   const { reason, at, accesses } = tainted;
   return (
-    <span class="code whole" title={`first by ${endings[reason]}, at ${at}: load the module again to begin with a new state`}>
+    <span class="code whole" title={`First cause: ${endings[reason]}, at ${at}. Load the module again to reset its state.`}>
       tainted by {countText(accesses)} {accesses === 1 ? 'access' : 'accesses'}
     </span>
   );
@@ -57,9 +57,9 @@ export function ModuleTable({ device: { moduleTable }, references, ask }: Parts)
         ]),
   ];
   return (
-    <Panel heading="Module table" note="References are the accesses that are inside now">
+    <Panel heading="Module table" note="References: accesses inside now">
       {moduleTable.length === 0 ? (
-        <p class="empty">No module is in memory{ask === null ? '.' : ': load a build, and it is.'}</p>
+        <p class="empty">No module is in memory{ask === null ? '.' : '. Load a build.'}</p>
       ) : (
         <>
           <Table caption="Module table" columns={columns} rows={moduleTable} keyOf={({ module }) => module} />

@@ -1,21 +1,21 @@
-// What a load would come to, before it is asked for: the similarity of the two versions, and what the device would say.
+// Previews a load: similarity of the two versions, and the device's forecast.
 
 import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { InterfaceComparison } from '../../components/interface-comparison.tsx';
+import { LinkedText } from '../../components/linked.tsx';
+import { type LoadOptions, loadOptionsBody, type VersionPolicy, versionPolicyBody } from '../../components/load-options.tsx';
+import { countText } from '../../components/numbers.ts';
+import { ResourceView } from '../../components/resource-view.tsx';
 import { useResource } from '../../live/resource.ts';
-import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
-import { Linked } from '../../parts/linked.tsx';
-import { counted } from '../../parts/numbers.ts';
-import { Shown } from '../../parts/shown.tsx';
-import { type Precedence, precedenceBody, type Terms, termsBody } from '../../parts/terms.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import type { DeviceDetail } from './watched.ts';
+import type { DeviceDetail } from './device-data.ts';
 
 type Parts = {
   readonly device: DeviceDetail;
   readonly module: string;
   readonly version: string;
-  readonly terms: Terms;
-  readonly precedence: Precedence;
+  readonly terms: LoadOptions;
+  readonly precedence: VersionPolicy;
 };
 type Forecast = Schemas['RolloutPreview']['items'][number];
 type Known = {
@@ -28,10 +28,10 @@ type Known = {
 export function Preview({ device, module, version, terms, precedence }: Parts) {
   const { client } = useSignedIn();
   const entry = device.moduleTable.find((one) => one.module === module);
-  // The reason is no matter of the forecast, which is not to be asked for with every letter of it.
+  // The reason does not affect the forecast: a constant avoids a request per typed character.
   const asked = {
-    ...termsBody(terms),
-    ...precedenceBody({ ...precedence, downgradeReason: 'a forecast' }),
+    ...loadOptionsBody(terms),
+    ...versionPolicyBody({ ...precedence, downgradeReason: 'a forecast' }),
   };
   const known = useResource<Known>(JSON.stringify([module, version, entry?.version, asked]), async (signal) => {
     const [next, old, preview] = await Promise.all([
@@ -47,12 +47,12 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
     return { next, old, forecast: preview.items[0] ?? null, conflicts: preview.conflicts.map(({ rollout }) => rollout) };
   });
   return (
-    <Shown resource={known} what="what it would come to">
+    <ResourceView resource={known} what="the preview">
       {({ next, old, forecast, conflicts }) => (
         <div class="preview">
           {old?.version === next.version && (
             <p class="notice" data-is="warning" role="status">
-              {device.name} has {version} already: there is nothing to load.
+              {device.name} already has {version}.
             </p>
           )}
           {forecast !== null && (
@@ -60,17 +60,17 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
           )}
           {conflicts.length > 0 && (
             <p class="notice" data-is="warning">
-              A rollout of {module} that has not ended has this device: <Linked text={conflicts.join(', ')} />.
+              This device is in an unfinished rollout of {module}: <LinkedText text={conflicts.join(', ')} />.
             </p>
           )}
           {old === null ? (
-            <p class="soft">There is no version in memory to compare {version} with.</p>
+            <p class="soft">No version in memory to compare {version} with.</p>
           ) : old.version === next.version ? null : (
             <InterfaceComparison old={old} next={next} />
           )}
         </div>
       )}
-    </Shown>
+    </ResourceView>
   );
 }
 
@@ -89,13 +89,13 @@ type Noticed = {
 function ForecastNotice({ forecast: { forecast, reason, currentVersion }, device, module, version, references }: Noticed) {
   const isWilling = forecast === 'would-install' || forecast === 'would-replace';
   const what = {
-    'would-install': `${module}@${version} would be the first of its module on ${device.name}.`,
-    'would-replace': `${version} would take the place of ${currentVersion}${references > 0 ? `, with ${counted(references, 'access', 'accesses')} inside now` : ', with nobody inside now'}.`,
-    'already-installed': `${device.name} has ${version} already: the load would be refused.`,
-    'refused-not-newer': 'The device would refuse it: it is not newer.',
-    'refused-dissimilar': 'The device would refuse it: it is not substantially similar.',
-    'refused-image': 'The device would refuse its image.',
-    'out-of-memory': 'The load would fail: there is not the memory.',
+    'would-install': `${module}@${version} would be installed on ${device.name}.`,
+    'would-replace': `${version} would replace ${currentVersion}. Accesses inside now: ${countText(references)}.`,
+    'already-installed': `${device.name} already has ${version}. The load would be refused.`,
+    'refused-not-newer': 'The device would refuse the build: not newer.',
+    'refused-dissimilar': 'The device would refuse the build: not substantially similar.',
+    'refused-image': 'The device would refuse the image.',
+    'out-of-memory': 'The load would fail: out of memory.',
   }[forecast];
   return (
     <p class="notice" data-is={isWilling ? 'well' : 'warning'} role="status">

@@ -1,13 +1,13 @@
-// The programs of a device: who serves their calls, how many and how fast, and what happened to them when a module was replaced.
+// The programs of a device: calls by version, rates, latencies and interruptions.
 
 import type { Schemas } from '../../../src/client/client.ts';
-import { Badge, type Tone } from '../../parts/badge.tsx';
-import { Chart, seriesClass } from '../../parts/chart.tsx';
-import { counted, countText, shortText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { microsecondsText } from '../../parts/times.tsx';
+import { Badge, type Tone } from '../../components/badge.tsx';
+import { Chart, seriesClass } from '../../components/chart.tsx';
+import { counted, countText, shortText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { microsecondsText } from '../../components/times.tsx';
+import type { DeviceData } from './device-data.ts';
 import type { DeviceSamples } from './device-samples.ts';
-import type { Watched } from './watched.ts';
 import './programs.css';
 
 type Program = Schemas['Program'];
@@ -21,12 +21,12 @@ const tones: Readonly<Record<Program['state'], Tone>> = {
   failed: 'bad',
 };
 
-export function Programs({ programs, hasMorePrograms, samples }: Watched & { readonly samples: DeviceSamples }) {
+export function Programs({ programs, hasMorePrograms, samples }: DeviceData & { readonly samples: DeviceSamples }) {
   return (
-    <Panel heading="Programs" note={hasMorePrograms ? `the newest ${programs.length}` : undefined}>
+    <Panel heading="Programs" note={hasMorePrograms ? `latest ${programs.length}` : undefined}>
       {programs.length === 0 ? (
         <p class="empty">
-          No program runs here. <code>npx patchbay program start</code> starts one.
+          No programs. Start one with <code>npx patchbay program start</code>.
         </p>
       ) : (
         <ul class="programs">
@@ -61,8 +61,8 @@ function ProgramView({ program, samples }: { readonly program: Program; readonly
           {counted(threads, 'thread')}
           {threadsNow}, recovery <span class="code">{recovery}</span>, <span class="code">{addressing}</span>
         </p>
-        {failure !== null && <p class="told">{failure}</p>}
-        {statistics !== null && statistics.lastFailure !== null && <p class="told">last failure: {statistics.lastFailure}</p>}
+        {failure !== null && <p class="error-message">{failure}</p>}
+        {statistics !== null && statistics.lastFailure !== null && <p class="error-message">last failure: {statistics.lastFailure}</p>}
       </div>
       {statistics !== null && (
         <>
@@ -86,7 +86,7 @@ function ProgramView({ program, samples }: { readonly program: Program; readonly
 
 function VersionMix({ versions }: { readonly versions: Schemas['ProgramStatistics']['versions'] }) {
   const all = versions.reduce((sum, { callsCompleted }) => sum + callsCompleted, 0);
-  if (all === 0) return <p class="soft version-mix">No call has completed yet.</p>;
+  if (all === 0) return <p class="soft version-mix">No completed calls yet.</p>;
   return (
     <div class="version-mix">
       <span class="soft">Calls by version</span>
@@ -113,9 +113,9 @@ function Counts({ statistics }: { readonly statistics: Schemas['ProgramStatistic
     <dl class="program-counts">
       <Count word="calls completed" count={callsCompleted} />
       <Count word="failed" count={callsFailed} isBad={callsFailed > 0} />
-      <Count word="of those, faults" count={faults} isBad={faults > 0} />
+      <Count word="faults of these" count={faults} isBad={faults > 0} />
       <Count word="accesses interrupted" count={accessesInterrupted} />
-      <Count word="of those, retried" count={accessesRetried} />
+      <Count word="retried" count={accessesRetried} />
     </dl>
   );
 }
@@ -124,7 +124,7 @@ function Count({ word, count, isBad = false }: { readonly word: string; readonly
   return (
     <div>
       <dt>{word}</dt>
-      <dd class={isBad ? 'told' : ''}>{countText(count)}</dd>
+      <dd class={isBad ? 'error-message' : ''}>{countText(count)}</dd>
     </div>
   );
 }

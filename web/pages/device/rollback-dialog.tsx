@@ -1,20 +1,20 @@
-// Asks to which version a module of a device is to go back, and why; shows what it would come to, and has it done.
+// The dialog that rolls a module of a device back, with a reason and a preview.
 
 import { useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { Dialog } from '../../components/dialog.tsx';
+import { Choice, Text } from '../../components/fields.tsx';
+import { defaultLoadOptions, type LoadOptions, loadOptionsBody } from '../../components/load-options.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
 import { useResource } from '../../live/resource.ts';
-import { Dialog } from '../../parts/dialog.tsx';
-import { Choice, Text } from '../../parts/fields.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { type Terms, termsBody, usualTerms } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { LoadForm, showMade } from './load-form.tsx';
+import type { DeviceDetail } from './device-data.ts';
+import { LoadForm, showCreatedLoad } from './load-form.tsx';
 import { Preview } from './preview.tsx';
-import type { DeviceDetail } from './watched.ts';
 
-/** Stays that are looked back at. */
-const stayLimit = 200;
+/** Maximum history entries read. */
+const historyLimit = 200;
 
 type Parts = { readonly device: DeviceDetail; readonly module: string; readonly onClose: () => void };
 
@@ -22,22 +22,22 @@ export function RollbackDialog({ device, module, onClose }: Parts) {
   const { client } = useSignedIn();
   const current = device.moduleTable.find((entry) => entry.module === module)?.version ?? null;
   const versions = useResource(`${module} ${current}`, async (signal) => {
-    const params = { path: { device: device.id, module }, query: { limit: stayLimit } };
-    return versionsToGoBackTo(
+    const params = { path: { device: device.id, module }, query: { limit: historyLimit } };
+    return rollbackVersions(
       unwrapResponse(await client.GET('/v1/devices/{device}/modules/{module}/history', { params, signal })).items,
       current,
     );
   });
   return (
     <Dialog heading={`Roll ${module} back on ${device.name}`} onClose={onClose}>
-      <Shown resource={versions} what="the history">
+      <ResourceView resource={versions} what="the history">
         {(known) => {
           const [first] = known;
           if (first === undefined)
-            return <p class="empty">The device has had no other version of {module}: there is nothing to go back to.</p>;
+            return <p class="empty">The device had no other version of {module}. There is no version to roll back to.</p>;
           return <RollbackForm device={device} module={module} versions={known} first={first} onClose={onClose} />;
         }}
-      </Shown>
+      </ResourceView>
     </Dialog>
   );
 }
@@ -48,20 +48,20 @@ function RollbackForm({ device, module, versions, first, onClose }: FormParts) {
   const { client } = useSignedIn();
   const [to, setTo] = useState(first);
   const [reason, setReason] = useState('');
-  const [terms, setTerms] = useState<Terms>({ ...usualTerms, similarityPolicy: 'warn' });
+  const [terms, setTerms] = useState<LoadOptions>({ ...defaultLoadOptions, similarityPolicy: 'warn' });
   const rollback = useAction(
     async (headers) => {
       const params = { path: { device: device.id, module } };
-      const body = { to, reason, ...termsBody(terms) };
+      const body = { to, reason, ...loadOptionsBody(terms) };
       return unwrapResponse(await client.POST('/v1/devices/{device}/modules/{module}/rollback', { params, body, headers }));
     },
-    (made) => showMade(made, onClose),
+    (made) => showCreatedLoad(made, onClose),
   );
   return (
     <LoadForm
       fields={
         <>
-          <Choice label="Back to" value={to} options={versions} onChange={setTo} />
+          <Choice label="Roll back to" value={to} options={versions} onChange={setTo} />
           <Text label="Reason" placeholder="1.1.0 drops packets" required value={reason} onChange={setReason} />
         </>
       }
@@ -84,12 +84,12 @@ function RollbackForm({ device, module, versions, first, onClose }: FormParts) {
 }
 
 /**
- * Versions that a device has had besides the one that it has: first the one before that had first entered, which is where one rollback after another
- * leads, then the others, the newest stay first.
+ * Returns the earlier versions of a module on a device: first the version before the first installation of the current version (the target of a
+ * plain rollback), then the others, latest first.
  */
-function versionsToGoBackTo(stays: readonly Schemas['HistoryEntry'][], current: string | null): string[] {
-  const firstOfCurrent = stays.findLastIndex(({ version }) => version === current);
-  const before = stays[firstOfCurrent + 1]?.version;
-  const others = stays.map(({ version }) => version).filter((version) => version !== current);
+function rollbackVersions(residencies: readonly Schemas['HistoryEntry'][], current: string | null): string[] {
+  const firstOfCurrent = residencies.findLastIndex(({ version }) => version === current);
+  const before = residencies[firstOfCurrent + 1]?.version;
+  const others = residencies.map(({ version }) => version).filter((version) => version !== current);
   return [...new Set(before === undefined || before === current ? others : [before, ...others])];
 }

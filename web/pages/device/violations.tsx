@@ -1,18 +1,18 @@
-// Programs of a device that held on to the addresses of code that had gone: the findings of the ABI test.
+// ABI violations: programs of a device that called a stale address.
 
 import { unwrapResponse } from '../../../src/client/client.ts';
+import { Module } from '../../components/module.tsx';
+import { countText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { Table } from '../../components/table.tsx';
+import { Timestamp } from '../../components/times.tsx';
 import { useResource } from '../../live/resource.ts';
-import { Module } from '../../parts/module.tsx';
-import { countText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { Table } from '../../parts/table.tsx';
-import { Moment } from '../../parts/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import type { DeviceDetail } from './watched.ts';
+import type { DeviceDetail } from './device-data.ts';
 
 const shown = 20;
-/** Milliseconds between two looks: who faults goes on to. */
+/** Polling interval in milliseconds: a program with a stale address keeps faulting. */
 const interval = 5_000;
 
 export function Violations({ device: { id, abiViolations } }: { readonly device: DeviceDetail }) {
@@ -23,11 +23,11 @@ export function Violations({ device: { id, abiViolations } }: { readonly device:
       unwrapResponse(
         await client.GET('/v1/devices/{device}/abi-violations', { params: { path: { device: id }, query: { limit: shown } }, signal }),
       ),
-    { every: interval },
+    { pollMilliseconds: interval },
   );
   return (
-    <Panel heading="ABI violations" note="they keep an address, and faulted there">
-      <Shown resource={violations} what="the violations">
+    <Panel heading="ABI violations" note="programs that called a stale address">
+      <ResourceView resource={violations} what="the ABI violations">
         {({ items }) => (
           <Table
             caption="ABI violations"
@@ -35,15 +35,15 @@ export function Violations({ device: { id, abiViolations } }: { readonly device:
             keyOf={({ program, address, firstFaultAt }) => `${program} ${address} ${firstFaultAt}`}
             columns={[
               { heading: 'Program', cell: ({ programName }) => programName },
-              { heading: 'Keeps', cell: ({ module, version }) => <Module module={module} version={version} /> },
+              { heading: 'Stale build', cell: ({ module, version }) => <Module module={module} version={version} /> },
               { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
               { heading: 'Fault', cell: ({ flag }) => <span class="code">{flag}</span> },
               { heading: 'Faults', isNumber: true, cell: ({ faults }) => countText(faults) },
-              { heading: 'Last', cell: ({ lastFaultAt }) => <Moment at={lastFaultAt} /> },
+              { heading: 'Last', cell: ({ lastFaultAt }) => <Timestamp at={lastFaultAt} /> },
             ]}
           />
         )}
-      </Shown>
+      </ResourceView>
     </Panel>
   );
 }

@@ -1,16 +1,16 @@
-// Which devices the fleet page shows: what its address says, as the API takes it.
+// Converts the address into the filter of the device list.
 
 import { deviceStatuses } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
 
 export type FleetQuery = NonNullable<paths['/v1/devices']['get']['parameters']['query']>;
 
-/** Labels of one filter, as many as a device may have. */
+/** Maximum labels of a filter, the same as of a device. */
 const labelLimit = 16;
 const single = ['name', 'status', 'host', 'module', 'version', 'sort'] as const;
 export type FilterName = (typeof single)[number];
 
-/** The filter of an address; what it does not know of there it leaves out. */
+/** Returns the API filter of an address; ignores unknown values. */
 export function fleetQueryOf(query: URLSearchParams): FleetQuery {
   const text = (name: FilterName) => query.get(name) ?? '';
   const status = deviceStatuses.find((one) => one === text('status'));
@@ -26,7 +26,7 @@ export function fleetQueryOf(query: URLSearchParams): FleetQuery {
   };
 }
 
-/** Whether it leaves any device out. */
+/** Whether the filter excludes devices. */
 export function isNarrowed(query: URLSearchParams): boolean {
   return query.has('label') || single.some((name) => name !== 'sort' && (query.get(name) ?? '') !== '');
 }
@@ -38,7 +38,7 @@ export function labelsOf(query: URLSearchParams): string[] {
     .slice(0, labelLimit);
 }
 
-/** The same filter, but for one value; empty: without it. */
+/** Returns the filter with one value changed; an empty value removes it. */
 export function withFilter(query: URLSearchParams, name: FilterName, value: string): URLSearchParams {
   const changed = new URLSearchParams(query);
   if (value === '') changed.delete(name);
@@ -46,7 +46,7 @@ export function withFilter(query: URLSearchParams, name: FilterName, value: stri
   return changed;
 }
 
-/** The same filter with one label more; another value of the same key gives way. */
+/** Returns the filter with a label added; replaces a label with the same key. */
 export function withLabel(query: URLSearchParams, label: string): URLSearchParams {
   const key = label.slice(0, label.indexOf('=') + 1);
   const changed = new URLSearchParams(query);
@@ -56,7 +56,7 @@ export function withLabel(query: URLSearchParams, label: string): URLSearchParam
   return changed;
 }
 
-/** The same filter with one label less. */
+/** Returns the filter without a label. */
 export function withoutLabel(query: URLSearchParams, label: string): URLSearchParams {
   const changed = new URLSearchParams(query);
   changed.delete('label', label);

@@ -1,17 +1,17 @@
-// The filters of the fleet: fields whose values are in the address, so that a list can be sent to somebody.
+// The filters of the fleet. The address contains their values, so that a filtered list can be shared.
 
 import { useState } from 'preact/hooks';
 import { unwrapResponse } from '../../../src/client/client.ts';
 import { deviceStatuses } from '../../../src/client/enum-values.ts';
+import { ChoiceFilter, TextFilter } from '../../components/filter-field.tsx';
 import { useResource } from '../../live/resource.ts';
 import { navigate } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
-import { ChoiceFilter, TextFilter } from '../../parts/filter-field.tsx';
-import '../../parts/filters.css';
+import '../../components/filters.css';
 import { useSignedIn } from '../../session/session.tsx';
 import { type FilterName, isNarrowed, labelsOf, withFilter, withLabel, withoutLabel } from './fleet-filter.ts';
 
-/** Modules, and versions of one, that are offered; others may be typed. */
+/** Maximum suggested modules and versions; others can be typed. */
 const offeredLimit = 200;
 
 export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams; readonly hosts: readonly string[] }) {
@@ -20,7 +20,7 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
   const modules = useResource(
     'modules',
     async (signal) => unwrapResponse(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit } }, signal })).items,
-    { when: ({ action }) => action.startsWith('build.') },
+    { isRelevant: ({ action }) => action.startsWith('build.') },
   );
   const versions = useResource(module, async (signal) => {
     if (!(modules.data ?? []).some(({ name }) => name === module)) return [];
@@ -50,7 +50,7 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
       {isNarrowed(query) && (
         <div class="chosen">
           {labels.map((label) => (
-            <button key={label} type="button" onClick={() => go(withoutLabel(query, label))} aria-label={`Without the label ${label}`}>
+            <button key={label} type="button" onClick={() => go(withoutLabel(query, label))} aria-label={`Remove the label ${label}`}>
               {label} ×
             </button>
           ))}
@@ -73,7 +73,7 @@ function LabelField({ onAdd }: { readonly onAdd: (label: string) => void }) {
   return (
     <form onSubmit={add}>
       <label>
-        <span>Label, then Enter</span>
+        <span>Label (press Enter)</span>
         <input
           autoComplete="off"
           spellcheck={false}

@@ -1,42 +1,42 @@
-// The fleet: how it is, which devices there are, and which versions they run.
+// The fleet page: health, and the devices with their versions.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { DeviceBadge } from '../../components/badge.tsx';
+import { ListEnd } from '../../components/list-end.tsx';
+import { Module } from '../../components/module.tsx';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { type Column, Table } from '../../components/table.tsx';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
-import { navigate, usePlace } from '../../navigation/location.ts';
+import { navigate, useLocation } from '../../navigation/location.ts';
 import { devicePath, withQuery } from '../../navigation/paths.ts';
-import { DeviceBadge } from '../../parts/badge.tsx';
-import { Module } from '../../parts/module.tsx';
-import { More } from '../../parts/more.tsx';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { type Column, Table } from '../../parts/table.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import { fleetQueryOf, isNarrowed, withLabel } from './fleet-filter.ts';
 import { FleetFilters } from './fleet-filters.tsx';
 import { Health } from './health.tsx';
 
-/** Hosts that are known by name here; there are seldom more than a few. */
+/** Maximum hosts whose names are shown. */
 const hostLimit = 200;
 
 const isOfTheFleet = ({ action }: LiveEvent) => /^(device|host|load)\./.test(action);
 
 export function FleetPage() {
   const { client } = useSignedIn();
-  const { query } = usePlace();
+  const { query } = useLocation();
   const asked = fleetQueryOf(query);
   const devices = usePages(
     JSON.stringify(asked),
     async (page, signal) => unwrapResponse(await client.GET('/v1/devices', { params: { query: { ...asked, ...page } }, signal })),
-    { when: isOfTheFleet },
+    { isRelevant: isOfTheFleet },
   );
   const hosts = useResource(
     'hosts',
     async (signal) =>
       unwrapResponse(await client.GET('/v1/hosts', { params: { query: { sort: 'name', limit: hostLimit } }, signal })).items,
-    { when: ({ action }) => action.startsWith('host.') },
+    { isRelevant: ({ action }) => action.startsWith('host.') },
   );
   const hostNames = new Map(hosts.data?.map(({ id, name }) => [id, name]));
   return (
@@ -45,18 +45,18 @@ export function FleetPage() {
       <Health hosts={hosts} />
       <Panel heading="Devices">
         <FleetFilters query={query} hosts={[...hostNames.values()]} />
-        <Shown resource={devices} what="devices">
+        <ResourceView resource={devices} what="devices">
           {(items) =>
             items.length === 0 ? (
               <NoDevices query={query} />
             ) : (
               <>
                 <Table caption="Devices" columns={columns(query, hostNames)} rows={items} keyOf={({ id }) => id} />
-                <More pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
+                <ListEnd pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
               </>
             )
           }
-        </Shown>
+        </ResourceView>
       </Panel>
     </>
   );
@@ -68,11 +68,11 @@ function columns(query: URLSearchParams, hostNames: ReadonlyMap<string, string>)
     { heading: 'State', cell: (device) => <DeviceBadge status={device.status} /> },
     { heading: 'Host', cell: ({ host }) => hostNames.get(host) ?? <code>{host}</code> },
     {
-      heading: 'Runs',
+      heading: 'Modules',
       isWide: true,
       cell: ({ modules }) => {
         const entries = Object.entries(modules);
-        if (entries.length === 0) return <span class="soft">nothing</span>;
+        if (entries.length === 0) return <span class="soft">none</span>;
         return (
           <span class="modules">
             {entries.map(([module, version]) => (
@@ -112,7 +112,7 @@ function NoDevices({ query }: { readonly query: URLSearchParams }) {
   if (isNarrowed(query))
     return (
       <p class="empty">
-        No device is like that.{' '}
+        No device matches the filters.{' '}
         <button type="button" class="plain" onClick={() => navigate('/')}>
           Show all devices
         </button>
@@ -120,7 +120,7 @@ function NoDevices({ query }: { readonly query: URLSearchParams }) {
     );
   return (
     <p class="empty">
-      There is no device yet. A device host brings some: <code>npm run host -- --control {location.origin} --name rack-1 --devices 4</code>
+      No devices yet. Start a device host: <code>npm run host -- --control {location.origin} --name rack-1 --devices 4</code>
     </p>
   );
 }

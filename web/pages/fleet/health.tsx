@@ -1,18 +1,18 @@
-// How the fleet is, why where it is not well, and what has come of its loads.
+// Health of the fleet: status with reasons, and counts of devices, hosts and loads.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { Badge } from '../../components/badge.tsx';
+import { LinkedText } from '../../components/linked.tsx';
+import { countText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
 import { type Resource, useResource } from '../../live/resource.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { Linked } from '../../parts/linked.tsx';
-import { countText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import './health.css';
 
-/** Milliseconds between two questions: a host that falls silent is no event before it counts as unreachable. */
+/** Polling interval in milliseconds: a silent host causes no event until it counts as unreachable. */
 const interval = 5_000;
-/** Hosts that are shown; the filter has all. */
+/** Maximum hosts shown; the filter offers all. */
 const hostsShown = 12;
 
 type Health = Schemas['FleetHealth'];
@@ -21,22 +21,22 @@ type Host = Schemas['Host'];
 export function Health({ hosts }: { readonly hosts: Resource<readonly Host[]> }) {
   const { client } = useSignedIn();
   const health = useResource('health', async (signal) => unwrapResponse(await client.GET('/v1/health', { signal })), {
-    every: interval,
-    when: ({ action }) => /^(device|host|load|rollout)\./.test(action),
+    pollMilliseconds: interval,
+    isRelevant: ({ action }) => /^(device|host|load|rollout)\./.test(action),
   });
   return (
     <Panel
       heading="Health"
       note={health.data !== null && <Badge tone={health.data.status === 'healthy' ? 'good' : 'bad'}>{health.data.status}</Badge>}
     >
-      <Shown resource={health} what="the health of the fleet">
+      <ResourceView resource={health} what="the health of the fleet">
         {(known) => (
           <>
             {known.reasons.length > 0 && (
               <ul class="reasons" aria-label="Why the fleet is degraded">
                 {known.reasons.map((reason) => (
                   <li key={reason}>
-                    <Linked text={reason} />
+                    <LinkedText text={reason} />
                   </li>
                 ))}
               </ul>
@@ -44,7 +44,7 @@ export function Health({ hosts }: { readonly hosts: Resource<readonly Host[]> })
             <Gauges health={known} />
           </>
         )}
-      </Shown>
+      </ResourceView>
       <Hosts hosts={hosts.data ?? []} />
     </Panel>
   );
@@ -56,20 +56,20 @@ function Gauges({ health: { devices, hosts, loads, accesses } }: { readonly heal
     <dl class="gauges">
       <Gauge heading="Devices" value={devices.connected} of="connected" href="/?status=connected">
         {[
-          ['coming up', devices.attaching, '/?status=attaching'],
+          ['attaching', devices.attaching, '/?status=attaching'],
           ['unreachable', devices.unreachable, '/?status=unreachable'],
         ]}
       </Gauge>
       <Gauge heading="Hosts" value={hosts.connected} of="connected">
         {[['unreachable', hosts.unreachable, null]]}
       </Gauge>
-      <Gauge heading="Open loads" value={loads.queued + loads.dispatched} of="under way" href="/loads?state=dispatched">
-        {[['waiting', loads.queued, '/loads?state=queued']]}
+      <Gauge heading="Open loads" value={loads.dispatched} of="dispatched" href="/loads?state=dispatched">
+        {[['queued', loads.queued, '/loads?state=queued']]}
       </Gauge>
       <Gauge heading="Ended loads" value={loads.completed} of="ended" href="/loads">
         {outcomes.map(([outcome, count]) => [outcome, count, `/loads?outcome=${outcome}`] as const)}
       </Gauge>
-      <Gauge heading="Accesses interrupted" value={accesses.interrupted} of="in all loads">
+      <Gauge heading="Accesses interrupted" value={accesses.interrupted} of="in total">
         {[['failed', accesses.failed, null]]}
       </Gauge>
     </dl>
@@ -81,7 +81,7 @@ type GaugeParts = {
   readonly value: number;
   readonly of: string;
   readonly href?: string;
-  /** What else is told, where it is not zero: a word, a number, and where its items are. */
+  /** Further counts, shown if not zero: label, count and link. */
   readonly children: readonly (readonly [word: string, count: number, href: string | null])[];
 };
 

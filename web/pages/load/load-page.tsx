@@ -1,27 +1,27 @@
-// One load: FIG. 2 with the way it took, each operation's time and facts, and whom it touched.
+// The page of a load: FIG. 2 with its path, the operations with their times, and the affected programs.
 
 import type { ComponentChildren } from 'preact';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { LoadBadge } from '../../components/badge.tsx';
+import { Module } from '../../components/module.tsx';
+import { counted } from '../../components/numbers.ts';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
+import { microsecondsText, Timestamp } from '../../components/times.tsx';
 import { type Resource, useResource } from '../../live/resource.ts';
-import { devicePath, type PageParts, rolloutPath } from '../../navigation/paths.ts';
-import { LoadBadge } from '../../parts/badge.tsx';
-import { Module } from '../../parts/module.tsx';
-import { counted } from '../../parts/numbers.ts';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { FailureNotice, Shown } from '../../parts/shown.tsx';
-import { Moment, microsecondsText } from '../../parts/times.tsx';
+import { devicePath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { Figure } from './figure.tsx';
+import { AffectedPrograms } from './affected-programs.tsx';
 import { Steps } from './steps.tsx';
-import { Touched } from './touched.tsx';
-import { wayOf } from './workflow.ts';
+import { loadPathOf } from './workflow.ts';
+import { WorkflowFigure } from './workflow-figure.tsx';
 
 type Load = Schemas['LoadDetail'];
 type Found = { readonly load: Load; readonly deviceName: string };
 
-export function LoadPage({ parameters }: PageParts) {
+export function LoadPage({ parameters }: PageProps) {
   const id = parameters['load'] ?? '';
   const { client, may } = useSignedIn();
   const found: Resource<Found> = useResource(
@@ -31,7 +31,10 @@ export function LoadPage({ parameters }: PageParts) {
       const device = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device: load.device } }, signal }));
       return { load, deviceName: device.name };
     },
-    { when: ({ object, detail }) => object === id || object === found.data?.load.batch || detail['device'] === found.data?.load.device },
+    {
+      isRelevant: ({ object, detail }) =>
+        object === id || object === found.data?.load.batch || detail['device'] === found.data?.load.device,
+    },
   );
   const load = found.data?.load;
   const cancel = useAction(
@@ -54,22 +57,22 @@ export function LoadPage({ parameters }: PageParts) {
           load?.state === 'queued' &&
           may('operator') && (
             <button type="button" disabled={cancel.isUnderWay} onClick={cancel.run}>
-              Cancel the load
+              Cancel load
             </button>
           )
         }
       />
       {cancel.failure !== null && <FailureNotice failure={cancel.failure} />}
-      <Shown resource={found} what="the load">
+      <ResourceView resource={found} what="the load">
         {(known) => <LoadView {...known} />}
-      </Shown>
+      </ResourceView>
     </>
   );
 }
 
 function LoadView({ load, deviceName }: Found) {
   const { report } = load;
-  const way = wayOf(report?.steps ?? []);
+  const way = loadPathOf(report?.steps ?? []);
   return (
     <div class="load-page">
       <section class="wide load-facts" aria-label="Facts">
@@ -80,9 +83,9 @@ function LoadView({ load, deviceName }: Found) {
         )}
         <Facts load={load} deviceName={deviceName} />
       </section>
-      <Panel heading="The workflow" note={report === null ? undefined : `${microsecondsText(report.microseconds)} in all`}>
+      <Panel heading="Isolation workflow" note={report === null ? undefined : `${microsecondsText(report.microseconds)} in total`}>
         <div class="panel-body">
-          <Figure way={way} isOpen={load.state !== 'completed'} />
+          <WorkflowFigure way={way} isOpen={load.state !== 'completed'} />
         </div>
       </Panel>
       <div class="rest">
@@ -93,7 +96,7 @@ function LoadView({ load, deviceName }: Found) {
             <Steps steps={report.steps} microseconds={report.microseconds} />
           )}
         </Panel>
-        {way.steps.has('table-updated') && <Touched load={load} way={way} />}
+        {way.steps.has('table-updated') && <AffectedPrograms load={load} way={way} />}
       </div>
     </div>
   );
@@ -102,9 +105,9 @@ function LoadView({ load, deviceName }: Found) {
 function NoReport({ load: { state, strategy, outcome }, deviceName }: Found) {
   const text =
     state === 'queued'
-      ? `The load waits until the host of ${deviceName} can be sent it.`
+      ? `Queued until the host of ${deviceName} takes the load.`
       : state === 'dispatched'
-        ? `${deviceName} has been sent the load${strategy === 'inject' ? '' : ', and may be waiting for those inside the old version to leave'}; its report comes when it is through.`
+        ? `${deviceName} is executing the load${strategy === 'inject' ? '' : ' and may be waiting for accesses to leave the old version'}. It reports at the end.`
         : `It ended as ${outcome}, without the device.`;
   return (
     <p class="empty" role="status">
@@ -137,11 +140,11 @@ function Facts({ load, deviceName }: Found) {
         </Fact>
       )}
       <Fact term="Requested">
-        <Moment at={requestedAt} />
+        <Timestamp at={requestedAt} />
       </Fact>
       {completedAt !== null && (
         <Fact term="Completed">
-          <Moment at={completedAt} />
+          <Timestamp at={completedAt} />
         </Fact>
       )}
       {requestedBy !== null && (

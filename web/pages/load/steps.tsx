@@ -1,7 +1,7 @@
-// The operations of a load, one below the other: when each began, how long it took, and what it found out.
+// The operations of a load: start, duration and details of each.
 
-import { microsecondsText } from '../../parts/times.tsx';
-import { deedOf, factsOf } from './facts.ts';
+import { microsecondsText } from '../../components/times.tsx';
+import { stepFacts, stepTitle } from './step-details.ts';
 import type { Step } from './workflow.ts';
 import './steps.css';
 
@@ -12,14 +12,14 @@ export function Steps({ steps, microseconds }: { readonly steps: readonly Step[]
       {steps.map((step) => (
         <li key={step.step} id={`step-${step.step}`} tabIndex={-1}>
           <h3>
-            <span class="code">{step.operation ?? '—'}</span> {deedOf(step)}
+            <span class="code">{step.operation ?? '—'}</span> {stepTitle(step)}
           </h3>
           <span class="step-time code">{microsecondsText(step.microseconds)}</span>
           <div class="step-bar" aria-hidden="true">
             <span style={{ left: `${share(step.startedMicroseconds, whole)}%`, width: `${share(step.microseconds, whole)}%` }} />
           </div>
           <dl class="facts">
-            {factsOf(step).map(({ term, text, isCode = false }) => (
+            {stepFacts(step).map(({ term, text, isCode = false }) => (
               <div key={term}>
                 <dt>{term}</dt>
                 <dd>{isCode ? <code>{text}</code> : text}</dd>

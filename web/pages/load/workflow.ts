@@ -1,4 +1,4 @@
-// The isolation workflow as FIG. 2 of US 8,689,206 B2 has it: its operations, the ways between them, and which of both a load has gone through.
+// The isolation workflow of FIG. 2 of US 8,689,206 B2: operations, edges, and the path of a load.
 
 import type { Schemas } from '../../../src/client/client.ts';
 
@@ -7,7 +7,7 @@ export type StepName = Step['step'];
 
 export type Node = {
   readonly step: StepName;
-  /** The number of the operation in the figure; null where the figure has none. */
+  /** The operation's number in the figure; null if the figure has none. */
   readonly operation: number | null;
   readonly kind: 'box' | 'question' | 'end';
   readonly lines: readonly [string, string?];
@@ -15,7 +15,7 @@ export type Node = {
   readonly y: number;
 };
 
-/** Where the columns are, and how wide; heights are of half a node. */
+/** Positions and widths of the columns; heights are half of a node's. */
 export const measures = {
   width: 420,
   height: 800,
@@ -29,25 +29,25 @@ export const measures = {
 const { main, side } = measures;
 
 export const nodes: readonly Node[] = [
-  { step: 'received', operation: 200, kind: 'box', lines: ['a new module', 'is to be loaded'], x: main, y: 30 },
+  { step: 'received', operation: 200, kind: 'box', lines: ['load request', 'received'], x: main, y: 30 },
   { step: 'looked-up', operation: 210, kind: 'question', lines: ['an entry in the', 'module table?'], x: main, y: 118 },
-  { step: 'compared', operation: 220, kind: 'question', lines: ['the newer,', 'and similar?'], x: main, y: 220 },
+  { step: 'compared', operation: 220, kind: 'question', lines: ['newer and', 'similar?'], x: main, y: 220 },
   { step: 'refused', operation: null, kind: 'box', lines: ['refused'], x: side, y: 220 },
   { step: 'loaded', operation: 230, kind: 'box', lines: ['loaded at an', 'unused location'], x: main, y: 310 },
   { step: 'table-updated', operation: 240, kind: 'box', lines: ['module table', 'updated'], x: main, y: 378 },
   { step: 'failed', operation: null, kind: 'box', lines: ['failed'], x: side, y: 378 },
   { step: 'checked-references', operation: 250, kind: 'question', lines: ['reference', 'count > 0?'], x: main, y: 466 },
-  { step: 'interrupted', operation: 260, kind: 'box', lines: ['an error injected', 'into each access'], x: main, y: 556 },
+  { step: 'interrupted', operation: 260, kind: 'box', lines: ['error injected', 'into each access'], x: main, y: 556 },
   { step: 'references-reset', operation: 270, kind: 'box', lines: ['reference count', 'reset'], x: main, y: 624 },
   { step: 'invalidated', operation: 275, kind: 'box', lines: ['old pages', 'invalidated'], x: main, y: 692 },
-  { step: 'completed', operation: 280, kind: 'end', lines: ['the load', 'is complete'], x: main, y: 766 },
+  { step: 'completed', operation: 280, kind: 'end', lines: ['load', 'complete'], x: main, y: 766 },
 ];
 
 export type Edge = {
   readonly from: StepName;
   readonly to: StepName;
   readonly path: string;
-  /** What the answer is that leads this way, and where it is written. */
+  /** The label of the edge and its position. */
   readonly label?: { readonly text: string; readonly x: number; readonly y: number };
 };
 
@@ -61,7 +61,7 @@ export const edges: readonly Edge[] = [
   { from: 'looked-up', to: 'loaded', path: `M${left} 118H42V310H${left}`, label: { text: 'no', x: 46, y: 112 } },
   { from: 'compared', to: 'loaded', path: `M${main} 254V289`, label: { text: 'yes', x: main + 6, y: 274 } },
   { from: 'compared', to: 'refused', path: `M${right} 220H${side - measures.sideHalf}`, label: { text: 'no', x: right + 4, y: 214 } },
-  { from: 'received', to: 'refused', path: `M${right} 30H${side}V199`, label: { text: 'image not proven', x: right + 6, y: 24 } },
+  { from: 'received', to: 'refused', path: `M${right} 30H${side}V199`, label: { text: 'image not verified', x: right + 6, y: 24 } },
   { from: 'loaded', to: 'table-updated', path: `M${main} 331V357` },
   { from: 'loaded', to: 'failed', path: `M${right} 310H${side}V357` },
   { from: 'received', to: 'failed', path: `M${right} 40H270V368H${side - measures.sideHalf}` },
@@ -71,7 +71,7 @@ export const edges: readonly Edge[] = [
     from: 'checked-references',
     to: 'failed',
     path: `M${right} 466H${side}V399`,
-    label: { text: 'not left in time', x: right + 6, y: 460 },
+    label: { text: 'drain timeout', x: right + 6, y: 460 },
   },
   { from: 'checked-references', to: 'interrupted', path: `M${main} 500V535`, label: { text: 'yes', x: main + 6, y: 520 } },
   {
@@ -88,21 +88,21 @@ export const edges: readonly Edge[] = [
   { from: 'failed', to: 'completed', path: `M${side + measures.sideHalf} 378H${lane}V766H${right}` },
 ];
 
-export type Taken = {
+export type LoadPath = {
   readonly steps: ReadonlyMap<StepName, Step>;
   readonly isTaken: (edge: Edge) => boolean;
-  /** The operation that failed; null where none did. */
+  /** The failed operation; null if none failed. */
   readonly failedIn: StepName | null;
 };
 
-/** Which way a load went. */
-export function wayOf(steps: readonly Step[]): Taken {
+/** Returns the path of a load. */
+export function loadPathOf(steps: readonly Step[]): LoadPath {
   const names = steps.map(({ step }) => step);
   const failed = steps.find((step) => step.step === 'failed');
   const failedIn = failed === undefined ? null : failedOperation(failed.facts.during);
   const pairs = new Set(names.slice(1).map((name, index) => `${names[index]} ${name}`));
   if (failed !== undefined && failedIn !== null) {
-    // The operation that failed has left no step of its own: the way to it was gone all the same.
+    // The failed operation has no step of its own, but the load reached it.
     pairs.add(`${failedIn} failed`);
     pairs.add(`${names[names.indexOf('failed') - 1]} ${failedIn}`);
   }
@@ -113,7 +113,7 @@ export function wayOf(steps: readonly Step[]): Taken {
   };
 }
 
-/** The operation of the figure from which a failed load went on. */
+/** Returns the operation of the figure in which a load failed. */
 function failedOperation(during: string): StepName {
   if (during === 'received') return 'received';
   return during === 'loaded' ? 'loaded' : 'checked-references';

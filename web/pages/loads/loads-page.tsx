@@ -1,30 +1,30 @@
-// All loads, the newest first, by what became of them.
+// All loads, newest first, with filters.
 
 import { useRef } from 'preact/hooks';
 import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { loadStates, outcomes } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
+import { ChoiceFilter, TextFilter } from '../../components/filter-field.tsx';
 import { usePages } from '../../live/pages.ts';
-import { navigate, usePlace } from '../../navigation/location.ts';
+import { navigate, useLocation } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
-import { ChoiceFilter, TextFilter } from '../../parts/filter-field.tsx';
-import '../../parts/filters.css';
-import { LoadsTable } from '../../parts/loads-table.tsx';
-import { More } from '../../parts/more.tsx';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
+import '../../components/filters.css';
+import { ListEnd } from '../../components/list-end.tsx';
+import { LoadsTable } from '../../components/loads-table.tsx';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 
 type LoadsQuery = NonNullable<paths['/v1/loads']['get']['parameters']['query']>;
 const texts = ['module', 'version', 'device', 'batch'] as const;
 type FilterName = (typeof texts)[number] | 'state' | 'outcome';
-/** A load, and what its device is called; null where there is no such device any more. */
+/** A load with the name of its device; null if the device no longer exists. */
 type NamedLoad = Schemas['Load'] & { readonly deviceName: string | null };
-/** Loads of a page, and with them the devices that one request asks for by their identifiers. */
+/** Loads per page, and maximum devices that one request names. */
 const pageLimit = 100;
-/** Names that are kept, as filters come and go. */
-const keptNames = 10_000;
+/** Maximum device names cached. */
+const maxCachedNames = 10_000;
 
 function loadsQueryOf(query: URLSearchParams): LoadsQuery {
   const state = loadStates.find((one) => one === query.get('state'));
@@ -33,14 +33,14 @@ function loadsQueryOf(query: URLSearchParams): LoadsQuery {
   return { ...Object.fromEntries(given), ...(state === undefined ? {} : { state }), ...(outcome === undefined ? {} : { outcome }) };
 }
 
-/** Asks for the names of the devices of a page of loads that are not known yet, in one request. */
-async function learnNames(
+/** Requests the unknown device names of a page of loads. */
+async function fetchDeviceNames(
   client: Client,
   names: Map<string, string>,
   loads: readonly Schemas['Load'][],
   signal: AbortSignal,
 ): Promise<void> {
-  if (names.size > keptNames) names.clear();
+  if (names.size > maxCachedNames) names.clear();
   const unknown = [...new Set(loads.map(({ device }) => device))].filter((device) => !names.has(device));
   if (unknown.length === 0) return;
   const params = { query: { id: unknown, limit: pageLimit } };
@@ -49,18 +49,18 @@ async function learnNames(
 
 export function LoadsPage() {
   const { client } = useSignedIn();
-  const { query } = usePlace();
+  const { query } = useLocation();
   const asked = loadsQueryOf(query);
-  /** No device is ever called otherwise. */
+  /** Device names never change. */
   const names = useRef(new Map<string, string>());
   const loads = usePages<NamedLoad>(
     JSON.stringify(asked),
     async (page, signal) => {
       const { items, ...rest } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { ...asked, ...page } }, signal }));
-      await learnNames(client, names.current, items, signal);
+      await fetchDeviceNames(client, names.current, items, signal);
       return { items: items.map((load) => ({ ...load, deviceName: names.current.get(load.device) ?? null })), ...rest };
     },
-    { limit: pageLimit, when: ({ action }) => action.startsWith('load.') },
+    { limit: pageLimit, isRelevant: ({ action }) => action.startsWith('load.') },
   );
   const of = (name: FilterName) => ({
     value: query.get(name) ?? '',
@@ -75,7 +75,7 @@ export function LoadsPage() {
   return (
     <>
       <PageHead heading="Loads" />
-      <Panel heading="Loads" note="the newest first">
+      <Panel heading="Loads" note="newest first">
         <search class="filters">
           <ChoiceFilter label="State" any="any" options={loadStates} {...of('state')} />
           <ChoiceFilter label="Outcome" any="any" options={outcomes} {...of('outcome')} />
@@ -84,11 +84,11 @@ export function LoadsPage() {
           <TextFilter label="Device" placeholder="dev_…" {...of('device')} />
           <TextFilter label="Request" placeholder="bat_…" {...of('batch')} />
         </search>
-        <Shown resource={loads} what="loads">
+        <ResourceView resource={loads} what="loads">
           {(items) =>
             items.length === 0 ? (
               <p class="empty">
-                {isNarrowed ? 'No load is like that. ' : 'Nothing has been loaded yet: open a device, and load a build there.'}
+                {isNarrowed ? 'No load matches the filters. ' : 'No loads yet. Open a device to load a build.'}
                 {isNarrowed && (
                   <button type="button" class="plain" onClick={() => navigate('/loads')}>
                     Show all loads
@@ -98,11 +98,11 @@ export function LoadsPage() {
             ) : (
               <>
                 <LoadsTable loads={items} deviceNameOf={({ deviceName }) => deviceName} />
-                <More pages={loads} shown={items.length} what={items.length === 1 ? 'load' : 'loads'} />
+                <ListEnd pages={loads} shown={items.length} what={items.length === 1 ? 'load' : 'loads'} />
               </>
             )
           }
-        </Shown>
+        </ResourceView>
       </Panel>
     </>
   );

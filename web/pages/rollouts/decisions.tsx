@@ -1,16 +1,16 @@
-// What an operator may decide about a rollout as it stands, asked once more before it is done, with the reason where the service takes one.
+// Actions of an operator on a rollout, each with a confirmation dialog.
 
 import { useState } from 'preact/hooks';
 import { type Client, unwrapResponse } from '../../../src/client/client.ts';
+import { Dialog } from '../../components/dialog.tsx';
+import { Text } from '../../components/fields.tsx';
+import { counted } from '../../components/numbers.ts';
+import { FailureNotice } from '../../components/resource-view.tsx';
 import { navigate } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
-import { Dialog } from '../../parts/dialog.tsx';
-import { Text } from '../../parts/fields.tsx';
-import { counted } from '../../parts/numbers.ts';
-import { FailureNotice } from '../../parts/shown.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { nameOf, type Rollout } from './words.ts';
+import { nameOf, type Rollout } from './rollout-text.ts';
 
 export type Decision =
   | { readonly kind: 'pause' | 'resume' | 'retry-failed' | 'close' | 'abort' | 'rollback' }
@@ -22,24 +22,24 @@ const labels = {
   resume: 'Resume',
   'retry-failed': 'Retry failed loads',
   pause: 'Pause',
-  close: 'Close to devices',
+  close: 'Close to new devices',
   abort: 'Abort',
   rollback: 'Roll back',
 } as const satisfies Record<Kind, string>;
 
 export const labelOf = (decision: Decision) => (decision.kind === 'approve' ? `${labels.approve} ${decision.wave}` : labels[decision.kind]);
 
-/** Whether a wave has failed and an operator is to decide. To resume such a rollout gives the build to more devices in spite of that. */
+/** Whether a failed wave waits for an operator. Resuming such a rollout loads the build on more devices despite the failure. */
 const hasFailed = ({ state, waves }: Rollout) => state === 'paused' && waves.some((wave) => wave.state === 'failed');
 
-/** Returns the decision that a page offers first; null if none is better than the others. After a failure it never spreads the build. */
+/** Returns the primary action; null if no action is preferred. After a failure, the primary action never loads the build on more devices. */
 export function mainDecision(rollout: Rollout): Decision | null {
   const kinds: readonly Kind[] = hasFailed(rollout) ? ['rollback', 'retry-failed'] : ['approve', 'resume'];
   const decisions = decisionsOn(rollout);
   return kinds.flatMap((kind) => decisions.find((decision) => decision.kind === kind) ?? [])[0] ?? null;
 }
 
-/** What may be decided about a rollout as it stands; the service has the last word. */
+/** Returns the actions that are valid in the rollout's state. The service decides finally. */
 export function decisionsOn(rollout: Rollout): Decision[] {
   const { state, wave, waves, deviceCounts, acceptsDevices, rollbackOf } = rollout;
   const waiting = waves.find((one) => one.state === 'awaiting-approval');
@@ -61,27 +61,27 @@ export function decisionsOn(rollout: Rollout): Decision[] {
   ];
 }
 
-/** What comes of it. */
-function meaningOf(decision: Decision, { waves, deviceCounts, onFailure }: Rollout): string {
+/** Describes the effect of an action. */
+function consequenceOf(decision: Decision, { waves, deviceCounts, onFailure }: Rollout): string {
   switch (decision.kind) {
     case 'approve': {
       const devices = waves.find(({ number }) => number === decision.wave)?.devices ?? 0;
-      return `Wave ${decision.wave} begins: the build goes to ${counted(devices, 'device')}.`;
+      return `Wave ${decision.wave} starts and loads the build on ${counted(devices, 'device')}.`;
     }
     case 'pause':
-      return 'No more loads are requested, and no wave passes. Loads that are under way go on.';
+      return 'The rollout requests no more loads and starts no wave. Running loads continue.';
     case 'resume':
       return waves.some(({ state }) => state === 'failed')
-        ? 'It goes on from where it was. The wave that has failed is not judged any more: its other devices get the build, and the next wave follows.'
-        : 'It goes on from where it was.';
+        ? 'The rollout resumes and ignores the failure: the remaining devices of the failed wave get the build, and the next wave follows.'
+        : 'The rollout resumes.';
     case 'retry-failed':
-      return `The loads of ${counted(deviceCounts.failed, 'device')} are tried again, and their waves judged anew (${onFailure} on failure).`;
+      return `Retries the loads of ${counted(deviceCounts.failed, 'device')} and evaluates their waves again (on failure: ${onFailure}).`;
     case 'close':
-      return 'No more devices join it. It ends when those that it has are done.';
+      return 'No more devices join the rollout. It ends when its current devices are done.';
     case 'abort':
-      return 'It ends. Devices that have the build keep it; loads that no host has been sent are cancelled.';
+      return 'The rollout ends. Devices with the build keep it. Queued loads are cancelled.';
     case 'rollback':
-      return `Every device that has got the build, ${counted(deviceCounts.loaded, 'device')} now, goes back to the version that it had. A rollout of its own does that.`;
+      return `A new rollout restores the previous version on every device that got the build (${counted(deviceCounts.loaded, 'device')} now).`;
   }
 }
 
@@ -98,9 +98,9 @@ export function DecisionDialog({ rollout, decision, onClose, onDone }: Parts) {
   const { kind } = decision;
   const deciding = useAction(
     (headers) => decide(client, rollout.id, decision, reason.trim(), headers),
-    (answered) => {
+    (response) => {
       onDone();
-      if (kind === 'rollback') navigate(rolloutPath(answered.id));
+      if (kind === 'rollback') navigate(rolloutPath(response.id));
     },
   );
   const submit = (event: Event) => {
@@ -111,8 +111,10 @@ export function DecisionDialog({ rollout, decision, onClose, onDone }: Parts) {
   return (
     <Dialog heading={`${label}: ${nameOf(rollout)}`} onClose={onClose}>
       <form onSubmit={submit}>
-        <p>{meaningOf(decision, rollout)}</p>
-        {(kind === 'pause' || kind === 'abort') && <Text label="Reason, told in the audit trail" value={reason} onChange={setReason} />}
+        <p>{consequenceOf(decision, rollout)}</p>
+        {(kind === 'pause' || kind === 'abort') && (
+          <Text label="Reason (recorded in the audit trail)" value={reason} onChange={setReason} />
+        )}
         {kind === 'rollback' && <Text label="Reason" placeholder="1.1.0 drops packets" required value={reason} onChange={setReason} />}
         {deciding.failure !== null && <FailureNotice failure={deciding.failure} />}
         <div class="buttons">
@@ -120,7 +122,7 @@ export function DecisionDialog({ rollout, decision, onClose, onDone }: Parts) {
             Cancel
           </button>
           <button type="submit" class="main" disabled={deciding.isUnderWay}>
-            {deciding.isUnderWay ? 'Asking for it…' : label}
+            {deciding.isUnderWay ? 'Sending…' : label}
           </button>
         </div>
       </form>
@@ -130,7 +132,7 @@ export function DecisionDialog({ rollout, decision, onClose, onDone }: Parts) {
 
 type Headers = { readonly 'Idempotency-Key': string };
 
-/** Has it done. Answers the rollout as it is then, or the one that takes its devices back. */
+/** Executes an action. Returns the changed rollout, or the new rollout of a rollback. */
 async function decide(client: Client, id: string, decision: Decision, reason: string, headers: Headers): Promise<Rollout> {
   const params = { path: { rollout: id } };
   const given = reason === '' ? {} : { reason };

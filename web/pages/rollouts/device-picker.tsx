@@ -1,21 +1,21 @@
-// Devices are picked from the fleet, one by one, in the order in which they are to get the build.
+// Selects individual devices, in rollout order.
 
 import { useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { DeviceBadge } from '../../components/badge.tsx';
+import { TextFilter } from '../../components/filter-field.tsx';
+import { counted, countText } from '../../components/numbers.ts';
+import { ResourceView } from '../../components/resource-view.tsx';
 import { useResource } from '../../live/resource.ts';
-import { DeviceBadge } from '../../parts/badge.tsx';
-import { TextFilter } from '../../parts/filter-field.tsx';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Shown } from '../../parts/shown.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import { type NamedDevice, namedLimit } from './rollout-draft.ts';
+import { maxNamedDevices, type NamedDevice } from './rollout-draft.ts';
 import './device-picker.css';
 
-/** Devices that are offered at once; a beginning of their names finds others. */
+/** Maximum devices offered; the name filter finds others. */
 const offeredLimit = 50;
 
 type Parts = {
-  /** The module whose version is told of each device. */
+  /** The module whose version is shown for each device. */
   readonly module: string;
   readonly chosen: readonly NamedDevice[];
   readonly onChange: (chosen: readonly NamedDevice[]) => void;
@@ -29,16 +29,16 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
     return unwrapResponse(await client.GET('/v1/devices', { params: { query }, signal }));
   });
   const isChosen = (id: string) => chosen.some((one) => one.id === id);
-  const isFull = chosen.length >= namedLimit;
+  const isFull = chosen.length >= maxNamedDevices;
   const add = (devices: readonly NamedDevice[]) =>
-    onChange([...chosen, ...devices.filter(({ id }) => !isChosen(id))].slice(0, namedLimit).map(({ id, name }) => ({ id, name })));
+    onChange([...chosen, ...devices.filter(({ id }) => !isChosen(id))].slice(0, maxNamedDevices).map(({ id, name }) => ({ id, name })));
   const remove = (id: string) => onChange(chosen.filter((one) => one.id !== id));
   return (
     <fieldset class="picker">
-      <legend class="unseen">Devices, in the order in which they get the build</legend>
+      <legend class="unseen">Devices, in rollout order</legend>
       <div class="picker-offered">
         <TextFilter label="Name begins with" placeholder="router-" value={name} onChange={setName} />
-        <Shown resource={offered} what="devices">
+        <ResourceView resource={offered} what="devices">
           {({ items, next }) => (
             <>
               <ul>
@@ -56,24 +56,24 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
               </ul>
               <p class="picker-end">
                 <button type="button" disabled={isFull || items.every(({ id }) => isChosen(id))} onClick={() => add(items)}>
-                  Take all {countText(items.length)}
+                  Add all {countText(items.length)}
                 </button>
-                {items.length === 0 && <span class="soft">No device has a name like that.</span>}
-                {next !== null && <span class="soft">There are more: give the beginning of their names.</span>}
+                {items.length === 0 && <span class="soft">No device name matches.</span>}
+                {next !== null && <span class="soft">More devices match. Type the start of a name.</span>}
               </p>
             </>
           )}
-        </Shown>
+        </ResourceView>
       </div>
       <div class="picker-chosen">
         <p role="status">
-          {chosen.length === 0 ? 'None is chosen yet.' : `${counted(chosen.length, 'device')}, in this order:`}
-          {isFull && <span class="soft"> As many as can be named here: select more by labels.</span>}
+          {chosen.length === 0 ? 'No devices selected.' : `${counted(chosen.length, 'device')}, in this order:`}
+          {isFull && <span class="soft"> Limit reached. Select by labels for more devices.</span>}
         </p>
         <ol>
           {chosen.map((device) => (
             <li key={device.id}>
-              <button type="button" class="tag" aria-label={`Without ${device.name}`} onClick={() => remove(device.id)}>
+              <button type="button" class="tag" aria-label={`Remove ${device.name}`} onClick={() => remove(device.id)}>
                 {device.name} ×
               </button>
             </li>

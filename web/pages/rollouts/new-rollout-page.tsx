@@ -1,35 +1,35 @@
-// A rollout is written down, what it would come to is looked at, and then it begins.
+// The form of a new rollout: fields, preview, start.
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { failureReactions } from '../../../src/client/enum-values.ts';
+import { Disclosure, focusFirstError } from '../../components/disclosure.tsx';
+import { FieldErrors } from '../../components/field-errors.tsx';
+import { Checkbox, Choice, Text, WholeNumber } from '../../components/fields.tsx';
+import { LoadOptionsFields, VersionPolicyFields } from '../../components/load-options.tsx';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
 import { useResource } from '../../live/resource.ts';
-import { navigate, usePlace } from '../../navigation/location.ts';
+import { navigate, useLocation } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
-import { Disclosure, goToFaults } from '../../parts/disclosure.tsx';
-import { FaultsOf } from '../../parts/faults.tsx';
-import { Choice, Text, Tick, Whole } from '../../parts/fields.tsx';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { FailureNotice, Shown } from '../../parts/shown.tsx';
-import { PrecedenceFields, TermsFields } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { PaceFields, paceOf } from './pace-fields.tsx';
-import { bodyOf, type Draft, isSelecting, longestDeadline, usualDraft } from './rollout-draft.ts';
+import { type Draft, defaultDraft, hasSelector, maxDeadlineSeconds, requestBody } from './rollout-draft.ts';
 import { RolloutPreview } from './rollout-preview.tsx';
-import { JoiningFields, Selected, SelectionFields } from './selection-fields.tsx';
+import { ScheduleFields, scheduleTextOf } from './schedule-fields.tsx';
+import { DeviceSelection, DynamicFields, SelectionFields } from './selection-fields.tsx';
 import { CallFields, ThresholdFields } from './threshold-fields.tsx';
 import { WaveFields } from './wave-fields.tsx';
 import './rollouts.css';
 
-/** Modules, and builds of one, that are offered: the newest. */
+/** Maximum modules, and builds of a module, offered; newest first. */
 const offeredLimit = 200;
 
 export function NewRolloutPage() {
   const { client, may } = useSignedIn();
-  const { query } = usePlace();
+  const { query } = useLocation();
   const [chosen, setChosen] = useState(query.get('module'));
   const modules = useResource('modules', async (signal) =>
     unwrapResponse(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit, sort: 'lastBuildAt' } }, signal })).items.map(
@@ -44,28 +44,28 @@ export function NewRolloutPage() {
   });
   return (
     <>
-      <PageHead heading="Roll a build out" />
+      <PageHead heading="New rollout" />
       {!may('operator') ? (
         <p class="notice">
-          Your key does not allow it: it needs the role operator. <a href="/rollouts">All rollouts</a>
+          A rollout requires the role operator. <a href="/rollouts">All rollouts</a>
         </p>
       ) : (
-        <Shown resource={modules} what="modules">
+        <ResourceView resource={modules} what="modules">
           {(names) =>
             module === null ? (
               <p class="empty">
-                There is no build to roll out yet: <a href="/builds">push one</a>.
+                No builds yet. <a href="/builds">Push a build</a>.
               </p>
             ) : (
-              <Shown resource={builds} what="builds">
+              <ResourceView resource={builds} what="builds">
                 {(versions) => {
                   const [newest] = versions;
-                  if (newest === undefined) return builds.isChanging ? null : <p class="empty">There is no build of {module}.</p>;
+                  if (newest === undefined) return builds.isChanging ? null : <p class="empty">{module} has no builds.</p>;
                   const asked = query.get('module') === module ? query.get('version') : null;
                   return (
                     <RolloutForm
                       key={module}
-                      usual={usualDraft(module, asked !== null && versions.includes(asked) ? asked : newest)}
+                      initial={defaultDraft(module, asked !== null && versions.includes(asked) ? asked : newest)}
                       versions={versions}
                     >
                       <Choice
@@ -77,40 +77,40 @@ export function NewRolloutPage() {
                     </RolloutForm>
                   );
                 }}
-              </Shown>
+              </ResourceView>
             )
           }
-        </Shown>
+        </ResourceView>
       )}
     </>
   );
 }
 
-type FormParts = { readonly usual: Draft; readonly versions: readonly string[]; readonly children: ComponentChildren };
-/** What a rollout would come to, and of which it was asked. */
+type FormParts = { readonly initial: Draft; readonly versions: readonly string[]; readonly children: ComponentChildren };
+/** A preview and the request body that it belongs to. */
 type Previewed = { readonly of: string; readonly preview: Schemas['RolloutPreview'] };
 
-function RolloutForm({ usual, versions, children }: FormParts) {
+function RolloutForm({ initial, versions, children }: FormParts) {
   const { client } = useSignedIn();
-  const [draft, setDraft] = useState(usual);
+  const [draft, setDraft] = useState(initial);
   const [previewed, setPreviewed] = useState<Previewed | null>(null);
   const form = useRef<HTMLFormElement>(null);
   const sent = useRef<unknown>(null);
   const change = (changes: Partial<Draft>) => setDraft({ ...draft, ...changes });
-  const body = bodyOf(draft);
+  const body = requestBody(draft);
   const identity = JSON.stringify(body);
   const preview = useAction(async (headers) => {
     sent.current = body;
-    const answered = unwrapResponse(await client.POST('/v1/rollouts', { body: { ...body, dryRun: true }, headers }));
-    if (!('conflicts' in answered)) throw new Error('the service did not tell what it would come to');
-    return { of: identity, preview: answered };
+    const response = unwrapResponse(await client.POST('/v1/rollouts', { body: { ...body, dryRun: true }, headers }));
+    if (!('conflicts' in response)) throw new Error('the response has no preview');
+    return { of: identity, preview: response };
   }, setPreviewed);
-  const begin = useAction(
+  const start = useAction(
     async (headers) => {
       sent.current = body;
-      const answered = unwrapResponse(await client.POST('/v1/rollouts', { body, headers }));
-      if (!('id' in answered)) throw new Error('the service did not say which rollout it has begun');
-      return answered.id;
+      const response = unwrapResponse(await client.POST('/v1/rollouts', { body, headers }));
+      if (!('id' in response)) throw new Error('the response has no rollout ID');
+      return response.id;
     },
     (id) => navigate(rolloutPath(id)),
   );
@@ -119,21 +119,27 @@ function RolloutForm({ usual, versions, children }: FormParts) {
     preview.run();
   };
   const isCurrent = previewed?.of === identity;
-  const failure = preview.failure ?? begin.failure;
+  const failure = preview.failure ?? start.failure;
   useEffect(() => {
-    if (failure !== null && form.current !== null) goToFaults(form.current);
+    if (failure !== null && form.current !== null) focusFirstError(form.current);
   }, [failure]);
   return (
-    <FaultsOf failure={failure} refused={sent.current} current={body}>
+    <FieldErrors failure={failure} rejected={sent.current} current={body}>
       <form ref={form} class="new-rollout" onSubmit={submit}>
-        <Panel heading="What, and where">
+        <Panel heading="Build and devices">
           <div class="panel-body">
             <div class="fields">
               {children}
-              <Choice label="Version" at="/version" value={draft.version} options={versions} onChange={(version) => change({ version })} />
+              <Choice
+                label="Version"
+                pointer="/version"
+                value={draft.version}
+                options={versions}
+                onChange={(version) => change({ version })}
+              />
               <Text
-                label="What to call it"
-                at="/name"
+                label="Name"
+                pointer="/name"
                 placeholder="tcp-1.1"
                 maxLength={64}
                 value={draft.name}
@@ -141,63 +147,63 @@ function RolloutForm({ usual, versions, children }: FormParts) {
               />
               <SelectionFields draft={draft} onChange={change} />
             </div>
-            <Selected draft={draft} onChange={change} />
-            <Disclosure summary={`More: ${joiningText(draft)}`}>
-              <JoiningFields draft={draft} onChange={change} />
+            <DeviceSelection draft={draft} onChange={change} />
+            <Disclosure summary={`Options: ${optionsText(draft)}`}>
+              <DynamicFields draft={draft} onChange={change} />
             </Disclosure>
           </div>
         </Panel>
-        <Panel heading="Waves" note="one after another; each is judged before the next">
+        <Panel heading="Waves" note="in sequence; each wave is evaluated before the next">
           <WaveFields waves={draft.waves} limits={draft.limits} onChange={(waves) => change({ waves })} />
         </Panel>
-        <Panel heading="What a wave is judged by" note="empty: not by that">
+        <Panel heading="Thresholds" note="empty: not evaluated">
           <div class="panel-body">
             <ThresholdFields limits={draft.limits} at="/thresholds" onChange={(limits) => change({ limits })} />
             <div class="fields">
               <Choice
                 label="If a wave fails"
-                at="/onFailure"
+                pointer="/onFailure"
                 value={draft.onFailure}
                 options={failureReactions}
                 meanings={reactionMeanings}
                 onChange={(onFailure) => change({ onFailure })}
               />
             </div>
-            <Disclosure summary="More: from how many calls on, and the way back">
+            <Disclosure summary="Options: minimum calls and rollback deadline">
               <div class="fields">
                 <CallFields limits={draft.limits} at="/thresholds" onChange={(limits) => change({ limits })} />
-                <Whole
-                  label="A device may take to go back, in seconds"
-                  at="/rollbackDeadlineSeconds"
+                <WholeNumber
+                  label="Rollback deadline per device, in seconds"
+                  pointer="/rollbackDeadlineSeconds"
                   value={draft.rollbackDeadlineSeconds}
-                  least={1}
-                  most={longestDeadline}
+                  min={1}
+                  max={maxDeadlineSeconds}
                   onChange={(rollbackDeadlineSeconds) => change({ rollbackDeadlineSeconds })}
                 />
               </div>
             </Disclosure>
           </div>
         </Panel>
-        <Panel heading="When, how fast, and how">
+        <Panel heading="Schedule and load options">
           <div class="panel-body">
-            <Disclosure summary={`Loads: ${paceOf(draft)}`}>
-              <PaceFields draft={draft} onChange={change} />
+            <Disclosure summary={`Schedule: ${scheduleTextOf(draft)}`}>
+              <ScheduleFields draft={draft} onChange={change} />
             </Disclosure>
-            <Disclosure summary={`Each: ${draft.terms.strategy}, old pages ${draft.terms.invalidation}`}>
+            <Disclosure summary={`Load options: ${draft.terms.strategy}, old pages ${draft.terms.invalidation}`}>
               <div class="fields">
-                <TermsFields terms={draft.terms} onChange={(terms) => change({ terms })} />
-                <PrecedenceFields precedence={draft.precedence} onChange={(precedence) => change({ precedence })} />
-                <Whole
-                  label="A load may take, in seconds"
-                  at="/deadlineSeconds"
+                <LoadOptionsFields terms={draft.terms} onChange={(terms) => change({ terms })} />
+                <VersionPolicyFields precedence={draft.precedence} onChange={(precedence) => change({ precedence })} />
+                <WholeNumber
+                  label="Load deadline, in seconds"
+                  pointer="/deadlineSeconds"
                   value={draft.deadlineSeconds}
-                  least={1}
-                  most={longestDeadline}
+                  min={1}
+                  max={maxDeadlineSeconds}
                   onChange={(deadlineSeconds) => change({ deadlineSeconds })}
                 />
-                <Tick
-                  label="takes the place of loads that wait"
-                  at="/supersede"
+                <Checkbox
+                  label="replace queued loads"
+                  pointer="/supersede"
                   isOn={draft.supersede}
                   onChange={(supersede) => change({ supersede })}
                 />
@@ -205,15 +211,15 @@ function RolloutForm({ usual, versions, children }: FormParts) {
             </Disclosure>
           </div>
         </Panel>
-        <Panel heading="What it would come to">
+        <Panel heading="Preview">
           <div class="panel-body">
             {previewed === null ? (
-              <p class="soft">Look at it before it begins: how many devices are in which wave, and which would refuse the build.</p>
+              <p class="soft">Shows the devices per wave and the devices that would refuse the build. Nothing is loaded.</p>
             ) : (
               <>
                 {!isCurrent && (
                   <p class="notice" data-is="warning">
-                    The form has changed since: look once more.
+                    The form has changed. Preview again.
                   </p>
                 )}
                 <RolloutPreview preview={previewed.preview} />
@@ -221,29 +227,28 @@ function RolloutForm({ usual, versions, children }: FormParts) {
             )}
             {failure !== null && <FailureNotice failure={failure} />}
             <div class="buttons">
-              <button type="submit" class={isCurrent ? '' : 'main'} disabled={!isSelecting(draft) || preview.isUnderWay}>
-                {preview.isUnderWay ? 'Looking…' : 'See what it would come to'}
+              <button type="submit" class={isCurrent ? '' : 'main'} disabled={!hasSelector(draft) || preview.isUnderWay}>
+                {preview.isUnderWay ? 'Previewing…' : 'Preview'}
               </button>
-              <button type="button" class={isCurrent ? 'main' : ''} disabled={!isCurrent || begin.isUnderWay} onClick={begin.run}>
-                {begin.isUnderWay ? 'Beginning…' : `Roll ${draft.module}@${draft.version} out`}
+              <button type="button" class={isCurrent ? 'main' : ''} disabled={!isCurrent || start.isUnderWay} onClick={start.run}>
+                {start.isUnderWay ? 'Starting…' : `Roll out ${draft.module}@${draft.version}`}
               </button>
             </div>
           </div>
         </Panel>
       </form>
-    </FaultsOf>
+    </FieldErrors>
   );
 }
 
 const reactionMeanings = {
-  pause: 'it waits for an operator',
-  rollback: 'every device that has got the build goes back to what it had',
-  continue: 'it is told, and the rollout goes on',
+  pause: 'the rollout waits for an operator',
+  rollback: 'every device that got the build is rolled back',
+  continue: 'the failure is recorded, and the rollout continues',
 };
 
-function joiningText({ selectedBy, acceptsDevices, onConflict }: Draft): string {
-  const others =
-    onConflict === 'reject' ? 'refused where another rollout has some of them' : 'waits where another rollout has some of them';
+function optionsText({ selectedBy, acceptsDevices, onConflict }: Draft): string {
+  const others = onConflict === 'reject' ? 'rejected on conflict with another rollout' : 'queued on conflict with another rollout';
   if (selectedBy === 'name') return others;
-  return `${acceptsDevices ? 'devices that match later join it' : 'no devices join it later'}, ${others}`;
+  return `${acceptsDevices ? 'matching devices join later' : 'no devices join later'}, ${others}`;
 }

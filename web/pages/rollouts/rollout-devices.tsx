@@ -1,31 +1,31 @@
-// The devices of a rollout, in the order in which they get the build, by wave and by what has become of them.
+// The devices of a rollout in rollout order, with filters by wave and state.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { rolloutDeviceStates } from '../../../src/client/enum-values.ts';
+import { Badge } from '../../components/badge.tsx';
+import { ChoiceFilter } from '../../components/filter-field.tsx';
 import { usePages } from '../../live/pages.ts';
-import { navigate, usePlace } from '../../navigation/location.ts';
+import { navigate, useLocation } from '../../navigation/location.ts';
 import { devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/paths.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { ChoiceFilter } from '../../parts/filter-field.tsx';
-import '../../parts/filters.css';
-import { Download } from '../../parts/download.tsx';
-import { More } from '../../parts/more.tsx';
-import { countText } from '../../parts/numbers.ts';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { type Column, Table } from '../../parts/table.tsx';
-import { microsecondsText } from '../../parts/times.tsx';
+import '../../components/filters.css';
+import { Download } from '../../components/download.tsx';
+import { ListEnd } from '../../components/list-end.tsx';
+import { countText } from '../../components/numbers.ts';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { type Column, Table } from '../../components/table.tsx';
+import { microsecondsText } from '../../components/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import { deviceTones, nameOf, type Rollout } from './words.ts';
+import { deviceTones, nameOf, type Rollout } from './rollout-text.ts';
 
 type Device = Schemas['RolloutDevice'];
-/** @property every Milliseconds between two looks; null: it has ended. */
+/** @property every Polling interval in milliseconds; null after the end of the rollout. */
 type Parts = { readonly rollout: Rollout; readonly every: number | null };
 
 export function RolloutDevices({ rollout, every }: Parts) {
   const { id, waves } = rollout;
   const { client } = useSignedIn();
-  const { query } = usePlace();
+  const { query } = useLocation();
   const state = rolloutDeviceStates.find((one) => one === query.get('state'));
   const wave = waves.find(({ number }) => String(number) === query.get('wave'))?.number;
   const asked = { ...(state === undefined ? {} : { state }), ...(wave === undefined ? {} : { wave }) };
@@ -35,7 +35,7 @@ export function RolloutDevices({ rollout, every }: Parts) {
       const params = { path: { rollout: id }, query: { ...asked, ...page } };
       return unwrapResponse(await client.GET('/v1/rollouts/{rollout}/devices', { params, signal }));
     },
-    { every, limit: 50, when: ({ object }) => object === id },
+    { pollMilliseconds: every, limit: 50, isRelevant: ({ object }) => object === id },
   );
   const of = (name: 'state' | 'wave') => ({
     value: query.get(name) ?? '',
@@ -49,17 +49,17 @@ export function RolloutDevices({ rollout, every }: Parts) {
   return (
     <Panel
       heading="Devices"
-      note="in the order in which they get the build"
+      note="in rollout order"
       actions={
         <Download
-          label="Save the report"
+          label="Save report"
           name={`${nameOf(rollout).replaceAll(/[^A-Za-z0-9._@-]+/g, '-')}.csv`}
           type="text/csv"
-          ask={async (signal) => {
+          fetchFile={async (signal) => {
             const params = { path: { rollout: id }, query: { format: 'csv' as const } };
             return unwrapResponse(await client.GET('/v1/rollouts/{rollout}/report', { params, parseAs: 'stream', signal }));
           }}
-          otherwise={`On the command line there is no limit: patchbay rollout report ${id} --csv --output FILE`}
+          alternative={`The command line has no size limit: patchbay rollout report ${id} --csv --output FILE`}
         />
       }
     >
@@ -67,18 +67,18 @@ export function RolloutDevices({ rollout, every }: Parts) {
         <ChoiceFilter label="State" any="any" options={rolloutDeviceStates} {...of('state')} />
         <ChoiceFilter label="Wave" any="any" options={waves.map(({ number }) => String(number))} {...of('wave')} />
       </search>
-      <Shown resource={devices} what="devices">
+      <ResourceView resource={devices} what="devices">
         {(items) =>
           items.length === 0 ? (
-            <p class="empty">No device of the rollout is like that.</p>
+            <p class="empty">No device matches the filters.</p>
           ) : (
             <>
               <Table caption="Devices of the rollout" rows={items} keyOf={({ device }) => device} columns={columns} />
-              <More pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
+              <ListEnd pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
             </>
           )
         }
-      </Shown>
+      </ResourceView>
     </Panel>
   );
 }
@@ -110,7 +110,7 @@ const columns: readonly Column<Device>[] = [
       load === null ? null : (
         <>
           <a class="whole" href={loadPath(load)}>
-            {outcome ?? 'under way'}
+            {outcome ?? 'in progress'}
           </a>
           {attempts > 1 && <span class="soft">, attempt {attempts}</span>}
         </>
@@ -129,5 +129,5 @@ const columns: readonly Column<Device>[] = [
         </>
       ),
   },
-  { heading: 'Why', isWide: true, cell: ({ reason }) => reason },
+  { heading: 'Reason', isWide: true, cell: ({ reason }) => reason },
 ];

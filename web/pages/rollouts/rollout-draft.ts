@@ -1,29 +1,36 @@
-// A rollout as it is being written down in the form, and as a request has it.
+// The state of the rollout form, and its conversion into a request body.
 
 import type { Schemas } from '../../../src/client/client.ts';
-import { type Precedence, precedenceBody, type Terms, termsBody, usualPrecedence, usualTerms } from '../../parts/terms.tsx';
-import type { ThresholdName } from './words.ts';
+import {
+  defaultLoadOptions,
+  defaultVersionPolicy,
+  type LoadOptions,
+  loadOptionsBody,
+  type VersionPolicy,
+  versionPolicyBody,
+} from '../../components/load-options.tsx';
+import type { ThresholdName } from './rollout-text.ts';
 
-/** Waves of one rollout. */
-export const waveLimit = 50;
-/** Seconds that a wave may be watched: seven days. */
-export const longestSoak = 604_800;
-/** Seconds that a load, or the way back, may take: 30 days. */
-export const longestDeadline = 2_592_000;
-/** Devices that are named one by one here; a request may name more. */
-export const namedLimit = 500;
+/** Maximum waves of a rollout. */
+export const maxWaves = 50;
+/** Maximum soak time of a wave: seven days. */
+export const maxSoakSeconds = 604_800;
+/** Maximum deadline of a load or rollback: 30 days. */
+export const maxDeadlineSeconds = 2_592_000;
+/** Maximum devices selected individually here; a request may name more. */
+export const maxNamedDevices = 500;
 
-/** What a wave is judged by. Null: not by that. */
+/** Thresholds of a wave; null: not evaluated. */
 export type Limits = Readonly<Record<ThresholdName, number | null>> & { readonly minimumCalls: number; readonly requireCalls: boolean };
 
 export type WaveDraft = {
-  /** Tells it from the others, for as long as the form is there. */
+  /** Identifies the wave while the form is open. */
   readonly key: number;
   readonly unit: 'devices' | 'percent of all';
   readonly size: number;
   readonly soakSeconds: number;
   readonly approval: boolean;
-  /** Null: it is judged as the others are. */
+  /** Null: the thresholds of the rollout. */
   readonly limits: Limits | null;
 };
 
@@ -36,12 +43,12 @@ export type Draft = {
   readonly version: string;
   readonly name: string;
   readonly selectedBy: (typeof selections)[number];
-  /** Where they are selected by name: these, in this order. */
+  /** The devices selected by name, in order. */
   readonly devices: readonly NamedDevice[];
-  /** Where they are not: as `zone=north, tier=edge`. */
+  /** The labels, such as `zone=north, tier=edge`. */
   readonly labels: string;
   readonly runningVersion: string;
-  /** Whether devices that match later join it, and until when; empty: until somebody closes it. */
+  /** Whether devices that match later join, and until when; empty: until the rollout is closed. */
   readonly acceptsDevices: boolean;
   readonly acceptsDevicesUntil: string;
   readonly onConflict: 'reject' | 'queue';
@@ -49,23 +56,23 @@ export type Draft = {
   readonly limits: Limits;
   readonly onFailure: Schemas['OnFailure'];
   readonly rollbackDeadlineSeconds: number;
-  /** Empty: at once. */
+  /** Empty: immediately. */
   readonly startAt: string;
   /** Null: at any time. */
   readonly window: ScheduleWindow | null;
   readonly devicesInFlight: number;
-  /** Null: as fast as devices take them. */
+  /** Null: unlimited. */
   readonly loadsPerMinute: number | null;
-  readonly terms: Terms;
-  readonly precedence: Precedence;
+  readonly terms: LoadOptions;
+  readonly precedence: VersionPolicy;
   readonly deadlineSeconds: number;
   readonly supersede: boolean;
 };
 
-const usualWave = { soakSeconds: 60, approval: false, limits: null };
+const defaultWave = { soakSeconds: 60, approval: false, limits: null };
 
-/** As the service has it where nothing else is said: a canary, a tenth, and the rest. */
-export function usualDraft(module: string, version: string): Draft {
+/** Returns the service's defaults: one canary device, 10 percent, then all devices. */
+export function defaultDraft(module: string, version: string): Draft {
   return {
     module,
     version,
@@ -78,9 +85,9 @@ export function usualDraft(module: string, version: string): Draft {
     acceptsDevicesUntil: '',
     onConflict: 'reject',
     waves: [
-      { key: 1, unit: 'devices', size: 1, ...usualWave },
-      { key: 2, unit: 'percent of all', size: 10, ...usualWave },
-      { key: 3, unit: 'percent of all', size: 100, ...usualWave },
+      { key: 1, unit: 'devices', size: 1, ...defaultWave },
+      { key: 2, unit: 'percent of all', size: 10, ...defaultWave },
+      { key: 3, unit: 'percent of all', size: 100, ...defaultWave },
     ],
     limits: {
       failedLoadsPercent: 0,
@@ -97,27 +104,27 @@ export function usualDraft(module: string, version: string): Draft {
     window: null,
     devicesInFlight: 100,
     loadsPerMinute: null,
-    terms: usualTerms,
-    precedence: usualPrecedence,
+    terms: defaultLoadOptions,
+    precedence: defaultVersionPolicy,
     deadlineSeconds: 600,
     supersede: false,
   };
 }
 
-/** Nights, by the clock of who writes it down. */
-export function usualWindow(): ScheduleWindow {
+/** Returns a window on weeknights, in the user's time zone. */
+export function defaultWindow(): ScheduleWindow {
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
   return { days: ['monday', 'tuesday', 'wednesday', 'thursday', 'friday'], from: '22:00', until: '04:00', timeZone };
 }
 
-/** A wave more, before the last. */
-export function withWave(waves: readonly WaveDraft[]): WaveDraft[] {
+/** Adds a wave before the last. */
+export function addWave(waves: readonly WaveDraft[]): WaveDraft[] {
   const key = Math.max(0, ...waves.map((wave) => wave.key)) + 1;
-  return [...waves.slice(0, -1), { key, unit: 'devices', size: 1, ...usualWave }, ...waves.slice(-1)];
+  return [...waves.slice(0, -1), { key, unit: 'devices', size: 1, ...defaultWave }, ...waves.slice(-1)];
 }
 
-/** The labels of a text like `zone=north, tier=edge`; null where it is none. */
-export function labelsIn(text: string): Record<string, string> | null {
+/** Parses labels such as `zone=north, tier=edge`; returns null if the syntax is invalid. */
+export function parseLabels(text: string): Record<string, string> | null {
   const parts = text
     .split(',')
     .map((part) => part.trim())
@@ -127,20 +134,20 @@ export function labelsIn(text: string): Record<string, string> | null {
   return Object.fromEntries(pairs.flatMap((pair) => (pair === null ? [] : [[pair[1] ?? '', pair[2] ?? '']])));
 }
 
-/** Whether it says which devices. */
-export function isSelecting({ selectedBy, devices, labels, runningVersion }: Draft): boolean {
+/** Whether the draft selects devices. */
+export function hasSelector({ selectedBy, devices, labels, runningVersion }: Draft): boolean {
   if (selectedBy === 'name') return devices.length > 0;
-  return labelsIn(labels) !== null && (labels.trim() !== '' || runningVersion.trim() !== '');
+  return parseLabels(labels) !== null && (labels.trim() !== '' || runningVersion.trim() !== '');
 }
 
-export function bodyOf(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
+export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
   const { module, version, name, waves, limits, onFailure, devicesInFlight, onConflict, startAt, window, loadsPerMinute } = draft;
   const { deadlineSeconds, rollbackDeadlineSeconds, supersede } = draft;
   return {
     module,
     version,
     ...(name.trim() === '' ? {} : { name: name.trim() }),
-    ...selectionOf(draft),
+    ...selectorBody(draft),
     waves: waves.map(({ unit, size, soakSeconds, approval, limits: own }) => ({
       ...(unit === 'devices' ? { devices: size } : { upToPercent: size }),
       soakSeconds,
@@ -155,15 +162,15 @@ export function bodyOf(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
     devicesInFlight,
     ...(loadsPerMinute === null ? {} : { loadsPerMinute }),
     onConflict,
-    ...termsBody(draft.terms),
-    ...precedenceBody(draft.precedence),
+    ...loadOptionsBody(draft.terms),
+    ...versionPolicyBody(draft.precedence),
     deadlineSeconds,
     supersede,
   };
 }
 
-function selectionOf({ selectedBy, devices, labels, runningVersion, acceptsDevices, acceptsDevicesUntil }: Draft) {
-  const chosen = labelsIn(labels) ?? {};
+function selectorBody({ selectedBy, devices, labels, runningVersion, acceptsDevices, acceptsDevicesUntil }: Draft) {
+  const chosen = parseLabels(labels) ?? {};
   const running = runningVersion.trim() === '' ? {} : { runningVersion: runningVersion.trim() };
   if (selectedBy === 'name') return { devices: devices.map(({ id }) => id), ...running };
   return {

@@ -1,28 +1,28 @@
-// One rollout: its waves, what they are judged by against what is measured, its devices, and what an operator decides about it.
+// The page of a rollout: waves with thresholds and measurements, devices, and actions.
 
 import { useState } from 'preact/hooks';
 import { unwrapResponse } from '../../../src/client/client.ts';
+import { Badge } from '../../components/badge.tsx';
+import { loadOptionsText } from '../../components/load-options.tsx';
+import { Module } from '../../components/module.tsx';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { Timestamp, timeText } from '../../components/times.tsx';
 import { useResource } from '../../live/resource.ts';
-import { buildPath, type PageParts, rolloutPath } from '../../navigation/paths.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { Module } from '../../parts/module.tsx';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { policyText } from '../../parts/terms.tsx';
-import { clockText, Moment } from '../../parts/times.tsx';
+import { buildPath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { type Decision, DecisionDialog, decisionsOn, labelOf, mainDecision } from './decisions.tsx';
+import { DeviceCounts } from './device-counts.tsx';
 import { RolloutDevices } from './rollout-devices.tsx';
-import { Tally } from './tally.tsx';
+import { nameOf, type Rollout, scheduleText, selectorText, stateTones, waitingForText } from './rollout-text.ts';
 import { WaveView } from './wave.tsx';
-import { nameOf, paceText, type Rollout, selectorText, stateTones, waitText } from './words.ts';
 import './rollouts.css';
 
-/** Milliseconds between two looks while it goes on: what is measured is no event. */
+/** Polling interval in milliseconds while the rollout runs: measurements cause no events. */
 const interval = 2_000;
 
-export function RolloutPage({ parameters }: PageParts) {
+export function RolloutPage({ parameters }: PageProps) {
   const id = parameters['rollout'] ?? '';
   const { client, may } = useSignedIn();
   const [asking, setAsking] = useState<Decision | null>(null);
@@ -35,7 +35,10 @@ export function RolloutPage({ parameters }: PageParts) {
       setEnded(rollout.endedAt !== null);
       return rollout;
     },
-    { every, when: ({ object, action }) => object === id || action.startsWith('rollout.') || (!isEnded && action.startsWith('load.')) },
+    {
+      pollMilliseconds: every,
+      isRelevant: ({ object, action }) => object === id || action.startsWith('rollout.') || (!isEnded && action.startsWith('load.')),
+    },
   );
   const rollout = found.data;
   const mayDecide = may('operator');
@@ -59,12 +62,12 @@ export function RolloutPage({ parameters }: PageParts) {
           ))
         }
       />
-      <Shown resource={found} what="the rollout">
+      <ResourceView resource={found} what="the rollout">
         {(known) => (
           <div class="rollout">
-            <Standing rollout={known} />
+            <Status rollout={known} />
             <Facts rollout={known} />
-            <Panel heading="Waves" note={<Overall rollout={known} />}>
+            <Panel heading="Waves" note={<WaveProgress rollout={known} />}>
               <ol class="waves">
                 {known.waves.map((wave) => (
                   <WaveView key={wave.number} wave={wave} isCurrent={known.wave === wave.number && known.endedAt === null} />
@@ -74,7 +77,7 @@ export function RolloutPage({ parameters }: PageParts) {
             <RolloutDevices rollout={known} every={every} />
           </div>
         )}
-      </Shown>
+      </ResourceView>
       {rollout !== null && asking !== null && (
         <DecisionDialog
           rollout={rollout}
@@ -90,14 +93,14 @@ export function RolloutPage({ parameters }: PageParts) {
   );
 }
 
-function Overall({ rollout: { wave, waves } }: { readonly rollout: Rollout }) {
-  return <>{wave === null ? 'all have passed' : `${wave} of ${waves.length}`}</>;
+function WaveProgress({ rollout: { wave, waves } }: { readonly rollout: Rollout }) {
+  return <>{wave === null ? 'all passed' : `${wave} of ${waves.length}`}</>;
 }
 
-/** Why it stands where it does. */
-function Standing({ rollout }: { readonly rollout: Rollout }) {
+/** The reason of the current state, and what the rollout waits for. */
+function Status({ rollout }: { readonly rollout: Rollout }) {
   const { state, reason, rollbackOf, rolledBackBy } = rollout;
-  const waiting = waitText(rollout, clockText);
+  const waiting = waitingForText(rollout, timeText);
   if (reason === null && waiting === null && rollbackOf === null && rolledBackBy === null) return null;
   const isBad = state === 'paused' || state === 'rolling-back';
   return (
@@ -107,15 +110,15 @@ function Standing({ rollout }: { readonly rollout: Rollout }) {
           {state}: {reason}
         </strong>
       )}
-      {waiting !== null && <span>It waits for {waiting}.</span>}
+      {waiting !== null && <span>Waiting for {waiting}.</span>}
       {rollbackOf !== null && (
         <span>
-          It takes back the devices of <a href={rolloutPath(rollbackOf)}>another rollout</a>.
+          Rolls back the devices of <a href={rolloutPath(rollbackOf)}>another rollout</a>.
         </span>
       )}
       {rolledBackBy !== null && (
         <span>
-          <a href={rolloutPath(rolledBackBy)}>A rollout of its own</a> takes its devices back.
+          <a href={rolloutPath(rolledBackBy)}>Another rollout</a> rolls its devices back.
         </span>
       )}
     </div>
@@ -130,7 +133,7 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
       <div class="wide">
         <dt>Devices</dt>
         <dd>
-          <Tally deviceCounts={deviceCounts} />
+          <DeviceCounts deviceCounts={deviceCounts} />
         </dd>
       </div>
       <div>
@@ -138,7 +141,7 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
         <dd>
           {version === null ? (
             <>
-              <Module module={module} />, each to what it had
+              <Module module={module} />, each to its previous version
             </>
           ) : (
             <a href={buildPath(module, version)}>
@@ -148,16 +151,16 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
         </dd>
       </div>
       <div>
-        <dt>Selected</dt>
+        <dt>Selector</dt>
         <dd>{selectorText(rollout)}</dd>
       </div>
       <div>
-        <dt>How</dt>
-        <dd class="code">{policyText(rollout)}</dd>
+        <dt>Load options</dt>
+        <dd class="code">{loadOptionsText(rollout)}</dd>
       </div>
       {downgradeReason !== null && (
         <div>
-          <dt>Because</dt>
+          <dt>Downgrade reason</dt>
           <dd>{downgradeReason}</dd>
         </div>
       )}
@@ -167,19 +170,19 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
       </div>
       <div>
         <dt>Pace</dt>
-        <dd>{paceText(rollout, clockText)}</dd>
+        <dd>{scheduleText(rollout, timeText)}</dd>
       </div>
       <div>
         <dt>Requested</dt>
         <dd>
-          <Moment at={requestedAt} /> by <code>{requestedBy}</code>
+          <Timestamp at={requestedAt} /> by <code>{requestedBy}</code>
         </dd>
       </div>
       {startedAt !== null && (
         <div>
           <dt>Started</dt>
           <dd>
-            <Moment at={startedAt} />
+            <Timestamp at={startedAt} />
           </dd>
         </div>
       )}
@@ -187,7 +190,7 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
         <div>
           <dt>Ended</dt>
           <dd>
-            <Moment at={endedAt} />
+            <Timestamp at={endedAt} />
           </dd>
         </div>
       )}

@@ -1,14 +1,14 @@
-// What a rollout would come to: its devices by wave, and those that would refuse the build.
+// The preview of a rollout: devices per wave, and devices that would refuse the build.
 
 import type { Schemas } from '../../../src/client/client.ts';
 import { forecastRefuses } from '../../../src/client/enum-values.ts';
+import { counted, countText } from '../../components/numbers.ts';
+import { Table } from '../../components/table.tsx';
 import { devicePath, rolloutPath } from '../../navigation/paths.ts';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Table } from '../../parts/table.tsx';
 
 type Preview = Schemas['RolloutPreview'];
 
-/** Devices that would refuse it and are named. */
+/** Maximum refusing devices listed. */
 const namedLimit = 50;
 
 export function RolloutPreview({
@@ -21,32 +21,34 @@ export function RolloutPreview({
     <div class="preview" role="status">
       <p class="notice" data-is={refused > 0 || conflicts.length > 0 ? 'warning' : 'well'}>
         <strong>
-          It would go to {counted(devices - alreadyInstalled, 'device')}:{' '}
+          Would load on {counted(devices - alreadyInstalled, 'device')}:{' '}
           {waves.map(({ number, devices: count }) => `${countText(count)} in wave ${number}`).join(', ')}
         </strong>
-        {alreadyInstalled > 0 && <span>{counted(alreadyInstalled, 'device has', 'devices have')} it already, and would be left out.</span>}
-        {unreachable > 0 && (
-          <span>{counted(unreachable, 'device is', 'devices are')} on hosts that are not heard of: the loads would wait for them.</span>
+        {alreadyInstalled > 0 && (
+          <span>
+            {counted(alreadyInstalled, 'device')} already {alreadyInstalled === 1 ? 'has' : 'have'} the build and would be skipped.
+          </span>
         )}
-        {refused > 0 && <span>{countText(refused)} of them would refuse it.</span>}
+        {unreachable > 0 && <span>{counted(unreachable, 'device is', 'devices are')} unreachable. Their loads would wait.</span>}
+        {refused > 0 && <span>{counted(refused, 'device')} would refuse the build.</span>}
         {conflicts.map(({ rollout, devices: count }) => (
           <span key={rollout}>
-            <a href={rolloutPath(rollout)}>A rollout of the module</a> that has not ended has {counted(count, 'device')} of these.
+            Conflict: {counted(count, 'device')} in <a href={rolloutPath(rollout)}>another rollout of the module</a>.
           </span>
         ))}
       </p>
       {refusing.length > 0 && (
         <>
           <Table
-            caption="Devices that would refuse it"
+            caption="Devices that would refuse the build"
             rows={refusing.slice(0, namedLimit)}
             keyOf={({ device }) => device}
             columns={[
               { heading: 'Device', cell: ({ device, deviceName }) => <a href={devicePath(device)}>{deviceName}</a> },
               { heading: 'Wave', isNumber: true, cell: ({ wave }) => wave },
-              { heading: 'Has', cell: ({ currentVersion }) => <span class="code">{currentVersion ?? 'none'}</span> },
-              { heading: 'Would be', cell: ({ forecast }) => <span class="code">{forecast}</span> },
-              { heading: 'Why', isWide: true, cell: ({ reason }) => reason },
+              { heading: 'Current version', cell: ({ currentVersion }) => <span class="code">{currentVersion ?? 'none'}</span> },
+              { heading: 'Forecast', cell: ({ forecast }) => <span class="code">{forecast}</span> },
+              { heading: 'Reason', isWide: true, cell: ({ reason }) => reason },
             ]}
           />
           {refusing.length > namedLimit && <p class="soft">and {countText(refusing.length - namedLimit)} more</p>}

@@ -1,29 +1,29 @@
-// All rollouts, the newest first: how far each is, and what it waits for.
+// All rollouts, newest first, with their progress.
 
 import { unwrapResponse } from '../../../src/client/client.ts';
 import { rolloutStates } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
+import { Badge } from '../../components/badge.tsx';
+import { ChoiceFilter, TextFilter } from '../../components/filter-field.tsx';
 import { usePages } from '../../live/pages.ts';
-import { navigate, usePlace } from '../../navigation/location.ts';
+import { navigate, useLocation } from '../../navigation/location.ts';
 import { rolloutPath, withQuery } from '../../navigation/paths.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { ChoiceFilter, TextFilter } from '../../parts/filter-field.tsx';
-import '../../parts/filters.css';
-import { Module } from '../../parts/module.tsx';
-import { More } from '../../parts/more.tsx';
-import { PageHead } from '../../parts/page-head.tsx';
-import { Panel } from '../../parts/panel.tsx';
-import { Shown } from '../../parts/shown.tsx';
-import { type Column, Table } from '../../parts/table.tsx';
-import { Moment } from '../../parts/times.tsx';
+import '../../components/filters.css';
+import { ListEnd } from '../../components/list-end.tsx';
+import { Module } from '../../components/module.tsx';
+import { PageHead } from '../../components/page-head.tsx';
+import { Panel } from '../../components/panel.tsx';
+import { ResourceView } from '../../components/resource-view.tsx';
+import { type Column, Table } from '../../components/table.tsx';
+import { Timestamp } from '../../components/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import { Tally } from './tally.tsx';
-import { nameOf, type Rollout, stateTones } from './words.ts';
+import { DeviceCounts } from './device-counts.tsx';
+import { nameOf, type Rollout, stateTones } from './rollout-text.ts';
 import './rollouts.css';
 
 type RolloutsQuery = NonNullable<paths['/v1/rollouts']['get']['parameters']['query']>;
 
-/** Milliseconds between two looks while some are open: what is measured of them is no event. */
+/** Polling interval in milliseconds while rollouts run: measurements cause no events. */
 const interval = 5_000;
 
 function rolloutsQueryOf(query: URLSearchParams): RolloutsQuery {
@@ -34,12 +34,12 @@ function rolloutsQueryOf(query: URLSearchParams): RolloutsQuery {
 
 export function RolloutsPage() {
   const { client, may } = useSignedIn();
-  const { query } = usePlace();
+  const { query } = useLocation();
   const asked = rolloutsQueryOf(query);
   const rollouts = usePages<Rollout>(
     JSON.stringify(asked),
     async (page, signal) => unwrapResponse(await client.GET('/v1/rollouts', { params: { query: { ...asked, ...page } }, signal })),
-    { limit: 25, every: interval, when: ({ action }) => action.startsWith('rollout.') },
+    { limit: 25, pollMilliseconds: interval, isRelevant: ({ action }) => action.startsWith('rollout.') },
   );
   const of = (name: 'module' | 'state') => ({
     value: query.get(name) ?? '',
@@ -58,23 +58,21 @@ export function RolloutsPage() {
         actions={
           may('operator') && (
             <button type="button" class="main" onClick={() => navigate('/rollouts/new')}>
-              Roll a build out…
+              New rollout…
             </button>
           )
         }
       />
-      <Panel heading="Rollouts" note="the newest first">
+      <Panel heading="Rollouts" note="newest first">
         <search class="filters">
           <ChoiceFilter label="State" any="any" options={rolloutStates} {...of('state')} />
           <TextFilter label="Module" placeholder="tcp" {...of('module')} />
         </search>
-        <Shown resource={rollouts} what="rollouts">
+        <ResourceView resource={rollouts} what="rollouts">
           {(items) =>
             items.length === 0 ? (
               <p class="empty">
-                {isNarrowed
-                  ? 'No rollout is like that. '
-                  : 'Nothing has been rolled out yet: a rollout brings one build to many devices, in waves.'}
+                {isNarrowed ? 'No rollout matches the filters. ' : 'No rollouts yet. A rollout loads one build on many devices, in waves.'}
                 {isNarrowed && (
                   <button type="button" class="plain" onClick={() => navigate('/rollouts')}>
                     Show all rollouts
@@ -84,11 +82,11 @@ export function RolloutsPage() {
             ) : (
               <>
                 <Table caption="Rollouts" rows={items} keyOf={({ id }) => id} columns={columns} />
-                <More pages={rollouts} shown={items.length} what={items.length === 1 ? 'rollout' : 'rollouts'} />
+                <ListEnd pages={rollouts} shown={items.length} what={items.length === 1 ? 'rollout' : 'rollouts'} />
               </>
             )
           }
-        </Shown>
+        </ResourceView>
       </Panel>
     </>
   );
@@ -102,7 +100,7 @@ const columns: readonly Column<Rollout>[] = [
     heading: 'Wave',
     cell: ({ wave, waves }) => (wave === null ? <span class="soft">all {waves.length} passed</span> : `${wave} of ${waves.length}`),
   },
-  { heading: 'Devices', isWide: true, cell: ({ deviceCounts }) => <Tally deviceCounts={deviceCounts} /> },
-  { heading: 'Requested', cell: ({ requestedAt }) => <Moment at={requestedAt} /> },
-  { heading: 'Ended', cell: ({ endedAt }) => (endedAt === null ? null : <Moment at={endedAt} />) },
+  { heading: 'Devices', isWide: true, cell: ({ deviceCounts }) => <DeviceCounts deviceCounts={deviceCounts} /> },
+  { heading: 'Requested', cell: ({ requestedAt }) => <Timestamp at={requestedAt} /> },
+  { heading: 'Ended', cell: ({ endedAt }) => (endedAt === null ? null : <Timestamp at={endedAt} />) },
 ];

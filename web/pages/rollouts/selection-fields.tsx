@@ -1,30 +1,30 @@
-// Which devices a rollout goes to: by their labels and versions, or one by one.
+// The device selector of a rollout: labels and versions, or individual devices.
 
-import { useFault } from '../../parts/faults.tsx';
-import { Choice, Text, Tick } from '../../parts/fields.tsx';
-import { TimeField } from '../../parts/time-field.tsx';
+import { useFieldError } from '../../components/field-errors.tsx';
+import { Checkbox, Choice, Text } from '../../components/fields.tsx';
+import { TimeField } from '../../components/time-field.tsx';
 import { DevicePicker } from './device-picker.tsx';
-import { type Draft, isSelecting, labelsIn, selections } from './rollout-draft.ts';
+import { type Draft, hasSelector, parseLabels, selections } from './rollout-draft.ts';
 
 type Parts = { readonly draft: Draft; readonly onChange: (changes: Partial<Draft>) => void };
 
-/** The fields that are always there. */
+/** The fields shown for every kind of selector. */
 export function SelectionFields({ draft: { selectedBy, labels, runningVersion }, onChange }: Parts) {
   return (
     <>
-      <Choice label="Devices by" value={selectedBy} options={selections} onChange={(value) => onChange({ selectedBy: value })} />
+      <Choice label="Select devices by" value={selectedBy} options={selections} onChange={(value) => onChange({ selectedBy: value })} />
       {selectedBy === 'labels and versions' && (
         <Text
-          label="Devices with these labels"
-          at="/labels"
+          label="Labels"
+          pointer="/labels"
           placeholder="zone=north, tier=edge"
           value={labels}
           onChange={(value) => onChange({ labels: value })}
         />
       )}
       <Text
-        label="That run these versions"
-        at="/runningVersion"
+        label="Installed version (range)"
+        pointer="/runningVersion"
         placeholder="<1.1.0"
         maxLength={256}
         value={runningVersion}
@@ -34,59 +34,61 @@ export function SelectionFields({ draft: { selectedBy, labels, runningVersion },
   );
 }
 
-/** Devices that are picked one by one, or what is still to be said of them. */
-export function Selected({ draft, onChange }: Parts) {
-  const fault = useFault('/devices');
+/** The device picker, or what the selector still needs. */
+export function DeviceSelection({ draft, onChange }: Parts) {
+  const fault = useFieldError('/devices');
   const { selectedBy, module, devices, labels } = draft;
   if (selectedBy === 'name')
     return (
       <>
         <DevicePicker module={module} chosen={devices} onChange={(chosen) => onChange({ devices: chosen })} />
         {fault !== null && (
-          <p class="told" role="alert">
+          <p class="error-message" role="alert">
             {fault}
           </p>
         )}
       </>
     );
-  if (labelsIn(labels) === null)
+  if (parseLabels(labels) === null)
     return (
-      <p class="told" role="alert">
-        Write labels as key=value, with commas between them: zone=north, tier=edge
+      <p class="error-message" role="alert">
+        Invalid labels: expected key=value pairs separated by commas, such as zone=north, tier=edge
       </p>
     );
-  return isSelecting(draft) ? null : <p class="soft">Give labels, versions or both: every device that has all of it gets the build.</p>;
+  return hasSelector(draft) ? null : (
+    <p class="soft">Enter labels, a version range or both. The rollout selects the devices that match all of them.</p>
+  );
 }
 
-const busyReactions = ['reject', 'queue'] as const;
-const busyMeanings = { refuse: 'this one is refused', queue: 'this one waits until that has ended' };
+const conflictReactions = ['reject', 'queue'] as const;
+const conflictMeanings = { reject: 'this rollout is rejected', queue: 'this rollout waits until the other ends' };
 
-/** Whether others join later, and what comes of devices that another rollout has. */
-export function JoiningFields({ draft: { selectedBy, acceptsDevices, acceptsDevicesUntil, onConflict }, onChange }: Parts) {
+/** Whether devices join later, and the reaction to a conflict with another rollout. */
+export function DynamicFields({ draft: { selectedBy, acceptsDevices, acceptsDevicesUntil, onConflict }, onChange }: Parts) {
   return (
     <div class="fields">
       {selectedBy === 'labels and versions' && (
-        <Tick
+        <Checkbox
           label="devices that match later join the last wave"
-          at="/dynamic"
+          pointer="/dynamic"
           isOn={acceptsDevices}
           onChange={(isOn) => onChange({ acceptsDevices: isOn })}
         />
       )}
       {selectedBy === 'labels and versions' && acceptsDevices && (
         <TimeField
-          label="Until; empty: until it is closed"
+          label="Accepts devices until (empty: until closed)"
           at="/dynamicUntil"
           value={acceptsDevicesUntil}
           onChange={(value) => onChange({ acceptsDevicesUntil: value })}
         />
       )}
       <Choice
-        label="If another rollout has some of the devices"
-        at="/onConflict"
+        label="On conflict with another rollout"
+        pointer="/onConflict"
         value={onConflict}
-        options={busyReactions}
-        meanings={busyMeanings}
+        options={conflictReactions}
+        meanings={conflictMeanings}
         onChange={(value) => onChange({ onConflict: value })}
       />
     </div>

@@ -1,12 +1,12 @@
-// The limits by which the waves of a rollout are judged.
+// The thresholds of a rollout or wave.
 
-import { Amount, Tick, Whole } from '../../parts/fields.tsx';
+import { Checkbox, OptionalNumber, WholeNumber } from '../../components/fields.tsx';
 import type { Limits } from './rollout-draft.ts';
-import { type ThresholdName, thresholdTexts } from './words.ts';
+import { type ThresholdName, thresholdTexts } from './rollout-text.ts';
 
 type Parts = {
   readonly limits: Limits;
-  /** Where they are in the body of the request, as a JSON pointer. */
+  /** The JSON pointer of the thresholds in the request body. */
   readonly at: string;
   readonly onChange: (limits: Limits) => void;
 };
@@ -15,7 +15,7 @@ const fields: readonly { readonly name: ThresholdName; readonly unit: string; re
   { name: 'failedLoadsPercent', unit: 'percent', most: 100, step: 'any' },
   { name: 'failedCallsPercent', unit: 'percentage points', most: 100, step: 'any' },
   { name: 'abiViolations', unit: 'programs', most: Number.MAX_SAFE_INTEGER, step: 1 },
-  { name: 'interruptedAccesses', unit: 'on the average', most: Number.MAX_SAFE_INTEGER, step: 'any' },
+  { name: 'interruptedAccesses', unit: 'mean per device', most: Number.MAX_SAFE_INTEGER, step: 'any' },
   { name: 'latencyIncreasePercent', unit: 'percent', most: Number.MAX_SAFE_INTEGER, step: 'any' },
 ];
 
@@ -23,15 +23,15 @@ export function ThresholdFields({ limits, at, onChange }: Parts) {
   return (
     <div class="fields thresholds">
       {fields.map(({ name, unit, most, step }) => (
-        <Amount
+        <OptionalNumber
           key={name}
           label={`${thresholdTexts[name]}, ${unit}`}
-          at={`${at}/${name}`}
+          pointer={`${at}/${name}`}
           value={limits[name]}
-          least={0}
-          most={most}
+          min={0}
+          max={most}
           step={step}
-          placeholder="not judged"
+          placeholder="not evaluated"
           onChange={(limit) => onChange({ ...limits, [name]: limit })}
         />
       ))}
@@ -39,21 +39,21 @@ export function ThresholdFields({ limits, at, onChange }: Parts) {
   );
 }
 
-/** From how many calls on calls are judged, and whether there must be so many. */
+/** The minimum calls for an evaluation, and whether fewer calls fail the wave. */
 export function CallFields({ limits, at, onChange }: Parts) {
   return (
     <>
-      <Whole
-        label="Calls are judged from so many on"
-        at={`${at}/minimumCalls`}
+      <WholeNumber
+        label="Minimum calls to evaluate"
+        pointer={`${at}/minimumCalls`}
         value={limits.minimumCalls}
-        least={0}
-        most={1_000_000_000}
+        min={0}
+        max={1_000_000_000}
         onChange={(minimumCalls) => onChange({ ...limits, minimumCalls })}
       />
-      <Tick
-        label="a wave with fewer calls fails"
-        at={`${at}/requireCalls`}
+      <Checkbox
+        label="fail waves with fewer calls"
+        pointer={`${at}/requireCalls`}
         isOn={limits.requireCalls}
         onChange={(requireCalls) => onChange({ ...limits, requireCalls })}
       />

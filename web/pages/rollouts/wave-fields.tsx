@@ -1,12 +1,12 @@
-// The waves of a rollout that is being written down.
+// The waves of the rollout form.
 
-import { Choice, Tick, Whole } from '../../parts/fields.tsx';
-import { type Limits, longestSoak, type WaveDraft, waveLimit, withWave } from './rollout-draft.ts';
+import { Checkbox, Choice, WholeNumber } from '../../components/fields.tsx';
+import { addWave, type Limits, maxSoakSeconds, maxWaves, type WaveDraft } from './rollout-draft.ts';
 import { CallFields, ThresholdFields } from './threshold-fields.tsx';
 
 type Parts = {
   readonly waves: readonly WaveDraft[];
-  /** Those of the rollout, with which a wave's own begin. */
+  /** The rollout's thresholds: initial values of a wave's own thresholds. */
   readonly limits: Limits;
   readonly onChange: (waves: readonly WaveDraft[]) => void;
 };
@@ -18,19 +18,19 @@ export function WaveFields({ waves, limits, onChange }: Parts) {
   return (
     <div class="panel-body">
       {waves.map((wave, place) => (
-        <OneWave
+        <WaveFieldset
           key={wave.key}
           wave={wave}
-          usualLimits={limits}
+          defaultLimits={limits}
           place={place}
           isLast={place === waves.length - 1}
           onChange={(changes) => change(wave.key, changes)}
           onRemove={() => onChange(waves.filter(({ key }) => key !== wave.key))}
         />
       ))}
-      {waves.length < waveLimit && (
+      {waves.length < maxWaves && (
         <div>
-          <button type="button" onClick={() => onChange(withWave(waves))}>
+          <button type="button" onClick={() => onChange(addWave(waves))}>
             Add a wave before the last
           </button>
         </div>
@@ -39,53 +39,60 @@ export function WaveFields({ waves, limits, onChange }: Parts) {
   );
 }
 
-type OneParts = {
+type WaveParts = {
   readonly wave: WaveDraft;
-  readonly usualLimits: Limits;
-  /** From 0. */
+  readonly defaultLimits: Limits;
+  /** Index from 0. */
   readonly place: number;
   readonly isLast: boolean;
   readonly onChange: (changes: Partial<WaveDraft>) => void;
   readonly onRemove: () => void;
 };
 
-function OneWave({ wave: { unit, size, soakSeconds, approval, limits }, usualLimits, place, isLast, onChange, onRemove }: OneParts) {
+function WaveFieldset({
+  wave: { unit, size, soakSeconds, approval, limits },
+  defaultLimits,
+  place,
+  isLast,
+  onChange,
+  onRemove,
+}: WaveParts) {
   const number = place + 1;
   const at = `/waves/${place}`;
   return (
     <fieldset class="wave-fields">
       <legend>Wave {number}</legend>
       {isLast ? (
-        <p class="soft wave-rest">all that are left</p>
+        <p class="soft wave-rest">all remaining devices</p>
       ) : (
         <>
           <Choice
-            label="Its size in"
+            label="Size in"
             value={unit}
             options={units}
             onChange={(value) => onChange({ unit: value, size: value === 'devices' ? 1 : 10 })}
           />
-          <Whole
-            label={unit === 'devices' ? 'Devices more' : 'Up to percent'}
-            at={`${at}/${unit === 'devices' ? 'devices' : 'upToPercent'}`}
+          <WholeNumber
+            label={unit === 'devices' ? 'Additional devices' : 'Cumulative percentage'}
+            pointer={`${at}/${unit === 'devices' ? 'devices' : 'upToPercent'}`}
             value={size}
-            least={1}
-            most={unit === 'devices' ? 50_000 : 99}
+            min={1}
+            max={unit === 'devices' ? 50_000 : 99}
             onChange={(value) => onChange({ size: value })}
           />
         </>
       )}
-      <Whole
-        label="Watched for, in seconds"
-        at={`${at}/soakSeconds`}
+      <WholeNumber
+        label="Soak time, in seconds"
+        pointer={`${at}/soakSeconds`}
         value={soakSeconds}
-        least={0}
-        most={longestSoak}
+        min={0}
+        max={maxSoakSeconds}
         onChange={(value) => onChange({ soakSeconds: value })}
       />
       <div class="ticks">
-        <Tick label="begins when approved" isOn={approval} onChange={(isOn) => onChange({ approval: isOn })} />
-        <Tick label="has limits of its own" isOn={limits !== null} onChange={(isOn) => onChange({ limits: isOn ? usualLimits : null })} />
+        <Checkbox label="requires approval" isOn={approval} onChange={(isOn) => onChange({ approval: isOn })} />
+        <Checkbox label="own thresholds" isOn={limits !== null} onChange={(isOn) => onChange({ limits: isOn ? defaultLimits : null })} />
       </div>
       {!isLast && (
         <button type="button" aria-label={`Remove wave ${number}`} onClick={onRemove}>

@@ -1,13 +1,13 @@
-// One wave of a rollout: how far its devices are, and each threshold against what is measured.
+// A wave of a rollout: device counts, and each threshold with its measurement.
 
 import { useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../../../src/client/client.ts';
-import { Badge } from '../../parts/badge.tsx';
-import { counted, countText } from '../../parts/numbers.ts';
-import { Table } from '../../parts/table.tsx';
-import { Moment, microsecondsText } from '../../parts/times.tsx';
-import { Tally } from './tally.tsx';
-import { amountText, thresholdTexts, type Wave, waveTones } from './words.ts';
+import { Badge } from '../../components/badge.tsx';
+import { counted, countText } from '../../components/numbers.ts';
+import { Table } from '../../components/table.tsx';
+import { microsecondsText, Timestamp } from '../../components/times.tsx';
+import { DeviceCounts } from './device-counts.tsx';
+import { amountText, thresholdTexts, type Wave, waveTones } from './rollout-text.ts';
 
 type Verdict = Schemas['Verdict'];
 
@@ -22,16 +22,16 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
         </h3>
         <span class="soft">
           {counted(devices, 'device')}
-          {upToPercent === null ? '' : `, up to ${upToPercent}% of all`}
-          {approval && (approvedBy === null ? ', begins when it is approved' : `, approved by ${approvedBy}`)}
+          {upToPercent === null ? '' : `, cumulative ${upToPercent}%`}
+          {approval && (approvedBy === null ? ', requires approval' : `, approved by ${approvedBy}`)}
         </span>
-        <Tally deviceCounts={deviceCounts} />
+        <DeviceCounts deviceCounts={deviceCounts} />
         <Soak wave={wave} />
         {failure !== null && (
           <p class="notice" data-is="failed">
             <span>
               {failure}
-              {failureIgnored ? '; it goes on in spite of that' : ''}
+              {failureIgnored ? '; failure ignored' : ''}
             </span>
           </p>
         )}
@@ -39,17 +39,17 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
       {hasBegun && (
         <div class="wave-measured">
           {verdicts.length === 0 ? (
-            <p class="soft">Nothing is judged.</p>
+            <p class="soft">No thresholds.</p>
           ) : (
             <Table
               caption={`Thresholds of wave ${number}`}
               rows={verdicts}
               keyOf={({ threshold }) => threshold}
               columns={[
-                { heading: 'Judged by', cell: ({ threshold }) => thresholdTexts[threshold] },
+                { heading: 'Threshold', cell: ({ threshold }) => thresholdTexts[threshold] },
                 { heading: 'Measured', isWide: true, cell: (verdict) => <Measured verdict={verdict} /> },
                 { heading: 'Limit', isNumber: true, cell: ({ threshold, limit }) => amountText(threshold, limit) },
-                { heading: 'Verdict', cell: (verdict) => <VerdictBadge verdict={verdict} isOver={state === 'passed'} /> },
+                { heading: 'Verdict', cell: (verdict) => <VerdictBadge verdict={verdict} /> },
               ]}
             />
           )}
@@ -61,7 +61,7 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
 }
 
 function Measured({ verdict: { threshold, limit, measured, exceeded } }: { readonly verdict: Verdict }) {
-  if (measured === null) return <span class="soft">too few calls to judge by</span>;
+  if (measured === null) return <span class="soft">too few calls</span>;
   const share = exceeded ? 100 : limit === 0 ? 0 : Math.min(100, (100 * Math.max(0, measured)) / limit);
   return (
     <span class="against">
@@ -73,13 +73,13 @@ function Measured({ verdict: { threshold, limit, measured, exceeded } }: { reado
   );
 }
 
-function VerdictBadge({ verdict: { measured, exceeded }, isOver }: { readonly verdict: Verdict; readonly isOver: boolean }) {
-  if (exceeded) return <Badge tone="bad">too much</Badge>;
-  if (measured === null) return <Badge tone="plain">not judged</Badge>;
-  return <Badge tone="good">{isOver ? 'good' : 'good so far'}</Badge>;
+function VerdictBadge({ verdict: { measured, exceeded } }: { readonly verdict: Verdict }) {
+  if (exceeded) return <Badge tone="bad">limit exceeded</Badge>;
+  if (measured === null) return <Badge tone="plain">not evaluated</Badge>;
+  return <Badge tone="good">within limit</Badge>;
 }
 
-/** What its programs have done since, and in the version before. */
+/** Calls of the wave's programs in the new version and before. */
 function Calls({ wave: { measured, interruptedAccesses } }: { readonly wave: Wave }) {
   const { before } = measured;
   const latency = (microseconds: number | null) => (microseconds === null ? '–' : microsecondsText(microseconds));
@@ -111,16 +111,16 @@ function Calls({ wave: { measured, interruptedAccesses } }: { readonly wave: Wav
   );
 }
 
-/** How long its programs are watched, and how long still. */
+/** The soak time and its progress. */
 function Soak({ wave: { state, soakSeconds, soakUntil, endedAt } }: { readonly wave: Wave }) {
   const now = useNow(state === 'soaking');
   if (state !== 'soaking' || soakUntil === null)
     return (
       <span class="soft">
-        {soakSeconds === 0 ? 'not watched after its loads' : `watched for ${soakSeconds} s after its last load`}
+        {soakSeconds === 0 ? 'no soak time' : `soak time ${soakSeconds} s`}
         {endedAt !== null && (
           <>
-            , ended <Moment at={endedAt} />
+            , ended <Timestamp at={endedAt} />
           </>
         )}
       </span>
@@ -133,7 +133,7 @@ function Soak({ wave: { state, soakSeconds, soakUntil, endedAt } }: { readonly w
         <span style={{ width: `${share}%` }} />
       </span>
       <span class="soft">
-        watched until <Moment at={soakUntil} />, {counted(left, 'second')} left
+        soak time ends <Timestamp at={soakUntil} />, {counted(left, 'second')} left
       </span>
     </div>
   );

@@ -1,0 +1,132 @@
+// The fields of the load options, with the meaning of each choice.
+
+import type { Schemas } from '../../src/client/client.ts';
+import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../src/client/enum-values.ts';
+import { Choice, Text, WholeNumber } from './fields.tsx';
+
+type Load = Schemas['Load'];
+export type LoadOptions = {
+  readonly strategy: Load['strategy'];
+  readonly drainMilliseconds: number;
+  readonly invalidation: Load['invalidation'];
+  readonly similarityPolicy: Load['similarityPolicy'];
+};
+export type VersionPolicy = { readonly versionPolicy: Load['versionPolicy']; readonly downgradeReason: string };
+
+export const defaultLoadOptions: LoadOptions = {
+  strategy: 'inject',
+  drainMilliseconds: 10_000,
+  invalidation: 'nx',
+  similarityPolicy: 'require',
+};
+export const defaultVersionPolicy: VersionPolicy = { versionPolicy: 'newer', downgradeReason: '' };
+
+/** Returns the load options for a request body. */
+export function loadOptionsBody({ strategy, drainMilliseconds, ...terms }: LoadOptions) {
+  return { strategy, ...terms, ...(strategy === 'inject' ? {} : { drainMilliseconds }) };
+}
+
+/** Returns the version policy for a request body. */
+export function versionPolicyBody({ versionPolicy, downgradeReason }: VersionPolicy) {
+  return { versionPolicy, ...(versionPolicy === 'downgrade' ? { downgradeReason } : {}) };
+}
+
+/** Summarizes the load options in one line. */
+export function loadOptionsText({
+  strategy,
+  invalidation,
+  versionPolicy,
+  similarityPolicy,
+}: Omit<LoadOptions, 'drainMilliseconds'> & Pick<Load, 'versionPolicy'>) {
+  return `${strategy}, ${invalidation}, ${versionPolicy}, similarity ${similarityPolicy}`;
+}
+
+const strategyMeanings = {
+  inject: 'accesses inside are interrupted and retry in the new version',
+  drain: 'waits for accesses to leave; on timeout the load fails',
+  'drain-then-inject': 'waits for accesses to leave; on timeout they are interrupted',
+} satisfies Record<Load['strategy'], string>;
+const invalidationMeanings = {
+  none: 'the old pages do not change',
+  'mark-invalid': 'the old pages are marked invalid: a fetch faults',
+  nx: 'the old pages get their NX bit: a fetch faults',
+  delete: 'the old pages are deleted and can be reused',
+} satisfies Record<Load['invalidation'], string>;
+const similarityMeanings = {
+  require: 'refuses a version that removes or changes an export',
+  warn: 'accepts any exports; the report lists the differences',
+  off: 'accepts any exports',
+} satisfies Record<Load['similarityPolicy'], string>;
+const versionMeanings = {
+  newer: 'only a newer version',
+  different: 'any other version',
+  downgrade: 'any other version, with a reason',
+} satisfies Record<Load['versionPolicy'], string>;
+
+export function LoadOptionsFields({ terms, onChange }: { readonly terms: LoadOptions; readonly onChange: (terms: LoadOptions) => void }) {
+  const { strategy, drainMilliseconds, invalidation, similarityPolicy } = terms;
+  return (
+    <>
+      <Choice
+        label="Strategy"
+        pointer="/strategy"
+        value={strategy}
+        options={strategies}
+        meanings={strategyMeanings}
+        onChange={(value) => onChange({ ...terms, strategy: value })}
+      />
+      {strategy !== 'inject' && (
+        <WholeNumber
+          label="Drain timeout, in milliseconds"
+          pointer="/drainMilliseconds"
+          value={drainMilliseconds}
+          min={0}
+          max={3_600_000}
+          onChange={(value) => onChange({ ...terms, drainMilliseconds: value })}
+        />
+      )}
+      <Choice
+        label="Old pages"
+        pointer="/invalidation"
+        value={invalidation}
+        options={invalidations}
+        meanings={invalidationMeanings}
+        onChange={(value) => onChange({ ...terms, invalidation: value })}
+      />
+      <Choice
+        label="Similarity"
+        pointer="/similarityPolicy"
+        value={similarityPolicy}
+        options={similarityPolicies}
+        meanings={similarityMeanings}
+        onChange={(value) => onChange({ ...terms, similarityPolicy: value })}
+      />
+    </>
+  );
+}
+
+type VersionPolicyParts = { readonly precedence: VersionPolicy; readonly onChange: (precedence: VersionPolicy) => void };
+
+export function VersionPolicyFields({ precedence, onChange }: VersionPolicyParts) {
+  return (
+    <>
+      <Choice
+        label="Version policy"
+        pointer="/versionPolicy"
+        value={precedence.versionPolicy}
+        options={versionPolicies}
+        meanings={versionMeanings}
+        onChange={(versionPolicy) => onChange({ ...precedence, versionPolicy })}
+      />
+      {precedence.versionPolicy === 'downgrade' && (
+        <Text
+          label="Downgrade reason"
+          pointer="/downgradeReason"
+          required
+          value={precedence.downgradeReason}
+          onChange={(downgradeReason) => onChange({ ...precedence, downgradeReason })}
+        />
+      )}
+    </>
+  );
+}
