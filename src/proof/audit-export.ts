@@ -1,4 +1,4 @@
-// Exports of the audit trail: lines of JSON, the first of which says where the export begins, and the others are its events; and whether one is true.
+// Verifies exports of the audit trail. An export consists of lines of JSON: a header, and then one event per line.
 
 import { z } from 'zod';
 import { hashEvent } from './audit-event.ts';
@@ -11,7 +11,7 @@ import { formatHash, isSameHash, MerkleTreeBuilder, parseHash } from './merkle-t
 
 const HashText = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
-/** The first line of an export. */
+/** The header of an export: its first line. */
 export const ExportHeader = z.object({
   origin: z.string().describe('Name of the audit trail, the same as in its checkpoints.'),
   after: z.int().nonnegative().describe('Number of the event before the first exported one. 0: the export starts with the first event.'),
@@ -49,37 +49,37 @@ const KeyDetail = z.object({
 });
 const PruningDetail = z.object({ through: z.int() });
 
-/** What is known of an export. */
+/** The result of a verification. */
 export type Verification =
   | {
       readonly kind: 'intact';
-      /** The events that are there, all of them linked. */
+      /** Range of the events in the export. All are linked. */
       readonly first: number;
       readonly last: number;
-      /** The newest checkpoint that they were held against; events after it are only linked. */
+      /** The newest checkpoint that the events match. Events after it are linked, but not signed. Null: no checkpoint was given. */
       readonly checkpoint: { readonly size: number; readonly at: string; readonly keyId: string } | null;
     }
-  /** The first event that is not as it was written, or between which events there is one. */
+  /** The first corrupt event, or the range that contains one. */
   | { readonly kind: 'corrupt'; readonly first: number; readonly last: number; readonly reason: string }
-  /** What is to prove it proves nothing. */
+  /** The header, a checkpoint or a key is invalid, so that nothing can be verified. */
   | { readonly kind: 'unverifiable'; readonly reason: string };
 
 export type VerificationRequest = {
-  /** Notes of checkpoints. */
+  /** Checkpoints as signed notes. */
   readonly checkpoints: readonly string[];
-  /** Keys that are trusted; those that they endorse in the trail are too. */
+  /** Trusted keys. The keys that they endorse in the trail are trusted as well. */
   readonly keys: readonly PublicKey[];
-  /** Whether an export that begins later than the trail is taken as it is, also where no event tells of a pruning. */
+  /** Whether to accept an export that starts after the first event although no event records a pruning. */
   readonly isPartial: boolean;
 };
 
-/** Whether an export, line by line, is linked from its beginning to its end, and is what the checkpoints say. Stops at the first event that is bad. */
+/** Verifies line by line that the events of an export are linked and match the checkpoints. Stops at the first corrupt event. */
 export async function verifyExport(lines: AsyncIterable<string>, request: VerificationRequest): Promise<Verification> {
   const checkpoints: SignedCheckpoint[] = [];
   for (const text of request.checkpoints) {
     const checkpoint = readCheckpoint(text);
     if (checkpoint === null)
-      return { kind: 'unverifiable', reason: 'what is given as a checkpoint is none: it is a signed note of five lines' };
+      return { kind: 'unverifiable', reason: 'a given checkpoint is invalid: expected a signed note (c2sp.org/tlog-checkpoint)' };
     checkpoints.push(checkpoint);
   }
   checkpoints.sort((left, right) => left.size - right.size);
@@ -95,19 +95,19 @@ export async function verifyExport(lines: AsyncIterable<string>, request: Verifi
 type SignedCheckpoint = NonNullable<ReturnType<typeof readCheckpoint>>;
 type Fault = Exclude<Verification, { kind: 'intact' }>;
 
-const bad = (number: number, reason: string): Fault => ({ kind: 'corrupt', first: number, last: number, reason });
+const corrupt = (number: number, reason: string): Fault => ({ kind: 'corrupt', first: number, last: number, reason });
 
-/** The walk along an export, from its first line to its last. */
+/** The state of a verification from the first line to the last. */
 class Walk {
-  /** In the order of their sizes. */
+  /** By ascending size. */
   readonly #checkpoints: readonly SignedCheckpoint[];
   #start: ExportHeader | null = null;
   #tree = new MerkleTreeBuilder();
   #previous: string | null = null;
-  /** Undefined as long as that is not known. */
+  /** Hash before `#previous`; undefined: unknown. */
   #beforePrevious: string | null | undefined;
   #at = '';
-  /** Checkpoints that the tree has reached. */
+  /** Number of checkpoints that the tree has reached. */
   #reached = 0;
   readonly #prunings = new Set<number>();
   readonly #keys: { readonly key: PublicKey; readonly number: number; readonly endorsement: Envelope | null }[] = [];
@@ -117,11 +117,11 @@ class Walk {
   }
 
   take(line: string): Fault | null {
-    const content = parsed(line);
+    const content = tryParseJson(line);
     if (this.#start === null) return this.#begin(content);
     const expected = this.#tree.size + 1;
     const read = EventLine.safeParse(content);
-    if (!read.success) return bad(expected, `what stands in its place is no event: ${JSON.stringify(content ?? line).slice(0, 200)}`);
+    if (!read.success) return corrupt(expected, `expected an event, received ${JSON.stringify(content ?? line).slice(0, 200)}`);
     return this.#follow(read.data, expected);
   }
 
@@ -130,40 +130,44 @@ class Walk {
     if (!start.success)
       return {
         kind: 'unverifiable',
-        reason: 'the first line does not say where the export begins: it is not one of `patchbay audit export`',
+        reason: 'the first line is not the header of an export: expected the output of `patchbay audit export`',
       };
     const { after, previous, subtrees } = start.data;
     try {
       this.#tree = new MerkleTreeBuilder(after, subtrees.map(parseHash));
     } catch (error) {
-      if (error instanceof RangeError) return { kind: 'unverifiable', reason: `the first line contradicts itself: ${error.message}` };
+      if (error instanceof RangeError) return { kind: 'unverifiable', reason: `the header is inconsistent: ${error.message}` };
       throw error;
     }
     this.#start = start.data;
     this.#previous = previous;
-    return this.#compare();
+    return this.#compareCheckpoints();
   }
 
   #follow(event: EventLine, expected: number): Fault | null {
     const { number, at, action, detail, previous, hash } = event;
-    if (number > expected) return bad(expected, `it is missing: the next that is there is ${number}`);
-    if (number < expected) return bad(expected, `${number} stands in its place: it is there twice, or the order is another`);
+    if (number > expected) return corrupt(expected, `the event is missing: the next event is ${number}`);
+    if (number < expected)
+      return corrupt(expected, `expected event ${expected}, received event ${number}: the event is duplicated or out of order`);
     if (previous !== this.#previous && previous === this.#beforePrevious)
-      return bad(number - 1, `it was not there when event ${number} was written, which follows the one before it: it has been inserted`);
+      return corrupt(number - 1, `the event was inserted: event ${number} links to the event before it`);
     if (previous !== this.#previous)
-      return bad(number, 'it is not linked to the event before it: one of them has been changed, or there was another between them');
+      return corrupt(
+        number,
+        'the event is not linked to the previous event: one of them was changed, or an event between them was removed',
+      );
     const actual = hashOf(event);
-    if (actual !== hash) return bad(number, `its content is not what its hash says: it has been changed`);
-    if (at < this.#at) return bad(number, `it is of ${at}, earlier than the event before it (${this.#at})`);
+    if (actual !== hash) return corrupt(number, 'the content of the event does not match its hash: the event was changed');
+    if (at < this.#at) return corrupt(number, `the time of the event (${at}) is earlier than that of the previous event (${this.#at})`);
     this.#tree.add(parseHash(hash));
     [this.#beforePrevious, this.#previous] = [this.#previous, hash];
     this.#at = at;
-    if (action === 'signing-key.created') this.#learnKey(number, detail);
+    if (action === 'signing-key.created') this.#recordKey(number, detail);
     if (action === 'audit.pruned') this.#prunings.add(PruningDetail.safeParse(detail).data?.through ?? 0);
-    return this.#compare();
+    return this.#compareCheckpoints();
   }
 
-  #learnKey(number: number, detail: Json): void {
+  #recordKey(number: number, detail: Json): void {
     const read = KeyDetail.safeParse(detail);
     if (!read.success) return;
     const { publicKey, endorsement } = read.data;
@@ -174,8 +178,8 @@ class Walk {
     this.#keys.push({ key, number, endorsement: envelope });
   }
 
-  /** Holds the tree against the checkpoints of its size. */
-  #compare(): Fault | null {
+  /** Compares the tree with the checkpoints of its size. */
+  #compareCheckpoints(): Fault | null {
     for (
       let next = this.#checkpoints[this.#reached];
       next !== undefined && next.size <= this.#tree.size;
@@ -183,7 +187,7 @@ class Walk {
     ) {
       if (next.size === this.#tree.size && !isSameHash(next.root, this.#tree.root)) {
         const first = Math.max(this.#checkpoints[this.#reached - 1]?.size ?? 0, this.#start?.after ?? 0) + 1;
-        const reason = `they are linked, and are not those that the checkpoint of ${next.at} was made of: one of them has been changed, and those after it to fit`;
+        const reason = `the events are linked, but do not match the checkpoint of ${next.at}: an event and the hashes after it were changed`;
         return { kind: 'corrupt', first: Math.min(first, next.size), last: next.size, reason };
       }
       this.#reached += 1;
@@ -195,16 +199,18 @@ class Walk {
     if (this.#start === null) return { kind: 'unverifiable', reason: 'the export is empty' };
     const { after, until, origin, endorsements } = this.#start;
     const last = this.#tree.size;
-    if (last < until) return bad(last + 1, `it is missing, and all up to ${until}: the export ends before its end`);
+    if (last < until) return corrupt(last + 1, `the events from ${last + 1} to ${until} are missing: the export is truncated`);
     const newest = this.#checkpoints.at(-1);
     if (newest !== undefined && newest.size > last)
-      return bad(last + 1, `it is missing: the checkpoint of ${newest.at} has ${newest.size} events`);
+      return corrupt(last + 1, `the event is missing: the checkpoint of ${newest.at} covers ${newest.size} events`);
     if (after > 0 && !isPartial && !this.#prunings.has(after))
-      return bad(after, 'it is missing, and no event tells that the trail was pruned up to it');
+      return corrupt(after, 'the event is missing, and no event records that the trail was pruned up to it');
     const trusted = resolveTrustedKeys(keys, [...endorsements, ...this.#keys.flatMap(({ endorsement }) => endorsement ?? [])]);
     for (const checkpoint of this.#checkpoints) {
       const reason =
-        checkpoint.size < after ? `the checkpoint of ${checkpoint.at} is of before the export` : this.#faultOf(checkpoint, origin, trusted);
+        checkpoint.size < after
+          ? `the checkpoint of ${checkpoint.at} is older than the start of the export`
+          : this.#faultOf(checkpoint, origin, trusted);
       if (reason !== null) return { kind: 'unverifiable', reason };
     }
     const signer = newest === undefined ? undefined : trusted.find((key) => isCheckpointSignedBy(newest, key));
@@ -212,15 +218,16 @@ class Walk {
     return { kind: 'intact', first: after + 1, last, checkpoint };
   }
 
-  /** Why a checkpoint proves nothing; null where it does. */
+  /** Returns why a checkpoint is not valid for the trail; null if it is. */
   #faultOf(checkpoint: SignedCheckpoint, origin: string, trusted: readonly PublicKey[]): string | null {
     const { at, size } = checkpoint;
-    if (checkpoint.origin !== origin) return `the checkpoint of ${at} is of another trail (${checkpoint.origin}, not ${origin})`;
+    if (checkpoint.origin !== origin)
+      return `the checkpoint of ${at} belongs to another trail: expected ${origin}, received ${checkpoint.origin}`;
     const signer = trusted.find((key) => isCheckpointSignedBy(checkpoint, key));
-    if (signer === undefined) return `the checkpoint of ${at} is not signed by a key that is trusted, or that such a key vouches for`;
+    if (signer === undefined) return `the checkpoint of ${at} is not signed by a trusted key or a key that a trusted key endorses`;
     const successor = this.#keys.find(({ number }, place) => number <= size && this.#keys[place - 1]?.key.keyId === signer.keyId);
     if (successor === undefined) return null;
-    return `the checkpoint of ${at} is signed by the key ${signer.keyId}, which had been replaced by then (event ${successor.number})`;
+    return `the checkpoint of ${at} is signed with the key ${signer.keyId}, which had been replaced before (event ${successor.number})`;
   }
 }
 
@@ -233,7 +240,7 @@ function hashOf(event: EventLine): string | null {
   }
 }
 
-function parsed(line: string): unknown {
+function tryParseJson(line: string): unknown {
   try {
     return JSON.parse(line);
   } catch {

@@ -1,17 +1,17 @@
-// Whether a build is what it is to be: a trusted key has stated it, and whoever is demanded has signed it too. One decision, made by the host that
-// loads it and by whoever forecasts that.
+// Verifies the provenance of a build: a trusted key has signed its statement, and the signature policies are met. The host that loads the build and
+// the service that forecasts the load use the same check.
 
 import { isSignedBy, type PublicKey, type SignatureCheck, tryReadPublicKey } from './ed25519.ts';
 import { type Envelope, findSigners } from './envelope.ts';
 import { type BuildIdentity, isSameBuild, type ParsedStatement, readStatement } from './statement.ts';
 
-/** Whose signatures of a build are demanded, by one signature policy. */
+/** The signatures of a build that one signature policy requires. */
 export type SignatureRequirement = {
   readonly policy: string;
   readonly name: string;
-  /** Of the publishers whose signatures count, in PEM. */
+  /** Keys of the publishers whose signatures count, in PEM. */
   readonly publicKeys: readonly string[];
-  /** How many of them are to have signed. */
+  /** Minimum number of these keys that have signed. */
   readonly threshold: number;
 };
 
@@ -19,7 +19,7 @@ export class BuildProof {
   readonly #envelope: Envelope;
   readonly #statement: ParsedStatement;
   readonly #isSigned: SignatureCheck;
-  /** Of publishers' keys that were asked about, in PEM: the identifier of each that has signed it, null of each that has not. */
+  /** Checked publisher keys in PEM: the key identifier if the key has signed the build, null otherwise. */
   readonly #publishers = new Map<string, string | null>();
 
   private constructor(envelope: Envelope, statement: ParsedStatement, isSigned: SignatureCheck) {
@@ -28,50 +28,50 @@ export class BuildProof {
     this.#isSigned = isSigned;
   }
 
-  /** Null where the envelope states no build. */
+  /** Returns the proof in an envelope; null if the envelope contains no build statement. */
   static parse(envelope: Envelope, isSigned: SignatureCheck = isSignedBy): BuildProof | null {
     const statement = readStatement(envelope);
     return statement && new BuildProof(envelope, statement, isSigned);
   }
 
-  /** Whether a signature of it names one of these keys, right or wrong. */
+  /** Returns whether a signature names one of the keys. Does not check the signature. */
   namesAnyOf(keys: readonly PublicKey[]): boolean {
     return this.#envelope.signatures.some(({ keyid }) => keys.some(({ keyId }) => keyId === keyid));
   }
 
-  /** Identifiers of those of these keys that have signed it. */
+  /** Returns the identifiers of the keys that have signed the build. */
   signersAmong(keys: readonly PublicKey[]): string[] {
     return findSigners(this.#envelope, keys, this.#isSigned).map(({ keyId }) => keyId);
   }
 
-  /** Identifiers of the publishers' keys of a demand that have signed it; one that is named twice counts once. */
+  /** Returns the identifiers of a requirement's publisher keys that have signed the build. Duplicate keys count once. */
   signersOf({ publicKeys }: SignatureRequirement): ReadonlySet<string> {
     return new Set(publicKeys.map((pem) => this.#signerOf(pem)).filter((signer) => signer !== null));
   }
 
-  /** What a host says that trusts none of its signers. */
+  /** Returns the message for a build that no trusted key has signed. */
   untrustedMessage(): string {
     const { module, version } = this.#statement;
-    const named = this.#envelope.signatures.map(({ keyid }) => keyid).join(', ') || 'nobody';
-    return `no key that this host trusts has signed the statement of ${module}@${version} as it is (it names ${named}): if somebody has changed it, restore the database of the service; if the service has lost its key, have the host trust the new one (--trusted-keys)`;
+    const named = this.#envelope.signatures.map(({ keyid }) => keyid).join(', ') || 'no key';
+    return `no key that this host trusts has signed the statement of ${module}@${version} (it names ${named}): if the statement was changed, restore the database of the service; if the service has lost its key, make the host trust the new key (--trusted-keys)`;
   }
 
-  /** Why it is the proof of another build; null where it is of this one. */
+  /** Returns why the statement describes another build; null if it describes this build. */
   mismatchMessage(build: BuildIdentity): string | null {
     const stated = this.#statement;
     if (isSameBuild(stated, build)) return null;
     const { module, version, imageDigest } = build;
-    return `the service states that the image is ${stated.module}@${stated.version} (${stated.imageDigest}), and not ${module}@${version} (${imageDigest}) as ordered: restore the database of the service`;
+    return `the statement is of another image: expected ${module}@${version} (${imageDigest}), received ${stated.module}@${stated.version} (${stated.imageDigest}); restore the database of the service`;
   }
 
-  /** Why the first of these demands that is not met is not; null where all are. */
-  unmetRequirement(demands: readonly SignatureRequirement[]): string | null {
-    for (const demand of demands) {
-      const signers = this.signersOf(demand).size;
-      if (signers >= demand.threshold) continue;
-      const { name, policy, threshold, publicKeys } = demand;
+  /** Returns why the first unmet requirement is not met; null if all are met. */
+  unmetRequirement(requirements: readonly SignatureRequirement[]): string | null {
+    for (const requirement of requirements) {
+      const signers = this.signersOf(requirement).size;
+      if (signers >= requirement.threshold) continue;
+      const { name, policy, threshold, publicKeys } = requirement;
       const { module, version } = this.#statement;
-      return `the signature policy ${name} (${policy}) demands that ${threshold} of ${publicKeys.length} publisher keys have signed ${module}@${version}, and ${signers} have: have it signed (patchbay build sign ${module} ${version}), and load it again`;
+      return `the signature policy ${name} (${policy}) requires signatures of ${threshold} of ${publicKeys.length} publisher keys for ${module}@${version}, which has ${signers}: sign the build (patchbay build sign ${module} ${version}), and load it again`;
     }
     return null;
   }
@@ -86,7 +86,7 @@ export class BuildProof {
   }
 }
 
-/** What is said of an envelope that states no build. */
+/** Returns the message for an envelope without a build statement. */
 export function unreadableStatementMessage(imageDigest: string): string {
-  return `what the service states of the image ${imageDigest} cannot be read: restore its database, or push the source anew`;
+  return `the statement of the image ${imageDigest} cannot be read: restore the database of the service, or push the source again`;
 }

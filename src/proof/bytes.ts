@@ -1,7 +1,7 @@
-// Bytes as texts, by what runtimes and browsers have in common.
+// Conversions between bytes and strings, with functions that Node.js and browsers share.
 
 declare global {
-  // Since ECMAScript 2026; the types of TypeScript 5.9 leave both out.
+  // ECMAScript 2026; missing in the types of TypeScript 5.9.
   interface Uint8ArrayConstructor {
     /** @throws {SyntaxError} */
     fromBase64(text: string): Uint8Array<ArrayBuffer>;
@@ -13,7 +13,7 @@ declare global {
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
-/** The bytes of a base64 text; none where the text is not base64, so that a wrong signature verifies as a wrong one. */
+/** Decodes base64. Returns no bytes for an invalid text, so that an invalid signature fails verification. */
 export function fromBase64(text: string): Bytes {
   try {
     return Uint8Array.fromBase64(text);
@@ -23,12 +23,12 @@ export function fromBase64(text: string): Bytes {
   }
 }
 
-/** The text of UTF-8. A byte order mark stays, and what is not UTF-8 becomes U+FFFD. */
+/** Decodes UTF-8. Keeps a byte order mark, and replaces invalid bytes by U+FFFD. */
 export function decodeUtf8(bytes: Uint8Array): string {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
 }
 
-/** Whether two sequences of bytes are the same. */
+/** Returns whether two byte sequences are equal. */
 export function isSameBytes(left: Uint8Array, right: Uint8Array): boolean {
   return left.length === right.length && left.every((byte, place) => byte === right[place]);
 }

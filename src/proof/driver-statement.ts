@@ -1,4 +1,4 @@
-// What the service states of a program's driver, and signs: an in-toto Statement whose predicate is SLSA provenance, as of builds, with what the driver calls.
+// Statements about the drivers of programs, which the service signs: in-toto Statements with SLSA provenance and the export that the driver calls.
 
 import { z } from 'zod';
 import { decodeUtf8, fromBase64 } from './bytes.ts';
@@ -6,40 +6,40 @@ import { canonicalJson } from './canonical-json.ts';
 import type { Envelope } from './envelope.ts';
 import { predicateType, Sha256, statementPayloadType, statementType } from './statement.ts';
 
-/** How a driver is built: by the service, of what it calls. No statement of a build has this type, and no statement of a driver that of a build. */
+/** Build type of drivers. It differs from the type of builds, so that neither statement can be mistaken for the other. */
 const driverBuildType = 'urn:patchbay:driver:v1';
 
-/** How a driver finds the module that it calls: at every call, or once, to keep the address. */
+/** How a driver finds its module: by the module table at each call, or by the address of its first call. */
 export const addressings = ['via-table', 'hard-coded'] as const;
 
-/** What a driver calls, and how it finds it. */
+/** The export that a driver calls, and how the driver addresses its module. */
 export type DriverTarget = {
   readonly module: string;
   readonly export: string;
   readonly addressing: (typeof addressings)[number];
 };
 
-/** A driver as its statement names it. */
+/** A driver as described by its statement. */
 export type StatedDriver = DriverTarget & {
   /** `sha256:` and 64 hexadecimal digits. */
   readonly imageDigest: string;
-  /** Types of the parameters and results of the export, as WebAssembly calls them. */
+  /** WebAssembly types of the parameters and results of the export. */
   readonly type: { readonly parameters: readonly string[]; readonly results: readonly string[] };
   /** Version of the safepoint ABI that the driver is compiled for. */
   readonly abi: number;
 };
 
 export type DriverProvenance = StatedDriver & {
-  /** SHA-256 of the text that was compiled. */
+  /** SHA-256 of the compiled text. */
   readonly sourceDigest: string;
-  /** Names the installation of the service. */
+  /** Name of the service installation. */
   readonly origin: string;
   readonly finishedAt: Date;
 };
 
 const Type = z.object({ parameters: z.array(z.string()), results: z.array(z.string()) });
 
-/** The members that are read; a statement may have more. */
+/** The members that the service reads; a statement may have more. */
 const Statement = z.object({
   _type: z.literal(statementType),
   subject: z.tuple([z.object({ name: z.string(), digest: Sha256 })]),
@@ -58,7 +58,7 @@ const Statement = z.object({
   }),
 });
 
-/** The statement as it is signed: canonical JSON (RFC 8785). */
+/** Creates the statement of a driver as canonical JSON (RFC 8785). */
 export function createDriverStatement(driver: DriverProvenance): string {
   const { module, export: name, type, addressing, abi, imageDigest, sourceDigest, origin, finishedAt } = driver;
   const sha256Of = (digest: string) => ({ sha256: digest.replace(/^sha256:/, '') });
@@ -86,10 +86,10 @@ export function createDriverStatement(driver: DriverProvenance): string {
   });
 }
 
-/** Reads the driver statement in an envelope, without checking signatures; null where it has none. */
+/** Parses the driver statement in an envelope without checking signatures; null if it contains none. */
 export function readDriverStatement({ payloadType, payload }: Envelope): StatedDriver | null {
   if (payloadType !== statementPayloadType) return null;
-  const read = Statement.safeParse(parsed(decodeUtf8(fromBase64(payload))));
+  const read = Statement.safeParse(tryParseJson(decodeUtf8(fromBase64(payload))));
   if (!read.success) return null;
   const { subject, predicate } = read.data;
   const [{ name, digest }] = subject;
@@ -100,7 +100,7 @@ export function readDriverStatement({ payloadType, payload }: Envelope): StatedD
 
 const subjectOf = (module: string) => `driver of ${module}`;
 
-function parsed(json: string): unknown {
+function tryParseJson(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch {

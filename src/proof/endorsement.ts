@@ -1,4 +1,4 @@
-// How one signing key vouches for the next, so that who trusts the first can come to trust them all.
+// Endorsements: each signing key signs the next one, so that a verifier who trusts the first key can trust its successors.
 
 import { z } from 'zod';
 import { decodeUtf8, fromBase64 } from './bytes.ts';
@@ -9,24 +9,24 @@ export const endorsementType = 'application/vnd.patchbay.signing-key+json';
 
 const Endorsed = z.object({ keyId: z.string(), publicKey: z.string(), createdAt: z.string() });
 
-/** The keys, and those for which they vouch, and those for which these do, and so on. */
+/** Returns the given keys and all keys that they endorse, directly or through other endorsed keys. */
 export function resolveTrustedKeys(keys: readonly PublicKey[], endorsements: readonly Envelope[]): PublicKey[] {
   const trusted = new Map(keys.map((key) => [key.keyId, key]));
-  const open = new Set(endorsements.filter(({ payloadType }) => payloadType === endorsementType));
+  const pending = new Set(endorsements.filter(({ payloadType }) => payloadType === endorsementType));
   for (let before = -1; before < trusted.size; ) {
     before = trusted.size;
-    for (const envelope of open) {
+    for (const envelope of pending) {
       if (findSigners(envelope, [...trusted.values()]).length === 0) continue;
-      open.delete(envelope);
-      const key = endorsedBy(envelope);
+      pending.delete(envelope);
+      const key = readEndorsedKey(envelope);
       if (key !== null) trusted.set(key.keyId, key);
     }
   }
   return [...trusted.values()];
 }
 
-/** The key for which an envelope vouches, whoever has signed it; null where it is of no such key. */
-function endorsedBy({ payload }: Envelope): PublicKey | null {
+/** Parses the endorsed key in an envelope without checking signatures; null if it contains none. */
+function readEndorsedKey({ payload }: Envelope): PublicKey | null {
   try {
     const { keyId, publicKey } = Endorsed.parse(JSON.parse(decodeUtf8(fromBase64(payload))));
     const key = readPublicKey(publicKey);

@@ -1,11 +1,11 @@
-// Signed statements: DSSE envelopes (github.com/secure-systems-lab/dsse, protocol 1.0), to which several may put their signatures.
+// Signed statements: DSSE envelopes (github.com/secure-systems-lab/dsse, protocol 1.0), which may have several signatures.
 
 import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
 import { z } from 'zod';
 import { type Bytes, fromBase64 } from './bytes.ts';
 import { isSignedBy, type PublicKey, type SignatureCheck } from './ed25519.ts';
 
-/** Signatures of one envelope. */
+/** Maximum signatures of one envelope. */
 export const signatureLimit = 100;
 
 const base64 = z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/, 'must be base64 (RFC 4648)');
@@ -25,7 +25,7 @@ export const Envelope = z.object({
 });
 export type Envelope = z.infer<typeof Envelope>;
 
-/** The envelope of a text of JSON; null where it is none. */
+/** Parses an envelope in JSON; null if the text is not an envelope. */
 export function readEnvelope(text: string): Envelope | null {
   try {
     return Envelope.safeParse(JSON.parse(text)).data ?? null;
@@ -34,13 +34,13 @@ export function readEnvelope(text: string): Envelope | null {
   }
 }
 
-/** What is signed of an envelope: the pre-authentication encoding, so that no payload can be taken for one of another type. */
+/** Returns the signed bytes of an envelope: the pre-authentication encoding (PAE), which binds the payload to its type. */
 export function preAuthEncoding({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Bytes {
   const bytes = fromBase64(payload);
   return concatBytes(utf8ToBytes(`DSSEv1 ${utf8ToBytes(payloadType).length} ${payloadType} ${bytes.length} `), bytes);
 }
 
-/** Those of these keys that have signed the envelope. */
+/** Returns the keys that have signed the envelope. */
 export function findSigners<Key extends PublicKey>(envelope: Envelope, keys: readonly Key[], isSigned: SignatureCheck = isSignedBy): Key[] {
   const message = preAuthEncoding(envelope);
   return keys.filter((key) => envelope.signatures.some(({ keyid, sig }) => keyid === key.keyId && isSigned(key, message, fromBase64(sig))));

@@ -1,4 +1,5 @@
-// The Merkle tree of RFC 6962 over a list that only grows: its root says the whole list, and a few hashes prove what is in it and that it has only grown.
+// The Merkle tree of RFC 6962 over an append-only list. Its root identifies the whole list; a few hashes prove that an entry is in the list, or that the
+// list has only grown.
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js';
@@ -11,56 +12,57 @@ export const hashBytes = 32;
 
 const nodePrefix = Uint8Array.of(1);
 
-/** The hash of an entry of the list, a text (RFC 6962, 2.1). */
+/** Returns the hash of an entry (RFC 6962, 2.1). */
 export function leafHash(entry: string): Hash {
   return sha256(utf8ToBytes(`\0${entry}`));
 }
 
-/** The hash over two neighbours. */
+/** Returns the hash of an inner node. */
 export function nodeHash(left: Hash, right: Hash): Hash {
   return sha256(concatBytes(nodePrefix, left, right));
 }
 
-/** The root of a tree without entries. */
+/** The root of an empty tree. */
 export const emptyRoot: Hash = sha256(new Uint8Array());
 
-/** Whether two hashes are the same. */
+/** Returns whether two hashes are equal. */
 export const isSameHash: (left: Hash, right: Hash) => boolean = isSameBytes;
 
-/** A hash as it is written: `sha256:` and 64 hexadecimal digits. */
+/** Formats a hash as `sha256:` and 64 hexadecimal digits. */
 export function formatHash(hash: Hash): string {
   return `sha256:${bytesToHex(hash)}`;
 }
 
-/** What is written so. @throws {TypeError} */
+/** Parses a hash of the form `sha256:` and 64 hexadecimal digits. @throws {TypeError} */
 export function parseHash(text: string): Hash {
   const [, digits] = /^sha256:([0-9a-f]{64})$/.exec(text) ?? [];
-  if (digits === undefined) throw new TypeError(`"${text.slice(0, 100)}" is no hash: one is "sha256:" and 64 hexadecimal digits`);
+  if (digits === undefined) throw new TypeError(`expected "sha256:" and 64 hexadecimal digits, received "${text.slice(0, 100)}"`);
   return hexToBytes(digits);
 }
 
-/** Reads the root of a whole subtree of 2^level leaves, the one of that number among its like. */
+/** Reads the root of the complete subtree of 2^level leaves with the given index among the subtrees of that size. */
 export type ReadSubtree = (level: number, index: number) => Promise<Hash>;
 
-/** The root of the tree over the first `size` leaves. */
+/** Returns the root of the tree over the first `size` leaves. */
 export function computeRoot(read: ReadSubtree, size: number): Promise<Hash> {
   return size === 0 ? Promise.resolve(emptyRoot) : rangeRoot(read, 0, size);
 }
 
-/** What proves that the leaf `index` is in the tree over the first `size` leaves: the hashes beside its way to the root (RFC 6962, 2.1.1). */
+/** Returns the inclusion proof of a leaf in the tree over the first `size` leaves: the sibling hashes on its path to the root (RFC 6962, 2.1.1). */
 export function inclusionProof(read: ReadSubtree, index: number, size: number): Promise<Hash[]> {
-  if (!(Number.isSafeInteger(index) && index >= 0 && index < size)) throw new RangeError(`the leaf ${index} is not in a tree of ${size}`);
+  if (!(Number.isSafeInteger(index) && index >= 0 && index < size))
+    throw new RangeError(`expected a leaf from 0 to ${size - 1}, received ${index}`);
   return pathOf(read, index, 0, size);
 }
 
-/** What proves that the tree over `size` leaves begins with the one over `from` (RFC 6962, 2.1.2). */
+/** Returns the consistency proof that the tree over `size` leaves extends the tree over `from` leaves (RFC 6962, 2.1.2). */
 export async function consistencyProof(read: ReadSubtree, from: number, size: number): Promise<Hash[]> {
   if (!(Number.isSafeInteger(from) && from > 0 && from <= size))
-    throw new RangeError(`a tree of ${size} does not begin with one of ${from}`);
+    throw new RangeError(`expected an earlier size from 1 to ${size}, received ${from}`);
   return subproof(read, from, 0, size, true);
 }
 
-/** Whether the proof leads from the leaf to the root (RFC 9162, 2.1.3.2). */
+/** Verifies an inclusion proof (RFC 9162, 2.1.3.2). */
 export function verifyInclusion(leaf: Hash, index: number, size: number, proof: readonly Hash[], root: Hash): boolean {
   if (!(index >= 0 && index < size)) return false;
   let [node, last, hash] = [index, size - 1, leaf];
@@ -75,7 +77,7 @@ export function verifyInclusion(leaf: Hash, index: number, size: number, proof: 
   return last === 0 && isSameHash(hash, root);
 }
 
-/** Whether the proof shows that the tree of the second root begins with that of the first (RFC 9162, 2.1.4.2). */
+/** Verifies a consistency proof (RFC 9162, 2.1.4.2). */
 export function verifyConsistency(from: number, size: number, proof: readonly Hash[], fromRoot: Hash, root: Hash): boolean {
   if (!(from > 0 && from <= size)) return false;
   if (from === size) return proof.length === 0 && isSameHash(fromRoot, root);
@@ -96,7 +98,7 @@ export function verifyConsistency(from: number, size: number, proof: readonly Ha
   return last === 0 && isSameHash(first, fromRoot) && isSameHash(second, root);
 }
 
-/** The whole subtrees that the first `size` leaves are of, the largest first: their roots are all that a tree needs to grow on. */
+/** Returns the complete subtrees that cover the first `size` leaves, the largest first. A tree can grow from their roots alone. */
 export function completeSubtrees(size: number): { readonly level: number; readonly index: number }[] {
   const subtrees: { level: number; index: number }[] = [];
   let start = 0;
@@ -108,22 +110,23 @@ export function completeSubtrees(size: number): { readonly level: number; readon
   return subtrees;
 }
 
-/** A tree that grows leaf by leaf, of which no more is kept than it needs for that. */
+/** Builds a tree leaf by leaf. Stores the roots of its complete subtrees only. */
 export class MerkleTreeBuilder {
   #size: number;
-  /** Roots of its whole subtrees, the largest first. */
+  /** Roots of the complete subtrees, the largest first. */
   readonly #subtrees: { readonly level: number; readonly root: Hash }[];
 
   /**
-   * @param size Leaves that it begins with.
-   * @param roots Of the whole subtrees of so many leaves.
+   * @param size Initial number of leaves.
+   * @param roots Roots of the complete subtrees that cover these leaves, the largest first.
+   * @throws {RangeError} if the number of roots is wrong.
    */
   constructor(size = 0, roots: readonly Hash[] = []) {
-    const whole = completeSubtrees(size);
-    if (whole.length !== roots.length)
-      throw new RangeError(`a tree of ${size} leaves has ${whole.length} whole subtrees, not ${roots.length}`);
+    const subtrees = completeSubtrees(size);
+    if (subtrees.length !== roots.length)
+      throw new RangeError(`expected ${subtrees.length} roots of subtrees for ${size} leaves, received ${roots.length}`);
     this.#size = size;
-    this.#subtrees = whole.flatMap(({ level }, place) => {
+    this.#subtrees = subtrees.flatMap(({ level }, place) => {
       const root = roots[place];
       return root === undefined ? [] : [{ level, root }];
     });
@@ -157,16 +160,16 @@ async function pathOf(read: ReadSubtree, index: number, start: number, end: numb
     : [...(await pathOf(read, index, middle, end)), await rangeRoot(read, start, middle)];
 }
 
-/** @param isFromWhole Whether the tree over `from` leaves is one whose root the verifier has. */
-async function subproof(read: ReadSubtree, from: number, start: number, end: number, isFromWhole: boolean): Promise<Hash[]> {
-  if (from === end) return isFromWhole ? [] : [await rangeRoot(read, start, end)];
+/** Returns the subproof of RFC 6962, 2.1.2. @param isRootKnown Whether the verifier knows the root of the tree over `from` leaves. */
+async function subproof(read: ReadSubtree, from: number, start: number, end: number, isRootKnown: boolean): Promise<Hash[]> {
+  if (from === end) return isRootKnown ? [] : [await rangeRoot(read, start, end)];
   const middle = start + splitOf(end - start);
   return from <= middle
-    ? [...(await subproof(read, from, start, middle, isFromWhole)), await rangeRoot(read, middle, end)]
+    ? [...(await subproof(read, from, start, middle, isRootKnown)), await rangeRoot(read, middle, end)]
     : [...(await subproof(read, from, middle, end, false)), await rangeRoot(read, start, middle)];
 }
 
-/** The root over the leaves from `start` to before `end`; they begin where a subtree of as many may begin. */
+/** Returns the root over the leaves [start, end). `start` is a multiple of the size of the smallest complete subtree that contains the range. */
 async function rangeRoot(read: ReadSubtree, start: number, end: number): Promise<Hash> {
   const level = Math.log2(end - start);
   if (Number.isInteger(level)) return read(level, start / 2 ** level);
@@ -174,7 +177,7 @@ async function rangeRoot(read: ReadSubtree, start: number, end: number): Promise
   return nodeHash(await rangeRoot(read, start, middle), await rangeRoot(read, middle, end));
 }
 
-/** The greatest power of two that is less. */
+/** Returns the greatest power of two that is less than `size`. */
 function splitOf(size: number): number {
   return 2 ** Math.floor(Math.log2(size - 1));
 }

@@ -1,18 +1,18 @@
-// What the service states of a build, and signs: an in-toto Statement (in-toto.io/Statement/v1) whose predicate is SLSA provenance (slsa.dev/provenance/v1).
+// Statements about builds, which the service signs: in-toto Statements (in-toto.io/Statement/v1) with SLSA provenance (slsa.dev/provenance/v1).
 
 import { z } from 'zod';
 import { decodeUtf8, fromBase64 } from './bytes.ts';
 import { canonicalJson } from './canonical-json.ts';
 import type { Envelope } from './envelope.ts';
 
-/** Of the envelope's payload. */
+/** Type of the envelope's payload. */
 export const statementPayloadType = 'application/vnd.in-toto+json';
 export const statementType = 'https://in-toto.io/Statement/v1';
 export const predicateType = 'https://slsa.dev/provenance/v1';
-/** How a module is built, whatever its language: by the compiler that comes with the service. */
+/** Build type of modules of all languages: compiled by the service's compiler. */
 const buildType = 'urn:patchbay:build:v1';
 
-/** A build as it is told from all others. */
+/** The identity of a build. */
 export type BuildIdentity = {
   readonly module: string;
   readonly version: string;
@@ -20,31 +20,31 @@ export type BuildIdentity = {
   readonly imageDigest: string;
 };
 
-/** How a build was compiled, where it was not as usual: each option that was given, by its name in the API. */
+/** The compiler options of a build that differ from the defaults, by their names in the API. */
 const BuildOptions = z.object({ concurrency: z.string().optional(), features: z.array(z.string()).optional() });
 export type BuildOptions = z.infer<typeof BuildOptions>;
 
 /** Where a build came from. */
 export type Provenance = BuildIdentity & {
   readonly language: string;
-  /** As the compiler calls itself: its name, a space, its version. */
+  /** The compiler: its name, a space, and its version. */
   readonly compiler: string;
   readonly sourceDigest: string;
   readonly options?: BuildOptions;
-  /** Identifier of the API key that pushed it; null where that is not known. */
+  /** Identifier of the API key that pushed the build; null: unknown. */
   readonly pushedBy: string | null;
-  /** Names the installation of the service. */
+  /** Name of the service installation. */
   readonly origin: string;
-  /** The request by which it was pushed; null where that is not known. */
+  /** Identifier of the request that pushed the build; null: unknown. */
   readonly requestId: string | null;
-  /** Null where it is not known. */
+  /** Start of the compilation; null: unknown. */
   readonly startedAt: Date | null;
   readonly finishedAt: Date;
 };
 
 export const Sha256 = z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/) });
 
-/** What is read of a statement; others may say more. */
+/** The members that are read; a statement may have more. */
 const Statement = z.object({
   _type: z.literal(statementType),
   subject: z.tuple([z.object({ name: z.string(), digest: Sha256 })]),
@@ -63,7 +63,7 @@ const Statement = z.object({
   }),
 });
 
-/** The statement as it is signed: canonical JSON (RFC 8785). */
+/** Creates the statement of a build as canonical JSON (RFC 8785). */
 export function createStatement(provenance: Provenance): string {
   const { module, version, language, options = {}, compiler, origin, requestId, startedAt } = provenance;
   const [, name = compiler, number = ''] = /^(.*) (\S+)$/.exec(compiler) ?? [];
@@ -90,7 +90,7 @@ export function createStatement(provenance: Provenance): string {
   });
 }
 
-/** What a statement says of a build. */
+/** The members of a parsed statement. */
 export type ParsedStatement = BuildIdentity & {
   readonly sourceDigest: string;
   readonly options: BuildOptions;
@@ -98,17 +98,17 @@ export type ParsedStatement = BuildIdentity & {
   readonly pushedBy: string | null;
 };
 
-/** What an envelope states, whoever has signed it; null where it is no statement of a build. */
+/** Parses the build statement in an envelope without checking signatures; null if it contains none. */
 export function readStatement({ payloadType, payload }: Envelope): ParsedStatement | null {
   if (payloadType !== statementPayloadType) return null;
-  const read = Statement.safeParse(parsed(decodeUtf8(fromBase64(payload))));
+  const read = Statement.safeParse(tryParseJson(decodeUtf8(fromBase64(payload))));
   if (!read.success) return null;
   const { subject, predicate } = read.data;
   const [{ name, digest }] = subject;
   const { externalParameters, internalParameters, resolvedDependencies } = predicate.buildDefinition;
   const { module, version, options = {} } = externalParameters;
   if (name !== `${module}@${version}`) return null;
-  const compiler = Object.entries(predicate.runDetails.builder.version).map(([one, number]) => `${one} ${number}`);
+  const compiler = Object.entries(predicate.runDetails.builder.version).map(([tool, number]) => `${tool} ${number}`);
   return {
     module,
     version,
@@ -120,14 +120,14 @@ export function readStatement({ payloadType, payload }: Envelope): ParsedStateme
   };
 }
 
-/** Whether what is stated is this build, and no other. */
+/** Returns whether a statement describes the given build. */
 export function isSameBuild(stated: BuildIdentity, { module, version, imageDigest }: BuildIdentity): boolean {
   return stated.module === module && stated.version === version && stated.imageDigest === imageDigest;
 }
 
 const sha256Of = (digest: string) => ({ sha256: digest.replace(/^sha256:/, '') });
 
-function parsed(json: string): unknown {
+function tryParseJson(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch {

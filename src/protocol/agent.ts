@@ -1,4 +1,4 @@
-// What a device host and the control service say to each other under /agent/v1: registration, orders, reports.
+// The schemas of the agent protocol (/agent/v1) between a device host and the control service: registration, orders, reports.
 
 import { z } from 'zod';
 import { addressings } from '../proof/driver-statement.ts';
@@ -26,15 +26,15 @@ import { FunctionType } from './interface.ts';
 import { exampleLoadReport, examplePolicy, LoadPolicy, LoadReport } from './load-report.ts';
 import { exampleServiceKey, ServiceKeys } from './signed-statement.ts';
 
-/** Limits of one exchange. */
+/** Limits of the agent protocol. */
 export const agentLimits = {
-  /** Devices that one host may have. */
+  /** Maximum devices of one host. */
   devicesPerHost: 20_000,
-  /** Orders that a host may have been sent and not reported on. */
+  /** Maximum orders of a host that it has not reported on yet. */
   ordersInFlight: 1_000,
-  /** Reports in one request. */
+  /** Maximum reports in one request. */
   reportsPerRequest: 500,
-  /** Bytes of one image. */
+  /** Maximum size of an image, in bytes. */
   imageBytes: 4 * 1024 * 1024,
 } as const;
 
@@ -91,13 +91,13 @@ export const RegisteredHost = z
   });
 export type RegisteredHost = z.infer<typeof RegisteredHost>;
 
-/** One build to put on one device. */
+/** A build to load onto a device. */
 const ModuleImage = z.object({ module: ModuleName, version: Version, image: Digest }).meta({ id: 'ModuleImage' });
 
-/** The bounds of what a signature policy demands. */
+/** Limits of a signature policy. */
 export const policyLimits = { publisherKeys: 20 } as const;
 
-/** Whose signatures a device demands of a build before it loads it, by one signature policy. */
+/** The publisher signatures that one signature policy requires before a device loads a build. */
 const SignatureRequirement = z
   .object({
     policy: SignaturePolicyId,
@@ -110,13 +110,13 @@ const SignatureRequirement = z
   })
   .meta({ id: 'SignatureRequirement' });
 
-/** A host that has nothing to report says that it is there. */
+/** Sent by a host that has nothing else to send. */
 export const Heartbeat = z.object({ bootId: BootId }).meta({ id: 'Heartbeat', examples: [{ bootId: exampleBootId }] });
 
-/** The bounds of a declared program. */
+/** Limits of a declared program. */
 export const programLimits = { threads: 10_000, arguments: 16, pauseMilliseconds: 60_000, deadlineMilliseconds: 3_600_000 } as const;
 
-/** Where a program takes an error that is injected into one of its accesses. */
+/** Where a program recovers from an injected error: in the access, or in the program itself. */
 export const Recovery = z.enum(['module', 'percolate']).meta({ id: 'Recovery' });
 export type Recovery = z.infer<typeof Recovery>;
 
@@ -124,10 +124,10 @@ export type Recovery = z.infer<typeof Recovery>;
 export const Addressing = z.enum(addressings).meta({ id: 'Addressing' });
 export type Addressing = z.infer<typeof Addressing>;
 
-/** How long one call of a program may take. */
+/** Maximum duration of one call of a program, in milliseconds. */
 export const CallDeadline = z.int().min(1).max(programLimits.deadlineMilliseconds);
 
-/** A program as a device runs it: its driver is an image of its own that calls the export through the module table. */
+/** A program for a device to run. Its driver is a separate image, which calls the export through the module table. */
 export const ProgramOrder = z
   .object({
     program: ProgramId,
@@ -236,7 +236,7 @@ export const Order = z
 export type Order = z.infer<typeof Order>;
 export type OrderOf<Kind extends Order['kind']> = Extract<Order, { kind: Kind }>;
 
-/** Characters of the reason why a report was rejected. */
+/** Maximum length of the reason why a report was rejected, in characters. */
 export const rejectionLimit = 1_000;
 
 const rejection = z
@@ -259,7 +259,7 @@ export const Report = z
   ])
   .meta({ id: 'Report' });
 export type Report = z.infer<typeof Report>;
-/** A report as a host makes it; the service looks whether it is one. */
+/** A report before validation, as a host creates it. */
 export type ReportInput = z.input<typeof Report>;
 export type LoadReportInput = z.input<typeof LoadReport>;
 

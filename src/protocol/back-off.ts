@@ -1,18 +1,19 @@
-// How long hosts, clients and the dashboard wait before they try again: one rule for all.
+// Exponential back-off with jitter, for hosts, clients and the dashboard.
 
-/** Milliseconds: what the initial wait is bounded by, and what no wait exceeds. */
+/** Upper bounds of the first wait and of all waits, in milliseconds. */
 export type BackOffLimits = { readonly initial: number; readonly max: number };
 
 /**
- * Returns the milliseconds to wait after so many failures in a row, from 1. The bound doubles with each failure, and the wait is between half the bound
- * and the bound at random, so that a service that comes back is not met by everybody at once.
+ * Returns the milliseconds to wait before the next attempt. The bound doubles with each failure. The wait is random between half the bound and the
+ * bound, so that clients do not all return to a restarted service at once.
+ * @param failures Consecutive failures, at least 1.
  */
 export function backOffMilliseconds(failures: number, { initial, max }: BackOffLimits): number {
   const bound = Math.min(initial * 2 ** (failures - 1), max);
   return bound / 2 + (Math.random() * bound) / 2;
 }
 
-/** Resolves after that time, or when the signal is aborted. */
+/** Resolves after the given time, or when the signal is aborted. */
 export function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();

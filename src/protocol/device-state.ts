@@ -1,4 +1,4 @@
-// What a device reports of itself: module table, memory map, programs and their statistics.
+// The state that a device reports: module table, memory map, programs and their statistics.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from './examples.ts';
@@ -50,7 +50,7 @@ export const MemoryMap = z
   .meta({ id: 'MemoryMap' });
 export type MemoryMap = z.infer<typeof MemoryMap>;
 
-/** States of a program that has ended. */
+/** Final states of a program. */
 export const endedProgramStates = ['finished', 'stopped', 'failed'] as const;
 const ReportedProgramState = z.enum(['running', ...endedProgramStates]).meta({ id: 'ReportedProgramState' });
 
@@ -65,7 +65,7 @@ const VersionStatistics = z
   })
   .meta({ id: 'ReportedVersionStatistics' });
 
-/** What the threads of the example's program have done. */
+/** Statistics of the program in the examples. */
 export const exampleStatistics = {
   state: 'running',
   threads: 4,

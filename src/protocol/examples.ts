@@ -3,10 +3,10 @@
 
 export const exampleBootId = '44c4fa95-2050-41e1-bf02-33ee7ddd0eff';
 
-/** The request for the load. */
+/** Identifier of the request for the load. */
 export const exampleRequest = 'req_39e4cc1c3c0e490a96eed073ded227bc';
 
-/** When a step of the story is taken. */
+/** Times of the events in the examples. */
 export const exampleTimes = {
   registered: '2026-11-23T08:00:00.000Z',
   received: '2026-11-23T09:15:41.702Z',
@@ -20,7 +20,7 @@ export const exampleTimes = {
   deadline: '2026-11-24T09:30:00.000Z',
 } as const;
 
-/** The two versions of the module as they are in memory. */
+/** The two versions of the module in memory. */
 export const exampleVersions = {
   old: {
     version: '1.0.0',
@@ -36,7 +36,7 @@ export const exampleVersions = {
   },
 } as const;
 
-/** Where the new version came from. */
+/** Provenance of the new version. */
 export const exampleBuild = {
   module: 'tcp',
   version: exampleVersions.new.version,
@@ -46,7 +46,7 @@ export const exampleBuild = {
   imageDigest: exampleVersions.new.image,
 } as const;
 
-/** Who signs it. */
+/** The signing identity of the service. */
 export const exampleIdentity = {
   origin: 'patchbay/a1e9156054e04fac',
   keyId: 'sha256:a1e9156054e04fac899ae9f275132cdc07a5dbc4ea2c2ad3a1ffc6e0d253681f',
@@ -54,12 +54,12 @@ export const exampleIdentity = {
   signature: 'dkYGEWq0e3oEm8sYtVJvYw3mT0hZr5n1bJ8u2c4XH1nqUQ0y6kD9x7pLrCw5vT3aNfGzEoBiKsMhJdPlRtWyAg==',
 } as const;
 
-/** `checksum(length, rounds)`, which the module exports. */
+/** Type of the export `checksum(length, rounds)`. */
 export const exampleFunction = { parameters: ['i32', 'i32'], results: ['i32'] } as const;
 
 export const exampleInterface = { exports: [{ name: 'checksum', ...exampleFunction }], imports: [] };
 
-/** Of events of the audit trail. */
+/** Hashes of audit events. */
 export const exampleHashes = {
   previous: 'sha256:0d2c8ea5a6f7cb5d5d1f6f4dba9f6be5f2f1a2a4f6f4be3ccf4a4b6ad3e05a11',
   event: 'sha256:9b1f6d6be4d9b1f8f4fcb8f3f5fb2a0b7c52a7a3e1b0f1a4d3f3ad8c9f3d4c72',

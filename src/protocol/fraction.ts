@@ -1,10 +1,10 @@
-// Exact arithmetic for percentages and ratios. With floating point, 7 of 25 is 28.000000000000004 percent, which is more than a limit of 28.
+// Exact arithmetic for percentages and ratios. In floating point, 7 of 25 is 28.000000000000004 percent, which exceeds a limit of 28.
 
 /** An exact rational number. The denominator is positive; the fraction is not reduced. */
 export type Fraction = { readonly numerator: bigint; readonly denominator: bigint };
 
 /**
- * Returns a number as the decimal that it prints as, which is what its author wrote: 64.4 is 644/10, not the nearest binary fraction.
+ * Converts a number to the decimal that it prints as: 64.4 is 644/10, not the nearest binary fraction.
  * @throws {RangeError} If the number is not finite.
  */
 export function fractionOf(value: number): Fraction {
@@ -36,7 +36,7 @@ export function multiplyFractions(left: Fraction, right: Fraction): Fraction {
  * @throws {RangeError} If the whole is zero or negative.
  */
 export function divideFractions(part: Fraction, whole: Fraction): Fraction {
-  if (whole.numerator <= 0n) throw new RangeError('a fraction is divided by positive numbers only');
+  if (whole.numerator <= 0n) throw new RangeError(`expected a positive divisor, received ${whole.numerator}/${whole.denominator}`);
   return { numerator: part.numerator * whole.denominator, denominator: part.denominator * whole.numerator };
 }
 
@@ -52,7 +52,7 @@ export function ceilingOf({ numerator, denominator }: Fraction): number {
   return Number(numerator > 0n && numerator % denominator !== 0n ? towardsZero + 1n : towardsZero);
 }
 
-/** Returns the number rounded to so many decimals, halves away from zero. */
+/** Rounds to the given number of decimals, halves away from zero. */
 export function roundFraction({ numerator, denominator }: Fraction, decimals: number): number {
   const magnitude = numerator < 0n ? -numerator : numerator;
   const rounded = (magnitude * 10n ** BigInt(decimals) * 2n + denominator) / (denominator * 2n);
@@ -60,12 +60,12 @@ export function roundFraction({ numerator, denominator }: Fraction, decimals: nu
   return Number(`${sign}${rounded}e-${decimals}`);
 }
 
-/** Decimals beyond which a number of 64 bits tells no difference. */
+/** Decimals beyond which a double does not change. */
 const maxDecimals = 17;
 
 /**
- * Returns a measured value for display beside its limit: rounded to two decimals, or to as many as it takes to stay on its side of the limit.
- * 28.0004 beside a limit of 28 is 28.0004 and not 28, which would read as within the limit.
+ * Rounds a measured value for display next to its limit: to two decimals, or to as many as it takes to stay on the same side of the limit.
+ * 28.0004 with a limit of 28 stays 28.0004, because 28 would read as within the limit.
  */
 export function roundBesideLimit(measured: Fraction, limit: Fraction): number {
   const side = compareFractions(measured, limit);

@@ -1,12 +1,12 @@
-// A build's interface: the functions it exports and imports, with their WebAssembly types.
+// The interface of a build: its exported and imported functions with their WebAssembly types.
 
 import { z } from 'zod';
 import { exampleFunction, exampleInterface } from './examples.ts';
 import { ExportName } from './identifiers.ts';
 
-/** Parameters, and results, of one function: as many as engines allow. */
+/** Maximum parameters, and maximum results, of a function: the limit of engines. */
 const valueLimit = 1_000;
-/** Exports, and imports, of one module: as many as the compiler accepts. */
+/** Maximum exports, and maximum imports, of a module: the limits of the compiler. */
 const exportLimit = 10_000;
 const importLimit = 1_000;
 
@@ -32,7 +32,7 @@ export const Interface = z
   .meta({ id: 'Interface', examples: [exampleInterface] });
 export type Interface = z.infer<typeof Interface>;
 
-/** What changed between two interfaces (patent claim 11): names of exports. Substantially similar: nothing removed or changed. */
+/** The differences between two interfaces, as names of exports (patent claim 11). They are substantially similar if nothing is removed or changed. */
 export const SimilarityReport = z
   .object({
     similar: z.boolean(),

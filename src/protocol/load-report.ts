@@ -1,4 +1,4 @@
-// What a device reports of one load: every operation of the isolation workflow (patent FIG. 2) with its time and facts.
+// The report of a device about one load: every operation of the isolation workflow (patent FIG. 2) with its time and facts.
 
 import { z } from 'zod';
 import { signatureLimit } from '../proof/envelope.ts';
@@ -17,14 +17,14 @@ export type Strategy = z.infer<typeof Strategy>;
 
 export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']).meta({ id: 'Invalidation' });
 export type Invalidation = z.infer<typeof Invalidation>;
-/** The description of the kinds in requests. */
+/** Description of the values in requests. */
 export const invalidationDescription =
   'What happens to the pages of the old version. `none`: they remain executable. `mark-invalid`: marked invalid, so that a fetch faults. `nx`: marked non-executable (NX), so that a fetch faults. `delete`: deleted and freed.';
 
 export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']).meta({ id: 'VersionPolicy' });
 export const SimilarityPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'SimilarityPolicy' });
 
-/** How long a drain may be asked to wait, in milliseconds. */
+/** Maximum duration of a drain in a request, in milliseconds. */
 export const maxDrainMilliseconds = 3_600_000;
 
 /** The settings of a load. */
@@ -44,7 +44,7 @@ export const LoadPolicy = z.object({
 });
 export type LoadPolicy = z.infer<typeof LoadPolicy>;
 
-/** The same in examples. */
+/** The policy in examples. */
 export const examplePolicy: LoadPolicy = {
   strategy: 'inject',
   invalidation: 'nx',
@@ -57,16 +57,16 @@ export const examplePolicy: LoadPolicy = {
 /** Limits of a load report, which has up to 11 steps. A step names up to 1,000 programs. */
 const stepLimit = 16;
 const programLimit = 1_000;
-/** Reclaimed images that a step names. */
+/** Maximum reclaimed images in a step. */
 const reclaimedLimit = 100;
 
-/** As large as the database keeps. */
+/** Limited to the integer range of the database. */
 const count = z
   .int()
   .nonnegative()
   .max(2 ** 31 - 1);
 
-/** Of steps that the figure does not have. Not the null alone that it is: openapi-fetch takes a property that is always null out of its types. */
+/** Operation of steps that the figure does not have. Always null, but typed as nullable: openapi-fetch removes properties that are always null. */
 const noOperation = z.int().nullable();
 
 function step<Name extends string, Operation extends z.ZodType<number | null>, Facts extends z.ZodObject>(
@@ -182,12 +182,12 @@ const LoadedImage = z.object({ version: Version, image: Digest, address: Address
 
 const { old, new: next } = exampleVersions;
 
-/** The step as it is in the example of a report: `facts` are what it found out, `startedMicroseconds` when it began. */
+/** Returns a step of the example report. */
 function exampleStep(step: string, operation: number, startedMicroseconds: number, microseconds: number, facts: object) {
   return { step, operation, at: exampleTimes.completed, startedMicroseconds, microseconds, facts };
 }
 
-/** Four threads were inside the old version, had an error injected, and retried in the new one. */
+/** Four threads inside the old version received an injected error and retried in the new version. */
 export const exampleLoadReport = {
   outcome: 'replaced-interrupting',
   reason: null,

@@ -1,8 +1,8 @@
-// How long a client waits before it repeats a request: the Retry-After header.
+// The Retry-After header: the time that a client waits before it repeats a request.
 
 /**
- * How long `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3), asks to wait, in milliseconds and not less than 0; null where there is none or
- * it is neither. Callers bound it: any server may be on the way.
+ * Returns the wait that `Retry-After` (RFC 9110, 10.2.3) requests, in milliseconds, at least 0; null if the header is missing or invalid. Callers limit
+ * the wait, because any proxy may have set the header.
  */
 export function parseRetryAfter(headers: Headers): number | null {
   const text = headers.get('retry-after');

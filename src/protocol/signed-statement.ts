@@ -1,4 +1,4 @@
-// Signed statements, and the keys that the service signs them with, as they travel.
+// Schemas of signed statements and of the service's signing keys.
 
 import { z } from 'zod';
 import { Envelope } from '../proof/envelope.ts';
@@ -45,7 +45,7 @@ export const exampleServiceKey = {
   endorsement: null,
 };
 
-/** Every key that the service signs or has signed with, the oldest first. */
+/** All current and former signing keys of the service, the oldest first. */
 export const ServiceKeys = z
   .object({ signingKeys: z.array(ServiceKey) })
   .meta({ id: 'ServiceKeys', examples: [{ signingKeys: [exampleServiceKey] }] });

@@ -1,4 +1,4 @@
-// Taint: what a device reports of an image whose state an abnormal end may have left half changed.
+// Taint: the report of a device that the state of an image may be inconsistent after an access ended abnormally.
 
 import { z } from 'zod';
 import { Timestamp } from './identifiers.ts';
@@ -15,7 +15,7 @@ const Taint = z
   })
   .meta({ id: 'Taint' });
 
-/** The field of an image in a state or a report; a device that does not know leaves it out. */
+/** The taint of an image in a state or a report. Omitted by devices that do not track it. */
 export const tainted = Taint.nullable()
   .optional()
   .describe(

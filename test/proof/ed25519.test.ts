@@ -61,14 +61,14 @@ describe('a key of Ed25519', () => {
   });
 
   test.each([
-    ['a text', 'no key', 'it is no public key in PEM'],
-    ['a private key', privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(), 'it is a private key'],
+    ['a text', 'no key', 'expected a public key in PEM'],
+    ['a private key', privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(), 'expected a public key, received a private key'],
     [
       'a key of another kind',
       node.generateKeyPairSync('x25519').publicKey.export({ format: 'pem', type: 'spki' }).toString(),
-      'it is no Ed25519 key',
+      'expected an Ed25519 key',
     ],
-    ['a key that was cut', pem.replace(/.{4}\n-----END/, '\n-----END'), 'it is no Ed25519 key'],
+    ['a key that was cut', pem.replace(/.{4}\n-----END/, '\n-----END'), 'expected an Ed25519 key'],
   ])('is not read from %s', (_what, given, fault) => {
     expect(() => readPublicKey(given)).toThrow(fault);
   });

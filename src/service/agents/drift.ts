@@ -17,7 +17,7 @@ import { OrderRecords } from '../orders/repository.ts';
 /** The memory of a device, as reported. */
 export type ReportedTable = Pick<DeviceState, 'moduleTable' | 'memoryMap'> & {
   /** False if the host left something out of the report: then a missing entry proves nothing. */
-  readonly isWhole: boolean;
+  readonly isComplete: boolean;
 };
 
 /** A module whose reported version or image differs from the service's record. */
@@ -73,7 +73,7 @@ export async function resolveConfirmedDrift(
 function findDifferences(
   deviceId: string,
   installed: readonly InstalledModule[],
-  { moduleTable, memoryMap, isWhole }: ReportedTable,
+  { moduleTable, memoryMap, isComplete }: ReportedTable,
 ): Difference[] {
   const observed = new Map<string, ModuleTableEntry>(moduleTable.map((entry) => [entry.module, entry]));
   const known = new Map(installed.map((record) => [record.module, record]));
@@ -83,7 +83,7 @@ function findDifferences(
     const pages = memoryMap.ranges.find(({ address }) => address === entry.address)?.pages ?? 0;
     return [{ deviceId, module: entry.module, known: record, observed: entry, pages }];
   });
-  const missing = isWhole
+  const missing = isComplete
     ? installed.filter((record) => !observed.has(record.module) && (record.isPresent || isUnexpectedModule(record)))
     : [];
   return [...changed, ...missing.map((record) => ({ deviceId, module: record.module, known: record, observed: null, pages: 0 }))];
@@ -110,8 +110,8 @@ async function excludeExplained(connection: Connection, hostId: string, differen
 
 function toRemoval(before: LatestResidency | undefined, at: Date): (Departure & { readonly number: number })[] {
   if (before === undefined || before.removedAt !== null) return [];
-  const how = { removalCause: 'drifted', replacedByLoadId: null, invalidation: null, interrupted: null };
-  return [{ number: before.number, removedAt: latest(at, before.installedAt), ...how }];
+  const removal = { removalCause: 'drifted', replacedByLoadId: null, invalidation: null, interrupted: null };
+  return [{ number: before.number, removedAt: latest(at, before.installedAt), ...removal }];
 }
 
 function toHistoryEntry(

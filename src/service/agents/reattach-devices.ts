@@ -34,9 +34,9 @@ export async function reattachDevices(connection: Connection, hostId: string, re
     open.filter(({ started, stopRequested }) => started && stopRequested),
   );
   // Includes programs that have not started: a device that the service wrongly took for an empty one may run them already.
-  const wanted = open.filter(({ stopRequested }) => !stopRequested);
-  const running = Map.groupBy(wanted, ({ deviceId }) => deviceId);
-  const others = await ordersToReissue(connection, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
+  const needed = open.filter(({ stopRequested }) => !stopRequested);
+  const running = Map.groupBy(needed, ({ deviceId }) => deviceId);
+  const others = await ordersToReissue(connection, hostId, { ended, running: new Set(needed.map(({ id }) => id)) });
   await new OrderRecords(connection).removeUnsettled(hostId);
   await processInSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);

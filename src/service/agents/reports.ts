@@ -257,7 +257,7 @@ async function applyStates(
   );
   const tables = new Map<string, ReportedTable>();
   for (const [device, { state, rejection }] of newest)
-    if (storedDevices.has(device)) tables.set(device, { ...state, isWhole: rejection === undefined });
+    if (storedDevices.has(device)) tables.set(device, { ...state, isComplete: rejection === undefined });
   for (const [device, table] of await overtakenTables(connection, reportedOrders, storedDevices)) tables.set(device, table);
   const entries: AuditEntry[] = await correctDrift(connection, hostId, tables, receivedAt);
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
@@ -306,7 +306,7 @@ async function overtakenTables(
   if (changed.size === 0) return new Map();
   const states = await new DeviceRecords(connection).statesOf([...changed], (state) => DeviceState.safeParse(state).data ?? null);
   // The stored state can lack parts that the service rejected.
-  return new Map([...states].flatMap(([device, state]) => (state === null ? [] : [[device, { ...state, isWhole: false }] as const])));
+  return new Map([...states].flatMap(([device, state]) => (state === null ? [] : [[device, { ...state, isComplete: false }] as const])));
 }
 
 /** Records devices with rejected reports, and clears the record of devices whose reports are complete again. Returns the audit events. */

@@ -124,7 +124,7 @@ export class Devices {
     const hostId = host === undefined ? undefined : (await new HostRecords(readConnection).findByIdOrName(host))?.id;
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
     const found = await readMarkedPage(page, {
-      read: (wanted) => devices.list({ ...filter, hostId }, wanted),
+      read: (chunkPage) => devices.list({ ...filter, hostId }, chunkPage),
       positionOfUndecodable: page.sort === 'name' ? undecodablePosition.byName : undecodablePosition.byTime,
       positionOf: ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
       bytesOf: ({ state }) => JSON.stringify(state).length,
@@ -138,9 +138,9 @@ export class Devices {
     return readViewsOrMarks(
       items,
       ({ id }) => id,
-      async (some) => {
-        const drift = Map.groupBy(await devices.driftOf(some.map(({ id }) => id)), ({ deviceId }) => deviceId);
-        return some.map((device) => toView(device, drift.get(device.id) ?? []));
+      async (chunk) => {
+        const drift = Map.groupBy(await devices.driftOf(chunk.map(({ id }) => id)), ({ deviceId }) => deviceId);
+        return chunk.map((device) => toView(device, drift.get(device.id) ?? []));
       },
     );
   }
@@ -152,16 +152,16 @@ export class Devices {
   ): Promise<PageResult<AbiViolationRecord | DamagedItem, PageByTime<number>>> {
     await this.get(filter.deviceId);
     return readMarkedPage(page, {
-      read: (wanted) => new AbiViolationQueries(this.#store.reader).list(filter, wanted),
+      read: (chunkPage) => new AbiViolationQueries(this.#store.reader).list(filter, chunkPage),
       positionOf: ({ firstFaultAt, number }) => ({ time: firstFaultAt, key: number }),
       positionOfUndecodable: undecodablePosition.byTimeAndNumber,
     });
   }
 
-  #chooseHost(hosts: readonly HostCapacity[], wanted: string | null): HostCapacity {
-    if (wanted !== null) {
-      const host = hosts.find(({ id, name }) => id === wanted || name === wanted);
-      if (host === undefined) throw invalidValue('/host', `the host ${wanted} does not exist: list the hosts to see their names`);
+  #chooseHost(hosts: readonly HostCapacity[], requested: string | null): HostCapacity {
+    if (requested !== null) {
+      const host = hosts.find(({ id, name }) => id === requested || name === requested);
+      if (host === undefined) throw invalidValue('/host', `the host ${requested} does not exist: list the hosts to see their names`);
       if (host.devices >= host.capacity)
         throw new Problem(
           'no-host',

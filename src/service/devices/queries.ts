@@ -96,9 +96,9 @@ export class DeviceQueries {
 
   /** Returns the unresolved drift of devices. */
   async driftOf(deviceIds: readonly string[]): Promise<DriftRecord[]> {
-    const rows = await readInChunks(deviceIds, (some) =>
+    const rows = await readInChunks(deviceIds, (chunk) =>
       this.#client.deviceModule.findMany({
-        where: { deviceId: { in: some }, driftedAt: { not: null } },
+        where: { deviceId: { in: chunk }, driftedAt: { not: null } },
         orderBy: { module: 'asc' },
         select: { deviceId: true, module: true, version: true, driftedFrom: true, driftedAt: true },
       }),

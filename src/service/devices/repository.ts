@@ -256,8 +256,8 @@ export class DeviceRecords {
   }
 
   async findMany(ids: readonly string[]): Promise<DeviceRecord[]> {
-    return readInChunks(ids, async (some) => {
-      const devices = devicesWithHosts(this.#connection.sql).selectAll('Device').where('Device.id', 'in', some);
+    return readInChunks(ids, async (chunk) => {
+      const devices = devicesWithHosts(this.#connection.sql).selectAll('Device').where('Device.id', 'in', chunk);
       return this.#withLabels(await devices.execute());
     });
   }
@@ -269,8 +269,8 @@ export class DeviceRecords {
 
   /** Returns the names of devices and the reachability of their hosts, by device identifier. */
   async reachabilityOf(ids: readonly string[]): Promise<Map<string, { readonly name: string; readonly isReachable: boolean }>> {
-    const devices = await readInChunks(ids, (some) =>
-      devicesWithHosts(this.#connection.sql).select(['Device.id', 'Device.name']).where('Device.id', 'in', some).execute(),
+    const devices = await readInChunks(ids, (chunk) =>
+      devicesWithHosts(this.#connection.sql).select(['Device.id', 'Device.name']).where('Device.id', 'in', chunk).execute(),
     );
     return new Map(devices.map(({ id, name, isReachable }) => [id, { name, isReachable: Boolean(isReachable) }]));
   }
@@ -281,8 +281,8 @@ export class DeviceRecords {
   }
 
   async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {
-    return readInChunks(names, async (some) => {
-      const devices = devicesWithHosts(this.#connection.sql).selectAll('Device').where('Device.name', 'in', some);
+    return readInChunks(names, async (chunk) => {
+      const devices = devicesWithHosts(this.#connection.sql).selectAll('Device').where('Device.name', 'in', chunk);
       return this.#withLabels(await devices.execute());
     });
   }
@@ -374,11 +374,11 @@ export class DeviceRecords {
    * @param partOf Selects the part of a stored state to return: the complete states of many devices do not fit in memory.
    */
   async statesOf<Part>(ids: readonly string[], partOf: (state: unknown) => Part): Promise<Map<string, Part>> {
-    const parts = await readInChunks(ids, async (some) => {
+    const parts = await readInChunks(ids, async (chunk) => {
       const reported = this.#connection.sql
         .selectFrom('Device')
         .select(['id', 'state'])
-        .where('id', 'in', some)
+        .where('id', 'in', chunk)
         .where('stateReportedAt', 'is not', null);
       const rows = withoutMarks(await this.#connection.queryReadable(reported, deviceRow));
       return rows.map(({ id, state }) => [id, partOf(state)] as const);
@@ -396,8 +396,8 @@ export class DeviceRecords {
   }
 
   async #readableSequences(ids: readonly string[]): Promise<{ id: string; stateSequence: bigint | null }[]> {
-    return readInChunks(ids, async (some) => {
-      const query = sequences(this.#connection.sql).where('id', 'in', some);
+    return readInChunks(ids, async (chunk) => {
+      const query = sequences(this.#connection.sql).where('id', 'in', chunk);
       return withoutMarks(await this.#connection.queryReadable(query, deviceRow));
     });
   }
@@ -409,11 +409,11 @@ export class DeviceRecords {
 
   /** Returns the recorded version of a module on devices, by device identifier; without an entry for a device that is not expected to have it. */
   async versionsOf(deviceIds: readonly string[], module: string): Promise<Map<string, string>> {
-    const rows = await readInChunks(deviceIds, (some) =>
+    const rows = await readInChunks(deviceIds, (chunk) =>
       this.#connection.sql
         .selectFrom('DeviceModule')
         .select(['deviceId', 'version'])
-        .where('deviceId', 'in', some)
+        .where('deviceId', 'in', chunk)
         .where('module', '=', module)
         .where(isExpected)
         .execute(),

@@ -64,7 +64,7 @@ export class Hosts {
   list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageResult<HostWithDevices | DamagedItem, PageByTime | PageByName>> {
     const hosts = new HostQueries(this.#store.reader);
     return readMarkedPage(page, {
-      read: (wanted) => hosts.list(filter, wanted),
+      read: (chunkPage) => hosts.list(filter, chunkPage),
       positionOfUndecodable: page.sort === 'name' ? undecodablePosition.byName : undecodablePosition.byTime,
       positionOf: ({ id, name, registeredAt }) => (page.sort === 'name' ? { name } : { time: registeredAt, key: id }),
     });

@@ -98,8 +98,8 @@ export class HostRecords {
 
   /** Returns which of these hosts are marked as unreachable. */
   async filterUnreachable(ids: readonly string[]): Promise<string[]> {
-    const hosts = await readInChunks(ids, (some) =>
-      this.#connection.sql.selectFrom('Host').select('id').where('id', 'in', some).where('unreachableSince', 'is not', null).execute(),
+    const hosts = await readInChunks(ids, (chunk) =>
+      this.#connection.sql.selectFrom('Host').select('id').where('id', 'in', chunk).where('unreachableSince', 'is not', null).execute(),
     );
     return hosts.map(({ id }) => id);
   }
@@ -114,8 +114,8 @@ export class HostRecords {
 
   /** Marks hosts as unreachable since a time, or as connected (null). */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
-    for (const some of splitIntoChunks(ids))
-      await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', some).execute();
+    for (const chunk of splitIntoChunks(ids))
+      await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', chunk).execute();
   }
 
   /** Makes this the order stream of a host. Ends its earlier stream on any replica. */
@@ -126,8 +126,8 @@ export class HostRecords {
 
   /** Ends the order streams of hosts on every replica. */
   async endStreams(ids: readonly string[]): Promise<void> {
-    for (const some of splitIntoChunks(ids))
-      await this.#connection.sql.updateTable('Host').set({ streamId: null }).where('id', 'in', some).execute();
+    for (const chunk of splitIntoChunks(ids))
+      await this.#connection.sql.updateTable('Host').set({ streamId: null }).where('id', 'in', chunk).execute();
     for (const id of ids) this.#connection.commitEffects.endedStreams.add(id);
   }
 

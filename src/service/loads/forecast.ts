@@ -95,9 +95,9 @@ async function versionRefusals(connection: Connection, build: BuildRecord, versi
   const next = { module: build.module, version: build.version, interface: Interface.parse(build.interface) };
   const inMemory = await new BuildRecords(connection).findMany(build.module, [...versions]);
   return new Map(
-    inMemory.map((had) => {
-      const { refusal } = compareVersions(next, { version: had.version, interface: Interface.parse(had.interface) }, policy);
-      return [had.version, refusal];
+    inMemory.map((installed) => {
+      const { refusal } = compareVersions(next, { version: installed.version, interface: Interface.parse(installed.interface) }, policy);
+      return [installed.version, refusal];
     }),
   );
 }

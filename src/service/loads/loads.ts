@@ -51,7 +51,7 @@ export class Loads {
     return this.#request({ request, requester, toResponse });
   }
 
-  /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-queued`. */
+  /** Cancels a queued load. Does nothing if the load is cancelled already. @throws {Problem} `not-found`, `not-queued`. */
   async cancel(id: string, requester: Requester): Promise<LoadRecord> {
     await this.#uses.store.transaction(async (connection) => {
       const load = await new LoadRecords(connection).find(id);
@@ -125,7 +125,7 @@ export class Loads {
 
   list(filter: LoadFilter, page: PageByTime): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => new LoadQueries(this.#uses.store.reader).list(filter, wanted),
+      read: (chunkPage) => new LoadQueries(this.#uses.store.reader).list(filter, chunkPage),
       positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),

@@ -166,13 +166,13 @@ export class LoadRecords {
 
   /** Ends loads that have not ended, and returns them. */
   async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<EndedLoad[]> {
-    return readInChunks(ids, async (some) => {
+    return readInChunks(ids, async (chunk) => {
       const { sql } = this.#connection;
       // Read first, so that an undecodable row is not changed and does not block the others.
       const open = sql
         .selectFrom('Load')
         .select(['id', 'requestedAt', 'rolloutId', 'dispatchedAt'])
-        .where('id', 'in', some)
+        .where('id', 'in', chunk)
         .where('outcome', 'is', null);
       const ended = withoutMarks(await this.#connection.queryReadable(open, loadRow));
       if (ended.length === 0) return [];

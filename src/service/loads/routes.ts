@@ -6,7 +6,7 @@ import type { DamagedRows } from '../database/damaged-rows.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
-import type { CreatedLoads as NewLoadsMade } from './batches.ts';
+import type { CreatedLoads } from './batches.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
@@ -44,8 +44,8 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
     async (request, reply) => {
       const { devices, labels, drainMilliseconds = null, downgradeReason = null, ...rest } = request.body;
       const selector = selectorOf({ devices, labels });
-      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, getRequester(request), (made) =>
-        toStoredResponse(toAccepted(made)),
+      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, getRequester(request), (created) =>
+        toStoredResponse(toAccepted(created)),
       );
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -111,13 +111,13 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
 }
 
 /** Returns the path of the load, or of the list of the loads if there are several. */
-export function locationOf({ batch, loads }: NewLoadsMade): string {
+export function locationOf({ batch, loads }: CreatedLoads): string {
   const [first, ...others] = loads;
   return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
 }
 
-export function toAccepted(made: NewLoadsMade): CreatedResponse<202, z.infer<typeof AcceptedLoads>> {
-  return { status: 202, location: locationOf(made), body: { batch: made.batch, loads: [...made.loads] } };
+export function toAccepted(created: CreatedLoads): CreatedResponse<202, z.infer<typeof AcceptedLoads>> {
+  return { status: 202, location: locationOf(created), body: { batch: created.batch, loads: [...created.loads] } };
 }
 
 function toLoad(load: LoadSummary): z.infer<typeof Load> {

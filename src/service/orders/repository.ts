@@ -109,9 +109,9 @@ export class OrderRecords {
    */
   async cancel({ sent, unsent }: CancelledLoads, cancelledAt: Date): Promise<void> {
     const { sql } = this.#connection;
-    for (const some of splitIntoChunks(sent))
-      await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', some).execute();
-    for (const some of splitIntoChunks(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', some).execute();
+    for (const chunk of splitIntoChunks(sent))
+      await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', chunk).execute();
+    for (const chunk of splitIntoChunks(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', chunk).execute();
   }
 
   /** Returns the highest number ever assigned to an order; 0 if there was none. */
@@ -127,9 +127,9 @@ export class OrderRecords {
 
   /** Returns the unsettled orders of these devices of a host. */
   async listUnsettled(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'id' | 'number' | 'deviceId' | 'body'>[]> {
-    return readInChunks(deviceIds, async (some) => {
+    return readInChunks(deviceIds, async (chunk) => {
       const orders = this.#connection.sql.selectFrom('AgentOrder').select(['id', 'number', 'deviceId', 'body']);
-      const query = orders.where('hostId', '=', hostId).where('deviceId', 'in', some);
+      const query = orders.where('hostId', '=', hostId).where('deviceId', 'in', chunk);
       return withoutMarks(await this.#connection.queryReadable(query, orderRow));
     });
   }

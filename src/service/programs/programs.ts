@@ -150,7 +150,7 @@ export class Programs {
     const view = await this.#devices.get(filter.deviceId);
     const queries = new ProgramQueries(this.#uses.store.reader);
     const found = await readMarkedPage(page, {
-      read: (wanted) => queries.list(filter, wanted),
+      read: (chunkPage) => queries.list(filter, chunkPage),
       positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ statistics }) => JSON.stringify(statistics).length,

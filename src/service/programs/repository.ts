@@ -57,8 +57,8 @@ export class ProgramRecords {
 
   /** Returns the names of programs of a device, by identifier; without an entry for a program of another device. */
   async namesOn(deviceId: string, ids: readonly string[]): Promise<Map<string, string>> {
-    const found = await readInChunks(ids, (some) =>
-      this.#connection.sql.selectFrom('Program').select(['id', 'name']).where('id', 'in', some).where('deviceId', '=', deviceId).execute(),
+    const found = await readInChunks(ids, (chunk) =>
+      this.#connection.sql.selectFrom('Program').select(['id', 'name']).where('id', 'in', chunk).where('deviceId', '=', deviceId).execute(),
     );
     return new Map(found.map(({ id, name }) => [id, name]));
   }
@@ -83,8 +83,8 @@ export class ProgramRecords {
 
   /** Returns programs by identifier. Leaves out undecodable rows. */
   async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
-    return readInChunks(ids, async (some) => {
-      const programs = this.#connection.sql.selectFrom('Program').selectAll().where('id', 'in', some).orderBy('id');
+    return readInChunks(ids, async (chunk) => {
+      const programs = this.#connection.sql.selectFrom('Program').selectAll().where('id', 'in', chunk).orderBy('id');
       return withoutMarks(await this.#connection.queryReadable(programs, programRow));
     });
   }
@@ -104,11 +104,11 @@ export class ProgramRecords {
 
   /** Replaces one driver of programs by another. Returns the identifiers of the programs that had the old driver. */
   async replaceDriver(ids: readonly string[], from: string, to: string): Promise<string[]> {
-    const replaced = await readInChunks(ids, (some) =>
+    const replaced = await readInChunks(ids, (chunk) =>
       this.#connection.sql
         .updateTable('Program')
         .set({ driverDigest: to })
-        .where('id', 'in', some)
+        .where('id', 'in', chunk)
         .where('driverDigest', '=', from)
         .returning('id')
         .execute(),
@@ -126,8 +126,8 @@ export class ProgramRecords {
 
   /** Returns which of these programs have not been started and have not failed to start. */
   async filterStarting(ids: readonly string[]): Promise<Set<string>> {
-    const programs = await readInChunks(ids, (some) =>
-      this.#connection.sql.selectFrom('Program').select('id').where('id', 'in', some).where('started', '=', false).execute(),
+    const programs = await readInChunks(ids, (chunk) =>
+      this.#connection.sql.selectFrom('Program').select('id').where('id', 'in', chunk).where('started', '=', false).execute(),
     );
     return new Set(programs.map(({ id }) => id));
   }
@@ -138,11 +138,11 @@ export class ProgramRecords {
 
   /** Returns which of these programs have no final statistics. */
   async filterWithoutStatistics(ids: readonly string[]): Promise<{ id: string; deviceId: string }[]> {
-    return readInChunks(ids, (some) =>
+    return readInChunks(ids, (chunk) =>
       this.#connection.sql
         .selectFrom('Program')
         .select(['id', 'deviceId'])
-        .where('id', 'in', some)
+        .where('id', 'in', chunk)
         .where('statistics', 'is', null)
         .execute(),
     );

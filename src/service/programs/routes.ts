@@ -44,8 +44,8 @@ function addStartRoute(app: Api, { programs }: Uses): void {
     async (request, reply) => {
       const { device } = request.params;
       const { name, ...rest } = request.body;
-      const view = await programs.start(device, { ...rest, name: name ?? null }, getRequester(request), (made) =>
-        toStoredResponse(toStarted(made)),
+      const view = await programs.start(device, { ...rest, name: name ?? null }, getRequester(request), (started) =>
+        toStoredResponse(toStarted(started)),
       );
       const { status, location, body } = toStarted(view);
       return reply.status(status).header('location', location).send(body);

@@ -101,8 +101,8 @@ test.each([400, 413, 422])(
   'a load whose report is rejected (%i) ends failed, and the device is known to have the version',
   async (status) => {
     const [one, two] = await twoDevices();
-    const isWhole = (report: Report) => report.kind === 'load-completed' && report.device === one && report.rejection === undefined;
-    judge = (report) => (isWhole(report) ? { status, detail: `the reason "\u0007${'x'.repeat(2_000)}" is too long` } : null);
+    const isComplete = (report: Report) => report.kind === 'load-completed' && report.device === one && report.rejection === undefined;
+    judge = (report) => (isComplete(report) ? { status, detail: `the reason "\u0007${'x'.repeat(2_000)}" is too long` } : null);
     const [bad, good] = await service.load('tcp', '1.0.0', [one, two]);
     expect(bad).toMatchObject({
       outcome: 'failed',

@@ -206,8 +206,8 @@ test('devices that could not be restored completely degrade the fleet, and the f
   await agent.register('agent', names);
   const again = await agent.next(0, 10);
   const failure = `tcp@1.0.0: ${'no room '.repeat(50)}`;
-  const isWhole = (order: Order) => order.kind === 'attach-device' && order.name === 'd7';
-  await agent.report(...again.map((order) => ({ ...attached(order), failure: isWhole(order) ? null : failure })));
+  const isComplete = (order: Order) => order.kind === 'attach-device' && order.name === 'd7';
+  await agent.report(...again.map((order) => ({ ...attached(order), failure: isComplete(order) ? null : failure })));
   const [reason = '', ...others] = await reasons();
   expect(others).toEqual([]);
   expect(reason).toMatch(

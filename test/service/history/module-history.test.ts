@@ -52,7 +52,7 @@ const anyEvent = fc.oneof(
   fc.record({
     kind: fc.constant('observed' as const),
     versions: fc.tuple(...modules.map(() => fc.option(fc.integer({ min: 1, max: 4 })))),
-    isWhole: fc.boolean(),
+    isComplete: fc.boolean(),
     at: anyTime,
   }),
 );
@@ -76,12 +76,12 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     const table = event.versions.flatMap((version, index) =>
       version === null ? [] : [[modules[index] ?? '', { version: `${version}.0.0`, image, address: '0x5000' }] as const],
     );
-    const reported = { ...DeviceState.parse(state(Object.fromEntries(table))), isWhole: event.isWhole };
+    const reported = { ...DeviceState.parse(state(Object.fromEntries(table))), isComplete: event.isComplete };
     await correctDrift(records.connection, 'h', new Map([[deviceId, reported]]), new Date(event.at));
     const known = new Map((await records.devices.installedOn([deviceId])).map((one) => [one.module, one]));
     // What the service knows is what was reported.
     for (const [module, { version }] of table) expect(known.get(module)).toMatchObject({ version, isPresent: true });
-    if (event.isWhole) expect([...known.values()].filter(({ isPresent }) => isPresent)).toHaveLength(table.length);
+    if (event.isComplete) expect([...known.values()].filter(({ isPresent }) => isPresent)).toHaveLength(table.length);
     return;
   }
   const { kind, module, requestedAt, swappedAt, endedAt, reportedAt } = event;

@@ -115,7 +115,7 @@ describe('forecasts by proof', () => {
     for (const [signed, publisher] of publishers.entries()) {
       expect(await fulfilled(module, '1.0.0')).toEqual({
         verdict: 'refused-image',
-        reason: expect.stringContaining(`2 of 2 publisher keys have signed ${module}@1.0.0, and ${signed} have`),
+        reason: expect.stringContaining(`2 of 2 publisher keys for ${module}@1.0.0, which has ${signed}`),
         current: null,
       });
       await publisher.sign(module, '1.0.0');
@@ -130,7 +130,7 @@ describe('forecasts by proof', () => {
     [
       'states no build',
       (envelope) => ({ ...envelope, payload: Buffer.from(another).toString('base64') }),
-      'cannot be read: restore its database',
+      'cannot be read: restore the database of the service',
     ],
   ])('a statement that %s', async (_what, falsified, reason) => {
     const module = await pushed();

@@ -117,7 +117,7 @@ const forgeries: [string, RegExp, (genuine: string, image: ForgedImage) => Promi
   ['no statement', /there is no signed statement of the image sha256:\w+: push its source, or start its program again/, async () => null],
   [
     'the statement of the genuine driver',
-    /states that the driver of tcp\.work is sha256:\w+, not sha256:\w+ as ordered/,
+    /the statement is of another driver image: expected sha256:\w+, received sha256:\w+ \(driver of tcp\.work\)/,
     (genuine) => statementOf(genuine),
   ],
   [

@@ -49,9 +49,9 @@ const pairOf = (type: 'ed25519' | 'x25519') => {
 };
 
 test.each([
-  ['a private key', pairOf('ed25519').privateKey, 'it is a private key: give the public part alone'],
-  ['a key of another kind', pairOf('x25519').publicKey, 'it is no Ed25519 key: make one'],
-  ['no key', 'MCowBQYDK2VwAyEA', 'it is no public key in PEM'],
+  ['a private key', pairOf('ed25519').privateKey, 'expected a public key, received a private key'],
+  ['a key of another kind', pairOf('x25519').publicKey, 'expected an Ed25519 key: create one'],
+  ['no key', 'MCowBQYDK2VwAyEA', 'expected a public key in PEM'],
 ])('%s is refused with what to do', async (_what, publicKey, detail) => {
   expect(await add('wrong', publicKey)).toMatchObject({
     status: 422,

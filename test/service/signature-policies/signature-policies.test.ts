@@ -65,7 +65,7 @@ describe('a device', () => {
     const [load] = await service.load(module, '1.0.0', [one]);
     expect(load).toMatchObject({
       outcome: refused,
-      reason: `the signature policy by-device (${policy.body.id}) demands that 1 of 1 publisher keys have signed ${module}@1.0.0, and 0 have: have it signed (patchbay build sign ${module} 1.0.0), and load it again`,
+      reason: `the signature policy by-device (${policy.body.id}) requires signatures of 1 of 1 publisher keys for ${module}@1.0.0, which has 0: sign the build (patchbay build sign ${module} 1.0.0), and load it again`,
     });
     expect(await outcomes(module)).toEqual([refused, 'installed']);
     // The host has the image and the statement from before: the signature comes later than both.
