@@ -2,7 +2,7 @@
 
 import { type Envelope, readEnvelope } from '../../proof/envelope.ts';
 import { type BuildOptions, createStatement, type Provenance, readStatement, statementPayloadType } from '../../proof/statement.ts';
-import { notFound, type Problem } from '../problem.ts';
+import { Problem } from '../problem.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { BuildRecord } from './repository.ts';
 
@@ -24,5 +24,5 @@ export function readBuildOptions(build: BuildRecord): BuildOptions {
 
 /** What is said of a build that has no such statement. */
 export function missingProvenance({ module, version }: BuildRecord): Problem {
-  return notFound('statement of the build', `${module}@${version} that can be read: push its source under a higher version`);
+  return new Problem('not-found', `no readable statement of the build ${module}@${version} exists: push its source under a higher version`);
 }

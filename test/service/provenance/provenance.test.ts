@@ -189,8 +189,8 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
     },
     /the statement is of another image: expected .*@1\.1\.0 .* received .*@1\.0\.0/,
   ],
-  ['the statement, which is gone', (module) => setEnvelope(module, null), /there is no statement of the build/],
-  ['the statement, which is none any more', (module) => setEnvelope(module, '{"payload'), /there is no statement/],
+  ['the statement, which is gone', (module) => setEnvelope(module, null), /no readable statement of the build/],
+  ['the statement, which is none any more', (module) => setEnvelope(module, '{"payload'), /no readable statement/],
 ];
 
 test.each(tamperings)('with another %s a build is refused, and the old version serves on', async (what, tamper, reason) => {
