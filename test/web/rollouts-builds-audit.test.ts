@@ -410,7 +410,7 @@ describe('the audit trail', () => {
     expect(await page.getByText('The signing key belongs to the service.').count()).toBe(0);
     await page.getByLabel('Public keys (PEM)').fill(strangeKey);
     await button(page, 'Verify').click();
-    await page.getByText('is not signed by a key that is trusted').waitFor();
+    await page.getByText('is not signed by a trusted key').waitFor();
     await page.getByLabel('Public keys (PEM)').fill('a key');
     await button(page, 'Verify').click();
     await page.getByText('the public key is not valid').waitFor();
@@ -465,8 +465,13 @@ describe('the audit trail', () => {
   const strangeKey = '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n';
 
   test.each([
-    ['changed', "UPDATE AuditEvent SET actor = 'nobody' WHERE number = 4", 'event 4 is invalid', 'its content is not what its hash says'],
-    ['deleted', 'DELETE FROM AuditEvent WHERE number = 4', 'event 4 is invalid', 'it is missing'],
+    [
+      'changed',
+      "UPDATE AuditEvent SET actor = 'nobody' WHERE number = 4",
+      'event 4 is invalid',
+      'the content of the event does not match its hash',
+    ],
+    ['deleted', 'DELETE FROM AuditEvent WHERE number = 4', 'event 4 is invalid', 'the event is missing'],
   ])('reports an event that was %s in the database', async (_what, tamper, which, why) => {
     const page = await dashboard.open('/audit', { role: 'viewer' });
     await heading(page, 'Audit trail').waitFor();
