@@ -93,7 +93,7 @@ export class Checkpoints {
   /** @throws {Problem} `not-found`. */
   async find(size: number): Promise<CheckpointRecord> {
     const checkpoint = await new CheckpointRecords(this.#store.readConnection).find(size);
-    if (checkpoint === null) throw notFound('checkpoint of', `${size} events: GET /v1/audit/checkpoints lists those that there are`);
+    if (checkpoint === null) throw notFound('checkpoint', `of ${size} events`, 'list the checkpoints to see their sizes');
     return checkpoint;
   }
 

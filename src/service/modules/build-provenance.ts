@@ -24,5 +24,5 @@ export function readBuildOptions(build: BuildRecord): BuildOptions {
 
 /** What is said of a build that has no such statement. */
 export function missingProvenance({ module, version }: BuildRecord): Problem {
-  return notFound('statement of the build', `${module}@${version} that can be read: push its source under a higher version`);
+  return notFound('readable statement of the build', `${module}@${version}`, 'push its source under a higher version');
 }

@@ -44,7 +44,7 @@ export class Provenance {
     if (build !== null) return requireEnvelope(build);
     const statement = await new BuildQueries(this.#store.reader).findDriverStatement(digest);
     const envelope = statement === null ? null : readEnvelope(statement);
-    if (envelope === null) throw notFound('signed statement of the image', `${digest}: push its source, or start its program again`);
+    if (envelope === null) throw notFound('signed statement of the image', digest, 'push its source, or start its program again');
     return envelope;
   }
 

@@ -189,7 +189,7 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
     },
     /the statement is of another image: expected .*@1\.1\.0 .* received .*@1\.0\.0/,
   ],
-  ['the statement, which is gone', (module) => setEnvelope(module, null), /there is no statement of the build/],
+  ['the statement, which is gone', (module) => setEnvelope(module, null), /readable statement of the build/],
   ['the statement, which is none any more', (module) => setEnvelope(module, '{"payload'), /there is no statement/],
 ];
 
