@@ -28,7 +28,7 @@ const queryPlans = new QueryPlans(file);
 const { records, reader } = queryPlans;
 
 beforeAll(async () => {
-  // So many that a label or a module of all of them is of more than are looked up one by one.
+  // More than the limit of indexed look-ups, for a label or a module of all devices.
   const createdAt = new Date();
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: createdAt, tokenDigest: null, unreachableSince: null };
   await records.hosts.save(host);
@@ -41,7 +41,7 @@ beforeAll(async () => {
     labels: { all: 'yes', ...(index < 3 ? { few: 'yes' } : {}) },
   }));
   await records.devices.create(devices);
-  // A build that is somewhere, and was elsewhere.
+  // A build that one device has, and another had.
   const stay = {
     module: 'x',
     version: 'y',
@@ -63,7 +63,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The steps of the plans of what is read. */
+/** Returns the plan steps of a read. */
 async function plansOf(read: () => Promise<unknown>): Promise<string[]> {
   const plans = await queryPlans.of(read);
   expect(plans.length).toBeGreaterThan(0);
@@ -96,7 +96,7 @@ const rolloutQueries = new RolloutQueries(reader);
 const signaturePolicyQueries = new SignaturePolicyQueries(reader);
 const signingKeyQueries = new SigningKeyQueries(reader);
 
-/** Whether a step reads all that there is, and not what is asked for: the devices of each host are counted, which is so of every list of hosts. */
+/** Returns whether a step scans a whole table. Counting the devices of each host is excepted, as every list of hosts does so. */
 function readsAll(step: string): boolean {
   return step.startsWith('SCAN') && !step.includes('VIRTUAL TABLE') && !step.startsWith('SCAN Device USING COVERING INDEX');
 }
