@@ -105,7 +105,7 @@ export class Installation {
   }
 }
 
-/** Restarts the service after a build was pushed, so that the memory of the compilation is not measured. */
+/** Pushes a build with an earlier service process, so that the memory of the compilation is not measured. */
 export async function pushBuildBefore(folder: string): Promise<void> {
   const service = startServe('before-service', join(folder, 'patchbay.db'), { profile: null });
   const url = await addressOf(service);

@@ -12,13 +12,13 @@ export type Text = {
   readonly content: string;
 };
 
-/** Files that a tool writes, or that hold the text of others. */
-const notOurs = /(^|\/)(generated|built|node_modules|expected)\/|CHANGELOG|package-lock/;
+/** Files that a tool writes, and the term list itself. */
+const excluded = /(^|\/)(generated|built|node_modules|expected)\/|package-lock|^test\/language\//;
 
 /** Returns the files of the working tree that Git knows, relative to the folder. */
 function files(folder: string): string[] {
   const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: folder, encoding: 'utf8' });
-  return listed.split('\n').filter((file) => file !== '' && !notOurs.test(file));
+  return listed.split('\n').filter((file) => file !== '' && !excluded.test(file));
 }
 
 /**

@@ -89,7 +89,7 @@ describe('rollouts', () => {
     await heading(page, 'Rollback of tcp-1.1').waitFor();
     await page.getByText('completed', { exact: true }).waitFor();
     expect(await versionsOf('zone=north')).toEqual([{ tcp: '1.0.0' }, { tcp: '1.0.0' }]);
-    await page.getByRole('link', { name: 'another rollout' }).click();
+    await page.getByText('Rolls back').getByRole('link', { name: 'tcp-1.1' }).click();
     await heading(page, 'tcp-1.1').waitFor();
     await page.getByText('rolled-back: 1.1.0 drops packets').waitFor();
     await page.getByRole('navigation').getByRole('link', { name: 'Rollouts' }).click();
@@ -103,7 +103,7 @@ describe('rollouts', () => {
     await page.getByText('paused: wave 1 has failed').waitFor();
     // The fleet is degraded until an operator acts, and its reason links to the rollout.
     await page.goto('/');
-    await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: failed }).click();
+    await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: 'dissimilar' }).click();
     await page.getByRole('row', { name: 'Failed loads 100% 0% limit exceeded' }).waitFor();
     await page.getByRole('row', { name: /failed .*refused-dissimilar .*is not substantially similar/ }).waitFor();
     // No device has the build, so no device can be rolled back.
@@ -563,6 +563,20 @@ test('each page shows loading and failures, and recovers automatically', async (
     await go(page, path);
     await page.getByText(text).waitFor();
   }
+});
+
+test('shows the names of keys instead of their IDs to a user who may read keys', async () => {
+  const { pushedBy } = (await dashboard.service.get('/v1/modules/tcp/builds/1.0.0')).body;
+  const key = itemsOf(await dashboard.service.get('/v1/keys')).find(({ id }) => id === pushedBy);
+  expect(String(key?.name)).not.toBe('undefined');
+  const page = await dashboard.open('/builds/tcp/1.0.0', { role: 'admin' });
+  await page
+    .getByText(`by ${String(key?.name)}`)
+    .first()
+    .waitFor();
+  expect(await page.getByText(String(pushedBy)).count()).toBe(0);
+  const other = await dashboard.open('/builds/tcp/1.0.0', { role: 'viewer' });
+  await shown(other.getByTitle(String(pushedBy)));
 });
 
 test('a truncated export is not verified', async () => {

@@ -4,7 +4,6 @@ import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { auditOutcomes } from '../../../src/client/enum-values.ts';
 import { ChoiceFilter, TextFilter } from '../../components/filter-field.tsx';
 import { type Pages, usePages } from '../../live/pages.ts';
-import { useResource } from '../../live/resource.ts';
 import { navigate, useLocation } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
 import '../../components/filters.css';
@@ -13,16 +12,14 @@ import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { TimeField } from '../../components/time-field.tsx';
+import { useActorNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { auditQueryOf, type FilterName, matchesFilter, withFilter } from './audit-filter.ts';
 import { EventsTable } from './events-table.tsx';
 import { Verification } from './verification.tsx';
 
-/** Maximum hosts and keys whose names are shown. */
-const nameLimit = 200;
-
 export function AuditPage() {
-  const { client, may } = useSignedIn();
+  const { client } = useSignedIn();
   const { query } = useLocation();
   const asked = auditQueryOf(query);
   const events = usePages<Schemas['AuditEvent']>(
@@ -30,15 +27,7 @@ export function AuditPage() {
     async (page, signal) => unwrapResponse(await client.GET('/v1/audit', { params: { query: { ...asked, ...page } }, signal })),
     { limit: 50, isRelevant: (event) => matchesFilter(asked, event) },
   );
-  const mayReadKeys = may('admin');
-  const names = useResource('names', async (signal) => {
-    const params = { query: { limit: nameLimit } };
-    const [hosts, keys] = await Promise.all([
-      client.GET('/v1/hosts', { params, signal }).then(unwrapResponse),
-      mayReadKeys ? client.GET('/v1/keys', { params, signal }).then(unwrapResponse) : { items: [] },
-    ]);
-    return new Map([...hosts.items, ...keys.items].map(({ id, name }) => [id, name]));
-  });
+  const names = useActorNames();
   const isNarrowed = Object.keys(asked).length > 0;
   return (
     <>
@@ -59,7 +48,7 @@ export function AuditPage() {
               </p>
             ) : (
               <>
-                <EventsTable events={items} names={names.data ?? new Map()} query={query} />
+                <EventsTable events={items} names={names} query={query} />
                 <ListEnd pages={events} shown={items.length} what={items.length === 1 ? 'event' : 'events'} />
               </>
             )

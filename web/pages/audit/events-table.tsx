@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import type { Schemas } from '../../../src/client/client.ts';
 import { Badge, type Tone } from '../../components/badge.tsx';
 import { countText } from '../../components/numbers.ts';
+import { ObjectName, shortened } from '../../components/object-name.tsx';
 import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
 import { buildPath, devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/paths.ts';
@@ -47,7 +48,7 @@ export function EventsTable({ events, names, query }: Parts) {
           },
           { heading: 'Action', cell: ({ action }) => <span class="code">{only('action', action, action)}</span> },
           { heading: 'Object', cell: (event) => <ObjectOf event={event} names={names} /> },
-          { heading: 'Actor', cell: ({ actor }) => only('actor', actor, <Name of={actor} names={names} />) },
+          { heading: 'Actor', cell: ({ actor }) => only('actor', actor, <ObjectName id={actor} names={names} />) },
           { heading: 'Outcome', cell: ({ outcome }) => <Badge tone={tones[outcome]}>{outcome}</Badge> },
           { heading: 'Details', isWide: true, cell: (event) => <Detail event={event} only={only} /> },
         ]}
@@ -56,18 +57,10 @@ export function EventsTable({ events, names, query }: Parts) {
   );
 }
 
-function Name({ of: identifier, names }: { readonly of: string; readonly names: Parts['names'] }) {
-  const name = names.get(identifier);
-  return name === undefined ? <code title={identifier}>{shortened(identifier)}</code> : <span title={identifier}>{name}</span>;
-}
-
-/** Shortens an ID to its kind and its last characters, which differ. */
-const shortened = (identifier: string) => identifier.replace(/^([a-z]{3}_)[0-9a-f]{24}([0-9a-f]{8})$/, '$1…$2');
-
 function ObjectOf({ event, names }: { readonly event: Event; readonly names: Parts['names'] }) {
   const { object } = event;
   const path = pathOf(event);
-  const name = <Name of={object} names={names} />;
+  const name = <ObjectName id={object} names={names} />;
   return path === null ? name : <a href={path}>{name}</a>;
 }
 

@@ -10,11 +10,13 @@ import '../../components/filters.css';
 import { InterfaceComparison } from '../../components/interface-comparison.tsx';
 import { ListEnd } from '../../components/list-end.tsx';
 import { counted } from '../../components/numbers.ts';
+import { ObjectName } from '../../components/object-name.tsx';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
+import { useActorNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { Provenance } from './provenance.tsx';
 import './builds.css';
@@ -75,6 +77,7 @@ export function BuildPage({ parameters }: PageProps) {
 }
 
 function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, sourceDigest } }: { readonly build: Build }) {
+  const names = useActorNames();
   return (
     <section class="wide" aria-label="Facts">
       {image.prunedAt !== null && (
@@ -90,7 +93,7 @@ function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, so
         </dd>
         <dt>Pushed</dt>
         <dd>
-          <Timestamp at={createdAt} /> by {pushedBy === null ? 'an unknown key' : <code>{pushedBy}</code>}
+          <Timestamp at={createdAt} /> by {pushedBy === null ? 'an unknown key' : <ObjectName id={pushedBy} names={names} />}
         </dd>
         <dt>Image</dt>
         <dd>

@@ -3,12 +3,14 @@
 import { useState } from 'preact/hooks';
 import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { Badge } from '../../components/badge.tsx';
+import { ObjectName } from '../../components/object-name.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
 import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
 import { type Failure, failureOf } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
+import { useActorNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import type { ParsedStatement } from '../../verification/verify.ts';
 
@@ -138,6 +140,7 @@ function SignatureBadge({
 
 /** Compares the signed statement with the build that the service returned. */
 function Statement({ checked: { statement, good }, build }: { readonly checked: VerifiedProvenance; readonly build: Build }) {
+  const names = useActorNames();
   if (statement === null || good.size === 0)
     return (
       <p class="notice" data-is="failed">
@@ -169,7 +172,7 @@ function Statement({ checked: { statement, good }, build }: { readonly checked: 
         <dt>compiler</dt>
         <dd>{statement.compiler}</dd>
         <dt>pushed by</dt>
-        <dd class="code">{statement.pushedBy ?? 'unknown'}</dd>
+        <dd>{statement.pushedBy === null ? 'unknown' : <ObjectName id={statement.pushedBy} names={names} />}</dd>
       </dl>
       <span class="soft">Verified in this browser. The owners of the keys are as listed by the service.</span>
     </div>

@@ -7,6 +7,7 @@ import { type LoadOptions, loadOptionsBody, type VersionPolicy, versionPolicyBod
 import { countText } from '../../components/numbers.ts';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { useResource } from '../../live/resource.ts';
+import { useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import type { DeviceDetail } from './device-data.ts';
 
@@ -60,7 +61,7 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
           )}
           {conflicts.length > 0 && (
             <p class="notice" data-is="warning">
-              This device is in an unfinished rollout of {module}: <LinkedText text={conflicts.join(', ')} />.
+              This device is in an unfinished rollout of {module}: <Conflicts rollouts={conflicts} />.
             </p>
           )}
           {old === null ? (
@@ -72,6 +73,10 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
       )}
     </ResourceView>
   );
+}
+
+function Conflicts({ rollouts }: { readonly rollouts: readonly string[] }) {
+  return <LinkedText text={rollouts.join(', ')} names={useObjectNames(...rollouts)} />;
 }
 
 async function build(client: Client, module: string, version: string, signal: AbortSignal): Promise<Schemas['Build']> {

@@ -7,6 +7,7 @@ import { countText } from '../../components/numbers.ts';
 import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { type Resource, useResource } from '../../live/resource.ts';
+import { useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import './health.css';
 
@@ -32,21 +33,26 @@ export function Health({ hosts }: { readonly hosts: Resource<readonly Host[]> })
       <ResourceView resource={health} what="the health of the fleet">
         {(known) => (
           <>
-            {known.reasons.length > 0 && (
-              <ul class="reasons" aria-label="Why the fleet is degraded">
-                {known.reasons.map((reason) => (
-                  <li key={reason}>
-                    <LinkedText text={reason} />
-                  </li>
-                ))}
-              </ul>
-            )}
+            {known.reasons.length > 0 && <Reasons reasons={known.reasons} />}
             <Gauges health={known} />
           </>
         )}
       </ResourceView>
       <Hosts hosts={hosts.data ?? []} />
     </Panel>
+  );
+}
+
+function Reasons({ reasons }: { readonly reasons: readonly string[] }) {
+  const names = useObjectNames(...reasons);
+  return (
+    <ul class="reasons" aria-label="Why the fleet is degraded">
+      {reasons.map((reason) => (
+        <li key={reason}>
+          <LinkedText text={reason} names={names} />
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -5,6 +5,7 @@ import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { LoadBadge } from '../../components/badge.tsx';
 import { Module } from '../../components/module.tsx';
 import { counted } from '../../components/numbers.ts';
+import { ObjectName } from '../../components/object-name.tsx';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
@@ -12,6 +13,7 @@ import { microsecondsText, Timestamp } from '../../components/times.tsx';
 import { type Resource, useResource } from '../../live/resource.ts';
 import { devicePath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
 import { useAction } from '../../session/action.ts';
+import { useActorNames, useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { AffectedPrograms } from './affected-programs.tsx';
 import { Steps } from './steps.tsx';
@@ -117,6 +119,8 @@ function NoReport({ load: { state, strategy, outcome }, deviceName }: Found) {
 }
 
 function Facts({ load, deviceName }: Found) {
+  const actorNames = useActorNames();
+  const rolloutNames = useObjectNames(load.rollout ?? '');
   const { device, report, strategy, invalidation, interrupted, retried, failed, requestedAt, requestedBy, completedAt, batch, rollout } =
     load;
   return (
@@ -129,7 +133,7 @@ function Facts({ load, deviceName }: Found) {
           <Change report={report} module={load.module} />
         </Fact>
       )}
-      <Fact term="How">
+      <Fact term="Load options">
         <span class="code">
           {strategy}, {invalidation}
         </span>
@@ -149,14 +153,14 @@ function Facts({ load, deviceName }: Found) {
       )}
       {requestedBy !== null && (
         <Fact term="By">
-          <code>{requestedBy}</code>
+          <ObjectName id={requestedBy} names={actorNames} />
         </Fact>
       )}
       <Fact term="Request">
         <a href={`/loads?batch=${encodeURIComponent(batch)}`}>all its loads</a>
         {rollout !== null && (
           <>
-            , <a href={rolloutPath(rollout)}>the rollout</a>
+            , <a href={rolloutPath(rollout)}>rollout {rolloutNames.get(rollout)}</a>
           </>
         )}
       </Fact>

@@ -5,12 +5,14 @@ import { unwrapResponse } from '../../../src/client/client.ts';
 import { Badge } from '../../components/badge.tsx';
 import { loadOptionsText } from '../../components/load-options.tsx';
 import { Module } from '../../components/module.tsx';
+import { ObjectName } from '../../components/object-name.tsx';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { Timestamp, timeText } from '../../components/times.tsx';
 import { useResource } from '../../live/resource.ts';
 import { buildPath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
+import { useActorNames, useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { type Decision, DecisionDialog, decisionsOn, labelOf, mainDecision } from './decisions.tsx';
 import { DeviceCounts } from './device-counts.tsx';
@@ -100,6 +102,7 @@ function WaveProgress({ rollout: { wave, waves } }: { readonly rollout: Rollout 
 /** The reason of the current state, and what the rollout waits for. */
 function Status({ rollout }: { readonly rollout: Rollout }) {
   const { state, reason, rollbackOf, rolledBackBy } = rollout;
+  const names = useObjectNames(rollbackOf ?? '');
   const waiting = waitingForText(rollout, timeText);
   if (reason === null && waiting === null && rollbackOf === null && rolledBackBy === null) return null;
   const isBad = state === 'paused' || state === 'rolling-back';
@@ -113,12 +116,12 @@ function Status({ rollout }: { readonly rollout: Rollout }) {
       {waiting !== null && <span>Waiting for {waiting}.</span>}
       {rollbackOf !== null && (
         <span>
-          Rolls back the devices of <a href={rolloutPath(rollbackOf)}>another rollout</a>.
+          Rolls back <a href={rolloutPath(rollbackOf)}>{names.get(rollbackOf) ?? 'another rollout'}</a>.
         </span>
       )}
       {rolledBackBy !== null && (
         <span>
-          <a href={rolloutPath(rolledBackBy)}>Another rollout</a> rolls its devices back.
+          <a href={rolloutPath(rolledBackBy)}>The rollback rollout</a> restores its devices.
         </span>
       )}
     </div>
@@ -128,6 +131,7 @@ function Status({ rollout }: { readonly rollout: Rollout }) {
 function Facts({ rollout }: { readonly rollout: Rollout }) {
   const { module, version, deviceCounts, downgradeReason, onFailure } = rollout;
   const { requestedAt, requestedBy, startedAt, endedAt } = rollout;
+  const names = useActorNames();
   return (
     <dl class="rollout-facts">
       <div class="wide">
@@ -175,7 +179,7 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
       <div>
         <dt>Requested</dt>
         <dd>
-          <Timestamp at={requestedAt} /> by <code>{requestedBy}</code>
+          <Timestamp at={requestedAt} /> by <ObjectName id={requestedBy} names={names} />
         </dd>
       </div>
       {startedAt !== null && (

@@ -5,6 +5,7 @@ import { forecastRefuses } from '../../../src/client/enum-values.ts';
 import { counted, countText } from '../../components/numbers.ts';
 import { Table } from '../../components/table.tsx';
 import { devicePath, rolloutPath } from '../../navigation/paths.ts';
+import { useObjectNames } from '../../session/names.ts';
 
 type Preview = Schemas['RolloutPreview'];
 
@@ -16,6 +17,7 @@ export function RolloutPreview({
 }: {
   readonly preview: Preview;
 }) {
+  const names = useObjectNames(...conflicts.map(({ rollout }) => rollout));
   const refusing = items.filter(({ wave, forecast }) => wave !== null && forecastRefuses[forecast]);
   return (
     <div class="preview" role="status">
@@ -33,7 +35,8 @@ export function RolloutPreview({
         {refused > 0 && <span>{counted(refused, 'device')} would refuse the build.</span>}
         {conflicts.map(({ rollout, devices: count }) => (
           <span key={rollout}>
-            Conflict: {counted(count, 'device')} in <a href={rolloutPath(rollout)}>another rollout of the module</a>.
+            Conflict: {counted(count, 'device')} in rollout <a href={rolloutPath(rollout)}>{names.get(rollout) ?? rollout}</a> of the
+            module.
           </span>
         ))}
       </p>

@@ -4,8 +4,10 @@ import { useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../../../src/client/client.ts';
 import { Badge } from '../../components/badge.tsx';
 import { counted, countText } from '../../components/numbers.ts';
+import { ObjectName } from '../../components/object-name.tsx';
 import { Table } from '../../components/table.tsx';
 import { microsecondsText, Timestamp } from '../../components/times.tsx';
+import { useActorNames } from '../../session/names.ts';
 import { DeviceCounts } from './device-counts.tsx';
 import { amountText, thresholdTexts, type Wave, waveTones } from './rollout-text.ts';
 
@@ -13,6 +15,7 @@ type Verdict = Schemas['Verdict'];
 
 export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly isCurrent: boolean }) {
   const { number, state, devices, upToPercent, deviceCounts, failure, failureIgnored, approval, approvedBy, verdicts } = wave;
+  const names = useActorNames();
   const hasBegun = wave.startedAt !== null;
   return (
     <li class={isCurrent ? 'wave current' : 'wave'} aria-current={isCurrent ? 'step' : undefined}>
@@ -23,7 +26,12 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
         <span class="soft">
           {counted(devices, 'device')}
           {upToPercent === null ? '' : `, cumulative ${upToPercent}%`}
-          {approval && (approvedBy === null ? ', requires approval' : `, approved by ${approvedBy}`)}
+          {approval && approvedBy === null && ', requires approval'}
+          {approvedBy !== null && (
+            <>
+              , approved by <ObjectName id={approvedBy} names={names} />
+            </>
+          )}
         </span>
         <DeviceCounts deviceCounts={deviceCounts} />
         <Soak wave={wave} />

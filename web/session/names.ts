@@ -1,0 +1,59 @@
+// Names of keys, hosts, devices and rollouts, for texts in which the service reports IDs.
+
+import { type Client, unwrapResponse } from '../../src/client/client.ts';
+import { useResource } from '../live/resource.ts';
+import { useSignedIn } from './session.tsx';
+
+export type Names = ReadonlyMap<string, string>;
+
+/** Maximum hosts and keys whose names are read. */
+const actorLimit = 200;
+/** Maximum rollouts, and devices, whose names are read for one text. */
+const objectLimit = 20;
+const none: Names = new Map();
+
+/** Returns the names of hosts and, if the user may read them, of API keys, by ID. */
+export function useActorNames(): Names {
+  const { client, may } = useSignedIn();
+  const mayReadKeys = may('admin');
+  const names = useResource('actors', async (signal) => {
+    const params = { query: { limit: actorLimit } };
+    const [hosts, keys] = await Promise.all([
+      client.GET('/v1/hosts', { params, signal }).then(unwrapResponse),
+      mayReadKeys ? client.GET('/v1/keys', { params, signal }).then(unwrapResponse) : { items: [] },
+    ]);
+    return new Map([...hosts.items, ...keys.items].map(({ id, name }) => [id, name]));
+  });
+  return names.data ?? none;
+}
+
+/** Returns the names of the devices and rollouts whose IDs are in the texts, by ID. Objects that cannot be read have none. */
+export function useObjectNames(...texts: readonly string[]): Names {
+  const { client } = useSignedIn();
+  const ids = [...new Set(texts.flatMap((text) => text.match(/\b(?:dev|rol)_[0-9a-f]{32}\b/g) ?? []))];
+  const names = useResource(ids.join(' '), async (signal) => {
+    const [devices, rollouts] = await Promise.all([
+      deviceNames(client, ids.filter((id) => id.startsWith('dev_')).slice(0, objectLimit), signal),
+      rolloutNames(client, ids.filter((id) => id.startsWith('rol_')).slice(0, objectLimit), signal),
+    ]);
+    return new Map([...devices, ...rollouts]);
+  });
+  return names.data ?? none;
+}
+
+type Entries = readonly (readonly [id: string, name: string])[];
+
+async function deviceNames(client: Client, id: readonly string[], signal: AbortSignal): Promise<Entries> {
+  if (id.length === 0) return [];
+  const { data } = await client.GET('/v1/devices', { params: { query: { id: [...id], limit: id.length } }, signal });
+  return data?.items.map((device) => [device.id, device.name] as const) ?? [];
+}
+
+async function rolloutNames(client: Client, ids: readonly string[], signal: AbortSignal): Promise<Entries> {
+  const responses = await Promise.all(
+    ids.map((rollout) => client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout } }, signal })),
+  );
+  return responses.flatMap(({ data }) =>
+    data === undefined ? [] : [[data.id, data.name ?? (data.version === null ? data.module : `${data.module}@${data.version}`)] as const],
+  );
+}
