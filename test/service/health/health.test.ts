@@ -51,7 +51,7 @@ test.runIf(kind === 'sqlite')('a moved database file is a reason until it is bac
     status: 503,
     body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining(reason) },
   });
-  expect(refused.body.detail).toMatch(/restore the database before you start it again$/);
+  expect(refused.body.detail).toMatch(/restore the database, and start the service again$/);
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   renameSync(`${service.database}.moved`, service.database);
   await isReady();
@@ -115,26 +115,22 @@ describe.runIf(kind === 'postgresql')('PostgreSQL', () => {
 });
 
 test.each([
-  ['not applied', `DELETE FROM _prisma_migrations WHERE migration_name = '${migration}'`, `the migration ${migration} is not applied`],
+  ['not applied', `DELETE FROM _prisma_migrations WHERE migration_name = '${migration}'`, `migration ${migration} is not applied`],
   [
     'rolled back',
     `UPDATE _prisma_migrations SET rolled_back_at = ${timeInSql(1)} WHERE migration_name = '${migration}'`,
-    `the migration ${migration} is not applied`,
+    `migration ${migration} is not applied`,
   ],
   [
     'not finished',
     `UPDATE _prisma_migrations SET finished_at = NULL WHERE migration_name = '${migration}'`,
-    `the migration ${migration} was begun`,
+    `migration ${migration} was started`,
   ],
-  [
-    'changed',
-    `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`,
-    `the migration ${migration} has changed`,
-  ],
+  ['changed', `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`, `migration ${migration} was changed`],
   [
     'unknown',
     `UPDATE _prisma_migrations SET migration_name = 'later' WHERE migration_name = '${migration}'`,
-    'the database has the migration later',
+    'the database has migration later',
   ],
   ['without a record', 'ALTER TABLE _prisma_migrations RENAME TO gone', 'the applied migrations cannot be read'],
 ])('a migration that is %s is a reason', async (_, sql, reason) => {
