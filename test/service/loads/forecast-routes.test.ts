@@ -126,7 +126,7 @@ describe('forecasts by proof', () => {
   const another = JSON.stringify({ _type: 'https://in-toto.io/Statement/v1', subject: [] });
   test.each<[string, (envelope: Envelope) => Envelope | null | Promise<Envelope>, string]>([
     ['is not from the service', (envelope) => ({ ...envelope, signatures: [] }), 'no key that this host trusts has signed the statement'],
-    ['is about another build', async () => provenanceOf(service, await pushed(), '1.0.0'), 'the service states that the image is'],
+    ['is about another build', async () => provenanceOf(service, await pushed(), '1.0.0'), 'the statement is of another image'],
     [
       'states no build',
       (envelope) => ({ ...envelope, payload: Buffer.from(another).toString('base64') }),
@@ -145,7 +145,10 @@ describe('forecasts by proof', () => {
     const { id, pushedBy } = await buildOf(module, '1.0.0');
     await change((records) => records.builds.setStatement(id, { pushedBy, envelope: null }));
     const forecast = await forecastOf(module, '1.0.0');
-    expect(forecast).toMatchObject({ verdict: 'refused-image', reason: expect.stringContaining('there is no statement of the build') });
+    expect(forecast).toMatchObject({
+      verdict: 'refused-image',
+      reason: expect.stringContaining('has no readable provenance'),
+    });
     const [load] = await service.load(module, '1.0.0', [device]);
     // The device also reports how it got the response.
     expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringContaining(forecast?.reason ?? '') });
