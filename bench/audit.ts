@@ -18,13 +18,13 @@ import { PrivateKeysInMemory } from '../test/private-keys-in-memory.ts';
 import { inTransaction } from '../test/service/records.ts';
 
 const events = 1_000_000;
-/** Of one transaction, as a load on 10,000 devices, or on one, makes them. */
+/** Events per transaction, as for a load on 10,000 devices, or on one. */
 const groups = [
   { size: 5_000, rounds: 20 },
   { size: 1, rounds: 500 },
 ];
 const proofs = 200;
-/** Events made so far. */
+/** Events written so far. */
 let made = 0;
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-audit-'));
@@ -79,7 +79,7 @@ async function write(store: Store, size: number, rounds: number): Promise<void> 
   for (let round = 0; round < rounds; round += 1) await inTransaction(store, (records) => records.audit.append(some(size)));
 }
 
-/** The same rows without their hashes, in raw transactions: as fast as SQLite takes them. */
+/** Writes the same rows without hashes in raw transactions, as fast as SQLite can. */
 function writePlain(size: number, rounds: number): void {
   const database = new Database(join(folder, 'plain.db'));
   database.pragma('journal_mode = WAL');

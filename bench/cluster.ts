@@ -10,12 +10,12 @@ import { Run } from './service/run.ts';
 
 const usage = `Usage: npm run bench:cluster -- [options]
 
-Measures 1, 2 and 3 replicas of the service on a PostgreSQL server of its own, against one insert per request there and against one service on SQLite.
+Measures 1, 2 and 3 replicas of the service on a separate PostgreSQL server, against one insert per request there and one service on SQLite.
 
 Options:
-  --quick     about a minute, with fewer devices and rounds
-  --out FILE  where the figures go as JSON (bench-cluster-results.json)
-  --help
+  --quick     run for about a minute, with fewer devices and rounds
+  --out FILE  write the figures as JSON to FILE (default: bench-cluster-results.json)
+  --help      show this help
 `;
 const full: Sizes = { silent: 5_000, seconds: 4, rounds: 3, single: 60, warmUps: 20, fleet: 2_000, running: 100, rest: 5 };
 const quick: Sizes = { silent: 2_000, seconds: 4, rounds: 1, single: 30, warmUps: 10, fleet: 200, running: 20, rest: 2 };

@@ -12,12 +12,12 @@ import { HistoryQueries } from '../src/service/history/queries.ts';
 import { HistoryRecords } from '../src/service/history/repository.ts';
 import { QueryPlans } from '../test/service/database/sqlite/query-plans.ts';
 
-/** Stays of a device; the first device has as many as there are devices. */
+/** Residencies per device; the first device has as many as there are devices. */
 const staysPerDevice = 100;
 const moduleNames = ['tcp', 'udp', 'icmp', 'arp', 'dns', 'scheduler', 'pager', 'disk'];
 const modulesPerDevice = 5;
 const versions = 20;
-/** What a page of 50 reads. */
+/** A page of 50 items, for which 51 rows are read. */
 const page = { sort: 'name', order: 'asc', limit: 51, after: null } as const;
 const begin = Date.UTC(2026, 0, 1);
 const year = 365 * 24 * 60 * 60 * 1_000;
@@ -44,7 +44,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** Asks every question many times of a database of so many devices. */
+/** Runs every query many times on a database with a number of devices. */
 async function measureWith(devices: number): Promise<Map<string, Figures>> {
   const file = join(folder, `${devices}.db`);
   fill(file, devices);
@@ -71,7 +71,7 @@ function deviceId(index: number): string {
   return `dev_${String(index).padStart(32, '0')}`;
 }
 
-/** A number below the range, spread over it and the same in each run. */
+/** Returns a deterministic pseudo-random number below the range. */
 function spread(call: number, range: number): number {
   return (call * 7_919) % range;
 }
@@ -130,7 +130,7 @@ function versionOf(index: number): string {
   return `1.${index}.0`;
 }
 
-/** Makes the database: over a year each device gets one version of each of its modules after another, and is started anew now and then. */
+/** Creates the database: over a year, each device gets one version of each module after another, and reboots now and then. */
 function fill(file: string, devices: number): void {
   applyMigrations(file);
   const database = new Database(file);
@@ -145,13 +145,13 @@ function fill(file: string, devices: number): void {
     'INSERT INTO "Device" ("id", "name", "hostId", "ramPages", "createdAt") VALUES (?, ?, \'host\', 256, ?)',
   );
   const addModule = database.prepare('INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES (?, ?, ?, \'\')');
-  /** The stay of that number in each module of a device, of so many. */
+  /** Returns the residency with this number, for each module of a device. */
   const addStays = (device: number, step: number, steps: number) => {
     const id = deviceId(device);
     for (let place = 0; place < modulesPerDevice; place += 1) {
       const module = moduleNames[(device + place) % moduleNames.length] ?? '';
       const isPutBack = step % 10 === 5;
-      // One device of twenty has not got the newest.
+      // One device in twenty does not have the newest version.
       const version = versionOf(
         Math.min(Math.floor(((step - (isPutBack ? 1 : 0)) * versions) / steps), versions - (device % 20 === 19 ? 2 : 1)),
       );
@@ -168,7 +168,7 @@ function fill(file: string, devices: number): void {
     database.exec(`INSERT INTO "Host" ("id", "name", "bootId", "capacity", "registeredAt") VALUES ('host', 'host', 'boot', 20000, 0)`);
     for (let device = 0; device < devices; device += 1) addDevice.run(deviceId(device), `device-${device}`, begin);
     const steps = staysPerDevice / modulesPerDevice;
-    // As they come in time, so that those of one device are far from each other.
+    // In time order, so that those of one device are scattered.
     for (let step = 0; step < steps; step += 1) for (let device = 1; device < devices; device += 1) addStays(device, step, steps);
     const most = devices / modulesPerDevice;
     for (let step = 0; step < most; step += 1) addStays(0, step, most);

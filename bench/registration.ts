@@ -47,7 +47,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** Registers, in the process of the service: the client takes next to no time. */
+/** Registers a host, in the process of the service: the client needs hardly any time. */
 async function measure(url: string, body: string): Promise<string[]> {
   await delay(200);
   const histogram = monitorEventLoopDelay({ resolution: 1 });

@@ -17,10 +17,10 @@ const usage = `Usage: npm run soak -- [options]
 Runs loads, rollbacks, rollouts, programs, pushes, reads and bad requests against one service, and samples the memory of the service and its hosts.
 
 Options:
-  --minutes N  how long (20)
-  --devices N  devices, on five hosts (500)
-  --out FILE   where the figures go as JSON (soak-results.json)
-  --help
+  --minutes N  duration in minutes (default: 20)
+  --devices N  number of devices, on five hosts (default: 500)
+  --out FILE   write the figures as JSON to FILE (default: soak-results.json)
+  --help       show this help
 `;
 const hostCount = 5;
 /** Milliseconds between two samples of memory. */

@@ -1,4 +1,4 @@
-// The databases of the tests: each has one of its own, of the kind that its project of tests is for.
+// Test databases: each test has its own, of the kind of its Vitest project.
 
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -11,28 +11,28 @@ import { isPostgresqlUrl } from '../src/service/database/store.ts';
 declare module 'vitest' {
   interface ProvidedContext {
     databases: 'sqlite' | 'postgresql';
-    /** Where databases of PostgreSQL can be made. */
+    /** URL of the server on which PostgreSQL databases are created. */
     postgresqlUrl: string;
-    /** The database there that has all migrations and nothing else; its name begins those of the tests'. */
+    /** The template database with all migrations and no data; its name is the prefix of all test databases. */
     postgresqlTemplate: string;
   }
 }
 
 export const kind = inject('databases');
 
-/** Names a database that nobody has opened yet. @param folder Where it may keep a file. */
+/** Returns a new database. @param folder The folder of a SQLite file. */
 export async function newDatabase(folder: string): Promise<string> {
   if (kind === 'sqlite') return join(folder, 'patchbay.db');
   return createPostgresql();
 }
 
-/** Names one in which nothing is, no migration either. */
+/** Returns a new database without migrations. */
 export async function newEmptyDatabase(folder: string): Promise<string> {
   if (kind === 'sqlite') return join(folder, 'patchbay.db');
   return createPostgresql('template0');
 }
 
-/** Those that the tests of one file have made: they go with it, most of them before they are on the disk. */
+/** Databases that the tests of this file created; they are dropped after it. */
 const createdDatabases: string[] = [];
 afterAll(async () => {
   if (createdDatabases.length === 0) return;
@@ -41,7 +41,7 @@ afterAll(async () => {
   await sql.close();
 });
 
-/** Makes a database of PostgreSQL. @param template What it is a copy of: if need be another than that with all migrations. */
+/** Creates a PostgreSQL database. @param template The template; by default the one with all migrations. */
 export async function createPostgresql(template = inject('postgresqlTemplate')): Promise<string> {
   const name = `${inject('postgresqlTemplate')}_${randomUUID().replaceAll('-', '')}`;
   const url = new URL(inject('postgresqlUrl'));
@@ -51,12 +51,12 @@ export async function createPostgresql(template = inject('postgresqlTemplate')):
   return url.href;
 }
 
-/** Changes a database of PostgreSQL from outside. @param how As `ALTER DATABASE … how` has it. */
+/** Alters a PostgreSQL database from outside. @param how The rest of the `ALTER DATABASE` statement. */
 export async function alterPostgresql(database: string, how: string): Promise<void> {
   await runSql(inject('postgresqlUrl'), `ALTER DATABASE ${nameOf(database)} ${how}`);
 }
 
-/** Ends the connections to a database of PostgreSQL, as a server that is started anew does; answers how many there were. */
+/** Terminates the connections to a PostgreSQL database, as a server restart does, and returns their number. */
 export async function endConnections(database: string): Promise<number> {
   const ended = await runSql(
     inject('postgresqlUrl'),
@@ -68,13 +68,13 @@ export async function endConnections(database: string): Promise<number> {
 
 const nameOf = (database: string) => new URL(database).pathname.slice(1);
 
-/** A row by its columns, in the form that SQLite has: times are milliseconds since 1970, truth values 0 and 1, JSON is text. */
+/** A row as SQLite stores it: times are milliseconds since 1970, booleans 0 and 1, JSON is a string. */
 type Row = Readonly<Record<string, unknown>>;
 type Parameter = string | number | Uint8Array | null;
 
-/** A connection to a database, behind the back of the service. */
+/** A connection to a database that bypasses the service. */
 export type Sql = {
-  /** Runs a statement, with a `?` for each parameter, or several without any; answers the rows of the last. */
+  /** Executes a statement with `?` placeholders, or several without parameters. Returns the rows of the last. */
   readonly run: (text: string, ...parameters: readonly Parameter[]) => Promise<Row[]>;
   readonly close: () => Promise<void>;
 };
@@ -83,7 +83,7 @@ export async function openSql(database: string): Promise<Sql> {
   return isPostgresqlUrl(database) ? openPostgresql(database) : openFile(database);
 }
 
-/** Runs statements as `Sql` does, on a connection of their own. */
+/** Executes statements as `Sql.run` does, on a separate connection. */
 export async function runSql(database: string, text: string, ...parameters: readonly Parameter[]): Promise<Row[]> {
   const sql = await openSql(database);
   try {
@@ -93,14 +93,14 @@ export async function runSql(database: string, text: string, ...parameters: read
   }
 }
 
-/** Whether a text of letters, digits, `_` and `-` is anywhere in a database that nobody has open. */
+/** Returns whether a string of letters, digits, `_` and `-` occurs anywhere in a database that is not open. */
 export async function isInDatabase(database: string, text: string): Promise<boolean> {
-  // Deleted rows and what is not in the file yet included.
+  // Includes deleted rows, and the write-ahead log.
   if (kind === 'sqlite') return [database, `${database}-wal`].filter(existsSync).some((file) => readFileSync(file).includes(text));
   const sql = await openSql(database);
   try {
     const tables = await sql.run("SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public'");
-    // A row as a text: bytes are hexadecimal there.
+    // In a row cast to text, bytes are hexadecimal.
     const words = [text, Buffer.from(text).toString('hex')];
     for (const { name } of tables) {
       const rows = await sql.run(
@@ -115,13 +115,13 @@ export async function isInDatabase(database: string, text: string): Promise<bool
   }
 }
 
-/** A moment, as it is written in statements. @param at Milliseconds since 1970. */
+/** Returns the SQL literal of a time. @param at Milliseconds since 1970. */
 export function timeInSql(at: number): string {
   return kind === 'sqlite' ? String(at) : `'${new Date(at).toISOString()}'::timestamp`;
 }
 
 const { builtins } = pg.types;
-/** Values as SQLite has them: times are milliseconds since 1970, and truth values 0 or 1. */
+/** Parsers to values as SQLite stores them: times are milliseconds since 1970, booleans 0 or 1. */
 const readers = new Map<number, (text: string) => unknown>([
   [builtins.INT2, Number],
   [builtins.INT4, Number],

@@ -1,4 +1,4 @@
-// What a logger under test has written, line by line.
+// Collects the lines that a logger under test writes.
 
 import { z } from 'zod';
 
@@ -11,7 +11,7 @@ export class LogLines {
     this.text += text;
   }
 
-  /** The lines that have these properties; what is no JSON is no line of a log. */
+  /** Returns the JSON lines with these properties. */
   with(facts: Readonly<Record<string, unknown>>): Record<string, unknown>[] {
     const lines = this.text.split('\n').filter((line) => line.startsWith('{') && line.endsWith('}'));
     return lines

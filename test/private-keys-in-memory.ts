@@ -1,4 +1,4 @@
-// Private parts of signing keys, for a service that is to leave no files.
+// An in-memory store of private signing keys, for a service that leaves no files.
 
 import type { PrivateKeys } from '../src/service/signing-keys/signing-keys.ts';
 

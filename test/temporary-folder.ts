@@ -1,4 +1,4 @@
-// One temporary folder for a run of the tests, so that a run depends on no leftover of an earlier run, and leaves none.
+// One temporary folder per test run, so that a run neither depends on leftovers of an earlier run nor leaves any.
 
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ const shared = new Set([browserFolderName]);
  */
 export default function setUp({ vitest }: TestProject): () => void {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-tests-'));
-  // The PostgreSQL server runs as a user of its own where the tests run as root, and that user passes through the folder.
+  // If the tests run as root, the PostgreSQL server runs as another user, which needs access through the folder.
   chmodSync(folder, 0o755);
   process.env['TMPDIR'] = folder;
   return () => {

@@ -90,7 +90,7 @@ export async function measureReplicas(
 
     await replicas.addHost({ name: 'single', devices: singleDevices, labels: 'fleet=single' });
     const single = await oneAfterAnother(replicas, sizes, floor.url);
-    progress(`${part}: ${sizes.single} loads are carried out one after another`);
+    progress(`${part}: ${sizes.single} sequential loads are executed`);
 
     await replicas.addHost({ name: 'fleet', devices: sizes.fleet, labels: 'fleet=carried-out' });
     // The first build is installed on empty devices; the second replaces it.
@@ -98,7 +98,7 @@ export async function measureReplicas(
     const beforeFleet = await view.work();
     const carriedOut = await carryOutAll(replicas, 1);
     const afterFleet = await view.work();
-    progress(`${part}: ${sizes.fleet} loads are carried out by one request in ${carriedOut.toFixed(0)} ms`);
+    progress(`${part}: ${sizes.fleet} loads of one request are executed in ${carriedOut.toFixed(0)} ms`);
 
     await startPrograms(replicas, sizes.running);
     const [running, ran] = await watch(replicas, sizes.rest);
@@ -120,8 +120,8 @@ export async function measureReplicas(
     const figures: Figure[] = [
       compared(`POST /v1/loads of one device, ${connections} connections`, taken.requests, 'requests/s', request),
       ...[...others].map(([what, other]) => compared('the same', taken.requests, 'requests/s', { what, value: other.requests })),
-      plain('p50 of the answers', taken.p50, 'ms'),
-      compared('p99 of the answers', taken.p99, 'ms', { what: 'one insert per request', value: taken.floorP99 }),
+      plain('p50 of responses', taken.p50, 'ms'),
+      compared('p99 of responses', taken.p99, 'ms', { what: 'one insert per request', value: taken.floorP99 }),
       ...[0.5, 0.99].map((share) =>
         compared(
           `request → patched by a host ${count === 1 ? '' : 'of another replica'}, p${100 * share}`,
@@ -137,17 +137,17 @@ export async function measureReplicas(
       plain('connections to PostgreSQL per replica', connectionsUsed / count, ''),
       plain('transactions/s at rest', atRest('transactions'), ''),
       plain('WAL at rest', atRest('walBytes'), 'bytes/s'),
-      plain('transactions per load, asked for one by one', ofAsked('transactions'), ''),
+      plain('transactions per load, requested one by one', ofAsked('transactions'), ''),
       plain('WAL per load that waits', ofAsked('walBytes'), 'bytes'),
-      plain('tables per load that waits', ofAsked('tableBytes'), 'bytes'),
-      plain('announcements per load, asked for one by one', ofAsked('announcements'), ''),
-      plain('WAL per load carried out, asked for together', ofCarriedOut('walBytes'), 'bytes'),
-      plain('tables per load carried out', ofCarriedOut('tableBytes'), 'bytes'),
-      plain('transactions per 1,000 loads carried out', 1_000 * ofCarriedOut('transactions'), ''),
-      plain('announcements per 1,000 loads carried out', 1_000 * ofCarriedOut('announcements'), ''),
-      plain('tables per registered device', ofRegistered('tableBytes'), 'bytes'),
+      plain('table size per queued load', ofAsked('tableBytes'), 'bytes'),
+      plain('notifications per load, requested one by one', ofAsked('announcements'), ''),
+      plain('WAL per executed load, requested together', ofCarriedOut('walBytes'), 'bytes'),
+      plain('table size per executed load', ofCarriedOut('tableBytes'), 'bytes'),
+      plain('transactions per 1,000 executed loads', 1_000 * ofCarriedOut('transactions'), ''),
+      plain('notifications per 1,000 executed loads', 1_000 * ofCarriedOut('announcements'), ''),
+      plain('table size per registered device', ofRegistered('tableBytes'), 'bytes'),
       plain('WAL per registered device', ofRegistered('walBytes'), 'bytes'),
-      plain(`states written per device with a program, of ${sizes.running}`, ofRunning('deviceWrites'), '/s'),
+      plain(`states written per device with a program, ${sizes.running}`, ofRunning('deviceWrites'), '/s'),
       plain('WAL per device with a program', ofRunning('walBytes'), 'bytes/s'),
       plain('resident memory of a replica', median(replicas.residentBytes()) / 1_024 ** 2, 'MiB'),
     ];

@@ -77,7 +77,7 @@ function calls(view: Installation['view'], counter: string, aggregate = 'SUM'): 
 async function interruptions({ view }: Installation): Promise<number> {
   const interrupted = view.number('SELECT SUM("interrupted") FROM "Load"');
   if (interrupted === 0) throw new Error('no program was inside its module while it was replaced');
-  await until('the devices have reported what they interrupted', 100, () => calls(view, 'accessesRetried') >= interrupted);
+  await until('the devices have reported the interrupted accesses', 100, () => calls(view, 'accessesRetried') >= interrupted);
   const failed = calls(view, 'callsFailed');
   if (failed > 0) throw new Error(`${failed} calls of programs have failed`);
   return interrupted;
@@ -109,11 +109,11 @@ function figuresOf(rounds: readonly FloorRound[], devices: number, programs: str
       goal: null,
     },
     { part, what: 'request → accepted', value: median(rounds.map(({ accepted }) => accepted)), unit: 'ms', base: null, goal: null },
-    { part, what: 'processor time of the service per device', value: each('serviceTime'), unit: 'µs', base: null, goal: null },
-    { part, what: 'processor time of the hosts per device', value: each('hostsTime'), unit: 'µs', base: null, goal: null },
+    { part, what: 'CPU time of the service per device', value: each('serviceTime'), unit: 'µs', base: null, goal: null },
+    { part, what: 'CPU time of the hosts per device', value: each('hostsTime'), unit: 'µs', base: null, goal: null },
     {
       part,
-      what: 'accesses interrupted per round, of which none failed',
+      what: 'interrupted accesses per round, none failed',
       value: interrupted / rounds.length,
       unit: '',
       base: null,

@@ -52,9 +52,9 @@ export async function measureGrowth(bench: Bench): Promise<Figure[]> {
           goal: hasGoal && devices > base ? goal : null,
         });
         figures.push(
-          compare('processor time of the service', ({ serviceTime }) => serviceTime, true),
-          compare('request → outcomes durable, which the hosts delay', ({ durable }) => durable, true),
-          compare('processor time of the hosts, of which idle devices take some', ({ hostsTime }) => hostsTime, false),
+          compare('CPU time of the service', ({ serviceTime }) => serviceTime, true),
+          compare('request → outcomes durable, limited by the hosts', ({ durable }) => durable, true),
+          compare('CPU time of the hosts, including idle devices', ({ hostsTime }) => hostsTime, false),
         );
       } finally {
         await many.end();

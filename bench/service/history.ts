@@ -40,7 +40,7 @@ export async function measureHistory(bench: Bench): Promise<Figure[]> {
       goal,
     });
     // First, because some of the requests create loads that never end.
-    const figures = [compare(`a load carried through on ${live} devices`, await carryThrough(few, many, live))];
+    const figures = [compare(`a load executed on ${live} devices`, await carryThrough(few, many, live))];
     for (const { what, ask } of questions) {
       const times = await inTurns(few, many, calls, ask);
       figures.push(compare(what, times));

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { type Client, createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
 import { inParallel } from '../../test/system/chaos/async.ts';
-import { moduleText } from '../../test/system/chaos/modules.ts';
+import { generateModule } from '../../test/system/chaos/modules.ts';
 import { DatabaseView } from './database-view.ts';
 import { until } from './measuring.ts';
 import { MeasuredProcess } from './processes.ts';
@@ -105,7 +105,7 @@ export class Installation {
   }
 }
 
-/** Restarts the service after a build was pushed, so that the memory of the compilation is not measured. */
+/** Pushes a build with an earlier service process, so that the memory of the compilation is not measured. */
 export async function pushBuildBefore(folder: string): Promise<void> {
   const service = startServe('before-service', join(folder, 'patchbay.db'), { profile: null });
   const url = await addressOf(service);
@@ -117,7 +117,7 @@ export async function pushBuildBefore(folder: string): Promise<void> {
 export async function pushBuilds(client: Client, count: number): Promise<void> {
   const path = { module };
   await inParallel([...Array(count).keys()], 8, async (build) => {
-    const body = { version: versionOf(build), language: 'wat' as const, source: moduleText(module, build) };
+    const body = { version: versionOf(build), language: 'wat' as const, source: generateModule(module, build) };
     unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
   });
 }

@@ -28,10 +28,10 @@ export type Course = {
 const stretches = [
   'HTTP: request → the service begins it',
   'commit of the load → sent to its host',
-  'dispatch: sent → the device begins',
-  'the device carries it out',
-  'report: the device is done → the service has it',
-  'commit of the outcome → told as an event',
+  'dispatch: sent → the device starts the load',
+  'the device executes the load',
+  'report: the device has finished → the service has received the report',
+  'commit of the outcome → event',
 ];
 
 export async function measureLatency(bench: Bench): Promise<Figure[]> {
@@ -49,7 +49,7 @@ export async function measureLatency(bench: Bench): Promise<Figure[]> {
       const course = await carryOut(installation, ended, { device, build, floor: floor.url });
       if (load >= warmUps) courses.push(course);
     }
-    bench.progress(`latency: ${loads} loads are carried out`);
+    bench.progress(`latency: ${loads} loads are executed`);
     return figuresOf(courses);
   } finally {
     ended.close();
@@ -115,16 +115,16 @@ function figuresOf(courses: readonly Course[]): Figure[] {
     goal: null,
   });
   return [
-    figure('answered, one after another, p50', 0.5, ({ answered }) => answered),
+    figure('response, sequential, p50', 0.5, ({ answered }) => answered),
     figure('patched, p50 (whole milliseconds)', 0.5, ({ patched }) => patched),
     figure('patched, p99', 0.99, ({ patched }) => patched),
-    figure('outcome durable and told, p50', 0.5, ({ durable }) => durable),
-    figure('outcome durable and told, p99', 0.99, ({ durable }) => durable),
+    figure('outcome durable and reported, p50', 0.5, ({ durable }) => durable),
+    figure('outcome durable and reported, p99', 0.99, ({ durable }) => durable),
     ...stretches.map((what, index): Figure => {
       const taken = mean(courses.map(({ moments }) => (moments[index + 1] ?? 0) - (moments[index] ?? 0)));
       return {
         part,
-        what: `share of the time, of ${total.toFixed(1)} ms: ${what}`,
+        what: `share of ${total.toFixed(1)} ms: ${what}`,
         value: (100 * taken) / total,
         unit: '%',
         base: null,

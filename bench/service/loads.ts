@@ -61,9 +61,9 @@ export async function measureLoads(bench: Bench): Promise<Figure[]> {
     });
     return [
       figure(`POST /v1/loads of one device, ${connections} connections`, fired.plain),
-      figure('the same with an Idempotency-Key each', fired.repeatable),
-      slowest('p99 of the answers', fired.plain),
-      slowest('p99 of the answers with Idempotency-Key', fired.repeatable),
+      figure('the same with Idempotency-Key', fired.repeatable),
+      slowest('p99 of responses', fired.plain),
+      slowest('p99 of responses with Idempotency-Key', fired.repeatable),
     ];
   } finally {
     await floor.process.end();

@@ -49,16 +49,16 @@ async function measureHeld(bench: Bench): Promise<Figure[]> {
     await until('the simulated devices are attached', 100, () => installation.view.attachedDevices() === devices);
     const attached = await look();
     unwrapResponse(await installation.client.POST('/v1/loads', { body: { module, version: versionOf(0), labels } }));
-    await until('every load is with its host', 100, () => simulated.reduce((sum, host) => sum + host.loads, 0) === devices);
+    await until('every load has been sent to its host', 100, () => simulated.reduce((sum, host) => sum + host.loads, 0) === devices);
     const inFlight = await look();
     for (let host = 1; host <= hosts; host += 1) simulated.push(await SimulatedHost.start(installation, `host-${host}`, 0, {}));
     const connected = await look();
-    bench.progress(`memory: of the service at rest ${JSON.stringify({ empty, registered, attached, inFlight, connected })}`);
+    bench.progress(`memory: service at rest ${JSON.stringify({ empty, registered, attached, inFlight, connected })}`);
     return [
-      ...figuresOf('of the service with nothing', { resident: 0, heap: 0 }, empty, 1),
-      ...figuresOf(`per device, of ${devices} registered at once`, empty, registered, devices),
-      ...figuresOf(`per load in flight, of ${devices}`, attached, inFlight, devices),
-      ...figuresOf(`per connected host, of ${hosts}`, inFlight, connected, hosts),
+      ...figuresOf('of the empty service', { resident: 0, heap: 0 }, empty, 1),
+      ...figuresOf(`per device, ${devices} registered at once`, empty, registered, devices),
+      ...figuresOf(`per load in flight, ${devices} loads`, attached, inFlight, devices),
+      ...figuresOf(`per connected host, ${hosts} hosts`, inFlight, connected, hosts),
     ];
   } finally {
     inspector.close();
@@ -96,7 +96,7 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
     const [short, long] = [join(folder, 'short'), join(folder, 'long')];
     await fillPast(short, { devices: 1, staysPerDevice: 1 });
     await fillPast(long, past);
-    bench.progress('memory: the long history is there');
+    bench.progress('memory: the long history is written');
     const times: { short: number; long: number; runtime: number }[] = [];
     // The first starts create the keys.
     for (const one of [short, long]) await startTime(bench, one);
@@ -107,7 +107,7 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
       const second = await startTime(bench, start % 2 === 0 ? long : short);
       times.push({ ...(start % 2 === 0 ? { short: first, long: second } : { short: second, long: first }), runtime });
     }
-    bench.progress(`memory: starts ${JSON.stringify(times)}`);
+    bench.progress(`memory: start times ${JSON.stringify(times)}`);
     const of = (kind: 'short' | 'long' | 'runtime') => median(times.map((time) => time[kind])) / 1_000;
     const rows = past.devices * past.staysPerDevice;
     const what = `start → ready with ${rows} rows of history`;
@@ -120,7 +120,7 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
         base: { what: 'without history', value: of('short') },
         goal: { of: 'figure', is: 'at most', bound: 2 },
       },
-      { part, what: 'the runtime by itself (node -e 0)', value: of('runtime'), unit: 's', base: null, goal: null },
+      { part, what: 'the runtime alone (node -e 0)', value: of('runtime'), unit: 's', base: null, goal: null },
     ];
   } finally {
     rmSync(folder, { recursive: true, force: true });

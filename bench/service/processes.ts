@@ -8,7 +8,7 @@ import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 const endMilliseconds = 60_000;
 /** Timeout until a process reports that it is ready, in milliseconds. */
 const readyMilliseconds = 120_000;
-/** Clock ticks per second of Linux CPU times. */
+/** Duration of a clock tick of Linux CPU times, in milliseconds. */
 const tickMilliseconds = 10;
 
 /** The file of a process, and the flags of its runtime besides those for profiling. */

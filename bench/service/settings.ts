@@ -26,12 +26,12 @@ export const usage = `Usage: npm run bench -- [options]
 Measures the service over its public interfaces, each figure against a floor of the same run.
 
 Options:
-  --quick          about a minute, with fewer devices and rounds
-  --only PARTS     some of ${parts.join(', ')}; separated by commas
-  --out FILE       where the figures go as JSON (bench-results.json)
-  --profile FOLDER have the service and the hosts leave CPU profiles there
-  --check          exit with 1 where a goal does not hold
-  --help
+  --quick          run for about a minute, with fewer devices and rounds
+  --only PARTS     run only these parts, separated by commas: ${parts.join(', ')}
+  --out FILE       write the figures as JSON to FILE (default: bench-results.json)
+  --profile FOLDER write CPU profiles of the service and the hosts to FOLDER
+  --check          exit with 1 if a goal is missed
+  --help           show this help
 `;
 
 /** @throws {UsageError} */

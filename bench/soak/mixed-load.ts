@@ -3,7 +3,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { type Client, type Schemas, unwrapResponse } from '../../src/client/client.ts';
-import { moduleText } from '../../test/system/chaos/modules.ts';
+import { generateModule } from '../../test/system/chaos/modules.ts';
 import type { Installation } from '../service/installation.ts';
 import { until } from '../service/measuring.ts';
 
@@ -194,14 +194,14 @@ export class MixedLoad {
     else if (response.status !== status) throw new Error(`${path}: expected ${status}, received ${response.status}`);
   }
 
-  /** Follows the events for a second. */
+  /** Follows the event stream for a second. */
   async #follow(): Promise<void> {
     const signal = AbortSignal.timeout(1_000);
     const headers = { authorization: `Bearer ${this.#installation.key}` };
     try {
       const response = await fetch(`${this.#installation.url}/v1/events`, { headers, signal });
       if (isShed(response)) this.#counts.shed += 1;
-      else if (!response.ok) throw new Error(`/v1/events answered ${response.status}`);
+      else if (!response.ok) throw new Error(`/v1/events responded with ${response.status}`);
       await response.arrayBuffer();
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -209,11 +209,11 @@ export class MixedLoad {
   }
 }
 
-/** Old versions leave the memory of the devices, so that what grows is a fault. */
+/** Old versions are deleted from the devices, so that growth is a fault. */
 const terms = { invalidation: 'delete', supersede: true, similarityPolicy: 'off', deadlineSeconds: 60 } as const;
 
 async function push(client: Client, module: string, build: number): Promise<void> {
-  const body = { version: `1.${build}.0`, language: 'wat' as const, source: moduleText(module, build) };
+  const body = { version: `1.${build}.0`, language: 'wat' as const, source: generateModule(module, build) };
   unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path: { module } }, body }));
 }
 
@@ -243,6 +243,6 @@ function isShed({ status, headers }: Response): boolean {
 
 function anyOf<Item>(items: readonly Item[]): Item {
   const item = items[randomInt(items.length)];
-  if (item === undefined) throw new Error('there is nothing to choose from');
+  if (item === undefined) throw new Error('the list to choose from is empty');
   return item;
 }

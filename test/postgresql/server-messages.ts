@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 
-/** What the server is to do. `restart` ends it without notice and starts it again on the same data. */
+/** Commands to the server. `restart` kills it and starts it again on the same data. */
 export const ServerCommand = z.enum(['restart', 'stop']);
 export type ServerCommand = z.infer<typeof ServerCommand>;
 

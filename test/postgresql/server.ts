@@ -1,4 +1,4 @@
-// A PostgreSQL server for the tests, of the binaries that npm brings; or the one that TEST_DATABASE_URL names.
+// The PostgreSQL server of the tests, from the binaries in npm; or the server of TEST_DATABASE_URL.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -12,17 +12,17 @@ import { type ServerCommand, ServerReply } from './server-messages.ts';
 /** A running server; its data is removed when it stops, or when this process ends. */
 export type PostgresqlServer = {
   readonly url: string;
-  /** Ends the server without notice, as a power failure does, and starts it again on the same data. */
+  /** Kills the server, as a power failure would, and starts it again on the same data. */
   readonly restart: () => Promise<void>;
   readonly stop: () => Promise<void>;
 };
 
 /**
- * Starts a server on any free port of this machine.
+ * Starts a server on a free port.
  * @param settings Names and values as in the server's configuration file.
  */
 export async function startPostgresql(settings: Readonly<Record<string, string>> = {}): Promise<PostgresqlServer> {
-  // Detached: an interrupt from the terminal ends this process, and the server then ends in order.
+  // Detached: an interrupt from the terminal ends this process, and the server then shuts down properly.
   const child = fork(fileURLToPath(new URL('server-process.ts', import.meta.url)), [JSON.stringify(settings)], { detached: true });
   const started = await nextReply(child);
   if (started.kind !== 'started') throw new Error(`unexpected reply of the PostgreSQL server process: ${started.kind}`);
@@ -46,7 +46,7 @@ function send(child: ChildProcess, command: ServerCommand): void {
   child.send(command);
 }
 
-/** @throws {Error} when the server cannot do what it was told, or its process ends. */
+/** Returns the next reply. @throws {Error} if the command failed, or the process has ended. */
 async function nextReply(child: ChildProcess): Promise<ServerReply> {
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   const onExit = (code: number | null) => reject(new Error(`the PostgreSQL server process ended with exit code ${code}`));
@@ -64,7 +64,7 @@ async function nextReply(child: ChildProcess): Promise<ServerReply> {
   }
 }
 
-/** For the whole run of tests. Nothing is lost with a test: it need not wait for the disk. */
+/** Sets up the server for the test run, without fsync: test data need not survive a crash. */
 export default async function setUp({ provide }: TestProject): Promise<() => Promise<void>> {
   const given = process.env['TEST_DATABASE_URL'];
   const server = given === undefined ? await startPostgresql({ fsync: 'off' }) : { url: given, stop: async () => {} };
@@ -73,18 +73,18 @@ export default async function setUp({ provide }: TestProject): Promise<() => Pro
   provide('postgresqlUrl', server.url);
   provide('postgresqlTemplate', template);
   return async () => {
-    // One that was given is left as it was.
+    // A given server is left clean.
     if (given !== undefined) await removeDatabases(given, template);
     await server.stop();
   };
 }
 
-/** Makes the database that those of the tests are copies of: with all migrations, so that not each has to apply them. */
+/** Creates the template of the test databases, with all migrations, so that not every test applies them. */
 async function makeTemplate(server: string, name: string): Promise<void> {
   await applyMigrations(await createDatabase(server, name));
 }
 
-/** Makes a database on a server; answers its address. */
+/** Creates a database on a server, and returns its URL. */
 export async function createDatabase(server: string, name: string): Promise<string> {
   await onServer(server, (client) => client.query(`CREATE DATABASE ${name}`));
   const url = new URL(server);

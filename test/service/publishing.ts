@@ -1,4 +1,4 @@
-// A publisher as a test plays them: a pair of keys, registered with a service, whose signatures are put to builds.
+// A test publisher: a key pair, registered with a service, that signs builds.
 
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { z } from 'zod';
@@ -11,13 +11,13 @@ const Envelope = z.object({
 });
 export type Envelope = z.infer<typeof Envelope>;
 
-/** What is signed, by the specification of DSSE and not by the code under test. */
+/** Returns the signed bytes according to the DSSE specification, independently of the code under test. */
 export function preAuthenticationEncoding({ payloadType, payload }: Envelope): Buffer {
   const bytes = Buffer.from(payload, 'base64');
   return Buffer.concat([Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${bytes.length} `), bytes]);
 }
 
-/** The identifier that envelopes give to a public key. */
+/** Returns the identifier of a public key in envelopes. */
 export function keyIdOf(pem: string): string {
   const der = createPublicKey(pem).export({ format: 'der', type: 'spki' });
   return `sha256:${createHash('sha256').update(der).digest('hex')}`;
@@ -33,7 +33,7 @@ export class Publisher {
   readonly keyId: string;
   readonly #service: TestService;
   readonly #privateKey: KeyObject;
-  /** Of the registered key. */
+  /** Identifier of the registered key. */
   id = '';
 
   constructor(service: TestService, name: string) {
@@ -55,7 +55,7 @@ export class Publisher {
     return sign(null, preAuthenticationEncoding(envelope), this.#privateKey).toString('base64');
   }
 
-  /** Puts a signature to a build: by itself the right one. */
+  /** Adds a signature to a build; by default a valid one. */
   async sign(module: string, version: string, signature?: string) {
     const right = this.signatureOf(await provenanceOf(this.#service, module, version));
     return this.#service.post(`/v1/modules/${module}/builds/${version}/signatures`, { keyId: this.keyId, signature: signature ?? right });

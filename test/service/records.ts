@@ -1,4 +1,4 @@
-// All records of one connection, as tests use them.
+// All repositories on one connection, for tests.
 
 import { CheckpointRecords } from '../../src/service/audit/checkpoint-repository.ts';
 import { AuditRecords } from '../../src/service/audit-events/repository.ts';

@@ -1,4 +1,4 @@
-// A service on a database of its own, reached over real HTTP, with real device hosts in this process or an agent that the test plays.
+// A service on its own database, used over real HTTP, with real device hosts in this process or an agent simulated by the test.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ import type { RequestBody, RequestSchema, ResponseBody } from './typed-paths.ts'
 
 export type TestResponse<Body = Record<string, unknown>> = { readonly status: number; readonly headers: Headers; readonly body: Body };
 
-/** Options of a request for loads, besides the build and the devices. */
+/** Options of a load request, besides the build and the devices. */
 export type LoadPolicy = Partial<Omit<RequestSchema<'NewLoads'>, 'module' | 'version' | 'devices' | 'labels'>>;
 
 /** The token that hosts register with. */
@@ -31,29 +31,29 @@ export const joinToken = 'join-token-of-the-tests';
 export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 
 export class TestService {
-  /** Milliseconds of silence after which a host is unreachable; to be set before the start. */
+  /** Milliseconds without contact after which a host is unreachable; set it before the start. */
   unreachableAfter = 60_000;
-  /** To be set before the start. */
+  /** Set it before the start. */
   keys: KeyPolicy = 'required';
-  /** To be set before the start; there are tests that ask more often than anybody should, and that keep this process busy themselves. */
+  /** Set it before the start. High by default: tests send many requests, and block the event loop themselves. */
   limits: Limits = { ...defaultLimits, requestsPerMinute: 1_000_000, unauthenticatedPerMinute: 1_000_000, eventLoopDelay: 0 };
-  /** What hosts register with; to be set before the start. */
+  /** The token that hosts register with; set it before the start. */
   joinToken = joinToken;
-  /** To be set before the start. */
+  /** Set it before the start. */
   trustedProxies: readonly string[] = [];
-  /** To be set before the start. */
+  /** Set it before the start. */
   logger: ServiceOptions['logger'] = false;
-  /** Adds to the service before it listens; to be set before the start. */
+  /** Extends the service before it listens; set it before the start. */
   prepare: (app: FastifyInstance) => void = () => {};
-  /** To be set before the start; without it, everything is kept. */
+  /** Set it before the start; by default nothing is deleted. */
   retention: RetentionSettings = retainEverything;
-  /** The key of an administrator, shown where a request shows nothing else. */
+  /** The key of an administrator, the default credential of requests. */
   key = '';
-  /** To be set before the start, where others are to sign with the same. */
+  /** Set it before the start to share the signing keys. */
   privateKeys = new PrivateKeysInMemory();
-  /** Whether the service is told that its signing key is lost; to be set before the start. */
+  /** Whether to replace a lost signing key; set it before the start. */
   isSigningKeyLost = false;
-  /** Made when it is first asked for: a file whose tests are all skipped closes nothing. */
+  /** Created on first use: a file whose tests are all skipped closes nothing. */
   #folder: string | null = null;
   #app: FastifyInstance | null = null;
   #port = 0;
@@ -68,10 +68,10 @@ export class TestService {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Where its database is, once it has been started. */
+  /** The database, once the service was started. */
   database = '';
 
-  /** Starts the service, the second time on the same database and port. */
+  /** Starts the service; a restart uses the same database and port. */
   async start(): Promise<this> {
     if (this.database === '') this.database = await newDatabase(this.folder);
     const app = await createService({
@@ -100,12 +100,12 @@ export class TestService {
   async stop(): Promise<void> {
     await this.#app?.close();
     this.#app = null;
-    // Its connections are closed: those who keep them are to see that before they ask again.
+    // Lets clients notice that their connections are closed before they send the next request.
     await setImmediate();
     await setImmediate();
   }
 
-  /** Runs a device host; answers how to stop it. */
+  /** Runs a device host, and returns a function that stops it. */
   startHost(
     name: string,
     devices: number,
@@ -160,17 +160,17 @@ export class TestService {
     return this.#ask('PUT', path, body, headers);
   }
 
-  /** Posts a body that no type checks, such as an invalid one. */
+  /** Posts an untyped body, such as an invalid one. */
   postRaw(path: string, body: unknown, headers: Record<string, string> = {}): Promise<TestResponse> {
     return this.request('POST', path, body, headers);
   }
 
-  /** Sends a body that no type checks: bytes and texts unchanged, anything else as JSON. */
+  /** Sends an untyped body: bytes and strings unchanged, anything else as JSON. */
   request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<TestResponse> {
     return this.#ask(method, path, body, headers);
   }
 
-  /** As in the generated client, the body of the answer has the type that the API document states. */
+  /** As in the generated client, the response body has the type in the API document. */
   async #ask<Body>(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<TestResponse<Body>> {
     const isRaw = typeof body === 'string' || body instanceof Uint8Array;
     const payload = isRaw ? new Uint8Array(typeof body === 'string' ? Buffer.from(body) : body) : JSON.stringify(body);
@@ -188,12 +188,12 @@ export class TestService {
     return { status: response.status, headers: response.headers, body: isJson && text !== '' ? JSON.parse(text) : { text } };
   }
 
-  /** Pushes a module's text. */
+  /** Pushes the source of a module. */
   push(module: string, version: string, source: string, language: Schemas['NewBuild']['language'] = 'wat') {
     return this.post(`/v1/modules/${module}/builds`, { version, language, source });
   }
 
-  /** The devices, by name, once all of them are connected. */
+  /** Waits until all devices are connected, and returns their identifiers sorted by name. */
   async connectedDevices(count: number): Promise<string[]> {
     const devices = await until(`${count} devices are connected`, async () => {
       const items = itemsOf(await this.get('/v1/devices?limit=200'));
@@ -203,7 +203,7 @@ export class TestService {
     return devices.toSorted((left, right) => (left.name < right.name ? -1 : 1)).map(({ id }) => id);
   }
 
-  /** Requests loads and waits until each has its outcome; answers them in the order of their devices. */
+  /** Requests loads, waits until all have ended, and returns them in the order of their devices. */
   async load(module: string, version: string, devices: readonly string[], policy: LoadPolicy = {}): Promise<Schemas['Load'][]> {
     const accepted = await this.post('/v1/loads', { module, version, devices, ...policy });
     if (accepted.status !== 202) throw new Error(JSON.stringify(accepted.body));
@@ -219,7 +219,7 @@ export class TestService {
   }
 }
 
-/** Returns the items of a page. @throws {Error} if the answer is no page. */
+/** Returns the items of a page. @throws {Error} if the response is not a page. */
 export function itemsOf<Item = Record<string, unknown>>({ body }: TestResponse<{ readonly items?: readonly Item[] }>): readonly Item[] {
   if (!Array.isArray(body.items)) throw new Error(`not a page: ${JSON.stringify(body)}`);
   return body.items;
@@ -232,9 +232,9 @@ export function firstOf<Item = Record<string, unknown>>(answer: TestResponse<{ r
   return first;
 }
 
-/** The server-sent events of an answer. */
+/** Returns the server-sent events of a response. */
 export function eventsOf(response: Response): AsyncIterable<EventSourceMessage> {
-  if (response.body === null) throw new Error('an answer without a body');
+  if (response.body === null) throw new Error('the response has no body');
   const decoder = new TextDecoder();
   const text = new TransformStream<Uint8Array, string>({
     transform: (chunk, controller) => controller.enqueue(decoder.decode(chunk, { stream: true })),
@@ -242,25 +242,25 @@ export function eventsOf(response: Response): AsyncIterable<EventSourceMessage> 
   return response.body.pipeThrough(text).pipeThrough(new EventSourceParserStream());
 }
 
-/** Milliseconds after which a condition has failed: for a run that hangs, not for a machine that is slow. */
+/** Timeout of conditions in milliseconds: for hanging runs, generous enough for slow machines. */
 const conditionTimeout = 120_000;
 
-/** Asks until there is an answer, less often the longer it takes. @throws {Error} after `conditionTimeout`. */
+/** Polls until the condition returns a value, with increasing intervals. @throws {Error} after `conditionTimeout`. */
 export async function until<Value>(what: string, ask: () => Promise<Value | null | false>): Promise<Value> {
   const deadline = performance.now() + conditionTimeout;
   for (let pause = 10; ; pause = Math.min(pause * 1.5, 100)) {
     const value = await ask();
     if (value !== null && value !== false) {
-      // For a test that waits for nothing else: it has asserted that the condition came about.
+      // Counts as an assertion, for tests that only wait for a condition.
       expect(value, what).not.toBe(false);
       return value;
     }
-    if (performance.now() > deadline) throw new Error(`did not come about in ${conditionTimeout / 1_000} s: ${what}`);
+    if (performance.now() > deadline) throw new Error(`timeout after ${conditionTimeout / 1_000} s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
-/** `work(n)`: loops n times and answers n plus the number given. */
+/** `work(n)`: loops n times and returns n plus the given number. */
 export const workModule = (plus: number) => `
   (module
     (func (export "work") (param $n i32) (result i32)

@@ -1,4 +1,4 @@
-// Types of request bodies and answers by the path that a test writes: `/v1/devices/${id}/programs?limit=1` is `/v1/devices/{device}/programs`.
+// Types of request and response bodies by the path in a test: `/v1/devices/${id}/programs?limit=1` matches `/v1/devices/{device}/programs`.
 
 import type { Schemas } from '../../src/client/client.ts';
 import type { paths } from '../../src/client/generated/api.ts';
@@ -46,7 +46,7 @@ type ResponsesOf<Of> = Of extends { responses: infer Responses } ? JsonOf<Respon
 type KeysOf<Union> = Union extends unknown ? keyof Union : never;
 type ValueOf<Union, Key extends PropertyKey> = Union extends unknown ? (Key extends keyof Union ? Union[Key] : never) : never;
 
-/** The properties of all members of a union, each optional: the status of the answer decides at run time which member it is. */
+/** The properties of all members of a union, each optional: the response status decides at run time which member it is. */
 type AnyOf<Union> = { readonly [Key in KeysOf<Union>]?: ValueOf<Union, Key> };
 
 /** The same type, deeply readonly: a request only reads its body. */
@@ -56,7 +56,7 @@ type Readable<Value> = Value extends readonly (infer Item)[]
     ? { readonly [Key in keyof Value]: Readable<Value[Key]> }
     : Value;
 
-/** The JSON body that a path accepts. A path that is known only at run time accepts none. */
+/** The JSON body that a path accepts; none for a path that is known only at run time. */
 export type RequestBody<Path extends string, Of extends Method> = [Operation<Path, Of>] extends [never]
   ? undefined
   : Readable<BodyIn<Operation<Path, Of>>>;
@@ -64,7 +64,7 @@ export type RequestBody<Path extends string, Of extends Method> = [Operation<Pat
 /** A schema of the API as a request body. */
 export type RequestSchema<Name extends keyof Schemas> = Readable<Schemas[Name]>;
 
-/** The body that a path answers: a result, a problem, or the text of another media type. */
+/** The body that a path returns: a result, a problem, or the text of another media type. */
 export type ResponseBody<Path extends string, Of extends Method> = [Operation<Path, Of>] extends [never]
   ? Record<string, unknown>
   : AnyOf<ResponsesOf<Operation<Path, Of>> | { text: string }>;

@@ -23,7 +23,7 @@ const never = () => {
 const hour = 3_600_000;
 const year = 365 * 24 * hour;
 
-/** Clocks of a machine that a test sets right and wrong: on PostgreSQL they are those of one replica, whose time is the database's. */
+/** Controllable clocks of a machine; on PostgreSQL, the clock of one replica, whose time comes from the database. */
 class Machine {
   ahead = 0;
   slept = 0;
@@ -190,7 +190,7 @@ test.runIf(kind === 'postgresql')('a host in contact with one replica is not unr
   machine.ahead = hour;
   const other = await Installation.open(database, settings());
   const dead: string[] = [];
-  // While the second dies, the other replica watches the living one for longer than it may be silent.
+  // While the second host dies, the other replica observes the live one for longer than the timeout.
   for (const name of ['first', 'second']) {
     dead.push((await register(name)).id);
     await until(`the ${name} host is unreachable`, async () => {
@@ -231,7 +231,7 @@ test.each([hour, 10 * year, -40 * year])('a request is not executed twice if the
     await installation.idempotencyStore.store({ ...repeatable, key }, answer);
   };
   await keep('before');
-  // Also over restarts, at which the service begins with what the clock says; old answers are removed after the first request of each.
+  // Also across restarts, at which the service starts with the machine clock; expired responses are deleted after the first request.
   for (const wrong of [0, ahead, ahead, 0]) {
     machine.ahead = wrong;
     await installation.close();
@@ -244,7 +244,7 @@ test.each([hour, 10 * year, -40 * year])('a request is not executed twice if the
         .then((known) => known ?? installation.idempotencyStore.store({ ...repeatable, key: 'while wrong' }, answer));
   }
   expect(await installation.idempotencyStore.begin({ ...repeatable, key: 'while wrong' })).toMatchObject(answer);
-  // What is a day old is forgotten at last.
+  // After a day the response is deleted.
   machine.slept += 25 * hour;
   await installation.close();
   installation = await Installation.open(database, settings());
@@ -281,13 +281,13 @@ test('a clock that is ahead expires no event and no image', async () => {
   installation = await Installation.open(database, settings());
   const store = await Store.open(database);
   const retentionTime = async () => (await new Records(store.readConnection).retentionTime.now()).getTime();
-  // Each turn of the retention puts that time on disk before it removes anything.
+  // Each pruning run saves the retention time before it deletes anything.
   for (let turn = 0; turn < 3; turn += 1) {
     const before = await retentionTime();
     await until('the retention has had another turn', async () => (await retentionTime()) > before);
   }
   expect(await isThere()).toBe(true);
-  // Two days later they are old by any clock.
+  // Two days later they have expired by any clock.
   machine.ahead = 0;
   machine.slept += 2 * day;
   await until('they are removed', async () => !(await isThere().catch(() => false)));

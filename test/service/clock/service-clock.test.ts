@@ -8,7 +8,7 @@ const { tolerance, stepAfter, slewRate } = clockSettings;
 const year = 365 * 24 * 3_600_000;
 const begin = Date.UTC(2026, 10, 28);
 
-/** A machine whose clocks a test sets. */
+/** A machine with controllable clocks. */
 class MachineClocks {
   monotonic = 5_000;
   ahead = 0;
@@ -18,7 +18,7 @@ class MachineClocks {
     return begin + this.monotonic - 5_000 + this.ahead;
   }
 
-  /** Seconds pass, and the clock of the machine is read after each of them. */
+  /** Lets seconds pass, and reads the machine clock after each. */
   pass(seconds: number): void {
     for (let second = 0; second < seconds; second += 1) {
       this.monotonic += 1_000;
@@ -49,7 +49,7 @@ test('for any machine clock, the service clock runs at real speed within the sle
         machine.ahead = 0;
         machine.pass(1);
       }
-      // Once it is right again, the service is too: what it has followed of a drift is a jump back at most.
+      // Once the machine clock is correct, so is the service: at most after a jump back over the drift that it followed.
       machine.pass((2 * stepAfter) / 1_000);
       expect(Math.abs(machine.clock.now().getTime() - machine.wall)).toBeLessThanOrEqual(tolerance);
     }),
@@ -81,7 +81,7 @@ test('a small correction of the clock is followed slowly, without running backwa
 
 test('a jump after machine sleep is followed once it has lasted', () => {
   const machine = new MachineClocks();
-  // Its monotonic clock stands still meanwhile.
+  // The monotonic clock stops during sleep.
   machine.ahead = 8 * 3_600_000;
   machine.pass(60);
   expect(machine.clock.now().getTime()).toBe(machine.wall - machine.ahead);

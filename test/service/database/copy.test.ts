@@ -11,14 +11,14 @@ let file: string;
 let target: string;
 
 const lists = ['devices', 'loads', 'hosts', 'modules', 'keys', 'rollouts', 'signing-keys', 'audit', 'signature-policies'];
-/** What the service tells of itself, each list from its beginning. */
+/** Reads all lists of the service. */
 async function told(): Promise<Record<string, unknown>> {
   const paths = [...lists.map((list) => `/v1/${list}?order=asc&limit=200`), ...(await devicePaths())];
   const answers = await Promise.all(paths.map(async (path) => [path, withoutUses((await service.get(path)).body)] as const));
   return Object.fromEntries(answers);
 }
 
-/** When a key was last used, it is not here. */
+/** Removes the time of the last use of keys, which differs. */
 function withoutUses(body: unknown): unknown {
   return JSON.parse(JSON.stringify(body, (name, value: unknown) => (name === 'lastUsedAt' ? null : value)));
 }
@@ -32,7 +32,7 @@ async function exported(): Promise<string> {
   return (await fetch(`${service.url}/v1/audit/export`, { headers: bearer(service.key) })).text();
 }
 
-// Of both databases at once; in the project of the one that an installation moves to.
+// Uses both databases; runs in the project of the target.
 describe.runIf(kind === 'postgresql')('copying an installation', () => {
   beforeEach(async () => {
     service = new TestService();
@@ -78,7 +78,7 @@ describe.runIf(kind === 'postgresql')('copying an installation', () => {
     const after = await told();
     for (const [path, body] of Object.entries(before))
       if (!path.includes('/audit') && !path.includes('signing')) expect(after[path], path).toEqual(body);
-    // The service has made a checkpoint when it closed, which is no event.
+    // The service creates a checkpoint when it closes, which is not an audit event.
     const eventsOf = (text: string): unknown[] =>
       text
         .split('\n')
@@ -106,7 +106,7 @@ describe.runIf(kind === 'postgresql')('copying an installation', () => {
     const had: number[] = [];
     await copyDatabase(file, target, (progress) => progress.kind === 'table' && progress.table === 'AuditEvent' && had.push(progress.had));
     expect(had).toEqual([5]);
-    // What is there is somebody's: nothing is written over it.
+    // Existing data is not overwritten.
     await expect(copyDatabase(file, target, () => {})).rejects.toThrow(/the target is not empty/);
   });
 

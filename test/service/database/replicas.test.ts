@@ -9,7 +9,7 @@ import { createPostgresql, kind } from '../../databases.ts';
 import { Agent } from '../agents/agent.ts';
 import { bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-// SQLite is of one process.
+// SQLite allows only one process.
 const ofReplicas = test.runIf(kind === 'postgresql');
 
 const [first, second, third] = [new TestService(), new TestService(), new TestService()];
@@ -24,7 +24,7 @@ beforeAll(async () => {
     replica.privateKeys = first.privateKeys;
     replica.unreachableAfter = 4_000;
   }
-  // All at the same moment: the migrations are applied once, and one administrator and one signing key are made.
+  // Concurrently: the migrations are applied once, and one admin key and one signing key are created.
   await Promise.all(replicas.map((replica) => replica.start()));
   const key = replicas.map((replica) => replica.key).filter((one) => one !== '');
   expect(key).toHaveLength(1);
@@ -66,7 +66,7 @@ ofReplicas('one request at every replica at once, with one Idempotency-Key, is c
   const made = await Promise.all(replicas.map((replica) => replica.post('/v1/keys', name, key)));
   expect(made.map(({ status }) => status)).toEqual([201, 201, 201]);
   expect(new Set(made.map((answer) => answer.body.id)).size).toBe(1);
-  // The same key for something else.
+  // The same key for another request.
   const other = await second.post('/v1/keys', { ...name, name: 'twice' }, key);
   expect(other).toMatchObject({ status: 422, body: { errors: [{ in: 'header', pointer: '/idempotency-key' }] } });
 });
@@ -97,11 +97,11 @@ ofReplicas('replicas sign with a new signing key after one of them has replaced 
     const { body } = await replica.get(`/v1/modules/signed/builds/1.0.${index}/provenance`);
     expect(body).toMatchObject({ signatures: [{ keyid: rotated.body.keyId }] });
   }
-  // Devices, whose hosts have heard of the new key, take what it has signed.
+  // Devices whose hosts know the new key accept its signatures.
   expect(await second.load('signed', '1.0.1', devices)).toMatchObject(Array(4).fill({ outcome: 'installed' }));
 });
 
-/** The same agent, at another replica. */
+/** The same agent, connected to another replica. */
 function movedTo(service: TestService, { host, token, bootId }: Agent): Agent {
   return Object.assign(new Agent(service), { host, token, bootId });
 }
@@ -127,7 +127,7 @@ ofReplicas('a host that follows its orders at another replica does so at the fir
   const agent = new Agent(first);
   await agent.register('mover', ['m1']);
   await agent.connect();
-  // It stands: which of two streams is the newer is said by when they began.
+  // The stream stays open: the start times decide which of two streams is newer.
   await agent.order('attach-device');
   const moved = movedTo(second, agent);
   await moved.connect();

@@ -24,7 +24,7 @@ test('they agree', async () => {
   for (const folder of folders) rmSync(folder, { recursive: true });
 });
 
-/** The SQL that makes an empty database into that of the schema. */
+/** Returns the SQL that creates the schema in an empty database. */
 async function schemaScript(emptyDatabase: string): Promise<string> {
   const require = createRequire(import.meta.url);
   const binary = join(dirname(require.resolve('@prisma/schema-engine-wasm')), 'schema_engine_bg.wasm');
@@ -50,7 +50,7 @@ async function schemaScript(emptyDatabase: string): Promise<string> {
   return stdout ?? '';
 }
 
-/** Tables with their columns, keys and indexes, however they came to be. */
+/** Returns the tables with their columns, keys and indexes. */
 async function structureOf(database: string): Promise<unknown[]> {
   const sql = await openSql(database);
   const { tables, ...parts } = questions[kind];
@@ -64,7 +64,7 @@ async function structureOf(database: string): Promise<unknown[]> {
   return structure;
 }
 
-/** What makes up a table, asked for by its name; not what texts are sorted by, which is not Prisma's. */
+/** Queries that describe a table, except its collations, which Prisma does not manage. */
 const questions = {
   sqlite: {
     tables: `SELECT "name" FROM sqlite_master WHERE "type" = 'table' AND "name" NOT LIKE '\\_%' ESCAPE '\\' AND "name" NOT LIKE 'sqlite%' ORDER BY "name"`,

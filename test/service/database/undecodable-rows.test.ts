@@ -35,13 +35,13 @@ afterAll(async () => {
   await service.close();
 });
 
-/** Returns the body of a success. @throws {Error} if the request was refused. */
+/** Returns the body of a successful response. @throws {Error} if the request was rejected. */
 function made<Body>({ status, body }: TestResponse<Body>): Body {
   if (status >= 300) throw new Error(JSON.stringify(body));
   return body;
 }
 
-/** Builds, loads and rollouts: two of each. */
+/** Creates two builds, loads and rollouts. */
 async function pushAndRequest(devices: readonly string[]): Promise<void> {
   for (const module of ['abc', 'abd'])
     for (const version of ['1.0.0', '1.1.0']) expect((await service.push(module, version, workModule(1))).status).toBe(201);
@@ -51,7 +51,7 @@ async function pushAndRequest(devices: readonly string[]): Promise<void> {
       made(await service.post('/v1/rollouts', { module, version: '1.1.0', devices, startAt: '2999-01-01T00:00:00Z' })).id ?? '';
 }
 
-/** Keys, policies and checkpoints: two of each. */
+/** Creates two keys, policies and checkpoints. */
 async function makeKeys(): Promise<void> {
   for (const name of ['one', 'two']) {
     made(await service.post('/v1/keys', { name, role: 'viewer' }));
@@ -62,7 +62,7 @@ async function makeKeys(): Promise<void> {
   made(await service.post('/v1/signing-keys', undefined));
 }
 
-/** Two rows of each table that nothing above makes. */
+/** Creates two rows of each table that the other functions do not fill. */
 async function addRows(device: string, other: string): Promise<void> {
   const digest = `sha256:${'0'.repeat(64)}`;
   for (const id of ['prg_1', 'prg_2'])
@@ -88,21 +88,21 @@ async function addRows(device: string, other: string): Promise<void> {
 }
 
 type Listing = {
-  /** As the API's document has it. */
+  /** The path in the API document. */
   readonly path: string;
-  /** What items are called by, in the list. */
+  /** The property that identifies items in the list. */
   readonly key?: string;
-  /** What the health names, where it is not the row. */
+  /** The name in the health, if it differs from that of the row. */
   readonly kind?: string;
-  /** The identifier in the list, where it is not that of the row. */
+  /** The identifier in the list, if it differs from that of the row. */
   readonly id?: () => string;
-  /** The columns that spoil it; without it, all of them. */
+  /** The columns that make the item undecodable; by default all. */
   readonly columns?: readonly string[];
-  /** Values that do not spoil it. */
+  /** Values that do not make it undecodable. */
   readonly unless?: (value: string) => boolean;
 };
 
-/** Of the builds of a module, the last is shown: a time before all others spoils nothing. */
+/** Only the newest build of a module is listed: a time before all others has no effect. */
 const isEarly = (value: string) => value.startsWith('-') || value.startsWith("'-");
 
 const far = '9007199254740993';
@@ -110,11 +110,11 @@ const json = "'garbage{'";
 const text = "'garbage'";
 const times = [far, `-${far}`, text];
 
-/** Tables with columns that hold what no database with types would take, and the lists that show them. */
+/** Tables, undecodable values of their columns, and the lists that contain their rows. */
 const tables: readonly {
   readonly table: string;
   readonly kind: string;
-  /** The row that is damaged, as SQL finds it; without it, the second of the first list. */
+  /** The SQL condition of the damaged row; by default the second row of the first list. */
   readonly row?: () => string;
   readonly key?: string;
   readonly values: Readonly<Record<string, readonly string[]>>;
@@ -195,7 +195,7 @@ const tables: readonly {
     lists: [
       { path: '/v1/devices/{device}/history', key: 'module' },
       { path: '/v1/devices/{device}/modules/{module}/history', key: 'module' },
-      // What entered at no time was there at no moment.
+      // A residency without a valid start time existed at no time.
       { path: '/v1/devices/{device}/modules', key: 'module', columns: ['pages', 'interrupted', 'observed', 'removedAt'] },
       {
         path: '/v1/modules/{module}/builds/{version}/devices',
@@ -274,7 +274,7 @@ const tables: readonly {
   },
 ];
 
-/** Of the values, those that the database takes: PostgreSQL of what is no time only infinity. */
+/** Returns the values that the database accepts: of invalid times, PostgreSQL accepts only infinity. */
 function takenBy(values: readonly string[]): readonly string[] {
   if (databaseKind === 'sqlite') return values;
   return values.includes(far) ? ["'infinity'", ...(values.includes(`-${far}`) ? ["'-infinity'"] : [])] : [];
@@ -340,7 +340,7 @@ test.each(cells)('$value as $column in $table is marked in lists and reported in
   expect(await healthReasons()).not.toContain('stored rows are damaged');
 });
 
-/** Expects that a list marks the row in whichever order and page, and shows all others. */
+/** Expects that a list marks the row in any order and page size, and returns all others. */
 async function expectMarked(
   { path, key = 'id', id, kind: itsKind }: Listing,
   { kind, rowId, count }: { readonly kind: string; readonly rowId: string; readonly count: number },
@@ -356,10 +356,10 @@ async function expectMarked(
   expect(await healthReasons()).toContain(`${itsKind ?? kind} ${marked} (`);
 }
 
-/** Lists by name that have one order take none. */
+/** Lists by name with a fixed order have no order parameter. */
 const orderOf = (path: string, order: string) => (/\/builds\/|\/modules$/.test(path) && path !== '/v1/modules' ? '' : `&order=${order}`);
 
-/** What can be shown of a list, read in pages of one item. */
+/** Reads a list in pages of one item. */
 async function idsByPages(list: string, order: string, key: string): Promise<unknown[]> {
   const ids: unknown[] = [];
   let cursor = '';

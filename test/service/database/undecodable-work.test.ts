@@ -1,5 +1,5 @@
 // Work on many rows, one of them undecodable: loads expire, hosts register and report, events are streamed and the service starts, except what
-// the damaged row itself says.
+// concerns the damaged row itself.
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -37,7 +37,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     await service.close();
   });
 
-  /** Damages a cell. Returns what corrects it. */
+  /** Damages a cell. Returns a function that corrects it. */
   async function damage(table: string, column: string, value: string, where: string): Promise<() => Promise<void>> {
     const saved = `saved_${randomUUID().replaceAll('-', '')}`;
     await sql.run(`CREATE TABLE "${saved}" AS SELECT "${column}" AS "cell" FROM "${table}" WHERE ${where}`);
@@ -50,7 +50,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
 
   const reasons = async () => String((await service.get('/v1/health')).body.reasons);
 
-  /** Requests a load of each device. Returns the identifiers, in the order of the devices. */
+  /** Requests a load for each device. Returns the identifiers, in the order of the devices. */
   async function requestLoads(version: string, deadlineSeconds = 600): Promise<[string, string]> {
     const { status, body } = await service.post('/v1/loads', { module: 'tcp', version, devices, deadlineSeconds });
     expect(status).toBe(202);
@@ -102,7 +102,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await outcomeOf(damaged)).toBeNull();
     expect(await reasons()).toContain(`report of device ${devices[0]} (`);
     await correct();
-    // The order was not settled, so it is offered again, and the host reports on it again.
+    // The order was not settled, so it is sent again, and the host reports it again.
     expect((await agent.report(...reports)).status).toBe(204);
     expect(await outcomeOf(damaged)).toBe('installed');
     expect(await reasons()).not.toContain('stored rows are damaged');

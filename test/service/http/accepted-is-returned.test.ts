@@ -1,5 +1,5 @@
 // Whatever one operation or agent call accepts, every operation that returns it answers 2xx with a body as documented: requests and reports are made from
-// the document's schemas, with as much as they allow, and everything that there is is read after each.
+// the schemas of the document, and all objects are read after each call.
 
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -11,15 +11,15 @@ import { bearer, itemsOf, joinToken, type TestResponse, TestService, workModule 
 import { documentedBody, type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';
 import { type Known, validValue } from './fuzzing/values.ts';
 
-/** Rounds of calls of one operation, at most, until one is accepted. */
+/** Maximum rounds of calls of one operation until one is accepted. */
 const roundsForEach = 30;
 
 const service = new TestService();
 const agent = new Agent(service);
 const devices: string[] = [];
-/** The build as a device that has loaded it reports it. */
+/** The build as reported by a device. */
 const inMemory = { module: 'tcp', version: '1.0.0', image: '', address: '0x1000', referenceCount: 0 };
-/** What values are drawn from where a property is of this name. */
+/** Generators for properties by name. */
 const known = new Map<string, unknown[]>();
 
 beforeAll(async () => {
@@ -52,14 +52,14 @@ function operationOf(operationId: string): Operation {
   return operation;
 }
 
-/** Bodies that the document allows for an operation, changed by what the schema cannot say. */
+/** Bodies that the document allows for an operation, adapted to rules that the schema cannot express. */
 function bodiesOf(operationId: string, fixed: Readonly<Record<string, fc.Arbitrary<unknown>>> = {}): fc.Arbitrary<Record<string, unknown>> {
   const schema = resolved(operationOf(operationId).requestBody?.content['application/json']?.schema ?? {});
   return fc.tuple(validValue(schema, '', known), fc.record(fixed)).map(([body, members]) => coherent({ ...toObject(body), ...members }));
 }
 
 const toObject = (value: unknown): object => (typeof value === 'object' && value !== null ? value : {});
-/** Without the members that are to be left out, and those that go with others only. */
+/** Removes members that must be omitted, and those that depend on absent members. */
 function coherent(object: Record<string, unknown>): Record<string, unknown> {
   const { strategy = 'inject', versionPolicy = 'newer', role } = object;
   const isDowngrade = versionPolicy === 'downgrade';
@@ -74,7 +74,7 @@ function coherent(object: Record<string, unknown>): Record<string, unknown> {
   };
 }
 
-/** Everything that can be read and is asked for by nothing but its path: `{device}` and the like are taken from the lists before. */
+/** All GET operations that need only a path; identifiers such as `{device}` come from the lists read before. */
 async function readEverything(): Promise<void> {
   const ids = new Map<string, string[]>([
     ['device', devices],
@@ -96,7 +96,7 @@ async function readEverything(): Promise<void> {
 
 const hasJson = (content: object | undefined) => Object.keys(content ?? {}).some((type) => type.startsWith('application/json'));
 
-/** How a list's items are named in other paths. */
+/** The path parameters that the items of a list provide. */
 const names: Readonly<Record<string, readonly [parameter: string, property: string]>> = {
   listLoads: ['load', 'id'],
   listRollouts: ['rollout', 'id'],
@@ -112,11 +112,11 @@ function noteItems({ operationId }: Operation, answer: TestResponse, ids: Map<st
   const [parameter, property] = names[operationId] ?? [];
   if (parameter === undefined || property === undefined) return;
   const found = itemsOf(answer).map((item) => String(item[property]));
-  // The newest are what has just been made.
+  // The newest items were just created.
   ids.set(parameter, [...new Set([...found.slice(0, 3), ...(ids.get(parameter) ?? [])])].slice(0, 6));
 }
 
-/** Paths of an operation with each known identifier, and the greatest pages. */
+/** Paths of an operation with each known identifier, with the maximum page size. */
 function pathsOf({ path, parameters, operationId }: Operation, ids: ReadonlyMap<string, readonly string[]>): string[] {
   let paths = [path];
   for (const [, name = ''] of path.matchAll(/\{(\w+)\}/g))
@@ -125,7 +125,7 @@ function pathsOf({ path, parameters, operationId }: Operation, ids: ReadonlyMap<
   return paths.map((one) => `${one}${query}`);
 }
 
-/** 2xx as documented; 404 only of pairs of identifiers that do not belong together. */
+/** Expects a documented 2xx response, or 404 for a pair of unrelated identifiers. */
 function checkAnswer(operation: Operation, path: string, { status, headers, body }: TestResponse): void {
   const told = `${operation.method} ${path}: ${JSON.stringify(body).slice(0, 1_000)}`;
   if (status === 404 && (path.match(/\{/g) ?? operation.path.match(/\{/g) ?? []).length > 1) return;
@@ -137,12 +137,12 @@ function checkAnswer(operation: Operation, path: string, { status, headers, body
 
 type Call = { readonly operationId: string; readonly send: () => Promise<TestResponse> };
 
-/** Requests of an operation by its path and the bodies that the document allows. */
+/** Generates requests of an operation, with bodies that the document allows. */
 const posts = (operationId: string, path: string, bodies: fc.Arbitrary<unknown>, method = 'POST'): fc.Arbitrary<Call> =>
   bodies.map((body) => ({ operationId, send: () => service.request(method, path, body) }));
 
 let made = 0;
-/** A name that no other has. */
+/** Returns a unique name. */
 const newName = fc.constant(null).map(() => {
   made += 1;
   return `n-${made}`;
@@ -154,7 +154,7 @@ const labels = fc.dictionary(
 );
 const oneDevice = fc.constantFrom(...[0, 1, 2]).map((index) => [devices[index]]);
 
-/** A module whose export has any name that the text format can say. */
+/** A module with an export of any name. */
 const anyName = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 40 }),
   fc.string({ unit: 'binary', maxLength: 40 }).map((text) => text.toWellFormed()),
@@ -182,7 +182,7 @@ const build = fc.record({ version: anyVersion, name: anyName }).map(({ version, 
   source: `(module (func $f (param i32) (result i32) (local.get 0)) (export ${quoted(name)} (func $f)))`,
 }));
 
-/** Moments until a year, with any offset. */
+/** Times until a year, with any offset. */
 const momentsUntil = (year: string) =>
   fc
     .tuple(
@@ -191,10 +191,10 @@ const momentsUntil = (year: string) =>
     )
     .map(([date, offset]) => date.toISOString().replace('Z', offset));
 const moment = momentsUntil('9999-12-31');
-/** When a state was taken. */
+/** The time of a state. */
 const past = momentsUntil('2026-01-01');
 
-/** Calls of everything that can be made through the API, by their operations. */
+/** Calls that create objects, by operation. */
 const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
   createBuild: () => posts('createBuild', '/v1/modules/named/builds', build),
   createDevice: () =>
@@ -221,7 +221,7 @@ const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
   sendReports: () => fc.oneof(reports(), orderReports()),
 };
 const anyCall = () => fc.oneof(...Object.values(kinds).map((kind) => kind()));
-/** A public key that no other call has. */
+/** Returns a unique public key. */
 const newPublicKey = fc.constant(null).map(() => derivePublicKey(generatePrivateKey()).pem);
 
 const plainRollout = {
@@ -265,10 +265,10 @@ function schemaNamed(name: string): Schema {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** States as the document allows them: of any numbers, names and times. */
+/** States that the document allows, with any numbers, names and times. */
 const states = () => validValue(schemaNamed('DeviceState'), 'state', new Map<string, unknown[]>() as Known);
 
-/** States count in the order of their arrival: one with a high sequence would hide all that come. */
+/** Assigns sequence numbers in order of arrival: a high one would make the service ignore later states. */
 const unordered = { sequence: undefined };
 
 function reports(): fc.Arbitrary<Call> {
@@ -282,7 +282,7 @@ function reports(): fc.Arbitrary<Call> {
   }));
 }
 
-/** What the schema of a histogram cannot say: its bounds ascend, and each has a count. */
+/** Adapts a histogram to rules that the schema cannot express: ascending bounds, with a count each. */
 function withLatencies(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withLatencies);
   if (typeof value !== 'object' || value === null) return value;
@@ -335,7 +335,7 @@ test('every accepted value can be read by every operation that returns it', { ti
       }),
       { numRuns, endOnFailure: true },
     );
-  // Each operation first until it has been accepted, so that the property says something of it.
+  // First each operation until it was accepted, so that the property covers it.
   for (const [operationId, kind] of Object.entries(kinds))
     for (let round = 0; round < roundsForEach && !accepted.has(operationId); round += 1) await check(kind(), 4, 1);
   expect(Object.keys(kinds).filter((operationId) => !accepted.has(operationId))).toEqual([]);

@@ -37,7 +37,7 @@ beforeAll(async () => {
 afterAll(() => service.close());
 
 const known = ['viewer', 'operator', 'publisher', 'admin', 'agent'];
-/** Keys with which an operation may be asked for that needs the role; what the service does is not asked here. */
+/** Roles whose keys are allowed to call an operation; stated independently of the service. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   viewer: ['viewer', 'operator', 'publisher', 'admin'],
   operator: ['operator', 'admin'],
@@ -46,7 +46,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   agent: ['agent'],
 };
 
-/** What an operation answers whom; null: neither 401 nor 403. */
+/** Returns the status for a caller; null: neither 401 nor 403. */
 function expectedStatus({ security, path }: Operation, who: string): 401 | 403 | null {
   if (security.length === 0) return null;
   const schemes = new Map(security.flatMap((one) => Object.entries(one)));
@@ -71,7 +71,7 @@ async function statusOf({ path, method }: Operation, headers: Record<string, str
     ...(isPost ? { body: '{}' } : {}),
     signal: leaving.signal,
   });
-  // A stream would go on.
+  // A stream would not end.
   leaving.abort();
   return response.status;
 }

@@ -28,7 +28,7 @@ async function through(starting: Promise<HttpProxy>): Promise<HttpProxy> {
   return proxy;
 }
 
-/** Runs a host with one device that reaches the service through a proxy. Returns what it logs. */
+/** Runs a host with one device that connects through a proxy. Returns its log. */
 function startHost({ url: controlUrl }: HttpProxy): readonly string[] {
   const lines: string[] = [];
   const stop = new AbortController();
@@ -95,7 +95,7 @@ test('every event stream has headers against proxy buffering, and begins with a 
   }
 });
 
-/** The paths of the document that answer an event stream. */
+/** Returns the paths of the document that return an event stream. */
 function streamsOf(document: unknown): string[] {
   const { paths } = z.object({ paths: z.record(z.string(), z.unknown()) }).parse(document);
   return Object.keys(paths)
@@ -116,7 +116,7 @@ test.each([
   const said = await runPatchbay(service.folder, loading, { PATCHBAY_KEY: service.key });
   expect(said).toMatchObject({ code: 0, stdout: expect.stringContaining('installed') });
   expect(said.stderr).toContain(
-    'the event stream brings no data, probably because a proxy buffers it: asking the service every second instead',
+    'the event stream brings no data, probably because a proxy buffers it: polling the service every second instead',
   );
 });
 

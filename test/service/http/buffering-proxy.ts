@@ -43,7 +43,7 @@ function forward(target: string, incoming: IncomingMessage, outgoing: ServerResp
 
 export const isNginxInstalled = spawnSync('nginx', ['-v']).status === 0;
 
-/** Starts nginx with its default of buffering responses. @param settings More for the location. */
+/** Starts nginx, which buffers responses by default. @param settings Additional directives of the location. */
 export async function startNginx(target: string, settings = ''): Promise<HttpProxy> {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-nginx-'));
   const port = await freePort();
@@ -70,7 +70,7 @@ async function stop(nginx: ChildProcess, folder: string): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** All of its files are in the folder. Its workers run as the user that starts it, who may read that folder. */
+/** All files are in the folder. The workers run as the user who starts nginx and can read the folder. */
 function configuration(folder: string, port: number, target: string, settings: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${join(folder, name)};`);
   return `

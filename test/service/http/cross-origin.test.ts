@@ -18,7 +18,7 @@ const start = (keys: KeyPolicy) => {
   return service.start();
 };
 
-/** What a browser says of a request that a page of another site makes. */
+/** The headers of a browser for a cross-site request. */
 const otherSites: readonly Record<string, string>[] = [
   { origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' },
   { origin: 'http://127.0.0.1:1', 'sec-fetch-site': 'same-site' },
@@ -30,7 +30,7 @@ const otherSites: readonly Record<string, string>[] = [
 
 const Document = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) });
 
-/** Every operation that changes something, with a path that is well-formed as far as the router looks. */
+/** Every operation that changes something, with a path that the router accepts. */
 async function changingOperations(): Promise<{ method: string; path: string }[]> {
   const { paths } = Document.parse((await service.get('/documentation/json')).body);
   return Object.entries(paths).flatMap(([path, methods]) =>
@@ -73,7 +73,7 @@ test('behind a proxy that terminates TLS or changes Host, the dashboard can make
   await start('required');
   const make = (name: string, headers: Record<string, string>) => service.post('/v1/keys', { name, role: 'viewer' }, headers);
   const { host } = new URL(service.url);
-  // The browser vouches for the origin where the page came over TLS; otherwise the host that the proxy forwards does.
+  // Over TLS, the browser sends Sec-Fetch-Site; otherwise the forwarded host decides.
   expect((await make('one', { origin: 'https://patchbay.example', 'sec-fetch-site': 'same-origin' })).status).toBe(201);
   expect((await make('two', { origin: `https://${host}` })).status).toBe(201);
   expect((await make('three', { origin: 'http://patchbay.example', 'x-forwarded-host': 'patchbay.example' })).status).toBe(201);
@@ -89,11 +89,11 @@ test('without keys, another site can neither start an expensive operation nor re
   expect(await ask({ 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' })).toBe(200);
   expect(await ask({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' })).toBe(200);
   expect(await ask({ host: 'evil.example' })).toBe(403);
-  // That page may set this header: it is of one origin with the service, as far as the browser knows.
+  // The page can set this header: for the browser it has the same origin as the service.
   expect(await ask({ host: 'evil.example', 'x-forwarded-host': 'localhost' })).toBe(403);
 });
 
-/** The status of a GET with exactly these headers; fetch sets some of its own. */
+/** Returns the status of a GET with exactly these headers; fetch adds some. */
 async function statusOf(path: string, headers: Record<string, string>): Promise<number | undefined> {
   const asked = request(new URL(path, service.url), { headers }).end();
   const response = await new Promise<IncomingMessage>((resolve, reject) => asked.on('response', resolve).on('error', reject));

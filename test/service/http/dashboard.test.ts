@@ -46,7 +46,7 @@ test('assets of a page are compressed and cacheable forever', async () => {
     expect(answer.status).toBe(200);
     expect(answer.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
     expect(answer.headers.get('content-encoding')).toBe('gzip');
-    // A worker may do what the answer with its script says.
+    // The content security policy of a worker is that of its script response.
     expect(answer.headers.get('content-security-policy')).toContain("connect-src 'self'");
     expect(answer.headers.get('content-type')).toMatch(/^(text\/javascript|text\/css|image\/svg)/);
     const plain = await ask(path, { 'accept-encoding': 'identity' });

@@ -23,7 +23,7 @@ const Json = z.record(z.string(), z.unknown());
 const isObject = (value: unknown): value is Record<string, unknown> => Json.safeParse(value).success;
 const isList = (value: unknown): value is unknown[] => Array.isArray(value);
 
-/** The answers of an operation that are successes with a body of JSON. */
+/** Returns the success responses of an operation with a JSON body. */
 function successes({ responses }: Operation): { status: number; schema: Schema }[] {
   return Object.entries(responses).flatMap(([status, { content }]) => {
     const schema = content?.['application/json']?.schema;
@@ -63,14 +63,14 @@ describe.each(operations)('$operationId', (operation) => {
       if (success === undefined) continue;
       expect(validatorOf(success.schema).safeParse(answer).error).toBeUndefined();
       expect(unlike(success.schema, answer, 'answer')).toEqual([]);
-      // A list without items would show nothing.
+      // An example of a list must contain items.
       for (const list of [answer['items'], answer['orders']]) if (isList(list)) expect(list).not.toEqual([]);
     }
     await askForNext(operation);
   });
 });
 
-/** A list gives its cursors itself: the example only shows what one looks like. */
+/** Cursors in examples only show the format. */
 async function askForNext(operation: Operation): Promise<void> {
   const cursor = operation.parameters.find(({ name }) => name === 'cursor');
   if (cursor === undefined) return;
@@ -93,7 +93,7 @@ test('every example of the document matches its schema', () => {
   expect(found.length).toBeGreaterThan(operations.length);
 });
 
-/** Every example of the document: in a schema itself, or beside the schema of a parameter or a body. */
+/** Returns every example of the document, in schemas, parameters and bodies. */
 function* examplesIn(value: unknown, pointer: string): Generator<{ schema: Schema; example: unknown; pointer: string }> {
   if (isList(value)) for (const [index, item] of value.entries()) yield* examplesIn(item, `${pointer}/${index}`);
   if (!isObject(value)) return;
@@ -137,26 +137,26 @@ function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 'an
 }
 
 const service = new TestService();
-/** What parameters are to be, by place and name, where the identifier of an example names nothing here. */
+/** Parameter values, by location and name, that replace identifiers of examples. */
 const real = new Map<string, string>();
 let silentDevice = '';
-/** A program that holds on to the address of an old version. */
+/** A program with a stale address of an old version. */
 let holder = '';
 
-/** What one operation needs besides; null: that the parameter is left out. */
+/** Parameter values of single operations; null omits the parameter. */
 const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, string | null>>>>> = {
-  // A load that waits, for nobody follows the orders of its device's host.
+  // A queued load: the host of its device is not connected.
   cancelLoad: async () => {
     const { loads } = succeeded(await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
     return { 'path load': String(Json.array().parse(loads)[0]?.['id']) };
   },
-  // The devices have the newer of two versions, whatever was asked for before.
+  // The devices have the newer of two versions, whatever was requested before.
   listDevicesOfBuild: loadNewer,
   rollBackModule: loadNewer,
   createRollback: loadNewer,
-  // Of what can be asked for, one thing at a time.
+  // Only one of the alternative filters.
   getAuditProof: async () => ({ 'query from': null }),
-  // One of their own, for it is gone then.
+  // A separate object, because it is removed.
   revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', generatePrivateKey()) }),
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
   listAbiViolations: async () => ({ 'query program': holder }),
@@ -176,7 +176,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
     const rollout = await roll({ waves: [{ upToPercent: 100, approval: true }] });
     return { 'path rollout': await untilIs(rollout, 'awaiting-approval') };
   },
-  // The devices have a newer version, and refuse it.
+  // The devices refuse it, because they have a newer version.
   retryFailedLoads: async () => {
     await endRollouts();
     await loadNewer();
@@ -186,7 +186,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
     await endRollouts();
     await load('1.0.0');
     const version = String(exampleOf('createBuild')['version']);
-    // A program holds on to what it found.
+    // The program keeps a stale address.
     const thresholds = { abiViolations: null, failedCallsPercent: null };
     return {
       'path rollout': await untilIs(await roll({ version, devices: await north(), soakSeconds: 0, thresholds }), 'completed'),
@@ -194,10 +194,10 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   },
 };
 
-/** Of a rollout that begins in another year, to a device that nobody runs. */
+/** A rollout that starts in a later year, on a device without a host. */
 const later = { startAt: '2100-01-01T00:00:00.000Z' };
 
-/** Nothing is in the way of a rollout any more. */
+/** Ends conflicting rollouts. */
 async function endRollouts(): Promise<void> {
   for (const { id, state } of itemsOf(await service.get('/v1/rollouts?limit=200')))
     if (['pending', 'running', 'awaiting-approval', 'paused'].includes(String(state)))
@@ -227,7 +227,7 @@ async function load(version: string): Promise<Readonly<Record<string, string>>> 
   return {};
 }
 
-/** The devices of the host that carries orders out. */
+/** The devices of the host that executes orders. */
 const north = async () => itemsOf(await service.get('/v1/devices?host=north&status=connected')).map(({ id }) => id);
 
 async function loadNewer(): Promise<Readonly<Record<string, string>>> {
@@ -236,10 +236,10 @@ async function loadNewer(): Promise<Readonly<Record<string, string>>> {
   return {};
 }
 
-/** What the body of one operation is to be else than in its example, which names keys that the service does not have. */
+/** Bodies that replace those of examples, which refer to keys that do not exist. */
 const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   approveWave: async () => ({ wave: 1 }),
-  // Others are in its way, and it is in nobody's.
+  // It conflicts with other rollouts.
   createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
@@ -252,13 +252,13 @@ const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
 /** The private key of a publisher. */
 const publisher = generatePrivateKey();
 
-/** A publisher key of that name. */
+/** Creates a publisher key with this name. */
 async function registerPublisher(name: string, privateKey: string): Promise<string> {
   const key = { name, publicKey: derivePublicKey(privateKey).pem };
   return String(succeeded(await service.post('/v1/publisher-keys', key)).id);
 }
 
-/** A signature policy of that name, about devices that there are not. */
+/** Creates a signature policy with this name for devices that do not exist. */
 async function demand(name: string): Promise<string> {
   const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [String(real.get('path publisherKey'))] };
   return String(succeeded(await service.post('/v1/signature-policies', policy)).id);
@@ -277,7 +277,7 @@ function operationNamed(name: string): Operation {
   return found;
 }
 
-/** The story that the examples tell: a build is loaded, a program is inside, and a newer build takes its place. */
+/** The scenario of the examples: a build is loaded, a program is inside it, and a newer build replaces it. */
 beforeAll(async () => {
   await service.start();
   service.startHost('north', 2, { zone: 'north' });
@@ -345,7 +345,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-/** Four threads can be inside of it for longer than the test takes; who asks for one round is answered at once. */
+/** Four threads can be inside the module for the whole test; a call with one iteration returns immediately. */
 const busyModule = `
   (module
     (import "kernel" "sleep" (func $sleep (param i32)))
@@ -353,20 +353,20 @@ const busyModule = `
       (if (i32.gt_u (local.get $rounds) (i32.const 1)) (then (call $sleep (i32.const 3600000))))
       (i32.const 0)))`;
 
-/** A host registers as its example does: its token, which is another each time, and its identifier. */
+/** Registers the host of the example, and returns its token and identifier. */
 async function register(): Promise<string> {
   const body = succeeded(await service.postRaw('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
   real.set('path host', String(body['host']));
   return String(body['token']);
 }
 
-/** What to show for an operation: the first of the schemes that it takes. */
+/** Returns the credential of an operation: that of its first security scheme. */
 async function tokenFor({ security: [first = {}] }: Operation): Promise<string> {
   if ('agentToken' in first) return register();
   return 'joinToken' in first ? joinToken : service.key;
 }
 
-/** Makes the request that the examples show, and answers what it was answered: a success, as documented. */
+/** Sends the request of the examples, and expects a documented success. */
 async function ask(operation: Operation, parameters: readonly Parameter[], body: unknown): Promise<TestResponse> {
   const { operationId, method, path, responses } = operation;
   const own = (await needs[operationId]?.()) ?? {};
@@ -394,7 +394,7 @@ async function ask(operation: Operation, parameters: readonly Parameter[], body:
   return { status: response.status, headers: response.headers, body: Json.parse(JSON.parse(document)) };
 }
 
-/** A parameter's value as text: several where it is repeated. */
+/** Returns the values of a parameter as strings. */
 function textsOf(parameter: Parameter, own: Readonly<Record<string, string | null>>): string[] {
   const { name, in: place } = parameter;
   if (name === 'Idempotency-Key') return [randomUUID()];

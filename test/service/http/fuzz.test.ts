@@ -30,9 +30,9 @@ beforeAll(async () => {
   const devices = await service.connectedDevices(2);
   const pushed = await service.push('tcp', '1.0.0', workModule(1));
   await service.push('tcp', '1.1.0', workModule(2));
-  // So that there is a version to go back to.
+  // A version to roll back to.
   for (const version of ['1.0.0', '1.1.0']) await service.load('tcp', version, devices);
-  // And a newer one to be rolled out.
+  // A newer version to roll out.
   await service.load('tcp', '1.0.0', devices, { versionPolicy: 'different' });
   const program = await service.post(`/v1/devices/${devices[0]}/programs`, { module: 'tcp', export: 'work', arguments: [1], calls: 1 });
   const bootId = randomUUID();
@@ -41,7 +41,7 @@ beforeAll(async () => {
     return service.post('/agent/v1/hosts', { name, bootId, capacity: 3, devices: ofHost }, { authorization: `Bearer ${joinToken}` });
   };
   const registered = await join('played');
-  // Nobody has the token of this one, so that the load for its device waits.
+  // This host never connects, so the load for its device stays queued.
   await join('silent', 'silent-1');
   const silent = firstOf(await service.get('/v1/devices?limit=1'));
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent.id] });
@@ -70,7 +70,7 @@ beforeAll(async () => {
     ['bootId', [bootId]],
     ['token', [registered.body.token, joinToken]],
     ['secret', [service.key, service.key, service.key, ...keys.map(({ secret }) => secret)]],
-    // Not the administrator's, who asks most of the time.
+    // Not the administrator's key, which most requests use.
     ['key', [(await keyOf('admin')).id]],
     ['size', [Number((await service.post('/v1/audit/checkpoints', undefined)).body.size)]],
     ['event', [1, 2]],
@@ -96,7 +96,7 @@ beforeAll(async () => {
     ['version', ['1.0.0', '1.1.0', 'next-minor']],
     ['digest', [image.digest]],
     ['export', ['work']],
-    // Small, so that the devices have time for all of them.
+    // Small, so that the devices can run all of them.
     ['threads', [1, 2]],
     ['calls', [1, 2]],
     ['arguments', [[1], [], ['5'], [1, 2]]],
@@ -109,7 +109,7 @@ afterAll(async () => {
   await service.close();
 });
 
-/** Rollouts of which each decision can be taken about some: that have completed, failed, were approved, have not begun, and that devices join. */
+/** Rollouts in states for every decision: completed, failed, approved, not started, and accepting devices. */
 async function makeRollouts(devices: readonly string[], silent: string): Promise<string[]> {
   const made: string[] = [];
   const roll = async (body: Omit<RequestSchema<'NewRollout'>, 'module'> & { module?: string }) => {
@@ -125,11 +125,11 @@ async function makeRollouts(devices: readonly string[], silent: string): Promise
   };
   const becomes = (id: string, state: string) =>
     until(`a rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${id}`)).body.state === state);
-  // Of modules of their own, so that they are in nobody's way.
+  // With separate modules, so that they do not conflict.
   for (const module of ['icmp', 'udp']) for (const version of ['1.0.0', '1.1.0']) await service.push(module, version, workModule(1));
   for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0', '1.1.0'])
     await becomes(await roll({ module: 'icmp', version, devices, versionPolicy: 'different' }), 'completed');
-  // The device of nobody has no version that could be in its way.
+  // The device of the silent host has no version that could conflict.
   const approved = await roll({ version: '1.0.0', devices: [silent], waves: [{ upToPercent: 100, approval: true }] });
   await becomes(approved, 'awaiting-approval');
   await service.post(`/v1/rollouts/${approved}/approve`, { wave: 1 });
@@ -147,9 +147,9 @@ type FuzzRequest = {
   readonly body: string | undefined;
 };
 
-/** Compiling is slow, and has tests of its own. */
+/** Compilation is slow, and is tested elsewhere. */
 const weightOf = ({ operationId }: Operation) => (operationId === 'createBuild' ? 3 : 4);
-/** Parameters that are always the same: with others the answer is waited for. */
+/** Fixed parameters: with other values, the service delays the response. */
 const fixed: ReadonlyMap<string, unknown> = new Map([['waitSeconds', 0]]);
 
 const anyRequest = () => fc.oneof(...operations.map((operation) => ({ weight: weightOf(operation), arbitrary: requestOf(operation) })));
@@ -159,7 +159,7 @@ function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
   const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', known);
   const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
   const body = fc.oneof(
-    // What it all takes to be of use together is hard to meet by chance.
+    // Random values rarely form a useful combination.
     { weight: examples.length === 0 ? 0 : 2, arbitrary: fc.constantFrom(...examples, undefined).map(toText) },
     { weight: 4, arbitrary: valid.map(toText) },
     { weight: 4, arbitrary: nearly(valid).map(toText) },
@@ -209,7 +209,7 @@ function parameterOf({ name, in: place, required, schema }: Parameter) {
 const toText = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
 const encode = (value: unknown) =>
   encodeURIComponent((typeof value === 'string' ? value : (JSON.stringify(value) ?? '')).toWellFormed().slice(0, 2_000));
-/** Headers are bytes, and end with the line. */
+/** Headers are bytes without line breaks. */
 const headerText = (value: unknown) =>
   (typeof value === 'string' ? value : (JSON.stringify(value) ?? '')).replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 500);
 
@@ -218,7 +218,7 @@ type FuzzAnswer = { readonly status: number; readonly contentType: string; reado
 /** Sends a request; only the beginning of a stream is read. */
 function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswer> {
   return new Promise((resolve, reject) => {
-    // In parts, for an address in one text would have `.` and `..` taken out of it.
+    // As options, because a URL string would be normalized (`.` and `..`).
     const { hostname, port } = new URL(service.url);
     const address = { hostname, port };
     const outgoing = httpRequest(
@@ -261,7 +261,7 @@ function wrongIn({ operation }: FuzzRequest, { status, contentType, text }: Fuzz
   return null;
 }
 
-/** Makes so many cases of such requests, and counts the statuses of their answers. */
+/** Runs a number of request cases, and counts the response statuses. */
 async function checkRequests(request: fc.Arbitrary<FuzzRequest>, numRuns: number, statuses: Map<string, number>): Promise<void> {
   await fc.assert(
     fc.asyncProperty(fc.array(request, { minLength: atOnce, maxLength: atOnce }), async (requests) => {
@@ -280,7 +280,7 @@ async function checkRequests(request: fc.Arbitrary<FuzzRequest>, numRuns: number
 
 test('any request gets a documented response in time, and never an internal error', { timeout: 600_000 }, async () => {
   const statuses = new Map<string, number>();
-  // Each operation first, as long as there is what it is about: it can be asked well, for the requests reach what is behind the checks.
+  // First each operation, while its objects exist, until one request succeeds: so the requests get past the validation.
   const hasSucceeded = ({ operationId }: Operation) => [200, 201, 202, 204].some((status) => statuses.has(`${operationId} ${status}`));
   for (const operation of operations)
     for (let round = 0; round < roundsForEach && !hasSucceeded(operation); round += 1)

@@ -65,7 +65,7 @@ test('clients of a trusted proxy are counted separately, by the address that the
   service.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
   await limitTo({ unauthenticatedPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`203.0.113.${index}, 198.51.100.7`, index)).status).toBe(401);
-  // What the client says of itself is before what the proxy adds. Another trusted proxy on the way is none of the clients.
+  // The address that the client claims precedes the one that the proxy adds. Another trusted proxy in the chain is not a client.
   for (const address of ['198.51.100.7', '203.0.113.9, 198.51.100.7', '198.51.100.7, 10.1.2.3'])
     expect((await guessFrom(address)).status).toBe(429);
   for (const address of ['198.51.100.8', '2001:db8::1', '198.51.100.7, 198.51.100.9']) expect((await guessFrom(address)).status).toBe(401);
@@ -200,7 +200,7 @@ test('an open event stream is not ended by another request on its connection', a
   socket.send(eventsRequest());
   await until('the stream is open', async () => socket.received().includes('\n: \n'));
   socket.send('GET /v1/devices HTTP/1.1\r\n');
-  // Two connections that were opened later were ended.
+  // Two connections that were opened later were closed.
   for (let count = 0; count < 2; count += 1) expect(await answerTo('GET /v1/devices HTTP/1.1\r\n')).toMatch(/^HTTP\/1\.1 408 /);
   await service.push('tcp', '1.0.0', workModule(1));
   await until('an event arrives', async () => socket.received().includes('event: build.created'));

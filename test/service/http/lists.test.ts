@@ -12,33 +12,33 @@ import { defaultPolicy } from '../default-terms.ts';
 import { inTransaction } from '../records.ts';
 import { itemsOf, TestService } from '../test-service.ts';
 
-/** An item of the model: where it is in its list, and for each filter the values that select it. */
+/** An item of the model: its sort position, and for each filter the values that select it. */
 type Item = {
-  /** What tells it from all others in an answer. */
+  /** The value that identifies the item in a response. */
   readonly mark: string | number;
   readonly time: number;
   readonly name: string;
-  /** Tells apart what is of one time. */
+  /** Orders items of the same time. */
   readonly key: string | number;
   readonly selectedBy: Readonly<Record<string, readonly string[]>>;
 };
 type List = {
   readonly path: string;
-  /** The property in which the mark is answered. */
+  /** The response property that contains the identifying value. */
   readonly mark: string;
   readonly items: readonly Item[];
-  /** What it may be sorted by; the first without being asked. */
+  /** The sort orders; the first is the default. */
   readonly sorts: readonly string[];
   readonly hasRange: boolean;
 };
 
 const service = new TestService();
-// The test has work of its own in the process of the service.
+// The test blocks the process of the service.
 service.limits = { ...service.limits, eventLoopDelay: 60_000 };
 let store: Store;
 const lists: List[] = [];
 
-/** The same again in every run, and of few values, so that many are equal. */
+/** A deterministic generator with few values, so that many are equal. */
 let state = 7;
 const random = (below: number) => {
   state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
@@ -191,7 +191,7 @@ const newViolation = (deviceId: string, programs: readonly { id: string }[]) => 
 });
 
 const newEvent = (index: number) => ({
-  // The audit trail is in the order of time.
+  // The audit trail is ordered by time.
   at: new Date(Date.UTC(2030, 0, 1, 0, 0, Math.floor(index / 12))),
   actor: oneOf(['key_a', 'key_b']),
   action: oneOf(['load.completed', 'load.requested', 'device.created']),
@@ -202,12 +202,12 @@ const newEvent = (index: number) => ({
 });
 
 beforeAll(async () => {
-  // None of the hosts says anything, and what is done about that would be among the events.
+  // The hosts are silent, and unreachable hosts would add events.
   service.unreachableAfter = 24 * 3_600_000;
   await service.start();
   store = await Store.open(service.database);
   const hosts = series(9, newHost);
-  // So many that some labels are of more than the database looks up one by one, and some of fewer.
+  // So many that some labels have more devices than the limit of indexed look-ups, and some fewer.
   const devices = series(300, newDevice(hosts));
   const [device] = devices;
   if (device === undefined) throw new Error('no devices');
@@ -433,24 +433,24 @@ type Query = {
   readonly limit: number;
 };
 
-/** What items are filtered by, one by one. */
+/** The single filters of a list. */
 const filtersOf = (items: readonly Item[]) =>
   [...new Set(items.flatMap(({ selectedBy }) => Object.keys(selectedBy)))].filter((name) => !name.includes(' '));
 
-/** Queries of a list, with values that some of its items have. */
+/** Generates queries of a list, with values that some items have. */
 function queryOf({ items, sorts, hasRange }: List): fc.Arbitrary<Query> {
   const names = filtersOf(items);
   const filter = (name: string) => {
     const values = [...new Set(items.flatMap(({ selectedBy }) => selectedBy[name] ?? []))].toSorted();
     return fc.constantFrom(...values).map((value) => [name, value] as const);
   };
-  // Labels may be repeated; two values of one label are refused.
+  // Labels can be repeated; two values of one label are rejected.
   const choice = [...names, ...names.filter((name) => name === 'label')];
   const moments = [...new Set(items.map(({ time }) => time))].flatMap((time) => [time, time + 1]);
   const moment = hasRange ? fc.option(fc.constantFrom(...moments), { nil: undefined }) : fc.constant(undefined);
   return fc
     .record({
-      // No more than three, for many of them select nothing.
+      // At most three: combinations of more select nothing.
       filters: fc.subarray(choice, { maxLength: Math.min(3, choice.length) }).chain((chosen) => fc.tuple(...chosen.map(filter))),
       sort: fc.constantFrom(undefined, ...(sorts.length > 1 ? sorts : [])),
       order: fc.constantFrom(undefined, 'asc' as const, 'desc' as const),
@@ -472,7 +472,7 @@ function queryOf({ items, sorts, hasRange }: List): fc.Arbitrary<Query> {
     });
 }
 
-/** The marks of the items that a query is to be answered with, in their order. */
+/** Returns the expected items of a query, in order. */
 function expected(list: List, { filters, sort = list.sorts[0], order, from = -Infinity, until = Infinity }: Query): (string | number)[] {
   const given = new Map(filters);
   const both =
@@ -500,7 +500,7 @@ function pathOf({ path }: List, { filters, sort, order, from, until, limit }: Qu
   return `${path}?${query}`;
 }
 
-/** Reads the pages one after another; does something between them. */
+/** Reads the pages one after another, and calls a function between them. */
 async function readPages(path: string, mark: string, limit: number, between = async () => {}): Promise<unknown[]> {
   const marks: unknown[] = [];
   for (let cursor: unknown = null; ; ) {
@@ -531,7 +531,7 @@ test.each([
 ])('the pages of %s are exactly its filtered, sorted items', { timeout: 300_000 }, async (template) => {
   const list = lists.find(({ path }) => path.replace(/dev_[0-9a-f]+/, '{device}') === template);
   if (list === undefined) throw new Error(`the model has no ${template}`);
-  /** Filters that have selected something, and left something out. */
+  /** Filters that have both selected and excluded items. */
   const tried = new Set<string>();
   await fc.assert(
     fc.asyncProperty(queryOf(list), async (query) => {
@@ -540,7 +540,7 @@ test.each([
       expect([path, marks]).toEqual([path, expected(list, query)]);
       if (marks.length > 0 && marks.length < list.items.length) for (const [name] of query.filters) tried.add(name);
     }),
-    // A query is small enough to be read as it is.
+    // Queries are small enough to be readable without shrinking.
     { numRuns: 200, endOnFailure: true },
   );
   expect([...tried].toSorted()).toEqual(filtersOf(list.items).toSorted());
@@ -590,7 +590,7 @@ test('a cursor is accepted only by its own list, sort and order', async () => {
   }
   const { body } = await service.get('/v1/devices?limit=2');
   expect(await service.get(`/v1/loads?limit=2&cursor=${body.next}`)).toMatchObject({ status: 422 });
-  // The order that is usual is the same whether it is asked for or not.
+  // The default order is the same whether it is requested or not.
   expect(await service.get(`/v1/devices?order=desc&limit=2&cursor=${body.next}`)).toMatchObject({ status: 200 });
 });
 
@@ -655,7 +655,7 @@ test('range times can have any offset, with an unescaped +', async () => {
   ])
     expect(await ids(`until=${same}`)).toEqual(expected);
   expect(await ids('until=2026-01-01T00:00:00.001+01:00')).toEqual([]);
-  // The first and the last time with offsets that lead out of the years that can be written.
+  // The first and the last time, with offsets beyond the years of RFC 3339.
   expect(await ids('from=0000-01-01T00:00:00+23:59&until=9999-12-31T23:59:59.999-23:59')).toEqual(await ids(''));
 });
 

@@ -53,13 +53,13 @@ function unlimited(schemaOrReference: Schema, path: string, seen: ReadonlySet<un
   return own;
 }
 
-/** By its length, by being one of several, or by a pattern without repetitions that never end. */
+/** Returns whether a string is limited: by its length, an enumeration, or a pattern without unbounded repetition. */
 function hasTextLimit({ maxLength, enum: values, const: constant, pattern, format }: Schema): boolean {
   if (typeof maxLength === 'number' || Array.isArray(values) || constant !== undefined || format === 'binary') return true;
   return typeof pattern === 'string' && pattern.endsWith('$') && !/[*+](?![^[]*\])|\{\d+,\}/.test(pattern.replaceAll(/\\./g, ''));
 }
 
-/** The server limits what is before the body: 16 KiB of headers, parts of a path of 1,000 characters. */
+/** The server itself limits headers (16 KiB) and path parameters (1,000 characters). */
 function schemasOf({ parameters, requestBody, operationId }: Operation): [string, Schema][] {
   const bodies = Object.entries(requestBody?.content ?? {}).map(([type, { schema }]): [string, Schema] => [
     `${operationId} ${type}`,
@@ -218,7 +218,7 @@ const emptyBodies: [string, Record<string, string>][] = [
   ['a type of nobody', { 'content-type': 'x', 'content-length': '0' }],
 ];
 
-/** Operations that read no body, with something that each can be asked about. */
+/** Operations that read no body, with an existing object for each. */
 async function bodiless(): Promise<string[]> {
   const key = await service.post('/v1/keys', { name: `key-${Date.now()}-${Math.random()}`.toLowerCase(), role: 'viewer' });
   return ['/v1/audit/checkpoints', '/v1/signing-keys', `/v1/keys/${key.body.id}/revoke`];
@@ -229,7 +229,7 @@ test.each(emptyBodies)('an operation that reads no body accepts an empty one of 
     expect([path, await send(path, headers, null)]).toEqual([path, expect.toSatisfy((status: number) => status < 300)]);
 });
 
-/** Operations of operators that read a body, with objects that there are none of. */
+/** Operations that read a body, with objects that do not exist. */
 const reading = operations.flatMap(({ path, method, requestBody }) =>
   requestBody === undefined || path.startsWith('/agent/')
     ? []
@@ -241,7 +241,7 @@ test.each(emptyBodies)(
   async (_, headers) => {
     const optional = reading.filter(({ isRequired }) => !isRequired);
     expect(optional.map(({ path }) => path.split('/').at(-1))).toEqual(['pause', 'abort']);
-    // It is read: the answer says that there is no such rollout.
+    // The body was read: the response is that the rollout does not exist.
     for (const { path, method } of optional) expect([path, await send(path, headers, null, method)]).toEqual([path, 404]);
     for (const { path, method, isRequired } of reading)
       if (isRequired) expect([path, await send(path, headers, null, method)]).toEqual([path, expect.toBeOneOf([400, 415, 422])]);

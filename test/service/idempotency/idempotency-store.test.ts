@@ -127,7 +127,7 @@ test('the effects and the response of a request are committed together or not at
   installation.idempotencyStore.abandon(request);
   expect(await installation.idempotencyStore.begin(request)).toBeNull();
   const { build } = await push('1.0.0');
-  // The service is gone before it has answered.
+  // The service ends before it has responded.
   await installation.close();
   installation = await Installation.open(database, settings);
   expect(await installation.idempotencyStore.begin(request)).toMatchObject({ ...answer, body: build.id });

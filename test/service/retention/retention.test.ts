@@ -43,7 +43,7 @@ async function* joined(...exports: readonly (readonly string[])[]): AsyncGenerat
 test('old events are deleted in whole tiles once a checkpoint covers them, and remain provable', async () => {
   await service.start();
   const pinned = readPublicKey(String(itemsOf(await service.get('/v1/signing-keys'))[0]?.publicKey));
-  // The event that tells of it is pruned too.
+  // The event about the pruning is pruned too.
   await service.post('/v1/signing-keys', undefined);
   await append(700);
   const before = await makeCheckpoint();
@@ -53,7 +53,7 @@ test('old events are deleted in whole tiles once a checkpoint covers them, and r
   service.retention = { ...service.retention, interval: 20, keepEvents: 1 };
   await service.start();
   const start = await until('two tiles are pruned', async () => {
-    // One in whose midst they are pruned is cut off.
+    // An export during pruning is aborted.
     const [line = '{}'] = await exported().catch(() => []);
     const found: { after: number } = JSON.parse(line);
     return found.after === 512 ? found : null;
@@ -63,14 +63,14 @@ test('old events are deleted in whole tiles once a checkpoint covers them, and r
   expect(JSON.parse(rest[1] ?? '')).toMatchObject({ number: 513, previous: archived[511]?.hash });
   const request = { checkpoints: [String(before.note), String(after.note)], keys: [pinned], isPartial: false };
   expect(await verifyExport(joined(rest), request)).toMatchObject({ kind: 'intact', first: 513, checkpoint: { size: after.size } });
-  // With what was kept elsewhere, the trail is whole from its beginning.
+  // With an archived export, the trail is complete from its beginning.
   const later = await exported(`?after=${archived.length}`);
   expect(await verifyExport(joined(archive, later), request)).toMatchObject({
     kind: 'intact',
     first: 1,
     checkpoint: { size: after.size },
   });
-  // An event that nobody pruned is missed at the beginning as well.
+  // A missing event at the beginning that was not pruned is detected too.
   const { previous: _, ...shorter } = JSON.parse((await exported('?after=600'))[0] ?? '');
   const cut = [JSON.stringify({ ...shorter, previous: archived[599]?.hash }), ...(await exported('?after=600')).slice(1)];
   expect(await verifyExport(joined(cut), request)).toMatchObject({ kind: 'corrupt', first: 600 });
@@ -100,7 +100,7 @@ test('recent events and events without a checkpoint are kept', async () => {
   await service.start();
   await append(600);
   await makeCheckpoint();
-  // Images are looked at after the events.
+  // Images are pruned after events.
   for (const minor of [0, 1]) await service.push('udp', `1.${minor}.0`, sourceOf(minor));
   await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
   expect(JSON.parse((await exported())[0] ?? '')).toMatchObject({ after: 0 });
@@ -132,7 +132,7 @@ test('an image that no device has or can roll back to is deleted, and restored w
   await service.stop();
   service.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
   await service.start();
-  // The first device can go back to 1.2, and the second to 1.1; 1.4 is the newest of all.
+  // The first device can roll back to 1.2, and the second to 1.1; 1.4 is the newest build.
   await until('the image of 1.0.0 is pruned', () => isPruned(0));
   await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
   expect(await Promise.all([1, 2, 3, 4].map((minor) => imageStatus(minor)))).toEqual([200, 200, 200, 200]);

@@ -10,7 +10,7 @@ import { sqliteCompiler } from '../../../../src/service/database/sqlite/statemen
 const query = new PreparedQuery({ name: 'text' }, (sql, { name }) => sql.selectFrom('Host').select('capacity').where('name', '=', name));
 const other = new PreparedQuery({ name: 'text' }, (sql, { name }) => sql.selectFrom('Host').select('capacity').where('id', '=', name));
 
-/** A database that answers how often it was asked, once it may, and fails when it is asked that. */
+/** A connection that returns the number of queries once it is released, and fails on request. */
 class Counting implements Connection {
   readonly commitEffects = newCommitEffects();
   readonly sql = sqliteCompiler.sql;

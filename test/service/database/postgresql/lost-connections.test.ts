@@ -67,7 +67,7 @@ test('losing a connection that was ended emits no unhandled error', async () => 
   socket.connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1');
   await once(socket, 'connect');
   const closed = once(socket, 'close');
-  // It would be thrown: the socket has no listener for it.
+  // An emitted error would be thrown, because the socket has no listener.
   socket.destroy(new Error('lost'));
   await expect(closed).resolves.toBeDefined();
 });

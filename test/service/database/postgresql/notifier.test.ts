@@ -16,7 +16,7 @@ import { endConnections, newDatabase, runSql } from '../../../databases.ts';
 import { inTransaction } from '../../records.ts';
 import { at, event } from '../events.ts';
 
-/** A store, and what it has heard so far. */
+/** A store, and the notifications that it has received. */
 type Replica = { readonly store: Store; readonly heard: ChangeNotification[] };
 
 let database: string;
@@ -61,7 +61,7 @@ test('both replicas are notified once of events, orders, ended loads and closed 
   await append(first, 'a');
   await inTransaction(first.store, ({ loads }) => loads.end(['l'], { outcome: 'failed', reason: null, completedAt: at }));
   await inTransaction(first.store, async ({ hosts }) => hosts.endStreams(['h', 'i']));
-  // What changes nothing that others wait for is not told.
+  // A transaction without effects sends no notification.
   await inTransaction(first.store, ({ hosts }) => hosts.setUnreachable(['h'], at));
   await append(first, 'b');
   const told = [{ ...noNews, hosts: ['h'] }, ofEvents, { ...noNews, loads: true }, { ...noNews, endedStreams: ['h', 'i'] }, ofEvents];
@@ -72,7 +72,7 @@ test('both replicas are notified once of events, orders, ended loads and closed 
 
 test('a replica does not receive its own notifications', async () => {
   await append(first, 'a');
-  // They come in the order in which they were told.
+  // Notifications arrive in the order in which they were sent.
   await append(second, 'b');
   await vi.waitUntil(() => first.heard.length >= 2 && second.heard.length >= 2);
   expect([first.heard, second.heard]).toEqual([

@@ -11,7 +11,7 @@ import { endConnections, newDatabase, newEmptyDatabase, openSql, runSql } from '
 import { inTransaction, Records } from '../../records.ts';
 import { event, eventsIn, holdUp } from '../events.ts';
 
-/** Those who wait for their turn to write. */
+/** Selects the sessions that wait for the write lock. */
 const waiting = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
 
 async function openAll(database: string, count: number): Promise<Store[]> {
@@ -72,7 +72,7 @@ test('a replica with the write lock makes the others wait, and they see its writ
   let isHeld = true;
   const next = inTransaction(second, async (records) => ({ isHeld, head: (await records.audit.head()).number }));
   await vi.waitUntil(async () => (await runSql(database, waiting)).length === 1, { timeout: 20_000 });
-  // Reads wait for nobody.
+  // Reads do not wait.
   expect(await eventsIn(second)).toEqual([]);
   isHeld = false;
   end.resolve();
@@ -95,7 +95,7 @@ test('transactions queued while another replica has the write lock run as one gr
   await vi.waitUntil(async () => (await runSql(database, waiting)).length === 1, { timeout: 20_000 });
   const meanwhile = append('b');
   await goOn();
-  // Of neither is anything on disk while the other is carried out.
+  // Neither is committed while the other is executed.
   expect(await Promise.all([before, meanwhile])).toEqual([0, 0]);
   await outside.close();
 });

@@ -48,7 +48,7 @@ test('reports a database without a free connection, and continues when there is 
   const store = await openStore(database);
   await write(store, 'a');
   await alterPostgresql(database, 'CONNECTION LIMIT 0');
-  // A superuser is not counted: another user is.
+  // Connection limits apply to ordinary users only.
   const user = new URL(database);
   const name = `limited_${process.pid}`;
   await runSql(database, `CREATE ROLE ${name} LOGIN PASSWORD 'test'`);
@@ -92,10 +92,10 @@ test('calls back before it creates a database, and not for one with migrations',
   await (await Store.open(database, { beforeCreation: refuse })).close();
 });
 
-/** The tests of poolers are skipped without it. */
+/** Without PgBouncer, the tests of poolers are skipped. */
 const isPgbouncerInstalled = spawnSync('pgbouncer', ['--version']).status === 0;
 
-/** Starts PgBouncer in front of the database, as a user that may run it. Returns its address. */
+/** Starts PgBouncer in front of the database, as an unprivileged user. Returns its URL. */
 async function startPooler(database: string, settings: Readonly<Record<string, string>>): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-pooler-'));
   chmodSync(folder, 0o755);
@@ -116,7 +116,7 @@ async function startPooler(database: string, settings: Readonly<Record<string, s
     `[databases]\n${name} = host=${hostname} port=${port} dbname=${name} user=${username} password=${password}\n[pgbouncer]\n${lines.join('\n')}\n`,
   );
   chmodSync(file, 0o644);
-  // It does not run as root.
+  // PgBouncer does not run as root.
   const as = process.getuid?.() === 0 ? ['-u', 'nobody'] : [];
   const pooler = spawn('pgbouncer', [...as, file], { stdio: ['ignore', 'ignore', 'pipe'] });
   const ended = new Promise<void>((resolve) => {
@@ -175,7 +175,7 @@ test.runIf(isPgbouncerInstalled).each([
 
 test.runIf(isPgbouncerInstalled)('rejects a pooler in transaction mode, with any handling of settings', { timeout: 300_000 }, async () => {
   const database = await newEmptyDatabase('');
-  // So the settings are there all the same.
+  // So the settings still apply.
   await alterPostgresql(database, "SET statement_timeout = '20s'");
   const url = await startPooler(database, { pool_mode: 'transaction', ignore_startup_parameters: 'options' });
   await expect(Store.open(url)).rejects.toThrow(/each other's sessions/);

@@ -67,7 +67,7 @@ test('a failed notification rolls the transaction back with its reason', async (
     await savepoint(async (connection) => {
       await connection.executeForRows(insert, [{ number: 1 }]);
     });
-    // PostgreSQL has no such character.
+    // PostgreSQL rejects this character.
     notify('\0');
   }, timeout);
   await expect(failing).rejects.toMatchObject({ message: expect.stringMatching('COMMIT with ROLLBACK'), cause: { code: '22021' } });
@@ -108,7 +108,7 @@ test('a statement after a timeout does not run in another transaction', async ()
   );
   const refused = expect(short).rejects.toThrow('took longer than 0.5 s');
   await begun.promise;
-  // It is rolled back, without waiting for what is carried out in it.
+  // The rollback does not wait for running statements.
   const open = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`;
   await vi.waitUntil(async () => (await runSql(database, open)).length === 0, { timeout: 20_000 });
   goOn.resolve();

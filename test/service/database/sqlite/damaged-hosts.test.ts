@@ -56,7 +56,7 @@ test.each([2 ** 53, 'garbage'])('a host with unreachableSince = %s keeps working
     records.hosts.save({ ...host, id: 'damaged', name: 'host-damaged', tokenDigest: 'token-damaged', credential: 'key' }),
   );
   expect(await hosts.findByToken('token-damaged')).toEqual({ id: 'damaged', isUnreachable: false, credential: 'key' });
-  // Saved without a credential, the host keeps the one that it had.
+  // Without a new credential, the host keeps its old one.
   await inTransaction(store, (records) =>
     records.hosts.save({ ...host, id: 'damaged', name: 'host-damaged', tokenDigest: 'token-damaged' }),
   );

@@ -43,7 +43,7 @@ const log = () => `${file}-wal`;
 const index = () => `${file}-shm`;
 const marker = () => `${file}-marker`;
 
-/** Opens the store and appends an event for each line that it reads, or closes the store. */
+/** A script that opens the store and appends an event for each input line, or closes the store. */
 const program = `
   import { createInterface } from 'node:readline';
   import { Store } from ${JSON.stringify(new URL('../../../../src/service/database/store.ts', import.meta.url).href)};
@@ -60,7 +60,7 @@ const program = `
     console.log(line);
   }`;
 
-/** A store in a process of its own, which can be killed. */
+/** A store in a separate process, which can be killed. */
 class StoreProcess {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -106,14 +106,14 @@ class StoreProcess {
   }
 }
 
-/** A store that has acknowledged events and was killed, when not everything was copied into the database file. */
+/** Appends events and kills the store before a complete checkpoint. */
 async function crashed(...names: readonly string[]): Promise<void> {
   const store = await StoreProcess.open();
   for (const name of names) await store.write(name);
   await store.kill();
 }
 
-/** The events that a store has when it opens; it is closed again. */
+/** Opens and closes a store, and returns its events. */
 async function eventsAfterStart(path = file): Promise<string[]> {
   const store = await Store.open(path, { isExclusive: true });
   const events = (await eventsIn(store)).map(({ object }) => object);
@@ -121,7 +121,7 @@ async function eventsAfterStart(path = file): Promise<string[]> {
   return events;
 }
 
-/** Runs statements on a connection of another process than the store's. */
+/** Runs statements in a process other than the store's. */
 function runElsewhere(sql: string, path = file): void {
   const database = new Database(path);
   database.exec(sql);
@@ -141,7 +141,7 @@ function overwrite(path: string, position: number, bytes: number): void {
   writeFileSync(path, content);
 }
 
-/** The log of another database. */
+/** Returns the log of another database. */
 async function foreignLog(): Promise<string> {
   const other = join(folder, 'other.db');
   const store = await StoreProcess.open(other);
@@ -279,7 +279,7 @@ describe('is not a loss, and the store opens:', () => {
       const first = await StoreProcess.open();
       await first.write('a');
       await first.close();
-      // The first start after this one brings nothing over: the copy is the database file of the crash, byte by byte.
+      // The next start runs no checkpoint: the copy equals the database file of the crash byte by byte.
       await crashed();
       const backup = join(folder, 'backup');
       copyFileSync(file, backup);
@@ -325,7 +325,7 @@ type Action =
   | { readonly kind: 'restart' };
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('write' as const), bytes: fc.constantFrom(0, 100, 20_000) }) },
-  // Longer than the log may become before SQLite copies it.
+  // Longer than the log may become before a checkpoint.
   { weight: 1, arbitrary: fc.constant({ kind: 'write' as const, bytes: 40_000_000 }) },
   {
     weight: 2,
@@ -349,7 +349,7 @@ test('after any history of writes, checkpoints and restarts, a missing log is re
         }
       }
       await store.kill();
-      // What is in the database file without its log, seen in a copy of it.
+      // Reads the database file without its log, in a copy.
       const copy = join(folder, 'copy.db');
       copyFileSync(file, copy);
       const kept = (await eventsAfterStart(copy)).length;

@@ -28,7 +28,7 @@ const queryPlans = new QueryPlans(file);
 const { records, reader } = queryPlans;
 
 beforeAll(async () => {
-  // So many that a label or a module of all of them is of more than are looked up one by one.
+  // More than the limit of indexed look-ups, for a label or a module of all devices.
   const createdAt = new Date();
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: createdAt, tokenDigest: null, unreachableSince: null };
   await records.hosts.save(host);
@@ -41,7 +41,7 @@ beforeAll(async () => {
     labels: { all: 'yes', ...(index < 3 ? { few: 'yes' } : {}) },
   }));
   await records.devices.create(devices);
-  // A build that is somewhere, and was elsewhere.
+  // A build that one device has, and another had.
   const stay = {
     module: 'x',
     version: 'y',
@@ -63,7 +63,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The steps of the plans of what is read. */
+/** Returns the plan steps of a read. */
 async function plansOf(read: () => Promise<unknown>): Promise<string[]> {
   const plans = await queryPlans.of(read);
   expect(plans.length).toBeGreaterThan(0);
@@ -96,7 +96,7 @@ const rolloutQueries = new RolloutQueries(reader);
 const signaturePolicyQueries = new SignaturePolicyQueries(reader);
 const signingKeyQueries = new SigningKeyQueries(reader);
 
-/** Whether a step reads all that there is, and not what is asked for: the devices of each host are counted, which is so of every list of hosts. */
+/** Returns whether a step scans a whole table. Counting the devices of each host is excepted, as every list of hosts does so. */
 function readsAll(step: string): boolean {
   return step.startsWith('SCAN') && !step.includes('VIRTUAL TABLE') && !step.startsWith('SCAN Device USING COVERING INDEX');
 }
@@ -150,7 +150,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'the next orders of a host',
     () => orders.next('x', 5, 10, 10),
-    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND cancelledAt=? AND number>?)',
+    'AgentOrder_hostId_cancelledAt_number_idx (hostId=? AND cancelledAt=? AND number>?)',
   ],
   ['devices', () => deviceQueries.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
   ['devices by name', () => deviceQueries.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
@@ -192,17 +192,17 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'history',
     () => historyQueries.list({ deviceId: 'x', module: 'y' }, byNumber),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'history of a device',
     () => historyQueries.list({ deviceId: 'x', ...range }, byNumber),
-    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND installedAt>? AND installedAt<?)',
+    'HistoryEntry_deviceId_installedAt_idx (deviceId=? AND installedAt>? AND installedAt<?)',
   ],
   [
     'what ran at a moment',
     () => historyQueries.at('x', moment, byName),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'modules that a device has had',
@@ -212,22 +212,22 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'what is newest of a module',
     () => history.latest([{ deviceId: 'x', module: 'y' }]),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
   [
     'stays that a reboot ends',
     () => history.endByReboot(['x', 'y'], moment),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
   [
     'devices that ever had a build',
     () => historyQueries.devicesOfBuild({ module: 'x', version: 'y' }, byIdentifier),
-    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
+    'HistoryEntry_module_version_deviceId_installedAt_removedAt_idx (module=? AND version=? AND deviceId>?)',
   ],
   [
     'devices that had a build and do not now',
     () => historyQueries.devicesOfBuild({ module: 'x', version: 'y', isRunning: false }, byIdentifier),
-    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
+    'HistoryEntry_module_version_deviceId_installedAt_removedAt_idx (module=? AND version=? AND deviceId>?)',
   ],
   [
     'devices that have a build',
@@ -237,7 +237,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'devices that have had a version',
     () => history.findDevicesThatHad(['d1', 'd2'], 'x', 'y'),
-    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId=?)',
+    'HistoryEntry_module_version_deviceId_installedAt_removedAt_idx (module=? AND version=? AND deviceId=?)',
   ],
   [
     'violations',
@@ -323,7 +323,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'what loads have brought into devices',
     () => history.loadedVersions(['d1', 'd2'], 'x', 10),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
   [
     'rollouts in the way of one',

@@ -64,7 +64,7 @@ describe('while another process holds the lock', () => {
     const { release } = lockFile();
     const states: string[] = [];
     const written = Promise.all(['a', 'b'].map((name) => write(store, name))).then(() => states.push('written'));
-    // Many turns of the event loop, in which the write has been tried.
+    // Many turns of the event loop, in which the write was attempted.
     for (let turn = 0; turn < 50; turn += 1) {
       await setImmediate();
       expect(await objectsIn(store)).toEqual([]);
@@ -126,7 +126,7 @@ test('a disk that becomes full during a transaction rolls back all its savepoint
   expect(await events()).toMatchObject([{ number: 1, object: 'after' }]);
 });
 
-/** Puts a file system of a few megabytes in the place of a folder. Returns whether this process may. */
+/** Mounts a file system of a few megabytes on a folder. Returns whether this process is permitted to. */
 function mountSmallDisk(place: string): boolean {
   return spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', place], { stdio: 'ignore' }).status === 0;
 }
@@ -152,7 +152,7 @@ test.runIf(mayMount())('a full disk rejects writes and accepts them when space i
     const ballast = join(folder, 'ballast');
     expect(() => writeFileSync(ballast, Buffer.alloc(16_000_000))).toThrow(/ENOSPC/);
     let refused = 0;
-    // There may be room for some yet, in pages that the log has already.
+    // Some writes may still fit into existing pages of the log.
     for (let attempt = 0; refused < 3 && attempt < 100; attempt += 1) {
       const names = [`a${attempt}`, `b${attempt}`, `c${attempt}`];
       const results = await Promise.allSettled(names.map((name) => write(store, name, 'x'.repeat(50_000))));
@@ -183,7 +183,7 @@ test('a database that becomes read-only rejects writes with that reason, and is 
     ({ savepoint }) => savepoint(async (connection) => void (await sql`PRAGMA query_only = ON`.execute(connection.sql))),
     timeout,
   );
-  // It has written nothing, but to leave its mark.
+  // It has written nothing but its mark in the header.
   await expect(setReadOnly).rejects.toThrow();
   const append = ({ savepoint }: Transaction) => savepoint((connection) => new Records(connection).audit.append([event('a')]));
   const error: unknown = await engine.transaction(append, timeout).catch((reason: unknown) => reason);
@@ -227,7 +227,7 @@ test('classifies an error by its causes at any depth', () => {
   });
   const refused = () => new AggregateError([Object.assign(new Error('a'), { code: 'ECONNREFUSED' })]);
   expect(findUnavailability(markDatabaseError(refused()))).toMatchObject({ isTransient: true });
-  // Of something else than the database.
+  // An error that does not come from the database.
   for (const other of [refused(), Object.assign(new Error('aborted'), { code: 'ECONNRESET' }), new Error('too many connections')])
     expect(findUnavailability(other)).toBeNull();
   for (const other of [null, 'text', new Error('a mistake'), new TypeError('undefined is not a function')])

@@ -6,7 +6,7 @@ import { z } from 'zod';
 const Schema = z.record(z.string(), z.unknown());
 export type Schema = z.infer<typeof Schema>;
 
-/** As a parameter or a body has them beside its schema. */
+/** Examples of a parameter or a body, next to its schema. */
 const examples = { example: z.unknown().optional(), examples: z.record(z.string(), z.object({ value: z.unknown() })).optional() };
 const Media = z.object({ schema: Schema, ...examples });
 const Content = z.record(z.string(), Media);
@@ -32,7 +32,7 @@ const DocumentObject = z.object({
 export type Parameter = z.infer<typeof Parameter>;
 export type Operation = z.infer<typeof OperationObject> & { readonly path: string; readonly method: string };
 
-/** The document as it is written. */
+/** The document in the repository. */
 export const documentText = readFileSync(new URL('../../../../openapi/openapi.json', import.meta.url), 'utf8');
 const document = DocumentObject.parse(JSON.parse(documentText));
 
@@ -40,7 +40,7 @@ export const operations: readonly Operation[] = Object.entries(document.paths).f
   Object.entries(item).map(([method, operation]) => ({ ...operation, path, method: method.toUpperCase() })),
 );
 
-/** The schema itself where it is a reference to one. */
+/** Resolves a reference to a schema. */
 export function resolved(schema: Schema): Schema {
   const reference = schema['$ref'];
   if (typeof reference !== 'string') return schema;
@@ -49,7 +49,7 @@ export function resolved(schema: Schema): Schema {
   return resolved(found);
 }
 
-/** The examples that a parameter or a body has, itself or in its schema. */
+/** Returns the examples of a parameter or a body, or of its schema. */
 export function examplesOf({ schema, example, examples: named = {} }: z.infer<typeof Media>): unknown[] {
   const { examples: ofSchema } = resolved(schema);
   return [
@@ -61,7 +61,7 @@ export function examplesOf({ schema, example, examples: named = {} }: z.infer<ty
 
 type JsonSchema = Exclude<Parameters<typeof z.fromJSONSchema>[0], boolean>;
 
-/** References of a document are not those of a schema that stands alone. */
+/** Rewrites references of the document for a standalone schema. */
 function standalone(value: unknown): string {
   return JSON.stringify(value).replaceAll('#/components/schemas/', '#/$defs/');
 }
@@ -70,7 +70,7 @@ const definitions: Record<string, JsonSchema> = JSON.parse(standalone(document.c
 
 const validators = new Map<string, z.ZodType>();
 
-/** Tells whether a value is as the schema says. */
+/** Returns a function that validates values against a schema. */
 export function validatorOf(schema: Schema): z.ZodType {
   const key = standalone(schema);
   const known = validators.get(key);
@@ -81,7 +81,7 @@ export function validatorOf(schema: Schema): z.ZodType {
   return validator;
 }
 
-/** What the document says of the body of an answer; null where it does not know the answer at all. */
+/** Returns the schema of a response body; null if the response is not documented. */
 export function documentedBody(operation: Operation, status: number, contentType: string): z.ZodType | 'no body' | null {
   const response = operation.responses[String(status)];
   if (response === undefined) return null;

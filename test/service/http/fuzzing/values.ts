@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { resolved, type Schema } from './document.ts';
 
-/** Texts that have broken other services. */
+/** Strings that are known to break services. */
 const hostileTexts = [
   '',
   ' ',
@@ -26,17 +26,17 @@ const hostileTexts = [
 
 const hostileText = fc.oneof(fc.constantFrom(...hostileTexts), fc.string({ unit: 'binary', maxLength: 40 }), fc.string({ maxLength: 200 }));
 
-/** Anything that JSON can say. */
+/** Any JSON value. */
 export const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
   hostileText,
   fc.jsonValue({ maxDepth: 3 }),
   fc.constantFrom(null, true, 0, -1, 1.5, 2 ** 31, 2 ** 53, -(2 ** 63), 1e308, [], {}, [[]], { __proto__: null }, Array(300).fill(0)),
 );
 
-/** Values that name things that there are, by the name of the property or parameter. */
+/** Values that refer to existing objects, by the name of the property or parameter. */
 export type Known = ReadonlyMap<string, readonly unknown[]>;
 
-/** Values that the schema allows; of known names mostly known values. */
+/** Generates values that the schema allows; for known names mostly known values. */
 export function validValue(schemaOrReference: Schema, name: string, known: Known, depth = 0): fc.Arbitrary<unknown> {
   const knownValues = known.get(name);
   const byType = ofType(resolved(schemaOrReference), name, known, depth);
@@ -87,7 +87,7 @@ function textOf(schema: Schema): fc.Arbitrary<string> {
 function numberOf(schema: Schema): fc.Arbitrary<number> {
   const least = numberIn(schema, 'minimum', numberIn(schema, 'exclusiveMinimum', -1) + 1);
   const most = numberIn(schema, 'maximum', least + 1_000);
-  // Where nothing else is said, every integer that JSON has exactly is allowed.
+  // By default, every safe integer is allowed.
   const greatest = numberIn(schema, 'maximum', Number.MAX_SAFE_INTEGER);
   return fc.oneof(
     { weight: 4, arbitrary: fc.integer({ min: least, max: Math.max(least, Math.min(most, least + 3)) }) },
@@ -109,7 +109,7 @@ function objectOf(schema: Schema, known: Known, depth: number): fc.Arbitrary<unk
   return fc.record(Object.fromEntries(arbitraries), { requiredKeys });
 }
 
-/** The value with one thing changed in it somewhere: left out, replaced, added or repeated. */
+/** Changes one thing in a value: removes, replaces, adds or repeats it. */
 export function nearly(value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
   const change = fc.record({
     at: fc.array(fc.nat(20), { maxLength: 4 }),
