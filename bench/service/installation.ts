@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { type Client, createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
 import { inParallel } from '../../test/system/chaos/async.ts';
-import { moduleText } from '../../test/system/chaos/modules.ts';
+import { generateModule } from '../../test/system/chaos/modules.ts';
 import { DatabaseView } from './database-view.ts';
 import { until } from './measuring.ts';
 import { MeasuredProcess } from './processes.ts';
@@ -117,7 +117,7 @@ export async function pushBuildBefore(folder: string): Promise<void> {
 export async function pushBuilds(client: Client, count: number): Promise<void> {
   const path = { module };
   await inParallel([...Array(count).keys()], 8, async (build) => {
-    const body = { version: versionOf(build), language: 'wat' as const, source: moduleText(module, build) };
+    const body = { version: versionOf(build), language: 'wat' as const, source: generateModule(module, build) };
     unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
   });
 }

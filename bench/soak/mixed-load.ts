@@ -3,7 +3,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { type Client, type Schemas, unwrapResponse } from '../../src/client/client.ts';
-import { moduleText } from '../../test/system/chaos/modules.ts';
+import { generateModule } from '../../test/system/chaos/modules.ts';
 import type { Installation } from '../service/installation.ts';
 import { until } from '../service/measuring.ts';
 
@@ -213,7 +213,7 @@ export class MixedLoad {
 const terms = { invalidation: 'delete', supersede: true, similarityPolicy: 'off', deadlineSeconds: 60 } as const;
 
 async function push(client: Client, module: string, build: number): Promise<void> {
-  const body = { version: `1.${build}.0`, language: 'wat' as const, source: moduleText(module, build) };
+  const body = { version: `1.${build}.0`, language: 'wat' as const, source: generateModule(module, build) };
   unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path: { module } }, body }));
 }
 

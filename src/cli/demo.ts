@@ -146,7 +146,7 @@ type CompletedLoad = Awaited<ReturnType<typeof loadEverywhere>>[number];
 
 type RunningProgram = { readonly read: () => Promise<Schemas['Program']>; readonly before: Schemas['Program'] };
 
-/** Starts two programs per device: one with endless short calls, one with threads that stay inside one access for hours. Returns the former. */
+/** Starts two programs per device: one with endless short calls, one whose threads remain inside one access for hours. Returns the former. */
 async function startPrograms(client: Client, devices: readonly Schemas['Device'][]): Promise<RunningProgram[]> {
   const start = async (device: string, name: string, rounds: number, threads: number) => {
     const body = {

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { workModule } from '../service/test-service.ts';
-import { cameAbout, inParallel } from './chaos/async.ts';
-import { freePort, hostProcess, type RestartedProcess, serviceProcess } from './chaos/processes.ts';
+import { inParallel, waitUntil } from './chaos/async.ts';
+import { createHostProcess, createServiceProcess, findFreePort, type RestartableProcess } from './chaos/processes.ts';
 import { Random } from './chaos/random.ts';
 import { readDevices, readPrograms } from './chaos/service-state.ts';
 
@@ -23,8 +23,8 @@ type Rollout = Schemas['Rollout'];
 
 let folder: string;
 let client: Client;
-let service: RestartedProcess;
-let hosts: RestartedProcess[];
+let service: RestartableProcess;
+let hosts: RestartableProcess[];
 let devices: string[];
 /** The statistics after the rollback of the build that traps: from then on no program fails. */
 let before: ReadonlyMap<string, Schemas['ProgramStatistics']> = new Map();
@@ -41,13 +41,13 @@ const trappingModule = `
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-rollouts-'));
   const database = join(folder, 'patchbay.db');
-  const port = await freePort(new Random(Math.floor(Math.random() * 2 ** 31)));
-  service = serviceProcess('the service', port, database, folder);
+  const port = await findFreePort(new Random(Math.floor(Math.random() * 2 ** 31)));
+  service = createServiceProcess('the service', port, database, folder);
   service.start();
   await service.ready();
   const url = `http://127.0.0.1:${port}`;
   client = createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim());
-  hosts = Array.from({ length: hostCount }, (_, index) => hostProcess(`fleet-${index + 1}`, url, devicesPerHost, folder));
+  hosts = Array.from({ length: hostCount }, (_, index) => createHostProcess(`fleet-${index + 1}`, url, devicesPerHost, folder));
   for (const host of hosts) host.start();
   for (const [version, source] of [
     ['1.0.0', workModule(1)],
@@ -88,8 +88,8 @@ afterAll(async () => {
 
 /** Polls a condition, also while the service is unreachable. */
 async function until(condition: string, poll: () => Promise<boolean>): Promise<void> {
-  if (!(await cameAbout(poll, conditionTimeout)))
-    throw new Error(`condition not met: ${condition}\n${[service, ...hosts].map(({ tail }) => tail).join('\n')}`);
+  if (!(await waitUntil(poll, conditionTimeout)))
+    throw new Error(`condition not met: ${condition}\n${[service, ...hosts].map(({ lastLines: tail }) => tail).join('\n')}`);
 }
 
 /** Repeats a request with one key until the service, which may be unreachable or overloaded, responds. */
@@ -102,7 +102,7 @@ async function insist<Data>(request: (key: string) => Promise<Data>): Promise<Da
   return response;
 }
 
-async function restart(process: RestartedProcess): Promise<void> {
+async function restart(process: RestartableProcess): Promise<void> {
   await process.kill();
   process.start();
 }
@@ -126,8 +126,8 @@ async function waitForRollout(id: string, condition: string, isMet: (rollout: Ro
     last = await read(id);
     return isMet(last);
   };
-  if (!(await cameAbout(poll, conditionTimeout)))
-    throw new Error(`condition not met: the rollout ${condition}: ${JSON.stringify(last)}\n${service.tail}`);
+  if (!(await waitUntil(poll, conditionTimeout)))
+    throw new Error(`condition not met: the rollout ${condition}: ${JSON.stringify(last)}\n${service.lastLines}`);
   return insist(() => read(id));
 }
 

@@ -18,7 +18,7 @@ export function formatVerification(verification: Verification, isPinned: boolean
 }
 
 const ownKeyWarning =
-  'warning: the service supplied its own public key; save the key where nobody who can change the database can change it (patchbay signing-key list --pem), and give it with --public-key';
+  'warning: the service supplied its own public key; save the key outside the reach of database administrators (patchbay signing-key list --pem), and give it with --public-key';
 
 function formatIntact({ first, last, checkpoint }: Extract<Verification, { kind: 'intact' }>): string[] {
   const intact = `the audit trail is intact: events ${first} to ${last} are linked by their hashes`;

@@ -19,7 +19,7 @@ async function generate() {
     const app = await createService({
       database: join(folder, 'patchbay.db'),
       logger: false,
-      joinToken: 'not used: nobody registers',
+      joinToken: 'not-used-by-this-script',
       unreachableAfter: 60_000,
       adminKey: null,
       signingKeys: { privateKeys: openPrivateKeys(join(folder, 'signing-keys')), isLost: false },

@@ -1,4 +1,4 @@
-// The job with the client that @hey-api/openapi-ts makes.
+// The job with the client that @hey-api/openapi-ts generates.
 
 import { randomUUID } from 'node:crypto';
 import { client } from './generated/client.gen.js';
@@ -19,10 +19,10 @@ import {
   startProgram,
   stopProgram,
 } from './generated/index.js';
-import { job, tell, until } from './job.js';
-import { factOf, failureOf, taskOf } from './narrowing.js';
+import { job, printResult, until } from './job.js';
+import { describeFailure, describeOrder, describeStep } from './narrowing.js';
 
-// Answers or throws what the service said is wrong.
+// Returns the data, or throws the problem of the service.
 client.setConfig({ baseUrl: job.url, auth: () => job.key, throwOnError: true });
 const { device, module } = job;
 
@@ -58,9 +58,9 @@ const { data: audit } = await listAuditEvents<true>({ query: { object: id, order
 await stopProgram<true>({ path: { device, program: program.id }, headers: { 'Idempotency-Key': randomUUID() } });
 
 const { error } = await createLoads<false>({ body: { module, version: '9.9.9', devices: [device] }, throwOnError: false });
-if (error === undefined) throw new Error('a version that is not there was taken');
+if (error === undefined) throw new Error('a missing version was taken');
 
-// The function takes the first of the bodies that the document names; the client beneath it takes any.
+// The function accepts only the first body type of the document; the underlying client accepts all.
 const { prebuilt } = job;
 const { data: pushed } = await client.post<CreateBuildResponses, CreateBuildErrors, true>({
   url: '/v1/modules/{module}/builds',
@@ -83,7 +83,7 @@ const { host, token } = registered;
 const { data: next } = await pollOrders<true>({ path: { host }, query: { bootId, waitSeconds: 5 }, auth: () => token });
 const [order] = next.orders;
 if (order === undefined) throw new Error('the host has no order');
-const answer: Report = {
+const attached: Report = {
   kind: 'device-attached',
   order: order.order,
   device: order.device,
@@ -96,17 +96,17 @@ const answer: Report = {
   },
   failure: null,
 };
-const { response } = await sendReports<true>({ path: { host }, body: { bootId, reports: [answer] }, auth: () => token });
-if (response.status !== 204 || failureOf(answer) !== null) throw new Error(`the report was answered ${response.status}`);
+const { response } = await sendReports<true>({ path: { host }, body: { bootId, reports: [attached] }, auth: () => token });
+if (response.status !== 204 || describeFailure(attached) !== null) throw new Error(`the report returned status ${response.status}`);
 
-tell({
+printResult({
   outcome,
   interrupted,
   retried,
-  steps: (report?.steps ?? []).map(factOf),
+  steps: (report?.steps ?? []).map(describeStep),
   history: history.items.map(({ version }) => version),
   audit: audit.items.map(({ action }) => action),
   problem: { type: error.type, pointers: (error.errors ?? []).map(({ pointer }) => pointer) },
   prebuilt: pushed.image.digest,
-  orders: next.orders.map(taskOf),
+  orders: next.orders.map(describeOrder),
 });

@@ -1,9 +1,9 @@
-// Each kind of step, order and report told from the others, with nothing left over. It is checked with the types of each generator.
+// Distinguishes every kind of step, order and report exhaustively. Compiled with the types of each generator.
 
 import type { Order, Report, Step } from './types.js';
 
-/** What a step found out, each kind by its own facts. */
-export function factOf(step: Step): string {
+/** Returns the finding of a step, from the facts of its kind. */
+export function describeStep(step: Step): string {
   switch (step.step) {
     case 'received':
       return `received ${step.facts.bytes > 0}`;
@@ -34,8 +34,8 @@ export function factOf(step: Step): string {
   }
 }
 
-/** What an agent does about an order, and what it reports. */
-export function taskOf(order: Order): string {
+/** Returns what an agent does for an order. */
+export function describeOrder(order: Order): string {
   switch (order.kind) {
     case 'attach-device':
       return `attach ${order.name} with ${order.modules.length} modules`;
@@ -50,8 +50,8 @@ export function taskOf(order: Order): string {
   }
 }
 
-/** Why the order of a report could not be carried out; null where it was, or where there was none. */
-export function failureOf(report: Report): string | null {
+/** Returns why the order of a report failed; null if it succeeded, or if the report has no order. */
+export function describeFailure(report: Report): string | null {
   switch (report.kind) {
     case 'load-completed':
       return report.result.reason;

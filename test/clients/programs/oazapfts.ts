@@ -1,4 +1,4 @@
-// The job with the functions that oazapfts makes. They take no body but JSON: bytes are for the other clients.
+// The job with the functions that oazapfts generates. They send only JSON bodies; the other clients also send bytes.
 
 import { randomUUID } from 'node:crypto';
 import { ok } from '@oazapfts/runtime';
@@ -17,8 +17,8 @@ import {
   startProgram,
   stopProgram,
 } from './generated/client.js';
-import { job, tell, until } from './job.js';
-import { factOf, failureOf, taskOf } from './narrowing.js';
+import { job, printResult, until } from './job.js';
+import { describeFailure, describeOrder, describeStep } from './narrowing.js';
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 defaults.baseUrl = job.url;
@@ -53,7 +53,7 @@ const audit = await ok(listAuditEvents({ $object: id, order: 'desc' }));
 await ok(stopProgram(device, program.id, { idempotencyKey: randomUUID() }));
 
 const refused = await createLoads({ module, version: '9.9.9', devices: [device] });
-if (refused.status !== 422) throw new Error(`a version that is not there was answered ${refused.status}`);
+if (refused.status !== 422) throw new Error(`a missing version returned status ${refused.status}`);
 const problem = refused.data;
 
 const bootId = randomUUID();
@@ -63,7 +63,7 @@ const asHost = { headers: bearer(token) };
 const { orders } = await ok(pollOrders(host, bootId, { waitSeconds: 5 }, asHost));
 const [order] = orders;
 if (order === undefined) throw new Error('the host has no order');
-const answer: Report = {
+const attached: Report = {
   kind: 'device-attached',
   order: order.order,
   device: order.device,
@@ -76,17 +76,17 @@ const answer: Report = {
   },
   failure: null,
 };
-const { status } = await sendReports(host, { bootId, reports: [answer] }, asHost);
-if (status !== 204 || failureOf(answer) !== null) throw new Error(`the report was answered ${status}`);
+const { status } = await sendReports(host, { bootId, reports: [attached] }, asHost);
+if (status !== 204 || describeFailure(attached) !== null) throw new Error(`the report returned status ${status}`);
 
-tell({
+printResult({
   outcome,
   interrupted,
   retried,
-  steps: (report?.steps ?? []).map(factOf),
+  steps: (report?.steps ?? []).map(describeStep),
   history: history.items.map(({ version }) => version),
   audit: audit.items.map(({ action }) => action),
   problem: { type: problem.type, pointers: (problem.errors ?? []).map(({ pointer }) => pointer) },
   prebuilt: null,
-  orders: orders.map(taskOf),
+  orders: orders.map(describeOrder),
 });

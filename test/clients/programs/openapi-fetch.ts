@@ -1,10 +1,10 @@
-// The job with openapi-fetch, on the types that openapi-typescript makes.
+// The job with openapi-fetch and the types of openapi-typescript.
 
 import { randomUUID } from 'node:crypto';
 import createClient from 'openapi-fetch';
 import type { components, paths } from './generated/api.js';
-import { job, tell, until } from './job.js';
-import { factOf, failureOf, taskOf } from './narrowing.js';
+import { job, printResult, until } from './job.js';
+import { describeFailure, describeOrder, describeStep } from './narrowing.js';
 
 type Report = components['schemas']['Report'];
 type Problem = components['schemas']['Problem'];
@@ -57,7 +57,7 @@ found(
 );
 
 const { error } = await client.POST('/v1/loads', { body: { module, version: '9.9.9', devices: [device] } });
-if (error === undefined) throw new Error('a version that is not there was taken');
+if (error === undefined) throw new Error('a missing version was taken');
 
 const { prebuilt } = job;
 const pushed = found(
@@ -90,7 +90,7 @@ const { orders } = found(
 );
 const [order] = orders;
 if (order === undefined) throw new Error('the host has no order');
-const answer: Report = {
+const attached: Report = {
   kind: 'device-attached',
   order: order.order,
   device: order.device,
@@ -105,18 +105,18 @@ const answer: Report = {
 };
 const { response } = await agent.POST('/agent/v1/hosts/{host}/reports', {
   params: { path: { host } },
-  body: { bootId, reports: [answer] },
+  body: { bootId, reports: [attached] },
 });
-if (response.status !== 204 || failureOf(answer) !== null) throw new Error(`the report was answered ${response.status}`);
+if (response.status !== 204 || describeFailure(attached) !== null) throw new Error(`the report returned status ${response.status}`);
 
-tell({
+printResult({
   outcome,
   interrupted,
   retried,
-  steps: (report?.steps ?? []).map(factOf),
+  steps: (report?.steps ?? []).map(describeStep),
   history: history.items.map(({ version }) => version),
   audit: audit.items.map(({ action }) => action),
   problem: { type: error.type, pointers: (error.errors ?? []).map(({ pointer }) => pointer) },
   prebuilt: pushed.image.digest,
-  orders: orders.map(taskOf),
+  orders: orders.map(describeOrder),
 });

@@ -1,13 +1,13 @@
-// The modules that the chaos loads: their calls take a while, and each has a known number of effects.
+// The modules of the chaos test: their calls take some time, and each call has a known number of effects.
 
-/** Effects of one call, by module. */
+/** Effects per call, by module. */
 export const effectsPerCall: ReadonlyMap<string, number> = new Map([
   ['tcp', 2],
   ['udp', 1],
 ]);
 
-/** `work(rounds, sleep)`: has its effects, sleeps that many milliseconds after the first, loops, and answers which build it is. */
-export function moduleText(module: string, build: number): string {
+/** Returns a module with `work(rounds, sleep)`, which emits its effects, sleeps after the first effect, loops, and returns the number of the build. */
+export function generateModule(module: string, build: number): string {
   const emit = '(call $emit (i32.const 1) (i64.const 1))';
   const furtherEffects = emit.repeat((effectsPerCall.get(module) ?? 1) - 1);
   return `

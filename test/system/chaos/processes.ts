@@ -1,4 +1,4 @@
-// The processes of the chaos, as a user starts them: the service and its hosts, killed and started again with the same arguments.
+// The processes of the chaos test, as a user starts them: the service and its hosts, killed and restarted with the same arguments.
 
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -9,33 +9,33 @@ import type { Random } from './random.ts';
 /** The label of every device. */
 const fleetLabel = 'fleet=chaos';
 
-/** The command line of a replica of the service. @param folder Where files are that are the same for all replicas. */
-export function serviceProcess(name: string, port: number, database: string, folder: string): RestartedProcess {
+/** Creates a replica of the service. @param folder The folder of the files that all replicas share. */
+export function createServiceProcess(name: string, port: number, database: string, folder: string): RestartableProcess {
   const args = ['serve', '--no-embedded-host', '--port', String(port), '--database', database, '--unreachable-after', '4'];
   const files = ['--token-file', join(folder, 'join-token'), '--admin-key-file', join(folder, 'admin-key')];
-  return new RestartedProcess(name, [...args, ...files, '--signing-keys', join(folder, 'signing-keys')], /API +http/);
+  return new RestartableProcess(name, [...args, ...files, '--signing-keys', join(folder, 'signing-keys')], /API +http/);
 }
 
-/** The command line of a host. */
-export function hostProcess(name: string, controlUrl: string, devices: number, folder: string): RestartedProcess {
+/** Creates a device host. */
+export function createHostProcess(name: string, controlUrl: string, devices: number, folder: string): RestartableProcess {
   const args = ['host', '--control', controlUrl, '--name', name, '--devices', String(devices), '--labels', fleetLabel];
   const token = ['--token-file', join(folder, 'join-token')];
-  return new RestartedProcess(name, [...args, ...token, '--log-level', 'error'], / joins /);
+  return new RestartableProcess(name, [...args, ...token, '--log-level', 'error'], / joins /);
 }
 
-/** How long a process may take to be ready, its database and its network being as they are, in milliseconds. */
+/** Maximum time until a process is ready, despite faults of its database and network, in milliseconds. */
 const readyMilliseconds = 90_000;
 
-/** A process that is killed and started again. */
-export class RestartedProcess {
+/** A process that can be killed and restarted. */
+export class RestartableProcess {
   readonly name: string;
   readonly #args: readonly string[];
   readonly #ready: RegExp;
   #child: PatchbayProcess | null = null;
-  /** How it ended when nobody had killed it; null while that has not happened. */
-  #ownEnd: string | null = null;
-  /** What the lives that are over said last. */
-  readonly #lastWords: string[] = [];
+  /** Describes an exit without a kill; null if there was none. */
+  #unexpectedExit: string | null = null;
+  /** The last lines of earlier runs. */
+  readonly #earlierLines: string[] = [];
 
   constructor(name: string, args: readonly string[], ready: RegExp) {
     this.name = name;
@@ -43,24 +43,24 @@ export class RestartedProcess {
     this.#ready = ready;
   }
 
-  get ownEnd(): string | null {
-    return this.#ownEnd;
+  get unexpectedExit(): string | null {
+    return this.#unexpectedExit;
   }
 
-  /** What it has said lately, in this life and the last ones. */
-  get tail(): string {
-    return [...this.#lastWords, this.#child?.lastLines ?? ''].filter((words) => words !== '').join('\n--- killed\n');
+  /** The last lines of this run and of earlier runs. */
+  get lastLines(): string {
+    return [...this.#earlierLines, this.#child?.lastLines ?? ''].filter((lines) => lines !== '').join('\n--- killed\n');
   }
 
   start(): void {
     const child = new PatchbayProcess(this.name, this.#args);
     this.#child = child;
     child.exited.then((end) => {
-      if (this.#child === child) this.#ownEnd = `${this.name} ended by itself (${end}):\n${child.lastLines}`;
+      if (this.#child === child) this.#unexpectedExit = `${this.name} exited unexpectedly (${end}):\n${child.lastLines}`;
     });
   }
 
-  /** Resolves when it has said that it is ready. @throws {Error} when it ends without. */
+  /** Waits until the process prints that it is ready. @throws {Error} if it exits first. */
   async ready(): Promise<void> {
     await this.#child?.waitForLine(this.#ready, readyMilliseconds);
   }
@@ -69,18 +69,18 @@ export class RestartedProcess {
     const child = this.#child;
     this.#child = null;
     await child?.stop('SIGKILL');
-    this.#lastWords.push(child?.lastLines ?? '');
-    this.#lastWords.splice(0, this.#lastWords.length - 3);
+    this.#earlierLines.push(child?.lastLines ?? '');
+    this.#earlierLines.splice(0, this.#earlierLines.length - 3);
   }
 }
 
-/** Ports below those that the system gives to clients: none of them takes the service's port while it is away. */
-const ports = { least: 20_000, most: 29_999 } as const;
+/** Ports below the ephemeral range, so that no client takes the port of the service during a restart. */
+const ports = { min: 20_000, max: 29_999 } as const;
 
-/** A port that nobody listens on. */
-export async function freePort(random: Random): Promise<number> {
+/** Returns a port that no process listens on. */
+export async function findFreePort(random: Random): Promise<number> {
   for (;;) {
-    const port = random.integer(ports.least, ports.most);
+    const port = random.integer(ports.min, ports.max);
     const server = createServer();
     const isFree = await new Promise<boolean>((resolve) => {
       server.once('error', () => resolve(false));

@@ -1,12 +1,12 @@
-// A TCP proxy that is a bad network: it cuts connections, delays, holds and loses their bytes, closes half of them, and sends requests once more.
+// A TCP proxy that simulates a faulty network: it cuts and half-closes connections, delays, holds and drops bytes, and duplicates requests.
 
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { pause } from './async.ts';
 import type { Random } from './random.ts';
-import { RequestRecorder } from './recorder.ts';
+import { RequestRecorder } from './request-recorder.ts';
 
-/** What a proxy has done. */
+/** Number of faults of each kind. */
 export type FaultCounts = {
   connections: number;
   cutsByReset: number;
@@ -14,48 +14,48 @@ export type FaultCounts = {
   halfCloses: number;
   delays: number;
   holds: number;
-  /** Connections that were there, and on which nothing came through any more. */
+  /** Connections on which bytes are dropped silently. */
   losses: number;
-  /** Requests that were sent once more and answered. */
+  /** Duplicate requests that got a response. */
   duplicates: number;
 };
 
-/** Connections at once; more are refused. */
+/** Maximum concurrent connections. */
 const connectionLimit = 256;
-/** Requests that wait to be sent once more. */
+/** Maximum pending duplicates. */
 const duplicateLimit = 64;
-const delayMilliseconds = { least: 5, most: 300 } as const;
-const holdMilliseconds = { least: 200, most: 2_500 } as const;
-/** A request that is sent once more comes this much later. */
-const duplicateMilliseconds = { least: 1, most: 4_000 } as const;
+const delayMilliseconds = { min: 5, max: 300 } as const;
+const holdMilliseconds = { min: 200, max: 2_500 } as const;
+/** Delay of a duplicate request. */
+const duplicateMilliseconds = { min: 1, max: 4_000 } as const;
 const duplicateProbability = 0.3;
-/** How long the answer to such a request is waited for, in milliseconds. */
-const answerMilliseconds = 10_000;
+/** Maximum wait for the response to a duplicate, in milliseconds. */
+const responseMilliseconds = 10_000;
 
 type Direction = 'to-service' | 'to-client';
 type Cut = 'reset' | 'end';
 const faultKinds = ['reset', 'end', 'half-close', 'delay', 'delay', 'hold'] as const;
 type Fault = { readonly kind: (typeof faultKinds)[number] | 'lose'; readonly direction: Direction; bytesLeft: number };
 
-/** What is between the two ends: how likely it is that the fault of a connection is that it is lost, after how many bytes it comes, and whether its requests are sent once more. */
-type Network = {
+/** The probability that a fault is a silent loss, the bytes before a fault, and whether requests are duplicated. */
+type NetworkProfile = {
   readonly lossProbability: number;
-  readonly bytesBeforeFault: { readonly least: number; readonly most: number };
-  readonly sendsAgain: boolean;
+  readonly bytesBeforeFault: { readonly min: number; readonly max: number };
+  readonly duplicatesRequests: boolean;
 };
 
-/** Between those who make requests and the service. */
-const requestNetwork: Network = {
+/** Between clients or hosts and the service. */
+const requestNetwork: NetworkProfile = {
   lossProbability: 0,
-  bytesBeforeFault: { least: 500, most: 1_000_000 },
-  sendsAgain: true,
+  bytesBeforeFault: { min: 500, max: 1_000_000 },
+  duplicatesRequests: true,
 };
-/** Between a replica of the service and its database: a replica has few connections, which stay and carry much. */
-export const databaseNetwork: Network = {
-  // It takes half a minute until one is given up, with what it was asked.
+/** Between a replica and its database: few long-lived connections with much traffic. */
+export const databaseNetwork: NetworkProfile = {
+  // It takes half a minute until a replica closes a lost connection.
   lossProbability: 0.03,
-  bytesBeforeFault: { least: 20_000, most: 1_000_000 },
-  sendsAgain: false,
+  bytesBeforeFault: { min: 20_000, max: 1_000_000 },
+  duplicatesRequests: false,
 };
 
 export class FaultProxy {
@@ -70,7 +70,7 @@ export class FaultProxy {
     duplicates: 0,
   };
   readonly random: Random;
-  readonly network: Network;
+  readonly network: NetworkProfile;
   readonly #servicePorts: readonly number[];
   readonly #server: Server;
   readonly #links = new Set<Link>();
@@ -78,12 +78,12 @@ export class FaultProxy {
   #isFaulty = false;
   #port = 0;
 
-  /** Does no harm until it is told to. @param servicePorts Of the replicas, any of which gets a connection. */
-  constructor(servicePorts: readonly number[], random: Random, network: Network = requestNetwork) {
+  /** Creates a proxy without faults. @param servicePorts Ports of the replicas; each connection goes to any of them. */
+  constructor(servicePorts: readonly number[], random: Random, network: NetworkProfile = requestNetwork) {
     this.random = random;
     this.network = network;
     this.#servicePorts = servicePorts;
-    // A client is not read before there is somebody who hears it.
+    // A client is not read before its connection to the service exists.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (client) => void this.#accept(client));
     this.#server.maxConnections = connectionLimit;
   }
@@ -107,13 +107,13 @@ export class FaultProxy {
     this.#port = typeof address === 'object' ? (address?.port ?? 0) : 0;
   }
 
-  /** From now on it is a bad network. */
+  /** Starts faults. */
   startFaults(): void {
     this.#isFaulty = true;
     for (const link of this.#links) link.drawFault();
   }
 
-  /** From now on it only passes bytes on. */
+  /** Stops faults; from then on the proxy only forwards bytes. */
   endFaults(): void {
     this.#isFaulty = false;
     for (const timer of this.#duplicates) clearTimeout(timer);
@@ -121,19 +121,19 @@ export class FaultProxy {
     for (const link of this.#links) link.release();
   }
 
-  /** Cuts every connection at once. */
+  /** Cuts every connection. */
   cut(cut: Cut): void {
     for (const link of this.#links) link.cut(cut);
   }
 
-  /** From now on nothing comes through on the connections that there are, and neither end is told. */
+  /** Drops all further bytes of the current connections silently. */
   lose(): void {
     for (const link of this.#links) link.lose();
   }
 
-  /** Holds the bytes of every connection for a while. */
+  /** Holds the bytes of every connection for a random time. */
   hold(): void {
-    for (const link of this.#links) link.hold(this.random.integer(holdMilliseconds.least, holdMilliseconds.most));
+    for (const link of this.#links) link.hold(this.random.integer(holdMilliseconds.min, holdMilliseconds.max));
   }
 
   async close(): Promise<void> {
@@ -143,15 +143,15 @@ export class FaultProxy {
     await once(this.#server, 'close');
   }
 
-  /** Sends a request once more, later and on a connection of its own. */
-  sendAgain(request: Buffer): void {
-    if (!this.#isFaulty || this.#duplicates.size >= duplicateLimit || !this.random.chance(duplicateProbability)) return;
+  /** Sends a duplicate of a request later, on its own connection. */
+  scheduleDuplicate(request: Buffer): void {
+    if (!this.#isFaulty || this.#duplicates.size >= duplicateLimit || !this.random.happens(duplicateProbability)) return;
     const timer = setTimeout(
       () => {
         this.#duplicates.delete(timer);
         void this.#send(request);
       },
-      this.random.magnitude(duplicateMilliseconds.least, duplicateMilliseconds.most),
+      this.random.logUniform(duplicateMilliseconds.min, duplicateMilliseconds.max),
     );
     this.#duplicates.add(timer);
   }
@@ -159,7 +159,7 @@ export class FaultProxy {
   async #send(request: Buffer): Promise<void> {
     const socket = await this.#connectToAny();
     if (socket === null) return;
-    socket.setTimeout(answerMilliseconds, () => socket.destroy());
+    socket.setTimeout(responseMilliseconds, () => socket.destroy());
     socket.on('error', () => socket.destroy());
     socket.once('data', () => {
       this.counts.duplicates += 1;
@@ -178,23 +178,23 @@ export class FaultProxy {
     await link.run().finally(() => this.#links.delete(link));
   }
 
-  /** A connection to any replica that there is; null where there is none. */
+  /** Connects to any reachable replica; returns null if there is none. */
   async #connectToAny(): Promise<Socket | null> {
     const first = this.random.integer(0, this.#servicePorts.length - 1);
     for (const index of this.#servicePorts.keys()) {
       const port = this.#servicePorts[(first + index) % this.#servicePorts.length] ?? 0;
       const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
-      const isThere = await once(socket, 'connect').then(
+      const isConnected = await once(socket, 'connect').then(
         () => true,
         () => false,
       );
-      if (isThere) return socket;
+      if (isConnected) return socket;
     }
     return null;
   }
 }
 
-/** One connection of a client's, and the one to the service that carries it on. */
+/** A client connection, and its connection to the service. */
 class Link {
   readonly #client: Socket;
   readonly #service: Socket;
@@ -210,31 +210,34 @@ class Link {
     this.#service = service;
     this.#proxy = proxy;
     this.drawFault();
-    // What goes wrong with either shows in the loops that carry the bytes.
+    // Errors also end the loops that forward bytes.
     for (const socket of [client, service]) socket.on('error', () => this.destroy());
   }
 
-  /** Carries bytes until both directions have ended. */
+  /** Forwards bytes until both directions have ended. */
   async run(): Promise<void> {
     try {
-      await Promise.all([this.#carry('to-service', this.#client, this.#service), this.#carry('to-client', this.#service, this.#client)]);
+      await Promise.all([
+        this.#forward('to-service', this.#client, this.#service),
+        this.#forward('to-client', this.#service, this.#client),
+      ]);
     } catch {
-      // One of the two is gone: so is the other.
+      // If one connection is closed, close the other.
       reset(this.#client);
       reset(this.#service);
     }
     this.destroy();
   }
 
-  /** Chooses what is to go wrong with the connection next. */
+  /** Chooses the next fault of the connection. */
   drawFault(): void {
     const { random, isFaulty, network } = this.#proxy;
     const { lossProbability, bytesBeforeFault } = network;
     if (!isFaulty) return;
     this.#fault = {
-      kind: random.chance(lossProbability) ? 'lose' : random.pick(faultKinds),
+      kind: random.happens(lossProbability) ? 'lose' : random.pick(faultKinds),
       direction: random.pick(['to-service', 'to-client'] as const),
-      bytesLeft: random.magnitude(bytesBeforeFault.least, bytesBeforeFault.most),
+      bytesLeft: random.logUniform(bytesBeforeFault.min, bytesBeforeFault.max),
     };
   }
 
@@ -247,7 +250,7 @@ class Link {
     }
   }
 
-  /** Keeps the bytes of both directions back. */
+  /** Holds the bytes of both directions. */
   hold(milliseconds: number): void {
     if (this.#held !== null) return;
     this.#proxy.counts.holds += 1;
@@ -261,7 +264,7 @@ class Link {
     this.#held = { until: promise, release };
   }
 
-  /** Takes bytes from both ends and passes none on, until either gives the connection up. */
+  /** Reads bytes from both ends and forwards none, until either end closes the connection. */
   lose(): void {
     if (this.#isLost) return;
     this.#proxy.counts.losses += 1;
@@ -269,7 +272,7 @@ class Link {
     this.release();
   }
 
-  /** Nothing more goes wrong with the connection; what is lost stays lost. */
+  /** Removes the pending fault and ends a hold; a lost connection remains lost. */
   release(): void {
     this.#fault = null;
     this.#held?.release();
@@ -281,21 +284,21 @@ class Link {
     this.#service.destroy();
   }
 
-  /** Reads no more than it can write: what waits, waits at the sender. */
-  async #carry(direction: Direction, from: Socket, to: Socket): Promise<void> {
+  /** Forwards bytes with backpressure. */
+  async #forward(direction: Direction, from: Socket, to: Socket): Promise<void> {
     for await (const chunk of chunksOf(from)) {
-      if (direction === 'to-service' && this.#proxy.network.sendsAgain)
-        for (const request of this.#recorder.take(chunk)) this.#proxy.sendAgain(request);
-      const passed = await this.#suffer(direction, chunk, to);
+      if (direction === 'to-service' && this.#proxy.network.duplicatesRequests)
+        for (const request of this.#recorder.extractRequests(chunk)) this.#proxy.scheduleDuplicate(request);
+      const forwarded = await this.#applyFault(direction, chunk, to);
       if (this.#isEnded[direction] || this.#isLost) continue;
-      if (!to.write(passed)) await writable(to);
+      if (!to.write(forwarded)) await waitUntilWritable(to);
     }
-    // Whoever has given up a connection that is lost cannot tell the other end either.
+    // The end of a lost connection is not forwarded either.
     if (!this.#isEnded[direction] && !this.#isLost) to.end();
   }
 
-  /** Lets the fault happen if it is its time; answers the bytes that pass. */
-  async #suffer(direction: Direction, chunk: Uint8Array, to: Socket): Promise<Uint8Array> {
+  /** Applies the fault if it is due. Returns the bytes to forward. */
+  async #applyFault(direction: Direction, chunk: Uint8Array, to: Socket): Promise<Uint8Array> {
     await this.#held?.until;
     const fault = this.#fault;
     if (fault === null || fault.direction !== direction) return chunk;
@@ -306,10 +309,10 @@ class Link {
     switch (fault.kind) {
       case 'delay':
         this.#proxy.counts.delays += 1;
-        await pause(this.#proxy.random.magnitude(delayMilliseconds.least, delayMilliseconds.most));
+        await pause(this.#proxy.random.logUniform(delayMilliseconds.min, delayMilliseconds.max));
         return chunk;
       case 'hold':
-        this.hold(this.#proxy.random.integer(holdMilliseconds.least, holdMilliseconds.most));
+        this.hold(this.#proxy.random.integer(holdMilliseconds.min, holdMilliseconds.max));
         await this.#held?.until;
         return chunk;
       case 'lose':
@@ -331,25 +334,25 @@ class Link {
   }
 }
 
-/** What a socket receives; when that ends, its other direction stays open. */
+/** Yields what a socket receives; its other direction stays open afterwards. */
 function chunksOf(socket: Socket): AsyncIterable<Uint8Array> {
   return socket.iterator({ destroyOnReturn: false });
 }
 
-/** Ends a connection by a reset. While its own end is under way it cannot be reset: the runtime would keep the socket for ever. */
+/** Resets a connection. A connection that is being closed is destroyed instead, because Node would leak the socket. */
 function reset(socket: Socket): void {
   if (socket.writableEnded && !socket.writableFinished) socket.destroy();
   else socket.resetAndDestroy();
 }
 
-/** Resolves when a socket takes more bytes. @throws {Error} when it never will. */
-async function writable(socket: Socket): Promise<void> {
-  if (socket.destroyed) throw new Error('the connection is gone');
-  const heard = new AbortController();
-  const { signal } = heard;
+/** Resolves when a socket accepts more bytes. @throws {Error} if it is closed. */
+async function waitUntilWritable(socket: Socket): Promise<void> {
+  if (socket.destroyed) throw new Error('the connection is closed');
+  const controller = new AbortController();
+  const { signal } = controller;
   try {
     await Promise.race([once(socket, 'drain', { signal }), once(socket, 'close', { signal })]);
   } finally {
-    heard.abort();
+    controller.abort();
   }
 }

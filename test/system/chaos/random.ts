@@ -1,6 +1,6 @@
-// Seeded random choices: the same seed chooses the same, as far as processes and networks let it.
+// Seeded random choices: the same seed makes the same choices, except for the timing of processes and networks.
 
-/** The generator mulberry32, with the choices that the chaos makes. */
+/** The generator mulberry32, with the choices of the chaos test. */
 export class Random {
   #state: number;
 
@@ -8,7 +8,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** From 0 to below 1. */
+  /** Returns a number from 0 to below 1. */
   fraction(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = this.#state;
@@ -17,35 +17,37 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number; both ends may come. */
-  integer(least: number, most: number): number {
-    return least + Math.floor(this.fraction() * (most - least + 1));
+  /** Returns a whole number from min to max, inclusive. */
+  integer(min: number, max: number): number {
+    return min + Math.floor(this.fraction() * (max - min + 1));
   }
 
-  /** A whole number whose magnitude is as likely to be small as large. */
-  magnitude(least: number, most: number): number {
-    return Math.round(least * (most / least) ** this.fraction());
+  /** Returns a whole number from min to max with a log-uniform distribution. */
+  logUniform(min: number, max: number): number {
+    return Math.round(min * (max / min) ** this.fraction());
   }
 
-  /** True with this probability. */
-  chance(probability: number): boolean {
+  /** Returns true with this probability. */
+  happens(probability: number): boolean {
     return this.fraction() < probability;
   }
 
-  /** One of several. @throws {Error} when there is none. */
+  /** Returns an item. @throws {Error} if there are no items. */
   pick<Item>(items: readonly Item[]): Item {
     const item = items[this.integer(0, items.length - 1)];
-    if (item === undefined) throw new Error('there is nothing to pick from');
+    if (item === undefined) throw new Error('no items to pick from');
     return item;
   }
 
-  /** Some of several, in any order. */
-  some<Item>(items: readonly Item[], count: number): Item[] {
-    const left = [...items];
-    return Array.from({ length: Math.min(count, left.length) }, () => left.splice(this.integer(0, left.length - 1), 1)).flat();
+  /** Returns several different items in random order. */
+  sample<Item>(items: readonly Item[], count: number): Item[] {
+    const remaining = [...items];
+    return Array.from({ length: Math.min(count, remaining.length) }, () =>
+      remaining.splice(this.integer(0, remaining.length - 1), 1),
+    ).flat();
   }
 
-  /** A generator of its own for another part, so that what one part draws does not shift what another does. */
+  /** Returns an independent generator, so that the choices of one part do not shift those of another. */
   fork(): Random {
     return new Random(this.integer(0, 2 ** 32 - 1));
   }

@@ -1,18 +1,18 @@
-// A client that asks for loads and programs all the while: it repeats each request under its key until it is answered, and remembers what was accepted.
+// A client that requests loads and programs: it retries each request with one key until it gets a response, and records what was accepted.
 
 import { randomUUID } from 'node:crypto';
 import type { Client, Schemas } from '../../../src/client/client.ts';
 import { pause } from './async.ts';
 import type { Random } from './random.ts';
 
-/** How long one attempt may take, in milliseconds. */
+/** Timeout of one attempt, in milliseconds. */
 const attemptMilliseconds = 10_000;
-/** A request that is not answered for this long never will be, in milliseconds. */
-const patience = 120_000;
-const backOffMilliseconds = { least: 20, most: 200 } as const;
+/** Maximum time until a response, in milliseconds. */
+const responseTimeout = 120_000;
+const backOffMilliseconds = { min: 20, max: 200 } as const;
 
-/** Loads of which one is cancelled. */
-const cancelledAmong = 50;
+/** Newest loads among which a load to cancel is picked. */
+const recentLoads = 50;
 
 /** A load that the service has accepted. */
 export type AcceptedLoad = { readonly id: string; readonly device: string; readonly batch: string };
@@ -25,10 +25,10 @@ export class Requester {
   readonly accepted: AcceptedLoad[] = [];
   /** Batches that the service has accepted. */
   readonly batches = new Set<string>();
-  /** Answers that no request should have had. */
-  readonly surprises: string[] = [];
+  /** Responses that violate the contract. */
+  readonly unexpectedResponses: string[] = [];
   requests = 0;
-  repeats = 0;
+  retries = 0;
   programs = 0;
   readonly #client: Client;
   readonly #random: Random;
@@ -38,56 +38,56 @@ export class Requester {
     this.#random = random;
   }
 
-  /** Asks for loads. */
+  /** Requests loads. */
   async load(body: NewLoads): Promise<void> {
-    const answer = await this.#untilAnswered((options) => this.#client.POST('/v1/loads', { body, ...options }));
-    if (answer.data === undefined) {
-      this.surprises.push(`a request for loads was answered ${answer.response.status}: ${JSON.stringify(answer.error)}`);
+    const result = await this.#retryUntilResponse((options) => this.#client.POST('/v1/loads', { body, ...options }));
+    if (result.data === undefined) {
+      this.unexpectedResponses.push(`a request for loads returned ${result.response.status}: ${JSON.stringify(result.error)}`);
       return;
     }
-    const { batch, loads } = answer.data;
+    const { batch, loads } = result.data;
     this.batches.add(batch);
     this.accepted.push(...loads.map(({ id, device }) => ({ id, device, batch })));
   }
 
-  /** Asks that one of the last loads be cancelled; most have been sent, or have ended. */
-  async cancelOne(): Promise<void> {
-    const load = this.#random.pick(this.accepted.slice(-cancelledAmong));
-    const { response } = await this.#untilAnswered<unknown>((options) =>
+  /** Requests the cancellation of a recent load; most recent loads are dispatched or completed. */
+  async cancelRecentLoad(): Promise<void> {
+    const load = this.#random.pick(this.accepted.slice(-recentLoads));
+    const { response } = await this.#retryUntilResponse<unknown>((options) =>
       this.#client.POST('/v1/loads/{load}/cancel', { params: { path: { load: load.id } }, ...options }),
     );
     if (response.status !== 200 && response.status !== 409)
-      this.surprises.push(`a request to cancel the load ${load.id} was answered ${response.status}`);
+      this.unexpectedResponses.push(`a request to cancel the load ${load.id} returned ${response.status}`);
   }
 
-  /** Asks for a program; a device that has just lost its host may have none. */
+  /** Requests a program; a device whose host was just killed may reject it. */
   async startProgram(device: string, body: NewProgram): Promise<void> {
-    const answer = await this.#untilAnswered((options) =>
+    const result = await this.#retryUntilResponse((options) =>
       this.#client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body, ...options }),
     );
-    if (answer.data !== undefined) this.programs += 1;
-    else if (answer.response.status !== 409)
-      this.surprises.push(`a request for a program was answered ${answer.response.status}: ${JSON.stringify(answer.error)}`);
+    if (result.data !== undefined) this.programs += 1;
+    else if (result.response.status !== 409)
+      this.unexpectedResponses.push(`a request for a program returned ${result.response.status}: ${JSON.stringify(result.error)}`);
   }
 
-  /** Repeats a request with one key until an answer says what became of it. @throws {Error} when none ever does. */
-  async #untilAnswered<Data>(
+  /** Retries a request with one key until a final response. @throws {Error} after 120 s. */
+  async #retryUntilResponse<Data>(
     attempt: (options: { headers: Record<string, string>; signal: AbortSignal }) => Promise<Outcome<Data>>,
   ): Promise<Outcome<Data>> {
     const key = randomUUID();
-    const deadline = Date.now() + patience;
+    const deadline = Date.now() + responseTimeout;
     this.requests += 1;
     while (Date.now() < deadline) {
       try {
-        const answer = await attempt({ headers: { 'idempotency-key': key }, signal: AbortSignal.timeout(attemptMilliseconds) });
-        if (answer.response.status < 500 && answer.response.status !== 429) return answer;
-        if (answer.response.status === 500) this.surprises.push(`the service failed: ${JSON.stringify(answer.error)}`);
+        const result = await attempt({ headers: { 'idempotency-key': key }, signal: AbortSignal.timeout(attemptMilliseconds) });
+        if (result.response.status < 500 && result.response.status !== 429) return result;
+        if (result.response.status === 500) this.unexpectedResponses.push(`the service failed: ${JSON.stringify(result.error)}`);
       } catch {
         // The connection was refused, cut or held for too long.
       }
-      this.repeats += 1;
-      await pause(this.#random.integer(backOffMilliseconds.least, backOffMilliseconds.most));
+      this.retries += 1;
+      await pause(this.#random.integer(backOffMilliseconds.min, backOffMilliseconds.max));
     }
-    throw new Error(`a request was not answered in ${patience / 1_000} s`);
+    throw new Error(`a request got no response within ${responseTimeout / 1_000} s`);
   }
 }

@@ -1,4 +1,4 @@
-// `npm run chaos -- --kills N --seed S`: kills and faults for as long as one likes, and what came of them.
+// `npm run chaos -- --kills N --seed S`: runs a number of kills with network faults, and prints the results.
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
@@ -20,7 +20,7 @@ const kills = readInteger('kills', values.kills, 0, 100_000);
 const seed = readInteger('seed', values.seed, 0, 2 ** 32 - 1);
 const hosts = readInteger('hosts', values.hosts, 1, 100);
 const devices = readInteger('devices', values.devices, hosts, 10_000);
-/** On PostgreSQL; 0: one service, on SQLite. */
+/** Replicas on PostgreSQL; 0: one service on SQLite. */
 const replicas = readInteger('replicas', values.replicas, 0, 10);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
@@ -36,8 +36,8 @@ const { counts, violations } = await runChaos({
   log: (line) => console.log(line),
 });
 await server?.stop();
-console.log(`\n${formatTable(['what', 'count'], Object.entries(counts)).join('\n')}\n`);
+console.log(`\n${formatTable(['count of', 'number'], Object.entries(counts)).join('\n')}\n`);
 for (const violation of violations) console.log(violation);
-const verdict = violations.length === 0 ? 'all that must hold held' : `${violations.length} violations`;
-console.log(`${verdict}: npm run chaos -- --kills ${kills} --seed ${seed} --hosts ${hosts} --devices ${devices} --replicas ${replicas}`);
+const result = violations.length === 0 ? 'no violations' : `${violations.length} violations`;
+console.log(`${result}: npm run chaos -- --kills ${kills} --seed ${seed} --hosts ${hosts} --devices ${devices} --replicas ${replicas}`);
 process.exitCode = violations.length === 0 ? 0 : 1;

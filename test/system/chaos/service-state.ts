@@ -1,31 +1,31 @@
-// What the service says at the end, read through its API page by page.
+// Reads the final state of the service through its API.
 
 import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { inParallel } from './async.ts';
 import { effectsPerCall } from './modules.ts';
 
-export type DeviceReading = {
+export type DeviceState = {
   readonly detail: Schemas['DeviceDetail'];
   readonly programs: readonly Schemas['Program'][];
-  /** Stays in memory, by module. */
+  /** Residencies by module. */
   readonly history: ReadonlyMap<string, readonly Schemas['HistoryEntry'][]>;
 };
 
-export type Reading = {
+export type ServiceState = {
   readonly loads: readonly Schemas['Load'][];
   readonly events: readonly Schemas['AuditEvent'][];
-  readonly devices: readonly DeviceReading[];
+  readonly devices: readonly DeviceState[];
 };
 
-/** Items of a page, the most there may be. */
+/** Items per page, the maximum. */
 const limit = 200;
-/** Requests at once. */
-const atOnce = 8;
+/** Concurrent requests. */
+const concurrency = 8;
 
 type Page<Item> = { readonly items: readonly Item[]; readonly next: string | null };
 
-/** Every item of a list. */
-async function allOf<Item>(read: (query: { limit: number; cursor?: string }) => Promise<Page<Item>>): Promise<Item[]> {
+/** Returns every item of a list. */
+async function readAllPages<Item>(read: (query: { limit: number; cursor?: string }) => Promise<Page<Item>>): Promise<Item[]> {
   const found: Item[] = [];
   let cursor: string | null = null;
   do {
@@ -37,28 +37,30 @@ async function allOf<Item>(read: (query: { limit: number; cursor?: string }) => 
 }
 
 export function readDevices(client: Client): Promise<Schemas['Device'][]> {
-  return allOf(async (query) => unwrapResponse(await client.GET('/v1/devices', { params: { query } })));
+  return readAllPages(async (query) => unwrapResponse(await client.GET('/v1/devices', { params: { query } })));
 }
 
 export function readLoads(client: Client): Promise<Schemas['Load'][]> {
-  return allOf(async (query) => unwrapResponse(await client.GET('/v1/loads', { params: { query } })));
+  return readAllPages(async (query) => unwrapResponse(await client.GET('/v1/loads', { params: { query } })));
 }
 
 export function readPrograms(client: Client, device: string): Promise<Schemas['Program'][]> {
-  return allOf(async (query) => unwrapResponse(await client.GET('/v1/devices/{device}/programs', { params: { path: { device }, query } })));
+  return readAllPages(async (query) =>
+    unwrapResponse(await client.GET('/v1/devices/{device}/programs', { params: { path: { device }, query } })),
+  );
 }
 
-/** Everything that there is to check. */
-export async function readEverything(client: Client): Promise<Reading> {
+/** Reads everything that is checked. */
+export async function readServiceState(client: Client): Promise<ServiceState> {
   const loads = await readLoads(client);
-  const events = await allOf(async (query) =>
+  const events = await readAllPages(async (query) =>
     unwrapResponse(await client.GET('/v1/audit', { params: { query: { ...query, order: 'asc' as const } } })),
   );
-  const devices = await inParallel(await readDevices(client), atOnce, ({ id }) => readDevice(client, id));
+  const devices = await inParallel(await readDevices(client), concurrency, ({ id }) => readDevice(client, id));
   return { loads, events, devices };
 }
 
-async function readDevice(client: Client, device: string): Promise<DeviceReading> {
+async function readDevice(client: Client, device: string): Promise<DeviceState> {
   const detail = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device } } }));
   const programs = await readPrograms(client, device);
   const history = new Map<string, Schemas['HistoryEntry'][]>();
@@ -67,7 +69,7 @@ async function readDevice(client: Client, device: string): Promise<DeviceReading
 }
 
 function readHistory(client: Client, device: string, module: string): Promise<Schemas['HistoryEntry'][]> {
-  return allOf(async (query) =>
+  return readAllPages(async (query) =>
     unwrapResponse(await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path: { device, module }, query } })),
   );
 }

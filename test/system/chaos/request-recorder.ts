@@ -1,29 +1,29 @@
 // Finds complete small POST requests in the bytes that a client sends on one HTTP/1.1 connection.
 
-/** Requests that are larger are not recorded, in bytes. */
+/** Maximum bytes of a recorded request. */
 const requestLimit = 256 * 1024;
 const headLimit = 16 * 1024;
 const headEnd = '\r\n\r\n';
 
-/** Reads along with one direction of a connection; gives up on a connection that it does not understand. */
+/** Parses one direction of a connection; stops at input that it cannot parse. */
 export class RequestRecorder {
-  /** The head that is being read, and after it the body if it is small enough; null once given up. */
+  /** The unparsed bytes of the current request; null after input that cannot be parsed. */
   #bytes: Buffer | null = Buffer.alloc(0);
-  /** Bytes of a body that are to come and are not recorded. */
+  /** Remaining bytes of a body that is too large. */
   #skipped = 0;
 
-  /** Takes the next bytes; answers the POST requests that they complete. */
-  take(chunk: Uint8Array): Buffer[] {
-    const isSkipped = Math.min(this.#skipped, chunk.length);
-    this.#skipped -= isSkipped;
-    if (this.#bytes !== null) this.#bytes = Buffer.concat([this.#bytes, chunk.subarray(isSkipped)]);
+  /** Parses the next bytes. Returns the POST requests that they complete. */
+  extractRequests(chunk: Uint8Array): Buffer[] {
+    const skipped = Math.min(this.#skipped, chunk.length);
+    this.#skipped -= skipped;
+    if (this.#bytes !== null) this.#bytes = Buffer.concat([this.#bytes, chunk.subarray(skipped)]);
     const complete: Buffer[] = [];
     for (let request = this.#next(); request !== null; request = this.#next())
       if (request.subarray(0, 5).toString('latin1') === 'POST ') complete.push(request);
     return complete;
   }
 
-  /** The first request among the bytes, if it is complete. */
+  /** Removes and returns the first request; null if it is incomplete. */
   #next(): Buffer | null {
     const bytes = this.#bytes;
     if (bytes === null || bytes.length === 0) return null;
@@ -46,7 +46,7 @@ export class RequestRecorder {
   }
 }
 
-/** Null where the body's end is not told by its length. */
+/** Returns the length of a body from its head; null for a chunked body. */
 function bodyLengthOf(head: string): number | null {
   if (/^transfer-encoding:/im.test(head)) return null;
   return Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0);
