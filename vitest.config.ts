@@ -7,7 +7,7 @@ import { defineConfig } from 'vitest/config';
 process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/patchbay', import.meta.url));
 
 // Time limits are for a run that hangs: a machine with other work is slower by a factor.
-const usual = {
+const defaults = {
   pool: 'forks',
   // What a file imports is there for the next one: a third of the time of the small ones.
   isolate: false,
@@ -42,7 +42,7 @@ export default defineConfig({
     projects: [
       {
         test: {
-          ...usual,
+          ...defaults,
           name: 'sqlite',
           include: isDeliberateFailure ? [deliberateFailure] : ['test/**/*.test.ts'],
           exclude: ['test/service/database/postgresql/**'],
@@ -51,7 +51,7 @@ export default defineConfig({
       },
       {
         test: {
-          ...usual,
+          ...defaults,
           name: 'postgresql',
           include: isDeliberateFailure ? [deliberateFailure] : process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
           // These have no database, or the other.

@@ -301,7 +301,7 @@ function measured(code: WebAssembly.Module, value: number, refill: number): Outc
 /** A stretch of a counted loop, and what a function may do before and after it. */
 const mostBetweenTicks = 131_072 + 3 * 8_192;
 
-test('a program computes what it computed, in bounded pieces, and pays for all that it does', () => {
+test('a program computes what it computed, in bounded pieces, and pays for everything that it does', () => {
   fc.assert(
     fc.property(program, fc.integer(), (functions, value) => {
       const module = moduleOf(functions.map(bodyOf));

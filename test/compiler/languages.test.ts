@@ -173,7 +173,7 @@ test('a compilation past its memory is given up, and the next one succeeds', asy
   await narrow.close();
 });
 
-test('compilations past those that may wait are told to come again', async () => {
+test('compilations past the queue limit are rejected with a delay to retry', async () => {
   const small = new Compiler({ queued: 3 });
   const results = await Promise.all(
     Array.from({ length: 10 }, (_, patch) => small.compileModule({ module: 'tcp', version: `1.0.${patch}`, language: 'wat', source: wat })),

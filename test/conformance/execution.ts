@@ -14,7 +14,7 @@ import { type Action, type Command, readScript, type Value } from './script.ts';
 import { spectestModule } from './spectest.ts';
 import { bitsOf, isNumber, matches, printBits } from './values.ts';
 
-/** What came of one command. A module counts as a command, a registration does not. */
+/** The result of one command. A module counts as a command, a registration does not. */
 type Verdict =
   | { readonly kind: 'passed' }
   | { readonly kind: 'refused'; readonly feature: string }

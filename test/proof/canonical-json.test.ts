@@ -1,4 +1,4 @@
-// The canonical text of JSON values: the examples of RFC 8785, and what must hold for every value.
+// The canonical text of JSON values: the examples of RFC 8785, and properties of every value.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-// Statements of builds in their envelopes: read as they were written, and proven by nobody once a byte of them is another.
+// Statements of builds in their envelopes: a round trip preserves them, and a change of one byte invalidates every signature.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -42,7 +42,7 @@ test('a statement is read as it was written, also after its envelope was a text'
   );
 });
 
-test('with any byte changed nobody has signed it, and a signature put to it is one more', () => {
+test('a change of any byte invalidates every signature, and adding a signature keeps the others', () => {
   /** The bytes with one of them another. */
   const spoilt = (base64: string, index: number, by: number) => {
     const bytes = Buffer.from(base64, 'base64');
