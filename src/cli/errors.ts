@@ -14,7 +14,7 @@ export class CommandError extends Error {
 }
 
 /** An invalid value of a request, and the option or argument that set it. */
-export type InvalidOption = { readonly option: string; readonly detail: string };
+type InvalidOption = { readonly option: string; readonly detail: string };
 
 /** One error, in the form of `--json`. The members have the meaning of RFC 9457. */
 export type ErrorReport = {

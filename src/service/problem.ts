@@ -70,8 +70,8 @@ export class Problem extends Error {
 }
 
 /** Returns the problem of an object that does not exist. */
-export function notFound(kind: string, name: string): Problem {
-  return new Problem('not-found', `${kind} ${name} does not exist`);
+export function notFound(kind: string, name: string, hint?: string): Problem {
+  return new Problem('not-found', `${kind} ${name} does not exist${hint === undefined ? '' : `: ${hint}`}`);
 }
 
 /** Returns the problem of a host whose registration key was revoked. */

@@ -181,11 +181,11 @@ test('devices roll back to the version before, or to a given version', async () 
   const named = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again', '--json');
   expect(parseStdout(named)['loads']).toMatchObject([{ device: devices[2], version: '1.0.0' }]);
   const already = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again');
-  expect(already).toMatchObject({ code: 0, stdout: expect.stringMatching(/^every device has work@1\.0\.0/), stderr: '' });
+  expect(already).toMatchObject({ code: 0, stdout: expect.stringMatching(/^every selected device already runs work@1\.0\.0/), stderr: '' });
   const none = await command('rollback', '--device', 'away-1', '--device', 'rack-1', '--module', 'work', '--reason', 'again');
   expect(none).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/away-1, rack-1 have no version of work before .*nothing was loaded anywhere/),
+    stderr: expect.stringMatching(/no previous version of work .* on away-1, rack-1; no load was created/),
   });
 });
 

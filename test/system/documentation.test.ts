@@ -123,7 +123,7 @@ test('rolls out in waves', manyProcesses, async () => {
     /\nwaiting for +the approval of wave 2: .*\n\nWAVE .*\n.*\n +1 +passed +1 +1 +0 .* passed\n +2 +awaiting-approval +3 +0 +0 /,
   );
   expect(output).toMatch(/router-1\.1 \(rol_\w+\) is completed\n/);
-  expect(output).toMatch(/router-1\.2 \(rol_\w+\) is rolled-back: wave 1 .*failed.*\nexit code 4\n/);
+  expect(output).toMatch(/router-1\.2 \(rol_\w+\) is rolled-back: wave 1 failed: .*\nexit code 4\n/);
   expect(output).toMatch(/\n +1 +embedded-1 +loaded +1\.2\.0 +1\.1\.0 .*\n +2 +embedded-2 +skipped +1\.2\.0 +1\.1\.0 /);
   expect(output.match(/\nembedded-[1-4] .* installed +[12](?=\n)/g)).toHaveLength(4);
   expect(output).toMatch(/the rollback rol_\w+ of rol_\w+ is completed\n/);

@@ -172,7 +172,7 @@ test('a build that traps on one of ten inputs fails in the canary and is rolled 
     state: 'rolled-back',
     deviceCounts: { loaded: 5, failed: 0, waiting: 0, loading: 0, skipped: devices.length - 5 },
   });
-  expect(rollout.reason).toMatch(/^wave 1 has failed: \d+ of \d+ calls have failed since/);
+  expect(rollout.reason).toMatch(/^wave 1 failed: \d+ of \d+ calls failed \(before: /);
   expect(await ended(rollout.rolledBackBy ?? '')).toMatchObject({ state: 'completed', deviceCounts: { loaded: 5 } });
   const statistics = await readStatistics();
   expect([...statistics.values()].filter(({ callsFailed }) => callsFailed > 0)).toHaveLength(5);

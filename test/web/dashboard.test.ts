@@ -393,7 +393,7 @@ describe('the key', () => {
     await page.getByText('The API key is no longer valid.').waitFor();
     await page.getByLabel('API key').fill('patchbay_wrong');
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByText('the service does not know this key').waitFor();
+    await page.getByText('unknown API key').waitFor();
     await dashboard.signIn(page, dashboard.keyOf('viewer'));
     await page.getByText('2 devices shown.').waitFor();
     expect(new URL(page.url()).search).toBe('?name=rack-a');

@@ -100,7 +100,7 @@ describe('rollouts', () => {
     const waves = [{ devices: 1, soakSeconds: 0 }, { upToPercent: 100 }];
     failed = await rollOut({ name: 'dissimilar', module: 'tcp', version: '2.0.0', labels: { zone: 'south' }, waves });
     const page = await dashboard.open(`/rollouts/${failed}`);
-    await page.getByText('paused: wave 1 has failed').waitFor();
+    await page.getByText('paused: wave 1 failed').waitFor();
     // The fleet is degraded until an operator acts, and its reason links to the rollout.
     await page.goto('/');
     await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: 'dissimilar' }).click();
@@ -112,7 +112,7 @@ describe('rollouts', () => {
     await page.getByRole('dialog').getByText('Retries the loads of 1 device').waitFor();
     await button(page.getByRole('dialog'), 'Retry failed loads').click();
     await page.getByText('refused-dissimilar, attempt 2').waitFor();
-    await page.getByText('paused: wave 1 has failed').waitFor();
+    await page.getByText('paused: wave 1 failed').waitFor();
     await button(page, 'Resume…').click();
     await page.getByRole('dialog').getByText('ignores the failure').waitFor();
     await button(page.getByRole('dialog'), 'Cancel').click();
@@ -151,7 +151,7 @@ describe('rollouts', () => {
 
     const zone = page.getByLabel('Time zone');
     await zone.and(page.locator(':focus')).waitFor();
-    await page.getByText('there is no time zone "Europe/Nowhere"').first().waitFor();
+    await page.getByText('unknown time zone "Europe/Nowhere"').first().waitFor();
     expect(await zone.getAttribute('aria-invalid')).toBe('true');
     await zone.fill('Europe/Berlin');
     expect(await zone.getAttribute('aria-invalid')).toBe('false');
@@ -205,7 +205,7 @@ describe('rollouts', () => {
     await page.getByRole('group', { name: 'Wave 2' }).getByLabel('Interrupted accesses per device').fill('');
     await button(page, 'Preview').click();
     await button(page, 'Roll out hold@1.1.0').click();
-    await page.getByText('paused: wave 1 has failed').waitFor();
+    await page.getByText('paused: wave 1 failed').waitFor();
     await page.getByRole('row', { name: 'Interrupted accesses per device 1 0 limit exceeded' }).waitFor();
     // Resuming would load the build on more devices.
     const [first, ...others] = await decisions(page);

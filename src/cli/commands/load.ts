@@ -20,7 +20,7 @@ import { requestLoads } from '../operator/load-requests.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { collectValues } from '../option-values.ts';
-import { colourOutcome } from '../terminal/colours.ts';
+import { colourOutcome } from '../terminal/outcome-colours.ts';
 import { formatTable } from '../terminal/table.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';

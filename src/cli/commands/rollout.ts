@@ -12,7 +12,7 @@ import { resolveRolloutId } from '../operator/rollout-names.ts';
 import { colourRolloutState, formatBuild, formatRollout } from '../operator/rollout-output.ts';
 import { watchRollout } from '../operator/rollout-progress.ts';
 import { readInteger } from '../option-values.ts';
-import { colourOutcome } from '../terminal/colours.ts';
+import { colourOutcome } from '../terminal/outcome-colours.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 import { addControlCommands, waveLimit } from './rollout-control.ts';

@@ -1,8 +1,6 @@
-// Colours for output to a terminal, unless they are disabled.
+// Colours for output to a terminal, unless they are disabled. Every command loads this file: it must not need generated files.
 
 import { styleText } from 'node:util';
-import type { Schemas } from '../../client/client.ts';
-import { outcomeCategories } from '../../client/enum-values.ts';
 
 type Format = Parameters<typeof styleText>[0];
 
@@ -15,11 +13,4 @@ export function colour(format: Format, text: string, stream: NodeJS.WriteStream 
 export function disableColours(): void {
   delete process.env['FORCE_COLOR'];
   process.env['NO_COLOR'] = '1';
-}
-
-const categoryFormats = { loaded: 'green', refused: 'yellow', failed: 'red' } as const;
-
-/** Returns an outcome in the colour of its category. */
-export function colourOutcome(outcome: Schemas['LoadOutcome'], stream: NodeJS.WriteStream = process.stdout): string {
-  return colour(categoryFormats[outcomeCategories[outcome]], outcome, stream);
 }

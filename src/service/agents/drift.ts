@@ -9,7 +9,7 @@ import { DamagedItem } from '../database/damaged-rows.ts';
 import type { InstalledModule, NewDeviceModule } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { latest } from '../history/module-history.ts';
-import type { Departure, LatestResidency, NewHistoryEntry } from '../history/repository.ts';
+import type { LatestResidency, NewHistoryEntry, Removal } from '../history/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { type LoadOrder, readOrder } from '../orders/orders.ts';
 import { OrderRecords } from '../orders/repository.ts';
@@ -108,7 +108,7 @@ async function excludeExplained(connection: Connection, hostId: string, differen
   });
 }
 
-function toRemoval(before: LatestResidency | undefined, at: Date): (Departure & { readonly number: number })[] {
+function toRemoval(before: LatestResidency | undefined, at: Date): (Removal & { readonly number: number })[] {
   if (before === undefined || before.removedAt !== null) return [];
   const removal = { removalCause: 'drifted', replacedByLoadId: null, invalidation: null, interrupted: null };
   return [{ number: before.number, removedAt: latest(at, before.installedAt), ...removal }];

@@ -1,4 +1,4 @@
-// The audit trail: who did what to which object, when.
+// Rows of the audit trail: a hash chain of events that record who did what to which object, and when.
 
 import { toWellFormedJson } from '../../proof/audit-event.ts';
 import { hashStoredEvent } from '../database/audit-chain.ts';
@@ -10,17 +10,17 @@ import { Json } from '../database/json.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 
-/** How much earlier an event may be than the one before because it waited for its transaction, in milliseconds. */
+/** How much earlier than its predecessor an event may be because it waited for its transaction, in milliseconds. */
 const reorderTolerance = 60_000;
 
 export type AuditRecord = AuditEventModel;
-/** Where the trail ends, and up to where it has been pruned. */
+/** The last event of the trail, and the number up to which events were pruned. */
 export type AuditHead = Omit<AuditHeadModel, 'id'>;
 
-/** How lists call an event. */
+/** Identifies an event in lists of damaged rows. */
 const eventRow = { kind: 'audit event', table: 'AuditEvent', key: ['number'] } as const;
 
-/** The one row of the head. */
+/** Identifier of the only row of `AuditHead`. */
 const headId = 1;
 
 const insertEvent = new RowStatement(
@@ -55,8 +55,8 @@ export class AuditRecords {
   }
 
   /**
-   * Adds events to the chain. None is a little earlier than those there are: what waited for its transaction comes when it is done, and so no
-   * reader misses it. One that is much earlier says that the clock was ahead, and is set right.
+   * Appends events to the chain. An event slightly earlier than its predecessor gets the predecessor's time, so that readers by time miss no event. An
+   * event earlier by more than `reorderTolerance` keeps its time: the clock was ahead before and is now correct.
    */
   async append(events: readonly NewAuditEvent[]): Promise<void> {
     if (events.length === 0) return;
@@ -75,10 +75,11 @@ export class AuditRecords {
     for (const event of events) this.#connection.commitEffects.events.push(event);
   }
 
-  /** Where the trail ends. */
+  /** Returns the head of the trail. */
   async head(): Promise<AuditHead> {
     const [head] = await this.#connection.query(readHead, {});
-    if (head === undefined) throw new Error('the row that says where the audit trail ends is gone: restore the database from a backup');
+    if (head === undefined)
+      throw new Error('the head of the audit trail is missing in the table AuditHead: restore the database from a backup');
     return head;
   }
 
@@ -89,7 +90,7 @@ export class AuditRecords {
     await sql.updateTable('AuditHead').set({ prunedThrough }).where('id', '=', headId).execute();
   }
 
-  /** Events of an action on these objects. */
+  /** Returns the events of an action on these objects. */
   async findByAction(action: string, objects: readonly string[]): Promise<AuditRecord[]> {
     return readInChunks(objects, async (some) => {
       const query = this.#connection.sql.selectFrom('AuditEvent').selectAll().where('action', '=', action).where('object', 'in', some);
@@ -97,7 +98,7 @@ export class AuditRecords {
     });
   }
 
-  /** The highest number that there is, 0 where there is none. */
+  /** Returns the number of the last event; 0 if there is none. */
   async lastNumber(): Promise<number> {
     return (await this.head()).number;
   }

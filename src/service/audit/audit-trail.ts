@@ -1,4 +1,4 @@
-// The audit trail as it is read: page by page, or exported whole, for whoever checks it elsewhere.
+// Lists and exports the audit trail. An export can be verified without the service.
 
 import type { ExportHeader } from '../../proof/audit-export.ts';
 import { Envelope } from '../../proof/envelope.ts';
@@ -19,7 +19,7 @@ import { type AuditFilter, AuditQueries } from './queries.ts';
 /** Events read at once. */
 const batchSize = 500;
 
-/** An event, or the number of one that the database cannot read any more. */
+/** An event, or the number of an event whose row cannot be read. */
 export type ExportedEvent = AuditRecord | { readonly number: number; readonly unreadable: string };
 
 export class AuditTrail {
@@ -43,15 +43,15 @@ export class AuditTrail {
   }
 
   /**
-   * The events after a number that there are now, in their order, with what is needed to check them.
-   * @param given Where it is not said, from the first that has not been pruned.
+   * Exports the events after a number up to the current last one, in order, with the hashes and keys needed to verify them.
+   * @param given Default: all events that are not pruned.
    * @throws {Problem} `pruned`, `invalid-value`.
    */
   async export(given: number | undefined): Promise<{ readonly start: ExportHeader; readonly events: AsyncGenerator<ExportedEvent, void> }> {
     const { number: until, prunedThrough } = await new AuditRecords(this.#store.readConnection).head();
     const after = given ?? prunedThrough;
     checkNotPruned(after, prunedThrough);
-    if (after > until) throw invalidQuery('after', `the newest event is ${until}: there is none after ${after}`);
+    if (after > until) throw invalidQuery('after', `expected at most ${until}, the number of the last event; received ${after}`);
     const read = await this.#checkpoints.reader(until);
     const subtrees: string[] = [];
     for (const { level, index } of completeSubtrees(after)) subtrees.push(formatHash(await read(level, index)));
@@ -67,7 +67,7 @@ export class AuditTrail {
     for (let last = after; last < until; ) {
       const found = await this.#queries.after(last, Math.min(batchSize, until - last));
       const events = found.map(toExportedEvent);
-      // Those that are missing are for whoever checks the export to find; it is not to seem shorter because of them.
+      // `until` in the first line stays as it is, so that a verifier finds events that are missing at the end.
       if (events.length === 0) return;
       for (const event of events) if (event.number <= until) yield event;
       last = events.at(-1)?.number ?? until;
@@ -83,5 +83,5 @@ function toExportedEvent(event: AuditRecord | UndecodableRow): ExportedEvent {
 /** @throws {Problem} `pruned`. */
 export function checkNotPruned(after: number, prunedThrough: number): void {
   if (after < prunedThrough)
-    throw new Problem('pruned', `the events up to ${prunedThrough} have been pruned: ask for those after ${prunedThrough}`);
+    throw new Problem('pruned', `events up to ${prunedThrough} were pruned: request events after ${prunedThrough}`);
 }

@@ -1,4 +1,4 @@
-// Queries for lists of checkpoints, and for the tiles that proofs are made of, outside transactions.
+// Queries for checkpoints and for the Merkle tree tiles of proofs, outside transactions.
 
 import type { Hash } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../database/generated/client.ts';
@@ -17,7 +17,7 @@ export class CheckpointQueries {
     this.#readable = readable;
   }
 
-  /** The one over the most events. */
+  /** Returns the checkpoint over the most events. */
   async newest(): Promise<CheckpointRecord | null> {
     return this.#client.checkpoint.findFirst({ orderBy: { size: 'desc' } });
   }
@@ -32,13 +32,13 @@ export class CheckpointQueries {
     return restoreMarks(checkpoints);
   }
 
-  /** The hashes of a tile, one after another; null where there is none yet. */
+  /** Returns the concatenated hashes of a tile; null if the tile does not exist yet. */
   async tile(level: number, index: number): Promise<Hash | null> {
     const tile = await this.#client.auditTile.findFirst({ where: { level, index }, select: { hashes: true } });
     return tile?.hashes ?? null;
   }
 
-  /** The roots of tiles side by side, from one on. */
+  /** Returns the roots of consecutive tiles. */
   async tileRoots(level: number, from: number, limit: number): Promise<Hash[]> {
     const where = { level, index: { gte: from } };
     const tiles = await this.#client.auditTile.findMany({ where, orderBy: { index: 'asc' }, take: limit, select: { root: true } });

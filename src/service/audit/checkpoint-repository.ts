@@ -1,4 +1,4 @@
-// Checkpoints of the audit trail, and the Merkle tree behind them in tiles.
+// Rows of checkpoints, and of the tiles of the Merkle tree over the audit trail.
 
 import type { Connection } from '../database/connection.ts';
 import type { AuditTileModel, CheckpointModel } from '../database/generated/models.ts';
@@ -7,7 +7,7 @@ import { RowStatement } from '../database/prepared-statements.ts';
 export type CheckpointRecord = CheckpointModel;
 export type TileRecord = AuditTileModel;
 
-/** Of an event of the audit trail. */
+/** Highest possible number of an event: the column is a 32-bit integer. */
 const highestNumber = 2 ** 31 - 1;
 
 const insertTile = new RowStatement({ level: 'integer', index: 'integer', root: 'bytes', hashes: 'bytes' }, (sql, tile) =>
@@ -27,13 +27,13 @@ export class CheckpointRecords {
   }
 
   async find(size: number): Promise<CheckpointRecord | null> {
-    // PostgreSQL cannot be asked for more than the column holds.
+    // PostgreSQL rejects a value outside the range of the column.
     if (size > highestNumber) return null;
     const found = await this.#connection.sql.selectFrom('Checkpoint').selectAll().where('size', '=', size).executeTakeFirst();
     return found ?? null;
   }
 
-  /** How many tiles of a level there are: they are made in their order. */
+  /** Returns the number of tiles of a level. Tiles are created in order. */
   async countTiles(level: number): Promise<number> {
     const tiles = this.#connection.sql.selectFrom('AuditTile').select('index').where('level', '=', level);
     const last = await tiles.orderBy('index', 'desc').limit(1).executeTakeFirst();

@@ -1,4 +1,4 @@
-// Checkpoints: what the audit trail is at a time, signed, and proofs that an event is in it and that it has only grown since.
+// Signed checkpoints of the audit trail, with inclusion proofs for events and consistency proofs between checkpoints.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { writeCheckpoint } from '../../proof/checkpoint.ts';
@@ -20,7 +20,7 @@ import { CheckpointRecords } from './checkpoint-repository.ts';
 import { storeCompleteTiles, subtreeReader } from './merkle-tiles.ts';
 import { AuditQueries, numberOf } from './queries.ts';
 
-/** How often a checkpoint of what is new is signed, in milliseconds. */
+/** Interval of checkpoints while there are new events, in milliseconds. */
 const interval = 60_000;
 /** Events read at once. */
 const batchSize = 500;
@@ -38,10 +38,9 @@ export class Checkpoints {
   readonly #store: Store;
   readonly #queries: CheckpointQueries;
   readonly #signingKeys: SigningKeys;
-  /** Tiles are made by one at a time. */
-  #turn: Promise<unknown> = Promise.resolve();
-  /** Why nothing is signed any more. */
-  #broken: string | null = null;
+  /** Serializes the creation of tiles. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #fault: string | null = null;
 
   constructor(store: Store, signingKeys: SigningKeys) {
     this.#store = store;
@@ -49,17 +48,17 @@ export class Checkpoints {
     this.#signingKeys = signingKeys;
   }
 
-  /** Names the trail, in each of its checkpoints. */
+  /** Identifies the trail in its checkpoints. */
   get origin(): string {
     return this.#signingKeys.origin;
   }
 
-  /** Why the trail is not what the service wrote, as it was last found when a checkpoint was to be signed; null where nothing was found. */
+  /** Why the trail is broken, found by the last check before a signature; null if it is intact. */
   get fault(): string | null {
-    return this.#broken;
+    return this.#fault;
   }
 
-  /** Has checkpoints made from now on; once in the whole installation. */
+  /** Starts creating checkpoints periodically, on one replica at a time. */
   createPeriodically(): RecurringJob {
     return this.#store.scheduleJob('checkpoints', interval, async () => {
       await this.create();
@@ -67,23 +66,23 @@ export class Checkpoints {
   }
 
   /**
-   * A checkpoint of all events that there are: a new one, or the newest where there was none since. The events since that one are looked at
-   * before: the service signs no trail but the one that it has written.
+   * Creates a checkpoint of all events, or returns the newest one if there are no events since. First verifies the events since the newest checkpoint,
+   * so that the service signs only what it has written.
    * @throws {Problem} `trail-broken`.
    */
   create(): Promise<{ readonly checkpoint: CheckpointRecord; readonly isNew: boolean }> {
-    return this.#inTurn(async () => {
+    return this.#serialize(async () => {
       const { reader, readConnection } = this.#store;
       const newest = await this.#queries.newest();
       const head = await new AuditRecords(readConnection).head();
       if (newest?.size === head.number) return { checkpoint: newest, isNew: false };
-      this.#broken = await this.#faultOf(newest, head.number);
-      if (this.#broken !== null) throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
+      this.#fault = await this.#findFault(newest, head.number);
+      if (this.#fault !== null) throw brokenTrail(this.#fault);
       await storeCompleteTiles(this.#store, head.number);
       const read = subtreeReader(reader);
       if (newest !== null && !isSameHash(await computeRoot(read, newest.size), newest.root)) {
-        this.#broken = `the audit trail is not the one of the checkpoint of ${newest.at.toISOString()} over ${newest.size} events any more`;
-        throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
+        this.#fault = `the audit trail does not match the checkpoint of ${newest.at.toISOString()} over ${newest.size} events`;
+        throw brokenTrail(this.#fault);
       }
       const root = await computeRoot(read, head.number);
       return { checkpoint: await this.#sign(head.number, root), isNew: true };
@@ -93,8 +92,7 @@ export class Checkpoints {
   /** @throws {Problem} `not-found`. */
   async find(size: number): Promise<CheckpointRecord> {
     const checkpoint = await new CheckpointRecords(this.#store.readConnection).find(size);
-    if (checkpoint === null)
-      throw new Problem('not-found', `no checkpoint of ${size} events exists: GET /v1/audit/checkpoints lists the checkpoints`);
+    if (checkpoint === null) throw notFound('checkpoint of', `${size} events`);
     return checkpoint;
   }
 
@@ -106,47 +104,46 @@ export class Checkpoints {
     });
   }
 
-  /** Proves that an event is in a checkpoint, also one that has been pruned since. @throws {Problem} `invalid-value`. */
+  /** Proves that a checkpoint contains an event, even a pruned one. @throws {Problem} `invalid-value`. */
   async proveInclusion({ size }: CheckpointRecord, event: number): Promise<Proof> {
-    if (event < 1 || event > size) throw invalidQuery('event', `the checkpoint has the events from 1 to ${size}`);
+    if (event < 1 || event > size) throw invalidQuery('event', `expected an event of the checkpoint, 1 to ${size}; received ${event}`);
     const read = await this.reader(size);
     return { kind: 'inclusion', event, hash: await read(0, event - 1), hashes: await inclusionProof(read, event - 1, size) };
   }
 
-  /** Proves that a checkpoint begins with all that an earlier one had. @throws {Problem} `invalid-value`. */
+  /** Proves that a checkpoint contains all events of an earlier one unchanged. @throws {Problem} `invalid-value`. */
   async proveConsistency({ size }: CheckpointRecord, from: number): Promise<Proof> {
-    if (from < 1 || from > size)
-      throw invalidQuery('from', `the checkpoint has the events from 1 to ${size}: ask from the size of one before it`);
+    if (from < 1 || from > size) throw invalidQuery('from', `expected the size of an earlier checkpoint, 1 to ${size}; received ${from}`);
     const read = await this.reader(size);
     return { kind: 'consistency', from, fromRoot: await computeRoot(read, from), hashes: await consistencyProof(read, from, size) };
   }
 
-  /** Reads subtrees of the tree over the first `size` events. */
+  /** Returns a reader for the tree over the first `size` events. */
   reader(size: number): Promise<ReadSubtree> {
-    return this.#inTurn(async () => {
+    return this.#serialize(async () => {
       await storeCompleteTiles(this.#store, size);
       return subtreeReader(this.#store.reader);
     });
   }
 
-  /** Why the events after a checkpoint are not what the service wrote; null where they are. */
-  async #faultOf(checkpoint: CheckpointRecord | null, newest: number): Promise<string | null> {
+  /** Returns why the events after a checkpoint are not what the service wrote; null if they are. */
+  async #findFault(checkpoint: CheckpointRecord | null, newest: number): Promise<string | null> {
     const { reader } = this.#store;
     const trail = new AuditQueries(reader);
     let last = checkpoint?.size ?? 0;
-    if (newest < last) return `the audit trail ends with event ${newest}, and a checkpoint was signed of ${last}`;
+    if (newest < last) return `the audit trail ends at event ${newest}, before the last checkpoint, over ${last} events`;
     let previous: Hash = last === 0 ? new Uint8Array() : await subtreeReader(reader)(0, last - 1);
     while (last < newest) {
       const events = (await trail.after(last, batchSize)).filter((event) => numberOf(event) <= newest);
       for (const event of events) {
-        if (event instanceof UndecodableRow) return `event ${event.id} of the audit trail is not as it was written (${event.fault})`;
+        if (event instanceof UndecodableRow) return `event ${event.id} of the audit trail cannot be read: ${event.fault}`;
         const fault = checkLink(event, { number: last, hash: previous });
         if (fault !== null) return fault;
         last = event.number;
         previous = event.hash;
       }
       if (events.length === 0) return `event ${last + 1} of the audit trail is missing`;
-      // Others are to have their turn in between.
+      // Yields to the event loop.
       await delay(0);
     }
     return null;
@@ -154,7 +151,7 @@ export class Checkpoints {
 
   #sign(size: number, root: Hash): Promise<CheckpointRecord> {
     return this.#store.transaction(async (connection) => {
-      // Another replica of the service may have signed the same meanwhile.
+      // Another replica may have signed the same checkpoint in the meantime.
       const known = await new CheckpointRecords(connection).find(size);
       if (known !== null) return known;
       await this.#signingKeys.refresh(connection);
@@ -166,9 +163,12 @@ export class Checkpoints {
     });
   }
 
-  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    const result = this.#turn.then(work);
-    this.#turn = result.catch(() => {});
+  #serialize<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => {});
     return result;
   }
 }
+
+const brokenTrail = (fault: string) =>
+  new Problem('trail-broken', `${fault}: no checkpoint is signed. Run "patchbay audit verify" for details`);

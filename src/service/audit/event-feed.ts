@@ -1,4 +1,4 @@
-// Who follows the events: they are read from the audit trail, and the feed tells its followers when there may be new ones.
+// Followers of the event stream. They read the audit trail whenever the feed notifies them of new events.
 
 import type { AuditRecord } from '../audit-events/repository.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
@@ -8,7 +8,7 @@ import { Problem } from '../problem.ts';
 import { checkNotPruned } from './audit-trail.ts';
 import { AuditQueries, numberOf } from './queries.ts';
 
-/** What events are about: the part of an action before the dot. */
+/** Event types: the part of an action before the dot. */
 export const eventTypes = [
   'load',
   'rollout',
@@ -26,7 +26,7 @@ export type EventType = (typeof eventTypes)[number];
 
 /** Events read at once. */
 const batchSize = 500;
-/** Each follower reads the database whenever there may be news. */
+/** Maximum number of followers: each reads the database on every notification. */
 const followerLimit = 100;
 
 type Follower = { hasEnded: boolean; wake: () => void };
@@ -42,26 +42,25 @@ export class EventFeed {
     this.#queries = new AuditQueries(store.reader);
   }
 
-  /** How many follow the events. */
+  /** Number of followers. */
   get followers(): number {
     return this.#followers.size;
   }
 
-  /** @throws {Problem} `pruned` where events after a number are not there any more; after 0 are those that there are. */
+  /** @throws {Problem} `pruned` if events after a number were pruned. Events after 0 are those that exist. */
   async checkAvailable(after: number): Promise<void> {
     if (after > 0) checkNotPruned(after, (await new AuditRecords(this.#store.readConnection).head()).prunedThrough);
   }
 
-  /** The number of the newest event; whoever follows after it gets those to come. */
+  /** Returns the number of the last event, after which only new events follow. */
   lastNumber(): Promise<number> {
     return new AuditRecords(this.#store.readConnection).lastNumber();
   }
 
   /**
-   * The events of these types after a number, in order, and then those to come, until the signal is aborted or the feed is closed. An event
-   * that cannot be decoded is left out: it must not end the stream.
-   * Whoever follows counts from this call on, whether they read or not.
-   * @throws {Problem} `busy` when there are as many followers as may be.
+   * Yields the events of these types after a number, in order, and then new events, until the signal is aborted or the feed is closed. Events that
+   * cannot be decoded are skipped. A follower counts from this call on, even before it reads.
+   * @throws {Problem} `busy` if the limit of followers is reached.
    */
   follow(after: number, types: readonly EventType[], signal: AbortSignal): AsyncGenerator<AuditRecord, void> {
     const follower: Follower = { hasEnded: this.#closed || signal.aborted, wake: () => {} };
@@ -69,12 +68,12 @@ export class EventFeed {
     return this.#read(follower, after, types);
   }
 
-  /** There may be new events. */
+  /** Wakes all followers, because there may be new events. */
   notify(): void {
     for (const { wake } of this.#followers) wake();
   }
 
-  /** Ends what is sent to every follower; there will be no other. */
+  /** Ends every follower's stream; later streams end at once. */
   close(): void {
     this.#closed = true;
     for (const follower of this.#followers) this.#end(follower);
@@ -82,10 +81,7 @@ export class EventFeed {
 
   #add(follower: Follower, signal: AbortSignal): void {
     if (this.#followers.size >= followerLimit)
-      throw new Problem(
-        'busy',
-        `${followerLimit} clients follow the events, as many as may: end a stream that nobody needs and try again, or read GET /v1/audit`,
-      );
+      throw new Problem('busy', `limit reached: ${followerLimit} clients follow the events. Close an unused stream, or poll GET /v1/audit`);
     this.#followers.add(follower);
     signal.addEventListener('abort', () => this.#end(follower), { once: true });
   }
@@ -100,11 +96,11 @@ export class EventFeed {
     let after = from;
     try {
       while (!follower.hasEnded) {
-        // Before the database is read: what is announced meanwhile may be too late for that.
+        // Created before the read, so that a notification during the read is not lost.
         const news = new Promise<void>((resolve) => {
           follower.wake = resolve;
         });
-        // Every event up to this one is either read below or of another type, which is not looked at again.
+        // Every event up to this one is read below, or is of another type and need not be read again.
         const newest = await this.lastNumber();
         const events = newest > after ? await this.#queries.listAfter(after, types, batchSize) : [];
         for (const event of events) {

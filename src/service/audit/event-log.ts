@@ -1,15 +1,15 @@
-// What the service did, in the log: a line for each event of the audit trail, once it is on disk.
+// Logs each event of the audit trail once it is committed.
 
 import type { BaseLogger } from 'pino';
 import type { NewAuditEvent } from '../database/commit-effects.ts';
 
-/** Lines of one request; what is more is summed up in one line for each action. */
+/** Maximum number of lines per request; further events are summarized in one line per action. */
 const lineLimit = 20;
-/** Characters of one fact of an event's detail. */
+/** Maximum number of characters of a logged detail. */
 const factLength = 200;
 
 export function logEvents(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
-  // Several requests may have been carried out together.
+  // One transaction may contain several requests.
   for (const some of Map.groupBy(events, ({ requestId }) => requestId).values()) logRequestEvents(logger, some);
 }
 
@@ -23,7 +23,7 @@ function logRequestEvents(logger: BaseLogger, events: readonly NewAuditEvent[]):
   }
 }
 
-/** Texts, numbers and truth values. */
+/** Returns the strings, numbers and booleans of a detail. */
 function scalarFacts(detail: NewAuditEvent['detail']): Record<string, string | number | boolean> {
   const facts: Record<string, string | number | boolean> = {};
   for (const [name, value] of Object.entries(detail)) {

@@ -1,4 +1,4 @@
-// /v1/events: operators follow what happens as it happens.
+// /v1/events: streams the events of the audit trail.
 
 import type { AuditRecord } from '../audit-events/repository.ts';
 import { DamagedItem, type DamagedRows, readOrMark } from '../database/damaged-rows.ts';
@@ -17,7 +17,7 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
   app.get(
     '/v1/events',
     {
-      // A HEAD would follow the events and have no use of them.
+      // HEAD would open a stream that sends no body.
       exposeHeadRoute: false,
       config: { access: 'viewer' },
       schema: {
@@ -39,12 +39,12 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { query, headers } = request;
-      const stream = await eventStream(reply.raw, async (gone) => {
+      const stream = await eventStream(reply.raw, async (closed) => {
         // Read before the response starts, so that all later events are in the stream.
         const after = headers['last-event-id'] ?? query.after ?? (await events.lastNumber());
         await events.checkAvailable(after);
         const types = query.types ?? eventTypes;
-        const followed = events.follow(after, [...new Set<EventType>([...types, 'key'])], gone);
+        const followed = events.follow(after, [...new Set<EventType>([...types, 'key'])], closed);
         return serverSentEvents(untilRevoked(followed, actorName(getCaller(request))), types.includes('key'), damagedRows);
       });
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);

@@ -1,4 +1,4 @@
-// The Merkle tree over the audit trail as the database has it: in tiles of 256 neighbours, made of the events' hashes once all of them are there.
+// Stores the Merkle tree over the audit trail in tiles of 256 adjacent nodes. A tile is stored once it is complete.
 
 import { type Hash, hashBytes, nodeHash, type ReadSubtree } from '../../proof/merkle-tree.ts';
 import type { Reader } from '../database/reader.ts';
@@ -7,16 +7,16 @@ import { CheckpointQueries } from './checkpoint-queries.ts';
 import { CheckpointRecords } from './checkpoint-repository.ts';
 import { AuditQueries } from './queries.ts';
 
-/** Levels of the tree in one tile. */
+/** Tree levels per tile. */
 const tileHeight = 8;
-/** Hashes of one tile. */
+/** Hashes per tile. */
 export const tileWidth = 2 ** tileHeight;
-/** Tiles made in one transaction. */
+/** Tiles stored in one transaction. */
 const tileBatchSize = 64;
 
 /**
- * Makes the tiles that are whole in a tree over the first `size` events, as far as they are not there.
- * @param size No more than are on disk.
+ * Stores the missing complete tiles of the tree over the first `size` events.
+ * @param size At most the number of committed events.
  */
 export async function storeCompleteTiles(store: Store, size: number): Promise<void> {
   for (let level = 0, nodes = size; nodes >= tileWidth; level += 1, nodes = Math.floor(nodes / tileWidth)) {
@@ -29,7 +29,7 @@ export async function storeCompleteTiles(store: Store, size: number): Promise<vo
         return { level, index: next + place, root: merkleRoot(some), hashes: new Uint8Array(Buffer.concat(some)) };
       });
       await store.transaction(async (connection) => {
-        // Another replica of the service may have made them meanwhile: of the same hashes they are the same.
+        // Another replica may have stored the same tiles in the meantime.
         const isNext = (await new CheckpointRecords(connection).countTiles(level)) === next;
         if (isNext) await new CheckpointRecords(connection).createTiles(tiles);
       });
@@ -37,10 +37,10 @@ export async function storeCompleteTiles(store: Store, size: number): Promise<vo
   }
 }
 
-/** Reads subtrees from the tiles that are whole, and from what is beside the last of them. */
+/** Returns a reader of subtrees, which combines stored tiles with the nodes after the last tile. */
 export function subtreeReader(reader: Reader): ReadSubtree {
   const checkpoints = new CheckpointQueries(reader);
-  // Proofs read neighbours.
+  // Proofs read adjacent nodes of a tile.
   const tiles = new Map<string, Promise<Hash[]>>();
   const read = async (level: number, index: number): Promise<Hash[]> => {
     const whole = await checkpoints.tile(level, index);
@@ -62,16 +62,16 @@ export function subtreeReader(reader: Reader): ReadSubtree {
   };
 }
 
-/** Nodes of a level that tiles are of, side by side, as many as there are: hashes of events, or roots of the tiles below. */
+/** Returns up to `limit` adjacent nodes of a tile level: hashes of events, or roots of the tiles below. */
 function readNodes(reader: Reader, tileLevel: number, from: number, limit: number): Promise<Hash[]> {
   if (tileLevel === 0) return new AuditQueries(reader).hashesAfter(from, limit);
   return new CheckpointQueries(reader).tileRoots(tileLevel - 1, from, limit);
 }
 
-/** The root over as many nodes as a power of two. */
+/** Returns the root over nodes whose number is a power of two. */
 function merkleRoot(nodes: readonly Hash[]): Hash {
   const [left, right] = nodes;
-  if (left === undefined) throw new Error('a tree of nothing has no such root');
+  if (left === undefined) throw new Error('an empty tree has no root');
   if (right === undefined) return left;
   const middle = nodes.length / 2;
   return nodeHash(merkleRoot(nodes.slice(0, middle)), merkleRoot(nodes.slice(middle)));

@@ -1,4 +1,4 @@
-// Queries for lists of the audit trail, and for what is read of it outside transactions.
+// Queries of the audit trail, outside transactions.
 
 import type { Hash } from '../../proof/merkle-tree.ts';
 import type { AuditHead, AuditRecord } from '../audit-events/repository.ts';
@@ -39,7 +39,7 @@ export class AuditQueries {
     } satisfies Prisma.AuditEventFindManyArgs;
   }
 
-  /** Events after a number whose actions begin with one of these and a dot, in their order. */
+  /** Returns the events of these types after a number, in order. */
   async listAfter(readAfter: number, types: readonly string[], limit: number): Promise<MarkedRows<AuditRecord>> {
     const events = await this.#readable.auditEvent.findMany({
       where: { number: { gt: readAfter }, OR: types.map((type) => ({ action: { startsWith: `${type}.` } })) },
@@ -49,13 +49,13 @@ export class AuditQueries {
     return restoreMarks(events);
   }
 
-  /** Events after a number, in their order. */
+  /** Returns the events after a number, in order. */
   async after(number: number, limit: number): Promise<MarkedRows<AuditRecord>> {
     const where = { number: { gt: number } };
     return restoreMarks(await this.#readable.auditEvent.findMany({ where, orderBy: { number: 'asc' }, take: limit }));
   }
 
-  /** The hashes of events after a number, in their order. */
+  /** Returns the hashes of the events after a number, in order. */
   async hashesAfter(number: number, limit: number): Promise<Hash[]> {
     const where = { number: { gt: number } };
     const events = await this.#client.auditEvent.findMany({ where, orderBy: { number: 'asc' }, take: limit, select: { hash: true } });
@@ -63,12 +63,12 @@ export class AuditQueries {
   }
 
   /**
-   * The number of the last event that is not pruned and before the first that is not older than a time; that of the last pruned where there is none.
-   * Times do not always rise with the numbers: an event that a wrong clock has dated too early does not take those before it along.
-   * @param head Where the trail ended when it was read.
+   * Returns the number up to which all events are older than a time; the number of the last pruned event if none is. Times do not always rise with the
+   * numbers: an event dated too early by a wrong clock does not make newer events before it count as old.
+   * @param head The head of the trail.
    */
   async findLastOlderThan({ number: newest, prunedThrough }: Pick<AuditHead, 'number' | 'prunedThrough'>, moment: Date): Promise<number> {
-    // Negated, it is looked up in no index but that of the numbers: few events are older than those that are kept.
+    // The negation keeps the planner on the index of numbers: few events are older than the retained ones.
     const first = await this.#client.auditEvent.findFirst({
       where: { number: { gt: prunedThrough }, NOT: { at: { lt: moment } } },
       orderBy: { number: 'asc' },
@@ -78,7 +78,7 @@ export class AuditQueries {
   }
 }
 
-/** The number of an event, which is its key: it can be read where nothing else can. */
+/** Returns the number of an event. The number is the key and can be read even if the row cannot. */
 export function numberOf(event: AuditRecord | UndecodableRow): number {
   return event instanceof UndecodableRow ? Number(event.id) : event.number;
 }

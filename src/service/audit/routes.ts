@@ -31,7 +31,7 @@ import {
 
 const tags = ['audit'];
 
-/** Characters. */
+/** Characters per chunk of an export. */
 const pieceLength = 16_384;
 
 type Uses = { readonly auditTrail: AuditTrail; readonly checkpoints: Checkpoints; readonly damagedRows: DamagedRows };
@@ -72,7 +72,7 @@ function addTrailRoutes(app: Api, { auditTrail, damagedRows }: Uses): void {
   app.get(
     '/v1/audit/export',
     {
-      // A HEAD would read the whole trail and throw it away.
+      // HEAD would read the whole trail and discard it.
       exposeHeadRoute: false,
       config: { access: 'viewer' },
       schema: {

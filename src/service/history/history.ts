@@ -1,4 +1,4 @@
-// The module history: what has been in the module tables of devices, when, and where a build is or was.
+// The module history: which versions were installed on a device and when, and which devices have or had a build.
 
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
@@ -20,7 +20,7 @@ export class History {
     this.#queries = new HistoryQueries(store.reader);
   }
 
-  /** Every stay of a version in a device's module table, of one module or of all. @throws {Problem} `not-found`. */
+  /** Returns the residencies on a device, of one module or of all. @throws {Problem} `not-found`. */
   async list(filter: HistoryFilter, page: PageByTime<number>): Promise<PageResult<HistoryRecord | DamagedItem, PageByTime<number>>> {
     await this.#checkDevice(filter.deviceId);
     return readMarkedPage(page, {
@@ -30,7 +30,7 @@ export class History {
     });
   }
 
-  /** What was in a device's module table at that moment, by the names of the modules. @throws {Problem} `not-found`. */
+  /** Returns the contents of a device's module table at a time, sorted by module name. @throws {Problem} `not-found`. */
   async at(deviceId: string, moment: Date, page: PageByName): Promise<PageResult<HistoryRecord | DamagedItem, PageByName>> {
     await this.#checkDevice(deviceId);
     return readMarkedPage(page, {
@@ -40,7 +40,7 @@ export class History {
     });
   }
 
-  /** Devices that have, or have had, a build in their module tables, by their identifiers. @throws {Problem} `not-found`. */
+  /** Returns the devices that have or had a build installed, sorted by identifier. @throws {Problem} `not-found`. */
   async devicesOf(build: BuildOnDevices, page: PageByName): Promise<PageResult<DeviceOfBuild | DamagedItem, PageByName>> {
     const { module, version } = build;
     if ((await new BuildRecords(this.#store.readConnection).find(module, version)) === null)

@@ -1,4 +1,5 @@
-// Stays of versions in the module tables of devices: what devices report becomes their history, in which no two stays of a module overlap.
+// Records the module history of devices from their reports. An entry is one residency: a period a version was installed. The residencies of a module
+// on a device never overlap.
 
 import type { OrderOf } from '../../protocol/agent.ts';
 import type { DeviceState } from '../../protocol/device-state.ts';
@@ -7,83 +8,85 @@ import type { Connection } from '../database/connection.ts';
 import type { NewDeviceModule } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { LoadOrder } from '../orders/orders.ts';
-import type { Departure, HistoryRecord, LatestResidency, NewHistoryEntry } from './repository.ts';
+import type { HistoryRecord, LatestResidency, NewHistoryEntry, Removal } from './repository.ts';
 import { HistoryRecords } from './repository.ts';
 
 type Step<Name extends LoadReport['steps'][number]['step']> = Extract<LoadReport['steps'][number], { step: Name }>;
 
-/** Connection what was put back into a device that has come up: of what it was to get, what its module table names. Other versions count as drift. */
+/** Records the versions that a device restored when it attached. Only ordered versions count; other versions in its module table are drift. */
 export async function recordRestored(
   connection: Connection,
   deviceId: string,
-  wanted: OrderOf<'attach-device'>['modules'],
+  ordered: OrderOf<'attach-device'>['modules'],
   { moduleTable, memoryMap }: DeviceState,
   at: Date,
 ): Promise<void> {
-  const wantedBy = new Map<string, (typeof wanted)[number]>(wanted.map((one) => [one.module, one]));
-  const there = moduleTable.filter(({ module, version, image }) => {
-    const one = wantedBy.get(module);
-    return one?.version === version && one.image === image;
+  const orderedByModule = new Map<string, (typeof ordered)[number]>(ordered.map((entry) => [entry.module, entry]));
+  const restored = moduleTable.filter(({ module, version, image }) => {
+    const entry = orderedByModule.get(module);
+    return entry?.version === version && entry.image === image;
   });
-  const before = await new HistoryRecords(connection).latest(there.map(({ module }) => ({ deviceId, module })));
-  const entries = there.flatMap(({ module, version, image, address }, index): NewHistoryEntry[] => {
-    const last = before[index];
+  const previous = await new HistoryRecords(connection).latest(restored.map(({ module }) => ({ deviceId, module })));
+  const entries = restored.flatMap(({ module, version, image, address }, index): NewHistoryEntry[] => {
+    const last = previous[index];
     if (last?.removedAt === null) return [];
     const pages = memoryMap.ranges.find((range) => range.address === address)?.pages ?? 0;
     const installedAt = latest(at, last?.removedAt);
     return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, installedAt }];
   });
   await new HistoryRecords(connection).insert(entries);
-  await new DeviceRecords(connection).resolveDrift(there.map(({ module }) => ({ deviceId, module })));
+  await new DeviceRecords(connection).resolveDrift(restored.map(({ module }) => ({ deviceId, module })));
 }
 
-/** What came of a load on its device, as that reports it. */
+/** A device's report of a load, with the order and the request of the load. */
 export type ReportedLoad = {
   readonly order: LoadOrder;
   readonly report: LoadReport;
-  /** Who asked for the load, and when; undefined where there is no such load. */
+  /** Time and requester of the load; undefined if the load does not exist. */
   readonly request: { readonly requestedAt: Date; readonly requestedBy: string | null } | undefined;
 };
 
-/** What a report changes in the history of its device. */
+/** The changes of a report to the history of its device. */
 type Change = {
-  readonly leaving?: Departure & { readonly number: number };
-  readonly entering: readonly NewHistoryEntry[];
+  readonly ended?: Removal & { readonly number: number };
+  readonly added: readonly NewHistoryEntry[];
   readonly module?: NewDeviceModule;
 };
 
 /**
- * Keeps what loads have changed in the module tables of their devices: each brought a version in, or did and took it out again.
- * The times are the devices' own, of which none is taken to be after its report has come, before the load was requested, or before what it ends
- * had begun: a host that was cut off does not make the history false, and neither does a device whose clock is wrong.
- * @param loads Of different devices.
+ * Records successful loads and reverted swaps in the histories of their devices.
+ * Times are those of the device's clock, bounded by the receipt of the report, the request of the load, and the start of the residency that ends.
+ * Thus neither a disconnected host nor a wrong device clock corrupts the history.
+ * @param loads Loads of different devices.
  */
 export async function recordLoaded(connection: Connection, loads: readonly ReportedLoad[], reportedAt: Date): Promise<void> {
-  const before = await new HistoryRecords(connection).latest(loads.map(({ order }) => ({ deviceId: order.device, module: order.module })));
-  const changes = loads.flatMap((load, index) => toChange(load, before[index], reportedAt) ?? []);
-  await new HistoryRecords(connection).end(changes.flatMap(({ leaving }) => leaving ?? []));
-  await new HistoryRecords(connection).insert(changes.flatMap(({ entering }) => entering));
+  const previous = await new HistoryRecords(connection).latest(
+    loads.map(({ order }) => ({ deviceId: order.device, module: order.module })),
+  );
+  const changes = loads.flatMap((load, index) => toChange(load, previous[index], reportedAt) ?? []);
+  await new HistoryRecords(connection).end(changes.flatMap(({ ended }) => ended ?? []));
+  await new HistoryRecords(connection).insert(changes.flatMap(({ added }) => added));
   await new DeviceRecords(connection).setModules(changes.flatMap(({ module }) => module ?? []));
 }
 
-/** Null where the load has changed nothing. */
+/** Returns null if the load changed nothing. */
 function toChange(load: ReportedLoad, before: LatestResidency | undefined, reportedAt: Date): Change | null {
   const { order, report, request } = load;
   const { device: deviceId, load: loadId, module } = order;
   const swap = findStep(report, 'table-updated');
-  const isWithdrawn = report.outcome === 'failed' && swap !== undefined;
-  if (!isLoaded(report) && !isWithdrawn) return null;
+  const isReverted = report.outcome === 'failed' && swap !== undefined;
+  if (!isLoaded(report) && !isReverted) return null;
   const bounds = [request?.requestedAt, before?.installedAt, before?.removedAt];
   const installedAt = latest(earliest(swap?.at, reportedAt), ...bounds);
   const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, installedAt };
-  if (isWithdrawn) return revertedSwap(load, { entry, before, reportedAt });
+  if (isReverted) return toRevertedSwap(load, { entry, before, reportedAt });
   if (report.current === null) return null;
   const { interrupted } = report;
   const { version, image, address, pages } = report.current;
-  const entering = [{ ...entry, version, imageDigest: image, address, pages }];
+  const added = [{ ...entry, version, imageDigest: image, address, pages }];
   const current = { deviceId, module, version, imageDigest: image, loadedAt: reportedAt };
-  if (before === undefined || before.removedAt !== null) return { entering, module: current };
-  const leaving = {
+  if (before === undefined || before.removedAt !== null) return { added, module: current };
+  const ended = {
     number: before.number,
     removedAt: installedAt,
     removalCause: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
@@ -91,17 +94,17 @@ function toChange(load: ReportedLoad, before: LatestResidency | undefined, repor
     invalidation: findStep(report, 'invalidated')?.facts.invalidation ?? order.invalidation,
     interrupted,
   };
-  return { leaving, entering, module: current };
+  return { ended, added, module: current };
 }
 
-/** Whether the load has brought its version in. */
+/** Returns whether the load installed its version. */
 export function isLoaded({ outcome }: LoadReport): boolean {
   return outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
 }
 
 /**
- * Adds the stay of a version that another load has replaced, which was reported first. The newest stay remains the newest: the added stay begins
- * before the newest one, and ends when the next stay begins.
+ * Adds the residency of a version whose report arrives after that of the load which replaced it. The residency begins before the latest one and ends
+ * when the next one begins.
  */
 export async function recordOutOfOrder(connection: Connection, { order, report, request }: ReportedLoad, reportedAt: Date): Promise<void> {
   const { device: deviceId, load: loadId, module } = order;
@@ -120,20 +123,20 @@ export async function recordOutOfOrder(connection: Connection, { order, report, 
       { number: before.number, removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation, interrupted },
     ]);
   }
-  const leaving = wasReplaced && before.removedAt !== null ? toDeparture(before) : departureBefore(after);
+  const removal = wasReplaced && before.removedAt !== null ? toRemoval(before) : inferRemoval(after);
   const { version, image, address, pages } = report.current;
   const requestedBy = request?.requestedBy ?? null;
   await new HistoryRecords(connection).insert([
-    { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, installedAt, ...leaving },
+    { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, installedAt, ...removal },
   ]);
 }
 
-const toDeparture = ({ removedAt, removalCause, replacedByLoadId, invalidation, interrupted }: HistoryRecord): Departure => {
+const toRemoval = ({ removedAt, removalCause, replacedByLoadId, invalidation, interrupted }: HistoryRecord): Removal => {
   return { removedAt, removalCause, replacedByLoadId, invalidation, interrupted };
 };
 
-/** How a version left of which is known only what came after it. */
-function departureBefore({ installedAt, loadId, observed }: HistoryRecord): Departure {
+/** Infers the removal of a version from the residency that follows. */
+function inferRemoval({ installedAt, loadId, observed }: HistoryRecord): Removal {
   const removalCause = loadId !== null ? 'replaced' : observed ? 'drifted' : 'reboot';
   return { removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation: null, interrupted: null };
 }
@@ -144,19 +147,19 @@ type RevertedSwap = {
   readonly reportedAt: Date;
 };
 
-/** The version before was not left in time: the new one has been in the table from the swap to the end of the load, and the one before is again. */
-function revertedSwap({ order, report }: ReportedLoad, { entry, before, reportedAt }: RevertedSwap): Change | null {
+/** The drain timed out: the new version was installed from the swap to the end of the load, then the previous version is installed again. */
+function toRevertedSwap({ order, report }: ReportedLoad, { entry, before, reportedAt }: RevertedSwap): Change | null {
   const written = findStep(report, 'loaded');
   if (written === undefined || before === undefined || before.removedAt !== null) return null;
   const removedAt = latest(earliest(findStep(report, 'failed')?.at, reportedAt), entry.installedAt);
   const { address, pages } = written.facts;
   const { load, version, image } = order;
-  // Nobody enters the new version any more, and it goes when those who had entered it have left.
-  const withdrawn = { removedAt, removalCause: 'reverted', replacedByLoadId: null, invalidation: 'mark-invalid', interrupted: 0 };
-  const { number, loadId, requestedBy, ...stay } = before;
-  const back = { version: stay.version, imageDigest: stay.imageDigest, loadId, requestedBy, address: stay.address, pages: stay.pages };
+  // No new access enters the reverted version; its pages are marked invalid once its accesses have left.
+  const reverted = { removedAt, removalCause: 'reverted', replacedByLoadId: null, invalidation: 'mark-invalid', interrupted: 0 };
+  const { number, version: previousVersion, imageDigest, loadId, requestedBy } = before;
+  const restored = { version: previousVersion, imageDigest, loadId, requestedBy, address: before.address, pages: before.pages };
   return {
-    leaving: {
+    ended: {
       number,
       interrupted: 0,
       invalidation: 'none',
@@ -164,9 +167,9 @@ function revertedSwap({ order, report }: ReportedLoad, { entry, before, reported
       removalCause: 'replaced',
       replacedByLoadId: load,
     },
-    entering: [
-      { ...entry, version, imageDigest: image, address, pages, ...withdrawn },
-      { ...entry, ...back, installedAt: removedAt },
+    added: [
+      { ...entry, version, imageDigest: image, address, pages, ...reverted },
+      { ...entry, ...restored, installedAt: removedAt },
     ],
   };
 }
@@ -175,9 +178,10 @@ function findStep<Name extends LoadReport['steps'][number]['step']>({ steps }: L
   return steps.find((step): step is Step<Name> => step.step === name);
 }
 
-/** The earlier of the time that a device tells, if it does, and another. */
-const earliest = (told: string | undefined, other: Date) => (told !== undefined && new Date(told) < other ? new Date(told) : other);
+/** Returns the earlier of the time that a device reports, if any, and another. */
+const earliest = (reported: string | undefined, other: Date) =>
+  reported !== undefined && new Date(reported) < other ? new Date(reported) : other;
 
-/** The latest of these times; one that is missing is passed over. */
+/** Returns the latest of these times; missing times are ignored. */
 export const latest = (first: Date, ...others: readonly (Date | null | undefined)[]) =>
   others.reduce<Date>((last, time) => (time && time > last ? time : last), first);

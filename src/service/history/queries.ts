@@ -14,15 +14,15 @@ export type HistoryFilter = TimeRange & { readonly deviceId: string; readonly mo
 export type BuildOnDevices = {
   readonly module: string;
   readonly version: string;
-  /** Only devices that have it in their tables now, or only those that had it and do not now. */
+  /** True: only devices that have the build installed now. False: only devices that had it and no longer do. */
   readonly isRunning?: boolean | undefined;
 };
-/** A device that has had a build in its module table, and when. */
+/** A device that has or had a build installed, and when. */
 export type DeviceOfBuild = {
   readonly device: Pick<DeviceModel, 'id' | 'name'>;
   readonly firstInstalledAt: Date;
   readonly lastInstalledAt: Date;
-  /** Null where it is there now. */
+  /** Null if the build is installed now. */
   readonly removedAt: Date | null;
   readonly residencies: number;
 };
@@ -38,20 +38,20 @@ export class HistoryQueries {
     this.#onUndecodable = onUndecodable;
   }
 
-  /** What was in a device's module table at that moment, by the names of the modules. */
+  /** Returns the contents of a device's module table at a time, sorted by module name. */
   async at(deviceId: string, time: Date, { after, limit }: PageByName): Promise<MarkedRows<HistoryRecord>> {
     const moment = clampTime(time);
     const found = await this.#client.$queryRaw<Pick<HistoryRecord, 'number' | 'module'>[]>`
-      SELECT "stay"."number", "held"."module" FROM "DeviceModule" AS "held"
-      JOIN "HistoryEntry" AS "stay" ON "stay"."number" = (
-        SELECT "stays"."number" FROM "HistoryEntry" AS "stays"
-        WHERE "stays"."deviceId" = "held"."deviceId" AND "stays"."module" = "held"."module" AND "stays"."installedAt" <= ${moment}
-        ORDER BY "stays"."installedAt" DESC, "stays"."number" DESC LIMIT 1)
-      WHERE "held"."deviceId" = ${deviceId} AND "held"."module" > ${after?.name ?? ''}
-        AND ("stay"."removedAt" IS NULL OR "stay"."removedAt" > ${moment})
-      ORDER BY "held"."module" LIMIT ${limit}`;
+      SELECT "entry"."number", "installed"."module" FROM "DeviceModule" AS "installed"
+      JOIN "HistoryEntry" AS "entry" ON "entry"."number" = (
+        SELECT "latest"."number" FROM "HistoryEntry" AS "latest"
+        WHERE "latest"."deviceId" = "installed"."deviceId" AND "latest"."module" = "installed"."module" AND "latest"."installedAt" <= ${moment}
+        ORDER BY "latest"."installedAt" DESC, "latest"."number" DESC LIMIT 1)
+      WHERE "installed"."deviceId" = ${deviceId} AND "installed"."module" > ${after?.name ?? ''}
+        AND ("entry"."removedAt" IS NULL OR "entry"."removedAt" > ${moment})
+      ORDER BY "installed"."module" LIMIT ${limit}`;
     if (found.length === 0) return [];
-    // Sorted here: the database would read the whole history in the order of the modules.
+    // Sorted here: sorting by module in the database would read the whole history.
     const where = { number: { in: found.map(({ number }) => number) } };
     const rows = restoreMarks(await this.#readable.historyEntry.findMany({ where }));
     const byNumber = new Map(rows.map((row) => [row instanceof UndecodableRow ? Number(row.id) : row.number, row]));
@@ -74,25 +74,25 @@ export class HistoryQueries {
     } satisfies Prisma.HistoryEntryFindManyArgs;
   }
 
-  /** Devices that have, or have had, a build in their module tables, by their identifiers. */
+  /** Returns the devices that have or had a build installed, sorted by identifier. */
   async devicesOfBuild(build: BuildOnDevices, page: PageByName): Promise<MarkedRows<DeviceOfBuild>> {
     const ids = (await this.#idsOfDevices(build, page)).map(({ deviceId }) => deviceId);
     if (ids.length === 0) return [];
     const devices = await this.#client.device.findMany({ where: { id: { in: ids } }, select: { id: true, name: true } });
     const names = new Map(devices.map((device) => [device.id, device]));
     return readOrFallBack(
-      () => this.#staysOnDevices(build, ids, names),
+      () => this.#summarizeResidencies(build, ids, names),
       () =>
         readOneByOne(ids, {
           nameOf: (id) => ({ kind: 'device', id, location: null }),
-          read: async (id) => (await this.#staysOnDevices(build, [id], names))[0] ?? null,
+          read: async (id) => (await this.#summarizeResidencies(build, [id], names))[0] ?? null,
           sortedBy: (id) => id,
           onUndecodable: this.#onUndecodable,
         }),
     );
   }
 
-  async #staysOnDevices(
+  async #summarizeResidencies(
     { module, version }: BuildOnDevices,
     deviceIds: readonly string[],
     names: ReadonlyMap<string, DeviceOfBuild['device']>,
@@ -119,11 +119,11 @@ export class HistoryQueries {
     const afterId = after?.name ?? '';
     if (isRunning === true)
       return this.#client.$queryRaw`
-        SELECT "held"."deviceId" FROM "DeviceModule" AS "held"
-        WHERE "held"."module" = ${module} AND "held"."version" = ${version} AND "held"."deviceId" > ${afterId} AND EXISTS (
-          SELECT 1 FROM "HistoryEntry" AS "stay" WHERE "stay"."deviceId" = "held"."deviceId" AND "stay"."module" = "held"."module"
-            AND "stay"."version" = "held"."version" AND "stay"."removedAt" IS NULL)
-        ORDER BY "held"."deviceId" LIMIT ${limit}`;
+        SELECT "installed"."deviceId" FROM "DeviceModule" AS "installed"
+        WHERE "installed"."module" = ${module} AND "installed"."version" = ${version} AND "installed"."deviceId" > ${afterId} AND EXISTS (
+          SELECT 1 FROM "HistoryEntry" AS "entry" WHERE "entry"."deviceId" = "installed"."deviceId" AND "entry"."module" = "installed"."module"
+            AND "entry"."version" = "installed"."version" AND "entry"."removedAt" IS NULL)
+        ORDER BY "installed"."deviceId" LIMIT ${limit}`;
     return this.#client.$queryRaw`
       SELECT "deviceId" FROM "HistoryEntry" WHERE "module" = ${module} AND "version" = ${version} AND "deviceId" > ${afterId}
       GROUP BY "deviceId" ${isRunning === undefined ? Prisma.empty : Prisma.sql`HAVING COUNT(*) = COUNT("removedAt")`}

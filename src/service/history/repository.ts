@@ -1,4 +1,4 @@
-// The module history of devices: every stay of a version in a device's module table.
+// The module history of devices: every residency, that is, every period a version was installed on a device.
 
 import { type Expression, expressionBuilder } from 'kysely';
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
@@ -8,14 +8,14 @@ import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts'
 import type { Tables } from '../database/tables.ts';
 
 export type HistoryRecord = HistoryEntryModel;
-export type Departure = Pick<HistoryEntryModel, 'removedAt' | 'removalCause' | 'replacedByLoadId' | 'invalidation' | 'interrupted'>;
-/** A stay that begins, or one that has ended by the time it is told of. */
-export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Departure> &
-  Partial<Departure & Pick<HistoryEntryModel, 'observed'>>;
-/** The newest stay of a module in a device, which may have ended. */
-export type LatestResidency = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Departure, 'removedAt'>>;
+export type Removal = Pick<HistoryEntryModel, 'removedAt' | 'removalCause' | 'replacedByLoadId' | 'invalidation' | 'interrupted'>;
+/** A new residency. It may already have ended. */
+export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Removal> &
+  Partial<Removal & Pick<HistoryEntryModel, 'observed'>>;
+/** The latest residency of a module on a device. It may have ended. */
+export type LatestResidency = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Removal, 'removedAt'>>;
 
-/** A version that a load brought in, or that the device reported without one. */
+/** A version installed by a load, or reported by the device without a load. */
 export type LoadedVersion = {
   readonly deviceId: string;
   readonly version: string;
@@ -41,7 +41,7 @@ const insertResidency = new RowStatement(
     interrupted: 'integer?',
     observed: 'boolean',
   },
-  (sql, stay) => sql.insertInto('HistoryEntry').values(stay),
+  (sql, residency) => sql.insertInto('HistoryEntry').values(residency),
 );
 
 const endResidency = new RowStatement(
@@ -53,25 +53,25 @@ const endResidency = new RowStatement(
     interrupted: 'integer?',
     number: 'integer',
   },
-  (sql, { number, ...leaving }) => sql.updateTable('HistoryEntry').set(leaving).where('number', '=', number),
+  (sql, { number, ...removal }) => sql.updateTable('HistoryEntry').set(removal).where('number', '=', number),
 );
 
-/** The numbers of the stays of a module in a device, the newest first. With a limit, this is one seek in an index, however many stays there are. */
+/** Selects the numbers of a module's residencies on a device, latest first. With a limit, one index seek suffices for any number of residencies. */
 function numbersLatestFirst(deviceId: Expression<string>, module: Expression<string>) {
   return expressionBuilder<Tables>()
-    .selectFrom('HistoryEntry as stays')
-    .select('stays.number')
-    .where('stays.deviceId', '=', deviceId)
-    .where('stays.module', '=', module)
-    .orderBy('stays.installedAt', 'desc')
-    .orderBy('stays.number', 'desc');
+    .selectFrom('HistoryEntry as residency')
+    .select('residency.number')
+    .where('residency.deviceId', '=', deviceId)
+    .where('residency.module', '=', module)
+    .orderBy('residency.installedAt', 'desc')
+    .orderBy('residency.number', 'desc');
 }
 
-/** The number of the newest stay of a module in a device. */
+/** Selects the number of the latest residency of a module on a device. */
 const latestNumber = (deviceId: Expression<string>, module: Expression<string>) =>
   numbersLatestFirst(deviceId, module).limit(({ lit }) => lit(1));
 
-/** One query for all devices: SQLite would prepare a sorted query again for each device and module, which takes longer than running it. */
+/** One query for all devices: SQLite would prepare a sorted query again for each device and module, which takes longer than the query itself. */
 const latestResidencies = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted }) =>
   sql
     .selectFrom(wanted.as('wanted'))
@@ -98,21 +98,21 @@ export class HistoryRecords {
     this.#connection = connection;
   }
 
-  /** Adds stays, in the order of their times. */
+  /** Adds residencies, in the order of their times. */
   async insert(entries: readonly NewHistoryEntry[]): Promise<void> {
-    const lasting = { removedAt: null, removalCause: null, replacedByLoadId: null, invalidation: null, interrupted: null, observed: false };
+    const current = { removedAt: null, removalCause: null, replacedByLoadId: null, invalidation: null, interrupted: null, observed: false };
     await this.#connection.executeForRows(
       insertResidency,
-      entries.map((entry) => ({ ...lasting, ...entry })),
+      entries.map((entry) => ({ ...current, ...entry })),
     );
   }
 
-  /** Ends stays. */
-  async end(leavings: readonly (Departure & { readonly number: number })[]): Promise<void> {
-    await this.#connection.executeForRows(endResidency, leavings);
+  /** Ends residencies. */
+  async end(removals: readonly (Removal & { readonly number: number })[]): Promise<void> {
+    await this.#connection.executeForRows(endResidency, removals);
   }
 
-  /** Ends every stay in these devices that has not ended, for their memories are empty; none ends before it has begun. */
+  /** Ends the current residencies on these devices after a boot, which empties their memories. No residency ends before it begins. */
   async endByReboot(deviceIds: readonly string[], removedAt: Date): Promise<void> {
     for (const ids of splitIntoChunks(deviceIds))
       await this.#connection.sql
@@ -123,69 +123,71 @@ export class HistoryRecords {
           interrupted: 0,
         }))
         .where('removedAt', 'is', null)
-        .where('number', 'in', (stays) =>
-          stays
-            .selectFrom('DeviceModule as held')
-            .select(({ ref }) => latestNumber(ref('held.deviceId'), ref('held.module')).as('number'))
-            .where('held.deviceId', 'in', ids),
+        .where('number', 'in', (query) =>
+          query
+            .selectFrom('DeviceModule as installed')
+            .select(({ ref }) => latestNumber(ref('installed.deviceId'), ref('installed.module')).as('number'))
+            .where('installed.deviceId', 'in', ids),
         )
         .execute();
   }
 
-  /** The newest stay of a module in each of these devices, in their order; undefined where it has never been there. @throws {UndecodableCell} */
+  /** Returns the latest residency for each device and module, in order; undefined if the module was never installed. @throws {UndecodableCell} */
   async latest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(LatestResidency | undefined)[]> {
     const found: (LatestResidency | undefined)[] = places.map(() => undefined);
     const wanted = places.map(({ deviceId, module }) => [deviceId, module] as const);
-    for (const { position, ...stay } of await this.#connection.query(latestResidencies, { wanted })) found[position] = stay;
+    for (const { position, ...residency } of await this.#connection.query(latestResidencies, { wanted })) found[position] = residency;
     return found;
   }
 
-  /** Returns the last stay of a module that began at that time or before, and the first that began later; null where there is none. */
+  /** Returns the last residency of a module that began at or before a time, and the first that began later; null if there is none. */
   async findNeighbors(
     deviceId: string,
     module: string,
     time: Date,
   ): Promise<{ readonly before: HistoryRecord | null; readonly after: HistoryRecord | null }> {
-    const stays = this.#connection.sql
+    const residencies = this.#connection.sql
       .selectFrom('HistoryEntry')
       .selectAll()
       .where('deviceId', '=', deviceId)
       .where('module', '=', module)
       .limit(1);
-    const before = await stays.where('installedAt', '<=', time).orderBy('installedAt', 'desc').orderBy('number', 'desc').executeTakeFirst();
-    const after = await stays.where('installedAt', '>', time).orderBy('installedAt').orderBy('number').executeTakeFirst();
+    const earlier = residencies.where('installedAt', '<=', time).orderBy('installedAt', 'desc').orderBy('number', 'desc');
+    const later = residencies.where('installedAt', '>', time).orderBy('installedAt').orderBy('number');
+    const [before, after] = [await earlier.executeTakeFirst(), await later.executeTakeFirst()];
     return { before: before ?? null, after: after ?? null };
   }
 
   /**
-   * The versions that loads brought into these devices or that the devices reported without a load (drift): of each device the newest that many, in
-   * the order in which they came in.
+   * Returns the latest versions per device that loads installed or that devices reported without a load (drift), in the order of installation.
+   * Restored versions and reverted swaps are omitted.
+   * @param limit Maximum number of versions per device.
    */
   async loadedVersions(deviceIds: readonly string[], module: string, limit: number): Promise<LoadedVersion[]> {
-    const newestLoaded = (deviceId: Expression<string>, ofModule: Expression<string>) =>
+    const latestLoaded = (deviceId: Expression<string>, ofModule: Expression<string>) =>
       numbersLatestFirst(deviceId, ofModule)
-        .where((is) => is.or([is('stays.loadId', 'is not', null), is.ref('stays.observed')]))
-        .where((is) => is.or([is('stays.removalCause', 'is', null), is('stays.removalCause', '<>', 'reverted')]))
+        .where((is) => is.or([is('residency.loadId', 'is not', null), is.ref('residency.observed')]))
+        .where((is) => is.or([is('residency.removalCause', 'is', null), is('residency.removalCause', '<>', 'reverted')]))
         .limit(limit);
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql
-        .selectFrom('DeviceModule as held')
-        .innerJoin('HistoryEntry as stay', (join) =>
-          join.on('stay.number', 'in', ({ ref }) => newestLoaded(ref('held.deviceId'), ref('held.module'))),
+        .selectFrom('DeviceModule as installed')
+        .innerJoin('HistoryEntry as loaded', (join) =>
+          join.on('loaded.number', 'in', ({ ref }) => latestLoaded(ref('installed.deviceId'), ref('installed.module'))),
         )
-        .leftJoin('Load as load', 'load.id', 'stay.loadId')
-        .select(['stay.deviceId', 'stay.version', 'load.rollback', 'stay.observed as isObserved'])
-        .where('held.deviceId', 'in', some)
-        .where('held.module', '=', module)
-        .orderBy('stay.deviceId')
-        .orderBy('stay.installedAt')
-        .orderBy('stay.number')
+        .leftJoin('Load as load', 'load.id', 'loaded.loadId')
+        .select(['loaded.deviceId', 'loaded.version', 'load.rollback', 'loaded.observed as isObserved'])
+        .where('installed.deviceId', 'in', some)
+        .where('installed.module', '=', module)
+        .orderBy('loaded.deviceId')
+        .orderBy('loaded.installedAt')
+        .orderBy('loaded.number')
         .execute(),
     );
     return rows.map(({ rollback, ...version }) => ({ ...version, isRollback: rollback ?? false }));
   }
 
-  /** Those of these devices that have had a version in their module tables, other than one that was withdrawn. */
+  /** Returns which of these devices had a version installed. Reverted swaps do not count. */
   async findDevicesThatHad(deviceIds: readonly string[], module: string, version: string): Promise<string[]> {
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql

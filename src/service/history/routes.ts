@@ -1,4 +1,4 @@
-// What has been in the module tables of devices, and where a build is or was.
+// Module history under /v1/devices and /v1/modules: versions installed on a device, and devices that have or had a build.
 
 import type { z } from 'zod';
 import { MemoryMap } from '../../protocol/device-state.ts';

@@ -1,13 +1,13 @@
-// Attempts of known keys at what their roles do not allow: told in the audit trail, once a minute for each key and operation.
+// Records requests that a key's role does not permit in the audit trail, once per minute for each key and operation.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Store } from '../database/store.ts';
 import type { Requester } from '../requester.ts';
 import type { KeyHolder, Role } from '../roles.ts';
 
-/** Milliseconds in which the same attempt is told once. */
+/** Milliseconds in which the same denial is recorded once. */
 const interval = 60_000;
-/** Attempts that are remembered; beyond, none is told until the interval is over. */
+/** Maximum number of remembered denials; further ones are not recorded until the interval ends. */
 const rememberedLimit = 1_000;
 
 export class Denials {
@@ -19,23 +19,23 @@ export class Denials {
     this.#store = store;
   }
 
-  /** @param operation What was asked for: the method and the route. */
+  /** @param operation Method and route of the request. */
   async record({ id, role }: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void> {
     if (performance.now() - this.#since > interval) {
       this.#remembered = new Set();
       this.#since = performance.now();
     }
-    const attempt = `${id} ${operation}`;
-    if (this.#remembered.has(attempt) || this.#remembered.size >= rememberedLimit) return;
-    this.#remembered.add(attempt);
+    const denial = `${id} ${operation}`;
+    if (this.#remembered.has(denial) || this.#remembered.size >= rememberedLimit) return;
+    this.#remembered.add(denial);
     const detail = { operation, role, needed };
     try {
       await this.#store.transaction((connection) =>
         audit(connection, requester, new Date(), [{ action: 'key.denied', object: id, outcome: 'refused', detail }]),
       );
     } catch (error) {
-      // The next attempt is told.
-      this.#remembered.delete(attempt);
+      // The next denial is recorded.
+      this.#remembered.delete(denial);
       throw error;
     }
   }

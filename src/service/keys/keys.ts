@@ -1,4 +1,4 @@
-// API keys: each has a role, which says what its holder may do. A key is shown once, when it is made; the service keeps a digest of it.
+// API keys. The role of a key defines what its holder may do. The secret is shown once, at creation; the service stores its digest.
 
 import { digestOf } from '../../machine/digest.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
@@ -21,21 +21,21 @@ import { KeyQueries } from './queries.ts';
 import type { KeyFilter, KeyRecord } from './repository.ts';
 import { KeyRecords } from './repository.ts';
 
-/** Keys that are not revoked. */
+/** Maximum number of keys that are not revoked. */
 const keyLimit = 1_000;
 
-/** How often it is put on disk when keys were last used, in milliseconds. */
+/** Interval at which the times of last use are stored, in milliseconds. */
 const usesInterval = 60_000;
 
 const keyPattern = new RegExp(`^${keyPrefix}([0-9a-f]{32})_[A-Za-z0-9_-]{43}$`);
 
 export type NewKeyRequest = { readonly name: string; readonly role: Role; readonly host: string | null };
-/** A key with its secret, which nobody can see again. */
+/** A key with its secret, which is not shown again. */
 export type CreatedKey = { readonly key: KeyRecord; readonly secret: string };
 
 export class Keys {
   readonly #store: Store;
-  /** When keys were last used, until that is on disk: not every request is worth a transaction. */
+  /** Times of last use that are not stored yet: they are batched, so that a request needs no transaction for it. */
   readonly #uses = new Map<string, Date>();
 
   constructor(store: Store) {
@@ -52,15 +52,15 @@ export class Keys {
   }
 
   /**
-   * Makes a key of the role `admin`, if there is no key at all or it is asked for.
-   * @param keep Keeps its secret; if it throws, there is no such key.
+   * Creates a key with the role `admin`: on the first start if no key exists, or always.
+   * @param save Saves the secret. If it throws, the key is not created.
    */
-  async createAdmin(when: 'first start' | 'always', keep: (secret: string) => void): Promise<void> {
+  async createAdmin(when: 'first start' | 'always', save: (secret: string) => void): Promise<void> {
     await this.#store.transaction(async (connection) => {
       if (when === 'first start' && (await new KeyRecords(connection).count({})) > 0) return;
       const id = newIdentifier('key');
       const name = `admin-${id.slice(-8)}`;
-      keep((await createKey(connection, { name, role: 'admin', host: null }, systemActor, id)).secret);
+      save((await createKey(connection, { name, role: 'admin', host: null }, systemActor, id)).secret);
     });
   }
 
@@ -77,13 +77,16 @@ export class Keys {
     });
   }
 
-  /** Nobody can use the key any more, and a host that registered with it loses its token. A key that is revoked already stays so. @throws {Problem} `not-found`, `last-admin`. */
+  /**
+   * Revokes a key, and the token of a host that registered with it. Revoking again changes nothing.
+   * @throws {Problem} `not-found`, `last-admin`.
+   */
   async revoke(id: string, requester: Requester): Promise<KeyRecord> {
     return this.#store.transaction(async (connection) => {
       const key = await findKey(connection, id);
       if (key.revokedAt !== null) return key;
       if (key.role === 'admin' && (await new KeyRecords(connection).count({ role: 'admin', isRevoked: false })) === 1)
-        throw new Problem('last-admin', `${key.name} is the only key of the role admin: make another one before you revoke it`);
+        throw new Problem('last-admin', `${key.name} is the only key with the role admin: create another before you revoke it`);
       const revokedAt = new Date();
       await new KeyRecords(connection).revoke(id, revokedAt);
       const { name, role, host } = key;
@@ -93,7 +96,7 @@ export class Keys {
     });
   }
 
-  /** Who shows this key. @throws {Problem} `unauthenticated`. */
+  /** Returns the holder of a secret. @throws {Problem} `unauthenticated`. */
   async authenticate(secret: string | null): Promise<KeyHolder> {
     const id = secret === null ? null : parseKeyId(secret);
     const key = id === null ? null : await new KeyRecords(this.#store.readConnection).find(id);
@@ -101,21 +104,22 @@ export class Keys {
       throw new Problem(
         'unauthenticated',
         secret === null
-          ? 'show an API key, as `Authorization: Bearer KEY`: an administrator makes them (POST /v1/keys), and the first is in the file admin-key beside the database'
-          : 'the service does not know this key: check that it is whole, and of this service',
+          ? 'missing API key: send it as "Authorization: Bearer KEY". Administrators create keys; the first key is in the file admin-key next to the database'
+          : 'unknown API key: check that it is complete and belongs to this service',
       );
     }
-    if (key.revokedAt !== null) throw new Problem('unauthenticated', `the key ${key.name} was revoked: ask an administrator for another`);
+    if (key.revokedAt !== null)
+      throw new Problem('unauthenticated', `the API key ${key.name} was revoked: ask an administrator for a new key`);
     this.#uses.set(key.id, new Date());
     return { id: key.id, role: toRole(key.role), host: key.host };
   }
 
-  /** Puts on disk when keys were last used, from now on: each replica of the service knows some of it. */
+  /** Starts storing times of last use periodically, on each replica. */
   recordUsesPeriodically(): RecurringJob {
     return new LocalRecurringJob(usesInterval, () => this.recordUses());
   }
 
-  /** Puts on disk when keys were last used. */
+  /** Stores the times of last use. */
   async recordUses(): Promise<void> {
     if (this.#uses.size === 0) return;
     const uses = [...this.#uses];
@@ -125,17 +129,17 @@ export class Keys {
         for (const [id, usedAt] of uses) await new KeyRecords(connection).setLastUsed(id, usedAt);
       });
     } catch (error) {
-      // The next time, where the key was not used since.
+      // Stored the next time, unless the key was used since.
       for (const [id, usedAt] of uses) if (!this.#uses.has(id)) this.#uses.set(id, usedAt);
       throw error;
     }
   }
 }
 
-/** A stored role. */
+/** Parses a stored role. */
 export function toRole(text: string): Role {
-  const role = roles.find((one) => one === text);
-  if (role === undefined) throw new Error(`a key of the role ${text}, which this version does not know`);
+  const role = roles.find((known) => known === text);
+  if (role === undefined) throw new Error(`unknown role "${text}" of a key: the database may be from a newer version`);
   return role;
 }
 
@@ -147,9 +151,9 @@ async function createKey(
 ): Promise<CreatedKey> {
   const taken = await new KeyRecords(connection).findByName(name);
   if (taken !== null)
-    throw new Problem('name-taken', `the key ${taken.id} has the name "${name}": choose another, or revoke that one first`);
+    throw new Problem('name-taken', `the name "${name}" is used by the key ${taken.id}: choose another name, or revoke that key`);
   if ((await new KeyRecords(connection).count({ isRevoked: false })) >= keyLimit)
-    throw new Problem('too-many-keys', `there are ${keyLimit} keys, as many as may be: revoke those that nobody uses`);
+    throw new Problem('too-many-keys', `limit reached: ${keyLimit} keys. Revoke unused keys`);
   const secret = `${keyPrefix}${id.slice(id.indexOf('_') + 1)}_${newSecret()}`;
   const createdAt = new Date();
   const createdBy = requester.actor;
@@ -165,7 +169,7 @@ async function findKey(connection: Connection, id: string): Promise<KeyRecord> {
   return key;
 }
 
-/** A key names itself, so that it is found by what is no secret and its secret is compared in constant time; null where it is none. */
+/** Returns the identifier within a key, by which it is looked up, so that its secret can be compared in constant time. Null if it is malformed. */
 function parseKeyId(secret: string): string | null {
   const [, digits] = keyPattern.exec(secret) ?? [];
   return digits === undefined ? null : `key_${digits}`;

@@ -1,4 +1,4 @@
-// Lists of API keys, outside transactions.
+// Queries of API keys, outside transactions.
 
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';

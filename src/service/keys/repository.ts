@@ -1,4 +1,4 @@
-// API keys: who may use the API, in which role. Their secrets are not kept.
+// Rows of API keys, with the digests of their secrets.
 
 import type { Connection } from '../database/connection.ts';
 import type { ApiKeyModel } from '../database/generated/models.ts';
@@ -28,7 +28,7 @@ export class KeyRecords {
     return key ?? null;
   }
 
-  /** The key of that name that is not revoked. */
+  /** Returns the key with a name that is not revoked. */
   async findByName(name: string): Promise<KeyRecord | null> {
     const { sql } = this.#connection;
     const key = await sql.selectFrom('ApiKey').selectAll().where('name', '=', name).where('revokedAt', 'is', null).executeTakeFirst();

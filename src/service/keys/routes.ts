@@ -1,4 +1,4 @@
-// /v1/keys: API keys are made, listed and revoked.
+// /v1/keys: creates, lists and revokes API keys.
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -7,7 +7,7 @@ import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import { grantedRoles } from '../roles.ts';
-import { type CreatedKey as CreatedKeyMade, type Keys, toRole } from './keys.ts';
+import { type Keys, type CreatedKey as KeyWithSecret, toRole } from './keys.ts';
 import type { KeyRecord } from './repository.ts';
 import { CreatedKey, CurrentKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from './schemas.ts';
 
@@ -40,7 +40,7 @@ function addCreationRoute(app: Api, { keys }: Uses): void {
     },
     async (request, reply) => {
       const { host = null, ...rest } = request.body;
-      const created = await keys.create({ ...rest, host }, getRequester(request), (made) => toStoredResponse(toCreated(made)));
+      const created = await keys.create({ ...rest, host }, getRequester(request), (created) => toStoredResponse(toCreated(created)));
       const { status, location, body } = toCreated(created);
       return reply.status(status).header('location', location).header('cache-control', 'no-store').send(body);
     },
@@ -123,7 +123,7 @@ function addRevocationRoute(app: Api, { keys }: Uses): void {
   );
 }
 
-function toCreated({ key, secret }: CreatedKeyMade): CreatedResponse<201, z.infer<typeof CreatedKey>> {
+function toCreated({ key, secret }: KeyWithSecret): CreatedResponse<201, z.infer<typeof CreatedKey>> {
   return { status: 201, location: `/v1/keys/${key.id}`, body: { ...toKey(key), secret } };
 }
 

@@ -1,4 +1,4 @@
-// What the service states of a build, and signs: where it came from.
+// Provenance of a build: the in-toto statement that the service signs, and its DSSE envelope.
 
 import { type Envelope, readEnvelope } from '../../proof/envelope.ts';
 import { type BuildOptions, createStatement, type Provenance, readStatement, statementPayloadType } from '../../proof/statement.ts';
@@ -6,23 +6,23 @@ import { Problem } from '../problem.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { BuildRecord } from './repository.ts';
 
-/** The statement of a build in an envelope that the service has signed, as it is kept. */
+/** Returns the statement of a build in a signed envelope (JSON), as it is stored. */
 export function signProvenance(signingKeys: SigningKeys, facts: Omit<Provenance, 'origin'>): string {
   return JSON.stringify(signingKeys.seal(statementPayloadType, createStatement({ ...facts, origin: signingKeys.origin })));
 }
 
-/** The statement of a build, with its signatures; null where there is none that can be read. */
+/** Returns the envelope of a build; null if it is missing or cannot be read. */
 export function readBuildEnvelope({ envelope }: BuildRecord): Envelope | null {
   return envelope === null ? null : readEnvelope(envelope);
 }
 
-/** The options that a build was compiled with; none where no statement of them can be read. */
+/** Returns the options that a build was compiled with; none if its statement cannot be read. */
 export function readBuildOptions(build: BuildRecord): BuildOptions {
   const envelope = readBuildEnvelope(build);
   return (envelope === null ? null : readStatement(envelope))?.options ?? {};
 }
 
-/** What is said of a build that has no such statement. */
+/** Returns the problem of a build without readable provenance. */
 export function missingProvenance({ module, version }: BuildRecord): Problem {
-  return new Problem('not-found', `no readable statement of the build ${module}@${version} exists: push its source under a higher version`);
+  return new Problem('not-found', `build ${module}@${version} has no readable provenance: push its source under a higher version`);
 }

@@ -1,4 +1,4 @@
-// Builds: sources and prebuilt modules come in, images that devices can load come out, and nothing is kept of what does not compile.
+// Builds: compiles pushed sources and prebuilt modules to images that devices can load. A failed compilation stores nothing.
 
 import type { Compiler } from '../../compiler/compiler.ts';
 import type { Language } from '../../compiler/languages.ts';
@@ -33,10 +33,10 @@ export type NewBuildRequest = {
   readonly source: string | Uint8Array;
 } & Pick<CompileRequest, 'concurrency' | 'features'>;
 
-/** A build, and what the compiler warned of when it was made. */
+/** A build, and the compiler's warnings if it is new. */
 export type PushedBuild = { readonly build: BuildRecord; readonly warnings: readonly Diagnostic[]; readonly isNew: boolean };
 
-/** Times that a version is assigned anew because somebody else was faster. */
+/** Attempts to assign a version while concurrent pushes take it. */
 const assignmentLimit = 10;
 
 type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signingKeys: SigningKeys };
@@ -51,8 +51,8 @@ export class Builds {
   }
 
   /**
-   * Compiles a source and keeps the build. The same source under the same version is the same build; a version never changes.
-   * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or what the compiler found.
+   * Compiles a source and stores the build. The same source under the same version is the same build; a version never changes.
+   * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or the problem that the compiler found.
    */
   async push(request: NewBuildRequest, requester: Requester, toResponse: ToResponse<PushedBuild>): Promise<PushedBuild> {
     const { module, version } = request;
@@ -63,16 +63,16 @@ export class Builds {
       if (assigned === null)
         throw invalidValue(
           '/version',
-          `there is no ${version} after ${highestVersion(versions)}, the highest version of ${module}: a number of a version is at most 9007199254740991. Name the version instead`,
+          `there is no ${version} after ${highestVersion(versions)}, the highest version of ${module} (limit of a number: 9007199254740991). Name the version explicitly`,
         );
       try {
         return await this.#push({ ...request, version: assigned }, requester, toResponse);
       } catch (error) {
-        // Somebody else has taken that version meanwhile: the next is another one now.
+        // A concurrent push took this version: assign the next one.
         if (!(error instanceof Problem && error.kind === 'version-exists')) throw error;
       }
     }
-    throw new Problem('busy', `too many builds of ${module} are being pushed at once: try again`);
+    throw new Problem('busy', `too many concurrent pushes of ${module}: try again`);
   }
 
   async #push(request: NewBuildRequest, requester: Requester, toResponse: ToResponse<PushedBuild>): Promise<PushedBuild> {
@@ -80,7 +80,7 @@ export class Builds {
     if (!isVersion(version)) {
       throw invalidValue(
         '/version',
-        `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(versionBumps).join(', ')}`,
+        `"${version}" is not a semantic version (semver.org): expected for example 1.4.2, 2.0.0-rc.1, or ${Object.keys(versionBumps).join(', ')}`,
       );
     }
     const existing = await new BuildRecords(this.#uses.store.readConnection).find(module, version);
@@ -93,7 +93,7 @@ export class Builds {
     );
     const createdAt = new Date();
     const id = newIdentifier('build');
-    const kept = await this.#uses.store.transaction(async (connection) => {
+    const stored = await this.#uses.store.transaction(async (connection) => {
       const known = await new BuildRecords(connection).find(module, version);
       if (known !== null && known.imagePrunedAt === null) return known;
       if (known !== null) return restoreImage(connection, known, compiled, requester);
@@ -105,7 +105,7 @@ export class Builds {
       const { compiler, sourceDigest, digest: imageDigest } = compiled;
       const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy: requester.actor };
       await this.#uses.signingKeys.refresh(connection);
-      // Here, so that it is by the key that is signed with now: another may have taken its place while the source was compiled.
+      // Signed after the refresh: the key may have been rotated during the compilation.
       const envelope = signProvenance(this.#uses.signingKeys, {
         ...facts,
         options: givenOptions(request),
@@ -126,7 +126,7 @@ export class Builds {
       await storeResponse(connection, requester, toResponse, { build, warnings, isNew: true });
       return build;
     });
-    return kept.id === id ? { build: kept, warnings, isNew: true } : requireSameBuild(kept, request);
+    return stored.id === id ? { build: stored, warnings, isNew: true } : requireSameBuild(stored, request);
   }
 
   /** @throws {Problem} `not-found`. */
@@ -136,7 +136,7 @@ export class Builds {
     return build;
   }
 
-  /** The bytes of a build's image. @throws {Problem} `not-found`. */
+  /** Returns the bytes of an image. @throws {Problem} `not-found`. */
   async image(digest: string): Promise<Uint8Array> {
     const image = await this.#queries.image(digest);
     if (image === null) throw notFound('image', digest);
@@ -152,7 +152,7 @@ export class Builds {
     });
   }
 
-  /** By name, or by the time of the last build. */
+  /** Lists modules by name, or by the time of the last build. */
   listModules(page: PageByTime | PageByName): Promise<PageResult<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#queries.listModules(wanted),
@@ -162,7 +162,7 @@ export class Builds {
   }
 }
 
-/** Keeps the image of a build again that was pruned; @throws {Problem} `version-exists` where the compiler makes another of the source by now. */
+/** Stores the image of a pruned build again. @throws {Problem} `version-exists` if the current compiler produces a different image. */
 async function restoreImage(
   connection: Connection,
   build: BuildRecord,
@@ -173,7 +173,7 @@ async function restoreImage(
   if (digest !== build.imageDigest)
     throw new Problem(
       'version-exists',
-      `${module}@${version} was made by ${build.compiler}, and ${compiler} makes another image of its source: push it under a higher version`,
+      `${module}@${version} was compiled by ${build.compiler}; ${compiler} produces a different image. Push the source under a higher version`,
     );
   const restoredAt = new Date();
   await new BuildRecords(connection).storeImage(digest, new Uint8Array(image), await new RetentionTimeRecords(connection).now());
@@ -184,6 +184,7 @@ async function restoreImage(
   return { ...build, imagePrunedAt: null };
 }
 
+/** @throws {Problem} `version-exists` if the build has another source or other options than the request. */
 function requireSameBuild(build: BuildRecord, request: NewBuildRequest): PushedBuild {
   const { module, version, language, source } = request;
   const isSameSource = build.sourceDigest === digestOf(source) && build.language === language;
@@ -192,15 +193,15 @@ function requireSameBuild(build: BuildRecord, request: NewBuildRequest): PushedB
   if (isSameSource)
     throw new Problem(
       'version-exists',
-      `${module}@${version} was compiled with other options: a version never changes, so push this build under a higher version`,
+      `${module}@${version} was compiled with other options, and a version never changes: push this build under a higher version`,
     );
   throw new Problem(
     'version-exists',
-    `${module}@${version} has other content: a version never changes, so push this content under a higher version`,
+    `${module}@${version} has another source, and a version never changes: push this source under a higher version`,
   );
 }
 
-/** The options of a compilation as they are stated: those that were given. */
+/** Returns the given options of a request, as the provenance states them. */
 function givenOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): BuildOptions {
   return {
     ...(concurrency === undefined ? {} : { concurrency }),

@@ -1,4 +1,4 @@
-// What a compilation came to: the image, or the problem that its findings are.
+// Maps the result of a compilation to an image or a problem.
 
 import type { CompileProblem, CompileResult } from '../../compiler/result.ts';
 import { Problem, type ProblemKind } from '../problem.ts';
@@ -11,12 +11,12 @@ const problemOf: Record<CompileProblem, ProblemKind> = {
   busy: 'busy',
 };
 
-/** @throws {Problem} with the compiler's findings, the first of them in its detail. */
-export function requireCompiled(result: CompileResult, what: string): Extract<CompileResult, { ok: true }> {
+/** Returns a successful result. @throws {Problem} with the compiler's diagnostics; its detail has the first one. */
+export function requireCompiled(result: CompileResult, name: string): Extract<CompileResult, { ok: true }> {
   if (result.ok) return result;
   const [first] = result.diagnostics;
   const place = first?.line ? ` (line ${first.line}, column ${first.column})` : '';
-  throw new Problem(problemOf[result.problem], `${what} was not built: ${first?.message ?? result.problem}${place}`, {
+  throw new Problem(problemOf[result.problem], `${name} was not built: ${first?.message ?? result.problem}${place}`, {
     diagnostics: result.diagnostics,
   });
 }

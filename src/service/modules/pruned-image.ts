@@ -1,4 +1,4 @@
-// Builds whose images were pruned: what to say of them.
+// Checks that a build still has its image.
 
 import { Problem } from '../problem.ts';
 import type { LoadableBuild } from './repository.ts';
@@ -9,12 +9,12 @@ export function checkHasImage(build: LoadableBuild): void {
   if (reason !== null) throw new Problem('image-pruned', reason);
 }
 
-/** Since when a build is without its image, and what to do; null where it has it. */
+/** Returns when a build's image was pruned and what to do; null if the build has its image. */
 export function describePrunedImage({
   module,
   version,
   imagePrunedAt,
 }: Pick<LoadableBuild, 'module' | 'version' | 'imagePrunedAt'>): string | null {
   if (imagePrunedAt === null) return null;
-  return `the image of ${module}@${version} was pruned at ${imagePrunedAt.toISOString()}: push the same source under the same version, and it is back`;
+  return `the image of ${module}@${version} was pruned at ${imagePrunedAt.toISOString()}: push the same source under the same version to restore it`;
 }

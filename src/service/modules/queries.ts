@@ -1,4 +1,4 @@
-// Queries for lists of builds and modules, and lookups of images and statements, outside transactions.
+// Queries of builds, modules, images and provenance statements, outside transactions.
 
 import { readInChunks } from '../database/chunks.ts';
 import type { Prisma } from '../database/generated/client.ts';
@@ -36,7 +36,7 @@ export class BuildQueries {
     return this.#client.build.findFirst({ where: { module, imageDigest } });
   }
 
-  /** Builds without a statement, after that identifier, by their identifiers. */
+  /** Returns the builds without provenance after an identifier, sorted by identifier. */
   async listWithoutProvenance(after: string, limit: number): Promise<MarkedRows<BuildRecord>> {
     const where = { envelope: null, id: { gt: after } };
     return restoreMarks(await this.#readable.build.findMany({ where, orderBy: { id: 'asc' }, take: limit }));
@@ -55,7 +55,7 @@ export class BuildQueries {
     } satisfies Prisma.BuildFindManyArgs;
   }
 
-  /** Names of modules that have builds, with the number of builds and the time of the last, which is what they are sorted by where it is by time. */
+  /** Returns modules with their number of builds and the time of the last build, sorted by name or by that time. */
   async listModules(page: PageByTime | PageByName): Promise<MarkedRows<ModuleSummary>> {
     const { build: builds } = this.#client;
     const count = { _count: { _all: true }, _max: { createdAt: true } } as const;
@@ -85,12 +85,12 @@ export class BuildQueries {
     return groups.length > 0;
   }
 
-  /** The signed statement of a driver, JSON; null where the image is of a build, or there is none. */
+  /** Returns the signed statement of a driver (JSON); null if the image does not exist or is that of a build. */
   async findDriverStatement(digest: string): Promise<string | null> {
     return (await this.findDriverStatements([digest])).get(digest) ?? null;
   }
 
-  /** The signed statements of those of these drivers that have one. */
+  /** Returns the signed statements of the drivers that have one, by image digest. */
   async findDriverStatements(digests: readonly string[]): Promise<Map<string, string>> {
     const images = await readInChunks(digests, (some) =>
       this.#client.image.findMany({ where: { digest: { in: some } }, select: { digest: true, statement: true } }),

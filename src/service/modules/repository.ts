@@ -1,4 +1,4 @@
-// Builds, and the images of builds and drivers.
+// Rows of builds, and of the images of builds and drivers.
 
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
@@ -10,10 +10,10 @@ import { PreparedQuery } from '../database/prepared-statements.ts';
 export type BuildRecord = BuildModel;
 export type NewBuild = Omit<BuildModel, 'interface' | 'imagePrunedAt'> & { readonly interface: Prisma.InputJsonValue };
 
-/** A program's driver, with the DSSE envelope of its statement, JSON. */
+/** A program's driver, with the DSSE envelope of its statement (JSON). */
 export type Driver = { readonly digest: string; readonly bytes: Uint8Array<ArrayBuffer>; readonly statement: string };
 
-/** What a load needs to know of its build. */
+/** The columns of a build that a load needs. */
 export type LoadableBuild = Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest' | 'imagePrunedAt'>;
 
 const loadableBuilds = new PreparedQuery({ modules: 'list', versions: 'list' }, (sql, { modules, versions }) =>
@@ -48,7 +48,7 @@ export class BuildRecords {
     return this.#connection.sql.selectFrom('Build').selectAll();
   }
 
-  /** All builds of these modules and versions: those that are wanted, and others where several modules are. */
+  /** Returns all builds with one of these modules and one of these versions. With several modules, this includes builds that are not wanted. */
   async findLoadable(wanted: readonly Pick<BuildModel, 'module' | 'version'>[]): Promise<LoadableBuild[]> {
     const modules = [...new Set(wanted.map(({ module }) => module))];
     const versions = [...new Set(wanted.map(({ version }) => version))];
@@ -59,13 +59,13 @@ export class BuildRecords {
     return readInChunks(versions, (some) => this.#builds().where('module', '=', module).where('version', 'in', some).execute());
   }
 
-  /** The build that the image is of; null where there is none, for a program's driver is of no build. */
+  /** Returns a build with an image; null if there is none, for example for a program's driver. */
   async findByImageDigest(imageDigest: string): Promise<BuildRecord | null> {
     const build = await this.#builds().where('imageDigest', '=', imageDigest).limit(1).executeTakeFirst();
     return build ?? null;
   }
 
-  /** Keeps a build's statement with its signatures. */
+  /** Stores the provenance envelope of a build. */
   async setStatement(id: string, { pushedBy, envelope }: Pick<BuildRecord, 'pushedBy' | 'envelope'>): Promise<void> {
     await this.#connection.sql.updateTable('Build').set({ pushedBy, envelope }).where('id', '=', id).execute();
   }
@@ -83,7 +83,7 @@ export class BuildRecords {
     return builds.map(({ version }) => version);
   }
 
-  /** Keeps an image; one that is there already is the same, for it has the same digest. @param createdAt By the retention time. */
+  /** Stores an image unless one with the same digest exists. @param createdAt By the retention clock. */
   async storeImage(digest: string, bytes: Uint8Array<ArrayBuffer>, createdAt: Date): Promise<void> {
     await this.#connection.sql
       .insertInto('Image')
@@ -92,7 +92,7 @@ export class BuildRecords {
       .execute();
   }
 
-  /** Keeps a driver's image with its signed statement; where the database has the image already, both are replaced. @param createdAt By the retention time. */
+  /** Stores a driver's image with its signed statement; replaces both if the image exists. @param createdAt By the retention clock. */
   async storeDriver({ digest, bytes, statement }: Driver, createdAt: Date): Promise<void> {
     await this.#connection.sql
       .insertInto('Image')
@@ -101,7 +101,7 @@ export class BuildRecords {
       .execute();
   }
 
-  /** Builds of these images are without them since then; null: they have them. */
+  /** Marks the builds with these images as pruned, or as not pruned (null). */
   async setPruned(digests: readonly string[], imagePrunedAt: Date | null): Promise<void> {
     for (const some of splitIntoChunks(digests))
       await this.#connection.sql.updateTable('Build').set({ imagePrunedAt }).where('imageDigest', 'in', some).execute();

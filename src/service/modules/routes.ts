@@ -88,7 +88,7 @@ function addPushRoute(app: Api, { builds }: Uses): void {
             }
           : { module, ...request.body },
         getRequester(request),
-        (made) => toStoredResponse(toPushed(made)),
+        (created) => toStoredResponse(toPushed(created)),
       );
       const { status, location, body: build } = toPushed(pushed);
       return reply.status(status).header('location', location).send(build);

@@ -1,4 +1,4 @@
-// The provenance of builds: what the service states of each, and signs; publishers put their signatures to it.
+// The provenance of builds and drivers, and publishers' signatures of builds.
 
 import { isSignedBy } from '../../proof/ed25519.ts';
 import { type Envelope, preAuthEncoding, readEnvelope, signatureLimit } from '../../proof/envelope.ts';
@@ -16,7 +16,7 @@ import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import { type Requester, systemActor } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 
-/** Builds from before that get their statements in one transaction. */
+/** Builds signed in one transaction. */
 const batchSize = 500;
 
 export type PublisherSignature = {
@@ -32,25 +32,24 @@ export class Provenance {
     this.#store = store;
   }
 
-  /** The statement of a build, with its signatures. @throws {Problem} `not-found`. */
+  /** Returns the envelope of a build. @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<Envelope> {
     const build = await findBuild(this.#store.readConnection, module, version);
     return requireEnvelope(build);
   }
 
-  /** The statement of the build, or of the driver, that an image is of. @throws {Problem} `not-found`. */
+  /** Returns the envelope of the build or driver with an image. @throws {Problem} `not-found`. */
   async findByImage(digest: string): Promise<Envelope> {
     const build = await new BuildRecords(this.#store.readConnection).findByImageDigest(digest);
     if (build !== null) return requireEnvelope(build);
     const statement = await new BuildQueries(this.#store.reader).findDriverStatement(digest);
     const envelope = statement === null ? null : readEnvelope(statement);
-    if (envelope === null)
-      throw new Problem('not-found', `no signed statement of the image ${digest} exists: push its source, or start its program again`);
+    if (envelope === null) throw new Problem('not-found', `image ${digest} has no provenance: push its source, or start its program again`);
     return envelope;
   }
 
   /**
-   * Puts a publisher's signature to the statement of a build; the same again changes nothing.
+   * Adds a publisher's signature to the envelope of a build. Adding the same signature again changes nothing.
    * @throws {Problem} `not-found`, `invalid-value`, `too-many-signatures`.
    */
   async sign(module: string, version: string, { keyId, signature }: PublisherSignature, requester: Requester): Promise<BuildRecord> {
@@ -58,18 +57,18 @@ export class Provenance {
       const build = await findBuild(connection, module, version);
       const envelope = requireEnvelope(build);
       const key = await new PublisherKeyRecords(connection).findByKeyId(keyId);
-      if (key === null) throw invalidValue('/keyId', `no publisher key ${keyId} is registered: an administrator registers publisher keys`);
-      if (key.revokedAt !== null) throw invalidValue('/keyId', `the publisher key ${key.name} was revoked: sign with another`);
+      if (key === null) throw invalidValue('/keyId', `unknown publisher key ${keyId}: ask an administrator to register it`);
+      if (key.revokedAt !== null) throw invalidValue('/keyId', `the publisher key ${key.name} was revoked: sign with another key`);
       if (!isSignedBy({ pem: key.publicKey }, preAuthEncoding(envelope), Buffer.from(signature, 'base64')))
         throw invalidValue(
           '/signature',
-          `it is not the signature of ${key.name} under the statement of ${module}@${version}: sign the pre-authentication encoding of the envelope of GET …/provenance, as "patchbay build sign" does`,
+          `the signature does not match the key ${key.name} and the provenance of ${module}@${version}: sign the DSSE pre-authentication encoding of its envelope, as "patchbay build sign" does`,
         );
       const others = envelope.signatures.filter(({ keyid }) => keyid !== keyId);
-      const isThere = envelope.signatures.some(({ keyid, sig }) => keyid === keyId && sig === signature);
-      if (isThere) return build;
+      const isSigned = envelope.signatures.some(({ keyid, sig }) => keyid === keyId && sig === signature);
+      if (isSigned) return build;
       if (others.length >= signatureLimit)
-        throw new Problem('too-many-signatures', `${module}@${version} has ${signatureLimit} signatures, as many as may be`);
+        throw new Problem('too-many-signatures', `limit reached: ${module}@${version} has ${signatureLimit} signatures`);
       const signed = JSON.stringify({ ...envelope, signatures: [...others, { keyid: keyId, sig: signature }] });
       await new BuildRecords(connection).setStatement(build.id, { pushedBy: build.pushedBy, envelope: signed });
       const detail = { module, version, image: build.imageDigest, publisherKey: key.id, keyId };
@@ -80,8 +79,8 @@ export class Provenance {
 }
 
 /**
- * Gives the builds from before there were statements theirs. Only where the audit trail tells of the same image: whoever can change the database
- * is not to have the service sign what they made of it by taking the statement away.
+ * Signs the provenance of builds from versions without provenance. A build is signed only if the audit trail confirms its image: otherwise someone with
+ * write access to the database could replace an image, delete the provenance, and have the service sign the result.
  */
 export async function backfillProvenance({
   store,
@@ -127,15 +126,15 @@ async function signAuditedBuilds(connection: Connection, signingKeys: SigningKey
   );
 }
 
-/** Whether the audit trail's event of a build's creation is of a build like this. */
+/** Returns whether the detail of a `build.created` event describes this build. */
 function describesBuild(detail: unknown, { module, version, language, imageDigest }: BuildRecord): boolean {
   if (typeof detail !== 'object' || detail === null) return false;
-  const told = new Map<string, unknown>(Object.entries(detail));
+  const facts = new Map<string, unknown>(Object.entries(detail));
   return (
-    told.get('module') === module &&
-    told.get('version') === version &&
-    told.get('language') === language &&
-    told.get('image') === imageDigest
+    facts.get('module') === module &&
+    facts.get('version') === version &&
+    facts.get('language') === language &&
+    facts.get('image') === imageDigest
   );
 }
 

@@ -1,4 +1,4 @@
-// Publishers' keys: whose signatures of builds devices can be made to demand. The service has their public parts alone.
+// Public keys of publishers. Signature policies can require their signatures of builds.
 
 import { KeyError, type PublicKey, readPublicKey } from '../../proof/ed25519.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
@@ -16,7 +16,7 @@ import { type PublisherKeyFilter, PublisherKeyQueries } from './queries.ts';
 import type { PublisherKeyRecord } from './repository.ts';
 import { PublisherKeyRecords } from './repository.ts';
 
-/** Keys that are not revoked. */
+/** Maximum number of keys that are not revoked. */
 const keyLimit = 1_000;
 
 export type NewPublisherKeyRequest = {
@@ -32,31 +32,34 @@ export class PublisherKeys {
     this.#store = store;
   }
 
-  /** Registers a key; one that was revoked is never taken again. @throws {Problem} `invalid-value`, `name-taken`, `too-many-keys`. */
+  /** Registers a key. A revoked key cannot be registered again. @throws {Problem} `invalid-value`, `name-taken`, `too-many-keys`. */
   async create(
     { name, publicKey }: NewPublisherKeyRequest,
     requester: Requester,
-    answerOf: ToResponse<PublisherKeyRecord>,
+    toResponse: ToResponse<PublisherKeyRecord>,
   ): Promise<PublisherKeyRecord> {
     const { keyId, pem } = readKey(publicKey);
     return this.#store.transaction(async (connection) => {
       const known = await new PublisherKeyRecords(connection).findByKeyId(keyId);
       if (known !== null) {
-        const how = known.revokedAt === null ? 'is registered already' : 'was revoked: make another pair of keys';
-        throw invalidValue('/publicKey', `this key, ${known.name} (${known.id}), ${how}`);
+        const status = known.revokedAt === null ? 'is already registered' : 'was revoked: create a new key pair';
+        throw invalidValue('/publicKey', `this key, ${known.name} (${known.id}), ${status}`);
       }
       const taken = await new PublisherKeyRecords(connection).findByName(name);
       if (taken !== null)
-        throw new Problem('name-taken', `the publisher key ${taken.id} has the name "${name}": choose another, or revoke that one first`);
+        throw new Problem(
+          'name-taken',
+          `the name "${name}" is used by the publisher key ${taken.id}: choose another name, or revoke that key`,
+        );
       if ((await new PublisherKeyRecords(connection).countInUse()) >= keyLimit)
-        throw new Problem('too-many-keys', `there are ${keyLimit} publisher keys, as many as may be: revoke those that nobody uses`);
+        throw new Problem('too-many-keys', `limit reached: ${keyLimit} publisher keys. Revoke unused keys`);
       const [id, createdAt] = [newIdentifier('publisher key'), new Date()];
       const key: PublisherKeyRecord = { id, name, keyId, publicKey: pem, createdAt, createdBy: requester.actor, revokedAt: null };
       await new PublisherKeyRecords(connection).create(key);
       await audit(connection, requester, createdAt, [
         { action: 'publisher-key.created', object: id, detail: { name, keyId, publicKey: pem } },
       ]);
-      await storeResponse(connection, requester, answerOf, key);
+      await storeResponse(connection, requester, toResponse, key);
       return key;
     });
   }
@@ -74,7 +77,7 @@ export class PublisherKeys {
     });
   }
 
-  /** The key's signatures do not count any more in loads that are requested from now on. @throws {Problem} `not-found`. */
+  /** Revokes a key: its signatures do not count for loads requested from now on. @throws {Problem} `not-found`. */
   async revoke(id: string, requester: Requester): Promise<PublisherKeyRecord> {
     return this.#store.transaction(async (connection) => {
       const key = await findKey(connection, id);

@@ -1,4 +1,4 @@
-// Lists of publisher keys, outside transactions.
+// Queries of publisher keys, outside transactions.
 
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';

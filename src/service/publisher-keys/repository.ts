@@ -1,4 +1,4 @@
-// Publishers' public keys, by which devices can be made to demand signatures of builds.
+// Rows of publishers' public keys.
 
 import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
@@ -26,13 +26,13 @@ export class PublisherKeyRecords {
     return readInChunks(ids, (some) => this.#keys().where('id', 'in', some).execute());
   }
 
-  /** The key of that digest, also if it is revoked. */
+  /** Returns the key with a digest, even if it is revoked. */
   async findByKeyId(keyId: string): Promise<PublisherKeyRecord | null> {
     const key = await this.#keys().where('keyId', '=', keyId).executeTakeFirst();
     return key ?? null;
   }
 
-  /** The key of that name that is not revoked. */
+  /** Returns the key with a name that is not revoked. */
   async findByName(name: string): Promise<PublisherKeyRecord | null> {
     const key = await this.#keys().where('name', '=', name).where('revokedAt', 'is', null).executeTakeFirst();
     return key ?? null;
@@ -42,7 +42,7 @@ export class PublisherKeyRecords {
     return this.#connection.sql.selectFrom('PublisherKey').selectAll();
   }
 
-  /** How many are not revoked. */
+  /** Returns the number of keys that are not revoked. */
   async countInUse(): Promise<number> {
     const { count } = await this.#connection.sql
       .selectFrom('PublisherKey')

@@ -1,4 +1,4 @@
-// /v1/publisher-keys: publishers' public keys are registered, listed and revoked.
+// /v1/publisher-keys: registers, lists and revokes publishers' public keys.
 
 import type { z } from 'zod';
 import { Digest } from '../../protocol/identifiers.ts';
@@ -36,7 +36,7 @@ function addCreationRoute(app: Api, { publisherKeys }: Uses): void {
       },
     },
     async (request, reply) => {
-      const created = await publisherKeys.create(request.body, getRequester(request), (made) => toStoredResponse(toCreated(made)));
+      const created = await publisherKeys.create(request.body, getRequester(request), (created) => toStoredResponse(toCreated(created)));
       const { status, location, body } = toCreated(created);
       return reply.status(status).header('location', location).send(body);
     },

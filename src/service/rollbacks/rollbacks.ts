@@ -1,4 +1,4 @@
-// Rollbacks: devices go back to a version of a module that they had, by ordinary loads.
+// Rollbacks: ordinary loads that return devices to an earlier version of a module.
 
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
@@ -14,29 +14,29 @@ import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { buildVersionStack } from './version-stack.ts';
 
-/** What loads have brought into one device that is looked at, the newest. */
+/** Number of latest installed versions searched per device. */
 const historyLimit = 50;
-/** Devices that a message names. */
+/** Devices that an error message names. */
 const namedDeviceLimit = 10;
 
 export type RollbackRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason'> & {
   readonly module: string;
   readonly selector: Selector;
-  /** A version that the devices had; null: of each device the one before the one that it has. */
+  /** A version that the devices had; null: the version before each device's current one. */
   readonly to: string | null;
   readonly reason: string;
-  /** Whether devices that have no version to go back to are left out, or nothing is loaded anywhere. */
+  /** Whether devices without a version to return to are skipped, or the whole request is rejected. */
   readonly onMissingVersion: 'reject' | 'skip';
 };
 
-export type NewRollback = CreatedLoads & {
-  /** Devices that have the version, and are left alone. */
+export type CreatedRollback = CreatedLoads & {
+  /** Devices that already have the version. */
   readonly unchanged: readonly string[];
-  /** Devices that have no version to go back to. */
+  /** Devices without a version to return to. */
   readonly skipped: readonly string[];
 };
 
-type Choice = ({ readonly kind: 'goes-back' } & Target) | { readonly kind: 'unchanged' | 'has-none'; readonly device: SelectedDevice };
+type Choice = ({ readonly kind: 'target' } & Target) | { readonly kind: 'unchanged' | 'missing'; readonly device: SelectedDevice };
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
@@ -44,40 +44,39 @@ export class Rollbacks {
   readonly #uses: Uses;
   readonly #onLoadsEnded: OnLoadsEnded;
 
-  /** @param onLoadsEnded Called in the transaction in which loads give way to those of a rollback. */
+  /** @param onLoadsEnded Called in the transaction in which loads are superseded by a rollback. */
   constructor(uses: Uses, onLoadsEnded: OnLoadsEnded) {
     this.#uses = uses;
     this.#onLoadsEnded = onLoadsEnded;
   }
 
   /**
-   * Accepts one load for each selected device that goes back, all of them or none.
+   * Creates one load for each device to roll back, all or none.
    * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-installed`, `busy`.
    */
-  async request(request: RollbackRequest, requester: Requester, answerOf: ToResponse<NewRollback>): Promise<NewRollback> {
+  async request(request: RollbackRequest, requester: Requester, toResponse: ToResponse<CreatedRollback>): Promise<CreatedRollback> {
     const { module, selector, to, reason, onMissingVersion, ...how } = request;
     const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
     return this.#uses.store.transaction(async (connection) => {
       const choices = await chooseTargets(connection, await selectDevices(connection, selector), module, to);
-      const targets = choices.filter((choice) => choice.kind === 'goes-back');
+      const targets = choices.filter((choice) => choice.kind === 'target');
       const unchanged = choices.flatMap(({ kind, device }) => (kind === 'unchanged' ? [device.id] : []));
-      const skipped = choices.flatMap(({ kind, device }) => (kind === 'has-none' ? [device.id] : []));
+      const skipped = choices.flatMap(({ kind, device }) => (kind === 'missing' ? [device.id] : []));
       if (skipped.length > 0 && (onMissingVersion === 'reject' || targets.length === 0))
         throw await nothingToRollBack(connection, skipped, request);
-      if (targets.length === 0)
-        throw new Problem('already-installed', `every device has ${module}@${to} in its module table: there is nothing to do`);
+      if (targets.length === 0) throw new Problem('already-installed', `every selected device already runs ${module}@${to}`);
       const versions = [...new Set(targets.map(({ build }) => build.version))];
       const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
-      const made = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
-      const accepted = { ...made, unchanged, skipped };
-      await storeResponse(connection, requester, answerOf, accepted);
+      const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
+      const accepted = { ...created, unchanged, skipped };
+      await storeResponse(connection, requester, toResponse, accepted);
       return accepted;
     });
   }
 }
 
-/** What becomes of each device. */
+/** Returns the rollback target of each device. */
 async function chooseTargets(
   connection: Connection,
   devices: readonly SelectedDevice[],
@@ -85,51 +84,54 @@ async function chooseTargets(
   to: string | null,
 ): Promise<Choice[]> {
   const ids = devices.map(({ id }) => id);
-  const goals = to === null ? await findPreviousVersions(connection, ids, module) : await findRequestedVersion(connection, ids, module, to);
-  const versions = [...new Set([...goals.values()].map(({ goal }) => goal))];
+  const changes =
+    to === null ? await findPreviousVersions(connection, ids, module) : await findRequestedVersion(connection, ids, module, to);
+  const versions = [...new Set([...changes.values()].map(({ target }) => target))];
   const builds = new Map((await new BuildRecords(connection).findMany(module, versions)).map((build) => [build.version, build]));
   return devices.map((device) => {
-    const found = goals.get(device.id);
-    const build = builds.get(found?.goal ?? '');
-    if (found === undefined || build === undefined) return { kind: 'has-none', device };
-    return found.goal === found.current ? { kind: 'unchanged', device } : { kind: 'goes-back', device, build };
+    const change = changes.get(device.id);
+    const build = builds.get(change?.target ?? '');
+    if (change === undefined || build === undefined) return { kind: 'missing', device };
+    return change.target === change.current ? { kind: 'unchanged', device } : { kind: 'target', device, build };
   });
 }
 
-type Goal = { readonly current: string; readonly goal: string };
+type VersionChange = { readonly current: string; readonly target: string };
 
-/** Of each device that has one, the version before the one that it has. */
-async function findPreviousVersions(connection: Connection, ids: readonly string[], module: string): Promise<Map<string, Goal>> {
+/** Returns the previous version of each device that has one. */
+async function findPreviousVersions(connection: Connection, ids: readonly string[], module: string): Promise<Map<string, VersionChange>> {
   const loaded = Map.groupBy(await new HistoryRecords(connection).loadedVersions(ids, module, historyLimit), ({ deviceId }) => deviceId);
   return new Map(
     [...loaded].flatMap(([id, versions]) => {
-      const [current, goal] = buildVersionStack(versions, versions.length < historyLimit).toReversed();
-      return current === undefined || goal === undefined ? [] : [[id, { current, goal }] as const];
+      const [current, target] = buildVersionStack(versions, versions.length < historyLimit).toReversed();
+      return current === undefined || target === undefined ? [] : [[id, { current, target }] as const];
     }),
   );
 }
 
-/** Of each device that has had it, the version that is named. */
+/** Returns the requested version for each device that had it. */
 async function findRequestedVersion(
   connection: Connection,
   ids: readonly string[],
   module: string,
-  goal: string,
-): Promise<Map<string, Goal>> {
-  const had = new Set(await new HistoryRecords(connection).findDevicesThatHad(ids, module, goal));
-  const newest = await new HistoryRecords(connection).loadedVersions(ids, module, 1);
-  return new Map(newest.flatMap(({ deviceId, version }) => (had.has(deviceId) ? [[deviceId, { current: version, goal }] as const] : [])));
+  target: string,
+): Promise<Map<string, VersionChange>> {
+  const had = new Set(await new HistoryRecords(connection).findDevicesThatHad(ids, module, target));
+  const current = await new HistoryRecords(connection).loadedVersions(ids, module, 1);
+  return new Map(
+    current.flatMap(({ deviceId, version }) => (had.has(deviceId) ? [[deviceId, { current: version, target }] as const] : [])),
+  );
 }
 
-async function nothingToRollBack(connection: Connection, without: readonly string[], { module, to }: RollbackRequest): Promise<Problem> {
-  const named = (await new DeviceRecords(connection).findMany(without.slice(0, namedDeviceLimit))).map(({ name }) => name).toSorted();
-  const others = without.length > namedDeviceLimit ? ` and ${without.length - namedDeviceLimit} more` : '';
-  const [missing, hint] =
+async function nothingToRollBack(connection: Connection, missing: readonly string[], { module, to }: RollbackRequest): Promise<Problem> {
+  const named = (await new DeviceRecords(connection).findMany(missing.slice(0, namedDeviceLimit))).map(({ name }) => name).toSorted();
+  const others = missing.length > namedDeviceLimit ? ` and ${missing.length - namedDeviceLimit} more` : '';
+  const [reason, hint] =
     to === null
-      ? [`no version of ${module} before the one in memory among what their newest ${historyLimit} loads brought in`, 'Name one with "to"']
-      : [`not had ${module}@${to} in memory`, `GET /v1/devices/DEVICE/modules/${module}/history lists what a device has had`];
+      ? [`no previous version of ${module} among the last ${historyLimit} loads`, 'Name a version']
+      : [`${module}@${to} was never installed`, 'See the history of the module on the device'];
   return new Problem(
     'nothing-to-roll-back',
-    `${named.join(', ')}${others} have ${missing}; nothing was loaded anywhere. ${hint}, or leave these devices out`,
+    `${reason} on ${named.join(', ')}${others}; no load was created. ${hint}, or skip these devices`,
   );
 }

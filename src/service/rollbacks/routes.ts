@@ -1,4 +1,4 @@
-// /v1/rollbacks, and the rollback of a module on a device: devices go back to versions that they had.
+// /v1/rollbacks, and the rollback of a module on one device.
 
 import type { z } from 'zod';
 import type { Devices } from '../devices/devices.ts';
@@ -8,7 +8,7 @@ import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '
 import { locationOf, toAccepted } from '../loads/routes.ts';
 import { AcceptedLoads } from '../loads/schemas.ts';
 import { selectorOf } from '../loads/terms-schemas.ts';
-import type { NewRollback as NewRollbackMade, Rollbacks } from './rollbacks.ts';
+import type { CreatedRollback, Rollbacks } from './rollbacks.ts';
 import { AcceptedRollback, ModuleRollback, NewRollback } from './schemas.ts';
 
 const tags = ['loads'];
@@ -41,7 +41,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       await devices.get(device);
       const { to = null, drainMilliseconds = null, ...terms } = request.body;
       const rollback = { ...terms, module, to, drainMilliseconds, selector: { devices: [device] }, onMissingVersion: 'reject' as const };
-      const accepted = await rollbacks.request(rollback, getRequester(request), (made) => toStoredResponse(toAccepted(made)));
+      const accepted = await rollbacks.request(rollback, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
     },
@@ -68,14 +68,18 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
     async (request, reply) => {
       const { devices: named, labels, to = null, drainMilliseconds = null, ...rest } = request.body;
       const rollback = { ...rest, to, drainMilliseconds, selector: selectorOf({ devices: named, labels }) };
-      const accepted = await rollbacks.request(rollback, getRequester(request), (made) => toStoredResponse(toAcceptedRollback(made)));
+      const accepted = await rollbacks.request(rollback, getRequester(request), (created) => toStoredResponse(toAcceptedRollback(created)));
       const { status, location, body } = toAcceptedRollback(accepted);
       return reply.status(status).header('location', location).send(body);
     },
   );
 }
 
-function toAcceptedRollback(made: NewRollbackMade): CreatedResponse<202, z.infer<typeof AcceptedRollback>> {
-  const { batch, loads, unchanged, skipped } = made;
-  return { status: 202, location: locationOf(made), body: { batch, loads: [...loads], unchanged: [...unchanged], skipped: [...skipped] } };
+function toAcceptedRollback(created: CreatedRollback): CreatedResponse<202, z.infer<typeof AcceptedRollback>> {
+  const { batch, loads, unchanged, skipped } = created;
+  return {
+    status: 202,
+    location: locationOf(created),
+    body: { batch, loads: [...loads], unchanged: [...unchanged], skipped: [...skipped] },
+  };
 }

@@ -1,25 +1,25 @@
-// Which version a device goes back to: what loads brought into its module table, and what it was observed with, as a stack.
+// The stack of a module's versions on a device, from which a rollback takes its target.
 
 import type { LoadedVersion } from '../history/repository.ts';
 
 /**
- * The versions of a module that a device has gone through and not gone back from; the last is the one that it has now, and the one before that
- * the one to go back to. An ordinary load puts its version on top. A rollback takes off what is above its version, or puts it on top where it is
- * not below: so that one rollback after another goes further back, and not forward again. A version that the device was observed with takes off what
- * is above it where it is below, as a rollback does, and is otherwise put on top, as a load does.
- * @param loaded What came in, in this order; put back after it was withdrawn or the host restarted, it counts once.
- * @param isWhole Whether that is all there ever was. Where it is not, nothing is known of what is below a version that a rollback went back to.
+ * Returns the stack of versions: the last is installed now, and the one before it is the rollback target.
+ * - A load pushes its version.
+ * - A rollback pops the versions above its version, or pushes its version if it is not in the stack. So consecutive rollbacks go further back.
+ * - A version observed without a load pops like a rollback if it is in the stack, and is pushed like a load otherwise.
+ * @param loaded Installed versions, oldest first. Consecutive entries of one version count once.
+ * @param isComplete Whether `loaded` is the whole history. If not, the versions below a rollback target outside the stack are unknown.
  */
 export function buildVersionStack(
   loaded: readonly (Pick<LoadedVersion, 'version' | 'isRollback'> & Partial<Pick<LoadedVersion, 'isObserved'>>)[],
-  isWhole: boolean,
+  isComplete: boolean,
 ): string[] {
   const stack: string[] = [];
   for (const { version, isRollback, isObserved = false } of loaded) {
     if (stack.at(-1) === version) continue;
-    const place = isRollback || isObserved ? stack.lastIndexOf(version) : -1;
-    if (place >= 0) stack.length = place;
-    else if (isRollback && !isWhole) stack.length = 0;
+    const index = isRollback || isObserved ? stack.lastIndexOf(version) : -1;
+    if (index >= 0) stack.length = index;
+    else if (isRollback && !isComplete) stack.length = 0;
     stack.push(version);
   }
   return stack;

@@ -1,4 +1,4 @@
-// One step of a rollout: what is next, and carrying it out, in the transaction that tells of it in the audit trail.
+// Plans and applies one step of a rollout. The step and its audit event are written in the same transaction.
 
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
@@ -9,10 +9,10 @@ import { applyRollbackStep, beginRollback, nextRollbackStep, type RollbackStep }
 import { type RolloutView, readView } from './status.ts';
 import type { Step } from './steps.ts';
 
-/** How a rollout stands, and what is next. */
+/** The status of a rollout and its next step. */
 export type PlannedStep = { readonly view: RolloutView; readonly step: Step | RollbackStep | { readonly kind: 'end' }; readonly now: Date };
 
-/** What is to be done next; null where the rollout has ended. */
+/** Returns the next step of a rollout; null if the rollout has ended. */
 export async function planNextStep(connection: Connection, id: string, now: Date): Promise<PlannedStep | null> {
   const record = await new RolloutRecords(connection).find(id);
   if (record === null || record.endedAt !== null) return null;
@@ -22,21 +22,19 @@ export async function planNextStep(connection: Connection, id: string, now: Date
   return { view, step: view.step, now };
 }
 
-/** Whether there is something to be done. */
 export const isActionable = ({ kind }: PlannedStep['step']) => kind !== 'wait' && kind !== 'none';
 
-/** Carries one step out. */
 export async function applyStep(connection: Connection, view: RolloutView, step: PlannedStep['step'], now: Date): Promise<void> {
   const { record, plan } = view;
   const { id } = record;
-  const tell = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
+  const log = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
     audit(connection, systemActor, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
   switch (step.kind) {
     case 'wait':
     case 'none':
       return;
-    case 'take-over':
-    case 'close-to-devices':
+    case 'add-devices':
+    case 'close-rollback':
     case 'end-rollback':
       await applyRollbackStep(connection, view, step, now);
       return;
@@ -45,55 +43,55 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       return;
     case 'start':
       await new RolloutRecords(connection).update(id, { state: 'running', startedAt: now });
-      await tell('started', { module: record.module, version: record.version });
+      await log('started', { module: record.module, version: record.version });
       return;
     case 'ask-approval':
       await new RolloutRecords(connection).updateWave(id, step.wave, { state: 'awaiting-approval' });
       await new RolloutRecords(connection).update(id, { state: 'awaiting-approval' });
-      await tell('awaits-approval', { wave: step.wave });
+      await log('awaits-approval', { wave: step.wave });
       return;
     case 'begin-wave':
       await new RolloutRecords(connection).updateWave(id, step.wave, { state: 'loading', startedAt: now });
-      await tell('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
+      await log('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
       return;
     case 'request-loads':
       await requestLoads(connection, view, step, now);
       return;
     case 'begin-soak': {
       const { results, plan: wave } = view.wave ?? {};
-      // Where nothing was loaded, nothing is to be watched.
+      // A wave without a loaded device has nothing to observe.
       const seconds = results === undefined || results.loaded === 0 ? 0 : (wave?.soakSeconds ?? 0);
       await new RolloutRecords(connection).updateWave(id, step.wave, {
         state: 'soaking',
         soakUntil: new Date(now.getTime() + seconds * 1_000),
       });
-      await tell('wave-loaded', { wave: step.wave, soakSeconds: seconds });
+      await log('wave-loaded', { wave: step.wave, soakSeconds: seconds });
       return;
     }
     case 'pass-wave':
       await new RolloutRecords(connection).updateWave(id, step.wave, { state: 'passed', endedAt: now });
-      await tell('wave-passed', { wave: step.wave });
+      await log('wave-passed', { wave: step.wave });
       return;
     case 'fail-wave': {
       const { failure, wave } = step;
-      await tell('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
+      await log('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
       if (plan.onFailure === 'continue') {
         await new RolloutRecords(connection).updateWave(id, wave, { failureIgnored: true, failure });
         return;
       }
       await new RolloutRecords(connection).updateWave(id, wave, { state: 'failed', failure });
-      const reason = `wave ${wave} has failed: ${failure}`;
+      const reason = `wave ${wave} failed: ${failure}`;
       if (plan.onFailure === 'rollback') {
         await beginRollback(connection, view, reason, systemActor, now);
         return;
       }
       await new RolloutRecords(connection).update(id, { state: 'paused', reason });
-      await tell('paused', { reason });
+      await log('paused', { reason });
       return;
     }
     case 'complete':
       await new RolloutRecords(connection).update(id, { state: 'completed', endedAt: now });
-      await tell('completed', { loaded: view.deviceCounts.loaded, failed: view.deviceCounts.failed, skipped: view.deviceCounts.skipped });
+      await log('completed', { loaded: view.deviceCounts.loaded, failed: view.deviceCounts.failed, skipped: view.deviceCounts.skipped });
       return;
   }
 }

@@ -1,4 +1,4 @@
-// Which programs of a device a new version of a module concerns: those that call the module, themselves or through other modules.
+// Finds the programs of a device that call a module, directly or through other modules.
 
 import { Interface } from '../../protocol/interface.ts';
 import type { Connection } from '../database/connection.ts';
@@ -7,38 +7,38 @@ import { BuildRecords } from '../modules/repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
 
 export type Callers = {
-  /** They call the module themselves. */
+  /** Programs that call the module itself. */
   readonly direct: ReadonlySet<string>;
-  /** They call modules that call it, by what these import. */
+  /** Programs that call another module which imports this one, directly or transitively. */
   readonly indirect: ReadonlySet<string>;
 };
 
 export const noCallers: Callers = { direct: new Set(), indirect: new Set() };
 
-/** The programs of a device that call a module, by their identifiers. */
+/** Returns the identifiers of the programs on a device that call a module. */
 export async function findCallers(connection: Connection, deviceId: string, module: string): Promise<Callers> {
   const programs = await new ProgramRecords(connection).modulesOn(deviceId);
   const direct = programs.filter((program) => program.module === module);
   const others = programs.filter((program) => program.module !== module);
-  const through = others.length === 0 ? new Set<string>() : await findImporters(connection, deviceId, module);
+  const importers = others.length === 0 ? new Set<string>() : await findImporters(connection, deviceId, module);
   return {
     direct: new Set(direct.map(({ id }) => id)),
-    indirect: new Set(others.filter((program) => through.has(program.module)).map(({ id }) => id)),
+    indirect: new Set(others.filter((program) => importers.has(program.module)).map(({ id }) => id)),
   };
 }
 
-/** The modules on a device that import a module, or modules that do. */
+/** Returns the modules on a device that import a module, directly or transitively, and that module. */
 async function findImporters(connection: Connection, deviceId: string, module: string): Promise<ReadonlySet<string>> {
   const imports = new Map<string, readonly string[]>();
-  for (const one of await new DeviceRecords(connection).modulesOf([deviceId])) {
-    const build = await new BuildRecords(connection).find(one.module, one.version);
-    const known = Interface.safeParse(build?.interface);
-    imports.set(one.module, known.success ? known.data.imports.map((imported) => imported.module) : []);
+  for (const loaded of await new DeviceRecords(connection).modulesOf([deviceId])) {
+    const build = await new BuildRecords(connection).find(loaded.module, loaded.version);
+    const parsed = Interface.safeParse(build?.interface);
+    imports.set(loaded.module, parsed.success ? parsed.data.imports.map((imported) => imported.module) : []);
   }
-  const reached = new Set([module]);
-  for (let before = 0; before < reached.size; ) {
-    before = reached.size;
-    for (const [name, imported] of imports) if (imported.some((other) => reached.has(other))) reached.add(name);
+  const importers = new Set([module]);
+  for (let previousSize = 0; previousSize < importers.size; ) {
+    previousSize = importers.size;
+    for (const [name, imported] of imports) if (imported.some((other) => importers.has(other))) importers.add(name);
   }
-  return reached;
+  return importers;
 }

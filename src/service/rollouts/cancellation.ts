@@ -1,4 +1,4 @@
-// What a rollout that is ended early would still have done: devices that wait are left alone, and loads that no host has been sent are cancelled.
+// Cancels the remaining work of a rollout that ends early: waiting devices are skipped, and loads not yet sent to a host are cancelled.
 
 import type { Connection } from '../database/connection.ts';
 import { endLoads } from '../loads/endings.ts';
@@ -6,7 +6,7 @@ import type { Requester } from '../requester.ts';
 import { RolloutRecords } from './repository.ts';
 import { settleUnreportedLoads } from './settlement.ts';
 
-/** Has it do no more. Answers how many devices waited. */
+/** Returns the number of skipped devices. */
 export async function cancelRemaining(
   connection: Connection,
   id: string,
@@ -14,8 +14,8 @@ export async function cancelRemaining(
   requester: Requester,
   now: Date,
 ): Promise<number> {
-  const skipped = await new RolloutRecords(connection).skipWaiting(id, `the rollout was ${how} before its turn came`);
-  const end = { outcome: 'cancelled', reason: `its rollout was ${how}`, completedAt: now };
+  const skipped = await new RolloutRecords(connection).skipWaiting(id, `the rollout was ${how} before this device was loaded`);
+  const end = { outcome: 'cancelled', reason: `the rollout was ${how}`, completedAt: now };
   await endLoads(connection, await new RolloutRecords(connection).queuedLoads(id), end, requester, settleUnreportedLoads);
   return skipped;
 }

@@ -1,4 +1,4 @@
-// /v1/rollouts/{rollout}/…: what operators decide about a rollout on the way.
+// /v1/rollouts/{rollout}/…: pause, resume, approve, close, retry, abort and roll back a rollout.
 
 import type { FastifyRequest } from 'fastify';
 import { postProblems } from '../http/problem-schemas.ts';
@@ -46,14 +46,14 @@ function addResumptionRoutes(app: Api, { rollouts }: Uses): void {
       decision: close,
     },
   ] as const;
-  for (const { path, decision, ...described } of decisions) {
+  for (const { path, decision, ...description } of decisions) {
     app.post(
       `/v1/rollouts/:rollout/${path}`,
       {
         config: { access: 'operator' },
         schema: {
           tags,
-          ...described,
+          ...description,
           params: rolloutParameter,
           response: {
             200: Rollout.describe('The changed rollout.'),
@@ -140,11 +140,11 @@ function addEndingRoutes(app: Api, { rollouts }: Uses): void {
     },
     async (request, reply) => {
       const { params, body } = request;
-      const back = await rollouts.decide(params.rollout, rollBack(body.reason), getRequester(request), (view) =>
+      const rollback = await rollouts.decide(params.rollout, rollBack(body.reason), getRequester(request), (view) =>
         toStoredResponse(toAccepted(view)),
       );
-      const made = toAccepted(back);
-      return reply.status(made.status).header('location', made.location).send(made.body);
+      const accepted = toAccepted(rollback);
+      return reply.status(accepted.status).header('location', accepted.location).send(accepted.body);
     },
   );
 }

@@ -1,4 +1,4 @@
-// What operators decide about a rollout: each is one change in one transaction, and the same once more changes nothing.
+// Operators' decisions about a rollout. Each is one idempotent change in one transaction.
 
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
@@ -13,21 +13,21 @@ import { beginRollback } from './rollback.ts';
 import { type RolloutView, readView } from './status.ts';
 import type { RolloutState } from './steps.ts';
 
-/** Carries a decision out on a rollout as it stands, and answers how a rollout stands then. */
+/** Applies a decision to a rollout and returns the rollout as it is afterwards. */
 export type Decision = (connection: Connection, view: RolloutView, requester: Requester, now: Date) => Promise<RolloutView>;
 
-/** No more loads are requested, and no wave passes; loads that are under way go on. @throws {Problem} `rollout-state`. */
+/** Stops requesting loads and passing waves; loads in progress continue. @throws {Problem} `rollout-state`. */
 export const pause =
   (reason: string | null): Decision =>
   async (connection, view, requester, now) => {
     if (view.state === 'paused') return view;
     checkState(view, 'paused', ['pending', 'running', 'awaiting-approval']);
-    return applyChange(connection, view, { state: 'paused', reason: reason ?? 'an operator has paused it' }, requester, now, 'paused', {
+    return applyChange(connection, view, { state: 'paused', reason: reason ?? 'paused by an operator' }, requester, now, 'paused', {
       reason,
     });
   };
 
-/** Goes on from where it was; a wave that has failed is not judged any more. @throws {Problem} `rollout-state`. */
+/** Resumes a paused rollout; the failure of the current wave is ignored. @throws {Problem} `rollout-state`. */
 export const resume: Decision = async (connection, view, requester, now) => {
   const { record, wave } = view;
   if (view.state === 'running' || view.state === 'awaiting-approval') return view;
@@ -47,21 +47,21 @@ export const resume: Decision = async (connection, view, requester, now) => {
   );
 };
 
-/** Lets a wave begin that waits for it. @throws {Problem} `rollout-state` where that wave does not. */
+/** Approves a wave. @throws {Problem} `rollout-state` if the wave is not awaiting approval. */
 export const approve =
   (number: number): Decision =>
   async (connection, view, requester, now) => {
-    const wave = view.waves.find((one) => one.number === number);
+    const wave = view.waves.find((candidate) => candidate.number === number);
     if (wave?.record.approvedBy != null) return view;
     if (wave?.state !== 'awaiting-approval' || view.state !== 'awaiting-approval') {
-      const waiting = view.state === 'awaiting-approval' ? `wave ${view.wave?.number} does` : `it is ${view.state}`;
-      throw new Problem('rollout-state', `wave ${number} of the rollout ${view.record.id} does not wait for approval: ${waiting}`);
+      const actual = view.state === 'awaiting-approval' ? `wave ${view.wave?.number} is` : `the rollout is ${view.state}`;
+      throw new Problem('rollout-state', `wave ${number} of rollout ${view.record.id} is not awaiting approval: ${actual}`);
     }
     await new RolloutRecords(connection).updateWave(view.record.id, number, { state: 'waiting', approvedBy: requester.actor });
     return applyChange(connection, view, { state: 'running' }, requester, now, 'approved', { wave: number });
   };
 
-/** Ends it: devices that have got the build keep it, and loads that are with their hosts go on. @throws {Problem} `rollout-state`. */
+/** Ends a rollout: devices keep the build, and loads that were sent to their hosts continue. @throws {Problem} `rollout-state`. */
 export const abort =
   (reason: string | null): Decision =>
   async (connection, view, requester, now) => {
@@ -69,23 +69,23 @@ export const abort =
     checkState(view, 'aborted', ['pending', 'running', 'awaiting-approval', 'paused']);
     const { id } = view.record;
     const skipped = await cancelRemaining(connection, id, 'aborted', requester, now);
-    const changes = { state: 'aborted', reason: reason ?? 'an operator has aborted it', acceptsDevicesUntil: null };
+    const changes = { state: 'aborted', reason: reason ?? 'aborted by an operator', acceptsDevicesUntil: null };
     return applyChange(connection, view, changes, requester, now, 'aborted', { reason, skipped });
   };
 
 /**
- * Tries devices again whose loads have not succeeded, and judges their waves anew.
- * @throws {Problem} `rollout-state` where there are none, or it is rolled back or aborted; `rollout-conflict`.
+ * Retries the failed loads and evaluates their waves again.
+ * @throws {Problem} `rollout-state` if no load can be retried, or the rollout was rolled back or aborted; `rollout-conflict`.
  */
 export const retryFailed: Decision = async (connection, view, requester, now) => {
   const { record, waves } = view;
-  checkState(view, 'tried again', ['running', 'awaiting-approval', 'paused', 'completed']);
+  checkState(view, 'retried', ['running', 'awaiting-approval', 'paused', 'completed']);
   const begun = waves.filter(({ state }) => state !== 'waiting' && state !== 'awaiting-approval').map(({ number }) => number);
   const retried = await new RolloutRecords(connection).retryFailed(record.id, begun, rolloutLimits.attempts);
   if (retried.size === 0)
     throw new Problem(
       'rollout-state',
-      `no load of the rollout ${record.id} has failed that could be tried again (each may be ${rolloutLimits.attempts} times)`,
+      `rollout ${record.id} has no failed load to retry (limit: ${rolloutLimits.attempts} attempts per device)`,
     );
   for (const number of retried.keys())
     await new RolloutRecords(connection).updateWave(record.id, number, {
@@ -101,7 +101,10 @@ export const retryFailed: Decision = async (connection, view, requester, now) =>
   return applyChange(connection, view, changes, requester, now, 'retried', { devices });
 };
 
-/** Takes every device that has got the build back to what it had. Answers the rollout that does it. @throws {Problem} `rollout-state`, `rollout-conflict`. */
+/**
+ * Rolls every device of a rollout back to its previous version. Returns the rollout that performs the rollback.
+ * @throws {Problem} `rollout-state`, `rollout-conflict`, `nothing-to-roll-back`.
+ */
 export const rollBack =
   (reason: string): Decision =>
   async (connection, view, requester, now) => {
@@ -110,32 +113,29 @@ export const rollBack =
     if (record.rollbackOf !== null)
       throw new Problem(
         'rollout-state',
-        `the rollout ${record.id} is a rollback itself: roll the version out that the devices are to have`,
+        `rollout ${record.id} is a rollback and cannot be rolled back: create a rollout of the version that the devices should run`,
       );
     checkState(view, 'rolled back', ['running', 'awaiting-approval', 'paused', 'completed', 'aborted']);
     if (deviceCounts.loaded + deviceCounts.loading === 0)
-      throw new Problem('nothing-to-roll-back', `no device has got its version by the rollout ${record.id}: abort it, and it is over`);
+      throw new Problem('nothing-to-roll-back', `no device has loaded the version of rollout ${record.id}: abort the rollout instead`);
     if (record.endedAt !== null) await checkNoConflict(connection, record);
     await beginRollback(connection, view, reason, requester, now);
-    const back = await new RolloutRecords(connection).findRollbackOf(record.id);
-    return readUpdatedView(connection, back?.id ?? '', now);
+    const rollback = await new RolloutRecords(connection).findRollbackOf(record.id);
+    return readUpdatedView(connection, rollback?.id ?? '', now);
   };
 
-/** No more devices join it. @throws {Problem} `rollout-state` where none do. */
+/** Closes a dynamic rollout to new devices. @throws {Problem} `rollout-state` if the rollout is not dynamic. */
 export const close: Decision = async (connection, view, requester, now) => {
   const { record } = view;
   if (record.acceptsDevicesUntil === null || record.rollbackOf !== null)
-    throw new Problem('rollout-state', `no devices join the rollout ${record.id}: it has those that it was requested with`);
+    throw new Problem('rollout-state', `rollout ${record.id} is not dynamic: its devices are fixed`);
   if (record.acceptsDevicesUntil <= now) return view;
   return applyChange(connection, view, { acceptsDevicesUntil: now }, requester, now, 'closed', {});
 };
 
-function checkState({ record, state }: RolloutView, what: string, allowed: readonly RolloutState[]): void {
+function checkState({ record, state }: RolloutView, change: string, allowed: readonly RolloutState[]): void {
   if (!allowed.includes(state))
-    throw new Problem(
-      'rollout-state',
-      `the rollout ${record.id} cannot be ${what}: it is ${state}, and would have to be ${allowed.join(' or ')}`,
-    );
+    throw new Problem('rollout-state', `rollout ${record.id} cannot be ${change}: its state is ${state}, expected ${allowed.join(' or ')}`);
 }
 
 async function applyChange(

@@ -1,4 +1,4 @@
-// The devices of a rollout, each with what its programs have done since it got the build.
+// Measures the programs of each device of a rollout since the device loaded the build.
 
 import { DeviceState } from '../../protocol/device-state.ts';
 import type { Connection } from '../database/connection.ts';
@@ -10,38 +10,41 @@ import { RolloutRecords } from './repository.ts';
 
 export type MeasuredDevice = {
   readonly device: RolloutDeviceRecord & { readonly name: string };
-  /** As it was when the wave was judged, and until then as it is now; null where the device has not got the build. */
+  /** The measurement with which the wave was evaluated, before that the current one; null if the device has not loaded the build. */
   readonly measured: Measurement | null;
 };
 
-/** Adds what has been measured of each. */
+/** Adds its measurement to each device. */
 export async function measureDevices(
   connection: Connection,
   { id: rolloutId, module }: Pick<RolloutRecord, 'id' | 'module'>,
   devices: readonly (RolloutDeviceRecord & { readonly name: string })[],
 ): Promise<MeasuredDevice[]> {
-  const unjudged = devices.filter(({ state, measured }) => state === 'loaded' && measured === null).map(({ deviceId }) => deviceId);
+  const unevaluated = devices.filter(({ state, measured }) => state === 'loaded' && measured === null).map(({ deviceId }) => deviceId);
   const current = new Map<string, Measurement>();
-  for (const measurable of await new RolloutRecords(connection).measurableDevices(rolloutId, unjudged)) {
+  for (const measurable of await new RolloutRecords(connection).measurableDevices(rolloutId, unevaluated)) {
     const activity = await readActivity(connection, module, measurable);
     if (activity !== null) current.set(measurable.deviceId, aggregate([activity]));
   }
   return devices.map((device) => {
-    const judged = Measurement.safeParse(device.measured);
-    return { device, measured: judged.success ? judged.data : (current.get(device.deviceId) ?? null) };
+    const evaluated = Measurement.safeParse(device.measured);
+    return { device, measured: evaluated.success ? evaluated.data : (current.get(device.deviceId) ?? null) };
   });
 }
 
-/** What the programs that the new version concerns have done on a device, by what it last reported; null where that is not known. */
+/**
+ * Returns the activity of the programs that call the module, from the device's last reported state; null if the baseline or the state cannot be
+ * read.
+ */
 export async function readActivity(
   connection: Connection,
   module: string,
   { deviceId, baseline, state }: MeasurableDevice,
 ): Promise<Activity | null> {
-  const then = Baseline.safeParse(baseline);
-  const now = DeviceState.safeParse(state);
-  if (!then.success || !now.success) return null;
-  const others = new Set(then.data.others);
-  const isKnown = now.data.programs.every(({ program }) => Object.hasOwn(then.data.programs, program) || others.has(program));
-  return measureActivity(then.data, now.data, module, isKnown ? noCallers : await findCallers(connection, deviceId, module));
+  const start = Baseline.safeParse(baseline);
+  const current = DeviceState.safeParse(state);
+  if (!start.success || !current.success) return null;
+  const others = new Set(start.data.others);
+  const isKnown = current.data.programs.every(({ program }) => Object.hasOwn(start.data.programs, program) || others.has(program));
+  return measureActivity(start.data, current.data, module, isKnown ? noCallers : await findCallers(connection, deviceId, module));
 }

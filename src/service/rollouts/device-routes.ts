@@ -1,4 +1,4 @@
-// /v1/rollouts/{rollout}/devices and /report: what becomes of each device of a rollout.
+// /v1/rollouts/{rollout}/devices and /report: the progress and result of each device of a rollout.
 
 import { Readable } from 'node:stream';
 import { z } from 'zod';
@@ -107,11 +107,11 @@ export function addRolloutDeviceRoutes(app: Api, { rollouts, damagedRows }: Uses
     async ({ params, query }, reply) => {
       const rollout = toRollout(await rollouts.view(params.rollout));
       const devices = rollouts.report(params.rollout);
-      const [type, lines] =
+      const [type, chunks] =
         query.format === 'csv'
-          ? ['text/csv; charset=utf-8', csvOf(devices)]
-          : ['application/json; charset=utf-8', jsonOf(rollout, devices)];
-      return sendRaw(reply.status(200).header('content-type', type), Readable.from(bytesOf(lines), { objectMode: false }));
+          ? ['text/csv; charset=utf-8', toCsv(devices)]
+          : ['application/json; charset=utf-8', toJson(rollout, devices)];
+      return sendRaw(reply.status(200).header('content-type', type), Readable.from(encode(chunks), { objectMode: false }));
     },
   );
 }
@@ -137,15 +137,15 @@ function toDevice({ device, measured }: MeasuredDevice): z.infer<typeof RolloutD
   };
 }
 
-async function* csvOf(devices: AsyncIterable<MeasuredDevice | DamagedItem>): AsyncGenerator<string> {
+async function* toCsv(devices: AsyncIterable<MeasuredDevice | DamagedItem>): AsyncGenerator<string> {
   yield csvLine(csvColumns);
-  for await (const one of devices) {
-    if (one instanceof DamagedItem) {
-      const cells: Readonly<Record<string, string>> = { device: one.id, reason: `the stored row is damaged: ${one.fault}` };
+  for await (const item of devices) {
+    if (item instanceof DamagedItem) {
+      const cells: Readonly<Record<string, string>> = { device: item.id, reason: `the stored row is damaged: ${item.fault}` };
       yield csvLine(csvColumns.map((column) => cells[column] ?? null));
       continue;
     }
-    const { measured, ...device } = toDevice(one);
+    const { measured, ...device } = toDevice(item);
     yield csvLine([
       device.device,
       device.deviceName,
@@ -165,7 +165,7 @@ async function* csvOf(devices: AsyncIterable<MeasuredDevice | DamagedItem>): Asy
   }
 }
 
-async function* jsonOf(rollout: Rollout, devices: AsyncIterable<MeasuredDevice | DamagedItem>): AsyncGenerator<string> {
+async function* toJson(rollout: Rollout, devices: AsyncIterable<MeasuredDevice | DamagedItem>): AsyncGenerator<string> {
   yield `{"rollout":${JSON.stringify(rollout)},"devices":[`;
   let separator = '';
   const damaged: { readonly id: string; readonly reason: string }[] = [];
@@ -180,6 +180,6 @@ async function* jsonOf(rollout: Rollout, devices: AsyncIterable<MeasuredDevice |
   yield `],"damaged":${JSON.stringify(damaged)}}`;
 }
 
-async function* bytesOf(texts: AsyncIterable<string>): AsyncGenerator<Buffer> {
-  for await (const text of texts) yield Buffer.from(text);
+async function* encode(chunks: AsyncIterable<string>): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) yield Buffer.from(chunk);
 }

@@ -1,4 +1,4 @@
-// Devices that join a rollout after it was requested: they match what it selects, and were not there then, or not so.
+// Devices that join a dynamic rollout after its creation because they match its selector now.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
@@ -8,18 +8,18 @@ import { RolloutPlan, rolloutLimits } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
-/** Longer than any rollout: devices join until it is said that no more do. */
+/** Later than the end of any rollout: devices join until an operator closes the rollout. */
 export const joinableForever = new Date('9999-12-31T00:00:00Z');
 
-/** Devices that join in one transaction. */
+/** Devices added in one transaction. */
 const batchSize = 1_000;
 
-/** Whether devices may join it now. */
+/** Returns whether devices may join the rollout now. */
 export function acceptsDevices({ acceptsDevicesUntil }: Pick<RolloutRecord, 'acceptsDevicesUntil'>, now: Date): boolean {
   return acceptsDevicesUntil !== null && acceptsDevicesUntil > now;
 }
 
-/** The devices that are to join a rollout; those that another rollout has wait until it has ended. */
+/** Returns the devices that can join a rollout now. Devices of another open rollout of the module wait until that rollout ends. */
 export async function findJoiningDevices(connection: Connection, id: string): Promise<Member[]> {
   const record = await new RolloutRecords(connection).find(id);
   if (record === null || record.version === null || record.state !== 'running') return [];
@@ -30,15 +30,15 @@ export async function findJoiningDevices(connection: Connection, id: string): Pr
     id,
     members.map((member) => member.id),
   );
-  const fresh = members.filter((member) => !known.has(member.id));
+  const joining = members.filter((member) => !known.has(member.id));
   const others = await new RolloutRecords(connection).findDevicesInOtherRollouts(
     record,
-    fresh.map((member) => member.id),
+    joining.map((member) => member.id),
   );
-  return fresh.filter((member) => [...others.values()].every((taken) => !taken.has(member.id)));
+  return joining.filter((member) => [...others.values()].every((devices) => !devices.has(member.id)));
 }
 
-/** Adds the devices to the last wave. */
+/** Adds devices that match the selector now to the last wave. */
 export async function addJoiningDevices(connection: Connection, id: string, now: Date): Promise<void> {
   const record = await new RolloutRecords(connection).find(id);
   const found = await findJoiningDevices(connection, id);

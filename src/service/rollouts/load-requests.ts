@@ -1,4 +1,4 @@
-// The loads that a rollout asks for, as many at a time as its limits let it.
+// Creates the loads of a rollout, within its limits.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
@@ -11,10 +11,10 @@ import { RolloutRecords } from './repository.ts';
 import { settleUnreportedLoads } from './settlement.ts';
 import type { RolloutView } from './status.ts';
 
-/** Loads of one transaction. */
+/** Loads created in one transaction. */
 const batchSize = 250;
 
-/** Requests the next loads of a wave; answers the hosts that have orders. Devices that no load can be requested for have failed. */
+/** Creates the next loads of a wave and returns the hosts that have new orders. A device for which no load can be created is set to `failed`. */
 export async function requestLoads(
   connection: Connection,
   { record, plan }: RolloutView,
@@ -40,7 +40,7 @@ export async function requestLoads(
   });
   const isTarget = new Set(targets.map(({ device }) => device.id));
   const failed = waiting.filter(({ deviceId }) => !isTarget.has(deviceId));
-  const pruned = (wanted: string) => `the image of ${module}@${wanted} is not there any more: push its source again`;
+  const pruned = (wanted: string) => `the image of ${module}@${wanted} was pruned: push the same source again`;
   await new RolloutRecords(connection).setFailed(
     id,
     failed.map(({ deviceId, version: wanted }) => ({ deviceId, reason: full.has(deviceId) ? queueFullMessage(deviceId) : pruned(wanted) })),

@@ -1,4 +1,4 @@
-// What a new version does on live programs: how their calls have gone since it came, against how they went in the version before.
+// Compares programs' calls since a version was loaded with their calls of the version before.
 
 import { z } from 'zod';
 import type { DeviceState, ProgramStatistics } from '../../protocol/device-state.ts';
@@ -9,20 +9,20 @@ const count = z.int().nonnegative();
 const Calls = z.object({ completed: count, failed: count, latency: Latency });
 type Calls = z.infer<typeof Calls>;
 
-/** What the programs of a device had done when it got the new version. */
+/** The counters of a device's programs when the device loaded the new version. */
 export const Baseline = z.object({
-  /** Calls of each program that the new version concerns, since it began: how many there are more of later is what has been done since. */
+  /** Calls of each affected program since the program started. Later counts minus these are the calls since the load. */
   programs: z.record(z.string(), Calls),
-  /** Programs that there were, and that it does not concern. */
+  /** Programs that existed and do not call the module. */
   others: z.array(z.string()),
-  /** All calls of these that the version before has served; of those that call it through other modules, those of the version that they call. */
+  /** All calls served by the version before. For programs that call the module indirectly: the calls of the version that they call themselves. */
   before: Calls,
-  /** Programs that were found to hold on to code of the module that has gone. */
+  /** ABI violations of the module: programs with a stale address. */
   abiViolations: count,
 });
 export type Baseline = z.infer<typeof Baseline>;
 
-/** What the programs of some devices have done since they got the new version. */
+/** Calls of programs since their devices loaded the new version, and of the version before. */
 export type Activity = { readonly since: Calls; readonly before: Calls; readonly abiViolations: number };
 
 const figures = {
@@ -31,7 +31,7 @@ const figures = {
   p99Microseconds: z.number().nullable().describe('99th percentile of call latency, in microseconds. Null if no call was measured.'),
 };
 
-/** The same, for people and for thresholds. */
+/** The measurement as the API shows it and thresholds use it. */
 export const Measurement = z
   .object({
     ...figures,
@@ -58,43 +58,43 @@ export type Measurement = z.infer<typeof Measurement>;
 const noCalls: Calls = { completed: 0, failed: 0, latency: { microseconds: [], calls: [] } };
 export const noMeasurement: Measurement = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
 
-/** A load that has brought a version in. */
+/** A successful load of a version. */
 export type Swap = {
   readonly module: string;
   readonly version: string;
-  /** The version that it has replaced; null where there was none. */
+  /** The replaced version; null if the module was not loaded before. */
   readonly previousVersion: string | null;
-  /** What the device had reported before the load; null where that is not known. */
+  /** The state that the device reported before the load; null if unknown. */
   readonly before: DeviceState | null;
 };
 
 /**
- * What a device's programs had done when a load brought a version in, from what the device reports right after it. By then the version has served
- * calls already: what it had served before, in an earlier stay, the device has told before.
+ * Returns the counters of a device's programs at the swap, from the state that the device reports after the load. By then the new version has served
+ * calls already, so its own counts are taken from the state before the load: they stem from an earlier residency.
  */
 export function captureBaseline(state: DeviceState, swap: Swap, { direct, indirect }: Callers): Baseline {
-  const isConcerned = ({ program }: ProgramStatistics) => direct.has(program) || indirect.has(program);
-  const programs = state.programs.filter(isConcerned);
+  const isAffected = ({ program }: ProgramStatistics) => direct.has(program) || indirect.has(program);
+  const programs = state.programs.filter(isAffected);
   const replaced = programs.map(({ program, versions }) =>
     direct.has(program) ? versions.filter(({ version }) => version === swap.previousVersion) : versions.slice(-1),
   );
   const atSwap = ({ program, versions }: ProgramStatistics) => {
     if (!direct.has(program)) return versions;
-    const earlier = swap.before?.programs.find((one) => one.program === program)?.versions ?? [];
-    const ofVersion = (one: { readonly version: string }) => one.version === swap.version;
-    return [...versions.filter((one) => !ofVersion(one)), ...earlier.filter(ofVersion)];
+    const earlier = swap.before?.programs.find((statistics) => statistics.program === program)?.versions ?? [];
+    const isNewVersion = ({ version }: { readonly version: string }) => version === swap.version;
+    return [...versions.filter((statistics) => !isNewVersion(statistics)), ...earlier.filter(isNewVersion)];
   };
   return {
     programs: Object.fromEntries(programs.map((statistics) => [statistics.program, sumVersions(atSwap(statistics))])),
-    others: state.programs.filter((statistics) => !isConcerned(statistics)).map(({ program }) => program),
+    others: state.programs.filter((statistics) => !isAffected(statistics)).map(({ program }) => program),
     before: sumVersions(replaced.flat()),
     abiViolations: findEarlierViolations(state, swap).length,
   };
 }
 
 /**
- * The violations that the load has not made, whatever the clock of the device says of them: those that the device had told before, and those by the
- * address of another version than the one that the load has replaced.
+ * Returns the violations that the load did not cause: those reported before the load, and those by an address of a version other than the replaced
+ * one. Independent of the device's clock.
  */
 function findEarlierViolations(state: DeviceState, { module, previousVersion, before }: Swap) {
   const known = new Set(before?.abiViolations.newest.map(violationKey));
@@ -106,8 +106,8 @@ function findEarlierViolations(state: DeviceState, { module, previousVersion, be
 const violationKey = ({ program, version, address }: DeviceState['abiViolations']['newest'][number]) => `${program} ${address} ${version}`;
 
 /**
- * What has been done on a device since then. Of a program that has begun anew with its device, all that it has done counts.
- * @param callers Whom the new version concerns now: programs that have been started since count too.
+ * Returns the calls since the baseline. All calls of a program that restarted with its device count.
+ * @param callers The programs that call the module now; includes programs started since the baseline.
  */
 export function measureActivity(
   { programs, before, abiViolations }: Baseline,
@@ -115,13 +115,14 @@ export function measureActivity(
   module: string,
   callers: Callers,
 ): Activity {
-  const concerned = state.programs.filter(
+  const affected = state.programs.filter(
     ({ program }) => Object.hasOwn(programs, program) || callers.direct.has(program) || callers.indirect.has(program),
   );
-  const since = concerned.map(({ program, versions }) => {
-    const now = sumVersions(versions);
-    const then = programs[program];
-    return then === undefined || now.completed < then.completed || now.failed < then.failed ? now : subtractCalls(now, then);
+  const since = affected.map(({ program, versions }) => {
+    const current = sumVersions(versions);
+    const start = programs[program];
+    const hasRestarted = start === undefined || current.completed < start.completed || current.failed < start.failed;
+    return hasRestarted ? current : subtractCalls(current, start);
   });
   const found = countViolations(state, module);
   return { since: sumCalls(since), before, abiViolations: found < abiViolations ? found : found - abiViolations };
@@ -131,7 +132,7 @@ function countViolations({ abiViolations }: DeviceState, module: string): number
   return abiViolations.newest.filter((violation) => violation.module === module).length;
 }
 
-/** What has been done on some devices together. */
+/** Returns the measurement of several devices together. */
 export function aggregate(activities: readonly Activity[]): Measurement {
   return toMeasured({
     since: sumCalls(activities.map(({ since }) => since)),
@@ -154,11 +155,11 @@ function sumVersions(versions: ProgramStatistics['versions']): Calls {
   );
 }
 
-function sumCalls(several: readonly Calls[]): Calls {
+function sumCalls(calls: readonly Calls[]): Calls {
   return {
-    completed: sumCounts(several.map(({ completed }) => completed)),
-    failed: sumCounts(several.map(({ failed }) => failed)),
-    latency: mergeLatencies(several.map(({ latency }) => latency)),
+    completed: sumCounts(calls.map(({ completed }) => completed)),
+    failed: sumCounts(calls.map(({ failed }) => failed)),
+    latency: mergeLatencies(calls.map(({ latency }) => latency)),
   };
 }
 

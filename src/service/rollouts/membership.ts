@@ -1,4 +1,4 @@
-// Which devices a rollout takes, and in which order.
+// Selects the devices of a rollout and their order.
 
 import { createHash } from 'node:crypto';
 import { satisfies } from 'semver';
@@ -8,14 +8,14 @@ import { checkSelectionSize, type SelectedDevice, selectDevices } from '../devic
 import { type RolloutSelector, rolloutLimits } from './plan.ts';
 import type { NewRolloutDevice } from './repository.ts';
 
-/** A device that is selected, and the version of the module that it has, as far as the service knows; null where it has none. */
+/** A selected device and its current version of the module as last reported; null if the module is not loaded. */
 export type Member = SelectedDevice & { readonly currentVersion: string | null };
 
 /**
- * The selected devices, once each, in the order in which they get the build: as they are named; else in one that mixes hosts and ages, so that the
- * first waves are a sample of all, and that is the same for the same build whenever it is asked for.
- * @param named The devices that were named; null where they are selected by their labels and versions alone.
- * @throws {Problem} `invalid-value` where some are not there, or too many are selected.
+ * Returns the selected devices without duplicates, in the order in which they load the build. Named devices keep their order. Other devices are
+ * ordered by a hash of build and device: this mixes hosts and ages, so that the first waves are a sample, and is the same for the same build.
+ * @param named The named devices; null if devices are selected by labels and versions alone.
+ * @throws {Problem} `invalid-value` if a device does not exist or too many are selected.
  */
 export async function selectMembers(
   connection: Connection,
@@ -31,8 +31,8 @@ export async function selectMembers(
   const members = selected.map(({ id, hostId }) => ({ id, hostId, currentVersion: versions.get(id) ?? null }));
   const matching = members.filter(({ currentVersion }) => isRunning(currentVersion, runningVersion));
   if (named !== null) return matching;
-  const places = new Map(matching.map(({ id }) => [id, createHash('sha256').update(`${module}@${version} ${id}`).digest('hex')]));
-  return matching.toSorted((left, right) => ((places.get(left.id) ?? '') < (places.get(right.id) ?? '') ? -1 : 1));
+  const hashes = new Map(matching.map(({ id }) => [id, createHash('sha256').update(`${module}@${version} ${id}`).digest('hex')]));
+  return matching.toSorted((left, right) => ((hashes.get(left.id) ?? '') < (hashes.get(right.id) ?? '') ? -1 : 1));
 }
 
 async function selectByLabels(connection: Connection, labels: Readonly<Record<string, string>>): Promise<SelectedDevice[]> {
@@ -44,15 +44,15 @@ async function selectByLabels(connection: Connection, labels: Readonly<Record<st
 const isRunning = (current: string | null, range: string | null) =>
   range === null || (current !== null && satisfies(current, range, { includePrerelease: true }));
 
-/** Those that have another version, or none. */
+/** Returns the members that do not have the version. */
 export function withoutVersion(members: readonly Member[], version: string): Member[] {
   return members.filter(({ currentVersion }) => currentVersion !== version);
 }
 
-/** A member as a device of a rollout whose turn has not come. */
+/** Returns the row of a member that waits for its load. */
 export function toWaitingDevice(
   { id, currentVersion }: Member,
-  place: Pick<NewRolloutDevice, 'position' | 'wave' | 'version'>,
+  assignment: Pick<NewRolloutDevice, 'position' | 'wave' | 'version'>,
 ): NewRolloutDevice {
-  return { deviceId: id, ...place, state: 'waiting', reason: null, previousVersion: currentVersion };
+  return { deviceId: id, ...assignment, state: 'waiting', reason: null, previousVersion: currentVersion };
 }

@@ -1,4 +1,4 @@
-// What a rollout is asked to do: its waves and what they are judged by, how fast and when it goes, and what happens where a wave fails.
+// The plan of a rollout: waves, thresholds, rate, schedule, and the reaction to a failed wave.
 
 import { z } from 'zod';
 import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
@@ -6,17 +6,16 @@ import { DisplayName } from '../../protocol/identifiers.ts';
 import { LoadTerms } from '../loads/batches.ts';
 import { weekdays } from './schedule-window.ts';
 
-/** The bounds of what may be asked for. */
 export const rolloutLimits = {
   waves: 50,
-  /** Devices that labels or versions may select; a request names at most 10,000. */
+  /** Devices selected by labels or versions. A request names at most 10,000. */
   devices: 50_000,
-  /** Rollouts that have not ended. */
+  /** Rollouts that have not ended, in the whole installation. */
   open: 100,
   devicesInFlight: 10_000,
   loadsPerMinute: 1_000_000,
   soakSeconds: 7 * 24 * 3_600,
-  /** Each device's load may be tried so often. */
+  /** Attempts to load the build, per device. */
   attempts: 100,
 } as const;
 
@@ -49,7 +48,6 @@ const thresholdShape = {
   requireCalls: z.boolean().describe('Whether a wave fails if fewer than `minimumCalls` calls were made by the end of its soak time.'),
 };
 
-/** What is judged where nothing else is said. */
 export const defaultThresholds = {
   failedLoadsPercent: 0,
   interruptedAccesses: null,
@@ -69,7 +67,7 @@ export const Thresholds = z.object(thresholdShape).meta({
 });
 export type Thresholds = z.infer<typeof Thresholds>;
 
-/** Of a request: what is left out is as usual, or as the rollout has it. */
+/** Thresholds in a request. An omitted threshold has its default, or in a wave the rollout's value. */
 export const NewThresholds = z
   .strictObject(thresholdShape)
   .partial()
@@ -112,12 +110,12 @@ export const OnFailure = z
   .meta({ id: 'OnFailure' });
 export type OnFailure = z.infer<typeof OnFailure>;
 
-/** Where a rollout of the module that has not ended has some of the devices. */
+/** The reaction when another open rollout of the module has some of the devices. */
 export const OnConflict = z.enum(['reject', 'queue']);
 
-/** Which devices: those that were named, that have the labels, or all; of these, those that run some versions. */
+/** Selects devices by name, by labels, or all; `runningVersion` restricts them further. */
 export const RolloutSelector = z.object({
-  /** How many were named; they are the rollout's devices. */
+  /** Number of named devices; their identifiers are stored as the rollout's devices. */
   devices: z.int().nullable(),
   labels: z.record(z.string(), z.string()).nullable(),
   /** A range of semantic versions. */
@@ -126,7 +124,7 @@ export const RolloutSelector = z.object({
 export type RolloutSelector = z.infer<typeof RolloutSelector>;
 
 const WavePlan = z.object({
-  /** So many more, or so many in percent of all. */
+  /** Additional devices, or a cumulative percentage of all devices. */
   size: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('devices'), devices: z.int().min(1) }),
     z.object({ kind: z.literal('up-to-percent'), percent }),
@@ -153,8 +151,8 @@ export const RolloutPlan = z.object({
 export type RolloutPlan = z.infer<typeof RolloutPlan>;
 
 /**
- * The number of the wave that each of so many devices is in, from 1, in the order in which they get the build. A wave of devices takes that many more;
- * one up to a percentage takes those that bring the rollout there, rounded up, and none where it is there already. The last takes all that are left.
+ * Returns the wave number (from 1) of each device, in loading order. A wave sized in devices takes that many additional devices. A wave sized in
+ * percent fills the rollout up to that percentage, rounded up; it is empty if earlier waves reach that. The last wave takes all remaining devices.
  */
 export function assignWaves(waves: readonly Pick<WavePlan, 'size'>[], devices: number): number[] {
   const numbers: number[] = [];
@@ -167,7 +165,7 @@ export function assignWaves(waves: readonly Pick<WavePlan, 'size'>[], devices: n
   return numbers;
 }
 
-/** Returns how many devices that percentage of all devices is, rounded up. */
-function countAtPercent(wanted: number, devices: number): number {
-  return ceilingOf(divideFractions(multiplyFractions(fractionOf(wanted), fractionOf(devices)), fractionOf(100)));
+/** Returns the percentage of all devices as a number of devices, rounded up. */
+function countAtPercent(percentage: number, devices: number): number {
+  return ceilingOf(divideFractions(multiplyFractions(fractionOf(percentage), fractionOf(devices)), fractionOf(100)));
 }

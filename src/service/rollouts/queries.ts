@@ -1,4 +1,4 @@
-// Queries for lists and figures of rollouts, outside transactions.
+// Queries for lists and metrics of rollouts, outside transactions.
 
 import { readInChunks } from '../database/chunks.ts';
 import type { Prisma } from '../database/generated/client.ts';
@@ -9,9 +9,9 @@ import { type MarkedRows, mapReadable, restoreMarks, withoutMarks } from '../dat
 import type { Reader } from '../database/reader.ts';
 import type { RolloutRecord } from './repository.ts';
 
-/** A rollout that waits for an operator. */
+/** A rollout paused by a failed wave. */
 export type StoppedRollout = Pick<RolloutModel, 'id' | 'module' | 'version' | 'reason'>;
-/** A device of a rollout without what its programs had done, as lists show it. */
+/** A device of a rollout without its baseline. */
 export type RolloutDeviceRecord = Omit<RolloutDeviceModel, 'baseline'>;
 export type RolloutFilter = TimeRange & { readonly module?: string | undefined; readonly state?: string | undefined };
 export type RolloutDeviceFilter = { readonly rolloutId: string; readonly wave?: number | undefined; readonly state?: string | undefined };
@@ -35,7 +35,7 @@ export class RolloutQueries {
     return restoreMarks(rollouts);
   }
 
-  /** Those that have been paused because a wave failed, the oldest first. */
+  /** Returns the rollouts paused by a failed wave, oldest first. */
   async stoppedByFailure(limit: number): Promise<StoppedRollout[]> {
     const paused = await this.#client.rollout.findMany({
       where: { state: 'paused' },
@@ -50,7 +50,7 @@ export class RolloutQueries {
     return paused.filter(({ id }) => failed.has(id)).slice(0, limit);
   }
 
-  /** How many of those that have not ended are in each state. */
+  /** Returns the number of open rollouts in each state. */
   async countOpenByState(): Promise<Map<string, number>> {
     const groups = await this.#client.rollout.groupBy({ by: ['state'], where: { endedAt: null }, _count: { _all: true } });
     return new Map(groups.map(({ state, _count }) => [state, _count._all]));

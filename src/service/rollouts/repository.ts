@@ -1,4 +1,4 @@
-// Rollouts: one build to many devices, with their waves and what has become of each device.
+// Rows of rollouts, their waves and their devices.
 
 import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
@@ -15,33 +15,33 @@ export type NewRolloutDevice = Pick<
   'deviceId' | 'position' | 'wave' | 'version' | 'state' | 'reason' | 'previousVersion'
 >;
 
-/** How many devices of a wave are in a state, and the accesses that their loads have interrupted. */
+/** The number of devices of a wave in a state, and the accesses that their loads interrupted. */
 export type DeviceCount = { readonly wave: number; readonly state: string; readonly devices: number; readonly interrupted: number };
 
-/** What came of a device's load. */
+/** The outcome of a load. */
 export type EndedLoad = { readonly loadId: string; readonly outcome: string; readonly reason: string | null };
-/** What is known besides where the device has the new version. */
+/** What a device reported about its successful load. */
 export type Installation = {
-  /** Left out where it is as it was thought to be. */
+  /** Omitted if the stored value is right. */
   readonly previousVersion?: string | null;
   readonly interrupted: number;
   readonly loadedAt: Date;
   readonly baseline: Prisma.InputJsonValue;
 };
 
-/** Which state of a device is the last that was kept. The sequence is null where the host of the device sends none. */
+/** Identifies the last stored state of a device. The sequence is null if the host sends none. */
 export type StateVersion = { readonly stateReportedAt: Date | null; readonly stateSequence: bigint | null };
 
-/** What a device's programs had done when it got the version, and what it last reported. */
+/** The baseline of a device and its last reported state. */
 export type MeasurableDevice = StateVersion & { readonly deviceId: string; readonly baseline: unknown; readonly state: unknown };
 
 /** A device that waits for its load. */
 export type WaitingDevice = { readonly deviceId: string; readonly hostId: string; readonly version: string };
 
-/** A device that has got the version, and what it had before. */
+/** A device that loaded the version, and its version before. */
 export type PatchedDevice = Pick<RolloutDeviceModel, 'deviceId' | 'previousVersion'>;
 
-/** A rollout that has so many of the devices. */
+/** Another open rollout, and how many of the devices it has. */
 export type Conflict = { readonly rolloutId: string; readonly devices: number };
 
 const insertWave = new RowStatement({ rolloutId: 'text', number: 'integer', state: 'text', startedAt: 'time?' }, (sql, wave) =>
@@ -70,10 +70,10 @@ const setDeviceLoading = new RowStatement({ loadId: 'text', rolloutId: 'text', d
     .where('deviceId', '=', deviceId),
 );
 
-const settleFailure = new RowStatement({ outcome: 'text', reason: 'text?', loadId: 'text' }, (sql, { loadId, ...ending }) =>
+const settleFailure = new RowStatement({ outcome: 'text', reason: 'text?', loadId: 'text' }, (sql, { loadId, ...end }) =>
   sql
     .updateTable('RolloutDevice')
-    .set({ ...ending, state: 'failed' })
+    .set({ ...end, state: 'failed' })
     .where('loadId', '=', loadId),
 );
 
@@ -108,7 +108,7 @@ export class RolloutRecords {
     );
   }
 
-  /** Adds devices that are not among its devices. */
+  /** Adds devices that are not in the rollout. */
   async addDevices(rolloutId: string, devices: readonly NewRolloutDevice[]): Promise<void> {
     await this.#connection.executeForRows(
       insertDevice,
@@ -121,13 +121,13 @@ export class RolloutRecords {
     return rollout ?? null;
   }
 
-  /** The rollout that takes another's devices back. */
+  /** Returns the rollout that rolls another one back. */
   async findRollbackOf(id: string): Promise<RolloutRecord | null> {
     const rollback = await this.#connection.sql.selectFrom('Rollout').selectAll().where('rollbackOf', '=', id).executeTakeFirst();
     return rollback ?? null;
   }
 
-  /** Those that have not ended, the oldest first. */
+  /** Returns the rollouts that have not ended, oldest first. */
   async openIds(): Promise<string[]> {
     const open = await this.#connection.sql
       .selectFrom('Rollout')
@@ -172,7 +172,7 @@ export class RolloutRecords {
       .execute();
   }
 
-  /** How many devices of each wave are in each state. */
+  /** Returns the number of devices in each state, per wave. */
   async countDevices(rolloutId: string): Promise<DeviceCount[]> {
     const counts = await this.#connection.sql
       .selectFrom('RolloutDevice')
@@ -188,7 +188,7 @@ export class RolloutRecords {
     return counts.map(({ devices, interrupted, ...of }) => ({ ...of, devices: Number(devices), interrupted: Number(interrupted ?? 0) }));
   }
 
-  /** The next devices of a wave that wait for their loads. */
+  /** Returns the next waiting devices of a wave. */
   async waitingDevices(rolloutId: string, wave: number, limit: number): Promise<WaitingDevice[]> {
     return this.#connection.sql
       .selectFrom('RolloutDevice as waiting')
@@ -202,7 +202,7 @@ export class RolloutRecords {
       .execute();
   }
 
-  /** Loads of these devices have been requested. */
+  /** Sets devices to `loading` and counts the attempt. */
   async setLoading(rolloutId: string, loads: readonly { readonly id: string; readonly device: string }[]): Promise<void> {
     await this.#connection.executeForRows(
       setDeviceLoading,
@@ -210,21 +210,21 @@ export class RolloutRecords {
     );
   }
 
-  /** Loads have ended, and their devices have not got the version. */
-  async settleFailed(endings: readonly EndedLoad[]): Promise<void> {
-    await this.#connection.executeForRows(settleFailure, endings);
+  /** Sets the devices of loads that ended without success to `failed`. */
+  async settleFailed(loads: readonly EndedLoad[]): Promise<void> {
+    await this.#connection.executeForRows(settleFailure, loads);
   }
 
-  /** A load has ended, and its device has the version. */
-  async settleLoaded({ loadId, ...ending }: EndedLoad, { baseline, ...arrival }: Installation): Promise<void> {
+  /** Sets the device of a load to `loaded`. */
+  async settleLoaded({ loadId, ...end }: EndedLoad, { baseline, ...installation }: Installation): Promise<void> {
     await this.#connection.sql
       .updateTable('RolloutDevice')
-      .set({ ...ending, ...arrival, state: 'loaded', baseline: Json.of(baseline) })
+      .set({ ...end, ...installation, state: 'loaded', baseline: Json.of(baseline) })
       .where('loadId', '=', loadId)
       .execute();
   }
 
-  /** How often the load of a device was tried, of which this is the newest; 0 where it is not. */
+  /** Returns the attempts of the device whose newest load this is; 0 if it is no device's newest load. */
   async countAttempts(loadId: string): Promise<number> {
     const device = await this.#connection.sql
       .selectFrom('RolloutDevice')
@@ -234,7 +234,7 @@ export class RolloutRecords {
     return device?.attempts ?? 0;
   }
 
-  /** A device has got the version after its rollout was rolled back: that is not at its end yet. */
+  /** Reopens a finished rollback because a device loaded the version afterwards. */
   async reopenRolledBack(loadId: string): Promise<void> {
     const { sql } = this.#connection;
     const devices = await sql.selectFrom('RolloutDevice').select('rolloutId').where('loadId', '=', loadId).execute();
@@ -247,7 +247,7 @@ export class RolloutRecords {
         .execute();
   }
 
-  /** Devices have got no loads, and wait for none. */
+  /** Sets devices for which no load can be created to `failed`. */
   async setFailed(rolloutId: string, devices: readonly { readonly deviceId: string; readonly reason: string }[]): Promise<void> {
     await this.#connection.executeForRows(
       setDeviceFailed,
@@ -255,7 +255,7 @@ export class RolloutRecords {
     );
   }
 
-  /** Those that wait do so no more. Answers how many. */
+  /** Skips the waiting devices and returns their number. */
   async skipWaiting(rolloutId: string, reason: string): Promise<number> {
     const { numUpdatedRows } = await this.#connection.sql
       .updateTable('RolloutDevice')
@@ -266,7 +266,7 @@ export class RolloutRecords {
     return Number(numUpdatedRows);
   }
 
-  /** Devices whose loads failed wait again. Answers the waves that they are in, and how many there are. */
+  /** Sets failed devices to `waiting` again. Returns their number per wave. */
   async retryFailed(rolloutId: string, waves: readonly number[], attempts: number): Promise<Map<number, number>> {
     const retried = await readInChunks(waves, (some) =>
       this.#connection.sql
@@ -284,7 +284,7 @@ export class RolloutRecords {
     return counts;
   }
 
-  /** Loads of it that no host has been sent. */
+  /** Returns the loads that were not yet sent to a host. */
   async queuedLoads(rolloutId: string): Promise<{ id: string; deviceId: string }[]> {
     const { sql } = this.#connection;
     const loading = await sql
@@ -299,7 +299,7 @@ export class RolloutRecords {
     );
   }
 
-  /** Devices of it that have the version and are not among another rollout's devices, the first of them. */
+  /** Returns the first loaded devices that are not in another rollout. */
   async loadedDevicesNotIn(rolloutId: string, otherId: string, limit: number): Promise<PatchedDevice[]> {
     return this.#connection.sql
       .selectFrom('RolloutDevice as loaded')
@@ -315,7 +315,7 @@ export class RolloutRecords {
       .execute();
   }
 
-  /** Which of these devices it has. */
+  /** Returns which of these devices are in the rollout. */
   async findMembers(rolloutId: string, deviceIds: readonly string[]): Promise<Set<string>> {
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql
@@ -339,7 +339,7 @@ export class RolloutRecords {
     return last?.position ?? 0;
   }
 
-  /** Devices of a wave that have the version: when each last reported. */
+  /** Returns the last stored state version of each loaded device of a wave. */
   async stateVersions(rolloutId: string, wave: number): Promise<(StateVersion & { deviceId: string })[]> {
     return this.#connection.sql
       .selectFrom('RolloutDevice as loaded')
@@ -351,7 +351,7 @@ export class RolloutRecords {
       .execute();
   }
 
-  /** What some of its devices can be measured by. */
+  /** Returns the baseline and last state of the loaded devices among these. */
   async measurableDevices(rolloutId: string, deviceIds: readonly string[]): Promise<MeasurableDevice[]> {
     return readInChunks(deviceIds, (some) =>
       this.#connection.sql
@@ -365,7 +365,7 @@ export class RolloutRecords {
     );
   }
 
-  /** Keeps what was measured of devices when their wave was judged. */
+  /** Stores the measurements with which a wave was evaluated. */
   async setMeasured(
     rolloutId: string,
     devices: readonly { readonly deviceId: string; readonly measured: Prisma.InputJsonValue }[],
@@ -377,9 +377,9 @@ export class RolloutRecords {
   }
 
   /**
-   * Open rollouts of the same module that have some of a rollout's devices, the oldest first.
-   * @param which Those that have begun, or that were requested before it, or all. Identifiers sort by the time they were made, as far as the clock was
-   * right: whatever it was, of two rollouts with the same devices only one begins.
+   * Returns open rollouts of the same module that share devices with a rollout, oldest first.
+   * @param which `earlier`: rollouts that have begun or were requested before. Identifiers sort by creation time. Even with a wrong clock, only one of
+   * two rollouts with the same devices begins.
    */
   async conflicts({ id, module }: Pick<RolloutModel, 'id' | 'module'>, which: 'earlier' | 'all'): Promise<Conflict[]> {
     const conflicts = await this.#connection.sql
@@ -398,8 +398,8 @@ export class RolloutRecords {
   }
 
   /**
-   * Which of some devices open rollouts of the module have, by rollout; those that have none are not there.
-   * @param rollout The one that is not looked at, by its identifier, and the module.
+   * Returns, by rollout, which of these devices other open rollouts of the module have. Rollouts with none of the devices are omitted.
+   * @param rollout The rollout to leave out, and the module.
    */
   async findDevicesInOtherRollouts(
     { id, module }: { readonly id: string | null; readonly module: string },
@@ -407,11 +407,11 @@ export class RolloutRecords {
   ): Promise<Map<string, Set<string>>> {
     const { sql } = this.#connection;
     const open = await sql.selectFrom('Rollout').select('id').where('endedAt', 'is', null).where('module', '=', module).execute();
-    const taken = new Map<string, Set<string>>();
+    const shared = new Map<string, Set<string>>();
     for (const other of open.filter((rollout) => rollout.id !== id)) {
       const devices = await this.findMembers(other.id, deviceIds);
-      if (devices.size > 0) taken.set(other.id, devices);
+      if (devices.size > 0) shared.set(other.id, devices);
     }
-    return taken;
+    return shared;
   }
 }

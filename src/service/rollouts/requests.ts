@@ -1,4 +1,4 @@
-// What a request for a rollout comes to: its build, its devices and their waves, what is in its way, and what its loads would come to.
+// Resolves a rollout request: its build, its devices and their waves, conflicts with other rollouts, and the preview of a dry run.
 
 import { validRange } from 'semver';
 import type { Connection } from '../database/connection.ts';
@@ -14,16 +14,16 @@ import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 import { isTimeZone } from './schedule-window.ts';
 
-/** Rollouts in the way that a message names. */
+/** Conflicting rollouts that an error message names. */
 const namedConflictLimit = 5;
 
 export type RolloutRequest = {
   readonly module: string;
   readonly version: string;
   readonly plan: RolloutPlan;
-  /** The devices that are named; null where they are selected otherwise. */
+  /** The named devices; null if devices are selected by labels or versions. */
   readonly devices: readonly string[] | null;
-  /** Whether devices join that match later, and until when; null: for as long as the rollout is not told otherwise. */
+  /** Not null for a dynamic rollout. `until` null: devices join until an operator closes the rollout. */
   readonly joining: { readonly until: Date | null } | null;
 };
 
@@ -31,16 +31,16 @@ type PreviewedDevice = {
   readonly device: string;
   readonly name: string;
   readonly isReachable: boolean;
-  /** Null: it has the version, and is left out. */
+  /** Null: the device has the version and is left out. */
   readonly wave: number | null;
   readonly forecast: Forecast;
 };
 
 export type Preview = {
   readonly devices: readonly PreviewedDevice[];
-  /** How many waves there are. */
+  /** Number of waves. */
   readonly waves: number;
-  /** Open rollouts that have some of the devices. */
+  /** Open rollouts that share devices with this one. */
   readonly conflicts: readonly { readonly rollout: string; readonly devices: number }[];
 };
 
@@ -54,28 +54,28 @@ export async function findBuild(
   return build;
 }
 
-/** The devices that are to get the build, in their order. @throws {Problem} `invalid-value`, `already-installed`. */
+/** Returns the devices that will load the build, in order. @throws {Problem} `invalid-value`, `already-installed`. */
 export async function selectMembersToUpdate(connection: Connection, request: RolloutRequest): Promise<Member[]> {
   return excludeUpToDate(await selectRequested(connection, request), request);
 }
 
-/** Those that have not got the version. @throws {Problem} `already-installed` where all have. */
+/** Returns the devices without the version. @throws {Problem} `already-installed` if all devices of a rollout that is not dynamic have it. */
 function excludeUpToDate(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
   const members = withoutVersion(selected, version);
   if (members.length === 0 && joining === null)
-    throw new Problem('already-installed', `every selected device has ${module}@${version} in its module table: there is nothing to do`);
+    throw new Problem('already-installed', `every selected device already runs ${module}@${version}`);
   return members;
 }
 
 async function selectRequested(connection: Connection, request: RolloutRequest): Promise<Member[]> {
   const { selector, window } = request.plan;
   if (selector.runningVersion !== null && validRange(selector.runningVersion) === null)
-    throw invalidValue('/runningVersion', `"${selector.runningVersion}" is no range of semantic versions: give one like ">=1.0.0 <2.0.0"`);
+    throw invalidValue('/runningVersion', `"${selector.runningVersion}" is not a semver range, expected for example ">=1.0.0 <2.0.0"`);
   if (window !== null && !isTimeZone(window.timeZone))
-    throw invalidValue('/window/timeZone', `there is no time zone "${window.timeZone}": give a name like Europe/Berlin, or UTC`);
+    throw invalidValue('/window/timeZone', `unknown time zone "${window.timeZone}": use an IANA name such as Europe/Berlin, or UTC`);
   const selected = await selectMembers(connection, request, selector, request.devices);
   if (selected.length === 0 && request.joining === null)
-    throw invalidValue(pointerOf(selector), 'no device is selected: list the devices to see their labels and the versions in their memory');
+    throw invalidValue(pointerOf(selector), 'no device matches: list the devices to see their labels and module versions');
   return selected;
 }
 
@@ -84,15 +84,17 @@ function pointerOf({ devices, labels }: RolloutPlan['selector']): string {
   return labels === null ? '/runningVersion' : '/labels';
 }
 
-/** @throws {Problem} `rollout-conflict` where other rollouts that have not ended have some of the rollout's devices. */
+/** @throws {Problem} `rollout-conflict` if another open rollout of the module shares devices with this one. */
 export async function checkNoConflict(connection: Connection, rollout: Pick<RolloutRecord, 'id' | 'module'>): Promise<void> {
   const conflicts = await new RolloutRecords(connection).conflicts(rollout, 'all');
   if (conflicts.length === 0) return;
-  const named = conflicts.slice(0, namedConflictLimit).map(({ rolloutId, devices }) => `${rolloutId} has ${devices} of the devices`);
-  const others = conflicts.length > namedConflictLimit ? `, and ${conflicts.length - namedConflictLimit} more have some` : '';
+  const named = conflicts
+    .slice(0, namedConflictLimit)
+    .map(({ rolloutId, devices }) => `${rolloutId} (${devices} ${devices === 1 ? 'device' : 'devices'})`);
+  const others = conflicts.length > namedConflictLimit ? ` and ${conflicts.length - namedConflictLimit} more` : '';
   throw new Problem(
     'rollout-conflict',
-    `there are rollouts of ${rollout.module} that have not ended on these devices: ${named.join(', ')}${others}; wait for them, end them, or ask with "onConflict": "queue"`,
+    `other open rollouts of ${rollout.module} have some of these devices: ${named.join(', ')}${others}. Wait for them, abort them, or set "onConflict": "queue"`,
   );
 }
 
@@ -112,6 +114,6 @@ export async function previewRollout(connection: Connection, request: RolloutReq
     return [{ device: id, name: device.name, isReachable: device.isReachable, wave: waves.get(id) ?? null, forecast }];
   });
   const others = await new RolloutRecords(connection).findDevicesInOtherRollouts({ id: null, module: request.module }, [...waves.keys()]);
-  const conflicts = [...others].map(([rollout, taken]) => ({ rollout, devices: taken.size }));
+  const conflicts = [...others].map(([rollout, shared]) => ({ rollout, devices: shared.size }));
   return { devices: previewed, waves: request.plan.waves.length, conflicts };
 }

@@ -1,4 +1,4 @@
-// The way back: the devices that have got a rollout's build go back to what they had, by a rollout of its own, which is fed as their loads end.
+// Rollback of a rollout: a second rollout that returns each device to its previous version. Devices are added to it as their loads end.
 
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
@@ -12,7 +12,7 @@ import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repositor
 import { RolloutRecords } from './repository.ts';
 import type { RolloutView } from './status.ts';
 
-/** Devices that are taken over in one transaction. */
+/** Devices added in one transaction. */
 const batchSize = 500;
 
 const noThresholds: Thresholds = {
@@ -25,7 +25,7 @@ const noThresholds: Thresholds = {
   requireCalls: false,
 };
 
-/** Ends what the rollout would still do, and begins to take its devices back. */
+/** Cancels the remaining work of a rollout and creates the rollout that rolls its devices back. */
 export async function beginRollback(
   connection: Connection,
   { record, plan, rolledBackBy }: RolloutView,
@@ -36,10 +36,10 @@ export async function beginRollback(
   const { id, module } = record;
   await cancelRemaining(connection, id, 'rolled back', requester, now);
   await new RolloutRecords(connection).update(id, { state: 'rolling-back', reason, endedAt: null, acceptsDevicesUntil: null });
-  const back = rolledBackBy ?? newIdentifier('rollout');
+  const rollbackId = rolledBackBy ?? newIdentifier('rollout');
   if (rolledBackBy === null) {
     const rollback = {
-      id: back,
+      id: rollbackId,
       module,
       version: null,
       plan: createRollbackPlan(plan, reason),
@@ -52,69 +52,71 @@ export async function beginRollback(
     };
     await new RolloutRecords(connection).create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
   }
-  await audit(connection, requester, now, [{ action: 'rollout.rolling-back', object: id, detail: { rollback: back, reason } }]);
+  await audit(connection, requester, now, [{ action: 'rollout.rolling-back', object: id, detail: { rollback: rollbackId, reason } }]);
 }
 
-/** What is next of a rollback: devices are taken over, no more come, or it is over; and the rollout that does it. */
-export type RollbackStep = { readonly back: RolloutRecord } & (
-  | { readonly kind: 'take-over'; readonly devices: readonly PatchedDevice[] }
-  | { readonly kind: 'close-to-devices' | 'end-rollback' }
+/** The next step of a rollback, and the rollout that performs it. */
+export type RollbackStep = { readonly rollback: RolloutRecord } & (
+  | { readonly kind: 'add-devices'; readonly devices: readonly PatchedDevice[] }
+  | { readonly kind: 'close-rollback' | 'end-rollback' }
 );
 
-/** What is next of a rollout that is being rolled back; null where that waits for loads. */
+/** Returns the next step of a rollback; null while it waits for loads. */
 export async function nextRollbackStep(
   connection: Connection,
   { record, deviceCounts }: RolloutView,
   now: Date,
 ): Promise<RollbackStep | null> {
-  const back = await new RolloutRecords(connection).findRollbackOf(record.id);
-  if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
-  const devices = await new RolloutRecords(connection).loadedDevicesNotIn(record.id, back.id, batchSize);
-  if (devices.length > 0) return { kind: 'take-over', devices, back };
+  const rollback = await new RolloutRecords(connection).findRollbackOf(record.id);
+  if (rollback === null) throw new Error(`rollout ${record.id} is in state rolling-back, but its rollback does not exist`);
+  const devices = await new RolloutRecords(connection).loadedDevicesNotIn(record.id, rollback.id, batchSize);
+  if (devices.length > 0) return { kind: 'add-devices', devices, rollback };
   if (deviceCounts.loading > 0) return null;
-  if (back.endedAt !== null) return { kind: 'end-rollback', back };
-  return acceptsDevices(back, now) ? { kind: 'close-to-devices', back } : null;
+  if (rollback.endedAt !== null) return { kind: 'end-rollback', rollback };
+  return acceptsDevices(rollback, now) ? { kind: 'close-rollback', rollback } : null;
 }
 
-/** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
-export async function applyRollbackStep(connection: Connection, { record }: RolloutView, next: RollbackStep, now: Date): Promise<void> {
-  const { back } = next;
-  switch (next.kind) {
-    case 'take-over':
-      await addDevices(connection, record, back, next.devices);
-      if (back.endedAt !== null) await reopenRollback(connection, back);
+export async function applyRollbackStep(connection: Connection, { record }: RolloutView, step: RollbackStep, now: Date): Promise<void> {
+  const { rollback } = step;
+  switch (step.kind) {
+    case 'add-devices':
+      await addDevices(connection, record, rollback, step.devices);
+      if (rollback.endedAt !== null) await reopenRollback(connection, rollback);
       return;
-    case 'close-to-devices':
-      await new RolloutRecords(connection).update(back.id, { acceptsDevicesUntil: now });
+    case 'close-rollback':
+      await new RolloutRecords(connection).update(rollback.id, { acceptsDevicesUntil: now });
       return;
     case 'end-rollback':
       await new RolloutRecords(connection).update(record.id, { state: 'rolled-back', endedAt: now });
-      await audit(connection, systemActor, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
+      await audit(connection, systemActor, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: rollback.id } }]);
   }
 }
 
 async function addDevices(
   connection: Connection,
   { module, version }: RolloutRecord,
-  back: RolloutRecord,
+  rollback: RolloutRecord,
   devices: readonly PatchedDevice[],
 ) {
-  const last = await new RolloutRecords(connection).lastPosition(back.id);
+  const last = await new RolloutRecords(connection).lastPosition(rollback.id);
   const current = await new DeviceRecords(connection).versionsOf(
     devices.map(({ deviceId }) => deviceId),
     module,
   );
   const added = devices.map(({ deviceId, previousVersion }, index): NewRolloutDevice => {
-    const now = current.get(deviceId) ?? null;
-    const place = { deviceId, position: last + index + 1, wave: 1, previousVersion: now };
-    if (now !== version) return { ...place, version: now ?? '', state: 'skipped', reason: `it has ${module}@${now} by now` };
+    const currentVersion = current.get(deviceId) ?? null;
+    const device = { deviceId, position: last + index + 1, wave: 1, previousVersion: currentVersion };
+    if (currentVersion !== version) {
+      const actual = currentVersion === null ? `${module} is no longer loaded` : `the device now runs ${module}@${currentVersion}`;
+      return { ...device, version: currentVersion ?? '', state: 'skipped', reason: actual };
+    }
     if (previousVersion === null)
-      return { ...place, version: '', state: 'failed', reason: `it had no ${module} before: there is nothing to go back to` };
+      return { ...device, version: '', state: 'failed', reason: `no previous version: ${module} was not loaded before the rollout` };
     if (previousVersion === version)
-      return { ...place, version: previousVersion, state: 'skipped', reason: `it had ${module}@${version} before` };
-    return { ...place, version: previousVersion, state: 'waiting', reason: null };
+      return { ...device, version: previousVersion, state: 'skipped', reason: `the device ran ${module}@${version} before the rollout` };
+    return { ...device, version: previousVersion, state: 'waiting', reason: null };
   });
-  await new RolloutRecords(connection).addDevices(back.id, added);
+  await new RolloutRecords(connection).addDevices(rollback.id, added);
 }
 
 async function reopenRollback(connection: Connection, { id }: RolloutRecord): Promise<void> {
@@ -122,7 +124,7 @@ async function reopenRollback(connection: Connection, { id }: RolloutRecord): Pr
   await new RolloutRecords(connection).update(id, { state: 'running', endedAt: null, acceptsDevicesUntil: joinableForever });
 }
 
-/** All at once, whatever comes of it: what is there is known to be bad. */
+/** Returns the plan of a rollback: one wave without thresholds, because the current version is known to be bad. */
 function createRollbackPlan(
   { name, terms, devicesInFlight, loadsPerMinute, rollbackDeadlineSeconds }: RolloutPlan,
   reason: string,

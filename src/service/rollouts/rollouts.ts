@@ -1,4 +1,4 @@
-// Rollouts: one build to many devices in waves, as operators ask for them, look at them and decide about them.
+// Rollouts: creates, lists, follows and changes rollouts, and runs them in the background.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { newIdentifier } from '../../protocol/identifiers.ts';
@@ -27,13 +27,13 @@ import { checkNoConflict, findBuild, type Preview, previewRollout, type RolloutR
 import { RolloutRunner } from './runner.ts';
 import { type RolloutView, readView } from './status.ts';
 
-/** Rollouts are looked at this often where nothing happens, in milliseconds. */
+/** Interval between checks of open rollouts, in milliseconds. */
 const checkInterval = 250;
-/** Whoever follows a rollout is told how it stands this often, in milliseconds. */
+/** Interval between reads for each follower of a rollout, in milliseconds. */
 const followInterval = 250;
-/** Each follower reads the database as often. */
+/** Maximum number of followers. */
 const followerLimit = 100;
-/** Devices read at once for a report. */
+/** Devices of a report read at once. */
 const reportBatchSize = 200;
 
 type Uses = { readonly store: Store; readonly clock: Clock };
@@ -41,38 +41,38 @@ type Uses = { readonly store: Store; readonly clock: Clock };
 export class Rollouts {
   readonly #uses: Uses;
   readonly #runner: RolloutRunner;
-  readonly #look: RecurringJob;
+  readonly #job: RecurringJob;
   readonly #closed = new AbortController();
   #followers = 0;
 
   constructor(uses: Uses) {
     this.#uses = uses;
     this.#runner = new RolloutRunner(uses);
-    this.#look = uses.store.scheduleJob('rollouts', checkInterval, () => this.#runner.advance());
+    this.#job = uses.store.scheduleJob('rollouts', checkInterval, () => this.#runner.advance());
   }
 
-  /** Why rollouts cannot be carried on, in words. */
+  /** Why rollouts cannot advance, one message per rollout. */
   get faults(): readonly string[] {
-    return [...this.#runner.faults].map(([id, fault]) => `the rollout ${id} cannot be carried on: ${fault}`);
+    return [...this.#runner.faults].map(([id, fault]) => `rollout ${id} cannot advance: ${fault}`);
   }
 
-  /** Loads have ended: there may be something to be done. */
+  /** Checks open rollouts soon, because loads have ended. */
   wake(): void {
-    this.#look.trigger();
+    this.#job.trigger();
   }
 
-  /** Ends what is sent to every follower; there will be no other. */
+  /** Ends every follower's stream; later streams end at once. */
   closeStreams(): void {
     this.#closed.abort();
   }
 
-  /** Carries nothing on any more; resolves when the last step has been taken. */
+  /** Stops advancing rollouts; resolves when the current step is finished. */
   async stop(): Promise<void> {
-    await this.#look.stop();
+    await this.#job.stop();
   }
 
   /**
-   * Accepts a rollout: from now on it goes by itself.
+   * Accepts a rollout, which then advances in the background.
    * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `rollout-conflict`, `too-many-rollouts`.
    */
   async request(request: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
@@ -81,7 +81,7 @@ export class Rollouts {
       checkHasImage(await findBuild(connection, request));
       const members = await selectMembersToUpdate(connection, request);
       if ((await new RolloutRecords(connection).countOpen()) >= rolloutLimits.open)
-        throw new Problem('too-many-rollouts', `${rolloutLimits.open} rollouts have not ended, as many as may be: end some first`);
+        throw new Problem('too-many-rollouts', `limit reached: ${rolloutLimits.open} open rollouts. Wait for one to end, or abort one`);
       const now = this.#uses.clock.now();
       const id = newIdentifier('rollout');
       const rollout = {
@@ -112,22 +112,22 @@ export class Rollouts {
         selector: JSON.stringify(selector).slice(0, 1_000),
       };
       await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
-      const made = await readView(connection, await findRollout(connection, id), now);
-      await storeResponse(connection, requester, toResponse, made);
-      return made;
+      const created = await readView(connection, await findRollout(connection, id), now);
+      await storeResponse(connection, requester, toResponse, created);
+      return created;
     });
     this.wake();
     return view;
   }
 
-  /** What a rollout would come to, without doing anything. @throws {Problem} as `request`, but for what is in its way. */
+  /** Returns the effect of a rollout without creating it. @throws {Problem} as `request`, except for conflicts. */
   preview(request: RolloutRequest): Promise<Preview> {
     return previewRollout(this.#uses.store.readConnection, request);
   }
 
-  /** Has an operator's decision carried out. @throws {Problem} `not-found`, and what the decision does. */
+  /** Applies an operator's decision. @throws {Problem} `not-found`, and the problems of the decision. */
   async decide(id: string, decision: Decision, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
-    const made = await this.#uses.store.transaction(async (connection) => {
+    const view = await this.#uses.store.transaction(async (connection) => {
       const now = this.#uses.clock.now();
       const result = await decision(connection, await readView(connection, await findRollout(connection, id), now), requester, now);
       await storeResponse(connection, requester, toResponse, result);
@@ -135,7 +135,7 @@ export class Rollouts {
     });
     this.#runner.recheck(id);
     this.wake();
-    return made;
+    return view;
   }
 
   /** @throws {Problem} `not-found`. */
@@ -158,7 +158,7 @@ export class Rollouts {
     return { ...page, items };
   }
 
-  /** Its devices in their order, each with what its programs have done. @throws {Problem} `not-found`. */
+  /** Returns devices of a rollout in loading order, with their measurements. @throws {Problem} `not-found`. */
   async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageResult<MeasuredDevice | DamagedItem, PageByNumber>> {
     const { readConnection, reader } = this.#uses.store;
     const queries = new RolloutQueries(reader);
@@ -176,7 +176,7 @@ export class Rollouts {
     return { ...page, items };
   }
 
-  /** All of its devices in their order. */
+  /** Yields all devices of a rollout in loading order. */
   async *report(id: string): AsyncGenerator<MeasuredDevice | DamagedItem, void> {
     let page: PageByNumber | null = { sort: 'number', order: 'asc', limit: reportBatchSize, after: null };
     while (page !== null) {
@@ -187,15 +187,15 @@ export class Rollouts {
   }
 
   /**
-   * How a rollout stands, now and at every look from then on, until it has ended or the signal is aborted.
-   * @throws {Problem} `not-found`, `busy` where there are as many followers as may be.
+   * Yields the status of a rollout now and at each interval, until the rollout ends or the signal is aborted.
+   * @throws {Problem} `not-found`, `busy` if the limit of followers is reached.
    */
   async follow(id: string, signal: AbortSignal): Promise<AsyncGenerator<RolloutView, void>> {
     await this.view(id);
     if (this.#followers >= followerLimit)
       throw new Problem(
         'busy',
-        `${followerLimit} clients follow rollouts, as many as may: end a stream that nobody needs, or read GET /v1/rollouts`,
+        `limit reached: ${followerLimit} clients follow rollouts. Close an unused stream, or poll GET /v1/rollouts`,
       );
     this.#followers += 1;
     return this.#follow(id, AbortSignal.any([signal, this.#closed.signal]));

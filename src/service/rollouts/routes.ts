@@ -1,4 +1,4 @@
-// /v1/rollouts: one build to many devices, in waves.
+// /v1/rollouts: creates, previews, lists and follows rollouts.
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -46,10 +46,10 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
       },
     },
     async (request, reply) => {
-      const asked = toRequest(request.body);
-      if (request.body.dryRun) return reply.status(200).send(toPreview(await rollouts.preview(asked)));
-      const made = await rollouts.request(asked, getRequester(request), (view) => toStoredResponse(toAccepted(view)));
-      const { status, location, body } = toAccepted(made);
+      const rollout = toRequest(request.body);
+      if (request.body.dryRun) return reply.status(200).send(toPreview(await rollouts.preview(rollout)));
+      const created = await rollouts.request(rollout, getRequester(request), (view) => toStoredResponse(toAccepted(view)));
+      const { status, location, body } = toAccepted(created);
       return reply.status(status).header('location', location).send(body);
     },
   );
@@ -102,7 +102,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
   app.get(
     '/v1/rollouts/:rollout/progress',
     {
-      // A HEAD would follow the rollout and have no use of it.
+      // HEAD would open a stream that sends no body.
       exposeHeadRoute: false,
       config: { access: 'viewer' },
       schema: {
@@ -120,7 +120,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
       },
     },
     async ({ params }, reply) => {
-      const stream = await eventStream(reply.raw, async (gone) => serverSentEvents(await rollouts.follow(params.rollout, gone)));
+      const stream = await eventStream(reply.raw, async (closed) => serverSentEvents(await rollouts.follow(params.rollout, closed)));
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
@@ -138,7 +138,7 @@ function toRequest(body: NewRollout): RolloutRequest {
           : { kind: 'devices', devices: wave.devices },
       soakSeconds: wave.soakSeconds ?? soakSeconds,
       approval: wave.approval,
-      thresholds: { ...defaultThresholds, ...given(body.thresholds), ...given(wave.thresholds) },
+      thresholds: { ...defaultThresholds, ...omitUndefined(body.thresholds), ...omitUndefined(wave.thresholds) },
     })),
     terms: LoadTerms.parse(body),
     devicesInFlight: body.devicesInFlight,
@@ -153,7 +153,7 @@ function toRequest(body: NewRollout): RolloutRequest {
   return { module, version, plan, devices: devices ?? null, joining: dynamic ? { until } : null };
 }
 
-function given(thresholds: NewRollout['thresholds']) {
+function omitUndefined(thresholds: NewRollout['thresholds']) {
   const entries = Object.entries(thresholds ?? {}).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries);
 }
@@ -202,7 +202,7 @@ function toWave({ number, state, plan, record, deviceCounts, results, verdicts }
   return {
     number,
     state,
-    devices: Object.values(deviceCounts).reduce((total, some) => total + some, 0),
+    devices: Object.values(deviceCounts).reduce((total, devices) => total + devices, 0),
     upToPercent: plan.size.kind === 'up-to-percent' ? plan.size.percent : null,
     soakSeconds: plan.soakSeconds,
     approval: plan.approval,

@@ -1,5 +1,4 @@
-// Has rollouts go on: looks how each stands again and again, and has its next step taken, each in one transaction, so that it can be ended
-// between any two.
+// Advances rollouts: checks the status of each periodically and applies its next step. Each step is one transaction, so a crash between steps is safe.
 
 import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
@@ -13,15 +12,15 @@ import type { RolloutView } from './status.ts';
 import type { WaitingFor } from './steps.ts';
 import { WaveMeasurer } from './wave-measurer.ts';
 
-/** Steps of one rollout before the others get their turn. */
+/** Maximum number of steps of one rollout before the others are checked. */
 const stepLimit = 20;
-/** A wave is measured this often, in milliseconds; less often where that takes long. */
+/** Interval between measurements of a wave, in milliseconds; longer if a measurement takes long. */
 const measurementInterval = 500;
-/** Of the time of the process, so much at most is for measuring one wave: one part in so many. */
-const measuringShare = 5;
-/** Devices that match are looked for this often, in milliseconds. */
+/** The interval is at least this multiple of the duration of a measurement. */
+const measurementBackoff = 5;
+/** Interval between searches for joining devices, in milliseconds. */
 const joiningInterval = 2_000;
-/** A rollout that waits for people or for a time is looked at this often, in milliseconds, unless something is decided about it. */
+/** Interval between checks of a rollout that waits for a person or a time, in milliseconds. A decision about it triggers a check at once. */
 const slowCheckInterval = 1_000;
 const isSlowWait: Readonly<Record<WaitingFor, boolean>> = {
   approval: true,
@@ -36,89 +35,89 @@ const isSlowWait: Readonly<Record<WaitingFor, boolean>> = {
   'start-time': true,
   window: true,
 };
-/** Devices whose figures are kept in one transaction. */
+/** Devices whose measurements are stored in one transaction. */
 const measuredBatchSize = 500;
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
 export class RolloutRunner {
   readonly #uses: Uses;
-  readonly #measuring: WaveMeasurer;
-  /** When each rollout is looked at again, its wave measured, and devices looked for that join it, by the clock of the process. */
-  readonly #nextLook = new Map<string, number>();
-  readonly #nextMeasuring = new Map<string, number>();
+  readonly #measurer: WaveMeasurer;
+  /** Times of each rollout's next check, measurement and search for joining devices, by `performance.now()`. */
+  readonly #nextCheck = new Map<string, number>();
+  readonly #nextMeasurement = new Map<string, number>();
   readonly #nextJoining = new Map<string, number>();
-  /** The wave of each that is next or under way. */
+  /** Number of each rollout's current or next wave. */
   readonly #waves = new Map<string, number>();
-  /** Why rollouts cannot be carried on, by their identifiers. */
+  /** Why rollouts cannot advance, by identifier. */
   readonly faults = new Map<string, string>();
 
   constructor(uses: Uses) {
     this.#uses = uses;
-    this.#measuring = new WaveMeasurer(uses.store);
+    this.#measurer = new WaveMeasurer(uses.store);
   }
 
-  /** Takes every rollout as far as it goes now. */
+  /** Applies the steps of all open rollouts that are possible now. */
   async advance(): Promise<void> {
     const open = await new RolloutRecords(this.#uses.store.readConnection).openIds();
     for (const id of open) {
-      if (!isDue(this.#nextLook, id, 0)) continue;
+      if (!isDue(this.#nextCheck, id, 0)) continue;
       try {
         const view = await this.#advance(id);
         if (view?.wave) this.#waves.set(id, view.wave.number);
-        if (view?.step.kind === 'wait' && isSlowWait[view.step.for]) this.#nextLook.set(id, performance.now() + slowCheckInterval);
+        if (view?.step.kind === 'wait' && isSlowWait[view.step.for]) this.#nextCheck.set(id, performance.now() + slowCheckInterval);
         this.faults.delete(id);
       } catch (error) {
         this.faults.set(id, error instanceof Error ? error.message : String(error));
       }
     }
-    this.#forgetAllBut(open);
-    this.#measuring.forgetAllExcept(this.#waves);
+    this.#forgetAllExcept(open);
+    this.#measurer.forgetAllExcept(this.#waves);
   }
 
-  /** Something has been decided about a rollout. */
+  /** Makes the next `advance` check a rollout, because an operator changed it. */
   recheck(id: string): void {
-    this.#nextLook.delete(id);
+    this.#nextCheck.delete(id);
   }
 
-  /** Answers how it stands when there is nothing to be done; null when it has ended, or others are to have their turn. */
+  /** Returns the status once the rollout has to wait; null if it has ended or reached `stepLimit`. */
   async #advance(id: string): Promise<RolloutView | null> {
     const { store, clock } = this.#uses;
     for (let steps = 0; steps < stepLimit; steps++) {
-      const decided = await planNextStep(store.readConnection, id, clock.now());
-      if (decided === null) return null;
-      if (await this.#renew(decided.view)) continue;
-      if (!isActionable(decided.step)) return decided.view;
-      await this.#takeStep(decided);
+      const planned = await planNextStep(store.readConnection, id, clock.now());
+      if (planned === null) return null;
+      if (await this.#refresh(planned.view)) continue;
+      if (!isActionable(planned.step)) return planned.view;
+      await this.#applyStep(planned);
       await setImmediate();
     }
     return null;
   }
 
-  /** Has devices join, and measures, if it is time to. Answers whether it was. */
-  async #renew(view: RolloutView): Promise<boolean> {
+  /** Adds joining devices and measures the wave if they are due. Returns whether one of them was. */
+  async #refresh(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
     const joins = canAddDevices(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
-    const measures = needsMeasurement(view) && (isWaitingForMeasurement(view) || isDue(this.#nextMeasuring, id, measurementInterval));
+    const measures = needsMeasurement(view) && (isWaitingForMeasurement(view) || isDue(this.#nextMeasurement, id, measurementInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
     return joins || measures;
   }
 
-  async #takeStep({ view, step }: PlannedStep): Promise<void> {
+  async #applyStep({ view, step }: PlannedStep): Promise<void> {
     const { store, clock } = this.#uses;
     const { id } = view.record;
-    if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(view.record, step.wave);
+    if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#storeMeasurements(view.record, step.wave);
     await store.transaction(async (connection) => {
-      // Somebody may have paused it meanwhile, or a load have ended.
-      const decided = await planNextStep(connection, id, clock.now());
-      if (decided !== null) await applyStep(connection, decided.view, decided.step, decided.now);
+      // Planned again in the transaction: an operator may have paused the rollout, or a load may have ended.
+      const planned = await planNextStep(connection, id, clock.now());
+      if (planned !== null) await applyStep(connection, planned.view, planned.step, planned.now);
     });
   }
 
   async #join({ record }: RolloutView): Promise<void> {
     const { store, clock } = this.#uses;
-    // Others write meanwhile: looking takes long where many devices match, and mostly finds none.
+    // Searched outside the transaction first: with many devices the search is slow, and it mostly finds none.
     if ((await findJoiningDevices(store.readConnection, record.id)).length === 0) return;
     await store.transaction((connection) => addJoiningDevices(connection, record.id, clock.now()));
   }
@@ -126,36 +125,36 @@ export class RolloutRunner {
   async #measure(view: RolloutView): Promise<void> {
     const { record, wave } = view;
     if (wave === null) return;
-    const began = performance.now();
+    const startedAt = performance.now();
     const measuredAt = this.#uses.clock.now();
-    const { measured } = await this.#measuring.measure(record, wave.number);
+    const { measured } = await this.#measurer.measure(record, wave.number);
     if (isWaitingForMeasurement(view) || !isDeepStrictEqual(measured, wave.results.measured))
       await this.#uses.store.transaction((connection) =>
         new RolloutRecords(connection).updateWave(record.id, wave.number, { measured, measuredAt }),
       );
-    const took = performance.now() - began;
-    this.#nextMeasuring.set(record.id, performance.now() + Math.max(measurementInterval, took * measuringShare));
+    const duration = performance.now() - startedAt;
+    this.#nextMeasurement.set(record.id, performance.now() + Math.max(measurementInterval, duration * measurementBackoff));
   }
 
-  /** Keeps what was measured of each device of a wave that is judged. */
-  async #keepFigures(record: RolloutRecord, wave: number): Promise<void> {
+  /** Stores the measurement of each device of a wave at its evaluation. */
+  async #storeMeasurements(record: RolloutRecord, wave: number): Promise<void> {
     const { id } = record;
-    const { devices } = await this.#measuring.measure(record, wave);
-    const figures = [...devices].map(([deviceId, measured]) => ({ deviceId, measured }));
-    for (let first = 0; first < figures.length; first += measuredBatchSize)
+    const { devices } = await this.#measurer.measure(record, wave);
+    const measurements = [...devices].map(([deviceId, measured]) => ({ deviceId, measured }));
+    for (let first = 0; first < measurements.length; first += measuredBatchSize)
       await this.#uses.store.transaction((connection) =>
-        new RolloutRecords(connection).setMeasured(id, figures.slice(first, first + measuredBatchSize)),
+        new RolloutRecords(connection).setMeasured(id, measurements.slice(first, first + measuredBatchSize)),
       );
   }
 
-  #forgetAllBut(open: readonly string[]): void {
+  #forgetAllExcept(open: readonly string[]): void {
     const ids = new Set(open);
-    for (const times of [this.#nextLook, this.#nextMeasuring, this.#nextJoining, this.#waves, this.faults])
-      for (const id of times.keys()) if (!ids.has(id)) times.delete(id);
+    for (const map of [this.#nextCheck, this.#nextMeasurement, this.#nextJoining, this.#waves, this.faults])
+      for (const id of map.keys()) if (!ids.has(id)) map.delete(id);
   }
 }
 
-/** Whether it is time for what is done at intervals; then the next is after one more, in milliseconds. */
+/** Returns whether a rollout's time has come, and if so schedules the next one after `interval` milliseconds. */
 function isDue(times: Map<string, number>, id: string, interval: number): boolean {
   if (performance.now() < (times.get(id) ?? 0)) return false;
   times.set(id, performance.now() + interval);
@@ -166,7 +165,7 @@ function canAddDevices({ record, state }: RolloutView, now: Date): boolean {
   return record.rollbackOf === null && state === 'running' && acceptsDevices(record, now);
 }
 
-/** Whether it is waited for when it is measured, whatever that finds. */
+/** Whether the next step needs a new measurement, even an unchanged one. */
 const isWaitingForMeasurement = ({ step }: RolloutView) => step.kind === 'wait' && step.for === 'measurement';
 
 const needsMeasurement = ({ wave }: RolloutView) => wave?.state === 'loading' || wave?.state === 'soaking';

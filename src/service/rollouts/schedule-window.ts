@@ -1,14 +1,14 @@
-// When loads may begin: a window on some days of the week, by the wall clock of a time zone.
+// Maintenance windows: loads may begin on some days of the week, by the wall clock of a time zone.
 
 export const weekdays = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'] as const;
 export type Weekday = (typeof weekdays)[number];
 
 /**
- * Open from `from` to just before `until` (both `HH:MM`, from 00:00 to 23:59) of each of the days. Where `until` is not after `from` it is of the
- * next day, and the window belongs to the day on which it began; where they are the same, it is open for a whole day from then on.
+ * Open from `from` to just before `until` (both `HH:MM`, from 00:00 to 23:59) on each of the days. If `until` is not after `from`, the window closes
+ * on the next day and belongs to the day on which it opens. If both are equal, the window is open for a whole day.
  *
- * It is open while the clock shows a time in it. What the clock skips in spring is never open: a window that begins there opens with the change,
- * one that is wholly there does not open on that day. What it shows twice in autumn is open twice.
+ * The window is open while the wall clock shows a time in it. Times skipped at the start of daylight saving time never occur: a window that begins in
+ * the gap opens at the change, and a window wholly in the gap does not open on that day. Times that occur twice at its end are open twice.
  */
 export type ScheduleWindow = {
   readonly days: readonly Weekday[];
@@ -18,22 +18,22 @@ export type ScheduleWindow = {
   readonly timeZone: string;
 };
 
-/** Milliseconds after which a search for an opening ends: a week, and one day more in case the clock skips the first opening. */
+/** How far ahead to search for an opening: a week, and one day in case daylight saving time skips the first opening. */
 const searchMilliseconds = 8 * 24 * 3_600_000;
 
-/** Returns whether loads may begin at that moment. @throws {RangeError} for an unknown time zone. */
+/** Returns whether loads may begin at a time. @throws {RangeError} for an unknown time zone. */
 export function isOpen(window: ScheduleWindow, at: Date): boolean {
   return isOpenByClock(window, zonedTime(window.timeZone, at).toPlainDateTime());
 }
 
 /**
- * Returns when the window next opens: `at` itself if it is open. Null if it does not open within 8 days: it has no day, or the clock skips it.
+ * Returns when the window next opens; `at` itself if it is open. Null if it does not open within 8 days: it has no day, or the clock skips it.
  * @throws {RangeError} for an unknown time zone.
  */
 export function nextOpening(window: ScheduleWindow, at: Date): Date | null {
   const end = at.getTime() + searchMilliseconds;
   let moment: Temporal.ZonedDateTime | null = zonedTime(window.timeZone, at);
-  // The clock runs evenly until its next change, so an opening before the change is found by the clock alone.
+  // The offset from UTC is constant until the next transition, so wall-clock arithmetic finds an opening before the transition.
   while (moment !== null && moment.epochMilliseconds <= end) {
     const opening = moment.epochMilliseconds + millisecondsToOpening(window, moment.toPlainDateTime());
     const change: Temporal.ZonedDateTime | null = moment.getTimeZoneTransition('next');
@@ -43,11 +43,11 @@ export function nextOpening(window: ScheduleWindow, at: Date): Date | null {
   return null;
 }
 
-/** Returns whether a name is in the IANA time zone database of the runtime, UTC included. Offsets such as +01:00 are not. */
+/** Returns whether a name is in the runtime's IANA time zone database. UTC is; offsets such as +01:00 are not. */
 export function isTimeZone(name: string): boolean {
   try {
     zonedTime(name, new Date());
-    // Temporal takes offsets, and times such as T0000Z.
+    // Temporal also accepts offsets, and times such as T0000Z.
     return /^[A-Za-z]/.test(name) && new Intl.DateTimeFormat('en', { timeZone: name }) !== null;
   } catch (error) {
     if (error instanceof RangeError) return false;
@@ -60,20 +60,20 @@ function zonedTime(timeZone: string, at: Date): Temporal.ZonedDateTime {
   try {
     return instant.toZonedDateTimeISO(timeZone);
   } catch {
-    // Abbreviations such as PST are names to Intl only.
+    // Only Intl knows abbreviations such as PST.
     return instant.toZonedDateTimeISO(new Intl.DateTimeFormat('en', { timeZone }).resolvedOptions().timeZone);
   }
 }
 
 function isOpenByClock({ days, from, until }: ScheduleWindow, clock: Temporal.PlainDateTime): boolean {
   const today = clock.toPlainDate();
-  // Times are compared as texts: all begin with two digits for the hour and two for the minute.
+  // Times compare as strings: all begin with a two-digit hour and minute.
   const time = clock.toPlainTime().toString();
   if (from < until) return time >= from && time < until && isOn(days, today);
   return time >= from ? isOn(days, today) : time < until && isOn(days, today.add({ days: -1 }));
 }
 
-/** Returns the time until the window opens on a clock that runs evenly: 0 if it is open, infinity if it never opens. */
+/** Returns the time until the window opens, ignoring time zone transitions: 0 if it is open, infinity if it never opens. */
 function millisecondsToOpening(window: ScheduleWindow, clock: Temporal.PlainDateTime): number {
   if (isOpenByClock(window, clock)) return 0;
   const today = clock.toPlainDate();

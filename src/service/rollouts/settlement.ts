@@ -1,4 +1,4 @@
-// What the end of a load means for the rollout that it is of: kept in the transaction that keeps the end, so that no rollout misses one.
+// Records the end of a load in its rollout, in the transaction that ends the load.
 
 import type { OrderOf } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
@@ -13,14 +13,14 @@ import { RolloutRecords } from './repository.ts';
 
 type ReportedLoad = {
   readonly result: LoadReport;
-  /** What the device reported right after the load. */
+  /** The state that the device reported right after the load. */
   readonly state: DeviceState;
   readonly at: Date;
-  /** Whether the load had ended before its device reported, by its deadline. */
+  /** Whether the load had expired before the device reported. */
   readonly isLate: boolean;
 };
 
-/** A device has reported what came of its load. One that comes late with the new version has it all the same. */
+/** Records a device's report. A late report of a successful load counts as loaded. */
 export async function settleReportedLoad(
   connection: Connection,
   order: OrderOf<'load'>,
@@ -29,9 +29,9 @@ export async function settleReportedLoad(
   const { load: loadId, module, version, device } = order;
   const { outcome, reason, interrupted, previous } = result;
   const hasLoaded = isLoaded(result);
-  // An earlier load of the same rollout may have brought it after that had expired.
-  const isThereAlready = !hasLoaded && previous?.version === version;
-  if (!hasLoaded && !isThereAlready) {
+  // An earlier load of the same rollout may have succeeded after it expired.
+  const wasLoadedBefore = !hasLoaded && previous?.version === version;
+  if (!hasLoaded && !wasLoadedBefore) {
     if (!isLate) await new RolloutRecords(connection).settleFailed([{ loadId, outcome, reason }]);
     return;
   }
@@ -43,17 +43,17 @@ export async function settleReportedLoad(
     before: await findPreviousState(connection, device, state),
   };
   const baseline = captureBaseline(state, swap, state.programs.length === 0 ? noCallers : await findCallers(connection, device, module));
-  const arrival = { interrupted, loadedAt: at, baseline };
-  const versionBefore = async () => {
+  const installation = { interrupted, loadedAt: at, baseline };
+  const findPreviousVersion = async () => {
     if (hasLoaded) return { previousVersion };
-    // Who had it before the rollout came keeps it when that is rolled back.
+    // On the first attempt, the device had the version before the rollout; a rollback leaves it there.
     return (await new RolloutRecords(connection).countAttempts(loadId)) > 1 ? {} : { previousVersion: version };
   };
-  await new RolloutRecords(connection).settleLoaded({ loadId, outcome, reason }, { ...arrival, ...(await versionBefore()) });
+  await new RolloutRecords(connection).settleLoaded({ loadId, outcome, reason }, { ...installation, ...(await findPreviousVersion()) });
   if (isLate) await new RolloutRecords(connection).reopenRolledBack(loadId);
 }
 
-/** Loads of rollouts have ended without their devices: called in the transaction in which they end. */
+/** Records loads that ended without a report from their devices. Called in the transaction that ends the loads. */
 export async function settleUnreportedLoads(
   connection: Connection,
   loadIds: readonly string[],
@@ -62,7 +62,7 @@ export async function settleUnreportedLoads(
   await new RolloutRecords(connection).settleFailed(loadIds.map((loadId) => ({ loadId, outcome, reason })));
 }
 
-/** What the device had reported before; nothing of an earlier life, in which its programs had other counts. */
+/** Returns the state that the device reported before the load. Null after a boot of the device, because its programs' counts restarted. */
 async function findPreviousState(
   connection: Connection,
   device: string,

@@ -1,4 +1,4 @@
-// How a rollout stands, read from the database: what it was asked, its waves, and what has become of their devices.
+// The status of a rollout, read from the database: its plan, its waves, and the progress of their devices.
 
 import type { Connection } from '../database/connection.ts';
 import { RowError } from '../database/damaged-rows.ts';
@@ -21,7 +21,7 @@ import {
 } from './steps.ts';
 import { evaluateThresholds, type Verdict, type WaveResults } from './threshold-evaluation.ts';
 
-/** What the devices of a wave, or of a rollout, are at. */
+/** The number of devices of a wave or rollout in each state. */
 type Tally = Readonly<Record<RolloutDeviceState, number>>;
 
 export type WaveView = {
@@ -34,25 +34,25 @@ export type WaveView = {
   readonly verdicts: readonly Verdict[];
 };
 
-/** Everything about a rollout but its devices one by one. */
+/** A rollout without its individual devices. */
 export type RolloutView = {
   readonly record: RolloutRecord;
   readonly state: RolloutState;
   readonly plan: RolloutPlan;
   readonly waves: readonly WaveView[];
-  /** The wave that is next or under way; null when all have passed. */
+  /** The current or next wave; null when all waves have passed. */
   readonly wave: WaveView | null;
   readonly deviceCounts: Tally;
-  /** What is next. */
+  /** The next step. */
   readonly step: Step;
-  /** The rollout that takes its devices back; null where there is none. */
+  /** Identifier of the rollout that rolls this one back; null if there is none. */
   readonly rolledBackBy: string | null;
 };
 
 const noDevices: Tally = { waiting: 0, loading: 0, loaded: 0, failed: 0, skipped: 0 };
 const isTallyState = (state: string): state is keyof Tally => Object.hasOwn(noDevices, state);
 
-/** Reads everything about a rollout. */
+/** Reads the waves and device counts of a rollout and computes its next step. */
 export async function readView(connection: Connection, record: RolloutRecord, now: Date): Promise<RolloutView> {
   const plan = RolloutPlan.parse(record.plan);
   const counts = await new RolloutRecords(connection).countDevices(record.id);
@@ -71,7 +71,7 @@ export async function readView(connection: Connection, record: RolloutRecord, no
   return { ...view, step: nextStep(statusOf(view, isBlocked, now), now) };
 }
 
-/** What the next step is decided by. */
+/** Returns the status from which the next step is computed. */
 function statusOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Date): RolloutStatus {
   const { record, plan, wave } = view;
   const last = view.waves.at(-1);
@@ -104,7 +104,7 @@ function toWaveView(record: RolloutWaveRecord, { waves }: RolloutPlan, counts: r
   const plan = waves[record.number - 1];
   const state = waveStates.find((known) => known === record.state);
   if (plan === undefined || state === undefined)
-    throw new RowError(`the wave ${record.number} of ${record.rolloutId} is not as it was planned`);
+    throw new RowError(`wave ${record.number} of rollout ${record.rolloutId} does not match its plan`);
   const own = counts.filter(({ wave }) => wave === record.number);
   const deviceCounts = toTally(own);
   const { waiting, loading, loaded, failed } = deviceCounts;
@@ -126,6 +126,6 @@ function toTally(counts: readonly DeviceCount[]): Tally {
 
 function parseState(text: string): RolloutState {
   const state = rolloutStates.find((known) => known === text);
-  if (state === undefined) throw new RowError(`"${text}" is no state of a rollout`);
+  if (state === undefined) throw new RowError(`unknown rollout state "${text}"`);
   return state;
 }

@@ -1,4 +1,4 @@
-// What a rollout does next: one decision from how it stands, so that whoever takes it up after a crash goes on as if nothing had been.
+// Computes the next step of a rollout from its stored status alone, so that a rollout resumes after a crash.
 
 import { clockSettings } from '../clock/service-clock.ts';
 import type { Thresholds } from './plan.ts';
@@ -20,17 +20,16 @@ export type RolloutDeviceState = (typeof rolloutDeviceStates)[number];
 export const waveStates = ['waiting', 'awaiting-approval', 'loading', 'soaking', 'failed', 'passed'] as const;
 export type WaveState = (typeof waveStates)[number];
 
-/** How the first wave that has not passed stands. */
+/** The status of the first wave that has not passed. */
 export type WaveStatus = {
   readonly number: number;
   readonly state: WaveState;
   readonly needsApproval: boolean;
-  /** Whether it is not judged any more. */
+  /** Whether its failure is ignored: the wave is not evaluated. */
   readonly isFailureIgnored: boolean;
   readonly soakUntil: Date | null;
-  /** How long it soaks, in seconds. */
   readonly soakSeconds: number;
-  /** What its results are as of; null: nothing was measured yet. */
+  /** Time of the last measurement; null if not yet measured. */
   readonly measuredAt: Date | null;
   readonly thresholds: Thresholds;
   readonly waiting: number;
@@ -42,20 +41,20 @@ export type WaveStatus = {
 
 export type RolloutStatus = {
   readonly state: RolloutState;
-  /** Null: all have passed. */
+  /** Null when all waves have passed. */
   readonly wave: WaveStatus | null;
   readonly startAt: Date | null;
-  /** Whether an earlier rollout has some of its devices. */
+  /** Whether an earlier rollout shares devices with this one. */
   readonly isBlocked: boolean;
   readonly isWindowOpen: boolean;
-  /** Loads that may be under way at once, and that are. */
+  /** Maximum number of loads in progress. */
   readonly devicesInFlight: number;
+  /** Loads in progress. */
   readonly inFlight: number;
-  /** Loads that its rate lets it request now. */
+  /** Loads that the rate limit allows now. */
   readonly allowance: number;
 };
 
-/** What a rollout waits for. */
 export const waitingReasons = [
   'start-time',
   'earlier-rollouts',
@@ -77,10 +76,10 @@ export type Step =
   | { readonly kind: 'ask-approval' | 'begin-wave' | 'begin-soak' | 'pass-wave'; readonly wave: number }
   | { readonly kind: 'request-loads'; readonly wave: number; readonly count: number }
   | { readonly kind: 'fail-wave'; readonly wave: number; readonly failure: string }
-  /** There is nothing to be done any more. */
+  /** The rollout has ended. */
   | { readonly kind: 'none' };
 
-/** The next step; the same for as long as nothing else happens and no time passes. */
+/** Returns the next step. A pure function of the status and the time. */
 export function nextStep(standing: RolloutStatus, now: Date): Step {
   switch (standing.state) {
     case 'completed':
@@ -138,11 +137,11 @@ function nextLoadingStep({ isWindowOpen, devicesInFlight, inFlight, allowance }:
 
 function nextSoakingStep(wave: WaveStatus, now: Date): Step {
   const { number, isFailureIgnored, soakUntil, soakSeconds, measuredAt, thresholds, results } = wave;
-  // No wave has longer to soak than it was given: the clock was ahead when it began, and it begins again.
+  // A remaining time longer than the soak time was computed while the clock was ahead: the soak begins again.
   if (soakUntil !== null && soakUntil.getTime() - now.getTime() > soakSeconds * 1_000 + clockSettings.tolerance)
     return { kind: 'begin-soak', wave: number };
   if (soakUntil !== null && soakUntil > now) return { kind: 'wait', for: 'soak' };
-  // It is judged by what its devices have done in all of its time.
+  // The evaluation needs a measurement from after the soak time.
   const isMeasured = measuredAt !== null && measuredAt <= now && (soakUntil === null || measuredAt >= soakUntil);
   if (!isMeasured) return { kind: 'wait', for: 'measurement' };
   const shortfall = isFailureIgnored ? null : describeShortfall(thresholds, results);

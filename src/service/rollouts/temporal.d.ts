@@ -1,4 +1,4 @@
-// The part of Temporal that is used here; the types of TypeScript 5.9 leave it out.
+// The part of Temporal that is used here. TypeScript 5.9 has no types for it.
 
 declare namespace Temporal {
   class Instant {

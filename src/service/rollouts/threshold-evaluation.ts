@@ -1,4 +1,4 @@
-// Whether a wave does well: what is measured of it against its thresholds.
+// Compares the measured results of a wave with its thresholds.
 
 import {
   compareFractions,
@@ -12,7 +12,7 @@ import {
 import type { Measurement } from './measurement.ts';
 import type { Thresholds } from './plan.ts';
 
-/** How a wave has gone so far. */
+/** The results of a wave so far. */
 export type WaveResults = {
   readonly devices: number;
   readonly loaded: number;
@@ -21,7 +21,7 @@ export type WaveResults = {
   readonly measured: Measurement;
 };
 
-/** One threshold, what was measured, and whether it is passed; a threshold that there is too little to judge by has measured null. */
+/** The comparison of one threshold. `measured` is null while there is too little data. */
 export type Verdict = {
   readonly threshold: 'failedLoadsPercent' | 'interruptedAccesses' | 'failedCallsPercent' | 'abiViolations' | 'latencyIncreasePercent';
   readonly limit: number;
@@ -29,16 +29,16 @@ export type Verdict = {
   readonly exceeded: boolean;
 };
 
-/** What is said of each threshold that is judged. */
+/** Returns a verdict for each threshold that is set. */
 export function evaluateThresholds(thresholds: Thresholds, results: WaveResults): Verdict[] {
   const { devices, loaded, failedLoads, interruptedAccesses, measured } = results;
-  const isJudged = measured.calls >= thresholds.minimumCalls && measured.calls > 0;
+  const hasEnoughCalls = measured.calls >= thresholds.minimumCalls && measured.calls > 0;
   const figures: Record<Verdict['threshold'], Fraction | null> = {
     failedLoadsPercent: percent(ratio(failedLoads, devices)),
     interruptedAccesses: ratio(interruptedAccesses, loaded),
-    failedCallsPercent: isJudged ? percent(subtractFractions(failedShare(measured), failedShare(measured.before))) : null,
+    failedCallsPercent: hasEnoughCalls ? percent(subtractFractions(failedShare(measured), failedShare(measured.before))) : null,
     abiViolations: fractionOf(measured.abiViolations),
-    latencyIncreasePercent: isJudged && measured.before.calls >= thresholds.minimumCalls ? latencyIncrease(measured) : null,
+    latencyIncreasePercent: hasEnoughCalls && measured.before.calls >= thresholds.minimumCalls ? latencyIncrease(measured) : null,
   };
   return order.flatMap((threshold) => {
     const limit = thresholds[threshold];
@@ -46,7 +46,7 @@ export function evaluateThresholds(thresholds: Thresholds, results: WaveResults)
   });
 }
 
-/** Compares exactly; only what is shown is rounded, so that it shows the same. */
+/** Compares exact fractions. `measured` is rounded so that it stays on its side of the limit. */
 function evaluateThreshold(threshold: Verdict['threshold'], limit: number, figure: Fraction | null): Verdict {
   if (figure === null) return { threshold, limit, measured: null, exceeded: false };
   const exactLimit = fractionOf(limit);
@@ -58,21 +58,21 @@ function evaluateThreshold(threshold: Verdict['threshold'], limit: number, figur
   };
 }
 
-/** Why a wave has failed, in a sentence; null as long as it has not. */
+/** Returns why a wave failed; null if no threshold is exceeded. */
 export function describeFailure(thresholds: Thresholds, results: WaveResults): string | null {
-  const passed = evaluateThresholds(thresholds, results).filter(({ exceeded }) => exceeded);
-  return passed.length === 0 ? null : passed.map((verdict) => describeExceeded(verdict, results)).join('; ');
+  const exceeded = evaluateThresholds(thresholds, results).filter(({ exceeded }) => exceeded);
+  return exceeded.length === 0 ? null : exceeded.map((verdict) => describeExceeded(verdict, results)).join('; ');
 }
 
-/** Why a wave whose time is over has not shown enough, in a sentence; null where it has. */
+/** Returns why a wave did not reach its required number of calls by the end of its soak time; null if it did or none are required. */
 export function describeShortfall({ requireCalls, minimumCalls }: Thresholds, { measured }: WaveResults): string | null {
   if (!requireCalls || measured.calls >= minimumCalls) return null;
-  return `programs have made ${measured.calls} calls since their devices got the build, and ${minimumCalls} are required`;
+  return `${measured.calls} calls since the load; required: ${minimumCalls}`;
 }
 
 const order = ['failedLoadsPercent', 'interruptedAccesses', 'failedCallsPercent', 'abiViolations', 'latencyIncreasePercent'] as const;
 
-/** Returns the part of the whole; 0 where the whole is 0. */
+/** Returns part / whole; 0 if the whole is 0. */
 const ratio = (part: number, whole: number) => (whole === 0 ? fractionOf(0) : divideFractions(fractionOf(part), fractionOf(whole)));
 const percent = (fraction: Fraction) => multiplyFractions(fraction, fractionOf(100));
 
@@ -89,14 +89,14 @@ function describeExceeded({ threshold, limit, measured: figure }: Verdict, { dev
   const { calls, failedCalls, abiViolations, p99Microseconds, before } = measured;
   switch (threshold) {
     case 'failedLoadsPercent':
-      return `${failedLoads} of ${devices} loads have not succeeded, and ${limit} % may`;
+      return `${failedLoads} of ${devices} loads failed; limit: ${limit}%`;
     case 'interruptedAccesses':
-      return `${figure} accesses were interrupted on each device, and ${limit} may be`;
+      return `${figure} accesses interrupted per device; limit: ${limit}`;
     case 'failedCallsPercent':
-      return `${failedCalls} of ${calls} calls have failed since their devices got the build (${before.failedCalls} of ${before.calls} in the version before), and ${limit} percentage points more may`;
+      return `${failedCalls} of ${calls} calls failed (before: ${before.failedCalls} of ${before.calls}); limit: +${limit} percentage ${limit === 1 ? 'point' : 'points'}`;
     case 'abiViolations':
-      return `${abiViolations === 1 ? '1 program holds' : `${abiViolations} programs hold`} on to code that has gone, and ${limit} may`;
+      return `${abiViolations} ${abiViolations === 1 ? 'program' : 'programs'} with a stale address; limit: ${limit}`;
     case 'latencyIncreasePercent':
-      return `99 % of the calls take up to ${p99Microseconds} µs, ${figure} % more than the ${before.p99Microseconds} µs of the version before, and ${limit} % more are allowed`;
+      return `p99 latency is ${p99Microseconds} µs, ${figure}% above ${before.p99Microseconds} µs before; limit: +${limit}%`;
   }
 }

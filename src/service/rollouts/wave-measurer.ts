@@ -1,5 +1,4 @@
-// The measuring of waves: what the programs of their devices have done, from what the devices report. It is known again from the database after a
-// restart; what is kept in memory spares reading what has not changed.
+// Measures waves from the states that their devices report. The cache avoids reading unchanged states again; it is not needed after a restart.
 
 import { setImmediate } from 'node:timers/promises';
 import type { Store } from '../database/store.ts';
@@ -8,56 +7,56 @@ import { type Activity, aggregate, type Measurement } from './measurement.ts';
 import type { RolloutRecord, StateVersion } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
-/** Devices whose reports are read in one go, before others get their turn. */
+/** Devices read at once, before yielding to the event loop. */
 const batchSize = 100;
 
 type CachedActivity = { readonly state: string | null; readonly activity: Activity };
 
 export class WaveMeasurer {
   readonly #store: Store;
-  /** By rollout and wave, by device. */
-  readonly #known = new Map<string, Map<string, CachedActivity>>();
+  /** By rollout and wave, then by device. */
+  readonly #cache = new Map<string, Map<string, CachedActivity>>();
 
   constructor(store: Store) {
     this.#store = store;
   }
 
-  /** Measures the devices of a wave that have got the build, by what they have reported until now. */
+  /** Measures the loaded devices of a wave by their last reported states. */
   async measure(
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
   ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
     const rollouts = new RolloutRecords(this.#store.readConnection);
     const reported = await rollouts.stateVersions(id, wave);
-    const before = this.#known.get(waveKey(id, wave));
-    const known = new Map<string, CachedActivity>();
+    const cached = this.#cache.get(waveKey(id, wave));
+    const activities = new Map<string, CachedActivity>();
     for (const { deviceId, ...version } of reported) {
-      const last = before?.get(deviceId);
-      if (last !== undefined && last.state !== null && last.state === stateKey(version)) known.set(deviceId, last);
+      const last = cached?.get(deviceId);
+      if (last !== undefined && last.state !== null && last.state === stateKey(version)) activities.set(deviceId, last);
     }
-    const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
+    const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !activities.has(deviceId));
     for (let first = 0; first < changed.length; first += batchSize) {
       for (const measurable of await rollouts.measurableDevices(id, changed.slice(first, first + batchSize))) {
         const activity = await readActivity(this.#store.readConnection, module, measurable);
-        if (activity !== null) known.set(measurable.deviceId, { state: stateKey(measurable), activity });
+        if (activity !== null) activities.set(measurable.deviceId, { state: stateKey(measurable), activity });
       }
       await setImmediate();
     }
-    this.#known.set(waveKey(id, wave), known);
+    this.#cache.set(waveKey(id, wave), activities);
     return {
-      measured: aggregate([...known.values()].map(({ activity }) => activity)),
-      devices: new Map([...known].map(([deviceId, { activity }]) => [deviceId, aggregate([activity])])),
+      measured: aggregate([...activities.values()].map(({ activity }) => activity)),
+      devices: new Map([...activities].map(([deviceId, { activity }]) => [deviceId, aggregate([activity])])),
     };
   }
 
-  /** Only these rollouts and waves are measured any more. */
+  /** Drops the cache of all other rollouts and waves. */
   forgetAllExcept(waves: Iterable<readonly [rolloutId: string, wave: number]>): void {
-    const kept = new Set([...waves].map(([rolloutId, wave]) => waveKey(rolloutId, wave)));
-    for (const name of this.#known.keys()) if (!kept.has(name)) this.#known.delete(name);
+    const current = new Set([...waves].map(([rolloutId, wave]) => waveKey(rolloutId, wave)));
+    for (const key of this.#cache.keys()) if (!current.has(key)) this.#cache.delete(key);
   }
 }
 
-/** The same for the same state of a device; null where the state has no sequence, and any may be another. */
+/** Identifies a state of a device; null if the state has no sequence, so that any report may be a new state. */
 const stateKey = ({ stateReportedAt, stateSequence }: StateVersion) =>
   stateSequence === null ? null : `${stateSequence} ${stateReportedAt?.getTime()}`;
 

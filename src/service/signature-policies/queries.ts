@@ -1,4 +1,4 @@
-// Lists of signature policies, outside transactions.
+// Queries of signature policies, outside transactions.
 
 import type { Prisma } from '../database/generated/client.ts';
 import type { SignaturePolicyModel } from '../database/generated/models.ts';
@@ -14,7 +14,7 @@ export class SignaturePolicyQueries {
     this.#readable = readable;
   }
 
-  /** As they are stored, so that one that violates its schema does not keep the others from being read. */
+  /** Returns unparsed rows, so that one invalid policy does not prevent reading the others. */
   async list(page: PageByTime): Promise<MarkedRows<SignaturePolicyModel>> {
     const createdAt = (comparison: Comparison<Date>): Prisma.SignaturePolicyWhereInput => ({ createdAt: comparison });
     const policies = await this.#readable.signaturePolicy.findMany({

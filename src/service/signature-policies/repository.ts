@@ -1,4 +1,4 @@
-// Signature policies: whose signatures of a build a device demands, or every device that has some labels.
+// Rows of signature policies.
 
 import { z } from 'zod';
 import type { Connection } from '../database/connection.ts';
@@ -52,7 +52,7 @@ export class SignaturePolicyRecords {
     return policy === undefined ? null : toPolicyRecord(policy);
   }
 
-  /** Those that are about builds of one of the modules, the oldest first. */
+  /** Returns the policies for builds of one of the modules, oldest first. */
   async findForModules(modules: readonly string[]): Promise<SignaturePolicyRecord[]> {
     return (await this.#connection.query(policiesOfModules, { modules })).map(toPolicyRecord);
   }
@@ -66,7 +66,7 @@ export class SignaturePolicyRecords {
   }
 }
 
-/** A stored policy. @throws {z.ZodError} where it violates its schema. */
+/** Parses a stored policy. @throws {z.ZodError} if it is invalid. */
 export function toPolicyRecord({ labels, publisherKeys, ...policy }: SignaturePolicyModel): SignaturePolicyRecord {
   return { ...policy, labels: Labels.parse(labels), publisherKeys: PublisherKeys.parse(publisherKeys) };
 }

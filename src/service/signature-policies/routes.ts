@@ -40,8 +40,8 @@ function addCreationRoute(app: Api, { signaturePolicies }: Uses): void {
       },
     },
     async (request, reply) => {
-      const created = await signaturePolicies.create(toRequest(request.body), getRequester(request), (made) =>
-        toStoredResponse(toCreated(made)),
+      const created = await signaturePolicies.create(toRequest(request.body), getRequester(request), (created) =>
+        toStoredResponse(toCreated(created)),
       );
       const { status, location, body } = toCreated(created);
       return reply.status(status).header('location', location).send(body);

@@ -1,4 +1,4 @@
-// What the signature policies demand of a load on each of its devices.
+// Resolves the signatures that policies require for a load, for each of its devices.
 
 import type { SignatureRequirement } from '../../proof/build-proof.ts';
 import type { Connection } from '../database/connection.ts';
@@ -7,10 +7,10 @@ import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import type { SignaturePolicyRecord } from './repository.ts';
 import { SignaturePolicyRecords } from './repository.ts';
 
-/** What is demanded of builds of a module on one device, by its identifier; nothing where no policy is about it. */
+/** Returns the demands on builds of a module on a device; empty if no policy applies. */
 export type DemandsOn = (module: string, device: string) => readonly SignatureRequirement[];
 
-/** What devices demand of builds of modules, by their policies, labels and the publisher keys as they are now. */
+/** Resolves the demands of devices, from the current policies, labels and publisher keys. */
 export async function resolveDemands(connection: Connection, modules: readonly string[], deviceIds: readonly string[]): Promise<DemandsOn> {
   const policies = await new SignaturePolicyRecords(connection).findForModules(modules);
   if (policies.length === 0) return () => [];
@@ -19,7 +19,7 @@ export async function resolveDemands(connection: Connection, modules: readonly s
   const byLabels = policies.some(({ labels }) => labels !== null);
   const labels = byLabels ? await new DeviceRecords(connection).labelsOf(deviceIds) : new Map<string, Record<string, string>>();
   const demands = policies.map((policy) => {
-    // Of a key that was revoked no signature counts: then more of the others are needed, or the demand cannot be met.
+    // Signatures of a revoked key do not count: other keys must sign, or the demand cannot be met.
     const usable = policy.publisherKeys.flatMap((id) => keys.get(id) ?? []).filter(({ revokedAt }) => revokedAt === null);
     const { id, name, threshold } = policy;
     return { policy, demand: { policy: id, name, publicKeys: usable.map(({ publicKey }) => publicKey), threshold } };

@@ -1,4 +1,4 @@
-// Signature policies: administrators say whose signatures of a build a device demands, or every device that has some labels.
+// Signature policies: which publishers must sign a build before a device, or every device with some labels, loads it.
 
 import { isDeepStrictEqual } from 'node:util';
 import { newIdentifier } from '../../protocol/identifiers.ts';
@@ -17,19 +17,19 @@ import type { Requester } from '../requester.ts';
 import { SignaturePolicyQueries } from './queries.ts';
 import { type SignaturePolicyRecord, SignaturePolicyRecords, toPolicyRecord } from './repository.ts';
 
-/** Each load's order names all that its device is under. */
+/** Maximum number of policies: the order of a load contains all policies of its device. */
 const policyLimit = 100;
 
-/** What a policy says. */
+/** The content of a policy. */
 export type SignaturePolicyRequest = {
   readonly name: string;
-  /** Either one device, or all that have these labels. */
+  /** One device, or all devices with these labels. */
   readonly scope: { readonly device: string } | { readonly labels: Readonly<Record<string, string>> };
-  /** Null: builds of every module. */
+  /** Null: every module. */
   readonly module: string | null;
-  /** Identifiers. */
+  /** Identifiers of publisher keys. */
   readonly publisherKeys: readonly string[];
-  /** How many of them are to have signed; null: all. */
+  /** Number of keys that must have signed; null: all. */
   readonly threshold: number | null;
 };
 
@@ -46,11 +46,11 @@ export class SignaturePolicies {
   async create(
     request: SignaturePolicyRequest,
     requester: Requester,
-    answerOf: ToResponse<SignaturePolicyRecord>,
+    toResponse: ToResponse<SignaturePolicyRecord>,
   ): Promise<SignaturePolicyRecord> {
     return this.#store.transaction(async (connection) => {
       if ((await new SignaturePolicyRecords(connection).count()) >= policyLimit)
-        throw new Problem('too-many-policies', `there are ${policyLimit} signature policies, as many as may be: remove one first`);
+        throw new Problem('too-many-policies', `limit reached: ${policyLimit} signature policies. Remove one first`);
       const policy: SignaturePolicyRecord = {
         id: newIdentifier('signature policy'),
         createdAt: new Date(),
@@ -58,7 +58,7 @@ export class SignaturePolicies {
       };
       await new SignaturePolicyRecords(connection).create(policy);
       await audit(connection, requester, policy.createdAt, [toAuditEntry('created', policy.id, describePolicy(policy))]);
-      await storeResponse(connection, requester, answerOf, policy);
+      await storeResponse(connection, requester, toResponse, policy);
       return policy;
     });
   }
@@ -81,8 +81,8 @@ export class SignaturePolicies {
   }
 
   /**
-   * Has a policy say something else, without a moment in which it says nothing.
-   * @param isExpected Whether what it says is what whoever asks has seen.
+   * Replaces a policy atomically.
+   * @param isExpected Returns whether the current policy is the one that the client has seen (`If-Match`).
    * @throws {Problem} `not-found`, `precondition-failed`, `invalid-value`, `name-taken`.
    */
   async replace(id: string, request: SignaturePolicyRequest, isExpected: IsExpected, requester: Requester): Promise<SignaturePolicyRecord> {
@@ -97,7 +97,7 @@ export class SignaturePolicies {
     });
   }
 
-  /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `precondition-failed`. */
+  /** Removes a policy; it does not apply to loads requested from now on. @throws {Problem} `not-found`, `precondition-failed`. */
   async remove(id: string, isExpected: IsExpected, requester: Requester): Promise<void> {
     await this.#store.transaction(async (connection) => {
       const current = await findExpected(connection, id, isExpected);
@@ -107,11 +107,11 @@ export class SignaturePolicies {
   }
 }
 
-function toAuditEntry(what: 'created' | 'replaced' | 'removed', object: string, detail: AuditEntry['detail']): AuditEntry {
-  return { action: `signature-policy.${what}`, object, detail };
+function toAuditEntry(change: 'created' | 'replaced' | 'removed', object: string, detail: AuditEntry['detail']): AuditEntry {
+  return { action: `signature-policy.${change}`, object, detail };
 }
 
-/** What a policy says, as the audit trail has it: before and after a change beside each other, so that all of it is texts. */
+/** Returns the content of a policy for the audit trail. All values are strings, because the details of a change nest two of these records. */
 function describePolicy({ name, deviceId, labels, module, publisherKeys, threshold }: SignaturePolicyRecord): Record<string, string> {
   return {
     name,
@@ -123,7 +123,7 @@ function describePolicy({ name, deviceId, labels, module, publisherKeys, thresho
   };
 }
 
-/** In the order of their keys, so that the same labels are the same text. */
+/** Sorts labels by key, so that the same labels give the same string. */
 function formatLabels(labels: Readonly<Record<string, string>>): string {
   const texts = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
   return texts.toSorted().join(',');
@@ -140,11 +140,15 @@ async function findExpected(connection: Connection, id: string, isExpected: IsEx
   if (isExpected(policy)) return policy;
   throw new Problem(
     'precondition-failed',
-    `the signature policy ${policy.name} has changed since it was read: read it again, and decide anew`,
+    `the signature policy ${policy.name} has changed since it was read: read it again before you change it`,
   );
 }
 
-/** @param id Of the policy that is to say so; null where it is a new one. */
+/**
+ * Returns the columns of a policy.
+ * @param id Identifier of the policy to replace; null for a new policy.
+ * @throws {Problem} `invalid-value`, `name-taken`.
+ */
 async function validate(
   connection: Connection,
   { name, scope, module, publisherKeys, threshold }: SignaturePolicyRequest,
@@ -152,15 +156,15 @@ async function validate(
 ): Promise<Omit<SignaturePolicyRecord, 'id' | 'createdAt'>> {
   const taken = await new SignaturePolicyRecords(connection).findByName(name);
   if (taken !== null && taken.id !== id)
-    throw new Problem('name-taken', `the signature policy ${taken.id} has the name "${name}": choose another`);
+    throw new Problem('name-taken', `the name "${name}" is used by the signature policy ${taken.id}: choose another name`);
   if ('device' in scope && (await new DeviceRecords(connection).find(scope.device)) === null)
-    throw invalidValue('/device', `there is no device ${scope.device}`);
+    throw invalidValue('/device', `device ${scope.device} does not exist`);
   const keys = new Map((await new PublisherKeyRecords(connection).findMany(publisherKeys)).map((key) => [key.id, key]));
-  for (const [index, one] of publisherKeys.entries()) {
-    const key = keys.get(one);
-    if (key === undefined) throw invalidValue(`/publisherKeys/${index}`, `there is no publisher key ${one}`);
+  for (const [index, keyId] of publisherKeys.entries()) {
+    const key = keys.get(keyId);
+    if (key === undefined) throw invalidValue(`/publisherKeys/${index}`, `publisher key ${keyId} does not exist`);
     if (key.revokedAt !== null)
-      throw invalidValue(`/publisherKeys/${index}`, `the publisher key ${key.name} was revoked: leave it out, or name another`);
+      throw invalidValue(`/publisherKeys/${index}`, `the publisher key ${key.name} was revoked: remove it, or name another key`);
   }
   const [deviceId, labels] = 'device' in scope ? [scope.device, null] : [null, scope.labels];
   return { name, deviceId, labels, module, publisherKeys, threshold: threshold ?? publisherKeys.length };

@@ -1,4 +1,4 @@
-// Lists of the keys that the service signs with, outside transactions.
+// Queries of the service's signing keys, outside transactions.
 
 import type { Prisma } from '../database/generated/client.ts';
 import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';

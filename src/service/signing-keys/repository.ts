@@ -1,4 +1,4 @@
-// The keys that the service signs with: their public parts, and which vouches for which.
+// Rows of the service's signing keys: their public keys and endorsements.
 
 import type { Connection } from '../database/connection.ts';
 import type { SigningKeyModel } from '../database/generated/models.ts';
@@ -30,11 +30,11 @@ export class SigningKeyRecords {
     return key ?? null;
   }
 
-  /** The key that is signed with now, and the first that ever was; null where there was none. No more is read of them than the service starts with. */
+  /** Returns the active key and the first key; null if there is none. Reads only the columns that a start needs. */
   async current(): Promise<CurrentKeys | null> {
     const keys = this.#connection.sql.selectFrom('SigningKey').select(['id', 'keyId', 'publicKey']).limit(1);
     const active = await keys.where('retiredAt', 'is', null).orderBy('id', 'desc').executeTakeFirst();
-    // The first vouches for none before it; by their times, one that was made while the clock was behind would seem to be the first.
+    // The first key has no predecessor. Creation times are no criterion: a key created while the clock was behind would seem to be the first.
     const oldest = keys.orderBy('createdAt').orderBy('id');
     const first = (await oldest.where('predecessorEndorsement', 'is', null).executeTakeFirst()) ?? (await oldest.executeTakeFirst());
     return active === undefined || first === undefined ? null : { active, first };
@@ -48,13 +48,13 @@ export class SigningKeyRecords {
     return Number(count);
   }
 
-  /** Every key that there ever was, the oldest first; those that cannot be decoded are left out. */
+  /** Returns all keys, retired ones included, oldest first. Keys that cannot be decoded are left out. */
   async all(): Promise<SigningKeyRecord[]> {
     const keys = this.#connection.sql.selectFrom('SigningKey').selectAll().orderBy('createdAt').orderBy('id');
     return withoutMarks(await this.#connection.queryReadable(keys, { kind: 'signing key', table: 'SigningKey', key: ['id'] }));
   }
 
-  /** Nothing is signed with any key that there is from then on. */
+  /** Retires all keys. */
   async retireAll(retiredAt: Date): Promise<void> {
     await this.#connection.sql.updateTable('SigningKey').set({ retiredAt }).where('retiredAt', 'is', null).execute();
   }

@@ -1,4 +1,4 @@
-// /v1/signing-keys: the keys that the service signs with are listed, and replaced.
+// /v1/signing-keys: lists and rotates the service's signing keys.
 
 import type { z } from 'zod';
 import { formatVerifierKey } from '../../proof/signed-note.ts';
@@ -33,7 +33,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
     },
     async (request, reply) => {
       const { status, location, body } = toCreated(
-        await signingKeys.rotate(getRequester(request), (made) => toStoredResponse(toCreated(made, signingKeys.origin))),
+        await signingKeys.rotate(getRequester(request), (created) => toStoredResponse(toCreated(created, signingKeys.origin))),
         signingKeys.origin,
       );
       return reply.status(status).header('location', location).send(body);

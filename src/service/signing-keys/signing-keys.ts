@@ -1,4 +1,4 @@
-// The Ed25519 key that the service signs checkpoints and builds with: made at the first start, and replaced by one for which it vouches.
+// The Ed25519 key with which the service signs checkpoints and builds. It is created at the first start; at a rotation it endorses its successor.
 
 import type { PublicKey } from '../../proof/ed25519.ts';
 import { resolveTrustedKeys } from '../../proof/endorsement.ts';
@@ -20,9 +20,9 @@ import { SigningKeyQueries } from './queries.ts';
 import type { SigningKeyRecord } from './repository.ts';
 import { SigningKeyRecords } from './repository.ts';
 
-/** Where the private parts are kept, which the database never has: whoever changes it cannot sign what they made of it. */
+/** Storage of private keys outside the database, so that write access to the database does not suffice to sign. */
 export type PrivateKeys = {
-  /** The key in PEM; null where it is not there. */
+  /** Returns a key in PEM; null if it does not exist. */
   read(id: string): string | null;
   write(id: string, pem: string): void;
   remove(id: string): void;
@@ -30,27 +30,27 @@ export type PrivateKeys = {
 
 export type SigningKeySettings = {
   readonly privateKeys: PrivateKeys;
-  /** Whether the operator says that the private part of the key is lost. */
+  /** Whether the operator declares the private key lost. */
   readonly isLost: boolean;
-  /** Called in the transaction that keeps a key where there was none, or another. */
+  /** Called in the transaction that stores a new key at the start. */
   readonly beforeFirst?: (connection: Connection) => Promise<void>;
 };
 
-/** Keys that there ever were. */
+/** Maximum number of keys, retired ones included. */
 const keyLimit = 1_000;
 
-/** The private part of the key that the service signs with is not there. */
+/** The private key of the active signing key is missing, or belongs to another key. */
 export class SigningKeyError extends Error {
   override readonly name = 'SigningKeyError';
 }
 
-/** Another replica of the service has made a key meanwhile. */
+/** Another replica created a key at the same time. */
 class ConcurrentKeyCreation extends Error {}
 
 type ActiveKey = PublicKey & { readonly id: string; readonly privateKey: string };
 
 export class SigningKeys {
-  /** Names the audit trail of this installation, wherever a checkpoint of it is read: after the first key. */
+  /** Identifies the audit trail of this installation in its checkpoints; derived from the first key. */
   readonly origin: string;
   readonly #store: Store;
   readonly #privateKeys: PrivateKeys;
@@ -64,24 +64,24 @@ export class SigningKeys {
   }
 
   /**
-   * Takes the key up that the service signed with, or makes its first.
-   * @param settings With `isLost`, another is made where the private part of that one is gone; nobody vouches for it.
-   * @throws {SigningKeyError} where it is gone, and not said to be lost.
+   * Opens the active key, or creates the first one.
+   * @param settings With `isLost`, a missing private key is replaced by a new key without an endorsement.
+   * @throws {SigningKeyError} if the private key is missing and not declared lost.
    */
   static async open(store: Store, { privateKeys, isLost, beforeFirst = async () => {} }: SigningKeySettings): Promise<SigningKeys> {
     const current = await new SigningKeyRecords(store.readConnection).current();
     const privateKey = current === null ? null : privateKeys.read(current.active.id);
     if (current === null || (privateKey === null && isLost)) {
-      const made = generateKey();
-      // Of a key that is lost there is but the database's word.
+      const created = generateKey();
+      // A lost key is known only from the database.
       const predecessor = current === null ? null : { keyId: current.active.keyId, pem: current.active.publicKey };
-      const isStillSo = async (connection: Connection) =>
+      const isUnchanged = async (connection: Connection) =>
         (await new SigningKeyRecords(connection).current())?.active.id === current?.active.id;
-      const isMade = await storeNewKey(store, privateKeys, made, async (connection) => {
-        if (!(await isStillSo(connection))) throw new ConcurrentKeyCreation();
-        // In the transaction: replicas that start together see each other's private keys, but only once the database has the first key.
+      const isStored = await storeNewKey(store, privateKeys, created, async (connection) => {
+        if (!(await isUnchanged(connection))) throw new ConcurrentKeyCreation();
+        // In the transaction: replicas that start together see each other's private keys only once the database has the first key.
         await beforeFirst(connection);
-        return { predecessor, vouching: null, requester: systemActor };
+        return { predecessor, endorser: null, requester: systemActor };
       }).then(
         () => true,
         (error: unknown) => {
@@ -89,61 +89,61 @@ export class SigningKeys {
           throw error;
         },
       );
-      // Another replica, which was started at the same time, has made one.
-      if (!isMade) return SigningKeys.open(store, { privateKeys, isLost: false });
-      return new SigningKeys(store, privateKeys, current?.first.keyId ?? made.keyId, made);
+      // Another replica that started at the same time has created a key.
+      if (!isStored) return SigningKeys.open(store, { privateKeys, isLost: false });
+      return new SigningKeys(store, privateKeys, current?.first.keyId ?? created.keyId, created);
     }
     const { active, first } = current;
-    if (privateKey === null) throw new SigningKeyError(`the key ${active.id}, with which the service signs, is not where it was kept`);
+    if (privateKey === null) throw new SigningKeyError(`the private key of the active signing key ${active.id} is missing`);
     return new SigningKeys(store, privateKeys, first.keyId, toActiveKey(active, privateKey));
   }
 
   /**
-   * Takes up the key by which another replica of the service may have replaced this one's; to be called in a transaction before anything is signed there.
-   * @throws {SigningKeyError} where its private part is another key's.
+   * Switches to the active key in the database, which another replica may have rotated. Call it in a transaction before signing.
+   * @throws {SigningKeyError} if the private key belongs to another key.
    */
   async refresh(connection: Connection): Promise<void> {
     const current = await new SigningKeyRecords(connection).current();
     if (current === null || current.active.id === this.#active.id) return;
-    // A key in the database without a private part is whoever's who can write to it.
+    // A key without a private key is not trusted: anyone with write access to the database can insert one.
     const privateKey = this.#privateKeys.read(current.active.id);
     if (privateKey !== null) this.#active = toActiveKey(current.active, privateKey);
   }
 
-  /** The public part of the key that is signed with now. */
+  /** The public key of the active signing key. */
   get active(): PublicKey & { readonly id: string } {
     const { id, keyId, pem } = this.#active;
     return { id, keyId, pem };
   }
 
-  /** Signs a payload of a type, as a DSSE envelope. */
+  /** Signs a payload and returns its DSSE envelope. */
   seal(payloadType: string, payload: string): Envelope {
     return createSignedEnvelope(this.#active.privateKey, payloadType, payload);
   }
 
-  /** The 64 bytes of a message's signature. */
+  /** Returns the signature of a message, 64 bytes. */
   sign(message: Uint8Array): Uint8Array {
     return signMessage(this.#active.privateKey, message);
   }
 
-  /** Replaces the key by a new one, for which it vouches; its private part is gone then. @throws {Problem} `too-many-keys`. */
-  async rotate(requester: Requester, answerOf: ToResponse<SigningKeyRecord>): Promise<SigningKeyRecord> {
-    const made = generateKey();
+  /** Replaces the active key by a new one, which the old key endorses, and removes the old private key. @throws {Problem} `too-many-keys`. */
+  async rotate(requester: Requester, toResponse: ToResponse<SigningKeyRecord>): Promise<SigningKeyRecord> {
+    const created = generateKey();
     let replaced = this.#active;
     try {
-      const record = await storeNewKey(this.#store, this.#privateKeys, made, async (connection) => {
+      const record = await storeNewKey(this.#store, this.#privateKeys, created, async (connection) => {
         if ((await new SigningKeyRecords(connection).count()) >= keyLimit)
-          throw new Problem('too-many-keys', `there were ${keyLimit} signing keys, as many as may be`);
+          throw new Problem('too-many-keys', `limit reached: ${keyLimit} signing keys, including retired ones`);
         await this.refresh(connection);
         replaced = this.#active;
-        // Nothing is signed by the old key after the event that tells of the new one.
-        this.#active = made;
-        return { predecessor: replaced, vouching: replaced, requester, answerOf };
+        // The old key signs nothing after the audit event of the new key.
+        this.#active = created;
+        return { predecessor: replaced, endorser: replaced, requester, toResponse };
       });
       this.#privateKeys.remove(replaced.id);
       return record;
     } catch (error) {
-      if (this.#active === made) this.#active = replaced;
+      if (this.#active === created) this.#active = replaced;
       throw error;
     }
   }
@@ -156,16 +156,16 @@ export class SigningKeys {
   }
 
   /**
-   * The keys that the service signs or has signed with, the oldest first: the one whose private part it has, and those for which that vouches,
-   * each for the one before it. Others in the database are whoever's who can write to it.
-   * @param connection Of a transaction, so that no other key takes the place of that one meanwhile.
+   * Returns the trusted keys, oldest first: the active key and its predecessors, each endorsed by its successor. Other keys in the database are not
+   * trusted: anyone with write access to it can insert them.
+   * @param connection Connection of a transaction, so that the active key does not change in the meantime.
    */
   async listTrusted(connection: Connection): Promise<SigningKeyRecord[]> {
     const keys = await new SigningKeyRecords(connection).all();
-    const vouching = keys
+    const endorsements = keys
       .toReversed()
       .flatMap(({ predecessorEndorsement }) => (predecessorEndorsement === null ? [] : (readEnvelope(predecessorEndorsement) ?? [])));
-    const trusted = new Map(resolveTrustedKeys([this.#active], vouching).map((key) => [key.keyId, key]));
+    const trusted = new Map(resolveTrustedKeys([this.#active], endorsements).map((key) => [key.keyId, key]));
     return keys.flatMap((key) => {
       const { pem } = trusted.get(key.keyId) ?? {};
       return pem === undefined ? [] : [{ ...key, publicKey: pem }];
@@ -182,15 +182,15 @@ export class SigningKeys {
 }
 
 type Introduction = {
-  /** The key that it takes the place of. */
+  /** The key that the new key replaces. */
   readonly predecessor: PublicKey | null;
-  /** That key where it can vouch for the new one. */
-  readonly vouching: ActiveKey | null;
+  /** The predecessor, if its private key is available to endorse the new key. */
+  readonly endorser: ActiveKey | null;
   readonly requester: Requester;
-  readonly answerOf?: ToResponse<SigningKeyRecord>;
+  readonly toResponse?: ToResponse<SigningKeyRecord>;
 };
 
-/** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
+/** Writes the private key before the key is committed, and removes it if the transaction fails. */
 async function storeNewKey(
   store: Store,
   privateKeys: PrivateKeys,
@@ -200,11 +200,11 @@ async function storeNewKey(
   let isWritten = false;
   try {
     return await store.transaction(async (connection) => {
-      const { predecessor, vouching, requester, answerOf } = await introduce(connection);
+      const { predecessor, endorser, requester, toResponse } = await introduce(connection);
       privateKeys.write(id, privateKey);
       isWritten = true;
       const createdAt = new Date();
-      const endorsement = vouching === null ? null : createEndorsement(vouching.privateKey, { keyId, pem }, createdAt);
+      const endorsement = endorser === null ? null : createEndorsement(endorser.privateKey, { keyId, pem }, createdAt);
       await new SigningKeyRecords(connection).retireAll(createdAt);
       const forPredecessor = predecessor && JSON.stringify(createEndorsement(privateKey, predecessor, createdAt));
       const record = await new SigningKeyRecords(connection).create({
@@ -216,11 +216,11 @@ async function storeNewKey(
         predecessorEndorsement: forPredecessor,
       });
       const [signature] = endorsement?.signatures ?? [];
-      const vouched = endorsement === null || signature === undefined ? null : { payload: endorsement.payload, ...signature };
+      const signedEndorsement = endorsement === null || signature === undefined ? null : { payload: endorsement.payload, ...signature };
       await audit(connection, requester, createdAt, [
-        { action: 'signing-key.created', object: id, detail: { keyId, publicKey: pem, endorsement: vouched } },
+        { action: 'signing-key.created', object: id, detail: { keyId, publicKey: pem, endorsement: signedEndorsement } },
       ]);
-      if (answerOf !== undefined) await storeResponse(connection, requester, answerOf, record);
+      if (toResponse !== undefined) await storeResponse(connection, requester, toResponse, record);
       return record;
     });
   } catch (error) {
@@ -233,7 +233,9 @@ async function storeNewKey(
 function toActiveKey({ id, keyId }: Pick<SigningKeyRecord, 'id' | 'keyId'>, privateKey: string): ActiveKey {
   const publicPart = derivePublicKey(privateKey);
   if (publicPart.keyId !== keyId)
-    throw new SigningKeyError(`what is kept as the key ${id}, with which the service signs, is another key (${publicPart.keyId})`);
+    throw new SigningKeyError(
+      `the private key stored for the signing key ${id} belongs to another key: expected ${keyId}, found ${publicPart.keyId}`,
+    );
   return { ...publicPart, id, privateKey };
 }
 

@@ -1,4 +1,4 @@
-// The audit trail can be proven: whatever somebody changes in the database by hand is found, and the first event that is bad is named.
+// Verification of the audit trail: finds any change created directly in the database, and reports the first bad event.
 
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -17,16 +17,16 @@ import { bearer, itemsOf, TestService } from '../test-service.ts';
 const service = new TestService();
 let store: Store;
 let sql: Sql;
-/** The first signing key, as somebody has kept it. */
+/** The first signing key, pinned by a verifier. */
 let pinned = '';
-const eventsMade = 600;
+const initialEvents = 600;
 
 beforeAll(async () => {
   await service.start();
   pinned = String(itemsOf(await service.get('/v1/signing-keys'))[0]?.publicKey);
   store = await Store.open(service.database);
   sql = await openSql(service.database);
-  await append(eventsMade);
+  await append(initialEvents);
 });
 afterAll(async () => {
   await sql.close();
@@ -34,7 +34,7 @@ afterAll(async () => {
   await service.close();
 });
 
-/** Tells of so many things that somebody did. */
+/** Appends events. */
 async function append(count: number): Promise<void> {
   const at = new Date();
   await inTransaction(store, (records) =>
@@ -60,10 +60,10 @@ async function exported(query = ''): Promise<string[]> {
 }
 
 async function checkpoint(): Promise<string> {
-  const made = await service.post('/v1/audit/checkpoints', undefined);
-  expect([200, 201]).toContain(made.status);
-  expect(made.headers.get('location')).toBe(`/v1/audit/checkpoints/${made.body.size}`);
-  return String(made.body.note);
+  const created = await service.post('/v1/audit/checkpoints', undefined);
+  expect([200, 201]).toContain(created.status);
+  expect(created.headers.get('location')).toBe(`/v1/audit/checkpoints/${created.body.size}`);
+  return String(created.body.note);
 }
 
 async function* iterate(lines: readonly string[]): AsyncGenerator<string> {
@@ -76,7 +76,7 @@ async function verify(checkpoints: readonly string[], lines?: readonly string[],
 
 const newestNumber = async () => (await new Records(store.readConnection).audit.head()).number;
 
-test('a trail that nobody has changed is whole, and is what its checkpoints say', async () => {
+test('verifies an unchanged trail and its checkpoints', async () => {
   const early = await checkpoint();
   await append(3);
   expect(await verify([early])).toMatchObject({
@@ -91,7 +91,7 @@ test('a trail that nobody has changed is whole, and is what its checkpoints say'
   expect(await verify([])).toMatchObject({ kind: 'intact', checkpoint: null });
 });
 
-test('events of concurrent requests are one chain', async () => {
+test('events of concurrent requests form one chain', async () => {
   const answers = await Promise.all(
     Array.from({ length: 40 }, (_, index) => service.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
   );
@@ -99,7 +99,7 @@ test('events of concurrent requests are one chain', async () => {
   expect(await verify([await checkpoint()])).toMatchObject({ kind: 'intact', last: await newestNumber() });
 });
 
-test('half a surrogate pair in a text does not make a trail seem changed', async () => {
+test('verifies a trail with lone surrogates in its details', async () => {
   await inTransaction(store, (records) =>
     records.audit.append([
       {
@@ -116,13 +116,13 @@ test('half a surrogate pair in a text does not make a trail seem changed', async
   expect(await verify([await checkpoint()])).toMatchObject({ kind: 'intact' });
 });
 
-test('an event of the list has the hash of the export, by which it can be checked alone', async () => {
+test('a listed event equals the exported one, including its hash', async () => {
   const [listed] = itemsOf(await service.get('/v1/audit?limit=1'));
   const lines = await exported();
   expect(JSON.parse(lines.at(-1) ?? '')).toEqual(listed);
 });
 
-test('an export goes on where an earlier one ended', async () => {
+test('an export continues after an earlier one', async () => {
   const [whole, note] = [await exported(), await checkpoint()];
   const middle = 300;
   const rest = await exported(`?after=${middle}`);
@@ -133,7 +133,7 @@ test('an export goes on where an earlier one ended', async () => {
   expect((await service.get('/v1/audit/export?after=-1')).status).toBe(422);
 });
 
-/** What somebody does to one event by hand, and how the verification is to name it. */
+/** A change of one event in the database. */
 type Tampering = { readonly name: string; readonly tamper: (number: number) => Promise<unknown> };
 const change = (column: string, expression: string): Tampering => ({
   name: `${column} is changed`,
@@ -145,7 +145,7 @@ const changeBytes = (column: string, bytes: Uint8Array): Tampering => ({
 });
 const drop = (number: number) => sql.run('DELETE FROM "AuditEvent" WHERE "number" = ?', number);
 const renumber = (from: number, to: number) => sql.run('UPDATE "AuditEvent" SET "number" = ? WHERE "number" = ?', to, from);
-/** Numbers rise while they are moved, so that no two are the same meanwhile. */
+/** Shifts the numbers of events. They are negative in between, so that no two are equal. */
 async function move(from: number, by: number): Promise<void> {
   await sql.run('UPDATE "AuditEvent" SET "number" = -("number" + ?) WHERE "number" >= ?', by, from);
   await sql.run('UPDATE "AuditEvent" SET "number" = -"number" WHERE "number" < 0');
@@ -158,21 +158,21 @@ const tamperings: readonly Tampering[] = [
   change('outcome', "'refused'"),
   change('requestId', "'req_other'"),
   change('detail', `'{"after":"other"}'`),
-  // PostgreSQL takes none that is not.
-  ...(kind === 'sqlite' ? [change('detail', `'no JSON at all'`)] : []),
+  // PostgreSQL rejects invalid JSON.
+  ...(kind === 'sqlite' ? [change('detail', `'not JSON'`)] : []),
   changeBytes('previous', new Uint8Array(1)),
   changeBytes('previous', new Uint8Array(32)),
   changeBytes('hash', new Uint8Array(32)),
-  { name: 'it is dropped', tamper: drop },
+  { name: 'the event is deleted', tamper: drop },
   {
-    name: 'it is dropped, and the others close up',
+    name: 'the event is deleted and later events are renumbered',
     tamper: async (number) => {
       await drop(number);
       await move(number + 1, -1);
     },
   },
   {
-    name: 'it takes the place of the next',
+    name: 'the event is swapped with the next',
     tamper: async (number) => {
       await renumber(number, -1);
       await renumber(number + 1, number);
@@ -180,7 +180,7 @@ const tamperings: readonly Tampering[] = [
     },
   },
   {
-    name: 'one is inserted before it',
+    name: 'an event is inserted before it',
     tamper: async (number) => {
       await move(number, 1);
       const others = '"at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash"';
@@ -192,7 +192,7 @@ const tamperings: readonly Tampering[] = [
     },
   },
   {
-    name: 'one that is well linked is inserted before it',
+    name: 'an event with valid links is inserted before it',
     tamper: async (number) => {
       await move(number, 1);
       const previous = await hashBefore(number);
@@ -214,21 +214,21 @@ async function hashBefore(number: number): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(z.instanceof(Uint8Array).optional().parse(event?.['hash']) ?? []);
 }
 
-/** Lets somebody work in the trail, and puts it back as it was. */
-async function whileTampered(tamper: () => Promise<unknown>, look: () => Promise<void>): Promise<void> {
+/** Runs a check on a tampered trail, and restores the trail. */
+async function whileTampered(tamper: () => Promise<unknown>, check: () => Promise<void>): Promise<void> {
   const tables = ['AuditEvent', 'AuditHead'];
-  await sql.run(tables.map((table) => `CREATE TEMP TABLE "kept${table}" AS SELECT * FROM "${table}";`).join(' '));
+  await sql.run(tables.map((table) => `CREATE TEMP TABLE "saved${table}" AS SELECT * FROM "${table}";`).join(' '));
   try {
     await tamper();
-    await look();
+    await check();
   } finally {
-    const putBack = (table: string) =>
-      `DELETE FROM "${table}"; INSERT INTO "${table}" SELECT * FROM "kept${table}"; DROP TABLE "kept${table}";`;
-    await sql.run(tables.map(putBack).join(' '));
+    const restore = (table: string) =>
+      `DELETE FROM "${table}"; INSERT INTO "${table}" SELECT * FROM "saved${table}"; DROP TABLE "saved${table}";`;
+    await sql.run(tables.map(restore).join(' '));
   }
 }
 
-test.each(tamperings)('$name: the event is named', async ({ tamper }) => {
+test.each(tamperings)('reports the event if $name', async ({ tamper }) => {
   const note = await checkpoint();
   const newest = await newestNumber();
   const which = fc.oneof(fc.constantFrom(1, 2, 256, 257, newest - 1), fc.integer({ min: 1, max: newest - 1 }));
@@ -244,7 +244,7 @@ test.each(tamperings)('$name: the event is named', async ({ tamper }) => {
   expect(await verify([note])).toMatchObject({ kind: 'intact' });
 });
 
-test('the last event is missed when it is dropped, also before a checkpoint has it', async () => {
+test('reports a deleted last event, even before a checkpoint includes it', async () => {
   await append(1);
   const newest = await newestNumber();
   await whileTampered(
@@ -253,7 +253,7 @@ test('the last event is missed when it is dropped, also before a checkpoint has 
   );
 });
 
-/** Changes an event and makes all that come after it fit, as somebody would who knows how. */
+/** Changes an event and recomputes the hashes of all later events. */
 async function forge(number: number): Promise<void> {
   await sql.run(`UPDATE "AuditEvent" SET "object" = 'dev_forged' WHERE "number" = ?`, number);
   let previous = await hashBefore(number);
@@ -265,7 +265,7 @@ async function forge(number: number): Promise<void> {
   await sql.run('UPDATE "AuditHead" SET "hash" = ?', previous);
 }
 
-test('a trail that was forged to its end is not the one of a checkpoint, and the service signs it no more', async () => {
+test('a trail forged up to its end contradicts its checkpoints, and the service refuses to sign it', async () => {
   const early = await checkpoint();
   const earlySize = await newestNumber();
   await append(50);
@@ -292,7 +292,7 @@ test('a trail that was forged to its end is not the one of a checkpoint, and the
   await checkpoint();
 });
 
-test('an event that was changed since the last checkpoint is not signed either', async () => {
+test('the service refuses to sign an event changed since the last checkpoint', async () => {
   await checkpoint();
   await append(5);
   const number = (await newestNumber()) - 2;
@@ -306,7 +306,7 @@ test('an event that was changed since the last checkpoint is not signed either',
   expect((await service.get('/v1/health')).body.reasons).not.toContainEqual(expect.stringContaining('audit trail'));
 });
 
-test('a checkpoint that was not signed by a trusted key proves nothing', async () => {
+test('a checkpoint without the signature of a trusted key proves nothing', async () => {
   const note = await checkpoint();
   const lines = await exported();
   const forged = note.replace(/^\d+$/m, (size) => String(Number(size) - 1));
@@ -323,18 +323,18 @@ test('a checkpoint that was not signed by a trusted key proves nothing', async (
   expect(await verify([note], elsewhere)).toMatchObject({ kind: 'unverifiable', reason: expect.stringContaining('another trail') });
 });
 
-test('an export that was cut short is not taken for whole', async () => {
+test('reports a truncated export', async () => {
   const [lines, note] = [await exported(), await checkpoint()];
   expect(await verify([], lines.slice(0, -1))).toMatchObject({ kind: 'corrupt', first: lines.length - 1 });
   expect(await verify([note], [])).toMatchObject({ kind: 'unverifiable' });
   expect(await verify([note], lines.slice(1))).toMatchObject({ kind: 'unverifiable' });
-  // Also where the first line was made to say so.
+  // Even if the first line was changed accordingly.
   const start = JSON.parse(lines[0] ?? '');
   const shortened = [JSON.stringify({ ...start, until: start.until - 1 }), ...lines.slice(1, -1)];
   expect(await verify([note], shortened)).toMatchObject({ kind: 'corrupt', first: start.until });
 });
 
-test('proofs lead from each event to the root, and from each earlier checkpoint to a later one', async () => {
+test('proves inclusion of each event, and consistency with each earlier checkpoint', async () => {
   await checkpoint();
   const [newest] = itemsOf(await service.get('/v1/audit/checkpoints?limit=1'));
   const [size, root] = [Number(newest?.size), parseHash(String(newest?.root))];
@@ -365,8 +365,8 @@ test('proofs lead from each event to the root, and from each earlier checkpoint 
   for (const none of [size + 1, 2 ** 40]) expect((await service.get(`/v1/audit/checkpoints/${none}/proof?event=1`)).status).toBe(404);
 });
 
-test('a trail of tiles upon tiles has the same roots as one that is read event by event', async () => {
-  // 256 tiles of 256 events are one tile of the level above.
+test('a tree with two levels of tiles has the same root as one computed event by event', async () => {
+  // 256 tiles of 256 events form one tile of the next level.
   for (let count = 0; count < 66_000; count += 6_000) await append(6_000);
   const note = await checkpoint();
   expect(await sql.run('SELECT count(*) AS "tiles" FROM "AuditTile" WHERE "level" = 1')).toEqual([{ tiles: 1 }]);

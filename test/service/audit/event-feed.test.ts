@@ -1,4 +1,4 @@
-// Events that operators follow: live, resumed, by type, and no more followers than may be.
+// The event stream: live and past events, resumption, types and the limit of followers.
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -10,7 +10,7 @@ let service: TestService;
 const followers: EventFollower[] = [];
 beforeEach(async () => {
   service = new TestService();
-  // So that the making of the signing key is the only event that there is.
+  // Without authentication the creation of the signing key is the only event.
   service.keys = 'off';
   await service.start();
 });
@@ -22,8 +22,8 @@ afterEach(async () => {
 class EventFollower {
   readonly events: z.infer<typeof AuditEvent>[] = [];
   readonly response: Response;
-  /** How the stream has ended: whole, or torn off. */
-  end: 'whole' | 'torn' | null = null;
+  /** How the stream ended. */
+  end: 'complete' | 'aborted' | null = null;
   readonly #leaving: AbortController;
 
   private constructor(response: Response, leaving: AbortController) {
@@ -32,8 +32,8 @@ class EventFollower {
     followers.push(this);
     if (response.ok)
       this.#read().then(
-        () => (this.end = 'whole'),
-        () => (this.end = 'torn'),
+        () => (this.end = 'complete'),
+        () => (this.end = 'aborted'),
       );
   }
 
@@ -54,9 +54,9 @@ class EventFollower {
     this.#leaving.abort();
   }
 
-  /** Waits for the event of this number. */
+  /** Waits for the event with a number. */
   async reached(number: number): Promise<void> {
-    await until(`event ${number} comes`, async () => this.numbers.includes(number));
+    await until(`event ${number} arrives`, async () => this.numbers.includes(number));
   }
 
   async #read(): Promise<void> {
@@ -68,10 +68,10 @@ class EventFollower {
   }
 }
 
-/** Registers a host that nobody plays; an event for the host and for each of its devices. */
+/** Registers a host that never connects. This creates an event for the host and for each of its devices. */
 function registerHost(devices: number) {
   const ofHost = Array.from({ length: devices }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
-  const registration = { name: 'played', bootId: randomUUID(), capacity: devices, devices: ofHost };
+  const registration = { name: 'simulated', bootId: randomUUID(), capacity: devices, devices: ofHost };
   return service.post('/agent/v1/hosts', registration, { authorization: `Bearer ${joinToken}` });
 }
 
@@ -82,7 +82,7 @@ async function pushBuilds(...versions: string[]): Promise<void> {
 const audited = async () => itemsOf(await service.get('/v1/audit?order=asc&limit=200'));
 const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
-test('what happens from now on comes as it happens, as the audit trail has it', async () => {
+test('streams new events as the audit trail records them', async () => {
   await pushBuilds('1.0.0');
   const follower = await EventFollower.begin();
   expect(follower.response.headers.get('content-type')).toBe('text/event-stream');
@@ -92,13 +92,13 @@ test('what happens from now on comes as it happens, as the audit trail has it', 
   service.startHost('host', 1);
   const devices = await service.connectedDevices(1);
   await service.load('tcp', '1.1.0', devices);
-  await until('the load is told of', async () => follower.actions.includes('load.completed'));
+  await until('the load is reported', async () => follower.actions.includes('load.completed'));
   const expected = ['build.created', 'host.registered', 'device.created', 'device.attached'];
   expect(follower.actions.toSorted()).toEqual([...expected, 'load.requested', 'load.completed'].toSorted());
   expect(follower.events).toEqual((await audited()).slice(2));
 });
 
-test('who comes back with the last number that they have gets those that they missed, in order and each once', async () => {
+test('a client that resumes with its last number receives the missed events in order, each once', async () => {
   const before = await EventFollower.begin();
   await pushBuilds('1.0.0', '1.1.0');
   await before.reached(3);
@@ -111,7 +111,7 @@ test('who comes back with the last number that they have gets those that they mi
   expect([...before.numbers, ...after.numbers]).toEqual(upTo(7, 2));
 });
 
-test('events that are many come in order and each once, also while others are added', async () => {
+test('streams many events in order, each once, while others are added', async () => {
   await registerHost(1_200);
   const [whole, part] = [await EventFollower.begin('?after=0'), await EventFollower.begin('?after=600')];
   await pushBuilds('1.0.0', '1.1.0');
@@ -121,7 +121,7 @@ test('events that are many come in order and each once, also while others are ad
   expect(part.numbers).toEqual(upTo(1_204, 601));
 });
 
-test('only events of the types that are asked for come, of the past and live', async () => {
+test('streams only events of the requested types, past and live', async () => {
   await pushBuilds('1.0.0');
   const builds = await EventFollower.begin('?types=build&after=0');
   const both = await EventFollower.begin('?types=build&types=host&after=0');
@@ -133,7 +133,7 @@ test('only events of the types that are asked for come, of the past and live', a
   expect(both.actions).toEqual(['build.created', 'host.registered', 'build.created']);
 });
 
-test('one follower more than may be is told to try again, and may when another has gone', async () => {
+test('rejects a follower above the limit, and accepts it once another has left', async () => {
   const all = await Promise.all(Array.from({ length: 100 }, () => EventFollower.begin()));
   expect(all.map(({ response }) => response.status)).toEqual(all.map(() => 200));
   const refused = await service.get('/v1/events');
@@ -143,7 +143,7 @@ test('one follower more than may be is told to try again, and may when another h
   });
   expect(refused.headers.get('retry-after')).toBe('1');
   all[0]?.leave();
-  const next = await until('there is room', async () => {
+  const next = await until('a follower is accepted', async () => {
     const follower = await EventFollower.begin();
     return follower.response.ok && follower;
   });
@@ -152,7 +152,7 @@ test('one follower more than may be is told to try again, and may when another h
   await all[99]?.reached(2);
 });
 
-test.each(['', 'x', '-1', '1.5', '1e3', '1, 2'])('a Last-Event-ID of "%s" is refused with what to change', async (id) => {
+test.each(['', 'x', '-1', '1.5', '1e3', '1, 2'])('rejects a Last-Event-ID of "%s"', async (id) => {
   expect(await service.get('/v1/events', { 'last-event-id': id })).toMatchObject({
     status: 422,
     body: { type: 'urn:patchbay:problem:invalid-value', errors: [{ in: 'header', pointer: '/last-event-id' }] },
@@ -160,23 +160,23 @@ test.each(['', 'x', '-1', '1.5', '1e3', '1, 2'])('a Last-Event-ID of "%s" is ref
 });
 
 test.each(['after=', 'after=x', 'after=-1', 'after=1&after=2', 'types=', 'types=order', 'types=load,host', 'colour=red'])(
-  'a query of %s is refused with what to change',
+  'rejects the query %s',
   async (query) => {
     expect(await service.get(`/v1/events?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query' }] } });
   },
 );
 
-test('a HEAD does not follow', async () => {
+test('rejects HEAD', async () => {
   expect(await service.request('HEAD', '/v1/events')).toMatchObject({ status: 405 });
 });
 
-test('a service that closes ends the streams, and goes on with them when it is there again', async () => {
+test('a service that stops ends the streams, and clients resume after its restart', async () => {
   const before = await EventFollower.begin();
   await pushBuilds('1.0.0');
   await before.reached(2);
   await service.stop();
   await until('the stream ends', async () => before.end);
-  expect(before.end).toBe('whole');
+  expect(before.end).toBe('complete');
   await service.start();
   await pushBuilds('1.1.0');
   const after = await EventFollower.begin('', { 'last-event-id': '2' });

@@ -1,4 +1,4 @@
-// What control did is in the log once it is on disk, never before, and not when it was taken back; many events are few lines.
+// Logging of audit events: only after the commit, never after a rollback, and summarized if there are many.
 
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -34,7 +34,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const open = (more: Partial<InstallationSettings> = {}) => Installation.open(database, { ...settings, ...more }, pino({}, log));
 
-test('an event is logged when it is on disk, and not before', async () => {
+test('logs an event after its commit, not before', async () => {
   const installation = await open();
   const idempotentRequest = { actor: 'key_1', key: 'k', route: 'POST /builds', body: '{}', sealedBy: null };
   let whileItRan: unknown[] | null = null;
@@ -51,7 +51,7 @@ test('an event is logged when it is on disk, and not before', async () => {
   await installation.close();
 });
 
-test('what was taken back is not logged', async () => {
+test('does not log events of a rolled back transaction', async () => {
   const keep = () => {
     throw new Error('the disk is full');
   };
@@ -61,7 +61,7 @@ test('what was taken back is not logged', async () => {
   await installation.close();
 });
 
-test('of a transaction with many events the first are logged, and the others are summed up', async () => {
+test('logs the first events of a large transaction and summarizes the others', async () => {
   const installation = await open();
   const devices = Array.from({ length: 2_000 }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
   await installation.agents.register(
@@ -76,7 +76,7 @@ test('of a transaction with many events the first are logged, and the others are
   await installation.close();
 });
 
-test('of requests that are carried out together each is logged, however many they are', async () => {
+test('logs the events of each request of a batch', async () => {
   const installation = await open();
   const devices = Array.from({ length: 30 }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
   await installation.agents.register(

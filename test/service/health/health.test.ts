@@ -51,7 +51,7 @@ test.runIf(kind === 'sqlite')('a moved database file is a reason until it is bac
     status: 503,
     body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining(reason) },
   });
-  expect(refused.body.detail).toMatch(/restore the database, and start the service again$/);
+  expect(refused.body.detail).toMatch(/stop the service, restore the database, and start the service again$/);
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   renameSync(`${service.database}.moved`, service.database);
   await isReady();
@@ -124,9 +124,13 @@ test.each([
   [
     'not finished',
     `UPDATE _prisma_migrations SET finished_at = NULL WHERE migration_name = '${migration}'`,
-    `migration ${migration} was started`,
+    `migration ${migration} was started but not finished`,
   ],
-  ['changed', `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`, `migration ${migration} was changed`],
+  [
+    'changed',
+    `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`,
+    `migration ${migration} was changed after it was applied`,
+  ],
   [
     'unknown',
     `UPDATE _prisma_migrations SET migration_name = 'later' WHERE migration_name = '${migration}'`,

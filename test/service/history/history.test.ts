@@ -1,4 +1,4 @@
-// The module history over HTTP: who brought each version in and how it left, what ran when, and where a build is or was.
+// The module history over HTTP: residencies with their loads and removal causes, module tables at a time, and devices of a build.
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -24,7 +24,7 @@ afterAll(() => service.close());
 
 const endless = 2_000_000_000;
 
-/** Loads a version on a device as the operator; answers the load with its outcome. */
+/** Loads a version on a device as the operator. Returns the load with its outcome. */
 async function load(device: string, module: string, version: string, policy: LoadPolicy = {}) {
   await service.push(module, version, workModule(1));
   const accepted = await service.post('/v1/loads', { module, version, devices: [device], ...policy }, operator.headers);
@@ -37,12 +37,12 @@ async function load(device: string, module: string, version: string, policy: Loa
 const historyOf = async (device: string, module: string) =>
   itemsOf(await service.get(`/v1/devices/${device}/modules/${module}/history?order=asc`));
 
-/** The report's time of a step. */
+/** Returns the time of a step in the report. */
 function timeOf({ report }: Pick<ResponseBody<'/v1/loads/{load}', 'get'>, 'report'>, step: Schemas['Step']['step']): string | undefined {
-  return report?.steps.find((one) => one.step === step)?.at;
+  return report?.steps.find((reported) => reported.step === step)?.at;
 }
 
-test('each stay says who brought it in, at what address, and how and through what it left; one that was withdrawn is among them', async () => {
+test('each residency has its requester, address and removal cause, reverted swaps included', async () => {
   const [device = ''] = devices;
   const first = await load(device, 'tcp', '1.0.0');
   const program = { module: 'tcp', export: 'work', arguments: [endless], threads: 3 };
@@ -111,7 +111,7 @@ test('each stay says who brought it in, at what address, and how and through wha
   expect(Date.parse(String(end))).toBeGreaterThan(Date.parse(String(swap)));
 });
 
-test('the module table of a device can be read for any time', async () => {
+test('lists the module table of a device at any time', async () => {
   const device = devices[1] ?? '';
   const begin = new Date().toISOString();
   await load(device, 'a', '1.0.0');
@@ -145,7 +145,7 @@ test('the module table of a device can be read for any time', async () => {
   });
 });
 
-test('devices that run a build are told, those that did, and those that do not any more', async () => {
+test('lists devices that run a build, ran it, or no longer run it', async () => {
   const [north1 = '', north2 = ''] = devices;
   for (const device of [north1, north2]) await load(device, 'where', '1.0.0');
   await load(north2, 'where', '1.1.0');
@@ -162,7 +162,7 @@ test('devices that run a build are told, those that did, and those that do not a
   expect(await ids('1.1.0', 'running=false')).toEqual([north2]);
   expect(await ids('2.0.0')).toEqual([]);
   const [first, , last] = await historyOf(north2, 'where');
-  const [gone] = await historyOf(north1, 'where');
+  const [removed] = await historyOf(north1, 'where');
   const items = itemsOf(await of('1.0.0'));
   expect(items.find(({ device }) => device === north2)).toEqual({
     device: north2,
@@ -174,7 +174,7 @@ test('devices that run a build are told, those that did, and those that do not a
   });
   expect(items.find(({ device }) => device === north1)).toMatchObject({
     deviceName: 'north-1',
-    removedAt: gone?.removedAt,
+    removedAt: removed?.removedAt,
     residencies: 1,
   });
   const page = await of('1.0.0', 'limit=1');
@@ -184,21 +184,21 @@ test('devices that run a build are told, those that did, and those that do not a
   expect((await of('1.0.0', 'running=maybe')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/running' }] });
 });
 
-test('a version that is put back after a restart of the host is another stay, of no load', async () => {
+test('a version restored after a restart of its host is a new residency without a load', async () => {
   const device = devices[2] ?? '';
   const first = await load(device, 'kept', '1.0.0');
   await stopRebooting();
   stopRebooting = service.startHost('rebooting', 1);
-  const [before, after] = await until('it is put back', async () => {
-    const stays = await historyOf(device, 'kept');
-    return stays.length === 2 && stays;
+  const [before, after] = await until('the version is restored', async () => {
+    const residencies = await historyOf(device, 'kept');
+    return residencies.length === 2 && residencies;
   });
   expect(before).toMatchObject({ load: first['id'], removalCause: 'reboot', replacedByLoad: null, invalidation: null, interrupted: 0 });
   expect(after).toMatchObject({ version: '1.0.0', load: null, requestedBy: null, removedAt: null });
   expect(Date.parse(String(after?.installedAt))).toBeGreaterThanOrEqual(Date.parse(String(before?.removedAt)));
 });
 
-test('a host that was cut off does not make the history false: the times are those of its devices', async () => {
+test('a late report of a disconnected host is recorded with the times of its device', async () => {
   const agent = new Agent(service);
   await agent.register('cut-off', ['cut-off-1']);
   await agent.connect();
@@ -220,12 +220,12 @@ test('a host that was cut off does not make the history false: the times are tho
     microseconds: 1,
     facts: { from: null, to: '0x1000' },
   };
-  // It has swapped the table, and comes to tell of it when there is another time.
+  // The device has swapped the module; its report arrives later.
   await until('time has passed', async () => Date.now() > Date.parse(swappedAt) + 20);
   expect((await agent.report({ ...report, result: { ...report.result, steps: [swap] } })).status).toBe(204);
   expect(await historyOf(attach.device, 'late')).toMatchObject([{ installedAt: swappedAt, load: orderLoad(requested) }]);
 
-  // Until its device has come up again, it does not run the build.
+  // After a reboot, the device does not run the build until it is attached again.
   const running = async () => itemsOf(await service.get('/v1/modules/late/builds/1.0.0/devices?running=true')).map(({ device }) => device);
   expect(await running()).toEqual([attach.device]);
   agent.bootId = randomUUID();
@@ -234,7 +234,7 @@ test('a host that was cut off does not make the history false: the times are tho
   agent.disconnect();
 });
 
-/** The one load of a request. */
+/** Returns the identifier of the only load of a request. */
 function orderLoad({ body }: TestResponse<ResponseBody<'/v1/loads', 'post'>>): string | undefined {
   return body.loads?.[0]?.id;
 }

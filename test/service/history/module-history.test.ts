@@ -1,4 +1,4 @@
-// What devices report becomes a history in which no two stays of a module overlap, whatever their clocks and the service's say.
+// Model-based test of the module history: residencies of a module never overlap, whatever the clocks of devices and service show.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ import { newDatabase } from '../../databases.ts';
 import { state } from '../agents/agent.ts';
 import { inTransaction, type Records } from '../records.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'patchbay-stays-'));
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-history-'));
 let store: Store;
 beforeAll(async () => {
   store = await Store.open(await newDatabase(folder));
@@ -33,13 +33,13 @@ afterAll(async () => {
 
 const image = `sha256:${'0'.repeat(64)}`;
 const modules = ['tcp', 'udp', 'icmp'];
-/** Times of a run, in milliseconds; some after another are the same. */
+/** Times of a run, in milliseconds. The range is small, so that times coincide. */
 const anyTime = fc.integer({ min: 0, max: 60 });
 
-/** What becomes of a device: what it reports of a load, by its clock, when that comes; or its host starts anew, and it comes up. */
+/** Events of a device: the report of a load, a reboot of its host, or a module table reported without an order. */
 const anyEvent = fc.oneof(
   fc.record({
-    kind: fc.constantFrom('loaded' as const, 'withdrawn' as const),
+    kind: fc.constantFrom('loaded' as const, 'reverted' as const),
     module: fc.constantFrom(...modules),
     version: fc.integer({ min: 1, max: 4 }),
     requestedAt: anyTime,
@@ -48,7 +48,7 @@ const anyEvent = fc.oneof(
     reportedAt: anyTime,
   }),
   fc.record({ kind: fc.constant('reboot' as const), at: anyTime, isUpAt: anyTime, lost: fc.subarray(modules) }),
-  // It reports a module table that nobody has ordered; of each module a version, or none.
+  // A module table without an order: a version of each module, or none.
   fc.record({
     kind: fc.constant('observed' as const),
     versions: fc.tuple(...modules.map(() => fc.option(fc.integer({ min: 1, max: 4 })))),
@@ -61,15 +61,27 @@ type Event = typeof anyEvent extends fc.Arbitrary<infer Value> ? Value : never;
 async function apply(records: Records, deviceId: string, event: Event): Promise<void> {
   if (event.kind === 'reboot') {
     await records.history.endByReboot([deviceId], new Date(event.at));
-    const had = await records.devices.modulesOf([deviceId]);
-    const table = had
+    const installed = await records.devices.modulesOf([deviceId]);
+    const table = installed
       .filter(({ module }) => !event.lost.includes(module))
       .map(({ module, version }) => [module, { version, image, address: '0x9000' }]);
-    const wanted = had.map(({ module, version }) => ({ module, version, image }));
-    const order = Order.parse({ kind: 'attach-device', ...orderOf(deviceId), name: 'device', ramPages: 16, modules: wanted, programs: [] });
+    const ordered = installed.map(({ module, version }) => ({ module, version, image }));
+    const order = Order.parse({
+      kind: 'attach-device',
+      ...newOrder(deviceId),
+      name: 'device',
+      ramPages: 16,
+      modules: ordered,
+      programs: [],
+    });
     if (order.kind !== 'attach-device') return;
-    const { modules: named } = order;
-    await recordRestored(records.connection, deviceId, named, DeviceState.parse(state(Object.fromEntries(table))), new Date(event.isUpAt));
+    await recordRestored(
+      records.connection,
+      deviceId,
+      order.modules,
+      DeviceState.parse(state(Object.fromEntries(table))),
+      new Date(event.isUpAt),
+    );
     return;
   }
   if (event.kind === 'observed') {
@@ -78,8 +90,8 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     );
     const reported = { ...DeviceState.parse(state(Object.fromEntries(table))), isComplete: event.isComplete };
     await correctDrift(records.connection, 'h', new Map([[deviceId, reported]]), new Date(event.at));
-    const known = new Map((await records.devices.installedOn([deviceId])).map((one) => [one.module, one]));
-    // What the service knows is what was reported.
+    const known = new Map((await records.devices.installedOn([deviceId])).map((entry) => [entry.module, entry]));
+    // The service stores exactly what was reported.
     for (const [module, { version }] of table) expect(known.get(module)).toMatchObject({ version, isPresent: true });
     if (event.isComplete) expect([...known.values()].filter(({ isPresent }) => isPresent)).toHaveLength(table.length);
     return;
@@ -95,8 +107,8 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     similarityPolicy: 'require',
   };
   const load = newIdentifier('load');
-  const made = { id: load, batchId: 'b', deviceId, buildId: 'x', module, version, ...policy, state: 'dispatched', deadlineAt: null };
-  await records.loads.create([{ ...made, requestedAt: new Date(requestedAt), requestedBy: 'key_a', rollback: false, rolloutId: null }]);
+  const row = { id: load, batchId: 'b', deviceId, buildId: 'x', module, version, ...policy, state: 'dispatched', deadlineAt: null };
+  await records.loads.create([{ ...row, requestedAt: new Date(requestedAt), requestedBy: 'key_a', rollback: false, rolloutId: null }]);
   const step = (name: string, at: number, facts: object) => ({
     step: name,
     operation: name === 'loaded' ? 230 : name === 'table-updated' ? 240 : null,
@@ -106,12 +118,12 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     facts,
   });
   const current = { version, image, address: '0x1000', pages: 2 };
-  const isWithdrawn = kind === 'withdrawn';
+  const isReverted = kind === 'reverted';
   const report = LoadReport.parse({
-    outcome: isWithdrawn ? 'failed' : 'replaced',
+    outcome: isReverted ? 'failed' : 'replaced',
     reason: null,
     previous: null,
-    current: isWithdrawn ? null : current,
+    current: isReverted ? null : current,
     interrupted: 0,
     retried: 0,
     failed: 0,
@@ -119,31 +131,29 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     steps: [
       step('loaded', swappedAt ?? 0, { address: '0x1000', pages: 2, selfCheck: 'none', stateWords: null }),
       ...(swappedAt === null ? [] : [step('table-updated', swappedAt, { from: null, to: '0x1000' })]),
-      ...(isWithdrawn ? [step('failed', endedAt, { during: 'references-reset', reason: '' })] : []),
+      ...(isReverted ? [step('failed', endedAt, { during: 'references-reset', reason: '' })] : []),
     ],
   });
-  const order = Order.parse({ kind: 'load', ...orderOf(deviceId), load, module, version, image, ...policy });
+  const order = Order.parse({ kind: 'load', ...newOrder(deviceId), load, module, version, image, ...policy });
   const request = (await records.loads.requestsOf([load])).get(load);
   if (order.kind === 'load') await recordLoaded(records.connection, [{ order, report, request }], new Date(reportedAt));
 }
 
-const orderOf = (device: string) => ({ order: newIdentifier('order'), device, sequence: 1 });
+const newOrder = (device: string) => ({ order: newIdentifier('order'), device, sequence: 1 });
 
-/** What is wrong with the stays of one module of a device, which are in the order of their coming. */
-function faultsOf(stays: readonly HistoryRecord[]): string[] {
-  return stays.flatMap((stay, index) => {
-    const next = stays[index + 1];
+/** Returns violated invariants of the residencies of one module on a device, in order of creation. */
+function findFaults(residencies: readonly HistoryRecord[]): string[] {
+  return residencies.flatMap(({ number, installedAt, removedAt, removalCause }, index) => {
+    const next = residencies[index + 1];
     return [
-      ...(stay.removedAt !== null && stay.removedAt < stay.installedAt ? [`${stay.number} leaves before it enters`] : []),
-      ...(next === undefined || (stay.removedAt !== null && stay.removedAt <= next.installedAt)
-        ? []
-        : [`${stay.number} is there with the next`]),
-      ...((stay.removedAt === null) === (stay.removalCause === null) ? [] : [`${stay.number} leaves without saying how`]),
+      ...(removedAt !== null && removedAt < installedAt ? [`${number} ends before it begins`] : []),
+      ...(next === undefined || (removedAt !== null && removedAt <= next.installedAt) ? [] : [`${number} overlaps the next`]),
+      ...((removedAt === null) === (removalCause === null) ? [] : [`${number} has a removal time without a cause, or the reverse`]),
     ];
   });
 }
 
-test('stays of a module never overlap, and what ran at any moment is what was there', { timeout: 300_000 }, async () => {
+test('residencies of a module never overlap, and the module table at any time is that of the history', { timeout: 300_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyEvent, { minLength: 1, maxLength: 25 }), async (events) => {
       const id = newIdentifier('device');
@@ -155,32 +165,32 @@ test('stays of a module never overlap, and what ran at any moment is what was th
       const all = withoutMarks(await new HistoryQueries(store.reader).list({ deviceId: id }, page)).toSorted(
         (left, right) => left.number - right.number,
       );
-      expect([...Map.groupBy(all, ({ module }) => module).values()].flatMap(faultsOf)).toEqual([]);
+      expect([...Map.groupBy(all, ({ module }) => module).values()].flatMap(findFaults)).toEqual([]);
       for (const time of [-1, ...all.flatMap(({ installedAt, removedAt }) => [installedAt, removedAt ?? installedAt].map(Number)), 1_000]) {
         const moment = new Date(time);
-        const there = all
+        const expected = all
           .filter(({ installedAt, removedAt }) => installedAt <= moment && (removedAt === null || removedAt > moment))
           .toSorted((left, right) => (left.module < right.module ? -1 : 1));
         const found = await new HistoryQueries(store.reader).at(id, moment, { sort: 'name', order: 'asc', limit: 10, after: null });
-        expect([time, found]).toEqual([time, there]);
+        expect([time, found]).toEqual([time, expected]);
       }
     }),
     { numRuns: 150 },
   );
 });
 
-test('the times are the device’s, and none that cannot be', async () => {
+test('times are those of the device clock, within bounds', async () => {
   const id = newIdentifier('device');
   const load = { kind: 'loaded' as const, module: 'tcp', endedAt: 0 };
   const events: readonly (readonly [Event, number])[] = [
     [{ ...load, version: 1, requestedAt: 100, swappedAt: 150, reportedAt: 700 }, 150],
-    // Its clock is behind: it was not asked yet.
+    // The device clock is behind: the time is before the request.
     [{ ...load, version: 2, requestedAt: 800, swappedAt: 300, reportedAt: 900 }, 800],
-    // Its clock is ahead.
+    // The device clock is ahead.
     [{ ...load, version: 3, requestedAt: 900, swappedAt: 5_000, reportedAt: 1_000 }, 1_000],
-    // Requested while the one before was under way, and before that one had entered.
+    // Requested while the load before was in progress; the time is before the start of its residency.
     [{ ...load, version: 4, requestedAt: 850, swappedAt: 860, reportedAt: 1_100 }, 1_000],
-    // It does not tell.
+    // The report has no time.
     [{ ...load, version: 1, requestedAt: 850, swappedAt: null, reportedAt: 1_200 }, 1_200],
   ];
   await inTransaction(store, async (records) => {
@@ -188,6 +198,6 @@ test('the times are the device’s, and none that cannot be', async () => {
     for (const [event] of events) await apply(records, id, event);
   });
   const page = { sort: 'time', order: 'asc', limit: 1_000, after: null } as const;
-  const stays = withoutMarks(await new HistoryQueries(store.reader).list({ deviceId: id, module: 'tcp' }, page));
-  expect(stays.map(({ installedAt }) => installedAt.getTime())).toEqual(events.map(([, time]) => time));
+  const residencies = withoutMarks(await new HistoryQueries(store.reader).list({ deviceId: id, module: 'tcp' }, page));
+  expect(residencies.map(({ installedAt }) => installedAt.getTime())).toEqual(events.map(([, time]) => time));
 });

@@ -1,4 +1,4 @@
-// API keys: made, shown once, listed, used and revoked.
+// API keys: creation, listing, use and revocation.
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -13,16 +13,19 @@ beforeEach(async () => {
 afterEach(() => service.close());
 
 const problem = (status: number, type: string) => ({ status, body: { type: `urn:patchbay:problem:${type}` } });
-const make = (name: string, role: Schemas['Role'], headers: Record<string, string> = {}) =>
+const create = (name: string, role: Schemas['Role'], headers: Record<string, string> = {}) =>
   service.post('/v1/keys', { name, role }, headers);
 
-test('a key is made, shown once, and listed without its secret', async () => {
-  const made = await make('pipeline', 'publisher');
-  expect(made).toMatchObject({ status: 201, body: { name: 'pipeline', role: 'publisher', host: null, lastUsedAt: null, revokedAt: null } });
-  expect(made.body.id).toMatch(/^key_[0-9a-f]{32}$/);
-  expect(made.headers.get('location')).toBe(`/v1/keys/${made.body.id}`);
-  expect(made.headers.get('cache-control')).toBe('no-store');
-  const { secret, ...key } = made.body;
+test('creates a key, shows its secret once, and lists it without the secret', async () => {
+  const created = await create('pipeline', 'publisher');
+  expect(created).toMatchObject({
+    status: 201,
+    body: { name: 'pipeline', role: 'publisher', host: null, lastUsedAt: null, revokedAt: null },
+  });
+  expect(created.body.id).toMatch(/^key_[0-9a-f]{32}$/);
+  expect(created.headers.get('location')).toBe(`/v1/keys/${created.body.id}`);
+  expect(created.headers.get('cache-control')).toBe('no-store');
+  const { secret, ...key } = created.body;
   expect(secret).toMatch(/^patchbay_[0-9a-f]{32}_[A-Za-z0-9_-]{43}$/);
   expect((await service.get(`/v1/keys/${key.id}`)).body).toEqual(key);
   const [newest, first, ...others] = itemsOf(await service.get('/v1/keys'));
@@ -34,11 +37,11 @@ test('a key is made, shown once, and listed without its secret', async () => {
   expect(await service.get('/v1/keys/key_none')).toMatchObject(problem(404, 'not-found'));
 });
 
-test('a key is told what it may be used for', async () => {
-  const made = await make('on-call', 'operator');
-  const current = await service.get('/v1/keys/current', bearer(String(made.body.secret)));
+test('returns the roles of the current key', async () => {
+  const created = await create('on-call', 'operator');
+  const current = await service.get('/v1/keys/current', bearer(String(created.body.secret)));
   expect(current).toMatchObject({ status: 200 });
-  expect(current.body).toEqual({ id: made.body.id, name: 'on-call', role: 'operator', grantedRoles: ['viewer', 'operator'] });
+  expect(current.body).toEqual({ id: created.body.id, name: 'on-call', role: 'operator', grantedRoles: ['viewer', 'operator'] });
   expect((await service.get('/v1/keys/current')).body).toMatchObject({
     role: 'admin',
     grantedRoles: ['viewer', 'operator', 'publisher', 'admin'],
@@ -57,28 +60,29 @@ test('a service without authentication permits every request', async () => {
   }
 });
 
-test('no secret is in the database, also where the answer is kept to be given again', async () => {
+test('the database contains no secret, not even in a stored response', async () => {
   const headers = { 'idempotency-key': randomUUID() };
-  const made = await make('pipeline', 'publisher', headers);
-  const again = await make('pipeline', 'publisher', headers);
-  expect(again).toMatchObject({ status: 201, body: made.body });
+  const created = await create('pipeline', 'publisher', headers);
+  const again = await create('pipeline', 'publisher', headers);
+  expect(again).toMatchObject({ status: 201, body: created.body });
   await service.stop();
   expect(await isInDatabase(service.database, headers['idempotency-key'])).toBe(true);
-  for (const secret of [service.key, String(made.body.secret)]) expect(await isInDatabase(service.database, secret.slice(-43))).toBe(false);
+  for (const secret of [service.key, String(created.body.secret)])
+    expect(await isInDatabase(service.database, secret.slice(-43))).toBe(false);
   await service.start();
-  expect(await make('pipeline', 'publisher', headers)).toMatchObject({ status: 201, body: made.body });
+  expect(await create('pipeline', 'publisher', headers)).toMatchObject({ status: 201, body: created.body });
   expect(itemsOf(await service.get('/v1/keys'))).toHaveLength(2);
 });
 
-test('an Idempotency-Key of one key is not that of another', async () => {
-  const second = String((await make('second', 'admin')).body.secret);
+test('the same idempotency key of two API keys does not collide', async () => {
+  const second = String((await create('second', 'admin')).body.secret);
   const headers = { 'idempotency-key': randomUUID() };
   const device = (name: string, key: string) => service.post('/v1/keys', { name, role: 'viewer' }, { ...headers, ...bearer(key) });
   expect((await device('one', service.key)).body.name).toBe('one');
   expect((await device('two', second)).body.name).toBe('two');
 });
 
-test.each(['', '?types=load'])('a stream of events%s ends when its key is revoked, and no other', async (query) => {
+test.each(['', '?types=load'])('revoking a key ends its own stream of events%s only', async (query) => {
   const [one, another] = [
     await service.post('/v1/keys', { name: `one${query.length}`, role: 'viewer' }),
     await service.post('/v1/keys', { name: `another${query.length}`, role: 'viewer' }),
@@ -101,8 +105,8 @@ test.each(['', '?types=load'])('a stream of events%s ends when its key is revoke
   await text;
 });
 
-test('a key that is revoked is of no use at once, and its name is free', async () => {
-  const { body } = await make('reader', 'viewer');
+test('a revoked key stops working immediately, and its name is free', async () => {
+  const { body } = await create('reader', 'viewer');
   const headers = bearer(String(body.secret));
   expect((await service.get('/v1/devices', headers)).status).toBe(200);
   const revoked = await service.post(`/v1/keys/${body.id}/revoke`, undefined);
@@ -111,23 +115,23 @@ test('a key that is revoked is of no use at once, and its name is free', async (
   expect((await service.post(`/v1/keys/${body.id}/revoke`, undefined)).body).toMatchObject({ revokedAt: revoked.body.revokedAt });
   expect(itemsOf(await service.get('/v1/keys?revoked=true'))).toMatchObject([{ id: body.id }]);
   expect(itemsOf(await service.get('/v1/keys?revoked=false'))).toMatchObject([{ role: 'admin' }]);
-  expect((await make('reader', 'viewer')).status).toBe(201);
-  expect(await make('reader', 'operator')).toMatchObject(problem(409, 'name-taken'));
+  expect((await create('reader', 'viewer')).status).toBe(201);
+  expect(await create('reader', 'operator')).toMatchObject(problem(409, 'name-taken'));
 });
 
-test('the last key of an administrator stays', async () => {
+test('rejects the revocation of the last admin key', async () => {
   const [first] = itemsOf(await service.get('/v1/keys'));
   const revokeFirst = () => service.post(`/v1/keys/${first?.id}/revoke`, undefined);
   expect(await revokeFirst()).toMatchObject(problem(409, 'last-admin'));
-  const second = await make('second', 'admin');
+  const second = await create('second', 'admin');
   expect((await revokeFirst()).status).toBe(200);
   service.key = String(second.body.secret);
   expect(await service.post(`/v1/keys/${second.body.id}/revoke`, undefined)).toMatchObject(problem(409, 'last-admin'));
 });
 
-test('two administrators who revoke each other at once leave one', async () => {
+test('two admin keys that revoke each other concurrently leave one', async () => {
   const [first] = itemsOf(await service.get('/v1/keys'));
-  const second = await make('second', 'admin');
+  const second = await create('second', 'admin');
   const answers = await Promise.all([
     service.post(`/v1/keys/${second.body.id}/revoke`, undefined),
     service.post(`/v1/keys/${first?.id}/revoke`, undefined, bearer(String(second.body.secret))),
@@ -136,8 +140,8 @@ test('two administrators who revoke each other at once leave one', async () => {
   expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
 });
 
-test('a key has the time of its last use, also after a restart', async () => {
-  const { body } = await make('reader', 'viewer');
+test('stores the time of last use across a restart', async () => {
+  const { body } = await create('reader', 'viewer');
   const before = new Date().toISOString();
   await service.get('/v1/devices', bearer(String(body.secret)));
   await service.stop();
@@ -147,7 +151,7 @@ test('a key has the time of its last use, also after a restart', async () => {
 });
 
 test('an audit event names the key of its request', async () => {
-  const { body } = await make('pipeline', 'publisher');
+  const { body } = await create('pipeline', 'publisher');
   await service.post(
     '/v1/modules/tcp/builds',
     { version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' },
@@ -168,33 +172,33 @@ test.each([
   [{ name: 'x', role: 'agent' }, '/host'],
   [{ name: 'x', role: 'viewer', host: 'rack-1' }, '/host'],
   [{ name: 'x', role: 'viewer', secret: 'mine' }, '/secret'],
-])('a key of %j is refused with what to change', async (body, pointer) => {
+])('rejects a key of %j', async (body, pointer) => {
   expect(await service.postRaw('/v1/keys', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
 });
 
-test('there are no more than a thousand keys', async () => {
+test('rejects more than 1,000 keys', async () => {
   for (let count = 1; count < 1_000; count += 50) {
     const names = Array.from({ length: Math.min(50, 1_000 - count) }, (_, index) => `key-${count + index}`);
-    for (const { status } of await Promise.all(names.map((name) => make(name, 'viewer')))) expect(status).toBe(201);
+    for (const { status } of await Promise.all(names.map((name) => create(name, 'viewer')))) expect(status).toBe(201);
   }
-  expect(await make('one-more', 'viewer')).toMatchObject(problem(409, 'too-many-keys'));
+  expect(await create('one-more', 'viewer')).toMatchObject(problem(409, 'too-many-keys'));
   const [newest] = itemsOf(await service.get('/v1/keys?limit=1'));
   await service.post(`/v1/keys/${newest?.id}/revoke`, undefined);
-  expect((await make('one-more', 'viewer')).status).toBe(201);
+  expect((await create('one-more', 'viewer')).status).toBe(201);
 });
 
-test('an attempt at what a role does not allow is told once, however often it is made', async () => {
-  const made = await make('pipeline', 'publisher');
-  const asPublisher = bearer(String(made.body.secret));
+test('records a denied operation once, however often it is repeated', async () => {
+  const created = await create('pipeline', 'publisher');
+  const asPublisher = bearer(String(created.body.secret));
   for (const name of ['one', 'two', 'three']) {
     expect(await service.post('/v1/keys', { name, role: 'viewer' }, asPublisher)).toMatchObject(problem(403, 'forbidden'));
   }
   expect(await service.get('/v1/keys', asPublisher)).toMatchObject(problem(403, 'forbidden'));
-  const told = itemsOf(await service.get('/v1/audit?action=key.denied&outcome=refused'));
-  expect(told.map(({ actor, object, detail }) => ({ actor, object, detail }))).toEqual(
+  const recorded = itemsOf(await service.get('/v1/audit?action=key.denied&outcome=refused'));
+  expect(recorded.map(({ actor, object, detail }) => ({ actor, object, detail }))).toEqual(
     ['GET /v1/keys', 'POST /v1/keys'].map((operation) => ({
-      actor: made.body.id,
-      object: made.body.id,
+      actor: created.body.id,
+      object: created.body.id,
       detail: { operation, role: 'publisher', needed: 'admin' },
     })),
   );

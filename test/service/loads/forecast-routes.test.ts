@@ -145,7 +145,10 @@ describe('forecasts by proof', () => {
     const { id, pushedBy } = await buildOf(module, '1.0.0');
     await change((records) => records.builds.setStatement(id, { pushedBy, envelope: null }));
     const forecast = await forecastOf(module, '1.0.0');
-    expect(forecast).toMatchObject({ verdict: 'refused-image', reason: expect.stringContaining('no readable statement of the build') });
+    expect(forecast).toMatchObject({
+      verdict: 'refused-image',
+      reason: expect.stringContaining('has no readable provenance'),
+    });
     const [load] = await service.load(module, '1.0.0', [device]);
     // The device also reports how it got the response.
     expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringContaining(forecast?.reason ?? '') });

@@ -272,7 +272,7 @@ test('a program above the thread limit of the host fails with a visible reason',
   const second = await start(2_000);
   const path = second.headers.get('location') ?? '';
   await until('the second fails', async () => (await service.get(path)).body['state'] === 'failed');
-  expect((await service.get(path)).body['failure']).toMatch(/limit reached \(10000 threads per host\)/);
+  expect((await service.get(path)).body['failure']).toMatch(/limit reached \(10000 threads per host/);
   await service.post(`${first.headers.get('location')}/stop`, undefined);
   await until('the first is stopped', async () => (await service.get(first.headers.get('location') ?? '')).body['state'] === 'stopped');
 });

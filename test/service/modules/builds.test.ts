@@ -1,4 +1,4 @@
-// Builds over HTTP: pushed in every form, refused with what to change, downloaded.
+// Builds over HTTP: pushes in every form, rejections and downloads.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { digestOf } from '../../../src/machine/digest.ts';
@@ -10,7 +10,7 @@ afterAll(() => service.close());
 
 const problem = (type: string) => `urn:patchbay:problem:${type}`;
 
-test('a source is pushed, found again and listed', async () => {
+test('pushes a source, and finds and lists the build', async () => {
   const source = 'export function add(a: i32, b: i64): i64 { return b + a; }';
   const pushed = await service.push('math', '1.0.0', source, 'assemblyscript');
   expect(pushed.status).toBe(201);
@@ -30,7 +30,7 @@ test('a source is pushed, found again and listed', async () => {
   expect(itemsOf(await service.get('/v1/modules'))).toContainEqual({ name: 'math', builds: 1, lastBuildAt: build.createdAt });
 });
 
-test('the same source under the same version is the same build, another source is refused', async () => {
+test('the same source under the same version is the same build; another source is rejected', async () => {
   const first = await service.push('same', '1.0.0', workModule(0));
   const again = await service.push('same', '1.0.0', workModule(0));
   expect(again).toMatchObject({ status: 200, body: { id: first.body.id } });
@@ -44,7 +44,7 @@ test('one of two concurrent pushes of a version creates the build', async () => 
   expect(itemsOf(await service.get('/v1/modules/race/builds'))).toHaveLength(1);
 });
 
-test('a prebuilt module is pushed as bytes, and its image downloaded by digest', async () => {
+test('pushes a prebuilt module and downloads its image', async () => {
   const pushed = await service.request('POST', '/v1/modules/prebuilt/builds?version=2.0.0-rc.1%2B7', prebuiltModule, {
     'content-type': 'application/wasm',
   });
@@ -59,7 +59,7 @@ test('a prebuilt module is pushed as bytes, and its image downloaded by digest',
   expect((await service.get(`${location}/image`, { 'if-none-match': `"${digest}"` })).status).toBe(304);
 });
 
-test('a version is assigned where one is asked for, each once', async () => {
+test('assigns next versions, each once', async () => {
   const version = async (wanted: string, plus: number) => (await service.push('assigned', wanted, workModule(plus))).body.version;
   expect(await version('next-minor', 0)).toBe('1.0.0');
   expect(await version('next-patch', 1)).toBe('1.0.1');
@@ -70,7 +70,7 @@ test('a version is assigned where one is asked for, each once', async () => {
   expect(answers.toSorted()).toEqual(['2.0.1', '2.0.2', '2.0.3', '2.0.4']);
 });
 
-test('exports that a device does not offer are warned of', async () => {
+test('warns of exports that devices do not support', async () => {
   const pushed = await service.push(
     'warned',
     '1.0.0',
@@ -114,8 +114,8 @@ test.each([
     'invalid-value',
     { errors: [{ pointer: '/version', detail: expect.stringContaining('expected string') }] },
   ],
-  ['a property that is missing', { version: '1.0.0', language: 'wat' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
-  ['a property that is not known', { ...good, sauce: '' }, 'invalid-value', { errors: [{ pointer: '/sauce' }] }],
+  ['a missing property', { version: '1.0.0', language: 'wat' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
+  ['an unknown property', { ...good, sauce: '' }, 'invalid-value', { errors: [{ pointer: '/sauce' }] }],
   [
     'a source of more than 1 MiB',
     { ...good, source: ' '.repeat(1024 * 1024 + 1) },
@@ -123,8 +123,8 @@ test.each([
     { errors: [{ pointer: '/source', detail: expect.stringContaining('1048576') }] },
   ],
   ['an empty source', { ...good, source: '' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
-  ['a body that is no object', [good], 'invalid-value', {}],
-])('%s is refused, and nothing is kept', async (_what, body, type, facts) => {
+  ['a body that is not an object', [good], 'invalid-value', {}],
+])('rejects %s and stores nothing', async (_title, body, type, facts) => {
   const answer = await service.postRaw('/v1/modules/bad/builds', body);
   expect(answer).toMatchObject({ status: 422, body: { type: problem(type), status: 422, detail: expect.any(String), ...facts } });
   expect(answer.headers.get('content-type')).toBe('application/problem+json');
@@ -136,12 +136,12 @@ test.each([
   ['bytes that are not WebAssembly', '?version=1.0.0', new Uint8Array([1, 2, 3]), 'application/wasm', 422, 'not-webassembly'],
   ['an empty body', '?version=1.0.0', new Uint8Array(), 'application/wasm', 422, 'not-webassembly'],
   ['a module without a version', '', prebuiltModule, 'application/wasm', 422, 'invalid-value'],
-  ['a query that is not known', '?version=1.0.0&colour=red', prebuiltModule, 'application/wasm', 422, 'invalid-value'],
+  ['an unknown query parameter', '?version=1.0.0&colour=red', prebuiltModule, 'application/wasm', 422, 'invalid-value'],
   ['a body of 5 MiB', '?version=1.0.0', new Uint8Array(5 * 1024 * 1024), 'application/wasm', 413, 'too-large'],
   ['a source of 5 MiB', '', JSON.stringify({ ...good, source: ' '.repeat(5 * 1024 * 1024) }), 'application/json', 413, 'too-large'],
   ['malformed JSON', '', '{"version":', 'application/json', 400, 'malformed-request'],
   ['another media type', '', 'version: 1.0.0', 'application/yaml', 415, 'unsupported-media-type'],
-])('%s is refused, and nothing is kept', async (_what, query, body, contentType, status, type) => {
+])('rejects %s and stores nothing', async (_title, query, body, contentType, status, type) => {
   const answer = await service.request('POST', `/v1/modules/bad/builds${query}`, body, { 'content-type': contentType });
   expect(answer).toMatchObject({ status, body: { type: problem(type), status } });
   expect(itemsOf(await service.get('/v1/modules/bad/builds'))).toEqual([]);
@@ -151,14 +151,14 @@ test.each([
   ['kernel', 'a name the system keeps for itself'],
   ['Tcp', 'must be 1 to 63 of a-z'],
   ['a'.repeat(64), 'must be 1 to 63'],
-])('a module cannot be called %s', async (module, reason) => {
+])('rejects the module name %s', async (module, reason) => {
   expect(await service.push(module, '1.0.0', workModule(0))).toMatchObject({
     status: 422,
     body: { errors: [{ in: 'path', pointer: '/module', detail: expect.stringContaining(reason) }] },
   });
 });
 
-test('builds and images that are not there are not found', async () => {
+test('responds 404 for unknown builds and images', async () => {
   for (const path of ['/v1/modules/none/builds/1.0.0', '/v1/modules/none/builds/1.0.0/image']) {
     expect(await service.get(path)).toMatchObject({
       status: 404,
@@ -167,11 +167,11 @@ test('builds and images that are not there are not found', async () => {
   }
 });
 
-test('a next version that does not exist is refused, with the highest version and the limit', async () => {
+test('rejects a next version above the limit', async () => {
   const highest = '9007199254740991.0.0';
   expect((await service.push('last', highest, workModule(1))).status).toBe(201);
-  const refused = await service.push('last', 'next-major', workModule(2));
-  expect(refused).toMatchObject({
+  const rejected = await service.push('last', 'next-major', workModule(2));
+  expect(rejected).toMatchObject({
     status: 422,
     body: {
       errors: [{ pointer: '/version', detail: expect.stringContaining(`no next-major after ${highest}, the highest version of last`) }],

@@ -1,4 +1,4 @@
-// The API accepts modules that compilers emit; a refusal is a 422 that names the change to make, never a 500.
+// Pushes of real compiler output. A rejection is a 422 that says what to change, never a 500.
 
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -16,12 +16,12 @@ const pushBytes = (module: string, bytes: Uint8Array, query = '') =>
 const pushSource = (module: string, body: Omit<RequestSchema<'NewBuild'>, 'version'>) =>
   service.post(`/v1/modules/${module}/builds`, { version: '1.0.0', ...body });
 
-test('a malformed custom section after a valid module does not matter', async () => {
+test('accepts a malformed custom section after a valid module', async () => {
   const section = [0x00, 0x0b, 0x04, 0x6e, 0x61, 0x6d, 0x65, 0x01, 0x04, 0x05, 0x00, 0x01, 0x61];
   expect(await pushBytes('named', new Uint8Array([...prebuiltModule, ...section]))).toMatchObject({ status: 201 });
 });
 
-test('two versions with 10,000 exports each are stored, listed, compared and loaded', async () => {
+test('stores, lists, compares and loads two versions with 10,000 exports each', async () => {
   service.startHost('large', 1);
   await service.connectedDevices(1);
   const device = await service.post('/v1/devices', { name: 'large-memory', ramPages: 2_048 });
@@ -42,10 +42,10 @@ test('two versions with 10,000 exports each are stored, listed, compared and loa
 });
 
 test.each<[string, Uint8Array, string, string]>([
-  ['a component', new Uint8Array([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]), 'not-webassembly', 'this is a component, not a core module'],
+  ['a component', new Uint8Array([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]), 'not-webassembly', 'expected a core module, received a component'],
   ['a compressed module', gzipSync(prebuiltModule), 'not-webassembly', 'gzip'],
   ['a module cut off', prebuiltModule.slice(0, -3), 'not-webassembly', 'WebAssembly.Module()'],
-])('%s is a 422', async (_what, bytes, type, message) => {
+])('rejects %s with 422', async (_title, bytes, type, message) => {
   const refused = await pushBytes('foreign', bytes);
   expect(refused).toMatchObject({
     status: 422,
@@ -72,14 +72,14 @@ test.each([
     'unsupported-module',
     'Math.random()',
   ],
-])('%s is a 422', async (_what, body, type, message) => {
+])('rejects %s with 422', async (_title, body, type, message) => {
   expect(await service.postRaw('/v1/modules/past/builds', { version: '1.0.0', ...body })).toMatchObject({
     status: 422,
     body: { type: `urn:patchbay:problem:${type}`, diagnostics: [{ message: expect.stringContaining(message) }] },
   });
 });
 
-test('a build may ask for SIMD and for concurrency', async () => {
+test('compiles with the requested SIMD feature and concurrency', async () => {
   const source = 'export function f(a: i32): i32 { return i32x4.extract_lane(i32x4.splat(a), 3); }';
   expect(await pushSource('lanes', { language: 'assemblyscript', source })).toMatchObject({ status: 422 });
   const chosen: Omit<RequestSchema<'NewBuild'>, 'version'> = {
@@ -91,7 +91,7 @@ test('a build may ask for SIMD and for concurrency', async () => {
   const options = { concurrency: 'exclusive', features: ['simd'] };
   expect(await pushSource('lanes', chosen)).toMatchObject({ status: 201, body: { options } });
   expect(await pushSource('lanes', chosen)).toMatchObject({ status: 200, body: { options } });
-  // With other options it is another build.
+  // Other options make another build.
   expect(await pushSource('lanes', { ...chosen, concurrency: 'shared' })).toMatchObject({ status: 409 });
   expect(await service.postRaw('/v1/modules/lanes/builds', { ...chosen, version: '1.0.0', features: ['threads'] })).toMatchObject({
     status: 422,

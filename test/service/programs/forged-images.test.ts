@@ -114,7 +114,7 @@ async function insertSigningKey(): Promise<string> {
 }
 
 const forgeries: [string, RegExp, (genuine: string, image: ForgedImage) => Promise<string | null>][] = [
-  ['no statement', /no signed statement of the image sha256:\w+ exists: push its source, or start its program again/, async () => null],
+  ['no statement', /image sha256:\w+ has no provenance: push its source, or start its program again/, async () => null],
   [
     'the statement of the genuine driver',
     /the statement is of another driver image: expected sha256:\w+, received sha256:\w+ \(driver of tcp\.work\)/,

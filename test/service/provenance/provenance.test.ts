@@ -1,4 +1,4 @@
-// Where builds came from: what the service states and signs of each, and hosts that load nothing that is not as it is stated.
+// Provenance of builds: the service signs it, and hosts load only images that match a statement signed by a trusted key.
 
 import { createHash, generateKeyPairSync, verify } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -20,13 +20,13 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-/** Runs a statement behind the service's back. */
-const byHand = (text: string, ...parameters: readonly (string | Uint8Array)[]) => runSql(service.database, text, ...parameters);
+/** Runs an SQL statement directly on the database. */
+const runDirectly = (text: string, ...parameters: readonly (string | Uint8Array)[]) => runSql(service.database, text, ...parameters);
 
 const signingKeys = async (of = service) => itemsOf(await of.get('/v1/signing-keys?order=asc'));
 
-describe('what the service states of a build', () => {
-  test('is signed by its key, and says who pushed which source, how and when', async () => {
+describe('the provenance of a build', () => {
+  test('is signed by the service and states who pushed which source, how and when', async () => {
     const source = 'export function one(): i32 { return 1; }';
     const pushed = await service.push('stated', '1.0.0', source, 'assemblyscript');
     const [admin] = itemsOf(await service.get('/v1/keys'));
@@ -70,7 +70,7 @@ describe('what the service states of a build', () => {
     expect(pushed.body).toMatchObject({ pushedBy: admin?.id, signedBy: [keyIdOf(publicKey)] });
   });
 
-  test('has a tag, and a build that is not there has none', async () => {
+  test('has an ETag, and is 404 for an unknown build', async () => {
     const path = '/v1/modules/stated/builds/1.0.0/provenance';
     const read = await service.get(path);
     expect(read.headers.get('content-type')).toBe('application/json; charset=utf-8');
@@ -82,7 +82,7 @@ describe('what the service states of a build', () => {
     });
   });
 
-  test('is verified by the device, which says by whose signature', async () => {
+  test('is verified by the device, which reports the verified signatures', async () => {
     await service.push('proven', '1.0.0', workModule(1));
     const [load] = await service.load('proven', '1.0.0', [device]);
     const { body } = await service.get(`/v1/loads/${load?.id}`);
@@ -114,10 +114,10 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
     'a byte of the image',
     async (module) => {
       const { imageDigest } = await rowOf(module, '1.1.0');
-      const [image] = await byHand('SELECT "bytes" FROM "Image" WHERE "digest" = ?', imageDigest);
+      const [image] = await runDirectly('SELECT "bytes" FROM "Image" WHERE "digest" = ?', imageDigest);
       const bytes = z.instanceof(Uint8Array).parse(image?.['bytes']);
       bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
-      await byHand('UPDATE "Image" SET "bytes" = ? WHERE "digest" = ?', bytes, imageDigest);
+      await runDirectly('UPDATE "Image" SET "bytes" = ? WHERE "digest" = ?', bytes, imageDigest);
     },
     /digest mismatch: expected .*, received /,
   ],
@@ -142,7 +142,7 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
     /no key that this host trusts has signed/,
   ],
   [
-    'whose the signature is',
+    'the signer',
     changedEnvelope((envelope) => {
       const { privateKey } = generateKeyPairSync('ed25519');
       const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
@@ -151,18 +151,18 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
     /no key that this host trusts has signed/,
   ],
   [
-    'whose the signature is, with that key among those of the service',
+    'the signer, with its key inserted among those of the service',
     async (module) => {
       const { privateKey, publicKey } = generateKeyPairSync('ed25519');
       const pem = publicKey.export({ format: 'pem', type: 'spki' }).toString();
       const forger = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
-      const [active] = await byHand('SELECT "keyId", "publicKey" FROM "SigningKey" WHERE "retiredAt" IS NULL');
-      // It vouches for the key of the service, which does not vouch for it.
-      const named = { keyId: String(active?.['keyId']), pem: String(active?.['publicKey']) };
-      const forActive = JSON.stringify(createEndorsement(forger, named, new Date()));
-      await byHand(
+      const [active] = await runDirectly('SELECT "keyId", "publicKey" FROM "SigningKey" WHERE "retiredAt" IS NULL');
+      // The inserted key endorses the key of the service, which does not endorse it.
+      const activeKey = { keyId: String(active?.['keyId']), pem: String(active?.['publicKey']) };
+      const forActive = JSON.stringify(createEndorsement(forger, activeKey, new Date()));
+      await runDirectly(
         `INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "retiredAt", "predecessorEndorsement") VALUES (?, ?, ?, ${timeInSql(1)}, ${timeInSql(2)}, ?)`,
-        `sgk_${'0'.repeat(31)}${(await byHand('SELECT * FROM "SigningKey"')).length}`,
+        `sgk_${'0'.repeat(31)}${(await runDirectly('SELECT * FROM "SigningKey"')).length}`,
         keyIdOf(pem),
         pem,
         forActive,
@@ -173,28 +173,28 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
     },
     /no key that this host trusts has signed/,
   ],
-  ['the signatures, which are gone', changedEnvelope((envelope) => ({ ...envelope, signatures: [] })), /it names no key/],
+  ['the signatures (removed)', changedEnvelope((envelope) => ({ ...envelope, signatures: [] })), /it names no key/],
   ['the type of the statement', changedEnvelope((envelope) => ({ ...envelope, payloadType: 'application/json' })), /cannot be read/],
   [
-    'the statement for that of another build',
+    'the statement (of another build)',
     async (module) => setEnvelope(module, (await rowOf(module, '1.0.0')).envelope),
     /the statement is of another image: expected .*@1\.1\.0 .* received .*@1\.0\.0/,
   ],
   [
-    'the image for that of another build, with its statement',
+    'the image and the statement (of another build)',
     async (module) => {
       const { imageDigest, envelope } = await rowOf(module, '1.0.0');
       await setEnvelope(module, envelope);
-      await byHand(`UPDATE "Build" SET "imageDigest" = ? WHERE "module" = ? AND "version" = '1.1.0'`, imageDigest, module);
+      await runDirectly(`UPDATE "Build" SET "imageDigest" = ? WHERE "module" = ? AND "version" = '1.1.0'`, imageDigest, module);
     },
     /the statement is of another image: expected .*@1\.1\.0 .* received .*@1\.0\.0/,
   ],
-  ['the statement, which is gone', (module) => setEnvelope(module, null), /no readable statement of the build/],
-  ['the statement, which is none any more', (module) => setEnvelope(module, '{"payload'), /no readable statement/],
+  ['the statement (removed)', (module) => setEnvelope(module, null), /has no readable provenance/],
+  ['the statement (truncated)', (module) => setEnvelope(module, '{"payload'), /has no readable provenance/],
 ];
 
-test.each(tamperings)('with another %s a build is refused, and the old version serves on', async (what, tamper, reason) => {
-  const module = `tampered-${tamperings.findIndex(([one]) => one === what)}`;
+test.each(tamperings)('refuses a build after a change of %s; the old version continues to serve', async (title, tamper, reason) => {
+  const module = `tampered-${tamperings.findIndex(([other]) => other === title)}`;
   await service.push(module, '1.0.0', workModule(1));
   await service.push(module, '1.1.0', workModule(2));
   await service.load(module, '1.0.0', [device]);
@@ -226,28 +226,28 @@ test('a build is restored after a restart only if a trusted key has signed its s
     const changed = { ...JSON.parse((await rowOf('changed', '1.0.0', own.database)).envelope), signatures: [] };
     await runSql(own.database, `UPDATE "Build" SET "envelope" = ? WHERE "module" = 'changed'`, JSON.stringify(changed));
     own.startHost('rack', 1);
-    const back = await until('the device has come up without what was changed', async () => {
+    const attached = await until('the device is attached without the changed build', async () => {
       const { body } = await own.get(`/v1/devices/${one}`);
       return body.attachFailure !== null && body;
     });
-    expect(back.attachFailure).toMatch(/^changed@1\.0\.0: no key that this host trusts has signed/);
-    expect(back.moduleTable).toMatchObject([{ module: 'whole', version: '1.0.0' }]);
+    expect(attached.attachFailure).toMatch(/^changed@1\.0\.0: no key that this host trusts has signed/);
+    expect(attached.moduleTable).toMatchObject([{ module: 'whole', version: '1.0.0' }]);
   } finally {
     await own.close();
   }
 });
 
-describe('builds from before there were statements', () => {
-  test('get theirs when the service starts, with who pushed them by the audit trail', async () => {
+describe('builds without provenance', () => {
+  test('are signed at the start of the service, with the publisher from the audit trail', async () => {
     const { id, pushedBy } = (await service.push('old', '1.0.0', workModule(1))).body;
     const count = 1_100;
     await service.stop();
-    // More than are stated in one transaction.
+    // More builds than are signed in one transaction.
     const same = '"language", "compiler", "sourceDigest", "imageBytes", "interface", "createdAt"';
-    await byHand(`INSERT INTO "Build" ("id", "module", "version", "imageDigest", ${same})
+    await runDirectly(`INSERT INTO "Build" ("id", "module", "version", "imageDigest", ${same})
       WITH RECURSIVE copies (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM copies WHERE number < ${count - 1})
       SELECT 'bld_${'0'.repeat(28)}' || (1000 + number), 'many', '1.0.' || number, 'sha256:' || number, ${same} FROM copies, "Build" WHERE "module" = 'old'`);
-    await byHand(`UPDATE "Build" SET "envelope" = NULL, "pushedBy" = NULL WHERE "module" = 'old'`);
+    await runDirectly(`UPDATE "Build" SET "envelope" = NULL, "pushedBy" = NULL WHERE "module" = 'old'`);
     await service.start();
     const envelope = await provenanceOf(service, 'old', '1.0.0');
     const key = (await signingKeys()).at(-1);
@@ -259,19 +259,22 @@ describe('builds from before there were statements', () => {
     ]);
     await service.connectedDevices(2);
     expect(await service.load('old', '1.0.0', [device])).toMatchObject([{ outcome: 'installed' }]);
-    // Of these the audit trail does not tell: somebody else has put them there.
+    // These builds are not in the audit trail and are not signed.
     expect((await service.get(`/v1/modules/many/builds/1.0.${count - 1}`)).body).toMatchObject({ pushedBy: null, signedBy: [] });
     await service.stop();
     await service.start();
     expect(await provenanceOf(service, 'old', '1.0.0')).toEqual(envelope);
   });
 
-  test('are not stated with an image that they were not made with', async () => {
+  test('are not signed with an image other than the one in the audit trail', async () => {
     await service.push('forged', '1.0.0', workModule(1));
     await service.push('forged', '1.1.0', workModule(2));
     await service.stop();
     const { imageDigest } = await rowOf('forged', '1.0.0');
-    await byHand(`UPDATE "Build" SET "envelope" = NULL, "imageDigest" = ? WHERE "module" = 'forged' AND "version" = '1.1.0'`, imageDigest);
+    await runDirectly(
+      `UPDATE "Build" SET "envelope" = NULL, "imageDigest" = ? WHERE "module" = 'forged' AND "version" = '1.1.0'`,
+      imageDigest,
+    );
     await service.start();
     await service.connectedDevices(2);
     expect((await service.get('/v1/modules/forged/builds/1.1.0/provenance')).status).toBe(404);
@@ -279,10 +282,10 @@ describe('builds from before there were statements', () => {
   });
 });
 
-describe('when the service signs with another key', () => {
+describe('after a rotation of the signing key', () => {
   const rotate = (of: TestService) => of.post('/v1/signing-keys', undefined);
 
-  test('hosts that run load builds of before and after', async () => {
+  test('running hosts load builds from before and after', async () => {
     await service.push('rotated', '1.0.0', workModule(1));
     await rotate(service);
     await service.push('rotated', '1.1.0', workModule(2));
@@ -295,7 +298,7 @@ describe('when the service signs with another key', () => {
     expect(body).toMatchObject({ report: { steps: [{ facts: { signedBy: [last?.keyId] } }, {}, {}, {}, {}, {}, {}, {}] } });
   });
 
-  test('a host with pinned keys trusts what these vouch for, and no key for which nobody does', async () => {
+  test('a host with pinned keys trusts the keys that they endorse, and no other', async () => {
     const own = await new TestService().start();
     try {
       const [first] = await signingKeys(own);
@@ -311,7 +314,7 @@ describe('when the service signs with another key', () => {
       };
       const untrusted = ['refused-image', expect.stringContaining('no key that this host trusts has signed')];
       expect(await outcomes('1.0.0')).toEqual([['installed', null], untrusted, ['installed', null]]);
-      // Two times, so that the first vouches for the last only through the one between.
+      // Twice, so that the first key endorses the last one only through the key between them.
       await rotate(own);
       await rotate(own);
       expect(await outcomes('1.1.0')).toEqual([['replaced', null], untrusted, ['replaced', null]]);

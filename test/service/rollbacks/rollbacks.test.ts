@@ -1,4 +1,4 @@
-// Rollbacks as they are kept: with their answers, and however much a device has gone through.
+// Rollbacks stored with their responses, and rollbacks of devices with a long history.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,14 +35,14 @@ const policy = {
   similarityPolicy: 'require',
 } as const;
 
-/** Makes a device into which loads have brought these minor versions, one a second; a negative one by a rollback. */
-async function makeDevice(id: string, ...minors: readonly number[]): Promise<void> {
+/** Creates a device on which loads installed these minor versions, one per second; a negative number is a rollback. */
+async function createDevice(id: string, ...minors: readonly number[]): Promise<void> {
   const store = await Store.open(database);
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9, registeredAt: at, tokenDigest: null, unreachableSince: null };
   const loaded = minors.map((minor, index) => {
     const [version, loadId, moment] = [`1.${Math.abs(minor)}.0`, `${id}-${index}`, new Date(at.getTime() + index * 1_000)];
     const common = { deviceId: id, module: 'tcp', version };
-    const made = {
+    const request = {
       batchId: 'b',
       buildId: version,
       ...policy,
@@ -52,21 +52,21 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
       deadlineAt: null,
     };
     return {
-      load: { id: loadId, ...common, ...made, rollback: minor < 0, rolloutId: null },
-      stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, installedAt: moment },
+      load: { id: loadId, ...common, ...request, rollback: minor < 0, rolloutId: null },
+      residency: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, installedAt: moment },
     };
   });
-  const current = loaded.at(-1)?.stay;
+  const current = loaded.at(-1)?.residency;
   await inTransaction(store, async (records) => {
     await records.hosts.save(host);
     await records.devices.create([{ id, name: id, hostId: 'h', labels: {}, createdAt: at, ramPages: 16 }]);
-    for (const version of new Set(loaded.map(({ stay }) => stay.version))) {
+    for (const version of new Set(loaded.map(({ residency }) => residency.version))) {
       if ((await records.builds.find('tcp', version)) !== null) continue;
-      const made = { module: 'tcp', version, language: 'wat', compiler: '', interface: {}, pushedBy: null, envelope: null, createdAt: at };
-      await records.builds.create({ id: version, ...made, sourceDigest: '', imageDigest: `sha256:${'0'.repeat(64)}`, imageBytes: 1 });
+      const facts = { module: 'tcp', version, language: 'wat', compiler: '', interface: {}, pushedBy: null, envelope: null, createdAt: at };
+      await records.builds.create({ id: version, ...facts, sourceDigest: '', imageDigest: `sha256:${'0'.repeat(64)}`, imageBytes: 1 });
     }
     await records.loads.create(loaded.map(({ load }) => load));
-    await records.history.insert(loaded.map(({ stay }) => stay));
+    await records.history.insert(loaded.map(({ residency }) => residency));
     if (current !== undefined)
       await records.devices.setModules([{ deviceId: id, module: 'tcp', version: current.version, imageDigest: '', loadedAt: at }]);
   });
@@ -96,12 +96,12 @@ const rollBack = (to: string | null = null, request = repeatable) =>
     ({ batch }) => ({ ...answer, body: batch }),
   );
 
-test('a rollback and its answer are on disk together', async () => {
-  await makeDevice(device, 0, 1);
+test('commits a rollback together with its response', async () => {
+  await createDevice(device, 0, 1);
   await installation.idempotencyStore.begin(repeatable);
   const { batch, loads } = await rollBack();
   expect(loads).toMatchObject([{ device, version: '1.0.0' }]);
-  // The service is gone before it has answered.
+  // The service stops before it responds.
   await installation.close();
   installation = await Installation.open(database, settings);
   expect(await installation.idempotencyStore.begin(repeatable)).toMatchObject({ ...answer, body: batch });
@@ -109,15 +109,15 @@ test('a rollback and its answer are on disk together', async () => {
 
 const upTo = (last: number) => Array.from({ length: last + 1 }, (_, minor) => minor);
 
-test('of a device that has gone through more than is looked at, the version before is found among the newest', async () => {
-  await makeDevice(device, ...upTo(70));
+test('finds the previous version of a device whose history exceeds the search limit', async () => {
+  await createDevice(device, ...upTo(70));
   expect((await rollBack()).loads).toMatchObject([{ version: '1.69.0' }]);
-  // One that is named is found however long ago it was there.
+  // A named version is found however old it is.
   expect((await rollBack('1.0.0', { ...repeatable, key: 'another' })).loads).toMatchObject([{ version: '1.0.0' }]);
 });
 
-test('a device that has gone back further than is looked at does not go forward again', async () => {
-  const back = upTo(54).map((step) => -(69 - step));
-  await makeDevice(device, ...upTo(70), ...back);
-  await expect(rollBack()).rejects.toMatchObject({ kind: 'nothing-to-roll-back', message: expect.stringContaining('newest 50 loads') });
+test('rejects a rollback after more rollbacks than the search limit instead of going forward', async () => {
+  const rollbacks = upTo(54).map((step) => -(69 - step));
+  await createDevice(device, ...upTo(70), ...rollbacks);
+  await expect(rollBack()).rejects.toMatchObject({ kind: 'nothing-to-roll-back', message: expect.stringContaining('last 50 loads') });
 });

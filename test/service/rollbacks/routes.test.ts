@@ -1,4 +1,4 @@
-// Rollbacks over HTTP: devices go back to the version before, or to one that they had, by ordinary loads.
+// Rollbacks over HTTP: to the previous version, or to a named earlier version.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
@@ -22,7 +22,7 @@ afterAll(() => service.close());
 const reason = '1.1.0 drops packets';
 
 /** Loads these versions one after another. */
-async function had(module: string, devices: readonly string[], ...versions: string[]): Promise<void> {
+async function install(module: string, devices: readonly string[], ...versions: string[]): Promise<void> {
   for (const version of versions) {
     await service.push(module, version, workModule(1));
     const loads = await service.load(module, version, devices);
@@ -39,7 +39,7 @@ const rollBack = (
 const rollBackAll = (module: string, body: Partial<RequestSchema<'NewRollback'>>) =>
   service.post('/v1/rollbacks', { module, reason, ...body });
 
-/** The loads of a batch, once all have their outcomes. */
+/** Returns the loads of a batch once all have outcomes. */
 async function outcomesOf(batch: unknown): Promise<readonly Schemas['Load'][]> {
   return until('the loads have outcomes', async () => {
     const items = itemsOf(await service.get(`/v1/loads?batch=${batch}`));
@@ -48,12 +48,12 @@ async function outcomesOf(batch: unknown): Promise<readonly Schemas['Load'][]> {
 }
 
 const versionOn = async (device: string, module: string) =>
-  itemsOf(await service.get(`/v1/devices/${device}/modules`)).find((stay) => stay.module === module)?.version;
+  itemsOf(await service.get(`/v1/devices/${device}/modules`)).find((residency) => residency.module === module)?.version;
 const loadsOf = async (module: string) => itemsOf(await service.get(`/v1/loads?limit=200&module=${module}`)).length;
 
-test('a module goes back to the version before, and once more to the one before that', async () => {
+test('rolls a module back to the previous version, and then to the version before that', async () => {
   const [device = ''] = north;
-  await had('twice', [device], '1.0.0', '1.1.0', '1.2.0');
+  await install('twice', [device], '1.0.0', '1.1.0', '1.2.0');
   const first = await rollBack(device, 'twice', { invalidation: 'delete' });
   expect(first).toMatchObject({ status: 202, body: { loads: [{ device, version: '1.1.0' }] } });
   expect(first.headers.get('location')).toBe(`/v1/loads/${Object(first.body.loads)[0].id}`);
@@ -80,15 +80,15 @@ test('a module goes back to the version before, and once more to the one before 
     status: 409,
     body: {
       type: 'urn:patchbay:problem:nothing-to-roll-back',
-      detail: expect.stringMatching(/^north-1 have no version of twice before .*; nothing was loaded anywhere\. Name one with "to"/),
+      detail: expect.stringMatching(/^no previous version of twice among .* on north-1; no load was created\. Name a version/),
     },
   });
   expect(await loadsOf('twice')).toBe(before);
 });
 
-test('a version that is put back counts once, and one that was withdrawn not at all', async () => {
+test('ignores a reverted swap', async () => {
   const [device = ''] = north;
-  await had('inside', [device], '1.0.0', '1.1.0');
+  await install('inside', [device], '1.0.0', '1.1.0');
   const program = { module: 'inside', export: 'work', arguments: [2_000_000_000] };
   const started = await service.post(`/v1/devices/${device}/programs`, program);
   await until('a thread is inside', async () =>
@@ -99,32 +99,32 @@ test('a version that is put back counts once, and one that was withdrawn not at 
   expect(await service.load('inside', '1.2.0', [device], drain)).toMatchObject([{ outcome: 'failed' }]);
   expect(await rollBack(device, 'inside', { to: '1.2.0' })).toMatchObject({
     status: 409,
-    body: { detail: expect.stringContaining('not had inside@1.2.0') },
+    body: { detail: expect.stringContaining('inside@1.2.0 was never installed') },
   });
   const { body } = await rollBack(device, 'inside');
   expect(await outcomesOf(body.batch)).toMatchObject([{ version: '1.0.0', outcome: 'replaced-interrupting' }]);
   await service.post(`${started.headers.get('location')}/stop`, undefined);
 });
 
-test('a module goes back to a version that is named, and forward again', async () => {
+test('rolls a module back to a named version, and forward again', async () => {
   const [device = ''] = north;
-  await had('named', [device], '1.0.0', '1.1.0', '1.2.0');
+  await install('named', [device], '1.0.0', '1.1.0', '1.2.0');
   await outcomesOf((await rollBack(device, 'named', { to: '1.0.0' })).body.batch);
   expect(await versionOn(device, 'named')).toBe('1.0.0');
   expect(await rollBack(device, 'named', { to: '1.0.0' })).toMatchObject({
     status: 409,
-    body: { type: 'urn:patchbay:problem:already-installed', detail: expect.stringContaining('every device has named@1.0.0') },
+    body: { type: 'urn:patchbay:problem:already-installed', detail: expect.stringContaining('already runs named@1.0.0') },
   });
   await outcomesOf((await rollBack(device, 'named', { to: '1.2.0' })).body.batch);
   expect(await versionOn(device, 'named')).toBe('1.2.0');
-  // Before that it had 1.0.0, to which it had gone back.
+  // The previous version is 1.0.0, the target of the first rollback.
   await outcomesOf((await rollBack(device, 'named')).body.batch);
   expect(await versionOn(device, 'named')).toBe('1.0.0');
 });
 
-test('an older version that lacks an export is not refused, unless similarity is asked for', async () => {
+test('loads an older version without an export, unless similarity is required', async () => {
   const [device = ''] = north;
-  await had('fewer', [device], '1.0.0');
+  await install('fewer', [device], '1.0.0');
   const more = workModule(1).replace('(module', '(module (func (export "more") (result i32) (i32.const 1))');
   await service.push('fewer', '1.1.0', more);
   await service.load('fewer', '1.1.0', [device]);
@@ -133,23 +133,26 @@ test('an older version that lacks an export is not refused, unless similarity is
   expect(await outcomesOf((await rollBack(device, 'fewer')).body.batch)).toMatchObject([{ version: '1.0.0', outcome: 'replaced' }]);
 });
 
-test('devices with labels go back, each to its own version before; those that have none stop all of them, or are skipped', async () => {
+test('rolls each selected device back to its own previous version; devices without one reject the request or are skipped', async () => {
   const [north1 = '', north2 = ''] = north;
-  await had('fleet', [north1], '1.0.0', '1.2.0');
-  await had('fleet', [north2], '1.1.0', '1.2.0');
-  await had('fleet', [south], '1.2.0');
+  await install('fleet', [north1], '1.0.0', '1.2.0');
+  await install('fleet', [north2], '1.1.0', '1.2.0');
+  await install('fleet', [south], '1.2.0');
   const before = await loadsOf('fleet');
   const all = { devices: [north1, north2, south] };
   expect(await rollBackAll('fleet', all)).toMatchObject({
     status: 409,
-    body: { type: 'urn:patchbay:problem:nothing-to-roll-back', detail: expect.stringMatching(/^south-1 have no version/) },
+    body: {
+      type: 'urn:patchbay:problem:nothing-to-roll-back',
+      detail: expect.stringMatching(/^no previous version of fleet .* on south-1;/),
+    },
   });
   expect(await loadsOf('fleet')).toBe(before);
   const skipping = await rollBackAll('fleet', { ...all, to: '1.0.0', onMissingVersion: 'skip' });
   expect(skipping).toMatchObject({ status: 202, body: { loads: [{ device: north1, version: '1.0.0' }], unchanged: [] } });
   expect(skipping.body.skipped).toEqual([north2, south]);
   await outcomesOf(skipping.body.batch);
-  await had('fleet', [north1], '1.2.0');
+  await install('fleet', [north1], '1.2.0');
 
   const answer = await rollBackAll('fleet', { labels: { zone: 'north' } });
   expect(answer.headers.get('location')).toBe(`/v1/loads?batch=${answer.body.batch}`);
@@ -162,9 +165,9 @@ test('devices with labels go back, each to its own version before; those that ha
   );
   const [event] = itemsOf(await service.get(`/v1/audit?object=${answer.body.batch}`));
   expect(event?.detail).toMatchObject({ versions: expect.arrayContaining(['1.0.0', '1.1.0']), labels: { zone: 'north' }, devices: 2 });
-  // One of them has it already.
-  await had('fleet', [north1], '1.1.0');
-  await had('fleet', [north2], '1.2.0');
+  // One of the devices already has the version.
+  await install('fleet', [north1], '1.1.0');
+  await install('fleet', [north2], '1.2.0');
   const mixed = await rollBackAll('fleet', { labels: { zone: 'north' }, to: '1.1.0' });
   expect(mixed.body).toMatchObject({ loads: [{ device: north2, version: '1.1.0' }], unchanged: [north1], skipped: [] });
   await outcomesOf(mixed.body.batch);
@@ -174,9 +177,9 @@ test('devices with labels go back, each to its own version before; those that ha
   });
 });
 
-test('a rollback that is repeated with its key is done once', async () => {
+test('executes a repeated request with the same idempotency key once', async () => {
   const [device = ''] = north;
-  await had('once', [device], '1.0.0', '1.1.0', '1.2.0');
+  await install('once', [device], '1.0.0', '1.1.0', '1.2.0');
   const key = { 'idempotency-key': 'rollback-once' };
   const [first, again] = [await rollBack(device, 'once', {}, key), await rollBack(device, 'once', {}, key)];
   await outcomesOf(first.body.batch);
@@ -192,9 +195,9 @@ test('a rollback that is repeated with its key is done once', async () => {
 test.each<[string, object, string]>([
   ['no reason', { reason: undefined }, '/reason'],
   ['an empty reason', { reason: '' }, '/reason'],
-  ['a drain that does not drain', { drainMilliseconds: 5 }, '/drainMilliseconds'],
+  ['a drain time without draining', { drainMilliseconds: 5 }, '/drainMilliseconds'],
   ['a version policy', { versionPolicy: 'newer' }, '/versionPolicy'],
-])('a rollback with %s is refused', async (_what, body, pointer) => {
+])('rejects a rollback with %s', async (_title, body, pointer) => {
   for (const answer of [
     await service.postRaw(`/v1/devices/${south}/modules/tcp/rollback`, { reason, ...body }),
     await service.postRaw('/v1/rollbacks', { module: 'tcp', devices: [south], reason, ...body }),
@@ -202,15 +205,15 @@ test.each<[string, object, string]>([
     expect(answer).toMatchObject({ status: 422, body: { errors: [expect.objectContaining({ in: 'body', pointer })] } });
 });
 
-test('a rollback of an unknown device, module or version is refused', async () => {
-  const nobody = 'dev_00000000000000000000000000000000';
-  expect((await rollBack(nobody, 'tcp')).status).toBe(404);
+test('rejects a rollback of an unknown device, module or version', async () => {
+  const unknown = 'dev_00000000000000000000000000000000';
+  expect((await rollBack(unknown, 'tcp')).status).toBe(404);
   expect(await rollBack(south, 'never-loaded')).toMatchObject({ status: 409 });
   expect(await rollBack(south, 'fleet', { to: '9.9.9' })).toMatchObject({
     status: 409,
-    body: { detail: expect.stringMatching(/^south-1 have not had fleet@9\.9\.9 in memory; nothing was loaded anywhere\. GET/) },
+    body: { detail: expect.stringMatching(/^fleet@9\.9\.9 was never installed on south-1; no load was created\. See/) },
   });
-  expect(await rollBackAll('fleet', { devices: [south, nobody] })).toMatchObject({
+  expect(await rollBackAll('fleet', { devices: [south, unknown] })).toMatchObject({
     status: 422,
     body: { errors: [{ pointer: '/devices/1' }] },
   });

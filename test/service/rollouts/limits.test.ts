@@ -1,4 +1,4 @@
-// What a rollout may not go beyond: devices that are selected, and times that a load is tried.
+// Limits of a rollout: selected devices, and attempts per device.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { newDatabase } from '../../databases.ts';
 import { inTransaction } from '../records.ts';
 
-test('more devices than may be selected are refused, and said where', () => {
+test('rejects a selection of too many devices', () => {
   const devices = Array.from({ length: 3 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
   expect(checkSelectionSize(devices, '/labels', 3)).toBe(devices);
   const refusal = () => checkSelectionSize(devices, '/labels', 2);
@@ -19,7 +19,7 @@ test('more devices than may be selected are refused, and said where', () => {
   expect(refusal).toThrow('limit exceeded (2 devices per request): narrow the selection');
 });
 
-test('a load that was tried as often as it may be is not tried again', async () => {
+test('does not retry a device after the maximum number of attempts', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-rollouts-'));
   const store = await Store.open(await newDatabase(folder));
   const now = new Date();
@@ -40,9 +40,9 @@ test('a load that was tried as often as it may be is not tried again', async () 
   expect(await retry()).toEqual(new Map([[1, 1]]));
   await fail('l2');
   expect(await retry()).toEqual(new Map());
-  // The end of a load that is not its newest any more is nothing to it.
-  const arrival = { interrupted: 0, loadedAt: now, baseline: {} };
-  await inTransaction(store, ({ rollouts }) => rollouts.settleLoaded({ loadId: 'l1', outcome: 'replaced', reason: null }, arrival));
+  // The end of an older load of the device is ignored.
+  const installation = { interrupted: 0, loadedAt: now, baseline: {} };
+  await inTransaction(store, ({ rollouts }) => rollouts.settleLoaded({ loadId: 'l1', outcome: 'replaced', reason: null }, installation));
   const page = { sort: 'number', order: 'asc', limit: 10, after: null } as const;
   expect(await new RolloutQueries(store.reader).devices({ rolloutId: 'r' }, page)).toMatchObject([
     { state: 'failed', attempts: 2, loadId: 'l2' },

@@ -1,4 +1,4 @@
-// What a rollout does about devices that it can request no loads for, and about the images that it has yet to bring.
+// Creation of a rollout's loads, devices for which no load can be created, and images in use.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -51,8 +51,17 @@ beforeEach(async () => {
       ['2.0.0', digest('2')],
       ['3.0.0', digest('3')],
     ] as const) {
-      const made = { module: 'tcp', version, language: 'wat', compiler: '', interface: {}, pushedBy: null, envelope: null, createdAt: now };
-      await builds.create({ id: version, ...made, sourceDigest: '', imageDigest: image, imageBytes: 1 });
+      const facts = {
+        module: 'tcp',
+        version,
+        language: 'wat',
+        compiler: '',
+        interface: {},
+        pushedBy: null,
+        envelope: null,
+        createdAt: now,
+      };
+      await builds.create({ id: version, ...facts, sourceDigest: '', imageDigest: image, imageBytes: 1 });
     }
     const rollout = { id: 'r', module: 'tcp', version: '2.0.0', plan, state: 'running', reason: null, rollbackOf: null, requestedAt: now };
     const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, acceptsDevicesUntil: null };
@@ -72,7 +81,7 @@ afterEach(async () => {
 const request = (count: number) =>
   inTransaction(store, async (records) => {
     const record = await records.rollouts.find('r');
-    if (record === null) throw new Error('there is no rollout');
+    if (record === null) throw new Error('the rollout does not exist');
     return requestLoads(records.connection, await readView(records.connection, record, now), { wave: 1, count }, now);
   });
 
@@ -81,7 +90,7 @@ async function devicesOf() {
   return withoutMarks(await new RolloutQueries(store.reader).devices({ rolloutId: 'r' }, page));
 }
 
-test('as many loads are requested as are asked for, in the order of the devices', async () => {
+test('creates the requested number of loads in the order of the devices', async () => {
   expect(await request(2)).toEqual(['h', 'h']);
   expect((await devicesOf()).map(({ deviceId, state, attempts }) => [deviceId, state, attempts])).toEqual([
     [ids[0], 'loading', 1],
@@ -91,11 +100,11 @@ test('as many loads are requested as are asked for, in the order of the devices'
   const [first] = await devicesOf();
   const load = await new Records(store.readConnection).loads.find(first?.loadId ?? '');
   expect(load).toMatchObject({ deviceId: ids[0], version: '2.0.0', rolloutId: 'r', requestedBy: 'key_a', rollback: false });
-  // At one a second, the third has its turn two seconds later.
+  // At one load per second, the third load is due two seconds later.
   expect((await new Records(store.readConnection).rollouts.find('r'))?.nextLoadAt?.getTime()).toBe(now.getTime() + 2_000);
 });
 
-test('a device for which as many loads wait as may has failed, and the others get theirs', async () => {
+test('fails a device at the limit of open loads and loads the others', async () => {
   const waiting = (index: number): NewLoad => ({
     id: `l${index}`,
     batchId: 'b',
@@ -127,16 +136,16 @@ test('a device for which as many loads wait as may has failed, and the others ge
   expect(events).toMatchObject([{ object: 'r', outcome: 'failed', detail: { devices: 1 } }]);
 });
 
-test('devices fail whose build has lost its image', async () => {
+test('fails devices whose build has no image', async () => {
   await inTransaction(store, ({ builds }) => builds.setPruned([digest('2')], now));
   expect(await request(3)).toEqual([]);
   for (const device of await devicesOf())
-    expect(device).toMatchObject({ state: 'failed', attempts: 0, reason: expect.stringContaining('push its source again') });
+    expect(device).toMatchObject({ state: 'failed', attempts: 0, reason: expect.stringContaining('push the same source again') });
 });
 
-test('images that an open rollout has yet to bring, or may have to bring back, are needed', async () => {
+test('keeps the images that an open rollout may still load or roll back to', async () => {
   const used = () => new Records(store.readConnection).images.inUse();
-  // The newest of a module always is.
+  // The newest image of a module is always in use.
   expect(await used()).toEqual(new Set([digest('1'), digest('2'), digest('3')]));
   await inTransaction(store, ({ rollouts }) => rollouts.update('r', { endedAt: now }));
   expect(await used()).toEqual(new Set([digest('3')]));

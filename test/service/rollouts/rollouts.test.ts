@@ -1,4 +1,4 @@
-// Rollouts over HTTP, on real hosts with live programs: waves, brakes, the way back, and what operators decide.
+// Rollouts over HTTP, on real hosts with live programs: waves, failures, rollbacks and operators' decisions.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -6,12 +6,12 @@ import { eventsOf, itemsOf, type TestResponse, TestService, until, workModule } 
 import type { RequestBody, RequestSchema } from '../typed-paths.ts';
 
 const service = new TestService();
-/** Six in the east and six in the west. */
+/** Twelve devices: six in the zone `east`, six in `west`. */
 let devices: string[];
 let east: string[];
 let west: string[];
 
-/** `work(n)` as `workModule` has it, but that after two hundred calls every tenth traps. */
+/** `work(n)` as in `workModule`; after two hundred calls every tenth traps. */
 const trappingModule = (plus: number) => `
   (module
     (global $calls (mut i32) (i32.const 0))
@@ -21,7 +21,7 @@ const trappingModule = (plus: number) => `
         (then (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const 10))) (then (unreachable)))))
       (i32.add (local.get $n) (i32.const ${plus}))))`;
 
-/** `work(n)` sleeps so many milliseconds. */
+/** `work(n)` sleeps. */
 const sleepingModule = (milliseconds: number) => `
   (module
     (import "kernel" "sleep" (func $sleep (param i32)))
@@ -29,14 +29,14 @@ const sleepingModule = (milliseconds: number) => `
       (call $sleep (i32.const ${milliseconds}))
       (local.get $n)))`;
 
-/** `work(n)` is that of another module. */
+/** `work(n)` calls `work` of another module. */
 const callingModule = (module: string) => `
   (module
     (import "${module}" "work" (func $work (param i32) (result i32)))
     (func (export "work") (param $n i32) (result i32) (call $work (local.get $n))))`;
 
-/** A module that says of itself that it does not work. */
-const sickModule = (plus: number) => `
+/** A module whose self-check fails. */
+const brokenModule = (plus: number) => `
   (module
     (func (export "self_check") (result i32) (i32.const 1))
     (func (export "work") (param $n i32) (result i32) (i32.add (local.get $n) (i32.const ${plus}))))`;
@@ -64,7 +64,7 @@ const Rollout = z.looseObject({
   endedAt: z.string().nullable(),
 });
 type Rollout = z.infer<typeof Rollout>;
-const Counted = z.looseObject({ callsCompleted: z.number(), callsFailed: z.number() }).nullable();
+const CallCounts = z.looseObject({ callsCompleted: z.number(), callsFailed: z.number() }).nullable();
 
 beforeAll(async () => {
   await service.start();
@@ -78,7 +78,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-/** Calls the module's `work` for ever, of which the device may not have a version yet. */
+/** Starts a program that calls the module's `work` forever; loads the module first if necessary. */
 async function startProgram(device: string, module: string): Promise<void> {
   if (!(await hasBuild(module, '1.0.0'))) {
     await service.push(module, '1.0.0', workModule(1));
@@ -92,24 +92,24 @@ async function startProgram(device: string, module: string): Promise<void> {
 
 const hasBuild = async (module: string, version: string) => (await service.get(`/v1/modules/${module}/builds/${version}`)).status === 200;
 
-/** A module of a test's own, in version 1.0.0 on some devices; 1.1.0 and 1.2.0 may be loaded. */
-async function newModule(module: string, some = east): Promise<string> {
+/** Pushes versions 1.0.0 to 1.2.0 of a new module and loads 1.0.0. */
+async function newModule(module: string, on = east): Promise<string> {
   for (const [version, plus] of [
     ['1.0.0', 1],
     ['1.1.0', 2],
     ['1.2.0', 3],
   ] as const)
     await service.push(module, version, workModule(plus));
-  await service.load(module, '1.0.0', some);
+  await service.load(module, '1.0.0', on);
   return module;
 }
 
 /** A request for a rollout, by default of the module `net`. */
-type Asked = Omit<RequestSchema<'NewRollout'>, 'module'> & { readonly module?: string };
-const ask = (body: Asked) => service.post('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
+type RolloutBody = Omit<RequestSchema<'NewRollout'>, 'module'> & { readonly module?: string };
+const request = (body: RolloutBody) => service.post('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
 
-async function roll(body: Asked): Promise<Rollout> {
-  const answer = await ask(body);
+async function roll(body: RolloutBody): Promise<Rollout> {
+  const answer = await request(body);
   if (answer.status !== 202) throw new Error(JSON.stringify(answer.body));
   const rollout = Rollout.parse(answer.body);
   expect(answer.headers.get('location')).toBe(`/v1/rollouts/${rollout.id}`);
@@ -120,18 +120,18 @@ const read = async (id: string) => Rollout.parse((await service.get(`/v1/rollout
 const decide = <Decision extends string>(id: string, decision: Decision, body: RequestBody<`/v1/rollouts/${string}/${Decision}`, 'post'>) =>
   service.post(`/v1/rollouts/${id}/${decision}`, body);
 
-const when = (id: string, what: string, holds: (rollout: Rollout) => boolean) =>
-  until(`the rollout ${id} ${what}`, async () => {
+const when = (id: string, condition: string, holds: (rollout: Rollout) => boolean) =>
+  until(`the rollout ${id} ${condition}`, async () => {
     const rollout = await read(id);
     return holds(rollout) && rollout;
   });
 const ended = (id: string) => when(id, 'has ended', ({ endedAt }) => endedAt !== null);
-const waitsFor = (id: string, what: string) => when(id, `waits for ${what}`, ({ waitingFor }) => waitingFor === what);
+const waitsFor = (id: string, reason: string) => when(id, `waits for ${reason}`, ({ waitingFor }) => waitingFor === reason);
 
-/** Of each of these devices, the version of the module in its table. */
-async function versionsOf(module: string, some = devices): Promise<string[]> {
+/** Returns the version of the module in the module table of each device. */
+async function versionsOf(module: string, on = devices): Promise<string[]> {
   return Promise.all(
-    some.map(async (device) => {
+    on.map(async (device) => {
       const { body } = await service.get(`/v1/devices/${device}`);
       const table = z.array(z.looseObject({ module: z.string(), version: z.string() })).parse(body.moduleTable);
       return table.find((entry) => entry.module === module)?.version ?? '';
@@ -146,7 +146,7 @@ const pointersOf = ({ body }: TestResponse) =>
     .map(({ pointer }) => pointer);
 
 describe('waves', () => {
-  test('a build goes to a fleet wave by wave', async () => {
+  test('loads a build on a fleet wave by wave', async () => {
     const module = await newModule('waves', devices);
     const waves = [{ devices: 1 }, { upToPercent: 50 }, { upToPercent: 100 }];
     const { id } = await roll({ module, version: '1.1.0', runningVersion: '<1.1.0', waves });
@@ -160,16 +160,16 @@ describe('waves', () => {
     expect(new Set(await versionsOf(module))).toEqual(new Set(['1.1.0']));
     const items = itemsOf(await service.get(`/v1/rollouts/${id}/devices`));
     expect(items.map(({ position }) => position)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-    // A wave begins when the one before it has passed.
+    // A wave begins when the wave before it has passed.
     const times = items.map(({ loadedAt }) => String(loadedAt));
     expect(times.slice(0, 1).every((time) => times.slice(1).every((later) => time < later))).toBe(true);
-    // Their order mixes the hosts.
+    // The order mixes the hosts.
     expect(items.map(({ device }) => device)).not.toEqual(devices);
     const load = await service.get(`/v1/loads/${items[0]?.load}`);
     expect(load.body).toMatchObject({ rollout: id, outcome: 'replaced' });
   });
 
-  test('devices that are named get it in the order of their naming', async () => {
+  test('keeps the order of named devices', async () => {
     const module = await newModule('named', devices);
     const order = [west[2], east[1], west[0], east[5], west[4], east[0]].map(String);
     const { id } = await roll({ module, version: '1.1.0', devices: order });
@@ -177,7 +177,7 @@ describe('waves', () => {
     expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices`)).map(({ device }) => device)).toEqual(order);
   });
 
-  test('loads are requested one after another where no more may be under way', async () => {
+  test('loads devices one after another with one device in flight', async () => {
     const module = await newModule('narrow');
     const { id } = await roll({ module, version: '1.1.0', devices: east, waves: [{ upToPercent: 100 }], devicesInFlight: 1 });
     await ended(id);
@@ -187,7 +187,7 @@ describe('waves', () => {
       if (index > 0) expect(String(load.requestedAt) >= String(loads[index - 1]?.completedAt)).toBe(true);
   });
 
-  test('and at even distances where there is a rate', async () => {
+  test('spaces loads evenly with a rate', async () => {
     const module = await newModule('slow');
     const { id } = await roll({ module, version: '1.1.0', devices: east, waves: [{ upToPercent: 100 }], loadsPerMinute: 240 });
     await waitsFor(id, 'rate');
@@ -198,7 +198,7 @@ describe('waves', () => {
     expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(1_240);
   });
 
-  test('a wave that needs approval waits for it, and each approval is of one wave', async () => {
+  test('a wave waits for its own approval', async () => {
     const module = await newModule('approved');
     const { id } = await roll({
       module,
@@ -260,8 +260,8 @@ describe('waves', () => {
   });
 });
 
-describe('brakes', () => {
-  test('a build that traps is stopped in the canary and rolled back, and no call fails any more', async () => {
+describe('failures', () => {
+  test('a build that traps is stopped in the canary and rolled back; then no call fails', async () => {
     await service.push('net', '1.3.0', trappingModule(4));
     const { id } = await roll({
       version: '1.3.0',
@@ -271,10 +271,10 @@ describe('brakes', () => {
     });
     const rollout = await ended(id);
     expect(rollout.state).toBe('rolled-back');
-    expect(rollout.reason).toMatch(/^wave 1 has failed: \d+ of \d+ calls have failed since/);
+    expect(rollout.reason).toMatch(/^wave 1 failed: \d+ of \d+ calls failed \(before: /);
     expect(rollout.deviceCounts).toEqual({ waiting: 0, loading: 0, loaded: 2, failed: 0, skipped: 4 });
-    const back = await ended(rollout.rolledBackBy ?? '');
-    expect(back).toMatchObject({ state: 'completed', rollbackOf: id, version: null, deviceCounts: { loaded: 2, failed: 0 } });
+    const rollback = await ended(rollout.rolledBackBy ?? '');
+    expect(rollback).toMatchObject({ state: 'completed', rollbackOf: id, version: null, deviceCounts: { loaded: 2, failed: 0 } });
     expect(new Set(await versionsOf('net', east))).toEqual(new Set(['1.0.0']));
     const failures = async () => {
       const programs = await Promise.all(east.map(async (device) => itemsOf(await service.get(`/v1/devices/${device}/programs`))));
@@ -283,7 +283,7 @@ describe('brakes', () => {
         .map(({ statistics }) => z.looseObject({ callsFailed: z.number(), callsCompleted: z.number() }).parse(statistics));
     };
     const measuredOf = async () => itemsOf(await service.get(`/v1/rollouts/${id}/devices?wave=1`)).map(({ measured }) => measured);
-    const judged = await measuredOf();
+    const evaluated = await measuredOf();
     const settled = await failures();
     expect(settled.reduce((sum, { callsFailed }) => sum + callsFailed, 0)).toBeGreaterThan(0);
     const later = await until('every program has made a hundred more calls', async () => {
@@ -291,19 +291,19 @@ describe('brakes', () => {
       return now.every(({ callsCompleted }, index) => callsCompleted > (settled[index]?.callsCompleted ?? 0) + 100) && now;
     });
     expect(later.map(({ callsFailed }) => callsFailed)).toEqual(settled.map(({ callsFailed }) => callsFailed));
-    // What each device measured is kept as it was when the wave was judged.
-    expect(await measuredOf()).toEqual(judged);
-    for (const measured of judged) expect(z.looseObject({ calls: z.number() }).parse(measured).calls).toBeGreaterThan(0);
+    // The measurement of each device stays as it was when the wave was evaluated.
+    expect(await measuredOf()).toEqual(evaluated);
+    for (const measured of evaluated) expect(z.looseObject({ calls: z.number() }).parse(measured).calls).toBeGreaterThan(0);
   });
 
-  test('by default a wave that fails pauses the rollout; its failed loads can be tried again, and it goes on', async () => {
+  test('a failed wave pauses the rollout by default; retrying its failed loads resumes the rollout', async () => {
     const module = await newModule('paused-by-failure', devices);
     const blocked = west[0] ?? '';
-    // Who has a newer version refuses the older.
+    // A device with a newer version refuses the older one.
     await service.load(module, '1.2.0', [blocked]);
     const { id } = await roll({ module, version: '1.1.0', devices: [blocked, ...east], waves: [{ devices: 2 }, { upToPercent: 100 }] });
     const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
-    expect(paused.reason).toBe('wave 1 has failed: 1 of 2 loads have not succeeded, and 0 % may');
+    expect(paused.reason).toBe('wave 1 failed: 1 of 2 loads failed; limit: 0%');
     expect(paused.waves[0]).toMatchObject({ state: 'failed', deviceCounts: { loaded: 1, failed: 1 } });
     expect((await service.get('/v1/health')).body.reasons).toContainEqual(expect.stringContaining(id));
     expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([
@@ -319,7 +319,7 @@ describe('brakes', () => {
     expect((await decide(id, 'retry-failed', undefined)).body).toMatchObject({ type: 'urn:patchbay:problem:rollout-state' });
   });
 
-  test('a failed wave that is resumed is judged no more', async () => {
+  test('resuming ignores the failure of the wave', async () => {
     const module = await newModule('resumed');
     await service.load(module, '1.2.0', [east[0] ?? '']);
     const { id } = await roll({ module, version: '1.1.0', devices: east, waves: [{ devices: 2 }, { upToPercent: 100 }] });
@@ -328,7 +328,7 @@ describe('brakes', () => {
     const rollout = await ended(id);
     expect(rollout).toMatchObject({ state: 'completed', deviceCounts: { loaded: 5, failed: 1 } });
     expect(rollout.waves[0]).toMatchObject({ state: 'passed', failureIgnored: true, failure: expect.stringContaining('1 of 2') });
-    // What has completed can be tried again too, and is judged anew.
+    // A completed rollout can be retried too, and is evaluated again.
     await decide(id, 'retry-failed', undefined);
     const again = await when(id, 'is paused again', ({ state }) => state === 'paused');
     expect(again.waves[0]).toMatchObject({ state: 'failed', failureIgnored: false });
@@ -353,9 +353,9 @@ describe('brakes', () => {
     expect(rollout.waves[1]).toMatchObject({ failure: null, failureIgnored: false });
   });
 
-  test('a build that finds itself sick gets nowhere, and there is nothing to roll back', async () => {
-    const module = await newModule('sick');
-    await service.push(module, '1.3.0', sickModule(4));
+  test('a build that fails its self-check is loaded nowhere, and there is nothing to roll back', async () => {
+    const module = await newModule('broken');
+    await service.push(module, '1.3.0', brokenModule(4));
     const { id } = await roll({ module, version: '1.3.0', devices: east, similarityPolicy: 'off', onFailure: 'rollback' });
     const rollout = await ended(id);
     expect(rollout).toMatchObject({ state: 'rolled-back', deviceCounts: { loaded: 0, failed: 1, skipped: 5 } });
@@ -363,55 +363,53 @@ describe('brakes', () => {
     expect((await decide(id, 'rollback', { reason: 'once more' })).status).toBe(409);
   });
 
-  test('a build is judged by the programs that call it, also through other modules, and by no others', async () => {
+  test('a build is measured by the programs that call it, directly or through other modules', async () => {
     const module = await newModule('inner');
     await service.push(module, '1.3.0', trappingModule(4));
     await service.push('outer', '1.0.0', callingModule(module));
     const [canary = '', ...others] = east;
     await service.load('outer', '1.0.0', [canary]);
     const { id } = await roll({ module, version: '1.1.0', devices: east, soakSeconds: 0.3, thresholds: { requireCalls: true } });
-    // Programs that call something else are no evidence.
-    expect((await when(id, 'is paused', ({ state }) => state === 'paused')).reason).toMatch(/made 0 calls .* 20 are required/);
+    // Calls of other modules do not count.
+    expect((await when(id, 'is paused', ({ state }) => state === 'paused')).reason).toMatch(/0 calls since the load; required: 20/);
     await decide(id, 'abort', {});
     await service.post(`/v1/devices/${canary}/programs`, { module: 'outer', export: 'work', arguments: [5], pauseMilliseconds: 1 });
     const through = await roll({ module, version: '1.3.0', devices: [canary, ...others], soakSeconds: 600 });
     const paused = await when(through.id, 'is paused', ({ state }) => state === 'paused');
-    expect(paused.reason).toMatch(/^wave 1 has failed: \d+ of \d+ calls have failed/);
+    expect(paused.reason).toMatch(/^wave 1 failed: \d+ of \d+ calls failed/);
     await decide(through.id, 'abort', {});
   });
 
-  test('a build whose calls take much longer is stopped', async () => {
+  test('a build with a higher latency is stopped', async () => {
     const module = await newModule('slower');
     await service.push(module, '1.3.0', sleepingModule(30));
     const body = { module, export: 'work', arguments: [5], threads: 4, pauseMilliseconds: 1 };
     for (const device of east) await service.post(`/v1/devices/${device}/programs`, body);
-    await until('the calls of the old version were measured', async () => {
+    await until('the calls of the old version are measured', async () => {
       const programs = await Promise.all(
         east.map(async (device) => itemsOf(await service.get(`/v1/devices/${device}/programs?module=${module}`))),
       );
-      return programs.flat().every(({ statistics }) => (Counted.parse(statistics)?.callsCompleted ?? 0) > 50);
+      return programs.flat().every(({ statistics }) => (CallCounts.parse(statistics)?.callsCompleted ?? 0) > 50);
     });
     const thresholds = { latencyIncreasePercent: 100 };
     const { id } = await roll({ module, version: '1.3.0', devices: east, soakSeconds: 600, thresholds });
     const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
-    expect(paused.reason).toMatch(
-      /^wave 1 has failed: 99 % of the calls take up to \d+ µs, [\d.]+ % more than the \d+ µs of the version before/,
-    );
+    expect(paused.reason).toMatch(/^wave 1 failed: p99 latency is \d+ µs, [\d.]+% above \d+ µs before; limit: \+100%$/);
     await decide(id, 'abort', {});
   });
 
-  test('a load that interrupts more accesses than it may stops the wave', async () => {
+  test('a load that interrupts too many accesses stops the wave', async () => {
     const module = await newModule('interrupting');
     await service.push(module, '1.3.0', sleepingModule(3_600_000));
     await service.push(module, '1.4.0', workModule(5));
     await service.load(module, '1.3.0', east);
     await service.post(`/v1/devices/${east[0]}/programs`, { module, export: 'work', arguments: [5], threads: 3 });
-    await until('three are inside', async () =>
+    await until('three threads are inside', async () =>
       JSON.stringify((await service.get(`/v1/devices/${east[0]}`)).body).includes('"referenceCount":3'),
     );
     const { id } = await roll({ module, version: '1.4.0', devices: east, thresholds: { interruptedAccesses: 2 } });
     const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
-    expect(paused.reason).toBe('wave 1 has failed: 3 accesses were interrupted on each device, and 2 may be');
+    expect(paused.reason).toBe('wave 1 failed: 3 accesses interrupted per device; limit: 2');
     expect(paused.waves[0]?.interruptedAccesses).toBe(3);
     await decide(id, 'abort', {});
   });
@@ -421,7 +419,7 @@ describe('brakes', () => {
     const body = { module, export: 'work', arguments: [5], pauseMilliseconds: 20, addressing: 'hard-coded' } as const;
     const program = await service.post(`/v1/devices/${east[0]}/programs`, body);
     const path = `/v1/devices/${east[0]}/programs/${program.body.id}`;
-    await until('it has called the old version', async () => {
+    await until('the program has called the old version', async () => {
       const statistics = z
         .looseObject({ callsCompleted: z.number() })
         .nullable()
@@ -429,17 +427,15 @@ describe('brakes', () => {
       return (statistics?.callsCompleted ?? 0) > 0;
     });
     const { id } = await roll({ module, version: '1.1.0', devices: east, soakSeconds: 600, thresholds: { failedCallsPercent: null } });
-    expect((await when(id, 'is paused', ({ state }) => state === 'paused')).reason).toMatch(
-      /1 program holds on to code that has gone, and 0 may/,
-    );
-    expect((await decide(id, 'rollback', { reason: 'it is held' })).status).toBe(202);
+    expect((await when(id, 'is paused', ({ state }) => state === 'paused')).reason).toMatch(/1 program with a stale address; limit: 0/);
+    expect((await decide(id, 'rollback', { reason: 'stale address' })).status).toBe(202);
     await ended(id);
     expect(new Set(await versionsOf(module, east))).toEqual(new Set(['1.0.0']));
   });
 });
 
-describe('the way back', () => {
-  test('a completed rollout can be rolled back: each device to what it had, and those that had none are told', async () => {
+describe('rollback', () => {
+  test('returns each device of a completed rollout to its previous version, and reports devices without one', async () => {
     const module = await newModule('undone', devices);
     await service.load(module, '1.1.0', [east[0] ?? '']);
     await service.push('fresh', '1.0.0', workModule(9));
@@ -447,39 +443,39 @@ describe('the way back', () => {
     await ended(id);
     const answer = await decide(id, 'rollback', { reason: 'it is slow' });
     expect(answer.status).toBe(202);
-    const back = Rollout.parse(answer.body);
-    expect(answer.headers.get('location')).toBe(`/v1/rollouts/${back.id}`);
-    expect(await ended(back.id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 6 } });
-    expect(await ended(id)).toMatchObject({ state: 'rolled-back', reason: 'it is slow', rolledBackBy: back.id });
+    const rollback = Rollout.parse(answer.body);
+    expect(answer.headers.get('location')).toBe(`/v1/rollouts/${rollback.id}`);
+    expect(await ended(rollback.id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 6 } });
+    expect(await ended(id)).toMatchObject({ state: 'rolled-back', reason: 'it is slow', rolledBackBy: rollback.id });
     expect(await versionsOf(module, east)).toEqual(['1.1.0', '1.0.0', '1.0.0', '1.0.0', '1.0.0', '1.0.0']);
     expect(itemsOf(await service.get(`/v1/loads?module=${module}&device=${east[0]}&limit=1`))).toMatchObject([
-      { rollback: true, downgradeReason: 'it is slow', rollout: back.id },
+      { rollback: true, downgradeReason: 'it is slow', rollout: rollback.id },
     ]);
-    // The same once more changes nothing, and a rollback is not rolled back.
+    // A second rollback is rejected, and so is the rollback of a rollback.
     expect((await decide(id, 'rollback', { reason: 'again' })).body).toMatchObject({ type: 'urn:patchbay:problem:rollout-state' });
-    expect((await decide(back.id, 'rollback', { reason: 'again' })).body).toMatchObject({ type: 'urn:patchbay:problem:rollout-state' });
+    expect((await decide(rollback.id, 'rollback', { reason: 'again' })).body).toMatchObject({ type: 'urn:patchbay:problem:rollout-state' });
     const first = await roll({ module: 'fresh', version: '1.0.0', devices: [east[0] ?? ''] });
     await ended(first.id);
     const none = Rollout.parse((await decide(first.id, 'rollback', { reason: 'it is slow' })).body);
     expect(await ended(none.id)).toMatchObject({ deviceCounts: { loaded: 0, failed: 1 } });
     expect(itemsOf(await service.get(`/v1/rollouts/${none.id}/devices`))).toMatchObject([
-      { reason: expect.stringContaining('nothing to go back to') },
+      { reason: expect.stringContaining('no previous version') },
     ]);
   });
 
-  test('a device that an operator has given another version is left alone', async () => {
+  test('skips a device that has another version by now', async () => {
     const module = await newModule('moved');
     const { id } = await roll({ module, version: '1.1.0', devices: east });
     await ended(id);
     await service.load(module, '1.2.0', [east[3] ?? '']);
-    const back = Rollout.parse((await decide(id, 'rollback', { reason: 'it is slow' })).body);
-    expect(await ended(back.id)).toMatchObject({ deviceCounts: { loaded: 5, skipped: 1 } });
+    const rollback = Rollout.parse((await decide(id, 'rollback', { reason: 'it is slow' })).body);
+    expect(await ended(rollback.id)).toMatchObject({ deviceCounts: { loaded: 5, skipped: 1 } });
     expect((await versionsOf(module, east))[3]).toBe('1.2.0');
   });
 });
 
-describe('two at once', () => {
-  test('a rollout of the same module on a device of another is refused or waits, as asked', async () => {
+describe('conflicts', () => {
+  test('rejects or queues a rollout that shares a device with an open rollout of the module', async () => {
     const module = await newModule('busy', devices);
     const first = await roll({
       module,
@@ -487,13 +483,13 @@ describe('two at once', () => {
       devices: east,
       waves: [{ devices: 1, soakSeconds: 3_600 }, { upToPercent: 100 }],
     });
-    const refused = await ask({ module, version: '1.2.0', devices: [east[5] ?? '', west[0] ?? ''] });
-    expect(refused.body).toMatchObject({
+    const rejected = await request({ module, version: '1.2.0', devices: [east[5] ?? '', west[0] ?? ''] });
+    expect(rejected.body).toMatchObject({
       type: 'urn:patchbay:problem:rollout-conflict',
-      detail: expect.stringContaining(`${first.id} has 1 of the devices`),
+      detail: expect.stringContaining(`${first.id} (1 device)`),
     });
     expect(itemsOf(await service.get(`/v1/rollouts?module=${module}`))).toHaveLength(1);
-    // Others are not in its way.
+    // Other devices are not affected.
     await ended((await roll({ module, version: '1.1.0', devices: west })).id);
     const second = await roll({ module, version: '1.2.0', devices: [east[5] ?? '', west[0] ?? ''], onConflict: 'queue' });
     await waitsFor(second.id, 'earlier-rollouts');
@@ -501,37 +497,37 @@ describe('two at once', () => {
     await waitsFor(third.id, 'earlier-rollouts');
     await decide(first.id, 'abort', {});
     expect(await ended(second.id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 2 } });
-    // The third finds the version of the second, and that is as well.
+    // The third rollout finds the version that the second one loaded; the device counts as loaded.
     expect(await ended(third.id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 1 } });
     expect(itemsOf(await service.get(`/v1/rollouts/${third.id}/devices`))).toMatchObject([
       { state: 'loaded', outcome: 'refused-not-newer' },
     ]);
-    // It has not brought it, and does not take it away.
-    const back = Rollout.parse((await decide(third.id, 'rollback', { reason: 'none' })).body);
-    expect(await ended(back.id)).toMatchObject({ deviceCounts: { loaded: 0, skipped: 1 } });
+    // The third rollout did not load the version and does not roll it back.
+    const rollback = Rollout.parse((await decide(third.id, 'rollback', { reason: 'none' })).body);
+    expect(await ended(rollback.id)).toMatchObject({ deviceCounts: { loaded: 0, skipped: 1 } });
     expect((await versionsOf(module, west))[0]).toBe('1.2.0');
-    // What has ended does not begin anew on devices that another has.
+    // An ended rollout cannot be rolled back on devices of an open rollout.
     const open = await roll({
       module,
       version: '1.2.0',
       devices: [west[1] ?? '', west[2] ?? ''],
       startAt: new Date(Date.now() + 3_600_000).toISOString(),
     });
-    const whole = itemsOf(await service.get(`/v1/rollouts?module=${module}&state=completed&order=asc`))[0]?.id;
+    const completed = itemsOf(await service.get(`/v1/rollouts?module=${module}&state=completed&order=asc`))[0]?.id;
     const conflict = { type: 'urn:patchbay:problem:rollout-conflict', detail: expect.stringContaining(open.id) };
-    expect((await decide(String(whole), 'rollback', { reason: 'none' })).body).toMatchObject(conflict);
+    expect((await decide(String(completed), 'rollback', { reason: 'none' })).body).toMatchObject(conflict);
     await decide(open.id, 'abort', {});
   });
 });
 
-describe('before and after', () => {
-  test('a dry run tells what it would come to, and does nothing', async () => {
+describe('preview and progress', () => {
+  test('a dry run shows the effect of a rollout and changes nothing', async () => {
     const module = await newModule('dry', devices);
     await service.push(module, '1.3.0', '(module (func (export "other")))');
     await service.load(module, '1.1.0', [east[0] ?? '']);
     await service.load(module, '1.2.0', [east[1] ?? '']);
     const waves = [{ devices: 2 }, { upToPercent: 100 }];
-    const { status, body } = await ask({ module, version: '1.1.0', devices: east, waves, dryRun: true });
+    const { status, body } = await request({ module, version: '1.1.0', devices: east, waves, dryRun: true });
     expect(status).toBe(200);
     expect(body).toMatchObject({ devices: 6, alreadyInstalled: 1, refused: 1, unreachable: 0, conflicts: [] });
     expect(body.waves).toEqual([
@@ -552,32 +548,32 @@ describe('before and after', () => {
       { wave: 2 },
       { wave: 2 },
     ]);
-    const dissimilar = await ask({ module, version: '1.3.0', devices: east, dryRun: true });
+    const dissimilar = await request({ module, version: '1.3.0', devices: east, dryRun: true });
     expect(dissimilar.body).toMatchObject({ refused: 6 });
     expect(itemsOf(await service.get(`/v1/rollouts?module=${module}`))).toEqual([]);
-    // What it would come to is what it comes to, in the same order.
+    // The rollout assigns devices to waves as the preview did, in the same order.
     const selected = { module, version: '1.2.0', labels: { zone: 'west' } };
-    const foreseen = itemsOf(await ask({ ...selected, dryRun: true })).map(({ device, wave }) => [device, wave]);
+    const preview = itemsOf(await request({ ...selected, dryRun: true })).map(({ device, wave }) => [device, wave]);
     const { id } = await roll(selected);
     await ended(id);
-    expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices`)).map(({ device, wave }) => [device, wave])).toEqual(foreseen);
+    expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices`)).map(({ device, wave }) => [device, wave])).toEqual(preview);
     const busy = await roll({
       module,
       version: '1.2.0',
       devices: [east[3] ?? ''],
       startAt: new Date(Date.now() + 3_600_000).toISOString(),
     });
-    expect((await ask({ module, version: '1.2.0', devices: east, dryRun: true })).body.conflicts).toEqual([
+    expect((await request({ module, version: '1.2.0', devices: east, dryRun: true })).body.conflicts).toEqual([
       { rollout: busy.id, devices: 1 },
     ]);
     await decide(busy.id, 'abort', {});
   });
 
-  test('devices that come to match join a dynamic rollout, until it is closed', async () => {
+  test('devices that match later join a dynamic rollout until it is closed', async () => {
     const module = await newModule('dynamic', devices);
     const { id } = await roll({ module, version: '1.1.0', labels: { ring: 'inner' }, dynamic: true, waves: [{ upToPercent: 100 }] });
     await waitsFor(id, 'devices');
-    // What another rollout has does not join before that has ended.
+    // A device of another open rollout joins only after that rollout ends.
     const startAt = new Date(Date.now() + 3_600_000).toISOString();
     const other = await roll({ module, version: '1.1.0', devices: [west[0] ?? ''], startAt });
     for (const [device, zone] of [
@@ -585,10 +581,10 @@ describe('before and after', () => {
       [west[0], 'west'],
     ])
       expect((await service.request('PUT', `/v1/devices/${device}/labels`, { labels: { zone, ring: 'inner' } })).status).toBe(200);
-    await when(id, 'has the one device', ({ deviceCounts, waitingFor }) => waitingFor === 'devices' && deviceCounts['loaded'] === 1);
+    await when(id, 'has one device', ({ deviceCounts, waitingFor }) => waitingFor === 'devices' && deviceCounts['loaded'] === 1);
     expect((await versionsOf(module, west))[0]).toBe('1.0.0');
     await decide(other.id, 'abort', {});
-    await when(id, 'has the other', ({ deviceCounts, waitingFor }) => waitingFor === 'devices' && deviceCounts['loaded'] === 2);
+    await when(id, 'has both devices', ({ deviceCounts, waitingFor }) => waitingFor === 'devices' && deviceCounts['loaded'] === 2);
     expect((await read(id))['acceptsDevices']).toBe(true);
     await decide(id, 'close', undefined);
     expect(await ended(id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 2 }, acceptsDevices: false });
@@ -600,7 +596,7 @@ describe('before and after', () => {
       await service.request('PUT', `/v1/devices/${device}/labels`, { labels: { zone } });
   });
 
-  test('a report has every device, as JSON and as CSV', async () => {
+  test('a report lists every device, as JSON and as CSV', async () => {
     const module = await newModule('reported', devices);
     const { id } = await roll({ module, version: '1.1.0', devices });
     await ended(id);
@@ -638,7 +634,7 @@ describe('before and after', () => {
     expect((await service.get('/v1/rollouts/rol_none/progress')).status).toBe(404);
   });
 
-  test('rollouts are listed by module and state, and are in the audit trail', async () => {
+  test('lists rollouts by module and state, and records them in the audit trail', async () => {
     const module = await newModule('listed');
     const first = await roll({ name: 'listed-1.1', module, version: '1.1.0', devices: east });
     await ended(first.id);
@@ -654,49 +650,49 @@ describe('before and after', () => {
     expect(actions[0]).toBe('rollout.requested');
     expect(actions.slice(1, 5)).toEqual(['rollout.started', 'rollout.wave-began', 'rollout.wave-loaded', 'rollout.wave-passed']);
     expect(actions.at(-1)).toBe('rollout.completed');
-    const abortion = itemsOf(await service.get(`/v1/audit?object=${second.id}&action=rollout.aborted`));
-    expect(abortion).toMatchObject([{ detail: { reason: 'not today' }, actor: expect.stringMatching(/^key_/) }]);
+    const aborted = itemsOf(await service.get(`/v1/audit?object=${second.id}&action=rollout.aborted`));
+    expect(aborted).toMatchObject([{ detail: { reason: 'not today' }, actor: expect.stringMatching(/^key_/) }]);
     const devicesPage = await service.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc`);
     const rest = itemsOf(await service.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc&cursor=${devicesPage.body.next}`));
     expect([...itemsOf(devicesPage), ...rest].map(({ position }) => position)).toEqual([6, 5, 4, 3, 2, 1]);
   });
 });
 
-describe('what is refused', () => {
+describe('rejects', () => {
   test.each<[string, object, string]>([
     ['an unknown module', { module: 'nothing', version: '1.0.0', labels: { zone: 'east' } }, '/module'],
     ['an unknown version', { module: 'net', version: '9.0.0', labels: { zone: 'east' } }, '/version'],
-    ['labels that no device has', { version: '1.1.0', labels: { zone: 'nowhere' } }, '/labels'],
-    ['a range that no device is in', { version: '1.1.0', runningVersion: '>9' }, '/runningVersion'],
-    ['no range', { version: '1.1.0', runningVersion: 'the newest' }, '/runningVersion'],
-    ['no selection', { version: '1.1.0' }, ''],
-    ['no labels', { version: '1.1.0', labels: {} }, '/labels'],
-    ['two selections', { version: '1.1.0', labels: { zone: 'east' }, devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'] }, '/labels'],
-    ['a device that there is not', { version: '1.1.0', devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'] }, '/devices/0'],
-    ['waves that leave devices out', { version: '1.1.0', labels: { zone: 'east' }, waves: [{ devices: 1 }] }, '/waves'],
+    ['labels without a matching device', { version: '1.1.0', labels: { zone: 'nowhere' } }, '/labels'],
+    ['a version range without a matching device', { version: '1.1.0', runningVersion: '>9' }, '/runningVersion'],
+    ['an invalid version range', { version: '1.1.0', runningVersion: 'the newest' }, '/runningVersion'],
+    ['a request without a selector', { version: '1.1.0' }, ''],
+    ['empty labels', { version: '1.1.0', labels: {} }, '/labels'],
+    ['two selectors', { version: '1.1.0', labels: { zone: 'east' }, devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'] }, '/labels'],
+    ['an unknown device', { version: '1.1.0', devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'] }, '/devices/0'],
+    ['waves that do not end at 100 percent', { version: '1.1.0', labels: { zone: 'east' }, waves: [{ devices: 1 }] }, '/waves'],
     [
-      'waves that go back',
+      'decreasing percentages',
       { version: '1.1.0', labels: { zone: 'east' }, waves: [{ upToPercent: 50 }, { upToPercent: 20 }, { upToPercent: 100 }] },
       '/waves',
     ],
-    ['a wave of two sizes', { version: '1.1.0', labels: { zone: 'east' }, waves: [{ devices: 1, upToPercent: 100 }] }, '/waves/0'],
+    ['a wave with two sizes', { version: '1.1.0', labels: { zone: 'east' }, waves: [{ devices: 1, upToPercent: 100 }] }, '/waves/0'],
     ['too many waves', { version: '1.1.0', labels: { zone: 'east' }, waves: Array.from({ length: 51 }, () => ({ devices: 1 })) }, '/waves'],
     [
-      'no such zone',
+      'an unknown time zone',
       { version: '1.1.0', labels: { zone: 'east' }, window: { days: ['monday'], from: '10:00', until: '11:00', timeZone: 'Mars/Base' } },
       '/window/timeZone',
     ],
     [
-      'no time of day',
+      'an invalid time of day',
       { version: '1.1.0', labels: { zone: 'east' }, window: { days: ['monday'], from: '24:00', until: '11:00', timeZone: 'UTC' } },
       '/window/from',
     ],
-    ['named devices that others join', { version: '1.1.0', devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'], dynamic: true }, '/dynamic'],
     [
-      'an end of joining where none joins',
-      { version: '1.1.0', labels: { zone: 'east' }, dynamicUntil: '2030-01-01T00:00:00Z' },
-      '/dynamicUntil',
+      'a dynamic rollout with named devices',
+      { version: '1.1.0', devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'], dynamic: true },
+      '/dynamic',
     ],
+    ['dynamicUntil without dynamic', { version: '1.1.0', labels: { zone: 'east' }, dynamicUntil: '2030-01-01T00:00:00Z' }, '/dynamicUntil'],
     ['a downgrade without a reason', { version: '1.1.0', labels: { zone: 'east' }, versionPolicy: 'downgrade' }, '/downgradeReason'],
     ['an unknown threshold', { version: '1.1.0', labels: { zone: 'east' }, thresholds: { failedLoads: 1 } }, '/thresholds/failedLoads'],
   ])('%s', async (_, body, pointer) => {
@@ -706,8 +702,10 @@ describe('what is refused', () => {
   });
 
   test('a rollout to devices that all have the version', async () => {
-    const module = await newModule('there');
-    expect((await ask({ module, version: '1.0.0', devices: east })).body).toMatchObject({ type: 'urn:patchbay:problem:already-installed' });
+    const module = await newModule('installed');
+    expect((await request({ module, version: '1.0.0', devices: east })).body).toMatchObject({
+      type: 'urn:patchbay:problem:already-installed',
+    });
   });
 
   test('a request repeated with its idempotency key is executed once', async () => {
@@ -735,7 +733,7 @@ describe('what is refused', () => {
     await decide(id, 'abort', {});
   });
 
-  test('decisions about a rollout that there is not', async () => {
+  test('decisions about an unknown rollout', async () => {
     for (const [decision, body] of [
       ['pause', {}],
       ['resume', undefined],
@@ -748,18 +746,18 @@ describe('what is refused', () => {
       expect((await service.postRaw(`/v1/rollouts/rol_01a207bda9c07b1e9d2f4c6a8b0d1e2f/${decision}`, body)).status).toBe(404);
   });
 
-  test('more followers than there may be', async () => {
+  test('followers above the limit', async () => {
     const module = await newModule('watched');
     const { id } = await roll({ module, version: '1.1.0', devices: east, startAt: new Date(Date.now() + 3_600_000).toISOString() });
     const follow = () => fetch(`${service.url}/v1/rollouts/${id}/progress`, { headers: { authorization: `Bearer ${service.key}` } });
     const streams = await Promise.all(Array.from({ length: 100 }, follow));
     expect(streams.every(({ status }) => status === 200)).toBe(true);
-    const refused = await follow();
-    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1']);
-    expect(await refused.json()).toMatchObject({ type: 'urn:patchbay:problem:busy' });
-    // Who leaves makes room.
+    const rejected = await follow();
+    expect([rejected.status, rejected.headers.get('retry-after')]).toEqual([429, '1']);
+    expect(await rejected.json()).toMatchObject({ type: 'urn:patchbay:problem:busy' });
+    // Closing a stream makes room for another.
     await streams[0]?.body?.cancel();
-    const again = await until('there is room again', async () => {
+    const again = await until('another follower is accepted', async () => {
       const response = await follow();
       return response.status === 200 && response;
     });
@@ -767,20 +765,20 @@ describe('what is refused', () => {
     await decide(id, 'abort', {});
   });
 
-  test('more open rollouts than there may be', async () => {
+  test('open rollouts above the limit', async () => {
     const module = await newModule('many');
     const startAt = new Date(Date.now() + 3_600_000).toISOString();
-    const made: string[] = [];
+    const created: string[] = [];
     for (;;) {
-      const answer = await ask({ module, version: '1.1.0', devices: [east[0] ?? ''], startAt, onConflict: 'queue' });
+      const answer = await request({ module, version: '1.1.0', devices: [east[0] ?? ''], startAt, onConflict: 'queue' });
       if (answer.status !== 202) {
         expect(answer.body).toMatchObject({ status: 409, type: 'urn:patchbay:problem:too-many-rollouts' });
         break;
       }
-      made.push(String(answer.body.id));
+      created.push(String(answer.body.id));
     }
-    expect(made.length).toBeGreaterThan(50);
-    expect(made.length).toBeLessThanOrEqual(100);
-    for (const id of made) await decide(id, 'abort', {});
+    expect(created.length).toBeGreaterThan(50);
+    expect(created.length).toBeLessThanOrEqual(100);
+    for (const id of created) await decide(id, 'abort', {});
   });
 });

@@ -1,4 +1,4 @@
-// When windows are open: by a model in UTC, by the clocks of zones that change them, and by a look at every minute.
+// Schedule windows, compared with a model that reads the wall clock, around daylight saving time transitions.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ const window = (days: readonly Weekday[], hours: string, timeZone = 'UTC'): Sche
 const anyTime = fc
   .tuple(fc.nat(23), fc.nat(59))
   .map(([hours, minutes]) => `${String(hours).padStart(2, '0')}:${String(minutes).padStart(2, '0')}`);
-/** Zones that change their clocks by an hour, by half an hour and not at all, and some that are ahead by odd minutes. */
+/** Zones with transitions of an hour, of half an hour and none, and with offsets that are not whole hours. */
 const zones = ['UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Asia/Kathmandu', 'America/St_Johns', 'Pacific/Apia'];
 const anyWindow = (...timeZones: readonly string[]) =>
   fc.record({
@@ -26,9 +26,9 @@ const anyWindow = (...timeZones: readonly string[]) =>
     timeZone: fc.constantFrom(...timeZones),
   });
 type AnyWindow = Omit<ScheduleWindow, 'until'> & { readonly until: string | null };
-const madeOf = ({ until, ...rest }: AnyWindow): ScheduleWindow => ({ ...rest, until: until ?? rest.from });
+const toWindow = ({ until, ...rest }: AnyWindow): ScheduleWindow => ({ ...rest, until: until ?? rest.from });
 
-/** Moments about which clocks are changed in one zone or another, and any others. */
+/** Transitions of the zones. */
 const changes = [
   '2026-03-08T07:00Z',
   '2026-03-29T01:00Z',
@@ -44,7 +44,7 @@ const anyMoment = fc
   )
   .map((time) => new Date(time));
 
-/** What the clock of a zone shows, as texts. */
+/** Returns what the wall clock of a zone shows. */
 const clocks = new Map<string, Intl.DateTimeFormat>();
 function clockOf(timeZone: string, at: Date): { readonly weekday: number; readonly time: string } {
   const clock =
@@ -56,26 +56,26 @@ function clockOf(timeZone: string, at: Date): { readonly weekday: number; readon
   return { weekday, time: `${parts.get('hour')}:${parts.get('minute')}` };
 }
 
-/** Whether a window is open by what the clock shows. */
+/** Returns whether a window is open by the wall clock. */
 function isOpenByModel({ days, from, until, timeZone }: ScheduleWindow, at: Date): boolean {
   const { weekday, time } = clockOf(timeZone, at);
-  const [today, yesterday] = [weekday, (weekday + 6) % 7].map((one) => days.some((name) => name === weekdays[one]));
+  const [today, yesterday] = [weekday, (weekday + 6) % 7].map((index) => days.some((name) => name === weekdays[index]));
   const isPastMidnight = until <= from;
   return (today && time >= from && (isPastMidnight || time < until)) || (yesterday === true && isPastMidnight && time < until);
 }
 
-test('a window is open while the clock of its zone shows a time in it', () => {
+test('is open while the wall clock of its zone shows a time in the window', () => {
   fc.assert(
-    fc.property(anyWindow(...zones).map(madeOf), anyMoment, (any, at) => {
+    fc.property(anyWindow(...zones).map(toWindow), anyMoment, (any, at) => {
       expect(isOpen(any, at)).toBe(isOpenByModel(any, at));
     }),
     { numRuns: 2_000 },
   );
 });
 
-test('in UTC it is open on each of its days for as long as it says', () => {
+test('is open in UTC on each of its days for its full length', () => {
   fc.assert(
-    fc.property(anyWindow('UTC').map(madeOf), anyMoment, (any, at) => {
+    fc.property(anyWindow('UTC').map(toWindow), anyMoment, (any, at) => {
       const [from = 0, until = 0] = [any.from, any.until].map((text) => Date.parse(`1970-01-01T${text}Z`));
       const length = until > from ? until - from : until - from + day;
       const midnight = Math.floor(at.getTime() / day) * day;
@@ -91,9 +91,9 @@ test('in UTC it is open on each of its days for as long as it says', () => {
   );
 });
 
-test('it is open when it next opens, and at no minute before', () => {
+test('is open at its next opening and closed in every minute before', () => {
   fc.assert(
-    fc.property(anyWindow(...zones).map(madeOf), anyMoment, (any, at) => {
+    fc.property(anyWindow(...zones).map(toWindow), anyMoment, (any, at) => {
       const next = nextOpening(any, at);
       const end = next?.getTime() ?? at.getTime() + 8 * day;
       if (next !== null) {
@@ -111,40 +111,60 @@ test('it is open when it next opens, and at no minute before', () => {
   );
 });
 
-describe('where the clock goes forward', () => {
+describe('start of daylight saving time', () => {
   // In Berlin on 29 March 2026, 02:00 is 03:00, at 01:00 UTC; in New York on 8 March, at 07:00 UTC.
   test.each<[string, ScheduleWindow, string, string | null]>([
-    ['a window of the night is shorter', window(['sunday'], '01:00-04:00', 'Europe/Berlin'), '2026-03-28T23:00Z', '2026-03-29T00:00Z'],
+    ['opens before the gap', window(['sunday'], '01:00-04:00', 'Europe/Berlin'), '2026-03-28T23:00Z', '2026-03-29T00:00Z'],
     [
-      'one that begins in what is skipped opens with the change',
+      'opens at the change if its start is skipped',
       window(['sunday'], '02:30-04:00', 'Europe/Berlin'),
       '2026-03-29T00:30Z',
       '2026-03-29T01:00Z',
     ],
-    ['one that begins with the change', window(['sunday'], '03:00-04:00', 'Europe/Berlin'), '2026-03-29T00:30Z', '2026-03-29T01:00Z'],
-    ['one that ends with it is open before', window(['sunday'], '01:30-02:30', 'Europe/Berlin'), '2026-03-29T00:00Z', '2026-03-29T00:30Z'],
+    ['opens at the change if it starts then', window(['sunday'], '03:00-04:00', 'Europe/Berlin'), '2026-03-29T00:30Z', '2026-03-29T01:00Z'],
     [
-      'one that is wholly skipped opens on the next of its days',
+      'opens before the change if its end is skipped',
+      window(['sunday'], '01:30-02:30', 'Europe/Berlin'),
+      '2026-03-29T00:00Z',
+      '2026-03-29T00:30Z',
+    ],
+    [
+      'opens on its next day if it is wholly skipped',
       window(['sunday'], '02:00-03:00', 'Europe/Berlin'),
       '2026-03-28T23:00Z',
       '2026-04-05T00:00Z',
     ],
-    ['none within eight days', window(['sunday'], '02:15-02:45', 'Europe/Berlin'), '2026-03-22T02:00Z', null],
-    ['but on another day', window(['sunday', 'tuesday'], '02:15-02:45', 'Europe/Berlin'), '2026-03-28T23:00Z', '2026-03-31T00:15Z'],
-    ['one of the day before goes past it', window(['saturday'], '23:00-03:30', 'Europe/Berlin'), '2026-03-29T01:29Z', '2026-03-29T01:29Z'],
-    ['and ends by the new time', window(['saturday'], '23:00-03:30', 'Europe/Berlin'), '2026-03-29T01:30Z', '2026-04-04T21:00Z'],
-    ['in New York', window(['sunday'], '02:30-04:00', 'America/New_York'), '2026-03-08T06:00Z', '2026-03-08T07:00Z'],
-    ['by half an hour on Lord Howe', window(['sunday'], '02:15-04:00', 'Australia/Lord_Howe'), '2026-10-03T15:00Z', '2026-10-03T15:30Z'],
-  ])('%s', (_what, one, at, next) => {
-    expect(nextOpening(one, new Date(at))).toEqual(next === null ? null : new Date(next));
+    ['does not open within eight days', window(['sunday'], '02:15-02:45', 'Europe/Berlin'), '2026-03-22T02:00Z', null],
+    [
+      'opens on another of its days',
+      window(['sunday', 'tuesday'], '02:15-02:45', 'Europe/Berlin'),
+      '2026-03-28T23:00Z',
+      '2026-03-31T00:15Z',
+    ],
+    [
+      'stays open across the change if it began on the day before',
+      window(['saturday'], '23:00-03:30', 'Europe/Berlin'),
+      '2026-03-29T01:29Z',
+      '2026-03-29T01:29Z',
+    ],
+    ['closes by the new time', window(['saturday'], '23:00-03:30', 'Europe/Berlin'), '2026-03-29T01:30Z', '2026-04-04T21:00Z'],
+    ['opens at the change in New York', window(['sunday'], '02:30-04:00', 'America/New_York'), '2026-03-08T06:00Z', '2026-03-08T07:00Z'],
+    [
+      'opens at the half-hour change on Lord Howe Island',
+      window(['sunday'], '02:15-04:00', 'Australia/Lord_Howe'),
+      '2026-10-03T15:00Z',
+      '2026-10-03T15:30Z',
+    ],
+  ])('%s', (_title, scheduleWindow, at, next) => {
+    expect(nextOpening(scheduleWindow, new Date(at))).toEqual(next === null ? null : new Date(next));
   });
 });
 
-describe('where the clock goes back', () => {
+describe('end of daylight saving time', () => {
   // In Berlin on 25 October 2026, 03:00 is 02:00, at 01:00 UTC; in New York on 1 November, 02:00 is 01:00, at 06:00 UTC.
-  const open = (one: ScheduleWindow, ...times: readonly string[]) => times.map((time) => isOpen(one, new Date(time)));
+  const open = (scheduleWindow: ScheduleWindow, ...times: readonly string[]) => times.map((time) => isOpen(scheduleWindow, new Date(time)));
 
-  test('what the clock shows twice is open twice', () => {
+  test('is open twice at times that the clock shows twice', () => {
     const berlin = window(['sunday'], '02:00-02:30', 'Europe/Berlin');
     expect(open(berlin, '2026-10-25T00:00Z', '2026-10-25T00:29Z', '2026-10-25T00:30Z')).toEqual([true, true, false]);
     expect(open(berlin, '2026-10-25T01:00Z', '2026-10-25T01:29Z', '2026-10-25T01:30Z')).toEqual([true, true, false]);
@@ -162,33 +182,33 @@ describe('where the clock goes back', () => {
   });
 });
 
-test('hours are those of the zone, the odd ones too', () => {
+test('uses the offset of its zone, even if it is not a whole hour', () => {
   const kathmandu = window(['monday'], '00:00-00:15', 'Asia/Kathmandu');
   expect(nextOpening(kathmandu, new Date('2026-06-07T12:00Z'))).toEqual(new Date('2026-06-07T18:15Z'));
   expect(isOpen(kathmandu, new Date('2026-06-07T18:30Z'))).toBe(false);
 });
 
-test('past midnight it is of the day on which it began, and from a time to the same is a whole day', () => {
+test('belongs to the day on which it opens, and lasts a whole day if both times are equal', () => {
   const night = window(['friday'], '22:00-06:00');
   expect(
     ['2026-06-05T05:59Z', '2026-06-05T22:00Z', '2026-06-06T05:59Z', '2026-06-06T06:00Z', '2026-06-06T22:00Z'].map((at) =>
       isOpen(night, new Date(at)),
     ),
   ).toEqual([false, true, true, false, false]);
-  for (const [one, first, last] of [
+  for (const [scheduleWindow, first, last] of [
     [window(['friday'], '00:00-00:00'), '2026-06-05T00:00:00.000Z', '2026-06-05T23:59:59.999Z'],
     [window(['friday'], '08:00-08:00'), '2026-06-05T08:00:00.000Z', '2026-06-06T07:59:59.999Z'],
   ] as const) {
     const [begin, end] = [Date.parse(first), Date.parse(last)];
-    expect([begin - 1, begin, end, end + 1].map((at) => isOpen(one, new Date(at)))).toEqual([false, true, true, false]);
+    expect([begin - 1, begin, end, end + 1].map((at) => isOpen(scheduleWindow, new Date(at)))).toEqual([false, true, true, false]);
   }
 });
 
-test('a window of no day never opens', () => {
+test('never opens without a day', () => {
   expect(nextOpening(window([], '00:00-00:00'), new Date('2026-06-05T00:00Z'))).toBe(null);
 });
 
-test('zones are those of the database, old names and other cases too, and neither offsets nor times', () => {
+test('accepts IANA names in any case and their aliases, but neither offsets nor times', () => {
   for (const name of ['UTC', 'Etc/UTC', 'Europe/Berlin', 'europe/berlin', 'Asia/Katmandu', 'Asia/Kathmandu', 'Australia/Lord_Howe', 'PST'])
     expect([name, isTimeZone(name)]).toEqual([name, true]);
   for (const name of ['', ' ', 'Berlin', 'Europe/Berlin ', 'Europe/Atlantis', '+01:00', '-0330', 'GMT+1', 'T0000Z', '2026-06-05T00:00Z'])
@@ -196,17 +216,17 @@ test('zones are those of the database, old names and other cases too, and neithe
   expect(() => isOpen(window(['monday'], '00:00-01:00', 'Europe/Atlantis'), new Date())).toThrow(RangeError);
 });
 
-test('a window by an abbreviation that only Intl knows has the hours of its zone', () => {
+test('resolves an abbreviation that only Intl knows', () => {
   const pacific = window(['monday'], '09:00-10:00', 'PST');
   expect(nextOpening(pacific, new Date('2026-06-07T12:00Z'))).toEqual(new Date('2026-06-08T16:00Z'));
 });
 
-test('windows are open by the clock in every zone of the runtime', () => {
+test('follows the wall clock in every zone of the runtime', () => {
   const names = Intl.supportedValuesOf('timeZone');
   expect(names.length).toBeGreaterThan(300);
   for (const timeZone of names) {
-    const one = window(['wednesday'], '09:00-17:30', timeZone);
+    const scheduleWindow = window(['wednesday'], '09:00-17:30', timeZone);
     for (const at of ['2026-01-14T00:30Z', '2026-07-15T12:00Z', '2026-07-15T23:30Z'].map((text) => new Date(text)))
-      expect([timeZone, at, isOpen(one, at)]).toEqual([timeZone, at, isOpenByModel(one, at)]);
+      expect([timeZone, at, isOpen(scheduleWindow, at)]).toEqual([timeZone, at, isOpenByModel(scheduleWindow, at)]);
   }
 });

@@ -1,4 +1,4 @@
-// What a rollout does next: examples, and a model of rollouts that are carried out in random worlds.
+// The next step of a rollout: examples, and a model-based test with random events.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -26,7 +26,7 @@ function wave(changes: Partial<WaveStatus> = {}): WaveStatus {
   };
 }
 
-function standing(changes: Partial<RolloutStatus> = {}): RolloutStatus {
+function status(changes: Partial<RolloutStatus> = {}): RolloutStatus {
   return {
     state: 'running',
     wave: wave(),
@@ -43,106 +43,106 @@ function standing(changes: Partial<RolloutStatus> = {}): RolloutStatus {
 const failed = { devices: 4, loaded: 3, failedLoads: 1, interruptedAccesses: 0, measured: noMeasurement };
 
 test.each<[string, RolloutStatus, object]>([
-  ['one that is to start later waits', standing({ state: 'pending', startAt: at(101) }), { kind: 'wait', for: 'start-time' }],
+  ['waits for its start time', status({ state: 'pending', startAt: at(101) }), { kind: 'wait', for: 'start-time' }],
   [
-    'one whose devices another has waits',
-    standing({ state: 'pending', startAt: at(99), isBlocked: true }),
+    'waits for earlier rollouts with the same devices',
+    status({ state: 'pending', startAt: at(99), isBlocked: true }),
     { kind: 'wait', for: 'earlier-rollouts' },
   ],
-  ['otherwise it starts', standing({ state: 'pending', startAt: at(100) }), { kind: 'start' }],
+  ['starts', status({ state: 'pending', startAt: at(100) }), { kind: 'start' }],
+  ['asks for the approval of a wave', status({ wave: wave({ state: 'waiting', needsApproval: true }) }), { kind: 'ask-approval', wave: 1 }],
   [
-    'a wave that needs approval asks for it',
-    standing({ wave: wave({ state: 'waiting', needsApproval: true }) }),
-    { kind: 'ask-approval', wave: 1 },
-  ],
-  [
-    'but for one without devices',
-    standing({ wave: wave({ state: 'waiting', needsApproval: true, results: { ...failed, devices: 0 } }) }),
+    'does not ask for the approval of an empty wave',
+    status({ wave: wave({ state: 'waiting', needsApproval: true, results: { ...failed, devices: 0 } }) }),
     { kind: 'begin-wave', wave: 1 },
   ],
   [
-    'and waits for it',
-    standing({ state: 'awaiting-approval', wave: wave({ state: 'awaiting-approval' }) }),
+    'waits for approval',
+    status({ state: 'awaiting-approval', wave: wave({ state: 'awaiting-approval' }) }),
     { kind: 'wait', for: 'approval' },
   ],
+  ['begins no wave outside the window', status({ isWindowOpen: false, wave: wave({ state: 'waiting' }) }), { kind: 'wait', for: 'window' }],
+  ['requests no load outside the window', status({ isWindowOpen: false, wave: wave({ waiting: 3 }) }), { kind: 'wait', for: 'window' }],
+  ['requests loads up to the devices in flight', status({ wave: wave({ waiting: 3 }) }), { kind: 'request-loads', wave: 1, count: 2 }],
+  ['requests no more loads than devices wait', status({ wave: wave({ waiting: 1 }) }), { kind: 'request-loads', wave: 1, count: 1 }],
   [
-    'no wave begins outside of the window',
-    standing({ isWindowOpen: false, wave: wave({ state: 'waiting' }) }),
-    { kind: 'wait', for: 'window' },
+    'requests no more loads than the rate allows',
+    status({ allowance: 1, wave: wave({ waiting: 3 }) }),
+    { kind: 'request-loads', wave: 1, count: 1 },
   ],
+  ['waits for the rate', status({ allowance: 0, wave: wave({ waiting: 3 }) }), { kind: 'wait', for: 'rate' }],
   [
-    'no load is requested outside of the window',
-    standing({ isWindowOpen: false, wave: wave({ waiting: 3 }) }),
-    { kind: 'wait', for: 'window' },
-  ],
-  ['as many loads as may be under way', standing({ wave: wave({ waiting: 3 }) }), { kind: 'request-loads', wave: 1, count: 2 }],
-  ['no more than wait', standing({ wave: wave({ waiting: 1 }) }), { kind: 'request-loads', wave: 1, count: 1 }],
-  ['no more than the rate has', standing({ allowance: 1, wave: wave({ waiting: 3 }) }), { kind: 'request-loads', wave: 1, count: 1 }],
-  ['none where the rate has none', standing({ allowance: 0, wave: wave({ waiting: 3 }) }), { kind: 'wait', for: 'rate' }],
-  [
-    'none where as many are under way as may be',
-    standing({ inFlight: 2, wave: wave({ waiting: 3, loading: 2 }) }),
+    'waits for loads at the limit of devices in flight',
+    status({ inFlight: 2, wave: wave({ waiting: 3, loading: 2 }) }),
     { kind: 'wait', for: 'loads' },
   ],
-  ['loads that are under way are waited for', standing({ inFlight: 1, wave: wave({ loading: 1 }) }), { kind: 'wait', for: 'loads' }],
-  ['then the wave is watched', standing(), { kind: 'begin-soak', wave: 1 }],
-  ['but for one that devices still join', standing({ wave: wave({ acceptsDevices: true }) }), { kind: 'wait', for: 'devices' }],
+  ['waits for loads in progress', status({ inFlight: 1, wave: wave({ loading: 1 }) }), { kind: 'wait', for: 'loads' }],
+  ['soaks after the last load', status(), { kind: 'begin-soak', wave: 1 }],
+  ['waits for devices that may still join', status({ wave: wave({ acceptsDevices: true }) }), { kind: 'wait', for: 'devices' }],
   [
-    'until its time is over',
-    standing({ wave: wave({ state: 'soaking', soakUntil: at(101), measuredAt: at(99) }) }),
+    'waits until the soak time ends',
+    status({ wave: wave({ state: 'soaking', soakUntil: at(101), measuredAt: at(99) }) }),
     { kind: 'wait', for: 'soak' },
   ],
   [
-    'and it was measured after that',
-    standing({ wave: wave({ state: 'soaking', soakUntil: at(100), measuredAt: at(99) }) }),
+    'waits for a measurement after the soak time',
+    status({ wave: wave({ state: 'soaking', soakUntil: at(100), measuredAt: at(99) }) }),
     { kind: 'wait', for: 'measurement' },
   ],
   [
-    'a measurement of the future, from when the clock was ahead, is none',
-    standing({ wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(101) }) }),
+    'ignores a measurement from the future, made while the clock was ahead',
+    status({ wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(101) }) }),
     { kind: 'wait', for: 'measurement' },
   ],
   [
-    'a time to soak that ends later than any can began when the clock was ahead, and begins again',
-    standing({ wave: wave({ state: 'soaking', soakUntil: at(162), soakSeconds: 60, measuredAt: at(162) }) }),
+    'restarts a soak that was begun while the clock was ahead',
+    status({ wave: wave({ state: 'soaking', soakUntil: at(162), soakSeconds: 60, measuredAt: at(162) }) }),
     { kind: 'begin-soak', wave: 1 },
   ],
   [
-    'one that has all of its time before it goes on',
-    standing({ wave: wave({ state: 'soaking', soakUntil: at(160), soakSeconds: 60 }) }),
+    'continues a soak that has just begun',
+    status({ wave: wave({ state: 'soaking', soakUntil: at(160), soakSeconds: 60 }) }),
     { kind: 'wait', for: 'soak' },
   ],
-  ['then it passes', standing({ wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(99) }) }), { kind: 'pass-wave', wave: 1 }],
   [
-    'where calls are required there are to be some',
-    standing({
+    'passes a wave after its soak time',
+    status({ wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(99) }) }),
+    { kind: 'pass-wave', wave: 1 },
+  ],
+  [
+    'fails a wave without the required calls',
+    status({
       wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(99), thresholds: { ...defaultThresholds, requireCalls: true } }),
     }),
-    { kind: 'fail-wave', wave: 1, failure: 'programs have made 0 calls since their devices got the build, and 20 are required' },
+    { kind: 'fail-wave', wave: 1, failure: '0 calls since the load; required: 20' },
   ],
   [
-    'a wave fails while it is loading',
-    standing({ wave: wave({ waiting: 1, results: failed }) }),
-    { kind: 'fail-wave', wave: 1, failure: '1 of 4 loads have not succeeded, and 0 % may' },
+    'fails a wave while it is loading',
+    status({ wave: wave({ waiting: 1, results: failed }) }),
+    { kind: 'fail-wave', wave: 1, failure: '1 of 4 loads failed; limit: 0%' },
   ],
   [
-    'a wave that is accepted does not',
-    standing({ wave: wave({ waiting: 1, isFailureIgnored: true, results: failed }) }),
+    'does not fail a wave whose failure is ignored',
+    status({ wave: wave({ waiting: 1, isFailureIgnored: true, results: failed }) }),
     { kind: 'request-loads', wave: 1, count: 1 },
   ],
-  ['what is paused waits', standing({ state: 'paused', wave: wave({ waiting: 1, results: failed }) }), { kind: 'wait', for: 'operator' }],
-  ['when all have passed it is complete', standing({ wave: null }), { kind: 'complete' }],
-  ['and then nothing is to be done', standing({ state: 'completed', wave: null }), { kind: 'none' }],
-])('%s', (_, given, step) => {
-  expect(nextStep(given, at(100))).toEqual(step);
+  [
+    'waits for an operator while paused',
+    status({ state: 'paused', wave: wave({ waiting: 1, results: failed }) }),
+    { kind: 'wait', for: 'operator' },
+  ],
+  ['completes when all waves have passed', status({ wave: null }), { kind: 'complete' }],
+  ['has no step after its end', status({ state: 'completed', wave: null }), { kind: 'none' }],
+])('%s', (_, current, step) => {
+  expect(nextStep(current, at(100))).toEqual(step);
 });
 
-type World = {
+type Scenario = {
   readonly waves: readonly { readonly size: number; readonly approval: boolean; readonly soak: number }[];
   readonly inFlight: number;
 };
-/** What happens between two looks: loads end well or not, an operator approves or pauses and resumes, the window opens and closes. */
-type Happening = {
+/** Events between two checks: loads end, an operator approves, pauses or resumes, the window opens or closes. */
+type Events = {
   readonly ends: number;
   readonly fail: boolean;
   readonly approves: boolean;
@@ -151,11 +151,11 @@ type Happening = {
   readonly seconds: number;
 };
 
-const worlds = fc.record({
+const scenarios = fc.record({
   waves: fc.array(fc.record({ size: fc.nat(12), approval: fc.boolean(), soak: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
   inFlight: fc.integer({ min: 1, max: 5 }),
 });
-const happenings = fc.array(
+const eventSequences = fc.array(
   fc.record({
     ends: fc.nat(4),
     fail: fc.boolean(),
@@ -167,17 +167,17 @@ const happenings = fc.array(
   { maxLength: 80 },
 );
 
-/** A rollout as the steps leave it; failures are taken as the policy `pause` does. */
+/** Models a rollout with `onFailure: pause`. */
 class RolloutModel {
   state: RolloutState = 'pending';
   now = 0;
   isOpen = true;
-  readonly #world: World;
+  readonly #scenario: Scenario;
   readonly waves;
 
-  constructor(world: World) {
-    this.#world = world;
-    this.waves = world.waves.map(
+  constructor(scenario: Scenario) {
+    this.#scenario = scenario;
+    this.waves = scenario.waves.map(
       (
         { size, approval, soak },
         index,
@@ -194,7 +194,7 @@ class RolloutModel {
     return this.waves.reduce((sum, { loading }) => sum + loading, 0);
   }
 
-  standing(): RolloutStatus {
+  status(): RolloutStatus {
     const current = this.waves.find(({ state }) => state !== 'passed');
     const results = current && {
       devices: current.waiting + current.loading + current.loaded + current.failures,
@@ -209,26 +209,26 @@ class RolloutModel {
       startAt: null,
       isBlocked: false,
       isWindowOpen: this.isOpen,
-      devicesInFlight: this.#world.inFlight,
+      devicesInFlight: this.#scenario.inFlight,
       inFlight: this.inFlight,
       allowance: 100,
     };
   }
 
-  /** Takes every step that is due. */
+  /** Applies every step that is possible now. */
   advance(): void {
     for (let steps = 0; ; steps++) {
       expect(steps).toBeLessThan(100);
-      const step = nextStep(this.standing(), at(this.now));
+      const step = nextStep(this.status(), at(this.now));
       if (step.kind === 'wait' || step.kind === 'none') return;
-      if ('wave' in step) this.#take(step);
+      if ('wave' in step) this.#apply(step);
       else this.state = step.kind === 'start' ? 'running' : 'completed';
     }
   }
 
-  #take(step: Extract<ReturnType<typeof nextStep>, { wave: number }>): void {
+  #apply(step: Extract<ReturnType<typeof nextStep>, { wave: number }>): void {
     const current = this.waves[step.wave - 1];
-    if (current === undefined) throw new Error('there is no such wave');
+    if (current === undefined) throw new Error(`wave ${step.wave} does not exist`);
     expect(this.waves.slice(0, step.wave - 1).every(({ state }) => state === 'passed')).toBe(true);
     expect(this.state).toBe('running');
     switch (step.kind) {
@@ -247,7 +247,7 @@ class RolloutModel {
         current.waiting -= step.count;
         current.loading += step.count;
         expect(current.waiting).toBeGreaterThanOrEqual(0);
-        expect(this.inFlight).toBeLessThanOrEqual(this.#world.inFlight);
+        expect(this.inFlight).toBeLessThanOrEqual(this.#scenario.inFlight);
         return;
       case 'begin-soak':
         current.state = 'soaking';
@@ -269,7 +269,7 @@ class RolloutModel {
     return waiting + loading + loaded + failures;
   }
 
-  happen({ ends, fail, approves, pauses, isOpen, seconds }: Happening): void {
+  process({ ends, fail, approves, pauses, isOpen, seconds }: Events): void {
     this.now += seconds;
     this.isOpen = isOpen;
     const current = this.waves.find(({ state }) => state !== 'passed');
@@ -297,23 +297,23 @@ class RolloutModel {
   }
 }
 
-test('whatever happens, waves come in order and within their limits, and a rollout whose loads all end comes to its end', () => {
+test('runs waves in order and within their limits under random events, and completes when all loads end', () => {
   fc.assert(
-    fc.property(worlds, happenings, (world, whatHappens) => {
-      const model = new RolloutModel(world);
-      for (const happening of whatHappens) {
+    fc.property(scenarios, eventSequences, (scenario, sequence) => {
+      const model = new RolloutModel(scenario);
+      for (const events of sequence) {
         model.advance();
-        model.happen(happening);
+        model.process(events);
       }
-      // From now on all goes well, and an operator says yes to everything.
+      // From here on loads succeed, and an operator approves and resumes.
       for (let rounds = 0; model.state !== 'completed'; rounds++) {
         expect(rounds).toBeLessThan(1_000);
         model.advance();
-        model.happen({ ends: 5, fail: false, approves: true, pauses: model.state === 'paused', isOpen: true, seconds: 1 });
+        model.process({ ends: 5, fail: false, approves: true, pauses: model.state === 'paused', isOpen: true, seconds: 1 });
       }
       for (const { waiting, loading, loaded, failures, number } of model.waves) {
         expect([waiting, loading]).toEqual([0, 0]);
-        expect(loaded + failures).toBe(world.waves[number - 1]?.size);
+        expect(loaded + failures).toBe(scenario.waves[number - 1]?.size);
       }
     }),
   );

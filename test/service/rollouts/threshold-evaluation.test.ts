@@ -1,4 +1,4 @@
-// How a wave is judged: what its programs have done against the version before, and each threshold.
+// Evaluation of a wave: the calls of its programs compared with the version before, and each threshold.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -27,59 +27,58 @@ const well: WaveResults = { devices: 100, loaded: 100, failedLoads: 0, interrupt
 const failure = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measurement> = {}) =>
   describeFailure({ ...defaultThresholds, ...thresholds }, { ...well, ...results, measured: { ...measured, ...figures } });
 
-test('a wave in which all goes well has not failed', () => {
+test('passes a wave without failures', () => {
   expect(failure({ latencyIncreasePercent: 0, interruptedAccesses: 0 }, {})).toBeNull();
 });
 
-test('loads that have not succeeded count in percent of the devices of the wave', () => {
+test('compares failed loads as a percentage of the devices of the wave', () => {
   expect(failure({ failedLoadsPercent: 5 }, { failedLoads: 5 })).toBeNull();
-  expect(failure({ failedLoadsPercent: 5 }, { failedLoads: 6 })).toBe('6 of 100 loads have not succeeded, and 5 % may');
+  expect(failure({ failedLoadsPercent: 5 }, { failedLoads: 6 })).toBe('6 of 100 loads failed; limit: 5%');
   expect(failure({}, { failedLoads: 1 })).toMatch(/^1 of 100/);
   expect(failure({ failedLoadsPercent: null }, { failedLoads: 100 })).toBeNull();
   expect(failure({}, { devices: 0, loaded: 0 })).toBeNull();
 });
 
-test('interrupted accesses count on the average of the devices that have the version', () => {
+test('compares interrupted accesses as an average per loaded device', () => {
   expect(failure({ interruptedAccesses: 2 }, { loaded: 10, interruptedAccesses: 20 })).toBeNull();
   expect(failure({ interruptedAccesses: 2 }, { loaded: 10, interruptedAccesses: 21 })).toBe(
-    '2.1 accesses were interrupted on each device, and 2 may be',
+    '2.1 accesses interrupted per device; limit: 2',
   );
   expect(failure({}, { interruptedAccesses: 1_000_000 })).toBeNull();
 });
 
-test('failed calls count by how many more of a hundred fail than in the version before', () => {
+test('compares failed calls by the increase in percentage points over the version before', () => {
   expect(failure({}, {}, { failedCalls: 10 })).toBeNull();
-  expect(failure({}, {}, { failedCalls: 11 })).toMatch(
-    /^11 of 1000 calls have failed since .* \(0 of 1000 in the version before\), and 1 percentage points more may$/,
-  );
+  expect(failure({}, {}, { failedCalls: 11 })).toBe('11 of 1000 calls failed (before: 0 of 1000); limit: +1 percentage point');
+  expect(failure({ failedCallsPercent: 0.5 }, {}, { failedCalls: 6 })).toMatch(/limit: \+0.5 percentage points$/);
   const before = { calls: 100, failedCalls: 50, p99Microseconds: null };
   expect(failure({}, {}, { failedCalls: 500, before })).toBeNull();
   expect(failure({}, {}, { failedCalls: 511, before })).toMatch(/^511 of 1000/);
   expect(failure({}, {}, { failedCalls: 1_000, before: { ...before, calls: 0, failedCalls: 0 } })).toMatch(/^1000 of 1000/);
 });
 
-test('calls are judged when there are as many as are to be judged by', () => {
+test('ignores calls below the minimum number of calls', () => {
   expect(failure({ minimumCalls: 20 }, {}, { calls: 19, failedCalls: 19 })).toBeNull();
   expect(failure({ minimumCalls: 20 }, {}, { calls: 20, failedCalls: 20 })).toMatch(/^20 of 20/);
   expect(failure({ minimumCalls: 0 }, {}, { calls: 0, failedCalls: 0 })).toBeNull();
 });
 
-test('violations of the ABI count on all devices together', () => {
-  expect(failure({}, {}, { abiViolations: 1 })).toBe('1 program holds on to code that has gone, and 0 may');
+test('compares ABI violations as a total over all devices', () => {
+  expect(failure({}, {}, { abiViolations: 1 })).toBe('1 program with a stale address; limit: 0');
   expect(failure({ abiViolations: 1 }, {}, { abiViolations: 1 })).toBeNull();
 });
 
-test('latency counts by how much the 99th percentile has risen', () => {
+test('compares latency by the increase of the 99th percentile', () => {
   expect(failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: 150 })).toBeNull();
   expect(failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: 151 })).toBe(
-    '99 % of the calls take up to 151 µs, 51 % more than the 100 µs of the version before, and 50 % more are allowed',
+    'p99 latency is 151 µs, 51% above 100 µs before; limit: +50%',
   );
   const before = { calls: 19, failedCalls: 0, p99Microseconds: 1 };
   expect(failure({ latencyIncreasePercent: 50 }, {}, { before })).toBeNull();
   expect(failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: null })).toBeNull();
 });
 
-test('a share that is exactly the limit is within the limit', () => {
+test('accepts a value exactly at the limit', () => {
   // With floating point, 7 / 25 × 100 is 28.000000000000004, and so for 16 pairs up to 100 devices.
   expect(failure({ failedLoadsPercent: 28 }, { devices: 25, loaded: 18, failedLoads: 7 })).toBeNull();
   for (let devices = 1; devices <= 100; devices += 1)
@@ -98,7 +97,7 @@ test('a share that is exactly the limit is within the limit', () => {
   expect(failure({ latencyIncreasePercent: 10 }, {}, { p99Microseconds: 110 })).toBeNull();
 });
 
-test('a share that is a little more than the limit is shown as more', () => {
+test('shows a value slightly above the limit as above it', () => {
   expect(
     evaluateThresholds({ ...defaultThresholds, failedLoadsPercent: 28 }, { ...well, devices: 50_000, failedLoads: 14_001 })[0],
   ).toEqual({
@@ -109,12 +108,12 @@ test('a share that is a little more than the limit is shown as more', () => {
   });
   expect(
     failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: 1_500_001, before: { ...measured.before, p99Microseconds: 1_000_000 } }),
-  ).toMatch(/ 50\.0001 % more than .* 50 % more are allowed$/);
+  ).toMatch(/ 50\.0001% above .*; limit: \+50%$/);
 });
 
 const counts = fc.integer({ min: 1, max: 200 }).chain((whole) => fc.tuple(fc.integer({ min: 0, max: whole }), fc.constant(whole)));
 
-/** Two shares, and a limit as people write it, with up to three decimals: at random, or as near to one of both, or to their difference, as it can be. */
+/** Two fractions and a limit with up to three decimals: random, or the value nearest to one fraction or to their difference. */
 const cases = fc.tuple(counts, counts).chain(([now, before]) => {
   const shares = [now[0] / now[1], now[0] / now[1] / 100, now[0] / now[1] - before[0] / before[1], now[0] / now[1] - 1];
   const near = shares.map((share) => fc.constant(Math.max(0, Math.round(share * 100_000))));
@@ -125,14 +124,14 @@ const cases = fc.tuple(counts, counts).chain(([now, before]) => {
   });
 });
 
-/** The verdict about one threshold. */
+/** Evaluates a single threshold. */
 const isExceeded = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measurement> = {}) =>
   evaluateThresholds(
     { ...defaultThresholds, failedLoadsPercent: null, failedCallsPercent: null, abiViolations: null, minimumCalls: 0, ...thresholds },
     { ...well, ...results, measured: { ...measured, ...figures } },
   ).map(({ exceeded }) => exceeded);
 
-test('every threshold is compared as an exact fraction', () => {
+test('compares every threshold as an exact fraction', () => {
   fc.assert(
     fc.property(cases, ({ now: [failed, whole], before: [failedBefore, wholeBefore], ...drawn }) => {
       const [limit, thousandths] = [drawn.thousandths / 1_000, BigInt(drawn.thousandths)];
@@ -154,7 +153,7 @@ test('every threshold is compared as an exact fraction', () => {
   );
 });
 
-test('every threshold that is passed is told, and each that is judged has a verdict', () => {
+test('reports every exceeded threshold and a verdict for every threshold that is set', () => {
   expect(failure({}, { failedLoads: 1 }, { abiViolations: 2 })).toMatch(/^1 of 100 .*; 2 programs/);
   expect(evaluateThresholds(defaultThresholds, { ...well, measured: { ...measured, calls: 3 } })).toEqual([
     { threshold: 'failedLoadsPercent', limit: 0, measured: 0, exceeded: false },
@@ -163,31 +162,31 @@ test('every threshold that is passed is told, and each that is judged has a verd
   ]);
 });
 
-test('where calls are required, a wave without them has not shown enough', () => {
+test('reports a shortfall when required calls are missing', () => {
   const few = { ...well, measured: { ...measured, calls: 19 } };
   expect(describeShortfall(defaultThresholds, few)).toBeNull();
-  expect(describeShortfall({ ...defaultThresholds, requireCalls: true }, few)).toMatch(/have made 19 calls .* and 20 are required/);
+  expect(describeShortfall({ ...defaultThresholds, requireCalls: true }, few)).toBe('19 calls since the load; required: 20');
   expect(describeShortfall({ ...defaultThresholds, requireCalls: true }, well)).toBeNull();
 });
 
 const caller = newIdentifier('program');
 const other = newIdentifier('program');
 const unrelated = newIdentifier('program');
-/** One calls the module, and one calls a module that calls it. */
+/** One program calls the module, another calls a module that imports it. */
 const callers = { direct: new Set([caller]), indirect: new Set([other]) };
 
 const swap = { module: 'tcp', version: '1.1.0', previousVersion: '1.0.0', before: null };
 
 type Version = { readonly version: string; readonly completed: number; readonly failed: number; readonly microseconds?: number };
 
-/** @param held How many programs were found to hold on to code of the module; there is one of another module besides. */
-function reported(programs: Readonly<Record<string, readonly Version[]>>, held = 0): DeviceState {
+/** @param violations ABI violations of the module `tcp`; one of another module is added. */
+function reported(programs: Readonly<Record<string, readonly Version[]>>, violations = 0): DeviceState {
   const at = new Date().toISOString();
   const violation = (module: string, page: number) => {
-    const kept = { version: '1.0.0', address: `0x${page}000`, page, flag: 'nx', at, lastAt: at, faults: 1 };
-    return { program: caller, module, ...kept };
+    const facts = { version: '1.0.0', address: `0x${page}000`, page, flag: 'nx', at, lastAt: at, faults: 1 };
+    return { program: caller, module, ...facts };
   };
-  const newest = [violation('udp', 9), ...Array.from({ length: held }, (_, index) => violation('tcp', index + 1))];
+  const newest = [violation('udp', 9), ...Array.from({ length: violations }, (_, index) => violation('tcp', index + 1))];
   return DeviceState.parse({
     ...state(),
     programs: Object.entries(programs).map(([program, versions]) => ({
@@ -212,7 +211,7 @@ function reported(programs: Readonly<Record<string, readonly Version[]>>, held =
   });
 }
 
-test('what has been done since is what there is more than at the load, and before is what the version before has served', () => {
+test('measures the calls since the load, and the calls of the version before', () => {
   const atLoad = reported(
     {
       [caller]: [
@@ -220,7 +219,7 @@ test('what has been done since is what there is more than at the load, and befor
         { version: '1.0.0', completed: 100, failed: 1, microseconds: 50 },
         { version: '1.1.0', completed: 2, failed: 0, microseconds: 60 },
       ],
-      // Calls another module, whose version nobody has changed.
+      // Calls another module, whose version did not change.
       [other]: [
         { version: '0.9.0', completed: 1_000, failed: 1_000 },
         { version: '5.0.0', completed: 10, failed: 2, microseconds: 50 },
@@ -246,7 +245,7 @@ test('what has been done since is what there is more than at the load, and befor
     5,
   );
   expect(aggregate([measureActivity(baseline, later, 'tcp', noCallers)])).toEqual({
-    // Two of the new version before the device reported.
+    // The new version served two calls before the device reported.
     calls: 42 + 5 + 7 + 1,
     failedCalls: 5 + 1,
     p99Microseconds: 60,
@@ -267,7 +266,7 @@ test('what has been done since is what there is more than at the load, and befor
   );
 });
 
-test('what the version had served in an earlier stay is not counted, and neither is who held on to code before', () => {
+test('ignores calls of an earlier residency of the version, and earlier ABI violations', () => {
   const earlier = reported(
     {
       [caller]: [
@@ -288,20 +287,20 @@ test('what the version had served in an earlier stay is not counted, and neither
   );
   const before = measureActivity(captureBaseline(atLoad, { ...swap, before: earlier }, callers), atLoad, 'tcp', noCallers);
   expect(aggregate([before])).toMatchObject({ calls: 5, failedCalls: 1, abiViolations: 3, before: { calls: 95 } });
-  // Violations by the address of another version than the one replaced are not of this load, though no report has told of them before.
+  // The load did not cause violations by an address of a version that it did not replace, even if they were not reported before.
   const found = captureBaseline(atLoad, { ...swap, previousVersion: '1.0.5', before: earlier }, callers);
   expect(aggregate([measureActivity(found, atLoad, 'tcp', noCallers)])).toMatchObject({ abiViolations: 0 });
 });
 
-test('of a program that has begun anew with its device, and of one that is new, all counts', () => {
+test('counts all calls of a new program and of a program restarted with its device', () => {
   const baseline = captureBaseline(
     reported({ [caller]: [{ version: '1.0.0', completed: 100, failed: 0 }] }, 4),
     { ...swap, before: reported({}, 4) },
     callers,
   );
-  const anew = reported(
+  const restarted = reported(
     { [caller]: [{ version: '1.1.0', completed: 7, failed: 1 }], [other]: [{ version: '1.1.0', completed: 3, failed: 0 }] },
     1,
   );
-  expect(aggregate([measureActivity(baseline, anew, 'tcp', callers)])).toMatchObject({ calls: 11, failedCalls: 1, abiViolations: 1 });
+  expect(aggregate([measureActivity(baseline, restarted, 'tcp', callers)])).toMatchObject({ calls: 11, failedCalls: 1, abiViolations: 1 });
 });

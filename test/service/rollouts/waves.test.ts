@@ -1,4 +1,4 @@
-// How devices are cut into waves, and how fast their loads are requested.
+// Assignment of devices to waves, and the rate limit of loads.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -9,11 +9,11 @@ type Sized = Pick<WavePlan, 'size'>;
 const devices = (count: number): Sized => ({ size: { kind: 'devices', devices: count } });
 const upTo = (percent: number): Sized => ({ size: { kind: 'up-to-percent', percent } });
 
-/** How many devices each wave has. */
+/** Returns the number of devices in each wave. */
 const sizesOf = (waves: readonly Sized[], count: number) =>
   waves.map((_, index) => assignWaves(waves, count).filter((wave) => wave === index + 1).length);
 
-test('a wave takes so many devices more, or brings all of them to a percentage', () => {
+test('sizes a wave in additional devices or as a cumulative percentage', () => {
   expect(sizesOf([devices(1), upTo(10), upTo(100)], 100)).toEqual([1, 9, 90]);
   expect(sizesOf([devices(5), upTo(10), upTo(100)], 20)).toEqual([5, 0, 15]);
   expect(sizesOf([upTo(1), upTo(100)], 3)).toEqual([1, 2]);
@@ -22,7 +22,7 @@ test('a wave takes so many devices more, or brings all of them to a percentage',
   expect(sizesOf([devices(1), upTo(100)], 0)).toEqual([0, 0]);
 });
 
-test('a percentage of the devices is rounded up from its exact value', () => {
+test('rounds up the exact value of a percentage', () => {
   // With floating point, 250 × 64.4 / 100 is 161.00000000000003.
   expect(sizesOf([upTo(64.4), upTo(100)], 250)).toEqual([161, 89]);
   for (let count = 5; count <= 250; count += 7)
@@ -33,14 +33,14 @@ test('a percentage of the devices is rounded up from its exact value', () => {
     }
 });
 
-/** A percentage with up to six decimals, and the same in millionths. */
+/** A percentage in millionths. */
 const percentage = fc.integer({ min: 0, max: 100_000_000 });
 const wave = fc.oneof(
   fc.integer({ min: 1, max: 40 }).map(devices),
   percentage.map((millionths) => upTo(millionths / 1_000_000)),
 );
 
-test('every device is in one wave, in order, and none is brought further than it says', () => {
+test('assigns every device to one wave, in order, and no wave exceeds its size', () => {
   fc.assert(
     fc.property(fc.array(wave, { maxLength: 8 }), fc.integer({ min: 0, max: 200 }), (first, count) => {
       const waves = [...first, upTo(100)];
@@ -61,14 +61,14 @@ test('every device is in one wave, in order, and none is brought further than it
   );
 });
 
-test('whoever asks at random times gets no more loads than the rate has, and a second of them', () => {
+test('never allows more loads than the rate and a burst of one second', () => {
   const step = fc.record({ after: fc.integer({ min: 0, max: 5_000 }), wanted: fc.integer({ min: 1, max: 50 }) });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 100_000 }), fc.array(step, { minLength: 1, maxLength: 60 }), (perMinute, steps) => {
       let now = 1_000_000;
       let next: Date | null = null;
       let requested = 0;
-      const began = now + (steps[0]?.after ?? 0);
+      const startedAt = now + (steps[0]?.after ?? 0);
       for (const { after, wanted } of steps) {
         now += after;
         const count = Math.min(wanted, loadAllowance(perMinute, next, new Date(now)));
@@ -76,12 +76,12 @@ test('whoever asks at random times gets no more loads than the rate has, and a s
         next = nextLoadTime(count, perMinute, next, new Date(now));
         requested += count;
       }
-      expect(requested).toBeLessThanOrEqual(((now - began + 1_000) * perMinute) / 60_000 + 1);
+      expect(requested).toBeLessThanOrEqual(((now - startedAt + 1_000) * perMinute) / 60_000 + 1);
     }),
   );
 });
 
-test('what may be requested after a hold-up is the exact share of the rate, rounded down', () => {
+test('allows after a delay the exact number of loads, rounded down', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.integer({ min: 0, max: 1_000 }), (perMinute, late) => {
       const allowed = 1n + (BigInt(late) * BigInt(perMinute)) / 60_000n;
@@ -96,7 +96,7 @@ test('what may be requested after a hold-up is the exact share of the rate, roun
   );
 });
 
-test('whoever asks all the time gets what the rate has', () => {
+test('allows the full rate to a continuous requester', () => {
   fc.assert(
     fc.property(fc.integer({ min: 60, max: 60_000 }), (perMinute) => {
       let next: Date | null = null;
@@ -112,7 +112,7 @@ test('whoever asks all the time gets what the rate has', () => {
   );
 });
 
-test('a clock that was ahead and is right again does not stop a rollout, nor lets it ask for more', () => {
+test('keeps the rate after a clock that was ahead is corrected', () => {
   const step = fc.record({ jump: fc.constantFrom(0, 0, 3_600_000, 315_360_000_000), after: fc.integer({ min: 0, max: 5_000 }) });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 6_000 }), fc.array(step, { maxLength: 20 }), (perMinute, steps) => {
@@ -124,7 +124,7 @@ test('a clock that was ahead and is right again does not stop a rollout, nor let
         const count = loadAllowance(perMinute, next, seen);
         if (count > 0) next = nextLoadTime(count, perMinute, next, seen);
       }
-      // The clock is right from now on.
+      // From here on the clock is right.
       const longest = 60_000 / perMinute + 2_000;
       expect(loadAllowance(perMinute, next, new Date(now + longest))).toBeGreaterThan(0);
       const count = loadAllowance(perMinute, next, new Date(now));
@@ -134,7 +134,7 @@ test('a clock that was ahead and is right again does not stop a rollout, nor let
   );
 });
 
-test('without a rate there is no bound', () => {
+test('does not limit loads without a rate', () => {
   expect(loadAllowance(null, null, new Date())).toBe(Number.MAX_SAFE_INTEGER);
   expect(nextLoadTime(5, null, null, new Date())).toBeNull();
 });

@@ -1,4 +1,4 @@
-// Signature policies: which devices demand whose signatures, and hosts that load nothing that lacks them.
+// Signature policies: the signatures that devices require, and hosts that refuse builds without them.
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -32,26 +32,26 @@ const problem = (status: number, type: string, detail: string) => ({
   body: { type: `urn:patchbay:problem:${type}`, detail: expect.stringContaining(detail) },
 });
 const etagOf = ({ headers }: TestResponse<unknown>) => headers.get('etag') ?? '';
-type Made = Awaited<ReturnType<typeof demand>>;
-const remove = (policy: Made, headers: Record<string, string> = {}) =>
+type Created = Awaited<ReturnType<typeof createPolicy>>;
+const remove = (policy: Created, headers: Record<string, string> = {}) =>
   service.request('DELETE', `/v1/signature-policies/${policy.body.id}`, undefined, headers);
 
-async function demand(content: Omit<RequestSchema<'NewSignaturePolicy'>, 'name'> & { name?: string }) {
+async function createPolicy(content: Omit<RequestSchema<'NewSignaturePolicy'>, 'name'> & { name?: string }) {
   const policy = await service.post('/v1/signature-policies', { name: `policy-${randomUUID()}`, ...content });
   expect(policy.status).toBe(201);
   return policy;
 }
 
 let builds = 0;
-/** A module of its own with one build; answers its name. */
-async function pushed(): Promise<string> {
+/** Pushes a build of a new module and returns the name of the module. */
+async function pushModule(): Promise<string> {
   const module = `module-${builds}`;
   builds += 1;
   await service.push(module, '1.0.0', workModule(1));
   return module;
 }
 
-/** What comes of loading the module on both devices. */
+/** Loads the module on both devices and returns the outcomes. */
 async function outcomes(module: string): Promise<unknown[]> {
   const loads = await service.load(module, '1.0.0', [one, two], { versionPolicy: 'different' });
   return loads.map(({ outcome }) => outcome);
@@ -59,16 +59,16 @@ async function outcomes(module: string): Promise<unknown[]> {
 const refused = 'refused-image';
 
 describe('a device', () => {
-  test('demands what a policy about it says, and others do not', async () => {
-    const module = await pushed();
-    const policy = await demand({ name: 'by-device', device: one, publisherKeys: [first.id] });
+  test('requires the signatures of its policy; other devices do not', async () => {
+    const module = await pushModule();
+    const policy = await createPolicy({ name: 'by-device', device: one, publisherKeys: [first.id] });
     const [load] = await service.load(module, '1.0.0', [one]);
     expect(load).toMatchObject({
       outcome: refused,
       reason: `the signature policy by-device (${policy.body.id}) requires signatures of 1 of 1 publisher keys for ${module}@1.0.0, which has 0: sign the build (patchbay build sign ${module} 1.0.0), and load it again`,
     });
     expect(await outcomes(module)).toEqual([refused, 'installed']);
-    // The host has the image and the statement from before: the signature comes later than both.
+    // The host already has the image and the statement; the signature is newer.
     await first.sign(module, '1.0.0');
     const [later] = await service.load(module, '1.0.0', [one]);
     expect(later).toMatchObject({ outcome: 'installed' });
@@ -79,33 +79,33 @@ describe('a device', () => {
     await remove(policy);
   });
 
-  test('demands what a policy about its labels says, all of them, as they are when the load is requested', async () => {
+  test('matches a policy by all of its labels at the time of the request', async () => {
     const policies = [
-      await demand({ labels: { zone: 'north', tier: 'edge' }, publisherKeys: [first.id] }),
-      await demand({ labels: { zone: 'south', tier: 'edge' }, publisherKeys: [first.id] }),
+      await createPolicy({ labels: { zone: 'north', tier: 'edge' }, publisherKeys: [first.id] }),
+      await createPolicy({ labels: { zone: 'south', tier: 'edge' }, publisherKeys: [first.id] }),
     ];
-    expect(await outcomes(await pushed())).toEqual([refused, 'installed']);
+    expect(await outcomes(await pushModule())).toEqual([refused, 'installed']);
     const labels = (zone: string) => service.request('PUT', `/v1/devices/${two}/labels`, { labels: { zone, tier: 'edge' } });
     await labels('north');
-    expect(await outcomes(await pushed())).toEqual([refused, refused]);
+    expect(await outcomes(await pushModule())).toEqual([refused, refused]);
     await labels('west');
-    expect(await outcomes(await pushed())).toEqual([refused, 'installed']);
+    expect(await outcomes(await pushModule())).toEqual([refused, 'installed']);
     for (const policy of policies) await remove(policy);
-    expect(await outcomes(await pushed())).toEqual(['installed', 'installed']);
+    expect(await outcomes(await pushModule())).toEqual(['installed', 'installed']);
   });
 
-  test('demands it of builds of the module that a policy names, and of no other', async () => {
-    const [module, other] = [await pushed(), await pushed()];
-    const policy = await demand({ labels: { zone: 'north' }, module, publisherKeys: [first.id] });
+  test('requires signatures only for the module of the policy', async () => {
+    const [module, other] = [await pushModule(), await pushModule()];
+    const policy = await createPolicy({ labels: { zone: 'north' }, module, publisherKeys: [first.id] });
     expect(await outcomes(module)).toEqual([refused, 'installed']);
     expect(await outcomes(other)).toEqual(['installed', 'installed']);
     await remove(policy);
   });
 
-  test('is content with as many signatures as the threshold says', async () => {
-    const module = await pushed();
+  test('requires as many signatures as the threshold', async () => {
+    const module = await pushModule();
     const publisherKeys = [first.id, second.id];
-    const policies = [await demand({ device: one, publisherKeys }), await demand({ device: two, publisherKeys, threshold: 1 })];
+    const policies = [await createPolicy({ device: one, publisherKeys }), await createPolicy({ device: two, publisherKeys, threshold: 1 })];
     expect(policies.map(({ body }) => body.threshold)).toEqual([2, 1]);
     expect(await outcomes(module)).toEqual([refused, refused]);
     await third.sign(module, '1.0.0');
@@ -117,11 +117,11 @@ describe('a device', () => {
     for (const policy of policies) await remove(policy);
   });
 
-  test('demands what each of several policies says', async () => {
-    const module = await pushed();
+  test('requires the signatures of each of several policies', async () => {
+    const module = await pushModule();
     const policies = [
-      await demand({ device: one, publisherKeys: [first.id] }),
-      await demand({ labels: { zone: 'north' }, module, publisherKeys: [second.id] }),
+      await createPolicy({ device: one, publisherKeys: [first.id] }),
+      await createPolicy({ labels: { zone: 'north' }, module, publisherKeys: [second.id] }),
     ];
     await first.sign(module, '1.0.0');
     expect((await outcomes(module))[0]).toBe(refused);
@@ -130,13 +130,13 @@ describe('a device', () => {
     for (const policy of policies) await remove(policy);
   });
 
-  test('does not count the signature of a key that was revoked', async () => {
+  test('ignores the signature of a revoked key', async () => {
     const publisher = await new Publisher(service, 'dismissed').register();
     const policies = [
-      await demand({ device: one, publisherKeys: [publisher.id, first.id], threshold: 1 }),
-      await demand({ device: two, publisherKeys: [publisher.id] }),
+      await createPolicy({ device: one, publisherKeys: [publisher.id, first.id], threshold: 1 }),
+      await createPolicy({ device: two, publisherKeys: [publisher.id] }),
     ];
-    const module = await pushed();
+    const module = await pushModule();
     await publisher.sign(module, '1.0.0');
     await publisher.revoke();
     expect(await outcomes(module)).toEqual([refused, refused]);
@@ -146,15 +146,15 @@ describe('a device', () => {
   });
 });
 
-test('an order carries what is demanded of it, and no more', async () => {
+test('an order contains exactly the demands on its load', async () => {
   const agent = new Agent(service);
   await agent.register('played', ['played-1']);
   await agent.connect();
   const [attach] = await agent.order('attach-device');
   const device = attach?.device ?? '';
-  const module = await pushed();
-  const policy = await demand({ name: 'played', device, publisherKeys: [first.id, second.id], threshold: 1 });
-  await demand({ labels: { zone: 'nowhere' }, publisherKeys: [third.id] });
+  const module = await pushModule();
+  const policy = await createPolicy({ name: 'played', device, publisherKeys: [first.id, second.id], threshold: 1 });
+  await createPolicy({ labels: { zone: 'nowhere' }, publisherKeys: [third.id] });
   const request = () => service.post('/v1/loads', { module, version: '1.0.0', devices: [device] });
   await request();
   await remove(policy);
@@ -169,11 +169,11 @@ test('an order carries what is demanded of it, and no more', async () => {
 
 describe('a policy', () => {
   const content = () => ({ name: 'replaced', labels: { zone: 'nowhere', tier: 'edge' }, publisherKeys: [first.id, second.id] });
-  const put = (policy: Made, body: RequestSchema<'NewSignaturePolicy'>, headers: Record<string, string> = {}) =>
+  const put = (policy: Created, body: RequestSchema<'NewSignaturePolicy'>, headers: Record<string, string> = {}) =>
     service.put(`/v1/signature-policies/${policy.body.id}`, body, headers);
 
-  test('is replaced by who has seen what it says, and audited with what it said before', async () => {
-    const policy = await demand(content());
+  test('is replaced only if it is unchanged since it was read, and audited with its previous content', async () => {
+    const policy = await createPolicy(content());
     expect(policy.body).toEqual({
       id: expect.stringMatching(/^sgp_[0-9a-f]{32}$/),
       ...content(),
@@ -206,10 +206,10 @@ describe('a policy', () => {
     ]);
   });
 
-  test('that cannot be is refused with what to change', async () => {
-    const gone = await new Publisher(service, 'gone').register();
-    await gone.revoke();
-    const none = 'pub_00000000000000000000000000000000';
+  test('is rejected if it is invalid', async () => {
+    const revoked = await new Publisher(service, 'revoked').register();
+    await revoked.revoke();
+    const unknown = 'pub_00000000000000000000000000000000';
     const wrong: [object, string][] = [
       [{ publisherKeys: [first.id] }, ''],
       [{ device: one, labels: { zone: 'north' }, publisherKeys: [first.id] }, ''],
@@ -218,12 +218,12 @@ describe('a policy', () => {
       [{ device: one, publisherKeys: [] }, '/publisherKeys'],
       [{ device: one, publisherKeys: [first.id, first.id] }, '/publisherKeys'],
       [{ device: one, publisherKeys: Array(21).fill(first.id) }, '/publisherKeys'],
-      [{ device: one, publisherKeys: [first.id, none] }, '/publisherKeys/1'],
-      [{ device: one, publisherKeys: [gone.id] }, '/publisherKeys/0'],
+      [{ device: one, publisherKeys: [first.id, unknown] }, '/publisherKeys/1'],
+      [{ device: one, publisherKeys: [revoked.id] }, '/publisherKeys/0'],
       [{ device: one, publisherKeys: [first.id], threshold: 2 }, '/threshold'],
       [{ device: one, publisherKeys: [first.id], threshold: 0 }, '/threshold'],
     ];
-    const policy = await demand({ ...content(), name: 'right' });
+    const policy = await createPolicy({ ...content(), name: 'right' });
     for (const [body, pointer] of wrong)
       for (const answer of [
         await service.postRaw('/v1/signature-policies', { name: 'wrong', ...body }),
@@ -240,10 +240,10 @@ describe('a policy', () => {
     await remove(policy);
   });
 
-  test('is one of a hundred at most', async () => {
-    const there = itemsOf(await service.get('/v1/signature-policies?limit=200')).length;
-    const names = Array.from({ length: 100 - there }, (_, index) => `one-of-${index}`);
-    for (const name of names) await demand({ ...content(), name });
-    expect(await service.post('/v1/signature-policies', content())).toMatchObject(problem(409, 'too-many-policies', 'remove one first'));
+  test('is rejected above the limit of 100', async () => {
+    const existing = itemsOf(await service.get('/v1/signature-policies?limit=200')).length;
+    const names = Array.from({ length: 100 - existing }, (_, index) => `one-of-${index}`);
+    for (const name of names) await createPolicy({ ...content(), name });
+    expect(await service.post('/v1/signature-policies', content())).toMatchObject(problem(409, 'too-many-policies', 'Remove one first'));
   });
 });

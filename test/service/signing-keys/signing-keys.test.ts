@@ -1,4 +1,4 @@
-// The key that the service signs with: made at its first start, replaced by one for which it vouches, and missed when it is gone.
+// The service's signing key: creation at the first start, rotation with an endorsement, and loss.
 
 import { createPublicKey, verify } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -47,7 +47,7 @@ async function verifyTrail(checkpoints: readonly string[], pinned: readonly stri
   return verifyExport(lines(), { checkpoints, keys: pinned.map(readPublicKey), isPartial: false });
 }
 
-test('the first start makes a key, of which the database has only the public part, and a restart goes on with it', async () => {
+test('creates a key at the first start, stores only its public part in the database, and uses it after a restart', async () => {
   const [first, ...others] = await keys();
   expect(others).toEqual([]);
   expect(first).toMatchObject({ retiredAt: null, endorsement: null });
@@ -62,7 +62,7 @@ test('the first start makes a key, of which the database has only the public par
   });
 });
 
-test('a key vouches for the one that replaces it, and its private part is gone', async () => {
+test('a key endorses its successor, and its private key is removed', async () => {
   const [first] = await keys();
   const second = await rotate();
   expect([...service.privateKeys.kept.keys()]).toEqual([second.id]);
@@ -70,7 +70,7 @@ test('a key vouches for the one that replaces it, and its private part is gone',
     [first?.id, false],
     [second.id, true],
   ]);
-  // As DSSE has it, without any code of the service's.
+  // Verified by the DSSE specification, without code of the service.
   const { payloadType, payload, signatures } = second.endorsement ?? { payloadType: '', payload: '', signatures: [{ keyid: '', sig: '' }] };
   const bytes = Buffer.from(payload, 'base64');
   const signed = Buffer.concat([Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${bytes.length} `), bytes]);
@@ -81,7 +81,7 @@ test('a key vouches for the one that replaces it, and its private part is gone',
   expect(event).toMatchObject({ action: 'signing-key.created', detail: { keyId: second.keyId, endorsement: { keyid: first?.keyId } } });
 });
 
-test('a verifier that trusts the first key trusts every checkpoint, however often the key was replaced', async () => {
+test('a verifier that trusts the first key trusts every checkpoint after any number of rotations', async () => {
   const [first] = await keys();
   const notes = [await checkpoint()];
   for (const _ of [1, 2, 3]) {
@@ -91,12 +91,12 @@ test('a verifier that trusts the first key trusts every checkpoint, however ofte
   expect(new Set((await keys()).map(({ verifierKey }) => verifierKey.split('+')[0])).size).toBe(1);
   const newest = (await keys()).at(-1);
   expect(await verifyTrail(notes, [first?.publicKey ?? ''])).toMatchObject({ kind: 'intact', checkpoint: { keyId: newest?.keyId } });
-  // Trust does not run backwards.
+  // A key does not extend trust to its predecessors.
   expect(await verifyTrail(notes, [newest?.publicKey ?? ''])).toMatchObject({ kind: 'unverifiable' });
   expect(await verifyTrail(notes.slice(-1), [newest?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
 });
 
-test('a repeated request replaces the key once', async () => {
+test('a request repeated with its idempotency key rotates the key once', async () => {
   const headers = { 'idempotency-key': 'once' };
   const [one, two] = [
     await service.post('/v1/signing-keys', undefined, headers),
@@ -119,7 +119,7 @@ test('a signature by a replaced key proves nothing', async () => {
   });
 });
 
-test('a key that is gone is missed, and another is made only where it is said to be lost', async () => {
+test('rejects the start without the private key, unless it is declared lost', async () => {
   const [first] = await keys();
   const before = await checkpoint();
   await service.stop();
@@ -133,13 +133,13 @@ test('a key that is gone is missed, and another is made only where it is said to
   expect(await verifyTrail([before], [first?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
   expect(await verifyTrail([before, after], [first?.publicKey ?? ''])).toMatchObject({ kind: 'unverifiable' });
   expect(await verifyTrail([before, after], [first?.publicKey ?? '', second?.publicKey ?? ''])).toMatchObject({ kind: 'intact' });
-  // Said once more of a key that is there, it changes nothing.
+  // Declaring an existing key lost changes nothing.
   await service.stop();
   await service.start();
   expect(await keys()).toHaveLength(2);
 });
 
-test('another key in the place of the one that was kept is not taken for it', async () => {
+test('rejects a private key that belongs to another key', async () => {
   const [first] = await keys();
   await rotate();
   const [, second] = await keys();
@@ -147,6 +147,6 @@ test('another key in the place of the one that was kept is not taken for it', as
   const other = await new TestService().start();
   service.privateKeys.kept.set(second?.id ?? '', [...other.privateKeys.kept.values()][0] ?? '');
   await other.close();
-  await expect(service.start()).rejects.toThrow(/is another key/);
+  await expect(service.start()).rejects.toThrow(/belongs to another key/);
   expect(first?.id).not.toBe(second?.id);
 });

@@ -200,22 +200,18 @@ test.each<[string, () => Promise<unknown>, string]>([
     'HistoryEntry_deviceId_installedAt_idx (deviceId=? AND installedAt>? AND installedAt<?)',
   ],
   [
-    'what ran at a moment',
+    'the module table at a time',
     () => historyQueries.at('x', moment, byName),
     'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
+  ['modules that a device had', () => historyQueries.at('x', moment, byName), 'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)'],
   [
-    'modules that a device has had',
-    () => historyQueries.at('x', moment, byName),
-    'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)',
-  ],
-  [
-    'what is newest of a module',
+    'the latest residency of a module',
     () => history.latest([{ deviceId: 'x', module: 'y' }]),
     'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
   [
-    'stays that a reboot ends',
+    'residencies that a reboot ends',
     () => history.endByReboot(['x', 'y'], moment),
     'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
@@ -321,7 +317,7 @@ test.each<[string, () => Promise<unknown>, string]>([
     'Device_name_key (name>? AND name<?)',
   ],
   [
-    'what loads have brought into devices',
+    'versions that loads installed on devices',
     () => history.loadedVersions(['d1', 'd2'], 'x', 10),
     'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
