@@ -1,4 +1,4 @@
-// Versions that the compiler assigns.
+// Assignment of the next version.
 
 import fc from 'fast-check';
 import { compare, diff } from 'semver';
@@ -14,7 +14,7 @@ test('an assigned version is newer than every existing version', () => {
     fc.property(fc.array(version), fc.constantFrom<VersionBump>('next-major', 'next-minor', 'next-patch'), (existing, wanted) => {
       const assigned = bumpVersion(existing, wanted);
       if (assigned === null) throw new Error('no version');
-      for (const one of existing) expect(compare(assigned, one)).toBe(1);
+      for (const version of existing) expect(compare(assigned, version)).toBe(1);
       if (existing.length === 0) expect(assigned).toBe('1.0.0');
     }),
   );

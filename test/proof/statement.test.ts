@@ -9,7 +9,7 @@ import { derivePublicKey, generatePrivateKey } from '../../src/signing/private-k
 
 const privateKeys = [generatePrivateKey(), generatePrivateKey()];
 const [key, other] = privateKeys.map(derivePublicKey);
-if (key === undefined || other === undefined) throw new Error('there are two');
+if (key === undefined || other === undefined) throw new Error('expected two keys');
 
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => `sha256:${Buffer.from(bytes).toString('hex')}`);
 const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 });
@@ -29,7 +29,7 @@ const provenance = fc.record({
   finishedAt: moment,
 });
 
-test('a statement is read as it was written, also after its envelope was a text', () => {
+test('a statement round-trips, also through the JSON of its envelope', () => {
   fc.assert(
     fc.property(provenance, (facts) => {
       const envelope = createSignedEnvelope(privateKeys[0] ?? '', statementPayloadType, createStatement(facts));
@@ -63,9 +63,9 @@ test('a change of any byte invalidates every signature, and adding a signature k
       const [first = { keyid: '', sig: '' }, ...rest] = envelope.signatures;
       const at = index % envelope.payloadType.length;
       const changed: Record<string, Envelope> = {
-        payload: { ...envelope, payload: spoilt(envelope.payload, index, by) },
+        payload: { ...envelope, payload: corrupt(envelope.payload, index, by) },
         payloadType: { ...envelope, payloadType: `${envelope.payloadType.slice(0, at)}~${envelope.payloadType.slice(at + 1)}` },
-        sig: { ...envelope, signatures: [{ ...first, sig: spoilt(first.sig, index, by) }, ...rest] },
+        sig: { ...envelope, signatures: [{ ...first, sig: corrupt(first.sig, index, by) }, ...rest] },
         keyid: { ...envelope, signatures: [{ ...first, keyid: other.keyId }, ...rest] },
       };
       const signers = findSigners(changed[what] ?? envelope, [key, other]);
@@ -93,15 +93,15 @@ const envelopeOf = (payload: string, payloadType = statementPayloadType): Envelo
   signatures: [],
 });
 
-test('a statement is of one build, and of no other', () => {
+test('a statement describes one build only', () => {
   const stated = readStatement(envelopeOf(createStatement(facts)));
-  if (stated === null) throw new Error('it is one');
+  if (stated === null) throw new Error('expected a statement');
   expect(isSameBuild(stated, facts)).toBe(true);
   for (const another of [{ module: 'udp' }, { version: '1.1.1' }, { imageDigest: `sha256:${'3'.repeat(64)}` }])
     expect(isSameBuild(stated, { ...facts, ...another })).toBe(false);
 });
 
-test('what is no statement of a build is read as none', () => {
+test('rejects anything that is not a statement of a build', () => {
   const statement = createStatement(facts);
   for (const envelope of [
     envelopeOf(statement, 'application/json'),
