@@ -301,7 +301,7 @@ function measured(code: WebAssembly.Module, value: number, refill: number): Outc
 /** The work of one strip of a counted loop, and of the function before and after it. */
 const maxBetweenTicks = 131_072 + 3 * 8_192;
 
-test('a program computes what it computed, in bounded pieces, and pays for everything that it does', () => {
+test('an instrumented program computes the same results, with bounded work between safepoints, and is charged for all its work', () => {
   fc.assert(
     fc.property(program, fc.integer(), (functions, value) => {
       const module = moduleOf(functions.map(bodyOf));

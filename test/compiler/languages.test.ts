@@ -173,7 +173,7 @@ test('terminates a compilation that exceeds its memory, and the next one succeed
   await narrow.close();
 });
 
-test('compilations past the queue limit are rejected with a delay to retry', async () => {
+test('reports the compiler as busy when the queue is full', async () => {
   const small = new Compiler({ queued: 3 });
   const results = await Promise.all(
     Array.from({ length: 10 }, (_, patch) => small.compileModule({ module: 'tcp', version: `1.0.${patch}`, language: 'wat', source: wat })),

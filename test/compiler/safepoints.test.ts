@@ -190,8 +190,8 @@ test.each([
     '(local.get 0)',
     '(local.set 0 (i32.sub (local.get 0) (i32.const 3))) (local.set $i (i32.add (local.get $i) (i32.const 1)))',
   ],
-  ['has steps that pass its limit and start again', '(i32.const 2147483646)', '(local.set $i (i32.add (local.get $i) (i32.const 1000)))'],
-])('a loop that %s is not one that counts', async (_what, limit, change) => {
+  ['overshoots its limit and wraps around', '(i32.const 2147483646)', '(local.set $i (i32.add (local.get $i) (i32.const 1000)))'],
+])('does not treat a loop that %s as a counted loop', async (_what, limit, change) => {
   const most = 10_000_000;
   const text = `(module (func (export "run") (param i32) (result i32) (local $i i32) (local $x i32)
     (local.set $i (i32.const -2147483100))

@@ -9,7 +9,7 @@ const version = fc
   .tuple(fc.nat(3), fc.nat(3), fc.nat(3), fc.constantFrom('', '-rc.1', '+5'))
   .map(([major, minor, patch, suffix]) => `${major}.${minor}.${patch}${suffix}`);
 
-test('an assigned version is newer than every existing version', () => {
+test('assigns a version that is newer than all existing ones', () => {
   fc.assert(
     fc.property(fc.array(version), fc.constantFrom<VersionBump>('next-major', 'next-minor', 'next-patch'), (existing, wanted) => {
       const assigned = bumpVersion(existing, wanted);

@@ -1,4 +1,4 @@
-// The canonical text of JSON values: the examples of RFC 8785, and properties of every value.
+// Canonical JSON: the examples of RFC 8785, and properties of all values.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-// Statements of builds in their envelopes: a round trip preserves them, and a change of one byte invalidates every signature.
+// Statements of builds in envelopes: they round-trip, and no signature is valid after a change of any byte.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -42,9 +42,9 @@ test('a statement round-trips, also through the JSON of its envelope', () => {
   );
 });
 
-test('a change of any byte invalidates every signature, and adding a signature keeps the others', () => {
-  /** The bytes with one of them another. */
-  const spoilt = (base64: string, index: number, by: number) => {
+test('a change of any byte invalidates the signatures, and an added signature is counted', () => {
+  /** Returns the bytes with one of them changed. */
+  const corrupt = (base64: string, index: number, by: number) => {
     const bytes = Buffer.from(base64, 'base64');
     const at = index % bytes.length;
     bytes[at] = (bytes[at] ?? 0) ^ by;

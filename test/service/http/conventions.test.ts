@@ -88,9 +88,9 @@ test('retried requests for loads and programs get the identical response', async
   for (const [path, body] of requests) {
     const ask = async (headers: Record<string, string>) => {
       const content = { ...bearer(service.key), 'content-type': 'application/json', ...headers };
-      const answer = await fetch(`${service.url}${path}`, { method: 'POST', headers: content, body: JSON.stringify(body) });
-      const [type, location] = [answer.headers.get('content-type'), answer.headers.get('location')];
-      return { status: answer.status, type, location, text: await answer.text() };
+      const received = await fetch(`${service.url}${path}`, { method: 'POST', headers: content, body: JSON.stringify(body) });
+      const [type, location] = [received.headers.get('content-type'), received.headers.get('location')];
+      return { status: received.status, type, location, text: await received.text() };
     };
     const headers = { 'idempotency-key': randomUUID() };
     const first = await ask(headers);
@@ -135,8 +135,8 @@ test('one of a hundred identical concurrent requests is executed, and the others
 });
 
 test('bodies above the limit are rejected', async () => {
-  const answer = await service.post('/v1/devices', { name: 'x', labels: { padding: 'y'.repeat(1024 * 1024) } });
-  expect(answer).toMatchObject({
+  const received = await service.post('/v1/devices', { name: 'x', labels: { padding: 'y'.repeat(1024 * 1024) } });
+  expect(received).toMatchObject({
     status: 413,
     body: { type: 'urn:patchbay:problem:too-large', detail: expect.stringContaining('1048576 bytes') },
   });

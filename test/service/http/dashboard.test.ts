@@ -62,8 +62,8 @@ test('clients that do not accept HTML get problems, and the API is unaffected', 
     expect([response.status, response.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
   }
   for (const path of ['/v1/nothing', '/nothing', '/assets/nothing.js', '/assets/../../package.json', '/devices', '/devices/a/b']) {
-    const answer = await ask(path);
-    expect([answer.status, answer.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
+    const received = await ask(path);
+    expect([received.status, received.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
   }
   expect((await ask('/', browser, 'POST')).status).toBe(405);
   expect((await ask('/v1/devices')).status).toBe(401);

@@ -770,12 +770,12 @@ describe('rejects', () => {
     const startAt = new Date(Date.now() + 3_600_000).toISOString();
     const created: string[] = [];
     for (;;) {
-      const answer = await request({ module, version: '1.1.0', devices: [east[0] ?? ''], startAt, onConflict: 'queue' });
-      if (answer.status !== 202) {
-        expect(answer.body).toMatchObject({ status: 409, type: 'urn:patchbay:problem:too-many-rollouts' });
+      const response = await request({ module, version: '1.1.0', devices: [east[0] ?? ''], startAt, onConflict: 'queue' });
+      if (response.status !== 202) {
+        expect(response.body).toMatchObject({ status: 409, type: 'urn:patchbay:problem:too-many-rollouts' });
         break;
       }
-      created.push(String(answer.body.id));
+      created.push(String(response.body.id));
     }
     expect(created.length).toBeGreaterThan(50);
     expect(created.length).toBeLessThanOrEqual(100);
