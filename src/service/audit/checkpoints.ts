@@ -12,7 +12,7 @@ import { undecodablePosition } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { UndecodableRow } from '../database/undecodable-row.ts';
-import { invalidQuery, Problem } from '../problem.ts';
+import { invalidQuery, notFound, Problem } from '../problem.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { CheckpointQueries } from './checkpoint-queries.ts';
 import type { CheckpointRecord } from './checkpoint-repository.ts';
