@@ -9,7 +9,7 @@ process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache
 // Time limits are for a run that hangs: a machine with other work is slower by a factor.
 const defaults = {
   pool: 'forks',
-  // Files share imported modules, which saves most of the time of small files.
+  // Files share imported modules, which speeds up small files.
   isolate: false,
   testTimeout: 180_000,
   hookTimeout: 180_000,
