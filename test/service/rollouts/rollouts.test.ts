@@ -360,7 +360,7 @@ describe('failures', () => {
     const rollout = await ended(id);
     expect(rollout).toMatchObject({ state: 'rolled-back', deviceCounts: { loaded: 0, failed: 1, skipped: 5 } });
     expect(new Set(await versionsOf(module, east))).toEqual(new Set(['1.0.0']));
-    expect((await decide(id, 'rollback', { reason: 'once more' })).status).toBe(409);
+    expect((await decide(id, 'rollback', { reason: 'again' })).status).toBe(409);
   });
 
   test('a build is measured by the programs that call it, directly or through other modules', async () => {
