@@ -1,11 +1,11 @@
-// Prisma's configuration for `prisma generate`, the only part of its command line that is used.
+// Prisma's configuration for `prisma generate`, the only Prisma command that is used.
 
 import { defineConfig } from 'prisma/config';
 
-// The command line downloads a schema engine even where it does not use it; any existing program in its place keeps it offline.
+// The command downloads a schema engine even if it does not use one. Any existing program as the engine keeps it offline.
 process.env['PRISMA_SCHEMA_ENGINE_BINARY'] ??= process.execPath;
 
-// It asks its makers for newer versions otherwise, and keeps files in the home folder.
+// Disables the update check, which contacts the vendor and writes files to the home folder.
 process.env['CHECKPOINT_DISABLE'] ??= '1';
 
 export default defineConfig({ schema: 'prisma/schema.prisma' });

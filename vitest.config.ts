@@ -1,15 +1,15 @@
-// The test runner: two processes that take files of tests in turn, for they hold real databases, processes and WebAssembly.
+// Configuration of the test runner. Two processes run the test files, because tests use real databases, processes and WebAssembly.
 
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-// Hundreds of processes and compiler threads are started: each finds what the runtime has made of the sources before.
+// Tests start hundreds of processes and compiler threads, which share the compile cache of the runtime.
 process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/patchbay', import.meta.url));
 
 // Time limits are for a run that hangs: a machine with other work is slower by a factor.
-const usual = {
+const defaults = {
   pool: 'forks',
-  // What a file imports is there for the next one: a third of the time of the small ones.
+  // Files share imported modules, which speeds up small files.
   isolate: false,
   testTimeout: 180_000,
   hookTimeout: 180_000,
@@ -17,32 +17,32 @@ const usual = {
   expect: { requireAssertions: true },
 } as const;
 
-/** What the tests of the service say of both databases. */
-const everything = ['test/service/**/*.test.ts'];
-/** Of these, those that a database is most likely to make fail; the others take three times as long (`npm run test:everything`). */
-const ofDatabases = [
+/** Tests that can run with either database. */
+const serviceTests = ['test/service/**/*.test.ts'];
+/** The tests most likely to fail with another database. The others take three times as long (`npm run test:everything`). */
+const databaseTests = [
   'test/service/database/{clocks,copy,durability,migrations,replicas,restart,schema,statements,prepared-statements,transactions,undecodable-rows}.test.ts',
   'test/service/database/postgresql/*.test.ts',
   'test/service/{clock/clocks,hosts/host-access,idempotency/idempotency-store,keys/keys,agents/drift,http/unicode-validation}.test.ts',
   'test/service/{loads/{loads,routes},rollbacks/{rollbacks,routes},rollouts/load-requests}.test.ts',
 ];
 
-/** A file in which every test fails: with it, the continuous integration shows that a failing test fails the run. */
+/** A file in which every test fails. Continuous integration uses it to check that a failing test fails the run. */
 const deliberateFailure = 'test/deliberate-failure.ts';
 const isDeliberateFailure = process.env['TEST_DELIBERATE_FAILURE'] !== undefined;
-/** Where the results of each test go as JSON, beside what is printed. */
+/** Path of an additional JSON report of the results. */
 const resultsFile = process.env['TEST_RESULTS_FILE'];
 
 export default defineConfig({
   test: {
     reporters: resultsFile === undefined ? ['default'] : ['default', ['json', { outputFile: resultsFile }]],
-    // Two at a time: several of them run processes of their own.
+    // Two at a time, because several tests start processes.
     maxWorkers: 2,
     globalSetup: ['test/temporary-folder.ts', 'test/postgresql/server.ts'],
     projects: [
       {
         test: {
-          ...usual,
+          ...defaults,
           name: 'sqlite',
           include: isDeliberateFailure ? [deliberateFailure] : ['test/**/*.test.ts'],
           exclude: ['test/service/database/postgresql/**'],
@@ -51,10 +51,10 @@ export default defineConfig({
       },
       {
         test: {
-          ...usual,
+          ...defaults,
           name: 'postgresql',
-          include: isDeliberateFailure ? [deliberateFailure] : process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
-          // These have no database, or the other.
+          include: isDeliberateFailure ? [deliberateFailure] : process.env['TEST_EVERYTHING'] === undefined ? databaseTests : serviceTests,
+          // These use no database, or SQLite only.
           exclude: [
             'test/service/database/sqlite/**',
             'test/service/{clock/{retention-time,service-clock},loads/kept-report,orders/order-offers,rollbacks/version-stack}.test.ts',

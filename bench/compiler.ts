@@ -1,5 +1,5 @@
-// `npm run bench:compiler`: the compiler's time for real modules as a ratio to binaryen's, and how it grows. The exit code is 1 when a bound does
-// not hold.
+// `npm run bench:compiler`: measures the compiler's time for real modules relative to binaryen's, and its growth with module size. The exit code is 1
+// if a bound is exceeded.
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
@@ -12,8 +12,8 @@ import { readNpmModules } from './compiler/npm-modules.ts';
 
 const usage = `Usage: npm run bench:compiler -- [options]
 
-Measures compilations of five modules from npm packages beside binaryen's read, -O1 and write of the same modules, in turns, and how long
-compilations of generated modules take by their sizes. All times are medians. The exit code is 1 when a bound does not hold.
+Measures compilations of five modules from npm packages, alternating with binaryen's read, -O1 and write of the same modules, and compilations of
+generated modules of several sizes. All times are medians. The exit code is 1 if a bound is exceeded.
 
 Options:
   --rounds N   rounds of each measurement (3)
@@ -21,9 +21,9 @@ Options:
   --help
 `;
 
-/** Upper bounds: of the compiler's time as a multiple of binaryen's, and of the time per byte as a multiple of that of the smallest module. */
+/** Upper bounds: the compiler's time relative to binaryen's, and the time per byte relative to that of the smallest module. */
 const bounds = { ratio: 3, growth: 1.5 } as const;
-/** Functions of the smallest generated module, and the multiples of it. */
+/** Number of functions of the smallest generated module, and the multiples of it. */
 const repeated = { functions: 250, multiples: [1, 2, 4, 8] } as const;
 /** Instructions of one function. */
 const functionSizes = [50_000, 200_000] as const;
@@ -41,7 +41,7 @@ type GrowthRow = {
   readonly what: string;
   readonly bytes: number;
   readonly compiler: number;
-  /** Time per byte as a multiple of that of the smallest. */
+  /** Time per byte relative to that of the smallest module. */
   readonly growth: number;
   readonly holds: boolean;
 };
@@ -77,7 +77,7 @@ async function bench(rounds: number, isJson: boolean): Promise<number> {
   return [...modules, ...growth].every(({ holds }) => holds) ? 0 : 1;
 }
 
-/** Medians in milliseconds, measured in turns, so that what else the machine does affects all; one round before is not counted. */
+/** Returns medians in milliseconds. The runs alternate, so that other load on the machine affects all of them. The first round is a warm-up. */
 async function medians(rounds: number, runs: readonly (() => unknown)[]): Promise<number[]> {
   const times = runs.map((): number[] => []);
   for (let round = 0; round <= rounds; round += 1) {
@@ -91,7 +91,7 @@ async function medians(rounds: number, runs: readonly (() => unknown)[]): Promis
   return times.map((own) => own.toSorted((left, right) => left - right)[Math.floor(own.length / 2)] ?? 0);
 }
 
-/** binaryen alone: what the compiler's time is compared with. */
+/** Runs binaryen alone, as the baseline. */
 function optimizeOnly(bytes: Uint8Array): void {
   const module = binaryen.readBinary(bytes);
   module.setFeatures(supportedFeatures);
@@ -104,7 +104,7 @@ function optimizeOnly(bytes: Uint8Array): void {
 
 async function compileOnly(source: Uint8Array): Promise<void> {
   const { result } = await compile({ kind: 'module', module: 'm', version: '1.0.0', language: 'wasm', source });
-  if (!result.ok) throw new Error(`a module was refused: ${result.diagnostics[0]?.message}`);
+  if (!result.ok) throw new Error(`a module was rejected: ${result.diagnostics[0]?.message}`);
 }
 
 async function generatedModules(): Promise<Sized[]> {
@@ -149,7 +149,7 @@ function report(modules: readonly ModuleRow[], growth: readonly GrowthRow[]): st
     ),
     '',
     ...formatTable(
-      ['generated module', 'bytes', 'compiler ms', 'time per byte, of the first', `holds (≤ ${bounds.growth})`],
+      ['generated module', 'bytes', 'compiler ms', 'time per byte, relative', `holds (≤ ${bounds.growth})`],
       growth.map((row) => [row.what, row.bytes, Math.round(row.compiler), row.growth.toFixed(2), text(row.holds)]),
     ),
   ].join('\n');

@@ -13,7 +13,7 @@ import { HistoryRecords } from '../src/service/history/repository.ts';
 import { QueryPlans } from '../test/service/database/sqlite/query-plans.ts';
 
 /** Residencies per device; the first device has as many as there are devices. */
-const staysPerDevice = 100;
+const residenciesPerDevice = 100;
 const moduleNames = ['tcp', 'udp', 'icmp', 'arp', 'dns', 'scheduler', 'pager', 'disk'];
 const modulesPerDevice = 5;
 const versions = 20;
@@ -135,7 +135,7 @@ function fill(file: string, devices: number): void {
   applyMigrations(file);
   const database = new Database(file);
   database.pragma('synchronous = OFF');
-  const addStay =
+  const addResidency =
     database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy", "address",
     "pages", "installedAt", "removedAt", "removalCause") VALUES (?, ?, ?, '', ?, 'key', '0x1000', 1, ?, ?, ?)`);
   const addLoad =
@@ -146,7 +146,7 @@ function fill(file: string, devices: number): void {
   );
   const addModule = database.prepare('INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES (?, ?, ?, \'\')');
   /** Returns the residency with this number, for each module of a device. */
-  const addStays = (device: number, step: number, steps: number) => {
+  const addResidencies = (device: number, step: number, steps: number) => {
     const id = deviceId(device);
     for (let place = 0; place < modulesPerDevice; place += 1) {
       const module = moduleNames[(device + place) % moduleNames.length] ?? '';
@@ -159,7 +159,7 @@ function fill(file: string, devices: number): void {
       const installedAt = begin + Math.floor(((step + place / 10) * year) / steps) + device;
       const removedAt = isLast ? null : installedAt + Math.floor(year / steps);
       const load = isPutBack ? null : `${id}-${module}-${step}`;
-      addStay.run(id, module, version, load, installedAt, removedAt, isLast ? null : 'replaced');
+      addResidency.run(id, module, version, load, installedAt, removedAt, isLast ? null : 'replaced');
       if (load !== null && module === 'tcp') addLoad.run(load, id, module, version, installedAt);
       if (isLast) addModule.run(id, module, version);
     }
@@ -167,11 +167,11 @@ function fill(file: string, devices: number): void {
   database.transaction(() => {
     database.exec(`INSERT INTO "Host" ("id", "name", "bootId", "capacity", "registeredAt") VALUES ('host', 'host', 'boot', 20000, 0)`);
     for (let device = 0; device < devices; device += 1) addDevice.run(deviceId(device), `device-${device}`, begin);
-    const steps = staysPerDevice / modulesPerDevice;
+    const steps = residenciesPerDevice / modulesPerDevice;
     // In time order, so that those of one device are scattered.
-    for (let step = 0; step < steps; step += 1) for (let device = 1; device < devices; device += 1) addStays(device, step, steps);
+    for (let step = 0; step < steps; step += 1) for (let device = 1; device < devices; device += 1) addResidencies(device, step, steps);
     const most = devices / modulesPerDevice;
-    for (let step = 0; step < most; step += 1) addStays(0, step, most);
+    for (let step = 0; step < most; step += 1) addResidencies(0, step, most);
   })();
   database.close();
 }

@@ -3,17 +3,17 @@
 import type { PrivateKeys } from '../src/service/signing-keys/signing-keys.ts';
 
 export class PrivateKeysInMemory implements PrivateKeys {
-  readonly kept = new Map<string, string>();
+  readonly keys = new Map<string, string>();
 
   read(id: string): string | null {
-    return this.kept.get(id) ?? null;
+    return this.keys.get(id) ?? null;
   }
 
   write(id: string, pem: string): void {
-    this.kept.set(id, pem);
+    this.keys.set(id, pem);
   }
 
   remove(id: string): void {
-    this.kept.delete(id);
+    this.keys.delete(id);
   }
 }

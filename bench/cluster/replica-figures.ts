@@ -208,7 +208,7 @@ async function oneAfterAnother({ client, view }: Replicas, { single, warmUps }: 
 /** Returns the database statistics before and after a number of seconds without requests. */
 async function watch({ view }: Replicas, seconds: number): Promise<[before: Work, after: Work]> {
   const before = await view.work();
-  await until('nobody has asked for anything for a while', 100, () => performance.now() - before.at > seconds * 1_000);
+  await until('the cluster is idle', 100, () => performance.now() - before.at > seconds * 1_000);
   return [before, await view.work()];
 }
 

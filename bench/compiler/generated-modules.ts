@@ -1,14 +1,14 @@
-// Generated modules of any size, for how the compiler's time grows with a module.
+// Generates modules of any size, to measure how the compiler's time grows with the module.
 
 import { compileAssemblyScript } from '../../src/compiler/assemblyscript.ts';
 import { end, type Instruction, i32Const, ifBlock, localGet, localSet, plain } from '../../src/compiler/binary/instruction.ts';
 import { encodeInstructions } from '../../src/compiler/binary/instruction-codec.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
 
-/** Functions that call each other in a row, of which the last is exported; few, since AssemblyScript's compiler recurses over them. */
+/** Length of a chain of functions that call each other; the last one is exported. Short, because AssemblyScript's compiler recurses over the chain. */
 const rowLength = 25;
 
-/** One function of a hash, a parser of digits and a sort, with constants of its own, which calls the one before it in its row. */
+/** Returns a function with a hash, a parser of digits and a sort, with its own constants. It calls the previous function of its chain. */
 const functionText = (index: number) => `
 ${index % rowLength === rowLength - 1 ? 'export ' : ''}function work${index}(p: i32, n: i32): i32 {
   let hash: u32 = ${2_166_136_261 + index};
@@ -43,7 +43,7 @@ ${index % rowLength === rowLength - 1 ? 'export ' : ''}function work${index}(p: 
   return value ^ hash;
 }`;
 
-/** Returns a module of so many functions, each about 400 bytes. @param count A multiple of 25. */
+/** Generates a module of functions of about 400 bytes each. @param count Number of functions, a multiple of 25. */
 export async function repeatedFunctions(count: number): Promise<Uint8Array> {
   const functions = Array.from({ length: count }, (_, index) => functionText(index)).join('\n');
   const compiled = await compileAssemblyScript('repeated', functions, []);
@@ -51,7 +51,7 @@ export async function repeatedFunctions(count: number): Promise<Uint8Array> {
   return compiled.binary;
 }
 
-/** `x = rotl(x * 31 + (p ^ constant), 7); if (!(x > p)) x -= p;` in 20 instructions. */
+/** Returns `x = rotl(x * 31 + (p ^ constant), 7); if (!(x > p)) x -= p;` in 20 instructions. */
 const line = (constant: number): Instruction[] => [
   localGet(1),
   i32Const(31),
@@ -75,7 +75,7 @@ const line = (constant: number): Instruction[] => [
   end,
 ];
 
-/** Returns a module of one function of so many instructions. */
+/** Generates a module of one function with the given number of instructions. */
 export function longFunction(instructions: number): Uint8Array {
   const lines = Array.from({ length: Math.floor(instructions / 20) }, (_, index) => line(index));
   const { body } = encodeInstructions([...lines.flat(), localGet(1)]);

@@ -1,4 +1,4 @@
-// Real WebAssembly modules of npm packages that the project depends on, in a form that a device can load.
+// Real WebAssembly modules from npm packages that the project depends on, adapted so that a device can load them.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { i32Const } from '../../src/compiler/binary/instruction.ts';
@@ -10,12 +10,12 @@ import { encodeModule } from '../../src/compiler/binary/writer.ts';
 export type NpmModule = {
   readonly name: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** How its imports were replaced. */
+  /** Description of the replaced imports. */
   readonly replaced: string;
 };
 
 const folder = new URL('../../node_modules/', import.meta.url);
-/** A parser in C, twice, a program and a tool in C by emscripten, and a codec in C++; 54 KB to 657 KB. */
+/** Two builds of a parser in C, a program and a tool in C (emscripten), and a codec in C++; 54 KB to 657 KB. */
 const files = [
   'undici/lib/llhttp/llhttp-wasm.js',
   'undici/lib/llhttp/llhttp_simd-wasm.js',
@@ -24,10 +24,7 @@ const files = [
   '@electric-sql/pglite-tools/dist/pg_dump.wasm',
 ];
 
-/**
- * Reads the modules.
- * @throws when a package is not installed.
- */
+/** Reads the modules. @throws {Error} if a package is not installed. */
 export function readNpmModules(): NpmModule[] {
   return files.map((file) => {
     const url = new URL(file, folder);
@@ -38,22 +35,19 @@ export function readNpmModules(): NpmModule[] {
   });
 }
 
-/** The module that a JavaScript file contains as base64. */
+/** Decodes the module that a JavaScript file contains as base64. */
 function embedded(file: string, text: string): Uint8Array {
   const found = /["'`](AGFzbQ[\w+/]+=*)["'`]/.exec(text)?.[1];
   if (found === undefined) throw new Error(`node_modules/${file} contains no WebAssembly module: adapt the list of modules`);
   return Buffer.from(found, 'base64');
 }
 
-/** A name that a module of a device can have. */
+/** Name of the module that provides the imported functions. */
 const importModule = 'host';
-/** Where imported constants (the base of the data, of the table) place segments, and how much is reserved below that. */
+/** Value of imported constants (base of the data, base of the table), and the size reserved below it. */
 const base = 1_024;
 
-/**
- * Functions are imported from another module. Imported memories, tables and globals become the module's own, in the same order, so that no index
- * changes.
- */
+/** Renames imported functions, and turns imported memories, tables and globals into the module's own, in the same order, so that no index changes. */
 function withoutForeignImports(module: Module): Module {
   const imports: readonly Import[] = importsOf(module, 'function').map((item, index) => ({
     ...item,
@@ -75,7 +69,7 @@ function withoutForeignImports(module: Module): Module {
 const withRoom = ({ initial, maximum }: Limits, more: number): Limits => ({ initial: initial + more, maximum });
 
 function ownGlobal({ global, module, name }: Extract<Import, { readonly kind: 'global' }>): Global {
-  if (global.value !== 'i32') throw new Error(`the imported global "${module}" "${name}" is an ${global.value}: expected an i32`);
+  if (global.value !== 'i32') throw new Error(`the imported global "${module}" "${name}": expected i32, received ${global.value}`);
   return { type: global, init: encodeInstructions([i32Const(base)]).body };
 }
 

@@ -4,13 +4,13 @@ import { readNewestEventNumber, streamEvents } from '../../src/client/event-stre
 import type { Installation } from './installation.ts';
 
 /** When an event arrived: by the wall clock in milliseconds, and by `performance.now()`. */
-type Told = { readonly at: number; readonly monotonic: number };
+type Notified = { readonly at: number; readonly monotonic: number };
 
 /** Timeout of the wait for an end, in milliseconds. */
 const silenceMilliseconds = 60_000;
 
 export class EndedLoads {
-  readonly #told = new Map<string, Told>();
+  readonly #told = new Map<string, Notified>();
   readonly #stop = new AbortController();
   #heard: () => void = () => {};
   /** Why the stream has ended. */
@@ -27,10 +27,10 @@ export class EndedLoads {
   }
 
   /** Waits for the end of a load and returns when its event arrived. @throws {Error} if the stream has ended, or there was no event for a minute. */
-  async of(load: string): Promise<Told> {
+  async of(load: string): Promise<Notified> {
     for (;;) {
-      const told = this.#told.get(load);
-      if (told !== undefined) return told;
+      const notified = this.#told.get(load);
+      if (notified !== undefined) return notified;
       if (this.#failure !== null) throw this.#failure;
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const timer = setTimeout(() => reject(new Error(`no event reported the end of load ${load}`)), silenceMilliseconds);

@@ -67,10 +67,10 @@ export class FleetFloor {
     const reports = of('SELECT * FROM "LoadReport" WHERE "loadId" IN (SELECT "id" FROM batch)', 'loadId');
     const devices = of('SELECT * FROM "Device" WHERE "id" IN (SELECT "deviceId" FROM batch)', 'id');
     const modules = of('SELECT * FROM "DeviceModule" WHERE ("deviceId", "module") IN (SELECT "deviceId", "module" FROM batch)', 'deviceId');
-    const stays =
+    const residencies =
       'SELECT stay.* FROM batch JOIN "HistoryEntry" AS stay ON stay."deviceId" = batch."deviceId" AND stay."module" = batch."module"';
-    const entered = of(`${stays} WHERE stay."loadId" = batch."id"`, 'loadId');
-    const left = of(`${stays} WHERE stay."replacedByLoadId" = batch."id"`, 'replacedByLoadId');
+    const entered = of(`${residencies} WHERE stay."loadId" = batch."id"`, 'loadId');
+    const left = of(`${residencies} WHERE stay."replacedByLoadId" = batch."id"`, 'replacedByLoadId');
     const events = of(
       `SELECT event.* FROM batch JOIN "AuditEvent" AS event ON event."object" = batch."id" WHERE event."action" = 'load.completed'`,
       'object',

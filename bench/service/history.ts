@@ -10,13 +10,13 @@ import type { Bench } from './settings.ts';
 
 const sizes = {
   full: {
-    long: { devices: 10_000, staysPerDevice: 100 },
-    short: { devices: 10_000, staysPerDevice: 1 },
+    long: { devices: 10_000, residenciesPerDevice: 100 },
+    short: { devices: 10_000, residenciesPerDevice: 1 },
     live: 1_000,
     calls: 40,
     rounds: 4,
   },
-  quick: { long: { devices: 1_000, staysPerDevice: 50 }, short: { devices: 1_000, staysPerDevice: 1 }, live: 100, calls: 15 },
+  quick: { long: { devices: 1_000, residenciesPerDevice: 50 }, short: { devices: 1_000, residenciesPerDevice: 1 }, live: 100, calls: 15 },
 } as const;
 /** Builds that the live devices get one after another. The requested pages are full with a short history too. */
 const carriedThrough = 4;
@@ -30,10 +30,10 @@ export async function measureHistory(bench: Bench): Promise<Figure[]> {
   const { long, short, live, calls } = bench.isQuick ? sizes.quick : sizes.full;
   const [few, many] = [await start(bench, 'short', short, live), await start(bench, 'long', long, live)];
   try {
-    const base = `with ${short.devices * short.staysPerDevice} rows`;
+    const base = `with ${short.devices * short.residenciesPerDevice} rows`;
     const compare = (what: string, times: Times): Figure => ({
       part: 'growth',
-      what: `${what}, with ${long.devices * long.staysPerDevice} rows of history`,
+      what: `${what}, with ${long.devices * long.residenciesPerDevice} rows of history`,
       value: median(times.many),
       unit: 'ms',
       base: { what: base, value: median(times.few) },
@@ -58,7 +58,7 @@ async function start(bench: Bench, name: string, past: Past, live: number): Prom
   await installation.pushBuilds(20);
   await installation.addHosts([{ name: 'live', devices: live, labels: 'host=live' }]);
   checkOutcomes(installation, await loadEverywhere(installation, 0, [{ host: 'live' }]), live, ['installed']);
-  bench.progress(`growth: ${past.devices * past.staysPerDevice} rows of history are there`);
+  bench.progress(`growth: ${past.devices * past.residenciesPerDevice} rows of history are there`);
   return installation;
 }
 

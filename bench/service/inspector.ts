@@ -5,13 +5,13 @@ import type { MeasuredProcess } from './processes.ts';
 /** Starts a runtime with its inspector on a free port. */
 export const inspectorFlags = ['--inspect=127.0.0.1:0'] as const;
 /** Timeout of a response, in milliseconds. */
-const answerMilliseconds = 60_000;
+const responseMilliseconds = 60_000;
 
-type Answer = { readonly id: number; readonly result?: { readonly usedSize?: number } };
+type Response = { readonly id: number; readonly result?: { readonly usedSize?: number } };
 
 export class Inspector {
   readonly #socket: WebSocket;
-  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  readonly #waiting = new Map<number, (response: Response) => void>();
   #asked = 0;
 
   /** Connects to a process that was started with `inspectorFlags`. */
@@ -28,9 +28,9 @@ export class Inspector {
   private constructor(socket: WebSocket) {
     this.#socket = socket;
     socket.addEventListener('message', ({ data }) => {
-      const answer: Answer = JSON.parse(String(data));
-      this.#waiting.get(answer.id)?.(answer);
-      this.#waiting.delete(answer.id);
+      const response: Response = JSON.parse(String(data));
+      this.#waiting.get(response.id)?.(response);
+      this.#waiting.delete(response.id);
     });
   }
 
@@ -46,11 +46,11 @@ export class Inspector {
   }
 
   /** @throws {Error} if there is no response in time. */
-  async #ask(method: string): Promise<Answer> {
+  async #ask(method: string): Promise<Response> {
     this.#asked += 1;
     const id = this.#asked;
-    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const timer = setTimeout(() => reject(new Error(`the inspector does not respond to ${method}`)), answerMilliseconds);
+    const { promise, resolve, reject } = Promise.withResolvers<Response>();
+    const timer = setTimeout(() => reject(new Error(`the inspector does not respond to ${method}`)), responseMilliseconds);
     this.#waiting.set(id, resolve);
     this.#socket.send(JSON.stringify({ id, method }));
     return promise.finally(() => clearTimeout(timer));

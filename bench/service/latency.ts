@@ -17,7 +17,7 @@ const devices = 10;
 /** Times of one load by the wall clock, and durations of its parts, in milliseconds. */
 export type Course = {
   readonly moments: readonly number[];
-  readonly answered: number;
+  readonly response: number;
   readonly patched: number;
   readonly durable: number;
   /** Duration of the same request to the floor. */
@@ -70,19 +70,19 @@ export async function carryOut(
   const began = Date.now();
   const start = performance.now();
   const { loads } = unwrapResponse(await client.POST('/v1/loads', { body: { ...body, versionPolicy: 'different' } }));
-  const answered = performance.now() - start;
+  const response = performance.now() - start;
   const id = loads[0]?.id ?? '';
-  const told = await ended.of(id);
+  const notified = await ended.of(id);
   const load = unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
   const { report, requestedAt, dispatchedAt, completedAt } = load;
   if (report === null || dispatchedAt === null || completedAt === null) throw new Error(`unexpected load: ${JSON.stringify(load)}`);
   const begun = timeOfStep(report, 'received');
   const service = [requestedAt, dispatchedAt].map((moment) => Date.parse(moment));
   return {
-    moments: [began, ...service, begun, begun + report.microseconds / 1_000, Date.parse(completedAt), told.at],
-    answered,
+    moments: [began, ...service, begun, begun + report.microseconds / 1_000, Date.parse(completedAt), notified.at],
+    response: response,
     patched: timeOfStep(report, 'table-updated') - began,
-    durable: told.monotonic - start,
+    durable: notified.monotonic - start,
     floor: floorTime,
   };
 }
@@ -115,7 +115,7 @@ function figuresOf(courses: readonly Course[]): Figure[] {
     goal: null,
   });
   return [
-    figure('response, sequential, p50', 0.5, ({ answered }) => answered),
+    figure('response, sequential, p50', 0.5, ({ response }) => response),
     figure('patched, p50 (whole milliseconds)', 0.5, ({ patched }) => patched),
     figure('patched, p99', 0.99, ({ patched }) => patched),
     figure('outcome durable and reported, p50', 0.5, ({ durable }) => durable),

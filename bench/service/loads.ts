@@ -71,7 +71,7 @@ export async function measureLoads(bench: Bench): Promise<Figure[]> {
   }
 }
 
-export const rateOf = (fired: readonly Fired[]) => median(fired.map(({ answered, seconds }) => answered / seconds));
+export const rateOf = (fired: readonly Fired[]) => median(fired.map(({ answered: response, seconds }) => response / seconds));
 
 /** @throws {Error} if a response had another status than 202. */
 export async function fireWell(target: Target, seconds: number): Promise<Fired> {
@@ -82,9 +82,9 @@ export async function fireWell(target: Target, seconds: number): Promise<Fired> 
 
 /** Checks that every response has a load and an audit event; requests in progress at the end may have them too. @throws {Error} */
 function checkCounts(view: Installation['view'], fired: readonly Fired[]): void {
-  const answered = fired.reduce((sum, one) => sum + one.answered, 1);
+  const response = fired.reduce((sum, one) => sum + one.answered, 1);
   const loads = view.number('SELECT COUNT(*) FROM "Load"');
   const events = view.number(`SELECT COUNT(*) FROM "AuditEvent" WHERE "action" = 'load.requested'`);
-  if (loads !== events || loads < answered || loads > answered + connections * fired.length)
-    throw new Error(`expected ${answered} loads and events, found ${loads} loads and ${events} events`);
+  if (loads !== events || loads < response || loads > response + connections * fired.length)
+    throw new Error(`expected ${response} loads and events, found ${loads} loads and ${events} events`);
 }

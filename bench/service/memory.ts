@@ -16,8 +16,8 @@ import { registerSilentHost } from './silent-host.ts';
 import { SimulatedHost } from './simulated-host.ts';
 
 const sizes = {
-  full: { devices: 10_000, hosts: 200, carriers: 10, past: { devices: 10_000, staysPerDevice: 100 }, starts: 5 },
-  quick: { devices: 1_000, hosts: 50, carriers: 2, past: { devices: 1_000, staysPerDevice: 50 }, starts: 3 },
+  full: { devices: 10_000, hosts: 200, carriers: 10, past: { devices: 10_000, residenciesPerDevice: 100 }, starts: 5 },
+  quick: { devices: 1_000, hosts: 50, carriers: 2, past: { devices: 1_000, residenciesPerDevice: 50 }, starts: 3 },
 } as const;
 /** Number of samples, of which the minimum counts, and the interval in milliseconds. */
 const looks = { count: 5, interval: 500 } as const;
@@ -94,7 +94,7 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-starts-'));
   try {
     const [short, long] = [join(folder, 'short'), join(folder, 'long')];
-    await fillPast(short, { devices: 1, staysPerDevice: 1 });
+    await fillPast(short, { devices: 1, residenciesPerDevice: 1 });
     await fillPast(long, past);
     bench.progress('memory: the long history is written');
     const times: { short: number; long: number; runtime: number }[] = [];
@@ -109,7 +109,7 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
     }
     bench.progress(`memory: start times ${JSON.stringify(times)}`);
     const of = (kind: 'short' | 'long' | 'runtime') => median(times.map((time) => time[kind])) / 1_000;
-    const rows = past.devices * past.staysPerDevice;
+    const rows = past.devices * past.residenciesPerDevice;
     const what = `start → ready with ${rows} rows of history`;
     return [
       {

@@ -11,13 +11,13 @@ import { inTransaction } from '../../test/service/records.ts';
 export type Past = {
   readonly devices: number;
   /** Residencies per device, each with one load and one event. */
-  readonly staysPerDevice: number;
+  readonly residenciesPerDevice: number;
 };
 
 const moduleNames = ['tcp', 'udp', 'icmp', 'arp', 'dns', 'scheduler', 'pager', 'disk'];
 const versions = 20;
 /** Residencies of the first device, the same in each database, so that its lists are equally long. */
-const staysOfFirst = 80;
+const residenciesOfFirst = 80;
 const begin = Date.UTC(2025, 10, 1);
 const year = 365 * 24 * 3_600_000;
 /** Events per transaction. */
@@ -45,7 +45,7 @@ export async function fillPast(folder: string, past: Past): Promise<void> {
   for (const { name } of indexes) database.exec(`DROP INDEX "${name}"`);
   database.transaction(() => {
     addDevices(database, past);
-    addStays(database, past);
+    addResidencies(database, past);
   })();
   await addEvents(file, past);
   for (const { sql } of indexes) database.exec(sql);
@@ -68,8 +68,9 @@ function addDevices(database: Database.Database, { devices }: Past): void {
 }
 
 /** Writes each residency with its load, in time order, so that those of one device are scattered. */
-function addStays(database: Database.Database, past: Past): void {
-  const addStay = database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy",
+function addResidencies(database: Database.Database, past: Past): void {
+  const addResidency =
+    database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy",
     "address", "pages", "installedAt", "removedAt", "removalCause") VALUES (?, ?, ?, '', ?, 'past', '0x1000', 1, ?, ?, ?)`);
   const addLoad = database.prepare(`INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy",
     "invalidation", "state", "outcome", "interrupted", "retried", "failed", "requestedAt", "dispatchedAt", "completedAt")
@@ -83,7 +84,7 @@ function addStays(database: Database.Database, past: Past): void {
     const isLast = step >= steps - moduleNames.length;
     const removedAt = isLast ? null : installedAt + Math.floor((moduleNames.length * year) / steps);
     const outcome = (step + device) % 20 === 0 ? 'failed' : 'replaced';
-    addStay.run(id, module, version, load, installedAt, removedAt, isLast ? null : 'replaced');
+    addResidency.run(id, module, version, load, installedAt, removedAt, isLast ? null : 'replaced');
     addLoad.run(load, `bat_${step}`, id, module, version, outcome, installedAt, installedAt + 5, installedAt + 10);
   }
 }
@@ -109,11 +110,12 @@ async function addEvents(file: string, past: Past): Promise<void> {
 /** Iterates over the residencies of all devices in time order. */
 function* stepsOf({
   devices,
-  staysPerDevice,
+  residenciesPerDevice,
 }: Past): Generator<{ readonly device: number; readonly step: number; readonly steps: number }> {
-  const most = Math.max(staysOfFirst, staysPerDevice);
+  const most = Math.max(residenciesOfFirst, residenciesPerDevice);
   for (let step = 0; step < most; step += 1) {
-    if (step < staysOfFirst) yield { device: 0, step, steps: staysOfFirst };
-    if (step < staysPerDevice) for (let device = 1; device < devices; device += 1) yield { device, step, steps: staysPerDevice };
+    if (step < residenciesOfFirst) yield { device: 0, step, steps: residenciesOfFirst };
+    if (step < residenciesPerDevice)
+      for (let device = 1; device < devices; device += 1) yield { device, step, steps: residenciesPerDevice };
   }
 }

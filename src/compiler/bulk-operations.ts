@@ -108,7 +108,7 @@ export class BulkOperations {
   }
 }
 
-/** Returns the work of a bulk instruction that stays an instruction because its length is a small constant; null for any other instruction. */
+/** Returns the work of a bulk instruction kept as an instruction because its length is a small constant; null for any other instruction. */
 function constantWork(instruction: Instruction, before: Instruction | undefined): number | null {
   const unit = units.get(instruction.op);
   if (unit === undefined || before?.kind !== 'i32' || before.value < 0 || before.value > shortLength[unit]) return null;

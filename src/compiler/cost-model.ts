@@ -17,7 +17,7 @@ export const localsPerWork = 16;
 /** Work of a call, besides the work of its callee. */
 const callWork = 2;
 
-/** Maximum constant length of a bulk instruction that stays an instruction and is charged like simple instructions. */
+/** Maximum constant length of a bulk instruction kept as an instruction and charged like simple instructions. */
 export const shortLength = { bytes: 4_096, elements: 16 } as const;
 
 /** Work per element of a table, and bytes of memory per unit of work. */

@@ -73,7 +73,7 @@ function reasonOf(module: string, name: string, kernel: readonly string[]): stri
   if (runtime !== undefined) return `it is ${runtime[2]}`;
   if (module === 'env')
     return `linkers import undefined functions from "env": link the function into the module, or name the module that provides it (C: __attribute__((import_module("tcp"), import_name("${name}"))); AssemblyScript: @external("tcp", "${name}")), or import from "kernel" (${kernel.join(', ')})`;
-  return `import from "kernel" (${kernel.join(', ')}), or from another module by its name (a-z, 0-9, "-" and "_", at most 63 characters)`;
+  return `import from "kernel" (${kernel.join(', ')}), or from another module by its name (a-z, 0-9, "-" and "_", up to 63 characters)`;
 }
 
 /**

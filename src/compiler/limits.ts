@@ -150,7 +150,7 @@ export function renderLimitsPage(): string {
     '',
     'Limits of the compiler. An error message names the limit and the value that exceeds it.',
     '',
-    `All compilations together use at most ${format(maxCompilerMebibytes())} MiB: the JavaScript heap and binaryen's memory of each worker thread.`,
+    `All compilations together use up to ${format(maxCompilerMebibytes())} MiB: the JavaScript heap and binaryen's memory of each worker thread.`,
     '',
     '<!-- Generated from src/compiler/limits.ts by `npm run limits`. -->',
     '',

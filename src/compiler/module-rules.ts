@@ -135,7 +135,7 @@ function checkImport({ module, name }: Import, type: FunctionType): string[] {
 const initializers: ReadonlySet<string> = new Set(['_initialize', '__wasm_call_ctors']);
 
 const noFunction =
-  'the module exports no function: export at least one (C: __attribute__((export_name("check"))); Rust: #[unsafe(no_mangle)] pub extern "C" fn; WebAssembly text: (func (export "check") …))';
+  'the module exports no function: export one or more (C: __attribute__((export_name("check"))); Rust: #[unsafe(no_mangle)] pub extern "C" fn; WebAssembly text: (func (export "check") …))';
 
 function checkExports(module: Module): string[] {
   const exported = module.exports.filter(({ kind }) => kind === 'function');

@@ -39,7 +39,7 @@ export function charge(work: readonly Instruction[], mode: ChargeMode): Instruct
   const isLeft = [globalGet(globalPlaceholders.fuel), i32Const(0)];
   // Charges only while fuel is left, so that the fuel never underflows.
   if (mode === 'charge') return [...isLeft, plain('i32.ge_s'), ifBlock(), ...subtract, end];
-  // The hint tells V8 that the branch is rarely taken, so that V8 moves its code out of the loop.
+  // The hint informs V8 that the branch is rarely taken, so that V8 moves its code out of the loop.
   return [...subtract, ...isLeft, plain('i32.lt_s'), ifBlock(undefined, { likely: false }), call(functionPlaceholders.yield), end];
 }
 

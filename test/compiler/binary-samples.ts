@@ -1,4 +1,4 @@
-// Modules in the text format that between them have every section and every kind of immediate, for the tests of the binary format.
+// Modules in the text format that together contain every section and every kind of immediate, for tests of the binary format.
 
 import { binaryen, supportedFeatures } from '../../src/compiler/binaryen.ts';
 
@@ -46,13 +46,13 @@ const texts = {
     (v128.load16_lane offset=1 2 (i32.const 0) (f32x4.add (local.get 0) (v128.load32_zero (i32.const 4))))))`,
 } as const;
 
-/** Bytes of each sample, by its name. */
+/** The samples: name and bytes. */
 export const samples: readonly (readonly [name: string, bytes: Uint8Array<ArrayBuffer>])[] = Object.entries(texts).map(([name, text]) => [
   name,
   assembleText(text, supportedFeatures),
 ]);
 
-/** Translates the text format as it stands, for an engine with the given features. */
+/** Assembles the text format without optimization, for an engine with the given features. */
 export function assembleText(text: string, features: number = binaryen.Features.All): Uint8Array<ArrayBuffer> {
   const module = binaryen.parseText(text);
   try {

@@ -1,4 +1,4 @@
-// The binary format: modules survive reading and writing, unaccepted features are named, and bad bytes give typed errors.
+// The binary format: decoding and encoding preserve modules, unsupported features are reported by name, and malformed bytes cause typed errors.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { decodeModule } from '../../src/compiler/binary/reader.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { assembleText, samples } from './binary-samples.ts';
 
-/** The module with instructions instead of bytes, which may hold numbers in more bytes than necessary. */
+/** Returns the module with instructions instead of bytes, whose number encodings may be longer than necessary. */
 function contentOf(module: Module): unknown {
   const instructions = (bytes: Uint8Array) => decodeInstructions(bytes);
   return {
@@ -24,7 +24,7 @@ function contentOf(module: Module): unknown {
   };
 }
 
-/** The module with every body encoded again from its instructions. */
+/** Returns the module with every body decoded and encoded again. */
 function rewritten(module: Module): Module {
   return {
     ...module,
@@ -36,23 +36,23 @@ function rewritten(module: Module): Module {
   };
 }
 
-/** Reads and writes a valid module; returns the fault of the result, or null. */
+/** Decodes and encodes a valid module. Returns the fault of the result, or null. */
 function roundTripFault(bytes: Uint8Array): string | null {
   const module = decodeModule(bytes);
   const written = encodeModule(rewritten(module));
-  if (!WebAssembly.validate(written)) return 'the engine does not accept what was written';
-  if (!isDeepStrictEqual(contentOf(decodeModule(written)), contentOf(module))) return 'what was written is another module';
+  if (!WebAssembly.validate(written)) return 'the engine rejects the encoded module';
+  if (!isDeepStrictEqual(contentOf(decodeModule(written)), contentOf(module))) return 'the encoded module differs';
   return null;
 }
 
-test.each(samples)('sample %s is read and written the same', (_name, bytes) => {
+test.each(samples)('decoding and encoding preserves sample %s', (_name, bytes) => {
   expect(roundTripFault(bytes)).toBeNull();
 });
 
 const suite = process.env['TEST_WASM_SUITE'];
 
 describe.skipIf(suite === undefined || !existsSync(suite))('the WebAssembly suite (TEST_WASM_SUITE)', () => {
-  test('every valid module is read and written the same, or uses a feature that is named', () => {
+  test('decoding and encoding preserves every valid module, or reports an unsupported feature', () => {
     const faults: string[] = [];
     let accepted = 0;
     for (const file of readdirSync(suite ?? '').filter((name) => name.endsWith('.wasm'))) {
@@ -74,7 +74,7 @@ describe.skipIf(suite === undefined || !existsSync(suite))('the WebAssembly suit
   });
 });
 
-/** One change of some bytes. */
+/** A random change of bytes. */
 type Change = { readonly kind: 'set' | 'insert' | 'remove' | 'cut'; readonly place: number; readonly value: number };
 
 const change: fc.Arbitrary<Change> = fc.record({
@@ -91,7 +91,7 @@ function changed(bytes: Uint8Array, { kind, place, value }: Change): Uint8Array 
   return new Uint8Array([...before, value, ...(kind === 'set' ? after : bytes.subarray(at))]);
 }
 
-test('changed bytes are read, or are malformed or unaccepted; what the engine accepts is not malformed', () => {
+test('decodes changed bytes or throws a typed error, and never calls a valid module malformed', () => {
   const sample = fc.constantFrom(...samples.map(([, bytes]) => bytes));
   fc.assert(
     fc.property(sample, fc.array(change, { minLength: 1, maxLength: 3 }), (bytes, changes) => {
@@ -113,7 +113,7 @@ test('changed bytes are read, or are malformed or unaccepted; what the engine ac
   );
 });
 
-test('any bytes after the header are read, or are malformed or unaccepted', () => {
+test('decodes any bytes after the header or throws a typed error', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 100 }), (content) => {
       try {
@@ -137,7 +137,7 @@ test.each([
   ['garbage collection', '(module (type $s (struct (field i32))) (func (export "f") (drop (struct.new $s (i32.const 1)))))'],
   ['typed function references', '(module (type $t (func)) (func (export "f") (param (ref $t)) (call_ref $t (local.get 0))))'],
   ['relaxed SIMD', '(module (func (export "f") (param v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))'],
-])('%s are not accepted: %s', (feature, text) => {
+])('rejects %s: %s', (feature, text) => {
   const bytes = assembleText(text);
   expect(() => decodeModule(bytes)).toThrow(UnsupportedFeatureError);
   expect(() => decodeModule(bytes)).toThrow(`the module uses ${feature}, which devices do not support`);
@@ -150,7 +150,7 @@ test.each([
   ['half-precision floats', [0xfd, 0xa0, 0x02]],
   ['memory control', [0xfc, 0x12]],
   ['exception handling', [0x06, 0x40, 0x0b]],
-])('instructions of %s are named', (feature, bytes) => {
+])('reports instructions of %s by the name of the feature', (feature, bytes) => {
   expect(() => decodeInstructions(new Uint8Array(bytes))).toThrow(expect.objectContaining({ name: 'UnsupportedFeatureError', feature }));
 });
 
@@ -163,11 +163,11 @@ test.each([
   ['an index of 6 bytes', [0x20, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00]],
   ['an i64 of 65 bits', [0x42, ...Array.from({ length: 9 }, () => 0xff), 0x01]],
   ['a constant that is cut off', [0x44, 0, 0, 0]],
-])('%s is malformed', (_what, bytes) => {
+])('reports %s as malformed', (_what, bytes) => {
   expect(() => decodeInstructions(new Uint8Array(bytes))).toThrow(MalformedModuleError);
 });
 
-/** A module of one function, which opens and closes blocks. */
+/** Returns a module of one function with nested blocks. */
 function nestedModule(depth: number): Module {
   const opened = Array.from({ length: depth }, (_, index) => (index % 2 === 0 ? [block()] : [i32Const(1), ifBlock()])).flat();
   const body = encodeInstructions([...opened, ...Array.from({ length: depth }, () => end)]).body;
@@ -175,7 +175,7 @@ function nestedModule(depth: number): Module {
   return { ...empty, functions: [{ type: 0, locals: [], body }] };
 }
 
-test('20,000 nested blocks are read, renumbered and written', () => {
+test('decodes, renumbers and encodes 20,000 nested blocks', () => {
   const bytes = encodeModule(nestedModule(20_000));
   expect(WebAssembly.validate(bytes)).toBe(true);
   expect(roundTripFault(bytes)).toBeNull();
@@ -187,7 +187,7 @@ test('20,000 nested blocks are read, renumbered and written', () => {
 const withSection = (bytes: Uint8Array, section: readonly number[]) => new Uint8Array([...bytes, 0, section.length, ...section]);
 const nameSection = [4, 0x6e, 0x61, 0x6d, 0x65];
 
-test('custom sections never matter, and names are read as far as they are well formed', () => {
+test('ignores custom sections, and reads names as far as they are well formed', () => {
   const bytes = assembleText('(module (func (export "f")))');
   const named = (...content: number[]) => decodeModule(withSection(bytes, [...nameSection, ...content])).functionNames;
   expect(named(1, 4, 1, 0, 1, 0x61)).toEqual(new Map([[0, 'a']]));
@@ -199,20 +199,20 @@ test('custom sections never matter, and names are read as far as they are well f
   }
 });
 
-test('branch hints are written for the engine, and kept when a body is rewritten', () => {
+test('encodes branch hints for the engine, and preserves them when a body is decoded and encoded', () => {
   const instructions = [i32Const(1), ifBlock(undefined, { likely: false }), end, block(), i32Const(0), branchIf(0, { likely: true }), end];
   const hinted = encodeInstructions(instructions);
   expect(decodeBody(hinted)).toEqual(instructions);
   const module: Module = { ...nestedModule(0), functions: [{ type: 0, locals: [{ count: 300, type: 'i64' }], ...hinted }] };
   const bytes = encodeModule(module);
-  // One function, 0, of two hints: offsets count from the locals, which are 4 bytes here.
+  // Function 0 with two hints: offsets count from the locals, which have 4 bytes here.
   const expected = [1, 0, 2, 6, 1, 0, 13, 1, 1];
   const code = new WebAssembly.Module(bytes);
   const [section] = WebAssembly.Module.customSections(code, 'metadata.code.branch_hint');
   expect([...new Uint8Array(section ?? new ArrayBuffer())]).toEqual(expected);
 });
 
-test('exceptions and several memories are read in images', () => {
+test('decodes exceptions and multiple memories in images', () => {
   const bytes = assembleText(`(module (import "patchbay" "injected" (tag $e)) (memory 1) (memory 2)
     (func (export "f") (block $b (try_table (catch $e $b) (catch_all $b) (drop (i32.load 1 (i32.const 0)))))))`);
   const module = decodeModule(bytes, imageFeatures);

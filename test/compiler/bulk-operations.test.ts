@@ -1,4 +1,4 @@
-// Long instructions are done in pieces with safepoints in between, and do exactly what the instruction does.
+// Bulk instructions run in chunks with safepoints in between, with exactly the effect of the instruction.
 
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
@@ -13,7 +13,7 @@ const pages = 8;
 const elements = 2_000;
 const dataBytes = 200_000;
 
-/** A module with each instruction as an export, and functions to prepare and to digest what it works on. */
+/** A module that exports each instruction, and functions that initialize and hash its memory and tables. */
 const text = `(module
   (memory ${pages} 16)
   (table $t ${elements} 3000 funcref)
@@ -93,7 +93,7 @@ async function instrumented(source: string): Promise<WebAssembly.Module> {
   return new WebAssembly.Module(new Uint8Array(result.compiled.image));
 }
 
-/** Places and lengths near nothing, the pieces' sizes, the ends, and the largest number. */
+/** Positions and lengths near zero, the chunk sizes, the ends, and the largest number. */
 const near = (...values: number[]) =>
   fc.tuple(fc.constantFrom(...values), fc.integer({ min: -3, max: 3 })).map(([value, more]) => Math.max(0, value + more) | 0);
 const memoryNumber = fc.oneof(fc.nat(pages * 65_536), near(0, 65_536, 131_072, 200_000, pages * 65_536, 2 ** 31, 2 ** 32 - 4));
@@ -110,7 +110,7 @@ test.each([
   ['table.init', tableNumber],
   ['table.grow', tableNumber],
 ])(
-  '%s in pieces does what it does at once, traps included',
+  '%s in chunks has the same effect as in one step, including traps',
   async (name, number) => {
     const code = await instrumented(text);
     const digest = name.includes('table') ? 'table digest' : 'memory digest';
@@ -152,7 +152,7 @@ test.each([
   expect(run.ticks()).toBeGreaterThanOrEqual(atLeast);
 });
 
-test('a short copy of constant length stays an instruction', async () => {
+test('keeps a short copy of constant length as an instruction', async () => {
   const run = instantiate(await instrumented(text));
   run.call('short copy', 0, 100, 0);
   expect(run.ticks()).toBe(0);

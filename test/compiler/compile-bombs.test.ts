@@ -1,4 +1,4 @@
-// Compilations that need much: their memory is bounded, and other callers are not blocked.
+// Expensive compilations: their memory is limited, and they do not block other callers.
 
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
@@ -10,7 +10,7 @@ const request = { module: 'tcp', version: '1.0.0' };
 const small = { ...request, language: 'wat', source: '(module (func (export "one") (result i32) (i32.const 1)))' } as const;
 const mebibytes = () => process.memoryUsage.rss() / 2 ** 20;
 
-test('a compilation past the memory limit of binaryen is refused with the limit, and others continue', async () => {
+test('rejects a compilation that exceeds the memory limit of binaryen, and continues others', async () => {
   const compiler = new Compiler({ binaryenMebibytes: 32 });
   const bomb = compiler.compileModule({ ...request, ...wideCalls() }, 'attacker');
   expect(await compiler.compileModule(small, 'victim')).toMatchObject({ ok: true });
@@ -19,13 +19,13 @@ test('a compilation past the memory limit of binaryen is refused with the limit,
     problem: 'too-costly',
     diagnostics: [{ message: expect.stringContaining('more than 32 MiB in binaryen') }],
   });
-  // By the thread that has replaced the one of the bomb.
+  // In the thread that has replaced the terminated one.
   expect(await compiler.compileModule(small, 'attacker')).toMatchObject({ ok: true });
   await compiler.close();
 });
 
-test('eight compile bombs of eight callers stay within the memory limits, and a small build does not wait for all of them', async () => {
-  // So long that none is refused for its time on a busy machine.
+test('keeps eight compile bombs of eight callers within the memory limits, without delaying a small build', async () => {
+  // Long enough that no compilation times out on a busy machine.
   const compiler = new Compiler({ milliseconds: 120_000 });
   await compiler.compileModule(small);
   const before = mebibytes();
@@ -55,7 +55,7 @@ test('eight compile bombs of eight callers stay within the memory limits, and a 
 test.each([
   [1, true],
   [100_000, false],
-])('a thread that keeps more than %i MiB after a compilation is replaced: %s', async (retainedMebibytes, breaksThread) => {
+])('a thread that retains more than %i MiB after a compilation is replaced: %s', async (retainedMebibytes, breaksThread) => {
   const worker = new Worker(new URL('../../src/compiler/compile-worker.ts', import.meta.url), {
     workerData: { faultAt: null, binaryenMebibytes: 256, retainedMebibytes },
   });
@@ -67,20 +67,20 @@ test.each([
   await worker.terminate();
 });
 
-test('small sources that are much work leave the reserved thread to others, and are compiled as large ones', async () => {
+test('moves small but expensive sources out of the reserved thread', async () => {
   const compiler = new Compiler();
   const order: string[] = [];
   const bombs = Array.from({ length: 3 }, (_, index) =>
     compiler.compileModule({ ...request, ...exponentialInlining() }, `attacker-${index}`).finally(() => order.push('bomb')),
   );
   expect(await compiler.compileModule(small, 'victim')).toMatchObject({ ok: true });
-  // Without the limit, both of the first two would end before it begins.
+  // Without the limit, the first two would complete before it starts.
   expect(order.length).toBeLessThanOrEqual(1);
   await compiler.close();
   await Promise.allSettled(bombs);
 });
 
-test('a compilation that was stopped in the reserved thread has its result', async () => {
+test('completes a compilation that was stopped in the reserved thread', async () => {
   const compiler = new Compiler({ reservedMilliseconds: 0 });
   expect(await compiler.compileModule({ ...request, ...longFunction(1_000) })).toMatchObject({ ok: true });
   await compiler.close();

@@ -1,4 +1,4 @@
-// Callers take turns, small compilations are not blocked by large ones, and what waits is bounded.
+// The queue is round-robin between callers, small compilations are not blocked by large ones, and the queue is limited.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -7,44 +7,44 @@ import { Compiler } from '../../src/compiler/compiler.ts';
 
 const limits = { queuedPerCaller: 1_000, queued: 1_000, queuedBytes: 1_000_000, smallBytes: 10 };
 
-/** Runs jobs whose ends the test decides; records the order in which they begin. */
-function recordedQueue(slots: number, given: Partial<typeof limits> = {}) {
+/** Creates a queue whose jobs end when the test says so, and records the order in which they start. */
+function createRecordedQueue(slots: number, given: Partial<typeof limits> = {}) {
   const queue = new CompileQueue(slots, { ...limits, ...given });
-  const begun: string[] = [];
+  const started: string[] = [];
   const ends = new Map<string, () => void>();
   const add = (caller: string, name: string, bytes: number) =>
     queue.run(caller, bytes, (slot) => {
-      begun.push(name);
+      started.push(name);
       const { promise, resolve } = Promise.withResolvers<number>();
       ends.set(name, () => resolve(slot));
       return promise;
     });
-  return { queue, begun, add, end: (name: string) => ends.get(name)?.() };
+  return { queue, started, add, end: (name: string) => ends.get(name)?.() };
 }
 
-/** Lets everything that is due happen. */
+/** Waits until pending callbacks have run. */
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-test('callers take turns', async () => {
-  const { begun, add, end } = recordedQueue(2);
+test('alternates between callers', async () => {
+  const { started, add, end } = createRecordedQueue(2);
   const jobs = ['a1', 'a2', 'a3', 'b1', 'b2', 'c1'].map((name) => add(name.slice(0, 1), name, 100));
   for (const name of ['a1', 'a2', 'b1', 'c1', 'a3', 'b2']) {
     await settled();
-    expect(begun.at(-1)).toBe(name);
+    expect(started.at(-1)).toBe(name);
     end(name);
   }
   await Promise.all(jobs);
 });
 
-test('large compilations leave the reserved slot to small ones', async () => {
-  const { begun, add, end } = recordedQueue(2);
+test('reserves a slot for small compilations', async () => {
+  const { started, add, end } = createRecordedQueue(2);
   const large = ['x1', 'x2', 'x3'].map((name) => add('x', name, 100));
   const small = ['x4', 'x5'].map((name) => add('x', name, 10));
   await settled();
-  expect(begun).toEqual(['x1', 'x4']);
+  expect(started).toEqual(['x1', 'x4']);
   end('x4');
   await settled();
-  expect(begun).toEqual(['x1', 'x4', 'x5']);
+  expect(started).toEqual(['x1', 'x4', 'x5']);
   for (const name of ['x5', 'x1', 'x2', 'x3']) {
     end(name);
     await settled();
@@ -56,8 +56,8 @@ test.each([
   [{ queuedPerCaller: 2 }, 'queued compilations per API key'],
   [{ queued: 2 }, 'limit reached (2 queued compilations)'],
   [{ queuedBytes: 250 }, '250 bytes of queued sources'],
-])('past the limit %j a compilation is refused, and there is room again later', async (given, message) => {
-  const { queue, add, end } = recordedQueue(2, given);
+])('rejects a compilation beyond the limit %j, and accepts one again later', async (given, message) => {
+  const { queue, add, end } = createRecordedQueue(2, given);
   const jobs = ['a', 'b', 'c'].map((name) => add('x', name, 100));
   await expect(add('x', 'd', 100)).rejects.toThrow(message);
   await expect(add('x', 'd', 100)).rejects.toBeInstanceOf(QueueFullError);
@@ -73,8 +73,8 @@ test.each([
   expect(queue.length).toBe(0);
 });
 
-test('the limit of one caller is none of another', async () => {
-  const { add, end } = recordedQueue(2, { queuedPerCaller: 1 });
+test('applies the limit to each caller separately', async () => {
+  const { add, end } = createRecordedQueue(2, { queuedPerCaller: 1 });
   const jobs = ['a', 'b'].map((name) => add('x', name, 100));
   await expect(add('x', 'c', 100)).rejects.toThrow(QueueFullError);
   jobs.push(add('y', 'd', 100));
@@ -85,7 +85,7 @@ test('the limit of one caller is none of another', async () => {
   await Promise.all(jobs);
 });
 
-test('whatever comes in whatever order: every compilation runs once, and large ones never all at once', async () => {
+test('runs every compilation once, and large ones never in all slots', async () => {
   const job = fc.record({ caller: fc.constantFrom('a', 'b', 'c'), bytes: fc.constantFrom(1, 100), ticks: fc.nat(3), fails: fc.boolean() });
   await fc.assert(
     fc.asyncProperty(fc.array(job, { maxLength: 30 }), async (jobs) => {
@@ -113,7 +113,7 @@ test('whatever comes in whatever order: every compilation runs once, and large o
   );
 });
 
-test('eight compile bombs do not delay the small build of another caller', async () => {
+test('does not delay the small build of another caller behind eight compile bombs', async () => {
   const compiler = new Compiler();
   const bomb = `export function f(p: i32): i32 { let x: i32 = 1;\n${'x = x * 31 + (p ^ x); if (x > p) { x -= p; }\n'.repeat(20_000)} return x; }`;
   const order: string[] = [];
@@ -127,7 +127,7 @@ test('eight compile bombs do not delay the small build of another caller', async
   const bombs = Array.from({ length: 8 }, (_, patch) => compiler.compileModule(request(bomb, patch), 'attacker').finally(done('bomb')));
   const small = compiler.compileModule(request('export function one(): i32 { return 1; }', 9), 'victim').finally(done('small'));
   expect(await small).toMatchObject({ ok: true });
-  // One bomb runs beside it; none that waited was preferred.
+  // One bomb runs concurrently; no queued bomb ran first.
   expect(order.length).toBeLessThanOrEqual(2);
   await compiler.close();
   await Promise.allSettled(bombs);

@@ -1,4 +1,4 @@
-// Whatever a library throws becomes a diagnostic, and the next compilation succeeds.
+// Any exception of a library becomes a diagnostic, and the next compilation succeeds.
 
 import { afterAll, expect, test } from 'vitest';
 import { stages } from '../../src/compiler/compile-error.ts';
@@ -12,7 +12,7 @@ const wat = '(module (func (export "one") (result i32) (i32.const 1)))';
 const languageOf = (stage: string): Language => (stage === 'assemblyscript' ? 'assemblyscript' : 'wat');
 const sources: Record<Language, string> = { assemblyscript: 'export function one(): i32 { return 1; }', wat, wasm: '' };
 
-test.each(stages.filter((stage) => stage !== 'optimize'))('an error at the stage %s is a diagnostic', async (faultAt) => {
+test.each(stages.filter((stage) => stage !== 'optimize'))('reports an error at the stage %s as a diagnostic', async (faultAt) => {
   const failing = new Compiler({}, { faultAt });
   const language = languageOf(faultAt);
   const request = { module: 'tcp', version: '1.0.0', language, source: sources[language] };
@@ -22,12 +22,12 @@ test.each(stages.filter((stage) => stage !== 'optimize'))('an error at the stage
     diagnostics: [{ severity: 'error', message: expect.stringContaining(`injected at ${faultAt}`) }],
   };
   expect(await failing.compileModule(request)).toMatchObject(expected);
-  // By the same thread, or by the thread that has replaced it.
+  // In the same thread, or in its replacement.
   expect(await failing.compileModule(request)).toMatchObject(expected);
   await failing.close();
 });
 
-test('an error of the optimizer is a warning: the module is used as it is', async () => {
+test('reports an error of the optimizer as a warning, and uses the module unoptimized', async () => {
   const failing = new Compiler({}, { faultAt: 'optimize' });
   expect(await failing.compileModule({ module: 'tcp', version: '1.0.0', language: 'wat', source: wat })).toMatchObject({
     ok: true,
@@ -36,7 +36,7 @@ test('an error of the optimizer is a warning: the module is used as it is', asyn
   await failing.close();
 });
 
-test('a source whose compilation ends the stack is refused, and the next one compiles', async () => {
+test('rejects a source that overflows the stack, and compiles the next one', async () => {
   const source = `export function f(p: i32): i32 { return ${'!'.repeat(400_000)}p; }`;
   const result = await compiler.compileModule({ module: 'tcp', version: '1.0.0', language: 'assemblyscript', source });
   expect(result).toMatchObject({

@@ -1,4 +1,4 @@
-// The front end accepts what compilers emit, and refuses what no device can run before it optimizes anything.
+// The front end accepts the output of compilers, and rejects modules that no device can run before it optimizes them.
 
 import { afterAll, expect, test } from 'vitest';
 import { binaryen } from '../../src/compiler/binaryen.ts';
@@ -37,7 +37,7 @@ test.each<[string, readonly number[]]>([
   ['odd target features', section('target_features', [0x02, 0x2b, 0x03, 0x61, 0x62, 0x63, 0x99])],
   ['dynamic linking', section('dylink.0', [0x01, 0x04, 0x80, 0x80, 0x04, 0x04])],
   ['branch hints', section('metadata.code.branch_hint', [0x01, 0x7f, 0x01, 0x03, 0x01, 0x09])],
-])('a custom section does not matter: %s', async (_what, bytes) => {
+])('ignores a custom section: %s', async (_what, bytes) => {
   const compiled = await compile({ language: 'wasm', source: new Uint8Array([...plain, ...bytes]) });
   const first = await compile({ language: 'wasm', source: new Uint8Array([...plain.slice(0, 8), ...bytes, ...plain.slice(8)]) });
   expect(compiled).toMatchObject({ ok: true, compiled: { interface: { exports: [{ name: 'one' }] } } });
@@ -58,7 +58,7 @@ test.each([
   ['wbg', '__wbindgen_throw', 'wasm-bindgen'],
   ['gojs', 'runtime.wasmExit', 'TinyGo'],
   ['Upper', 'f', 'import from "kernel"'],
-])('the import "%s" "%s" is refused with what it is for', async (module, name, reason) => {
+])('explains why the import "%s" "%s" is rejected', async (module, name, reason) => {
   const result = await compileText(`(module (import "${module}" "${name}" (func $f)) (func (export "g") (call $f)))`);
   expect(result).toMatchObject({
     ok: false,
@@ -71,7 +71,7 @@ test.each([
 test.each([
   ['wasip1', 'wasi_snapshot_preview1', 'sched_yield'],
   ['js', 'gojs', 'runtime.nanotime1'],
-])("what Go's own compiler builds for GOOS=%s is refused with what to build instead", async (system, module, name) => {
+])("rejects the output of Go's own compiler for GOOS=%s, and says what to build instead", async (system, module, name) => {
   const code = assemble(`(module (import "${module}" "${name}" (func $f)) (func (export "check") (call $f)))`);
   const entry = [...new TextEncoder().encode(`_rt0_wasm_${system}`)];
   // The name section's list of functions: the second one has a name.
@@ -86,17 +86,17 @@ test.each([
   });
 });
 
-test("emscripten's memory is refused with what to do", async () => {
+test("rejects emscripten's imported memory, and says what to do", async () => {
   const result = await compileText('(module (import "env" "memory" (memory 256)) (func (export "g") (drop (i32.load (i32.const 0)))))');
   expect(result).toMatchObject({ ok: false, diagnostics: [{ message: expect.stringContaining('-sSTANDALONE_WASM') }] });
 });
 
-test('an import that nothing uses is dropped', async () => {
+test('drops an unused import', async () => {
   const result = await compileText('(module (import "env" "abort" (func)) (func (export "g")))');
   expect(result).toMatchObject({ ok: true, compiled: { interface: { imports: [] } } });
 });
 
-test('an import module with a minified name is warned of', async () => {
+test('warns of an import module with a minified name', async () => {
   const result = await compileText('(module (import "a" "b" (func $f)) (func (export "g") (call $f)))');
   expect(result).toMatchObject({ ok: true, warnings: [{ severity: 'warning', message: expect.stringContaining('look minified') }] });
 });
@@ -135,12 +135,12 @@ test.each([
     '(table 2 funcref) (elem (i32.const 1) $f $f) (func $f (export "f"))',
     'element segment 0 has 2 elements at offset 1, beyond the end of the table of 2 elements',
   ],
-])('%s is refused', async (_what, fields, message) => {
+])('rejects %s', async (_what, fields, message) => {
   const result = await compileText(`(module ${fields})`);
   expect(result).toMatchObject({ ok: false, problem: 'unsupported', diagnostics: [{ message: expect.stringContaining(message) }] });
 });
 
-test('segments that end where the memory or table ends are accepted', async () => {
+test('accepts segments that end at the end of the memory or table', async () => {
   const fields = '(memory 1) (data (i32.const 65532) "abcd") (table 2 funcref) (elem (i32.const 0) $f $f) (func $f (export "f"))';
   expect(await compileText(`(module ${fields})`)).toMatchObject({ ok: true });
 });
@@ -150,14 +150,14 @@ const simd = `export function sum(a: i32): i32 {
   return i32x4.extract_lane(lanes, 3);
 }`;
 
-test('AssemblyScript has SIMD where the build asks for it', async () => {
+test('enables SIMD in AssemblyScript if the build requests it', async () => {
   const without = await compile({ language: 'assemblyscript', source: simd });
   const disabled = expect.objectContaining({ message: expect.stringContaining('push the build with the feature "simd"') });
   expect(without).toMatchObject({ ok: false, problem: 'malformed-source', diagnostics: expect.arrayContaining([disabled]) });
   expect(await compile({ language: 'assemblyscript', source: simd, features: ['simd'] })).toMatchObject({ ok: true });
 });
 
-test('the concurrency that a build asks for is in the stamp', async () => {
+test('writes the requested concurrency to the stamp', async () => {
   for (const concurrency of ['shared', 'exclusive'] as const) {
     const result = await compile({ language: 'wasm', source: plain, concurrency });
     if (!result.ok) throw new Error(JSON.stringify(result));
@@ -165,19 +165,19 @@ test('the concurrency that a build asks for is in the stamp', async () => {
   }
 });
 
-test('a prebuilt module that the compiler makes exclusive is warned of, unless its author chose', async () => {
+test('warns of a prebuilt module that the compiler makes exclusive, unless its author chose the concurrency', async () => {
   const source = assemble('(module (memory 1) (func (export "f") (result i32) (memory.grow (i32.const 1))))');
   const message = expect.stringMatching(/^the build is exclusive, because it grows its memory \(memory\.grow\)/);
   expect(await compile({ language: 'wasm', source })).toMatchObject({ ok: true, warnings: [{ severity: 'warning', message }] });
   expect(await compile({ language: 'wasm', source, concurrency: 'exclusive' })).toMatchObject({ ok: true, warnings: [] });
 });
 
-/** Fast math would return the NaN as it is; without memory below 1,024, the load would get an offset, and trap for -16. */
+/** With fast math, a NaN would be returned unchanged; if memory below 1,024 counted as unused, the load would get an offset, and trap for -16. */
 const dependsOnOptions = assemble(`(module (memory 1)
   (func (export "multiply") (param f64) (result f64) (f64.mul (local.get 0) (f64.const 1)))
   (func (export "load") (param i32) (result i32) (i32.load (i32.add (local.get 0) (i32.const 16)))))`);
 
-test('an image does not depend on what was compiled before', async () => {
+test('produces an image that does not depend on earlier compilations', async () => {
   const request = { kind: 'module', module: 'tcp', version: '1.0.0' } as const;
   const digest = async () => {
     const { result } = await compileHere({ ...request, language: 'wasm', source: dependsOnOptions });

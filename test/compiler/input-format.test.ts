@@ -1,4 +1,4 @@
-// Input in another format than its language is recognized, and the message names the remedy.
+// Input in the wrong format is detected, and the message says what to do.
 
 import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from 'vitest';
@@ -41,7 +41,7 @@ test.each<[string, Language, string | Uint8Array, string]>([
   ['an HTML page', 'assemblyscript', '<html><head></head></html>', 'HTML'],
   ['UTF-16 with a mark', 'wat', new Uint8Array(Buffer.from(`\uFEFF${wat}`, 'utf16le')), 'UTF-16'],
   ['UTF-16 without a mark', 'assemblyscript', new Uint8Array(Buffer.from('export function f', 'utf16le')), 'UTF-16'],
-])('%s as %s is recognized', async (_what, language, source, message) => {
+])('detects %s pushed as %s', async (_what, language, source, message) => {
   const result = await compile(language, source);
   expect(result).toMatchObject({
     ok: false,
@@ -50,20 +50,20 @@ test.each<[string, Language, string | Uint8Array, string]>([
   });
 });
 
-test('sources and modules are not mistaken for something else', () => {
+test('accepts valid sources and modules', () => {
   expect(detectWrongFormat('wat', wat)).toBeNull();
   expect(detectWrongFormat('assemblyscript', '[1, 2].length;')).toBeNull();
   expect(detectWrongFormat('wasm', bytes(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00))).toBeNull();
 });
 
-test('WAT with a byte order mark and export names that are not ASCII compiles', async () => {
+test('compiles WAT with a byte order mark and non-ASCII export names', async () => {
   const source = '\uFEFF;; größe\n(module (func (export "größe – 大小") (result i32) (i32.const 1)))';
   for (const given of [source, text(source)]) {
     expect(await compile('wat', given)).toMatchObject({ ok: true, compiled: { interface: { exports: [{ name: 'größe – 大小' }] } } });
   }
 });
 
-test('brackets in comments and strings do not nest', () => {
+test('ignores brackets in comments and strings', () => {
   expect(bracketNesting('wat', '(module ;; ((((\n (func (export "((((")))')).toBe(3);
   expect(bracketNesting('assemblyscript', 'f(a[0], "((((", \'[[[[\' /* (((( */); // ((((')).toBe(2);
 });

@@ -1,4 +1,4 @@
-// Whatever a program does, it pays for at least the work that it does, in bounded pieces, and computes what it computed.
+// An instrumented program computes the same results, is charged for at least its work, and does bounded work between safepoints.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -62,17 +62,17 @@ const { statement } = fc.letrec<{ statement: Statement; body: readonly Statement
 }));
 const program = fc.array(fc.array(statement, { maxLength: 4 }), { minLength: 3, maxLength: 3 });
 
-/** Steps after which a program traps, so that every one ends. */
-const mostSteps = 1_000_000;
+/** Steps after which a program traps, so that every program ends. */
+const maxSteps = 1_000_000;
 const [x, depth, firstCounter] = [0, 1, 2];
-/** Global of the steps done. */
+/** Index of the global that counts steps. */
 const steps = 0;
 
-/** Counts some instructions, and itself. */
+/** Returns instructions that count some instructions and themselves. */
 const count = (work: number) => [globalGet(steps), i32Const(work + 4), plain('i32.add'), globalSet(steps)];
 const bit = (number: number) => [localGet(x), i32Const(1 << number), plain('i32.and')];
 
-/** One function's instructions, each run of them counted in advance. */
+/** Writes the instructions of a function, and counts each straight run in advance. */
 class CountingWriter {
   readonly out: Instruction[] = [];
   counters = 0;
@@ -87,10 +87,10 @@ class CountingWriter {
   }
 
   #trapWhenTooLong(): void {
-    this.out.push(globalGet(steps), i32Const(mostSteps), plain('i32.gt_u'), ifBlock(), plain('unreachable'), end);
+    this.out.push(globalGet(steps), i32Const(maxSteps), plain('i32.gt_u'), ifBlock(), plain('unreachable'), end);
   }
 
-  /** Writes instructions that are done one after the other. */
+  /** Writes a straight run of instructions. */
   counted(...run: Instruction[]): void {
     this.out.push(...count(run.length), ...run);
   }
@@ -106,7 +106,7 @@ class CountingWriter {
   }
 
   all(statements: readonly Statement[]): void {
-    for (const one of statements) this.write(one);
+    for (const statement of statements) this.write(statement);
   }
 
   write(one: Statement): void {
@@ -188,7 +188,7 @@ class CountingWriter {
     this.opened(block());
     this.out.push(loop());
     this.#open.push(true);
-    // The test stands first, and is not counted.
+    // The test runs first, and is not counted.
     if (form === 'while') {
       this.out.push(localGet(index), i32Const(to), plain(up ? 'i32.lt_s' : 'i32.gt_s'), ifBlock());
       this.#open.push(false);
@@ -224,7 +224,7 @@ function bodyOf(statements: readonly Statement[]): FunctionBody {
 
 const constant = (value: number) => encodeInstructions([i32Const(value)]).body;
 
-/** A module whose functions all are in its table, and whose first is exported. */
+/** Returns a module with all functions in its table, and the first one exported. */
 function moduleOf(functions: readonly FunctionBody[]): Module {
   return {
     types: [{ parameters: ['i32', 'i32'], results: ['i32'] }],
@@ -257,8 +257,8 @@ const linkOptions = {
   memoryPages: 1,
   tableElements: 10,
 } as const;
-const imageOf = (module: Module, unsuspendable: readonly number[] = []) =>
-  new WebAssembly.Module(encodeModule(link(instrument(module, { uninterruptible: new Set(unsuspendable) }), linkOptions)));
+const imageOf = (module: Module, uninterruptible: readonly number[] = []) =>
+  new WebAssembly.Module(encodeModule(link(instrument(module, { uninterruptible: new Set(uninterruptible) }), linkOptions)));
 
 type Outcome = { readonly result: unknown; readonly steps: number };
 
@@ -276,7 +276,7 @@ function outcomeOf(exports: WebAssembly.Instance['exports'], value: number): Out
   }
 }
 
-/** Runs an image whose fuel is always set to the same. Longest: the most steps that were done between two ticks. */
+/** Runs an image with a constant fuel refill. `longest`: the maximum number of steps between two ticks. */
 function measured(code: WebAssembly.Module, value: number, refill: number): Outcome & { longest: number; ticks: number; charged: number } {
   let [ticks, last, longest] = [0, 0, 0];
   const stepsNow = () => (exports['steps'] instanceof WebAssembly.Global ? Number(exports['steps'].value) : 0);
@@ -298,10 +298,10 @@ function measured(code: WebAssembly.Module, value: number, refill: number): Outc
   return { ...outcome, longest, ticks, charged };
 }
 
-/** A stretch of a counted loop, and what a function may do before and after it. */
-const mostBetweenTicks = 131_072 + 3 * 8_192;
+/** The work of one strip of a counted loop, and of the function before and after it. */
+const maxBetweenTicks = 131_072 + 3 * 8_192;
 
-test('a program computes what it computed, in bounded pieces, and pays for all that it does', () => {
+test('an instrumented program computes the same results, with bounded work between safepoints, and is charged for all its work', () => {
   fc.assert(
     fc.property(program, fc.integer(), (functions, value) => {
       const module = moduleOf(functions.map(bodyOf));
@@ -309,7 +309,7 @@ test('a program computes what it computed, in bounded pieces, and pays for all t
       const code = imageOf(module);
       const { longest, charged: _, ticks: _ticks, ...outcome } = measured(code, value, 0);
       expect(outcome).toEqual(expected);
-      expect(longest).toBeLessThanOrEqual(mostBetweenTicks);
+      expect(longest).toBeLessThanOrEqual(maxBetweenTicks);
       const { charged } = measured(code, value, 100_000_000);
       expect(charged + 8_192).toBeGreaterThanOrEqual(expected.steps);
     }),
@@ -317,7 +317,7 @@ test('a program computes what it computed, in bounded pieces, and pays for all t
   );
 }, 120_000);
 
-/** A module of one function with three locals after its parameters. */
+/** Returns a module of one function with three locals after its parameters. */
 const single = (instructions: readonly Instruction[]) =>
   moduleOf([{ type: 0, locals: [{ count: 3, type: 'i32' }], body: encodeInstructions(instructions).body }]);
 const addOne = (local: number) => [localGet(local), i32Const(1), plain('i32.add'), localTee(local)];
@@ -358,7 +358,7 @@ test.each<[string, readonly Instruction[]]>([
   ['tests last', [loop(), ...work, ...addOne(2), localGet(0), plain('i32.ne'), branchIf(0), end, localGet(3)]],
   ['tests last with its limit first', [loop(), ...work, localGet(0), ...addOne(2), plain('i32.ne'), branchIf(0), end, localGet(3)]],
   ['counts down to 0', [loop(), ...work, localGet(0), i32Const(4), plain('i32.sub'), localTee(0), branchIf(0), end, localGet(3)]],
-])('a loop that %s pays by stretches', (_what, instructions) => {
+])('a loop that %s is strip-mined', (_what, instructions) => {
   const module = single(instructions);
   const value = 400_000;
   const expected = outcomeOf(new WebAssembly.Instance(new WebAssembly.Module(encodeModule(module)), {}).exports, value);
@@ -368,7 +368,7 @@ test.each<[string, readonly Instruction[]]>([
   expect(ticks).toBeLessThan(60);
 });
 
-/** More work than loops have whose iterations are paid for together. */
+/** More work than the loops have that are unrolled. */
 const muchWork = Array.from({ length: 5 }, () => work).flat();
 const countDown = [localGet(0), i32Const(1), plain('i32.sub'), localTee(0)];
 
@@ -391,13 +391,13 @@ test.each<[string, number, readonly Instruction[]]>([
       .concat(i32Const(0), plain('i32.gt_s'), branchIf(0), end),
   ],
   [
-    'branches back where a counted loop ends: once for each iteration, and for each stretch of the counted loop',
+    'branches back at the end of a counted loop: once for each iteration, and for each strip of the counted loop',
     10 + 9,
     [block(), loop(), ...muchWork, ...countDown, plain('i32.eqz'), branchIf(1), i32Const(0), localSet(2)]
       .concat(loop(), localGet(2), i32Const(3), plain('i32.ge_s'), branchIf(1), localGet(2), i32Const(1), plain('i32.add'), localSet(2))
       .concat(branch(0), end, end, end),
   ],
-])('a loop pays that %s', (_how, expected, instructions) => {
+])('charges a loop that %s', (_how, expected, instructions) => {
   const module = single([...instructions, localGet(3)]);
   const plainCode = new WebAssembly.Module(encodeModule(module));
   const { ticks, result } = measured(imageOf(module), 10, 0);
@@ -432,13 +432,13 @@ test.each([
     'by way of another, through the table',
     moduleOf([recursionBody([...oneLess, i32Const(1), callIndirect(0, 0)]), recursionBody([...oneLess, call(0)])]),
   ],
-])('a function that calls itself %s pays for every eighth level at least', (_how, module) => {
+])('charges a function that calls itself %s at least at every eighth level', (_how, module) => {
   const { ticks, result } = measured(imageOf(module), 14, 0);
   expect(result).toBe(2 ** 14);
   expect(ticks).toBeGreaterThan(2 ** 14 / 256);
 });
 
-test('functions that only call themselves once, through the table, pay at every level', () => {
+test('charges functions that call themselves once, through the table, at every level', () => {
   const tableCall = (target: number) => [...oneLess, i32Const(target), callIndirect(0, 0)];
   const body = (target: number): FunctionBody => {
     const instructions = [localGet(0), plain('i32.eqz'), ifBlock(), i32Const(1), plain('return'), end, ...tableCall(target)];
@@ -454,7 +454,7 @@ function recursionBody(again: readonly Instruction[]): FunctionBody {
   return { type: 0, locals: [], body: encodeInstructions(recursion(again)).body };
 }
 
-test('an exported function pays that calls another module, which may call it again', () => {
+test('charges an exported function that calls another module, which may call back', () => {
   const own = moduleOf([{ type: 0, locals: [], body: encodeInstructions([localGet(0), localGet(1), call(0)]).body }]);
   const module: Module = {
     ...own,
@@ -467,7 +467,7 @@ test('an exported function pays that calls another module, which may call it aga
   expect(instrument(kernel).functions[0]?.body.length).toBeLessThan(10);
 });
 
-test('functions that must not be interrupted, and what they call, only count; their caller yields', () => {
+test('functions that must not be interrupted, and their callees, only count; their caller yields', () => {
   const looping = [loop(), ...work, ...addOne(2), localGet(0), plain('i32.ne'), branchIf(0), end, localGet(3)];
   const body = (...instructions: readonly Instruction[]): FunctionBody => ({
     type: 0,
@@ -484,7 +484,7 @@ test('functions that must not be interrupted, and what they call, only count; th
   expect(held.ticks).toBeGreaterThanOrEqual(10);
 });
 
-test('a switch of many cases pays for one of them', () => {
+test('charges a switch of many cases for one case', () => {
   const cases = 1_000;
   const mix = Array.from({ length: 5 }, () => work).flat();
   const dispatch: Instruction[] = [
@@ -506,7 +506,7 @@ test('a switch of many cases pays for one of them', () => {
   expect(charged).toBeLessThan(100_000 * mix.length * 4);
 });
 
-test('a jump by a table of 65,000 labels pays for the search', () => {
+test('charges a branch table of 65,000 labels for the search', () => {
   const jumping = (labels: number) =>
     single([
       loop(),
@@ -525,7 +525,7 @@ test('a jump by a table of 65,000 labels pays for the search', () => {
   expect((long ?? 0) - (short ?? 0)).toBeGreaterThan(10_000 * 100);
 });
 
-test('a function pays for its local variables, which the engine clears at every call', () => {
+test('charges a function for its local variables, which the engine clears at every call', () => {
   const calling = [
     loop(),
     localGet(0),
@@ -553,18 +553,18 @@ const nested = (depthOfNest: number, open: readonly Instruction[], close: readon
 };
 
 test.each([
-  ['20,000 ifs in each other', () => nested(20_000, [localGet(0), ifBlock()], [end])],
-  ['20,000 loops in each other', () => nested(20_000, [loop()], [localGet(0), branchIf(0), end])],
-  ['20,000 counted loops in each other', () => nested(20_000, [loop()], [...addOne(2), i32Const(0), plain('i32.ne'), branchIf(0), end])],
+  ['20,000 ifs nested', () => nested(20_000, [localGet(0), ifBlock()], [end])],
+  ['20,000 loops nested', () => nested(20_000, [loop()], [localGet(0), branchIf(0), end])],
+  ['20,000 counted loops nested', () => nested(20_000, [loop()], [...addOne(2), i32Const(0), plain('i32.ne'), branchIf(0), end])],
   ['10,000 counted loops', () => nested(10_000, [loop(), ...addOne(2), localGet(0), plain('i32.ne'), branchIf(0), end], [])],
   ['300,000 instructions', () => nested(100_000, [localGet(0), plain('drop'), plain('nop')], [])],
-  ['20,000 functions that all reach each other', () => moduleOf(ring(20_000))],
+  ['20,000 functions that call each other in a cycle', () => moduleOf(ring(20_000))],
   [
     'a chain of 20,000 functions',
     () =>
       moduleOf(ring(20_000).map((body, index, all) => (index === all.length - 1 ? (single([localGet(0)]).functions[0] ?? body) : body))),
   ],
-])('%s are instrumented', (_what, make) => {
+])('instruments %s', (_what, make) => {
   const module = make();
   const before = encodeModule(module).length;
   const image = encodeModule(link(instrument(module), { ...linkOptions, tableElements: 20_000 }));
@@ -580,7 +580,7 @@ function ring(size: number): FunctionBody[] {
   }));
 }
 
-test('copies of loop bodies add a bounded number of instructions to a module', () => {
+test('limits the number of instructions that copies of loop bodies add to a module', () => {
   const tiny = [loop(), loop(), loop(), localGet(0), branchIf(0), end, localGet(0), branchIf(0), end, localGet(0), branchIf(0), end];
   const sizeOf = (loops: number) => encodeModule(instrument(nested(loops, tiny, []))).length;
   const most = 2_000_000;
@@ -588,7 +588,7 @@ test('copies of loop bodies add a bounded number of instructions to a module', (
   expect(sizeOf(6_000)).toBeLessThan(6_000 * (21 + 3 * 40) + most);
 });
 
-test('a function that is too large for the engine with its safepoints is refused by its size', () => {
+test('rejects a function that is too large for the engine with its safepoints', () => {
   const loops = nested(200_000, [loop(), localGet(0), branchIf(0), end], []);
   expect(() => instrument(loops)).toThrow(/^function 0 has \d+ bytes with its safepoints \(\d+ without\); the limit is 7000000: split it/);
 });

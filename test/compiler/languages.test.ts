@@ -1,4 +1,4 @@
-// Every language becomes an image, or a finding that says what to change.
+// Sources of every language compile to an image, or to diagnostics that say what to change.
 
 import { afterAll, expect, test } from 'vitest';
 import { Compiler } from '../../src/compiler/compiler.ts';
@@ -20,7 +20,7 @@ const wat =
 /** (module (func (export "one") (result i32) (i32.const 1))) */
 const wasm = () => new Uint8Array(Buffer.from('0061736d010000000105016000017f03020100070701036f6e6500000a0601040041010b', 'hex'));
 
-test('AssemblyScript becomes an image stamped with name, version, compiler, digest and interface', async () => {
+test('AssemblyScript compiles to an image stamped with name, version, compiler, digest and interface', async () => {
   const result = await compile('assemblyscript', assemblyScript);
   if (!result.ok) throw new Error(JSON.stringify(result));
   const { stamp } = readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
@@ -40,7 +40,7 @@ test('AssemblyScript becomes an image stamped with name, version, compiler, dige
   });
 });
 
-test('WAT and prebuilt modules become images; exports that are not functions are left out, with a warning if no linker adds them', async () => {
+test('WAT and prebuilt modules compile to images; exports that are not functions are omitted, with a warning if linkers do not add them by default', async () => {
   const text = await compile('wat', wat);
   expect(text).toMatchObject({
     ok: true,
@@ -53,7 +53,7 @@ test('WAT and prebuilt modules become images; exports that are not functions are
   });
 });
 
-test('the same input makes the same bytes, and another version others', async () => {
+test('the same input produces the same bytes, and another version other bytes', async () => {
   const digests = await Promise.all([
     compile('assemblyscript', assemblyScript),
     compile('assemblyscript', assemblyScript),
@@ -139,13 +139,13 @@ test.each([
     'unsupported',
     { message: expect.stringContaining('is a global') },
   ],
-] as const)('%s %j is refused as %s', async (language, source, problem, finding) => {
+] as const)('%s %j is rejected as %s', async (language, source, problem, finding) => {
   const result = await compile(language, source);
   expect(result).toMatchObject({ ok: false, problem });
   expect(result.ok ? [] : result.diagnostics).toContainEqual(expect.objectContaining({ severity: 'error', ...finding }));
 });
 
-test('a compilation past its time is given up, and the next one succeeds', async () => {
+test('terminates a compilation that exceeds its time, and the next one succeeds', async () => {
   const impatient = new Compiler({ milliseconds: 20 });
   const result = await impatient.compileModule({ module: 'tcp', version: '1.0.0', language: 'assemblyscript', source: assemblyScript });
   expect(result).toMatchObject({ ok: false, problem: 'too-costly', diagnostics: [{ message: expect.stringContaining('0.02 s') }] });
@@ -153,7 +153,7 @@ test('a compilation past its time is given up, and the next one succeeds', async
   expect(await compile('wat', wat)).toMatchObject({ ok: true });
 });
 
-test('a source past the limit is refused without compiling it', async () => {
+test('rejects a source that exceeds the size limit without compiling it', async () => {
   const small = new Compiler({ sourceBytes: 100 });
   expect(await small.compileModule({ module: 'tcp', version: '1.0.0', language: 'wat', source: ' '.repeat(101) })).toMatchObject({
     ok: false,
@@ -162,7 +162,7 @@ test('a source past the limit is refused without compiling it', async () => {
   await small.close();
 });
 
-test('a compilation past its memory is given up, and the next one succeeds', async () => {
+test('terminates a compilation that exceeds its memory, and the next one succeeds', async () => {
   const narrow = new Compiler({ heapMebibytes: 64, milliseconds: 120_000 });
   const source = Array.from({ length: 20_000 }, (_, index) => `export function f${index}(a: i32): i32 { return a * ${index} + 1; }`).join(
     '\n',
@@ -173,7 +173,7 @@ test('a compilation past its memory is given up, and the next one succeeds', asy
   await narrow.close();
 });
 
-test('compilations past those that may wait are told to come again', async () => {
+test('reports the compiler as busy when the queue is full', async () => {
   const small = new Compiler({ queued: 3 });
   const results = await Promise.all(
     Array.from({ length: 10 }, (_, patch) => small.compileModule({ module: 'tcp', version: `1.0.${patch}`, language: 'wat', source: wat })),
@@ -183,7 +183,7 @@ test('compilations past those that may wait are told to come again', async () =>
   await small.close();
 });
 
-test('a driver calls its export with the types that it has', async () => {
+test('a driver calls its export with the types of the export', async () => {
   const result = await compiler.compileDriver({
     module: 'tcp',
     export: 'odd "name"\\',

@@ -1,4 +1,4 @@
-// Real output meets the limits; past a limit, a message names the limit and the value.
+// Real compiler output is within the limits. A message about an exceeded limit contains the limit and the value.
 
 import { readFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
@@ -21,7 +21,7 @@ const numbered = (count: number, line: (index: number) => string, separator = '\
   Array.from({ length: count }, (_, index) => line(index)).join(separator);
 const nested = (levels: number) => `(module (func (export "f") ${'(block '.repeat(levels)}(br 0)${')'.repeat(levels)}))`;
 const loops = (levels: number) => `(module (func (export "f") ${'loop '.repeat(levels)}${'end '.repeat(levels)}))`;
-/** A function that has so many locals where ways meet, and needs the value of each. */
+/** Returns a function with the given number of locals, all of which are live at the joins of control flow. */
 const merging = (name: string, locals: number, body: string) =>
   `(func (export "${name}") (param i32) (local ${'i32 '.repeat(locals)})
     ${numbered(locals, (index) => `(local.set ${index + 1} (i32.load offset=${index} (local.get 0)))`)}
@@ -30,7 +30,7 @@ const merging = (name: string, locals: number, body: string) =>
 const ifs = (count: number) =>
   numbered(count, (index) => `(if (i32.load offset=${index} (local.get 0)) (then (local.set 1 (local.get 0))))`);
 const branches = (count: number) => `(block ${numbered(count, (index) => `(br_if 0 (i32.load offset=${index} (local.get 0)))`)})`;
-/** A module of functions with so many locals each. */
+/** Returns a module of functions with the given number of locals each. */
 const withLocals = (functions: number, locals: number): Uint8Array =>
   encodeModule({
     ...decodeModule(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])),
@@ -66,7 +66,7 @@ test.each<[string, Language, string | Uint8Array]>([
   ['a memory of 64 MiB', 'wat', '(module (memory 1024) (func (export "f") (drop (memory.size))))'],
   ['1,000,000 locals', 'wasm', withLocals(20, 50_000)],
   ['a name of 4 KiB', 'wat', `(module (func (export "${'n'.repeat(4_096)}")))`],
-])('%s: compiled', async (_what, language, source) => {
+])('compiles %s', async (_what, language, source) => {
   const result = await compile(language, source);
   if (!result.ok) throw new Error(JSON.stringify(result).slice(0, 500));
   expect(readImage(new Uint8Array(result.compiled.image), result.compiled.digest).kind).toBe('module');
@@ -122,7 +122,7 @@ test.each<[string, Language, string | Uint8Array, string]>([
   ],
   ['locals of all functions', 'wasm', withLocals(21, 50_000), 'at least 1050000 locals; the limit is 1000000'],
   ['the source', 'wat', ' '.repeat(4 * 1_024 * 1_024 + 1), '4,194,305 bytes; the limit is 4,194,304'],
-])('%s past the limit: refused with limit and value', async (_what, language, source, message) => {
+])('rejects %s beyond the limit, with limit and value', async (_what, language, source, message) => {
   const result = await compile(language, source);
   expect(result).toMatchObject({
     ok: false,
@@ -130,7 +130,7 @@ test.each<[string, Language, string | Uint8Array, string]>([
   });
 });
 
-test('functions that are too large to be optimized are named by a warning, but for prebuilt modules', async () => {
+test('warns of functions that are too large to be optimized, except in prebuilt modules', async () => {
   const large = `(func $large (export "large") ${'(drop (i32.const 1))'.repeat(10_000)})`;
   const deep = `(func (export "deep") ${'(loop '.repeat(1_001)}${')'.repeat(1_001)})`;
   const result = await compile('wat', `(module ${large} ${deep} (func (export "small")))`);
@@ -139,13 +139,13 @@ test('functions that are too large to be optimized are named by a warning, but f
   expect(await compile('wasm', assembleText(`(module ${large})`))).toMatchObject({ ok: true, warnings: [] });
 });
 
-test('a memory may grow to the limit, and not past it', async () => {
+test('a memory can grow to the limit, but not beyond', async () => {
   const result = await compile('wat', '(module (memory 1) (func (export "f") (drop (memory.grow (i32.const 1)))))');
   if (!result.ok) throw new Error(JSON.stringify(result));
   expect(decodeModule(result.compiled.image, imageFeatures).memories).toEqual([{ initial: 1, maximum: 1_024 }]);
 });
 
-test('a table may grow to the limit, and not past it', async () => {
+test('a table can grow to the limit, but not beyond', async () => {
   const [grow, past] = [32_767, 1].map((elements) => `(table.grow (ref.null func) (i32.const ${elements}))`);
   const result = await compile('wat', `(module (table 1 funcref) (func (export "f") (result i32 i32) ${grow} ${past}))`);
   if (!result.ok) throw new Error(JSON.stringify(result));
@@ -154,7 +154,7 @@ test('a table may grow to the limit, and not past it', async () => {
   expect(getExportedFunction(exports, 'f')()).toEqual([1, -1]);
 });
 
-test('the page of limits is up to date', () => {
+test('docs/limits.md is up to date', () => {
   expect(readFileSync(new URL('../../docs/limits.md', import.meta.url), 'utf8')).toBe(renderLimitsPage());
   for (const { subject } of Object.values(compilerLimits)) expect(renderLimitsPage()).toContain(`| ${subject} |`);
 });

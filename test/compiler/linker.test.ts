@@ -1,4 +1,4 @@
-// Linking an image: unused additions are left out, references keep their meaning under new indices, and stubs restore the stack pointer.
+// The linker: unused additions are omitted, references stay correct under new indices, and stubs restore the stack pointer.
 
 import { expect, test } from 'vitest';
 import { call, globalGet, globalSet, i32Const, plain } from '../../src/compiler/binary/instruction.ts';
@@ -24,7 +24,7 @@ const read = (text: string) => decodeModule(assembleText(text, supportedFeatures
 const compiled = (module: Module) => new WebAssembly.Module(encodeModule(module));
 const namesOf = (module: Module) => module.imports.map(({ module: from, name }) => `${from}.${name}`);
 
-/** The module with code before that of its first function. */
+/** Returns the module with code prepended to its first function. */
 function before(module: Module, code: Parameters<typeof encodeInstructions>[0]): Module {
   const [first, ...rest] = module.functions;
   if (first === undefined) throw new Error('the module has no function');
@@ -39,7 +39,7 @@ const usesFuel = [
   call(functionPlaceholders.yield),
 ];
 
-test('a module without safepoints and accesses gets no imports', () => {
+test('adds no imports to a module without safepoints and accesses', () => {
   const linked = link(read('(module (memory (export "m") 1) (func (export "f") (drop (i32.load (i32.const 0)))))'), options);
   expect(linked.imports).toEqual([]);
   expect(linked.globals).toEqual([]);
@@ -47,7 +47,7 @@ test('a module without safepoints and accesses gets no imports', () => {
   expect(compiled(linked)).toBeInstanceOf(WebAssembly.Module);
 });
 
-test('a module with safepoints exports its fuel and imports the processor', () => {
+test('adds the fuel export and the imports of the processor to a module with safepoints', () => {
   const linked = link(
     before(read('(module (global $g (export "g") (mut i32) (i32.const 7)) (func (export "f") (result i32) (global.get $g)))'), usesFuel),
     options,
@@ -67,7 +67,7 @@ test('a module with safepoints exports its fuel and imports the processor', () =
   expect(exports).not.toHaveProperty('g');
 });
 
-test('memories, and tables that the code grows, may grow to the limit and not past it', () => {
+test('memories, and tables that the code grows, can grow to the limit, but not beyond', () => {
   const grown = [0, 1, 2].map((table) => `(drop (table.grow ${table} (ref.null func) (local.get 0)))`);
   const text = `(module (memory 2) (table 3 funcref) (table 3 50 funcref) (table 200 300 funcref) (table 4 funcref)
     (func (export "f") (param i32) (drop (memory.grow (local.get 0))) ${grown.join(' ')}))`;
@@ -81,7 +81,7 @@ test('memories, and tables that the code grows, may grow to the limit and not pa
   ]);
 });
 
-/** The imports that a processor provides: a kernel memory with one thread, and one module, `b`, whose export `g` is in page 5. */
+/** Creates the imports that a processor provides: a kernel memory with one thread, and one module, `b`, whose export `g` is in page 5. */
 function machine(callee: (value: number) => number) {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
   const words = new Int32Array(memory.buffer);
@@ -113,7 +113,7 @@ const caller = `(module (import "b" "g" (func $g (param i32) (result i32))) (mem
     (loop $next (local.set $sum (i32.add (local.get $sum) (call $g (local.get $n)))) (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
     (i32.add (local.get $sum) (call_indirect (type $t) (i32.const 0)))))`;
 
-test('an access goes through the module table, from a loop as from elsewhere, and leaves nothing on the stack of images', () => {
+test('an access reads the module table, inside and outside of loops, and leaves the stack of images empty', () => {
   const frames: (number | undefined)[] = [];
   const { words, block, record, imports } = machine((value) => {
     frames.push(words[(block + threadBlock.frames) / 4]);
@@ -129,29 +129,26 @@ test('an access goes through the module table, from a loop as from elsewhere, an
   expect(() => getExportedFunction(exports, 'straight')(3)).toThrow(WebAssembly.RuntimeError);
 });
 
-test.each(['straight', 'looping'])(
-  'an access that an injected error leaves is tried again (%s), with the stack pointer that it had',
-  (name) => {
-    const pointers: unknown[] = [];
-    let exports: WebAssembly.Instance['exports'] = {};
-    const { words, block, injected, imports } = machine((value) => {
-      pointers.push(getExportedFunction(exports, 'pointer')());
-      // A nested function has a frame when the error comes.
-      getExportedFunction(exports, 'frame')(900);
-      if (pointers.length < 3) throw new WebAssembly.Exception(injected, []);
-      getExportedFunction(exports, 'frame')(1_000);
-      return 10 * value;
-    });
-    const linked = link(read(caller), { ...options, stubs: { ...options.stubs, stackPointer: 0 } });
-    exports = new WebAssembly.Instance(compiled(linked), imports).exports;
-    words[(block + threadBlock.injectionTarget) / 4] = block + threadBlock.frames;
-    expect(getExportedFunction(exports, name)(1)).toBe(15);
-    expect(pointers).toEqual([1_000, 1_000, 1_000]);
-    expect(words[(block + threadBlock.accessesRetried) / 4]).toBe(2);
-  },
-);
+test.each(['straight', 'looping'])('an access retries after an injected error (%s), with its original stack pointer', (name) => {
+  const pointers: unknown[] = [];
+  let exports: WebAssembly.Instance['exports'] = {};
+  const { words, block, injected, imports } = machine((value) => {
+    pointers.push(getExportedFunction(exports, 'pointer')());
+    // A nested function has a stack frame when the error is thrown.
+    getExportedFunction(exports, 'frame')(900);
+    if (pointers.length < 3) throw new WebAssembly.Exception(injected, []);
+    getExportedFunction(exports, 'frame')(1_000);
+    return 10 * value;
+  });
+  const linked = link(read(caller), { ...options, stubs: { ...options.stubs, stackPointer: 0 } });
+  exports = new WebAssembly.Instance(compiled(linked), imports).exports;
+  words[(block + threadBlock.injectionTarget) / 4] = block + threadBlock.frames;
+  expect(getExportedFunction(exports, name)(1)).toBe(15);
+  expect(pointers).toEqual([1_000, 1_000, 1_000]);
+  expect(words[(block + threadBlock.accessesRetried) / 4]).toBe(2);
+});
 
-test('an error aimed at another frame propagates, and leaves the stack pointer to the processor', () => {
+test('an error with another target frame propagates, and leaves the stack pointer to the processor', () => {
   let exports: WebAssembly.Instance['exports'] = {};
   const { injected, imports } = machine(() => {
     getExportedFunction(exports, 'frame')(900);
@@ -163,7 +160,7 @@ test('an error aimed at another frame propagates, and leaves the stack pointer t
   expect(getExportedFunction(exports, 'pointer')()).toBe(900);
 });
 
-test('imports that are exported or in a table become stubs there too, and a stub that nothing refers to is left out', () => {
+test('replaces imports in exports and tables with stubs, and omits unused stubs', () => {
   const text = `(module (import "b" "g" (func $g (param i32) (result i32))) (import "b" "unused" (func $u)) (table 1 funcref) (elem (i32.const 0) $g)
     (type $t (func (param i32) (result i32))) (export "again" (func $g)) (func (export "f") (result i32) (call_indirect (type $t) (i32.const 4) (i32.const 0))))`;
   const { imports } = machine((value) => value + 1);
@@ -173,7 +170,7 @@ test('imports that are exported or in a table become stubs there too, and a stub
   expect([getExportedFunction(exports, 'again')(1), getExportedFunction(exports, 'f')()]).toEqual([2, 5]);
 });
 
-test('the same module makes the same bytes', () => {
+test('the same module produces the same bytes', () => {
   const bytes = () => encodeModule(link(before(read(caller), usesFuel), options));
   expect(bytes()).toEqual(bytes());
 });

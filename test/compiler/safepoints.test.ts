@@ -1,4 +1,4 @@
-// Safepoints change when a thread gives the processor up and nothing else: instrumented modules compute what they computed, in bounded pieces.
+// Safepoints change only when a thread yields: instrumented modules compute the same results, with bounded work between safepoints.
 
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
@@ -9,9 +9,9 @@ import { getExportedFunction } from '../../src/machine/images/instance-exports.t
 const compiler = new Compiler();
 afterAll(() => compiler.close());
 
-/** A loop whose index goes up or down to a limit; near the end of the range of numbers only by steps of one, for else it would not end. */
+/** A loop whose index counts up or down to a limit. Near the ends of the integer range, the step is one, because other loops would not end. */
 type Counting = {
-  readonly least: number;
+  readonly min: number;
   readonly isSigned: boolean;
   readonly distance: number;
   readonly step: number;
@@ -22,9 +22,9 @@ type Counting = {
 };
 
 const range = fc.oneof(
-  fc.record({ isSigned: fc.boolean(), least: fc.constantFrom(10_000, 1_000_000), step: fc.integer({ min: 1, max: 30 }) }),
-  fc.record({ isSigned: fc.constant(true), least: fc.constantFrom(-(2 ** 31), -100, 0, 2 ** 31 - 20_001), step: fc.constant(1) }),
-  fc.record({ isSigned: fc.constant(false), least: fc.constantFrom(0, 2 ** 31 - 100, -20_001), step: fc.constant(1) }),
+  fc.record({ isSigned: fc.boolean(), min: fc.constantFrom(10_000, 1_000_000), step: fc.integer({ min: 1, max: 30 }) }),
+  fc.record({ isSigned: fc.constant(true), min: fc.constantFrom(-(2 ** 31), -100, 0, 2 ** 31 - 20_001), step: fc.constant(1) }),
+  fc.record({ isSigned: fc.constant(false), min: fc.constantFrom(0, 2 ** 31 - 100, -20_001), step: fc.constant(1) }),
 );
 const counting: fc.Arbitrary<Counting> = fc
   .record({
@@ -35,11 +35,11 @@ const counting: fc.Arbitrary<Counting> = fc
     limitIn: fc.constantFrom('constant', 'local', 'changing local'),
     leavesAt: fc.option(fc.nat(31), { freq: 5 }),
   })
-  .map(({ range: { isSigned, least, step }, ...rest }) => ({ isSigned, least, step, ...rest }));
+  .map(({ range: { isSigned, min, step }, ...rest }) => ({ isSigned, min, step, ...rest }));
 
 function countingText(label: string, index: string, one: Counting, body: string): string {
-  const { least, isSigned, distance, step, isDown, isMirrored, limitIn, leavesAt } = one;
-  const [start, end] = isDown ? [least + distance, least] : [least, least + distance];
+  const { min, isSigned, distance, step, isDown, isMirrored, limitIn, leavesAt } = one;
+  const [start, end] = isDown ? [min + distance, min] : [min, min + distance];
   const compare = `i32.${isDown === isMirrored ? 'lt' : 'gt'}_${isSigned ? 's' : 'u'}`;
   const limit = limitIn === 'constant' ? `(i32.const ${end | 0})` : `(local.get ${index}:limit)`;
   const sides = [`(local.get ${index})`, limit];
@@ -69,7 +69,7 @@ const { statement } = fc.letrec<{ statement: Statement; body: readonly Statement
     fc.record({ kind: fc.constant('mix' as const), constant: fc.integer() }),
     fc.record({ kind: fc.constant('call' as const) }),
     fc.record({ kind: fc.constant('loop' as const), times: fc.integer({ min: 1, max: 40 }), body: tie('body') }),
-    // Loops that have no loop inside go far enough that they are cut into stretches.
+    // Innermost loops run long enough to be split into strips.
     fc.tuple(counting, tie('body')).map(([{ distance, ...one }, body]) => {
       const isInnermost = body.every(({ kind }) => kind === 'mix' || kind === 'call');
       return { kind: 'for' as const, body, ...one, distance: isInnermost ? distance * 100 : distance };
@@ -127,7 +127,7 @@ async function instrumented(text: string): Promise<WebAssembly.Module> {
   return new WebAssembly.Module(new Uint8Array(result.compiled.image));
 }
 
-test('an instrumented program computes what it computed', async () => {
+test('an instrumented program computes the same results', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(statement, { minLength: 1, maxLength: 4 }), fc.integer(), async (statements, x) => {
       const text = textOf(statements);
@@ -150,12 +150,12 @@ test.each([
     '(func (export "run") (param i32) (result i32) (local $j i32) (loop $l (local.set $j (i32.const 3)) (loop $m (br_if $m (local.tee $j (i32.sub (local.get $j) (i32.const 1))))) (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))) (local.get 0))',
   ],
   [
-    'a loop that counts',
+    'a counted loop',
     4_000_000,
     '(func (export "run") (param i32) (result i32) (local $i i32) (local $x i32) (loop $l (if (i32.lt_s (local.get $i) (local.get 0)) (then (local.set $x (i32.xor (local.get $x) (local.get $i))) (local.set $i (i32.add (local.get $i) (i32.const 1))) (br $l)))) (local.get $x))',
   ],
   [
-    'a loop that counts down by threes',
+    'a counted loop with steps of -3',
     4_000_000,
     '(func (export "run") (param i32) (result i32) (local $x i32) (loop $l (if (i32.gt_s (local.get 0) (i32.const 0)) (then (local.set $x (i32.xor (local.get $x) (local.get 0))) (local.set 0 (i32.sub (local.get 0) (i32.const 3))) (br $l)))) (local.get $x))',
   ],
@@ -168,7 +168,7 @@ test.each([
   const code = await instrumented(`(module ${func})`);
   const ticksOf = (x: number) => {
     let ticks = 0;
-    // The fuel is never refilled, so that every safepoint is a tick.
+    // The fuel is never refilled, so that every safepoint calls `tick`.
     instantiate(code, () => {
       ticks += 1;
       return 0;
@@ -190,8 +190,8 @@ test.each([
     '(local.get 0)',
     '(local.set 0 (i32.sub (local.get 0) (i32.const 3))) (local.set $i (i32.add (local.get $i) (i32.const 1)))',
   ],
-  ['has steps that pass its limit and begin anew', '(i32.const 2147483646)', '(local.set $i (i32.add (local.get $i) (i32.const 1000)))'],
-])('a loop that %s is not one that counts', async (_what, limit, change) => {
+  ['overshoots its limit and wraps around', '(i32.const 2147483646)', '(local.set $i (i32.add (local.get $i) (i32.const 1000)))'],
+])('does not treat a loop that %s as a counted loop', async (_what, limit, change) => {
   const most = 10_000_000;
   const text = `(module (func (export "run") (param i32) (result i32) (local $i i32) (local $x i32)
     (local.set $i (i32.const -2147483100))
@@ -217,7 +217,7 @@ test.each([
   expect(ticks).toBeGreaterThan(Number(iterations) / 100);
 });
 
-test('a loop that is left early pays for what it did', async () => {
+test('charges a loop that exits early for the iterations that it ran', async () => {
   const code = await instrumented(`(module (func (export "run") (param i32) (result i32) (local $i i32)
     (loop $l (if (i32.lt_s (local.get $i) (i32.const 1000000))
       (then (if (i32.eq (local.get $i) (local.get 0)) (then (return (i32.const 7)))) (local.set $i (i32.add (local.get $i) (i32.const 1))) (br $l))))
@@ -231,7 +231,7 @@ test('a loop that is left early pays for what it did', async () => {
   expect(ticks).toBeLessThan(10);
 });
 
-test('a function that neither loops nor calls has no safepoint', async () => {
+test('adds no safepoint to a function without loops and calls', async () => {
   let ticks = 0;
   const code = await instrumented('(module (func (export "run") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))');
   instantiate(code, () => {

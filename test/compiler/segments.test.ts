@@ -1,4 +1,4 @@
-// Whether a module's instantiation may fail is what the engine does with it.
+// The prediction whether the instantiation of a module may fail agrees with the engine.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -25,7 +25,7 @@ function instantiates(bytes: Uint8Array<ArrayBuffer>): boolean {
   }
 }
 
-test('segments with constant places may fail if and only if the engine fails to write them', () => {
+test('predicts a failure for segments with constant offsets if and only if the engine fails to write them', () => {
   const offset = fc.oneof(
     fc.integer({ min: 0, max: 140_000 }),
     fc.integer({ min: 65_500, max: 65_540 }),

@@ -1,10 +1,10 @@
-// The start of a compiler thread in a process that compiles other WebAssembly ahead, as a device host does.
+// Starting a compiler thread in a process that compiles WebAssembly ahead of time, as a device host does.
 
 import { setFlagsFromString } from 'node:v8';
 import { expect, test } from 'vitest';
 import { Compiler } from '../../src/compiler/compiler.ts';
 
-test('a compiler thread starts while the process compiles all functions ahead', async () => {
+test('a compiler thread starts while the process compiles all functions ahead of time', async () => {
   setFlagsFromString('--no-wasm-lazy-compilation');
   const compiler = new Compiler();
   try {

@@ -1,4 +1,4 @@
-// Versions that the compiler assigns.
+// Assignment of the next version.
 
 import fc from 'fast-check';
 import { compare, diff } from 'semver';
@@ -9,12 +9,12 @@ const version = fc
   .tuple(fc.nat(3), fc.nat(3), fc.nat(3), fc.constantFrom('', '-rc.1', '+5'))
   .map(([major, minor, patch, suffix]) => `${major}.${minor}.${patch}${suffix}`);
 
-test('an assigned version is newer than all that there are', () => {
+test('assigns a version that is newer than all existing ones', () => {
   fc.assert(
     fc.property(fc.array(version), fc.constantFrom<VersionBump>('next-major', 'next-minor', 'next-patch'), (existing, wanted) => {
       const assigned = bumpVersion(existing, wanted);
       if (assigned === null) throw new Error('no version');
-      for (const one of existing) expect(compare(assigned, one)).toBe(1);
+      for (const version of existing) expect(compare(assigned, version)).toBe(1);
       if (existing.length === 0) expect(assigned).toBe('1.0.0');
     }),
   );

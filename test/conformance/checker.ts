@@ -1,5 +1,5 @@
-// A checker: a module that calls the functions of another through the module table with arguments and results as bits in its memory.
-// JavaScript never sees a float, whose NaN payload it could lose, or a vector, which it cannot hold.
+// Checkers: modules that call the functions of another module through the module table, with arguments and results as bits in their memory. JavaScript
+// never handles a float, whose NaN payload it could lose, or a vector, which it cannot represent.
 
 import type { ExportedFunction, FunctionType, ValueType } from '../../src/machine/images/stamp.ts';
 import { bytes, preamble, section, signed, text, unsigned, vector } from './module-bytes.ts';
@@ -10,9 +10,9 @@ export const checkerType: FunctionType = { parameters: ['i32', 'i32', 'i64'], re
 /** `write` sets word `index` of the memory, `read` returns it, `invoke` calls function `index`. */
 export const checkerOperation = { write: 0, read: 1, invoke: 2 } as const;
 
-/** Words of 8 bytes for each argument and each result: a vector takes both. */
+/** Words of 8 bytes per argument and result: a vector needs two. */
 export const wordsOfValue = 2;
-/** The word where the results begin. */
+/** Index of the first word of the results. */
 export const firstResult = 4096;
 
 const i32 = 0x7f;
@@ -27,18 +27,18 @@ const accesses: Partial<Record<ValueType, Access>> = {
   v128: { code: 0x7b, load: [0xfd, 0, 4, 0], store: [0xfd, 11, 4, 0] },
 };
 
-/** Whether a checker can call a function of the type: references have no bits. */
+/** Returns whether a checker can call a function of the type: references cannot be stored in memory. */
 export function isCheckable(type: FunctionType): boolean {
   return [...type.parameters, ...type.results].every((value) => value in accesses);
 }
 
 function accessOf(type: ValueType): Access {
   const access = accesses[type];
-  if (access === undefined) throw new Error(`a checker has no bits for ${type}`);
+  if (access === undefined) throw new Error(`a checker cannot store a value of type ${type}`);
   return access;
 }
 
-/** The bytes of a checker; function `index` is that of `functions`, whose types are checkable. */
+/** Returns the bytes of a checker of the given functions, whose types are checkable. */
 export function checkerModule(module: string, functions: readonly ExportedFunction[]): Uint8Array {
   const count = functions.length;
   const types = [functionType([], []), functionType([i32, i32, i64], [i64]), ...functions.map(codesOf)];

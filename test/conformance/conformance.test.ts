@@ -1,4 +1,4 @@
-// Scripts in the form of the official WebAssembly test suite through compiler and device: some of our own always, the suite's where it is there.
+// Runs scripts in the format of the official WebAssembly test suite through the compiler and a device: our own samples, and the suite if it is available.
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { documentOf, failureLines, totalsOf } from './report.ts';
 
 const sample = (name: string) => runScript(fileURLToPath(new URL(`./samples/${name}.json`, import.meta.url)));
 
-/** The suite as `wast2json` converts it. */
+/** The folder of the suite, converted by `wast2json`. */
 const suite = process.env['TEST_WASM_SUITE'] ?? '';
 const hasSuite = existsSync(`${suite}/i32.json`);
 const chosen = [
@@ -38,20 +38,20 @@ const chosen = [
   'unwind',
 ];
 
-test('results, NaN payloads, vectors, several results, traps and exhaustion are those of the script', async () => {
+test('checks results, NaN payloads, vectors, multiple results, traps and exhaustion', async () => {
   const { results } = await sample('values');
   expect(failureLines([{ script: 'values', results }])).toEqual([]);
   expect(totalsOf(results)).toEqual({ passed: 10, refused: 1, failed: 0 });
 });
 
-test('registered modules are linked by the device, and a refused module names its feature', async () => {
+test('the device links registered modules, and a refused module names its feature', async () => {
   const result = await sample('linking');
   expect(failureLines([result])).toEqual([]);
   expect(totalsOf(result.results)).toEqual({ passed: 7, refused: 2, failed: 0 });
   expect(documentOf([result])).toContain('| imported memories, tables, globals and tags |       1 |          1 |');
 });
 
-test('every wrong expectation is a failure', async () => {
+test('reports every wrong expectation as a failure', async () => {
   const { results } = await sample('wrong');
   expect(totalsOf(results)).toEqual({ passed: 1, refused: 0, failed: results.length - 1 });
 });

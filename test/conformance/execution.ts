@@ -14,7 +14,7 @@ import { type Action, type Command, readScript, type Value } from './script.ts';
 import { spectestModule } from './spectest.ts';
 import { bitsOf, isNumber, matches, printBits } from './values.ts';
 
-/** What came of one command. A module counts as a command, a registration does not. */
+/** The result of one command. A module counts as a command, a registration does not. */
 type Verdict =
   | { readonly kind: 'passed' }
   | { readonly kind: 'refused'; readonly feature: string }
@@ -27,11 +27,11 @@ const passed: Verdict = { kind: 'passed' };
 const refused = (feature: string): Verdict => ({ kind: 'refused', feature });
 const failed = (reason: string): Verdict => ({ kind: 'failed', reason });
 
-/** A call that takes longer has failed. */
+/** Time limit of a call, in milliseconds. */
 const callDeadline = 30_000;
 const ramPages = 65_536;
 
-/** A module on the device, or the feature for which it is not there. */
+/** A loaded module, or the reason why it is not loaded. */
 type Loaded =
   | {
       readonly ok: true;
@@ -42,7 +42,7 @@ type Loaded =
     }
   | { readonly ok: false; readonly verdict: Verdict };
 
-/** Runs a script on a device of its own. */
+/** Runs a script on a new device. */
 export async function runScript(path: string): Promise<ScriptResult> {
   const run = new ScriptRun(dirname(path));
   try {
@@ -52,16 +52,16 @@ export async function runScript(path: string): Promise<ScriptResult> {
   }
 }
 
-const absent: Loaded = { ok: false, verdict: failed('there is no module') };
+const absent: Loaded = { ok: false, verdict: failed('no module is loaded') };
 
 class ScriptRun {
   readonly #folder: string;
   readonly #processor = new Processor();
   readonly #device = new Device({ processor: this.#processor, ramPages });
   readonly #named = new Map<string, Loaded>();
-  /** Names under which modules are registered, with those of the device. */
+  /** Modules by the name under which the script registered them. */
   readonly #registered = new Map<string, Loaded>();
-  /** Modules that a refused module would have changed, with the feature for which it is refused. */
+  /** Modules that a refused module would have changed, with the reason for the refusal. */
   readonly #unchanged = new Map<string, string>();
   #current: Loaded = absent;
   #modules = 0;
@@ -72,7 +72,7 @@ class ScriptRun {
 
   async run(commands: readonly Command[]): Promise<CommandResult[]> {
     const spectest = await this.#add(spectestModule);
-    if (!spectest.ok) throw new Error(`the module of the suite's prints is not accepted: ${JSON.stringify(spectest.verdict)}`);
+    if (!spectest.ok) throw new Error(`the module spectest is not accepted: ${JSON.stringify(spectest.verdict)}`);
     this.#registered.set('spectest', spectest);
     const results: CommandResult[] = [];
     for (const command of commands) {
@@ -120,7 +120,7 @@ class ScriptRun {
     return this.#current.ok ? passed : this.#current.verdict;
   }
 
-  /** Compiles a module, loads it under a name of its own, and opens its checker to calls. */
+  /** Compiles a module, loads it under a unique name, and opens its checker. */
   async #add(source: Uint8Array): Promise<Loaded> {
     const module = `module-${this.#modules}`;
     this.#modules += 1;
@@ -154,7 +154,7 @@ class ScriptRun {
   }
 
   async #compile(module: string, source: Uint8Array): Promise<CompileResult> {
-    // The compiler must refuse malformed modules: only valid modules have imports to rename.
+    // Malformed modules are passed unchanged, because the compiler must reject them.
     const isValid = WebAssembly.validate(new Uint8Array(source));
     const renamed = isValid ? renameImports(source, (name) => this.#deviceName(name)) : source;
     const { result } = await compile({ kind: 'module', module, version: '1.0.0', language: 'wasm', source: renamed });
@@ -167,13 +167,13 @@ class ScriptRun {
     return name.replaceAll(/[^a-z0-9]/gi, '-').toLowerCase();
   }
 
-  /** Loads an image; the reason where it is not installed. */
+  /** Loads an image. Returns the reason if it is not installed, or null. */
   async #load(compiled: CompiledImage): Promise<string | null> {
     const report = await this.#device.load({ image: imageOf(compiled) });
     return report.outcome === 'installed' ? null : `${report.outcome}: ${'reason' in report ? report.reason : ''}`;
   }
 
-  /** @param allowed The lists of results that are right; null: any. */
+  /** @param allowed The allowed lists of results; null: any. */
   async #return(action: Action, allowed: readonly (readonly Value[])[] | null): Promise<Verdict> {
     const call = await this.#invoke(action);
     if (call.kind === 'verdict') return call.verdict;
@@ -189,7 +189,7 @@ class ScriptRun {
     );
   }
 
-  /** A failure that a module explains which was to write to the called module's memory or table, and is refused. */
+  /** Returns a refusal instead of a failure if a refused module would have written to the called module's memory or table. */
   #withoutRefused({ module }: Action, failure: Verdict): Verdict {
     const target = this.#find(module);
     const feature = target.ok ? this.#unchanged.get(target.module) : undefined;
@@ -214,7 +214,7 @@ class ScriptRun {
     if (type === 'get') return { kind: 'verdict', verdict: refused(exportedGlobals) };
     const index = target.indices.get(field);
     const called = target.compiled.interface.exports.find(({ name }) => name === field);
-    if (called === undefined) return { kind: 'verdict', verdict: failed(`there is no export ${field}`) };
+    if (called === undefined) return { kind: 'verdict', verdict: failed(`the export ${field} does not exist`) };
     if (index === undefined || !args.every(isNumber)) return { kind: 'verdict', verdict: refused(references) };
     const call = (operation: number, at: number, value: bigint) => target.checker.call(operation, at, value);
     try {
@@ -275,7 +275,7 @@ function verdictOf(result: Extract<CompileResult, { ok: false }>): Verdict {
 
 const imageOf = (compiled: CompiledImage): VerifiedImage => readVerified(compiled.image, compiled.digest);
 
-/** Drivers of checkers, which have the same names in all scripts. */
+/** Cached drivers of checkers, which have the same names in all scripts. */
 const drivers = new Map<string, VerifiedImage>();
 
 async function driverOf(checker: string): Promise<VerifiedImage> {

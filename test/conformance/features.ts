@@ -1,11 +1,11 @@
-// Why a module is refused, as the feature that it uses and devices do not have.
+// Maps the diagnostics of a refused module to the feature that devices do not support.
 
 import type { Diagnostic } from '../../src/compiler/result.ts';
 
-/** How the compiler names a proposal of WebAssembly that devices do not have. */
+/** Matches the compiler's message about an unsupported WebAssembly proposal. */
 const proposal = /^the module uses (.+), which devices do not support/;
 
-/** Other reasons of the compiler. */
+/** Features by the compiler's other messages. */
 const features: readonly (readonly [RegExp, string])[] = [
   [/exports no function/, 'no exported function: there is nothing to access'],
   [/is a (global|memory|table|tag): modules can import/, 'imported memories, tables, globals and tags'],
@@ -18,7 +18,7 @@ const features: readonly (readonly [RegExp, string])[] = [
   [/funcref|externref/, 'references in the interface of a module'],
 ];
 
-/** The feature that the diagnostics name, or null where they name none. */
+/** Returns the feature that the diagnostics name; null if they name none. */
 export function featureOf(diagnostics: readonly Diagnostic[]): string | null {
   for (const { message } of diagnostics) {
     const named = proposal.exec(message)?.[1];

@@ -35,7 +35,7 @@ export const preamble = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 
 const importSection = 2;
 
-/** The module with the module name of each import replaced. The module is valid; the other sections are copied as they are. */
+/** Returns a valid module with renamed import modules. Other sections are copied unchanged. */
 export function renameImports(module: Uint8Array, rename: (name: string) => string): Uint8Array {
   const reader = new ModuleReader(module, preamble.length);
   while (!reader.isAtEnd) {
@@ -52,7 +52,7 @@ export function renameImports(module: Uint8Array, rename: (name: string) => stri
   return module;
 }
 
-/** The module names of the imports of a valid module. */
+/** Returns the module names of the imports of a valid module. */
 export function importedModules(module: Uint8Array): Set<string> {
   const names = new Set<string>();
   renameImports(module, (name) => {
@@ -112,7 +112,7 @@ class ModuleReader {
     return new TextDecoder().decode(this.source.subarray(this.offset - length, this.offset));
   }
 
-  /** Passes over what an import is: a function, a table, a memory, a global or a tag. */
+  /** Skips the description of an import: a function, a table, a memory, a global or a tag. */
   skipDescription(): void {
     const kind = this.byte();
     if (kind === 0) this.unsigned();

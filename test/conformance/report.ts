@@ -1,4 +1,4 @@
-// The tables of a conformance run: assertions by script, and refusals by feature.
+// Renders the results of a conformance run: assertions by script, and refusals by feature.
 
 import type { CommandResult, ScriptResult } from './execution.ts';
 
@@ -15,14 +15,14 @@ export const totalsOf = (results: readonly CommandResult[]): Totals => ({
 
 const isModule = ({ type }: CommandResult) => type === 'module';
 
-/** Each failed command, as one line. */
+/** Returns one line for each failed command. */
 export function failureLines(scripts: readonly ScriptResult[]): string[] {
   return scripts.flatMap(({ script, results }) =>
     results.flatMap(({ type, line, verdict }) => (verdict.kind === 'failed' ? [`${script}.wast:${line} ${type}: ${verdict.reason}`] : [])),
   );
 }
 
-/** Modules and assertions of each script. */
+/** Renders the modules and assertions of each script. */
 export function scriptTable(scripts: readonly ScriptResult[]): string {
   const rows = scripts.map(({ script, results }) => {
     const modules = totalsOf(results.filter(isModule));
@@ -32,7 +32,7 @@ export function scriptTable(scripts: readonly ScriptResult[]): string {
   return table(['script', 'modules loaded', 'modules refused', 'assertions passed', 'assertions refused', 'failed'], [...rows, sums(rows)]);
 }
 
-/** Modules and assertions refused for each feature. */
+/** Renders the modules and assertions refused for each feature. */
 export function featureTable(scripts: readonly ScriptResult[]): string {
   const features = new Map<string, { modules: number; assertions: number }>();
   for (const result of scripts.flatMap(({ results }) => results)) {
@@ -47,7 +47,7 @@ export function featureTable(scripts: readonly ScriptResult[]): string {
   return table(['feature', 'modules', 'assertions'], rows);
 }
 
-/** The documentation page of a run. */
+/** Renders the documentation page of a run. */
 export function documentOf(scripts: readonly ScriptResult[]): string {
   const { passed, refused, failed } = totalsOf(scripts.flatMap(({ results }) => results));
   return `# Conformance
@@ -77,7 +77,7 @@ function sums(rows: readonly (readonly (string | number)[])[]): (string | number
   return ['all', ...[1, 2, 3, 4, 5].map(sumOf)];
 }
 
-/** A Markdown table; the first column is text, the others are numbers. */
+/** Renders a Markdown table. The first column is text, the others are numbers. */
 function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const texts = [head, ...rows].map((row) => row.map(String));
   const widths = head.map((_, column) => Math.max(...texts.map((row) => row[column]?.length ?? 0), 3));

@@ -9,7 +9,7 @@ import type { ScriptResult } from './execution.ts';
 import { documentOf, failureLines, featureTable, scriptTable, totalsOf } from './report.ts';
 
 const workerThreads = 2;
-/** Failures that are printed. */
+/** Maximum number of printed failures. */
 const failureLimit = 200;
 const usage = 'npm run conformance -- FOLDER [--document] [--only SCRIPT,SCRIPT]';
 
@@ -19,14 +19,14 @@ const { values, positionals } = parseArgs({
 });
 const [folder] = positionals;
 if (folder === undefined) {
-  console.error(`expected a folder with the suite as wast2json converts it (NAME.json and the modules), received none: ${usage}`);
+  console.error(`expected the folder of the converted suite (NAME.json files and modules of wast2json), received no argument: ${usage}`);
   process.exit(2);
 }
 const only = values.only?.split(',');
 const names = (await readdir(folder)).filter((name) => name.endsWith('.json')).toSorted();
 const scripts = names.filter((name) => only === undefined || only.includes(name.slice(0, -'.json'.length)));
 if (scripts.length === 0) {
-  console.error(`${folder} has no script to run: expected files NAME.json as wast2json writes them`);
+  console.error(`expected NAME.json files of wast2json in ${folder}, found none that match`);
   process.exit(2);
 }
 

@@ -1,4 +1,4 @@
-// A worker thread's part of a conformance run: one script.
+// The worker thread of a conformance run, which runs one script at a time.
 
 import { runScript, type ScriptResult } from './execution.ts';
 

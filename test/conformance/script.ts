@@ -1,4 +1,4 @@
-// A script of the WebAssembly test suite as `wast2json` converts it: a JSON file of commands beside the modules that they name.
+// Reads a script of the WebAssembly test suite, converted by `wast2json`: a JSON file of commands, and the modules that they name.
 
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
@@ -6,7 +6,7 @@ import { z } from 'zod';
 const Value = z.object({
   type: z.string(),
   lane_type: z.string().optional(),
-  /** Decimal bit patterns, `nan:canonical` or `nan:arithmetic`; one for each lane of a vector. */
+  /** Decimal bit pattern, `nan:canonical` or `nan:arithmetic`; a vector has one for each lane. */
   value: z.union([z.string(), z.array(z.string())]).optional(),
 });
 const Action = z.object({
@@ -25,7 +25,7 @@ const Command = z.discriminatedUnion('type', [
     type: z.literal('assert_return'),
     action: Action,
     expected: z.array(Value).optional(),
-    /** One result, of which the specification allows several. */
+    /** Alternative results that the specification allows. */
     either: z.array(Value).optional(),
     line,
   }),
@@ -42,7 +42,7 @@ export type Value = z.infer<typeof Value>;
 export type Action = z.infer<typeof Action>;
 export type Command = z.infer<typeof Command>;
 
-/** Reads a script's commands. @throws {ZodError} when a command is of an unknown kind. */
+/** Reads the commands of a script. @throws {ZodError} if a command has an unknown type. */
 export async function readScript(path: string): Promise<Command[]> {
   return Script.parse(JSON.parse(await readFile(path, 'utf8'))).commands;
 }

@@ -1,4 +1,4 @@
-// The module `spectest` that the suite's scripts import from, as far as a device can have it: functions that print nothing.
+// The module `spectest` that the suite's scripts import: its functions, without output.
 
 import { bytes, preamble, section, text, unsigned, vector } from './module-bytes.ts';
 

@@ -1,10 +1,10 @@
-// Values of a script as bits, and whether bits are what a script expects.
+// Converts values of a script to bits, and compares results with expectations.
 
 import type { Value } from './script.ts';
 
 const lanes: Readonly<Record<string, number>> = { i8: 8, i16: 16, i32: 32, i64: 64, f32: 32, f64: 64 };
 
-/** The bits of an argument, or null for a reference. */
+/** Returns the bits of an argument; null for a reference. */
 export function bitsOf(value: Value): bigint | null {
   const width = lanes[value.lane_type ?? ''];
   if (Array.isArray(value.value)) {
@@ -16,7 +16,7 @@ export function bitsOf(value: Value): bigint | null {
 
 export const isNumber = ({ type }: Value): boolean => type === 'v128' || type in lanes;
 
-/** Whether bits of a result are those expected, or a NaN of the kind expected. */
+/** Returns whether the bits of a result match the expected value or the expected kind of NaN. */
 export function matches(bits: bigint, expected: Value): boolean {
   if (!Array.isArray(expected.value)) return matchesLane(bits, expected.type, expected.value ?? '0');
   const type = expected.lane_type ?? '';
@@ -34,5 +34,5 @@ function matchesLane(bits: bigint, type: string, expected: string): boolean {
   return bits === BigInt.asUintN(width, BigInt(expected));
 }
 
-/** Bits as shown in a failure. */
+/** Formats bits for a failure message. */
 export const printBits = (bits: bigint) => `0x${bits.toString(16)}`;

@@ -1,10 +1,10 @@
-// The canonical text of JSON values: the examples of RFC 8785, and what must hold for every value.
+// Canonical JSON: the examples of RFC 8785, and properties of all values.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { canonicalJson, isList, type Json } from '../../src/proof/canonical-json.ts';
 
-test('the example of RFC 8785, 3.2.2 and 3.2.3', () => {
+test('serializes the example of RFC 8785, 3.2.2 and 3.2.3', () => {
   const value: Json = {
     numbers: [333333333.3333333, 1e30, 4.5, 2e-3, 0.000000000000000000000000001],
     string: '\u20ac$\u000F\u000aA\'\u0042\u0022\u005c\\"/',
@@ -15,12 +15,12 @@ test('the example of RFC 8785, 3.2.2 and 3.2.3', () => {
   );
 });
 
-test('members are in the order of their UTF-16 code units (RFC 8785, 3.2.3)', () => {
+test('sorts members by UTF-16 code units (RFC 8785, 3.2.3)', () => {
   const value: Json = { '\u20ac': 1, '\r': 2, '\ufb33': 3, '1': 4, '\u{1f600}': 5, '\u0080': 6, '\u00f6': 7 };
   expect([...canonicalJson(value).matchAll(/:(\d)/g)].map(([, number]) => number).join('')).toBe('2467153');
 });
 
-test('negative zero is zero; what is no JSON is refused', () => {
+test('writes negative zero as zero, and rejects values that JSON cannot represent', () => {
   expect(canonicalJson([-0])).toBe('[0]');
   for (const value of [Number.NaN, Number.POSITIVE_INFINITY, '\ud800', { '\udc00': 1 }])
     expect(() => canonicalJson(value)).toThrow(TypeError);
@@ -29,7 +29,7 @@ test('negative zero is zero; what is no JSON is refused', () => {
 const json = fc.jsonValue({ stringUnit: 'binary' });
 const asJson = (value: unknown): Json => JSON.parse(JSON.stringify(value));
 
-test('a value is what its text says, in whichever order its members are', () => {
+test('round-trips a value, independently of the order of its members', () => {
   fc.assert(
     fc.property(json, (some) => {
       const value = asJson(some);

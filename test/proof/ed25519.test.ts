@@ -1,4 +1,4 @@
-// What proves by libraries that run in a browser, against what OpenSSL says: the same digests, keys, and verdicts on signatures.
+// The proof libraries that also run in browsers agree with OpenSSL on digests, keys and signatures.
 
 import * as node from 'node:crypto';
 import fc from 'fast-check';
@@ -13,7 +13,7 @@ import { hashStoredEvent } from '../../src/service/database/audit-chain.ts';
 const bytes = fc.uint8Array({ maxLength: 300 });
 const plain = (content: Uint8Array) => Array.from(content);
 
-test('bytes are read from base64 as Node reads them, with padding and without; what is not base64 has none', () => {
+test('decodes base64 like Node.js, with and without padding, and invalid base64 to no bytes', () => {
   fc.assert(
     fc.property(bytes, (content) => {
       const written = Buffer.from(content).toString('base64');
@@ -26,7 +26,7 @@ test('bytes are read from base64 as Node reads them, with padding and without; w
   expect(['A', 'AAAA=', '%%%%', 'AA-_'].map((text) => fromBase64(text).length)).toEqual([0, 0, 0, 0]);
 });
 
-test('leaves and nodes of the Merkle tree are the digests of RFC 6962', () => {
+test('hashes leaves and nodes of the Merkle tree as in RFC 6962', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.uint8Array({ minLength: 32, maxLength: 32 }), (entry, hash) => {
       expect(plain(leafHash(entry))).toEqual(plain(node.hash('sha256', `\0${entry}`, 'buffer')));
@@ -37,7 +37,7 @@ test('leaves and nodes of the Merkle tree are the digests of RFC 6962', () => {
   );
 });
 
-test('the service hashes an event as those do who verify it', () => {
+test('the service and the verifier compute the same hash of an event', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.nat(), fc.option(fc.string({ unit: 'grapheme' })), (text, number, requestId) => {
       const previous = new Uint8Array(32).fill(7);
@@ -48,11 +48,11 @@ test('the service hashes an event as those do who verify it', () => {
   );
 });
 
-describe('a key of Ed25519', () => {
+describe('an Ed25519 key', () => {
   const { privateKey, publicKey } = node.generateKeyPairSync('ed25519');
   const pem = publicKey.export({ format: 'pem', type: 'spki' }).toString();
 
-  test('is read and named as OpenSSL does it, also with a text around it and other line ends', () => {
+  test('is parsed and identified as by OpenSSL, also with surrounding text and other line endings', () => {
     const keyId = `sha256:${node.hash('sha256', publicKey.export({ format: 'der', type: 'spki' }), 'hex')}`;
     for (const given of [pem, `a comment\n${pem}\n`, pem.replaceAll('\n', '\r\n'), pem.replace(/\n(.{20})/, '\n$1\n')])
       expect(readPublicKey(given)).toEqual({ keyId, pem });
@@ -69,29 +69,26 @@ describe('a key of Ed25519', () => {
       'expected an Ed25519 key',
     ],
     ['a key that was cut', pem.replace(/.{4}\n-----END/, '\n-----END'), 'expected an Ed25519 key'],
-  ])('is not read from %s', (_what, given, fault) => {
+  ])('is not parsed from %s', (_what, given, fault) => {
     expect(() => readPublicKey(given)).toThrow(fault);
   });
 
   test.each([
     ['the browser', isSignedBy],
     ['a host', verifySignature],
-  ])(
-    'verifies in %s its own signatures, and none that were changed by a bit, of another message, or of another length',
-    (_where, isSigned) => {
-      fc.assert(
-        fc.property(bytes, fc.nat(511), (message, bit) => {
-          const signature = node.sign(null, message, privateKey);
-          expect(isSigned({ pem }, message, signature)).toBe(true);
-          expect(isSigned({ pem }, Buffer.concat([message, Buffer.from('!')]), signature)).toBe(false);
-          expect(isSigned({ pem }, message, signature.subarray(1))).toBe(false);
-          expect(isSigned({ pem }, message, new Uint8Array())).toBe(false);
-          const changed = Buffer.from(signature);
-          changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-          expect(isSigned({ pem }, message, changed)).toBe(node.verify(null, message, publicKey, changed));
-        }),
-        { numRuns: 30 },
-      );
-    },
-  );
+  ])('verifies in %s its own signatures, but no signature with a changed bit, another message or another length', (_where, isSigned) => {
+    fc.assert(
+      fc.property(bytes, fc.nat(511), (message, bit) => {
+        const signature = node.sign(null, message, privateKey);
+        expect(isSigned({ pem }, message, signature)).toBe(true);
+        expect(isSigned({ pem }, Buffer.concat([message, Buffer.from('!')]), signature)).toBe(false);
+        expect(isSigned({ pem }, message, signature.subarray(1))).toBe(false);
+        expect(isSigned({ pem }, message, new Uint8Array())).toBe(false);
+        const changed = Buffer.from(signature);
+        changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+        expect(isSigned({ pem }, message, changed)).toBe(node.verify(null, message, publicKey, changed));
+      }),
+      { numRuns: 30 },
+    );
+  });
 });

@@ -1,4 +1,4 @@
-// The Merkle tree: the known hashes of Certificate Transparency, and that proofs prove what is so and nothing else, for trees of every size.
+// The Merkle tree: known hashes of Certificate Transparency, and soundness and completeness of proofs for trees of many sizes.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -17,7 +17,7 @@ import {
   verifyInclusion,
 } from '../../src/proof/merkle-tree.ts';
 
-/** The entries that the tests of Certificate Transparency's implementations use, and the roots over the first of them. */
+/** Test entries of Certificate Transparency implementations, and the roots over the first of them. */
 const entries = ['', '00', '10', '2021', '3031', '40414243', '5051525354555657', '606162636465666768696a6b6c6d6e6f'].map((hex) =>
   leafHash(Buffer.from(hex, 'hex').toString('latin1')),
 );
@@ -43,7 +43,7 @@ const readerOf = (leaves: readonly Hash[]) => {
   return read;
 };
 
-test.each(knownRoots.map((root, size) => [size, root] as const))('the root over %i entries', async (size, root) => {
+test.each(knownRoots.map((root, size) => [size, root] as const))('computes the known root over %i entries', async (size, root) => {
   expect(formatHash(await computeRoot(readerOf(entries), size))).toBe(`sha256:${root}`);
   const tree = new MerkleTreeBuilder();
   for (const leaf of entries.slice(0, size)) tree.add(leaf);
@@ -54,7 +54,7 @@ const size = fc.integer({ min: 1, max: 70 });
 const leavesOf = (count: number, salt = '') => Array.from({ length: count }, (_, index) => leafHash(`${salt}${index}`));
 const other = leafHash('of no tree');
 
-test('a tree grows on from the roots of its whole subtrees', async () => {
+test('grows a tree from the roots of its complete subtrees', async () => {
   await fc.assert(
     fc.asyncProperty(size, fc.nat(70), async (begin, more) => {
       const leaves = leavesOf(begin + more);
@@ -69,7 +69,7 @@ test('a tree grows on from the roots of its whole subtrees', async () => {
   expect(new MerkleTreeBuilder().root).toEqual(emptyRoot);
 });
 
-test('an inclusion proof proves its leaf at its place, and no other', async () => {
+test('an inclusion proof verifies for its leaf and index only', async () => {
   await fc.assert(
     fc.asyncProperty(size, fc.nat(), fc.nat(), async (count, some, place) => {
       const [leaves, index] = [leavesOf(count), some % count];
@@ -87,7 +87,7 @@ test('an inclusion proof proves its leaf at its place, and no other', async () =
   );
 });
 
-test('a consistency proof proves that a tree begins with another, and not where it does not', async () => {
+test('a consistency proof verifies only if a tree extends the other', async () => {
   await fc.assert(
     fc.asyncProperty(size, fc.nat(), fc.nat(), async (count, some, place) => {
       const from = 1 + (some % count);
@@ -103,7 +103,7 @@ test('a consistency proof proves that a tree begins with another, and not where 
       expect(verifyConsistency(from, count, proof, fromRoot, other)).toBe(false);
       expect(verifyConsistency(from, count, [...proof, other], fromRoot, root)).toBe(false);
       if (proof.length > 0) expect(verifyConsistency(from, count, proof.toSpliced(place % proof.length, 1), fromRoot, root)).toBe(false);
-      // A list in which an earlier entry is another has no such proof.
+      // A list with a changed earlier entry has no valid proof.
       const changed = readerOf(leaves.with(place % from, other));
       const forged = await consistencyProof(changed, from, count);
       expect(verifyConsistency(from, count, forged, fromRoot, await computeRoot(changed, count))).toBe(false);
@@ -111,7 +111,7 @@ test('a consistency proof proves that a tree begins with another, and not where 
   );
 });
 
-test('there is no proof of what cannot be', async () => {
+test('rejects sizes and indices out of range', async () => {
   const read = readerOf(entries);
   expect(() => inclusionProof(read, 8, 8)).toThrow(RangeError);
   expect(() => inclusionProof(read, -1, 8)).toThrow(RangeError);

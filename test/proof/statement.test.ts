@@ -1,4 +1,4 @@
-// Statements of builds in their envelopes: read as they were written, and proven by nobody once a byte of them is another.
+// Statements of builds in envelopes: they round-trip, and no signature is valid after a change of any byte.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import { derivePublicKey, generatePrivateKey } from '../../src/signing/private-k
 
 const privateKeys = [generatePrivateKey(), generatePrivateKey()];
 const [key, other] = privateKeys.map(derivePublicKey);
-if (key === undefined || other === undefined) throw new Error('there are two');
+if (key === undefined || other === undefined) throw new Error('expected two keys');
 
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => `sha256:${Buffer.from(bytes).toString('hex')}`);
 const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 });
@@ -29,7 +29,7 @@ const provenance = fc.record({
   finishedAt: moment,
 });
 
-test('a statement is read as it was written, also after its envelope was a text', () => {
+test('a statement round-trips, also through the JSON of its envelope', () => {
   fc.assert(
     fc.property(provenance, (facts) => {
       const envelope = createSignedEnvelope(privateKeys[0] ?? '', statementPayloadType, createStatement(facts));
@@ -42,9 +42,9 @@ test('a statement is read as it was written, also after its envelope was a text'
   );
 });
 
-test('with any byte changed nobody has signed it, and a signature put to it is one more', () => {
-  /** The bytes with one of them another. */
-  const spoilt = (base64: string, index: number, by: number) => {
+test('a change of any byte invalidates the signatures, and an added signature is counted', () => {
+  /** Returns the bytes with one of them changed. */
+  const corrupt = (base64: string, index: number, by: number) => {
     const bytes = Buffer.from(base64, 'base64');
     const at = index % bytes.length;
     bytes[at] = (bytes[at] ?? 0) ^ by;
@@ -63,9 +63,9 @@ test('with any byte changed nobody has signed it, and a signature put to it is o
       const [first = { keyid: '', sig: '' }, ...rest] = envelope.signatures;
       const at = index % envelope.payloadType.length;
       const changed: Record<string, Envelope> = {
-        payload: { ...envelope, payload: spoilt(envelope.payload, index, by) },
+        payload: { ...envelope, payload: corrupt(envelope.payload, index, by) },
         payloadType: { ...envelope, payloadType: `${envelope.payloadType.slice(0, at)}~${envelope.payloadType.slice(at + 1)}` },
-        sig: { ...envelope, signatures: [{ ...first, sig: spoilt(first.sig, index, by) }, ...rest] },
+        sig: { ...envelope, signatures: [{ ...first, sig: corrupt(first.sig, index, by) }, ...rest] },
         keyid: { ...envelope, signatures: [{ ...first, keyid: other.keyId }, ...rest] },
       };
       const signers = findSigners(changed[what] ?? envelope, [key, other]);
@@ -93,15 +93,15 @@ const envelopeOf = (payload: string, payloadType = statementPayloadType): Envelo
   signatures: [],
 });
 
-test('a statement is of one build, and of no other', () => {
+test('a statement describes one build only', () => {
   const stated = readStatement(envelopeOf(createStatement(facts)));
-  if (stated === null) throw new Error('it is one');
+  if (stated === null) throw new Error('expected a statement');
   expect(isSameBuild(stated, facts)).toBe(true);
   for (const another of [{ module: 'udp' }, { version: '1.1.1' }, { imageDigest: `sha256:${'3'.repeat(64)}` }])
     expect(isSameBuild(stated, { ...facts, ...another })).toBe(false);
 });
 
-test('what is no statement of a build is read as none', () => {
+test('rejects anything that is not a statement of a build', () => {
   const statement = createStatement(facts);
   for (const envelope of [
     envelopeOf(statement, 'application/json'),

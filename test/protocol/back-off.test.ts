@@ -1,10 +1,10 @@
-// The waits between attempts.
+// The waits of the exponential back-off.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { backOffMilliseconds } from '../../src/protocol/back-off.ts';
 
-test('a wait is between half the bound and the bound, which doubles with each failure up to the longest', () => {
+test('waits between half the bound and the bound, which doubles with each failure up to the maximum', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 2_000 }),
@@ -21,7 +21,7 @@ test('a wait is between half the bound and the bound, which doubles with each fa
   );
 });
 
-test('two waits of the same failure differ', () => {
+test('adds jitter to the waits', () => {
   const limits = { initial: 100, max: 5_000 };
   expect(new Set(Array.from({ length: 20 }, () => backOffMilliseconds(3, limits))).size).toBeGreaterThan(10);
 });

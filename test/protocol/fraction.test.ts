@@ -1,4 +1,4 @@
-// Exact arithmetic on the decimals that people write.
+// Exact arithmetic with decimals.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -13,13 +13,13 @@ import {
   subtractFractions,
 } from '../../src/protocol/fraction.ts';
 
-/** Any finite number, the smallest, the largest and those with exponents included. */
+/** Any finite number, including the smallest, the largest and those with exponents. */
 const number = fc.double({ noNaN: true, noDefaultInfinity: true });
 
-/** Whether two fractions are the same number. */
+/** Returns whether two fractions are equal. */
 const isSame = (left: ReturnType<typeof fractionOf>, right: ReturnType<typeof fractionOf>) => compareFractions(left, right) === 0;
 
-test('a number is the decimal that it prints as', () => {
+test('converts a number to the decimal that it prints as', () => {
   expect(fractionOf(64.4)).toEqual({ numerator: 644n, denominator: 10n });
   expect(fractionOf(-0.05)).toEqual({ numerator: -5n, denominator: 100n });
   expect(fractionOf(1.5e-7)).toEqual({ numerator: 15n, denominator: 10n ** 8n });
@@ -29,11 +29,11 @@ test('a number is the decimal that it prints as', () => {
       expect(roundFraction(fractionOf(value), 400)).toBe(value === 0 ? 0 : value);
     }),
   );
-  for (const none of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
-    expect(() => fractionOf(none)).toThrow(/expected a finite number/);
+  for (const notFinite of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
+    expect(() => fractionOf(notFinite)).toThrow(/expected a finite number/);
 });
 
-test('the operations are each other’s inverses, and the order is that of numbers', () => {
+test('operations are inverses of each other, and the order is that of numbers', () => {
   fc.assert(
     fc.property(number, number, fc.double({ min: 0, minExcluded: true, noNaN: true, noDefaultInfinity: true }), (one, two, positive) => {
       const [left, right, divisor] = [fractionOf(one), fractionOf(two), fractionOf(positive)];
@@ -45,7 +45,7 @@ test('the operations are each other’s inverses, and the order is that of numbe
   expect(() => divideFractions(fractionOf(1), fractionOf(0))).toThrow(RangeError);
 });
 
-test('a ceiling is the smallest integer that is not less', () => {
+test('computes the smallest integer that is not less', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: -(2n ** 53n), max: 2n ** 53n }), fc.bigInt({ min: 1n, max: 2n ** 40n }), (numerator, denominator) => {
       const ceiling = BigInt(ceilingOf({ numerator, denominator }));
@@ -54,7 +54,7 @@ test('a ceiling is the smallest integer that is not less', () => {
   );
 });
 
-test('a rounded fraction is the nearest of its decimals, halves away from zero', () => {
+test('rounds to the nearest decimal, halves away from zero', () => {
   expect(roundFraction({ numerator: 1n, denominator: 3n }, 2)).toBe(0.33);
   expect(roundFraction({ numerator: 5n, denominator: 1_000n }, 2)).toBe(0.01);
   expect(roundFraction({ numerator: -5n, denominator: 1_000n }, 2)).toBe(-0.01);
@@ -62,7 +62,7 @@ test('a rounded fraction is the nearest of its decimals, halves away from zero',
   expect(roundFraction({ numerator: 700n, denominator: 25n }, 0)).toBe(28);
 });
 
-test('what is shown beside a limit is on the side of it where the exact value is', () => {
+test('rounds a value to the side of the limit on which the exact value is', () => {
   expect(roundBesideLimit({ numerator: 280_004n, denominator: 10_000n }, fractionOf(28))).toBe(28.0004);
   expect(roundBesideLimit({ numerator: 279_996n, denominator: 10_000n }, fractionOf(28))).toBe(27.9996);
   expect(roundBesideLimit({ numerator: 100n, denominator: 3n }, fractionOf(28))).toBe(33.33);

@@ -1,4 +1,4 @@
-// Histograms of latency: added up over devices, taken apart over time, and asked for quantiles.
+// Latency histograms: merged over devices, subtracted over time, and queried for quantiles.
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -12,21 +12,21 @@ const latency = fc
   .map((buckets) => buckets.toSorted(([left], [right]) => left - right))
   .map((buckets): Latency => ({ microseconds: buckets.map(([bound]) => bound), calls: buckets.map(([, calls]) => calls) }));
 
-/** Of few calls, each in a bucket of its own or nearly so. */
+/** A histogram of few calls, mostly in separate buckets. */
 const fewCalls = fc
   .array(fc.nat(30), { maxLength: 12 })
   .map((some) => mergeLatencies(some.map((bound) => ({ microseconds: [bound], calls: [1] }))));
 
-const nothing: Latency = { microseconds: [], calls: [] };
+const empty: Latency = { microseconds: [], calls: [] };
 
-/** Without the buckets that no call lies in. */
+/** Returns a histogram without its empty buckets. */
 const filled = (one: Latency) => mergeLatencies([one]);
 
-/** The bound of each call's bucket, the fastest first. */
+/** Returns the bound of the bucket of each call, the fastest first. */
 const callsOf = ({ microseconds, calls }: Latency) =>
   microseconds.flatMap((bound, index) => Array.from({ length: calls[index] ?? 0 }, () => bound));
 
-test('what is merged has all calls, in whatever order, and what is subtracted again leaves the rest', () => {
+test('merges all calls in any order, and subtracts them again', () => {
   fc.assert(
     fc.property(latency, latency, latency, (one, two, three) => {
       const merged = mergeLatencies([one, two, three]);
@@ -34,14 +34,14 @@ test('what is merged has all calls, in whatever order, and what is subtracted ag
       expect(callsOf(merged)).toEqual([one, two, three].flatMap(callsOf).toSorted((left, right) => left - right));
       expect(mergeLatencies([mergeLatencies([three, one]), two])).toEqual(merged);
       expect(subtractLatency(merged, mergeLatencies([one, three]))).toEqual(filled(two));
-      expect(subtractLatency(merged, nothing)).toEqual(merged);
-      expect(subtractLatency(merged, merged)).toEqual(nothing);
+      expect(subtractLatency(merged, empty)).toEqual(merged);
+      expect(subtractLatency(merged, merged)).toEqual(empty);
     }),
     { numRuns: 300 },
   );
 });
 
-test('nothing that is subtracted is less than zero, whatever comes later', () => {
+test('never subtracts below zero', () => {
   fc.assert(
     fc.property(latency, latency, (one, two) => {
       const left = subtractLatency(one, two);
@@ -52,7 +52,7 @@ test('nothing that is subtracted is less than zero, whatever comes later', () =>
   );
 });
 
-test('a quantile is the bound of the call that has that place among all, so that quantiles ascend', () => {
+test('a quantile is the bound of the call at that rank, so that quantiles ascend', () => {
   const quantile = fc.double({ min: 0, max: 1, noNaN: true });
   fc.assert(
     fc.property(fc.oneof(latency, fewCalls), quantile, quantile, (one, lower, higher) => {
@@ -66,7 +66,7 @@ test('a quantile is the bound of the call that has that place among all, so that
   );
 });
 
-test('of more buckets than a histogram may have bounds are rounded up by an eighth at most, and no call is lost', () => {
+test('rounds bounds up by at most an eighth if there are too many buckets, without losing calls', () => {
   const many = fc.record({
     buckets: fc.integer({ min: 600, max: 1_500 }),
     first: bounds,
@@ -98,15 +98,15 @@ test.each([
     'more than 512 buckets',
     { microseconds: Array.from({ length: 513 }, (_, index) => index), calls: Array.from({ length: 513 }, () => 1) },
   ],
-])('a histogram with %s is none', (_, wrong) => {
+])('rejects a histogram with %s', (_, wrong) => {
   expect(Latency.safeParse(wrong).success).toBe(false);
 });
 
-test('a device that measures nothing says nothing of it', () => {
+test('accepts statistics of a device that does not measure latency', () => {
   const counts = { threads: 1, callsCompleted: 1, callsFailed: 0, accessesInterrupted: 0, accessesRetried: 0, effects: 0 };
   const versions = [{ version: '1.0.0', callsCompleted: 1 }];
   const facts = { program: `prg_${'0'.repeat(32)}`, state: 'running', lastFailure: null, lastResult: null };
   expect(ProgramStatistics.parse({ ...facts, ...counts, versions }).versions).toEqual([
-    { version: '1.0.0', callsCompleted: 1, callsFailed: 0, latency: nothing },
+    { version: '1.0.0', callsCompleted: 1, callsFailed: 0, latency: empty },
   ]);
 });

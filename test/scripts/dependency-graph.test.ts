@@ -1,4 +1,4 @@
-// The picture of imports between folders: what becomes a node, which arrows it has, and when it cannot be drawn.
+// The graph of imports between folders: its nodes, its edges, and errors.
 
 import { expect, test } from 'vitest';
 import { mermaidOf, nodeOf, withoutImplied } from '../../src/scripts/dependency-graph.ts';
@@ -6,7 +6,7 @@ import { mermaidOf, nodeOf, withoutImplied } from '../../src/scripts/dependency-
 const graph = (edges: Record<string, readonly string[]>) =>
   new Map(Object.entries(edges).map(([node, targets]) => [node, new Set(targets)]));
 
-test('files belong to their folders, and those of the service to groups of domains', () => {
+test('assigns files to their folders, and files of the service to groups of domains', () => {
   expect(['src/host/host.ts', 'web/pages/load/load-page.tsx', 'test/log-lines.ts', 'fs'].map(nodeOf)).toEqual(['host', 'web', null, null]);
   expect(['src/service/app.ts', 'src/service/rollbacks/routes.ts'].map(nodeOf)).toEqual([
     'service/app',
@@ -17,16 +17,16 @@ test('files belong to their folders, and those of the service to groups of domai
   );
 });
 
-test('an arrow that follows from others is left out, whatever their order', () => {
+test('omits an edge that follows from others, in any order', () => {
   expect(withoutImplied(graph({ a: ['d', 'b', 'c'], b: ['c', 'd'], c: ['d'] }))).toEqual(graph({ a: ['b'], b: ['c'], c: ['d'] }));
   expect(withoutImplied(graph({ a: ['b', 'c'], b: ['d'], c: ['d'] }))).toEqual(graph({ a: ['b', 'c'], b: ['d'], c: ['d'] }));
 });
 
-test('folders that import each other are named', () => {
+test('reports folders that import each other', () => {
   expect(() => withoutImplied(graph({ a: ['b'], b: ['c'], c: ['b', 'd'] }))).toThrow('folders import each other: c → b → c');
 });
 
-test('domains are drawn inside of the service, and folders beside it', () => {
+test('draws domains inside the service, and folders next to it', () => {
   const drawn = mermaidOf(graph({ cli: ['service/app'], 'service/app': ['service/loads, history'] }));
   expect(drawn).toContain('  cli["cli"]\n  subgraph service\n    service0["app"]\n');
   expect(drawn).toContain('    service3["loads<br>history"]\n');

@@ -226,8 +226,8 @@ export function itemsOf<Item = Record<string, unknown>>({ body }: TestResponse<{
 }
 
 /** Returns the first item of a page. @throws {Error} if the page is empty. */
-export function firstOf<Item = Record<string, unknown>>(answer: TestResponse<{ readonly items?: readonly Item[] }>): Item {
-  const [first] = itemsOf(answer);
+export function firstOf<Item = Record<string, unknown>>(response: TestResponse<{ readonly items?: readonly Item[] }>): Item {
+  const [first] = itemsOf(response);
   if (first === undefined) throw new Error('a page without items');
   return first;
 }

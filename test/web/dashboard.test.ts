@@ -276,12 +276,12 @@ describe('a load', () => {
   });
 
   /** Loads a version and checks the highlighted path in FIG. 2: operations, edge labels and number of edges. */
-  async function look(page: Page, version: string, terms: object, way: readonly string[], answers: readonly string[], edges: number) {
+  async function look(page: Page, version: string, terms: object, way: readonly string[], responses: readonly string[], edges: number) {
     const [made] = await dashboard.service.load('hold', version, [on], terms);
     await page.goto(`/loads/${made?.id}`);
     const name = await page.getByRole('figure', { name: 'This load went through' }).getAttribute('aria-label');
     expect(name?.split('went through ')[1]).toBe(way.join(', '));
-    expect((await page.locator('.edge.taken text').allTextContents()).toSorted()).toEqual([...answers].toSorted());
+    expect((await page.locator('.edge.taken text').allTextContents()).toSorted()).toEqual([...responses].toSorted());
     expect(await page.locator('.edge.taken').count()).toBe(edges);
   }
 

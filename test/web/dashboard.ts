@@ -111,14 +111,14 @@ export class Dashboard {
   }
 
   /**
-   * Threads that are inside `tcp` and busy until somebody interrupts them, once they are.
-   * Answers how to stop them: who has seen what there was to see does, for they leave little of the processor to the other tests.
+   * Starts threads that stay inside `tcp` until they are interrupted, and waits until they are inside.
+   * Returns a function that stops them: they leave little processor time to other tests.
    */
   keepInside(device: string, threads: number): Promise<() => Promise<void>> {
     return this.run(device, { name: 'long-access', module: 'tcp', export: 'checksum', arguments: [1480, endlessRounds], threads });
   }
 
-  /** Starts a program whose threads stay inside its module, and answers, once they are there, how to stop it. */
+  /** Starts a program whose threads stay inside its module, waits until they are inside, and returns a function that stops it. */
   async run(device: string, program: Program): Promise<() => Promise<void>> {
     const programs = `/v1/devices/${device}/programs` as const;
     const started = await this.service.post(programs, program);
@@ -154,7 +154,7 @@ export class Dashboard {
     page.on('framenavigated', (frame) => this.#watched.addresses.push(frame.url()));
     page.on('pageerror', (error) => this.#watched.wrongs.push(`${error.stack}`));
     page.on('console', (message) => {
-      // The browser tells of every answer that is an error; which those are is for the tests to say.
+      // The browser logs every error response; the tests check which ones are expected.
       if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) this.#watched.wrongs.push(message.text());
     });
     await page.goto(path);
@@ -185,7 +185,7 @@ export class Dashboard {
   }
 }
 
-/** Has a page show another path as its links do: to begin anew costs more than what most pages are. */
+/** Navigates inside the page, as its links do: a reload costs more than most pages. */
 export async function go(page: Page, path: string): Promise<void> {
   await page.evaluate(`history.pushState(null, '', ${JSON.stringify(path)}); dispatchEvent(new PopStateEvent('popstate'));`);
 }
@@ -200,11 +200,11 @@ type Violation = {
   readonly nodes: readonly { readonly target: string[]; readonly failureSummary: string }[];
 };
 
-/** What a page has that keeps some people out, as axe finds it: a line each. @param rules By itself, all that axe knows. */
+/** Returns the accessibility violations that axe finds, one per line. @param rules Default: all rules. */
 async function barriersOf(page: Page, rules: readonly string[] | null = null): Promise<string[]> {
   // The debugger's way, for which the Content-Security-Policy does not count.
   if (await page.evaluate<boolean>(`typeof axe === 'undefined'`)) await page.evaluate(axe);
-  // What it would load once more for itself, style sheets and media, no rule that is on asks for.
+  // No enabled rule needs axe to load style sheets or media again.
   const options = JSON.stringify({ resultTypes: ['violations'], preload: false, ...(rules === null ? {} : { runOnly: rules }) });
   const violations = await page.evaluate<readonly Violation[]>(`axe.run(document, ${options}).then(({ violations }) => violations)`);
   return violations.flatMap(({ id, help, nodes }) =>
@@ -216,8 +216,8 @@ const narrow = { width: 360, height: 740 };
 const wide = { width: 1280, height: 800 };
 
 /**
- * A page keeps nobody out, on a phone and on a desk, in light and dark, and is not wider than the window of a phone. What axe asks besides colours is the
- * same in both: it is asked in the light, in a narrow window and, where what is shown differs by more than its place, in a wide one.
+ * Checks the accessibility of a page on a phone and on a desktop, in light and dark, and that it fits a phone's window. Rules other than colours are
+ * checked in the light scheme, in a narrow window and, if the wide layout has other elements, in a wide one.
  */
 export async function lookForBarriers(page: Page, what: string, { isWideAnother = false } = {}): Promise<void> {
   for (const size of [narrow, wide]) {
@@ -235,21 +235,21 @@ export async function lookForBarriers(page: Page, what: string, { isWideAnother 
   await page.emulateMedia({ colorScheme: 'light' });
 }
 
-/** Has requests of the API under that path answered as the function says, until it is undone. */
+/** Replaces responses of the API under a path until it is undone. */
 async function answering(
   page: Page,
   path: string,
-  answer: () => Promise<{ readonly status: number; readonly body: object }>,
+  response: () => Promise<{ readonly status: number; readonly body: object }>,
 ): Promise<() => Promise<void>> {
   const pattern = (url: URL) => url.pathname.startsWith(path);
   await page.route(pattern, async (route) => {
-    const { status, body } = await answer();
+    const { status, body } = await response();
     await route.fulfill({ status, contentType: 'application/problem+json', body: JSON.stringify(body) });
   });
   return () => page.unroute(pattern);
 }
 
-/** A page, the part of the API that it is made of, and something that is on it when all is well. */
+/** A page, the API path that it requests, and an element that it shows after loading. */
 type Shown = { readonly path: string; readonly api: string; readonly shown: (page: Page) => Locator };
 
 const failing = {
@@ -263,7 +263,7 @@ const failing = {
   },
 };
 
-/** Each page says that it is loading while the service does not answer, and what went wrong when that fails, and comes back by itself. */
+/** Checks that each page shows loading and failures, and recovers automatically. */
 export async function failAndComeBack(page: Page, pages: readonly Shown[]): Promise<void> {
   for (const { path, api, shown } of pages) {
     const held = Promise.withResolvers<void>();

@@ -467,7 +467,7 @@ describe('the audit trail', () => {
   test.each([
     [
       'changed',
-      "UPDATE AuditEvent SET actor = 'nobody' WHERE number = 4",
+      "UPDATE AuditEvent SET actor = 'intruder' WHERE number = 4",
       'event 4 is invalid',
       'the content of the event does not match its hash',
     ],

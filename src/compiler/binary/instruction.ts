@@ -233,7 +233,7 @@ export type Catch = {
 export type BlockType = number;
 export const emptyBlock: BlockType = -0x40;
 
-/** Tells the engine whether the condition of an `if` or `br_if` usually holds. */
+/** A hint for the engine whether the condition of an `if` or `br_if` usually holds. */
 type Hint = { readonly likely?: boolean };
 
 /**

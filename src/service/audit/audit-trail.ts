@@ -51,7 +51,7 @@ export class AuditTrail {
     const { number: until, prunedThrough } = await new AuditRecords(this.#store.readConnection).head();
     const after = given ?? prunedThrough;
     checkNotPruned(after, prunedThrough);
-    if (after > until) throw invalidQuery('after', `expected at most ${until}, the number of the last event; received ${after}`);
+    if (after > until) throw invalidQuery('after', `expected ${until} or less (the number of the last event), received ${after}`);
     const read = await this.#checkpoints.reader(until);
     const subtrees: string[] = [];
     for (const { level, index } of completeSubtrees(after)) subtrees.push(formatHash(await read(level, index)));

@@ -3,12 +3,12 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 
-/** The strong tag of what a digest tells from everything else. */
+/** Returns the strong ETag of content that a digest identifies. */
 export const entityTag = (digest: string) => `"${digest}"`;
 
-/** The strong tag of an answer: it is another where one character of it is. */
-export function computeEntityTag(answer: object): string {
-  return entityTag(createHash('sha256').update(JSON.stringify(answer)).digest('base64url'));
+/** Returns the strong ETag of a response body; it changes with every character. */
+export function computeEntityTag(response: object): string {
+  return entityTag(createHash('sha256').update(JSON.stringify(response)).digest('base64url'));
 }
 
 const tag = String.raw`(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"`;

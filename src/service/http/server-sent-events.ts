@@ -11,7 +11,7 @@ const comment = ': \n\n';
 
 export type ServerSentEvent = { readonly id: number; readonly event: string; readonly data: object };
 
-/** Headers that tell proxies not to buffer a stream (`X-Accel-Buffering`, nginx), and not to store, compress or transform it. */
+/** Headers that ask proxies not to buffer a stream (`X-Accel-Buffering`, nginx), and not to store, compress or transform it. */
 export const eventStreamHeaders = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-cache, no-transform',
@@ -36,7 +36,7 @@ async function* textOf(events: AsyncIterable<ServerSentEvent>, response: ServerR
   // No comments are sent to a client that does not read.
   const heartbeat = setInterval(() => response.writableNeedDrain || response.write(comment), heartbeatInterval);
   try {
-    // The first bytes tell the client that the stream is open.
+    // The first bytes show the client that the stream is open.
     yield comment;
     for await (const { id, event, data } of events) {
       heartbeat.refresh();

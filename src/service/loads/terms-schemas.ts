@@ -33,7 +33,7 @@ export function exactlyOneSelector<Schema extends z.ZodType<Selected>>(schema: S
 export function requireLabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>(schema: Schema): Schema {
   return schema.refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
     path: ['labels'],
-    message: 'expected at least one label',
+    message: 'expected one label or more',
   });
 }
 

@@ -92,10 +92,10 @@ test('verifies an unchanged trail and its checkpoints', async () => {
 });
 
 test('events of concurrent requests form one chain', async () => {
-  const answers = await Promise.all(
+  const responses = await Promise.all(
     Array.from({ length: 40 }, (_, index) => service.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
   );
-  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
+  expect(new Set(responses.map(({ status }) => status))).toEqual(new Set([201]));
   expect(await verify([await checkpoint()])).toMatchObject({ kind: 'intact', last: await newestNumber() });
 });
 

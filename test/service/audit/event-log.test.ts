@@ -38,12 +38,12 @@ test('logs an event after its commit, not before', async () => {
   const installation = await open();
   const idempotentRequest = { actor: 'key_1', key: 'k', route: 'POST /builds', body: '{}', sealedBy: null };
   let whileItRan: unknown[] | null = null;
-  const answerOf = () => {
+  const responseOf = () => {
     whileItRan = log.with({ action: 'build.created' });
     return { status: 201, contentType: null, location: null, body: '' };
   };
   const source = { module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' } as const;
-  const { build } = await installation.builds.push(source, { ...requester, idempotentRequest }, answerOf);
+  const { build } = await installation.builds.push(source, { ...requester, idempotentRequest }, responseOf);
   expect(whileItRan).toEqual([]);
   expect(log.with({ action: 'build.created' })).toMatchObject([
     { level: 30, object: build.id, actor: 'key_1', request: 'req_1', detail: { module: 'tcp', version: '1.0.0' }, msg: 'build.created' },

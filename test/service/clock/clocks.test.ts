@@ -34,14 +34,14 @@ let folder: string;
 let database: string;
 let machine: Machine;
 let installation: Installation;
-let usual: ReturnType<typeof defaultSettings>;
+let defaults: ReturnType<typeof defaultSettings>;
 let unreachableAfter: number;
-const settings = () => ({ joinToken: 'not used', unreachableAfter, adminKey: null, ...usual, time: machine.time });
+const settings = () => ({ joinToken: 'not used', unreachableAfter, adminKey: null, ...defaults, time: machine.time });
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-clocks-'));
   database = await newDatabase(folder);
   machine = new Machine();
-  usual = defaultSettings();
+  defaults = defaultSettings();
   unreachableAfter = 60_000;
 });
 afterEach(async () => {
@@ -74,19 +74,19 @@ const remainingOf = async (host: string) => {
   const load = (await orders(host)).find((order) => order.kind === 'load');
   return load?.remainingMilliseconds ?? Number.NaN;
 };
-const tellsOfJump = async () => (await installation.health.fleet()).reasons.some((reason) => reason.includes(' jumped '));
+const reportsJump = async () => (await installation.health.fleet()).reasons.some((reason) => reason.includes(' jumped '));
 
 test.each([hour, -hour, 10 * year, -40 * year])('a clock jump of %d ms does not end a load or change its remaining time', async (ahead) => {
   const { host, device } = await start();
   const load = await requestLoad(device, 600);
   machine.ahead = ahead;
-  if (kind === 'sqlite') await until('the jump is seen', tellsOfJump);
+  if (kind === 'sqlite') await until('the jump is seen', reportsJump);
   await installation.loads.expire();
   expect(await outcomeOf(load)).toBeNull();
   expect(await remainingOf(host)).toBeGreaterThan(570_000);
   expect(await remainingOf(host)).toBeLessThanOrEqual(600_000);
   machine.ahead = 0;
-  await until('the clock is right again', async () => !(await tellsOfJump()));
+  await until('the clock is right again', async () => !(await reportsJump()));
   await installation.loads.expire();
   expect(await outcomeOf(load)).toBeNull();
 });
@@ -222,13 +222,13 @@ test('a dead host is detected after a restart of the service, with any earlier c
 });
 
 const repeatable = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/things', body: '{"a":1}' };
-const answer = { status: 201, contentType: 'application/json', location: null, body: '{"id":1}' };
+const response = { status: 201, contentType: 'application/json', location: null, body: '{"id":1}' };
 
 test.each([hour, 10 * year, -40 * year])('a request is not executed twice if the clock was wrong by %d ms for some time', async (ahead) => {
   installation = await Installation.open(database, settings());
   const keep = async (key: string) => {
     expect(await installation.idempotencyStore.begin({ ...repeatable, key })).toBeNull();
-    await installation.idempotencyStore.store({ ...repeatable, key }, answer);
+    await installation.idempotencyStore.store({ ...repeatable, key }, response);
   };
   await keep('before');
   // Also across restarts, at which the service starts with the machine clock; expired responses are deleted after the first request.
@@ -237,13 +237,13 @@ test.each([hour, 10 * year, -40 * year])('a request is not executed twice if the
     await installation.close();
     installation = await Installation.open(database, settings());
     await keep(`at start ${wrong} ${performance.now()}`);
-    expect(await installation.idempotencyStore.begin({ ...repeatable, key: 'before' })).toMatchObject(answer);
+    expect(await installation.idempotencyStore.begin({ ...repeatable, key: 'before' })).toMatchObject(response);
     if (wrong !== 0)
       await installation.idempotencyStore
         .begin({ ...repeatable, key: 'while wrong' })
-        .then((known) => known ?? installation.idempotencyStore.store({ ...repeatable, key: 'while wrong' }, answer));
+        .then((known) => known ?? installation.idempotencyStore.store({ ...repeatable, key: 'while wrong' }, response));
   }
-  expect(await installation.idempotencyStore.begin({ ...repeatable, key: 'while wrong' })).toMatchObject(answer);
+  expect(await installation.idempotencyStore.begin({ ...repeatable, key: 'while wrong' })).toMatchObject(response);
   // After a day the response is deleted.
   machine.slept += 25 * hour;
   await installation.close();
@@ -273,7 +273,7 @@ test('a clock that is ahead expires no event and no image', async () => {
   for (let turn = 0; turn < 300; turn += 1) await relabel(id, { turn: String(turn) });
   await installation.close();
   machine.ahead = 10 * year;
-  usual = { ...usual, retention: { interval: 20, keepEvents: day, keepImages: day, keepVersions: 0 } };
+  defaults = { ...defaults, retention: { interval: 20, keepEvents: day, keepImages: day, keepVersions: 0 } };
   const isThere = async () => {
     const { start } = await installation.auditTrail.export(undefined);
     return start.after === 0 && (await installation.builds.image(build.imageDigest)).length > 0;
@@ -324,8 +324,8 @@ test('loads of a device with a wrong clock appear in the history no later than r
     { deviceId: device, module: 'tcp' },
     { sort: 'time', order: 'desc', limit: 9, after: null },
   );
-  for (const stay of items) {
-    const installedAt = stay instanceof DamagedItem ? Number.NaN : stay.installedAt.getTime();
+  for (const residency of items) {
+    const installedAt = residency instanceof DamagedItem ? Number.NaN : residency.installedAt.getTime();
     expect(Math.abs(installedAt - began)).toBeLessThan(60_000);
   }
 });

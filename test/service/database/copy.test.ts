@@ -12,10 +12,10 @@ let target: string;
 
 const lists = ['devices', 'loads', 'hosts', 'modules', 'keys', 'rollouts', 'signing-keys', 'audit', 'signature-policies'];
 /** Reads all lists of the service. */
-async function told(): Promise<Record<string, unknown>> {
+async function notified(): Promise<Record<string, unknown>> {
   const paths = [...lists.map((list) => `/v1/${list}?order=asc&limit=200`), ...(await devicePaths())];
-  const answers = await Promise.all(paths.map(async (path) => [path, withoutUses((await service.get(path)).body)] as const));
-  return Object.fromEntries(answers);
+  const responses = await Promise.all(paths.map(async (path) => [path, withoutUses((await service.get(path)).body)] as const));
+  return Object.fromEntries(responses);
 }
 
 /** Removes the time of the last use of keys, which differs. */
@@ -68,14 +68,14 @@ describe.runIf(kind === 'postgresql')('copying an installation', () => {
 
   test('preserves all data, and the service continues on PostgreSQL', async () => {
     await service.start();
-    const [before, trail] = [await told(), await exported()];
+    const [before, trail] = [await notified(), await exported()];
     await service.stop();
     const progress: CopyProgress[] = [];
     await copyDatabase(file, target, (one) => progress.push(one));
     expect(progress.at(-1)).toMatchObject({ kind: 'chain' });
     service.database = target;
     await service.start();
-    const after = await told();
+    const after = await notified();
     for (const [path, body] of Object.entries(before))
       if (!path.includes('/audit') && !path.includes('signing')) expect(after[path], path).toEqual(body);
     // The service creates a checkpoint when it closes, which is not an audit event.
@@ -114,7 +114,7 @@ describe.runIf(kind === 'postgresql')('copying an installation', () => {
     await service.start();
     await expect(copyDatabase(file, target, () => {})).rejects.toThrow(/is in use by process/);
     await service.stop();
-    await runSql(file, `UPDATE "AuditEvent" SET "actor" = 'somebody' WHERE "number" = 7`);
+    await runSql(file, `UPDATE "AuditEvent" SET "actor" = 'intruder' WHERE "number" = 7`);
     await expect(copyDatabase(file, target, () => {})).rejects.toThrow(/event 7 of the audit trail has been altered/);
   });
 });

@@ -139,11 +139,11 @@ test.each(cases)(
     const { damaged, whole, sql, undo } = await make();
     await change(sql);
     const path = `${list}?limit=200`;
-    const answer = await service.get(path);
-    expect(answer.status).toBe(200);
-    expect(itemsOf(answer).map(({ id }) => id)).toContain(whole);
-    expect(itemsOf(answer).map(({ id }) => id)).not.toContain(damaged);
-    expect(answer.body['damaged']).toEqual([{ id: damaged, reason: expect.stringMatching(/./) }]);
+    const response = await service.get(path);
+    expect(response.status).toBe(200);
+    expect(itemsOf(response).map(({ id }) => id)).toContain(whole);
+    expect(itemsOf(response).map(({ id }) => id)).not.toContain(damaged);
+    expect(response.body['damaged']).toEqual([{ id: damaged, reason: expect.stringMatching(/./) }]);
     expect(await healthReasons()).toContain(`${kind} ${damaged} (`);
     if (one !== undefined) {
       const alone = await service.get(`${one}/${damaged}`);

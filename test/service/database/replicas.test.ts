@@ -36,7 +36,7 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all(replicas.map((replica) => replica.close())));
 
-ofReplicas('a load that one replica is asked for reaches hosts at the others, and all tell of its outcome', async () => {
+ofReplicas('a load requested from one replica reaches hosts of the others, and every replica reports its outcome', async () => {
   const loads = await third.load('tcp', '1.0.0', devices);
   expect(loads.map(({ outcome }) => outcome)).toEqual(Array(4).fill('installed'));
   for (const replica of replicas) expect(itemsOf(await replica.get('/v1/loads?outcome=installed'))).toHaveLength(4);
@@ -51,21 +51,21 @@ ofReplicas('a follower of the events of one replica receives those of another', 
   leaving.abort();
 });
 
-ofReplicas('one request at every replica at once, with one Idempotency-Key, is carried out once', async () => {
+ofReplicas('a request sent to every replica at once with one Idempotency-Key is executed once', async () => {
   for (let round = 0; round < 5; round += 1) {
     const key = { 'idempotency-key': randomUUID() };
     const body: Schemas['NewLoads'] = { module: 'tcp', version: '1.1.0', devices: devices.slice(0, 1), versionPolicy: 'different' };
-    const answers = await Promise.all(replicas.map((replica) => replica.post('/v1/loads', body, key)));
-    expect(answers.map(({ status }) => status)).toEqual([202, 202, 202]);
-    expect(new Set(answers.map((answer) => answer.body.batch)).size).toBe(1);
-    expect(answers.filter(({ headers }) => headers.get('idempotency-replayed') === 'true')).toHaveLength(2);
-    expect(itemsOf(await first.get(`/v1/loads?batch=${answers[0]?.body.batch}`))).toHaveLength(1);
+    const responses = await Promise.all(replicas.map((replica) => replica.post('/v1/loads', body, key)));
+    expect(responses.map(({ status }) => status)).toEqual([202, 202, 202]);
+    expect(new Set(responses.map((response) => response.body.batch)).size).toBe(1);
+    expect(responses.filter(({ headers }) => headers.get('idempotency-replayed') === 'true')).toHaveLength(2);
+    expect(itemsOf(await first.get(`/v1/loads?batch=${responses[0]?.body.batch}`))).toHaveLength(1);
   }
   const name: Schemas['NewKey'] = { name: 'once', role: 'viewer' };
   const key = { 'idempotency-key': randomUUID() };
   const made = await Promise.all(replicas.map((replica) => replica.post('/v1/keys', name, key)));
   expect(made.map(({ status }) => status)).toEqual([201, 201, 201]);
-  expect(new Set(made.map((answer) => answer.body.id)).size).toBe(1);
+  expect(new Set(made.map((response) => response.body.id)).size).toBe(1);
   // The same key for another request.
   const other = await second.post('/v1/keys', { ...name, name: 'twice' }, key);
   expect(other).toMatchObject({ status: 422, body: { errors: [{ in: 'header', pointer: '/idempotency-key' }] } });
@@ -74,7 +74,7 @@ ofReplicas('one request at every replica at once, with one Idempotency-Key, is c
 ofReplicas('an audit trail that all replicas write at once has no gaps', async () => {
   const names = Array.from({ length: 60 }, (_, index) => `racer-${index}`);
   const made = await Promise.all(names.map((name, index) => replicas[index % 3]?.post('/v1/keys', { name, role: 'viewer' })));
-  expect(new Set(made.map((answer) => answer?.status))).toEqual(new Set([201]));
+  expect(new Set(made.map((response) => response?.status))).toEqual(new Set([201]));
   const checkpoints = await Promise.all(replicas.map((replica) => replica.post('/v1/audit/checkpoints', undefined)));
   expect(checkpoints.every(({ status }) => status === 200 || status === 201)).toBe(true);
   const text = await (await fetch(`${second.url}/v1/audit/export`, { headers: bearer(second.key) })).text();
@@ -106,7 +106,7 @@ function movedTo(service: TestService, { host, token, bootId }: Agent): Agent {
   return Object.assign(new Agent(service), { host, token, bootId });
 }
 
-ofReplicas('a host is heard of whichever replica it speaks to, and one that is silent is unreachable once', async () => {
+ofReplicas('a heartbeat to any replica counts, and a silent host becomes unreachable once', async () => {
   const [wanderer, silent] = [new Agent(first), new Agent(second)];
   await wanderer.register('wanderer', ['w1']);
   await silent.register('silent', ['s1']);
@@ -136,7 +136,7 @@ ofReplicas('a host that follows its orders at another replica does so at the fir
   moved.disconnect();
 });
 
-ofReplicas('a load expires once, and a rollout is carried on when the replica that was asked for it has gone', async () => {
+ofReplicas('a load expires once, and a rollout continues after its replica stopped', async () => {
   const agent = new Agent(second);
   await agent.register('idle', ['i1']);
   const [idle = ''] = itemsOf(await first.get('/v1/devices?name=i1')).map(({ id }) => id);

@@ -253,7 +253,7 @@ describe('batched transactions', () => {
       });
     });
   }
-  const told = (results: PromiseSettledResult<number>[]) =>
+  const notified = (results: PromiseSettledResult<number>[]) =>
     results.map((one) => (one.status === 'fulfilled' ? one.value : String(one.reason).split('\n')[0]));
   const objectsIn = async (store: Store) => (await eventsIn(store)).map(({ object }) => object);
 
@@ -276,7 +276,7 @@ describe('batched transactions', () => {
       write(['f']),
     ]);
     await goOn();
-    expect(told(await settled)).toEqual([1, 'Error: b is refused', 2, 3, 'Error: e is refused', 4]);
+    expect(notified(await settled)).toEqual([1, 'Error: b is refused', 2, 3, 'Error: e is refused', 4]);
     expect(calls).toEqual([
       ['a', 'b', 'c'],
       ['e', 'f'],
@@ -301,7 +301,7 @@ describe('batched transactions', () => {
       const write = writeTogether(store, calls);
       const settled = Promise.allSettled([write(['a']), write(['b', what]), write(['c', 'is refused']), write(['d'])]);
       await goOn();
-      const [first, failed, refused, last] = told(await settled);
+      const [first, failed, refused, last] = notified(await settled);
       expect([first, refused, last]).toEqual([1, 'Error: c is refused', 2]);
       expect(String(failed)).toMatch(what === 'throws' ? /thrown/ : /unique constraint/i);
       expect(calls).toEqual([['a', 'b', 'c', 'd'], ['a'], ['b'], ['c'], ['d']]);
@@ -316,7 +316,7 @@ describe('batched transactions', () => {
     const write = writeTogether(store, []);
     const settled = Promise.allSettled([write(['a', 'is refused']), write(['b', 'is refused'])]);
     await goOn();
-    expect(told(await settled)).toEqual(['Error: a is refused', 'Error: b is refused']);
+    expect(notified(await settled)).toEqual(['Error: a is refused', 'Error: b is refused']);
     expect(await objectsIn(store)).toEqual([]);
     await store.close();
   });

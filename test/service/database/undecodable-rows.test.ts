@@ -347,10 +347,10 @@ async function expectMarked(
 ): Promise<void> {
   const marked = id?.() ?? rowId;
   for (const order of ['asc', 'desc']) {
-    const answer = await service.get(`${inUrl(path)}?limit=200${orderOf(path, order)}`);
-    expect(answer.status).toBe(200);
-    expect(answer.body['damaged']).toEqual([{ id: marked, reason: expect.stringMatching(/./) }]);
-    expect(itemsOf(answer)).toHaveLength(count - 1);
+    const response = await service.get(`${inUrl(path)}?limit=200${orderOf(path, order)}`);
+    expect(response.status).toBe(200);
+    expect(response.body['damaged']).toEqual([{ id: marked, reason: expect.stringMatching(/./) }]);
+    expect(itemsOf(response)).toHaveLength(count - 1);
     expect(await idsByPages(inUrl(path), order, key)).toHaveLength(count - 1);
   }
   expect(await healthReasons()).toContain(`${itsKind ?? kind} ${marked} (`);
@@ -364,10 +364,10 @@ async function idsByPages(list: string, order: string, key: string): Promise<unk
   const ids: unknown[] = [];
   let cursor = '';
   for (let pages = 0; pages < 200; pages += 1) {
-    const answer = await service.get(`${list}?limit=1${orderOf(list, order)}${cursor}`);
-    expect(answer.status).toBe(200);
-    ids.push(...itemsOf(answer).map((item) => item[key]));
-    const next = answer.body['next'];
+    const response = await service.get(`${list}?limit=1${orderOf(list, order)}${cursor}`);
+    expect(response.status).toBe(200);
+    ids.push(...itemsOf(response).map((item) => item[key]));
+    const next = response.body['next'];
     if (next === null) return ids;
     cursor = `&cursor=${String(next)}`;
   }

@@ -1,4 +1,4 @@
-// Whatever one operation or agent call accepts, every operation that returns it answers 2xx with a body as documented: requests and reports are made from
+// Whatever one operation or agent call accepts, every operation that returns it responds with 2xx and a documented body: requests and reports are made from
 // the schemas of the document, and all objects are read after each call.
 
 import fc from 'fast-check';
@@ -85,11 +85,11 @@ async function readEverything(): Promise<void> {
   );
   for (const operation of reads.toSorted((left, right) => left.path.split('/').length - right.path.split('/').length))
     for (const path of pathsOf(operation, ids)) {
-      const answer = await service.get(path);
-      checkAnswer(operation, path, answer);
-      if (answer.status === 200 && Array.isArray(answer.body['items'])) {
-        expect([path, answer.body['damaged']]).toEqual([path, []]);
-        noteItems(operation, answer, ids);
+      const response = await service.get(path);
+      checkResponse(operation, path, response);
+      if (response.status === 200 && Array.isArray(response.body['items'])) {
+        expect([path, response.body['damaged']]).toEqual([path, []]);
+        noteItems(operation, response, ids);
       }
     }
 }
@@ -108,10 +108,10 @@ const names: Readonly<Record<string, readonly [parameter: string, property: stri
   listCheckpoints: ['size', 'size'],
 };
 
-function noteItems({ operationId }: Operation, answer: TestResponse, ids: Map<string, string[]>): void {
+function noteItems({ operationId }: Operation, response: TestResponse, ids: Map<string, string[]>): void {
   const [parameter, property] = names[operationId] ?? [];
   if (parameter === undefined || property === undefined) return;
-  const found = itemsOf(answer).map((item) => String(item[property]));
+  const found = itemsOf(response).map((item) => String(item[property]));
   // The newest items were just created.
   ids.set(parameter, [...new Set([...found.slice(0, 3), ...(ids.get(parameter) ?? [])])].slice(0, 6));
 }
@@ -126,13 +126,13 @@ function pathsOf({ path, parameters, operationId }: Operation, ids: ReadonlyMap<
 }
 
 /** Expects a documented 2xx response, or 404 for a pair of unrelated identifiers. */
-function checkAnswer(operation: Operation, path: string, { status, headers, body }: TestResponse): void {
-  const told = `${operation.method} ${path}: ${JSON.stringify(body).slice(0, 1_000)}`;
+function checkResponse(operation: Operation, path: string, { status, headers, body }: TestResponse): void {
+  const notified = `${operation.method} ${path}: ${JSON.stringify(body).slice(0, 1_000)}`;
   if (status === 404 && (path.match(/\{/g) ?? operation.path.match(/\{/g) ?? []).length > 1) return;
-  expect([status >= 200 && status < 300, told]).toEqual([true, told]);
+  expect([status >= 200 && status < 300, notified]).toEqual([true, notified]);
   const documented = documentedBody(operation, status, (headers.get('content-type') ?? '').split(';')[0] ?? '');
-  if (documented === null || documented === 'no body') throw new Error(`the document knows no answer ${status} with a body: ${told}`);
-  expect([documented.safeParse(body).error?.message, told]).toEqual([undefined, told]);
+  if (documented === null || documented === 'no body') throw new Error(`the document has no response ${status} with a body: ${notified}`);
+  expect([documented.safeParse(body).error?.message, notified]).toEqual([undefined, notified]);
 }
 
 type Call = { readonly operationId: string; readonly send: () => Promise<TestResponse> };

@@ -114,10 +114,10 @@ test('a route that declares no access cannot be added', async () => {
 });
 
 test('a rejection says what to do', async () => {
-  const nobody = await service.get('/v1/devices', { authorization: '' });
-  expect(nobody).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
-  expect(nobody.body.detail).toContain('Authorization: Bearer KEY');
-  expect(nobody.headers.get('www-authenticate')).toBe('Bearer');
+  const unauthenticated = await service.get('/v1/devices', { authorization: '' });
+  expect(unauthenticated).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
+  expect(unauthenticated.body.detail).toContain('Authorization: Bearer KEY');
+  expect(unauthenticated.headers.get('www-authenticate')).toBe('Bearer');
   const viewer = credentials.get('viewer') ?? {};
   expect(await service.postRaw('/v1/loads', {}, viewer)).toMatchObject({
     status: 403,

@@ -53,7 +53,7 @@ export async function startNginx(target: string, settings = ''): Promise<HttpPro
   const said: string[] = [];
   nginx.stderr.on('data', (data) => said.push(String(data)));
   const url = `http://127.0.0.1:${port}`;
-  await until('nginx answers', async () => {
+  await until('nginx responds', async () => {
     if (nginx.exitCode !== null) throw new Error(`nginx did not start: ${said.join('')}`);
     return fetch(`${url}/health/live`).then(
       ({ ok }) => ok,

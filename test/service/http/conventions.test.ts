@@ -17,18 +17,18 @@ afterAll(() => service.close());
 const names: string[] = [];
 
 test('an unknown path returns a problem that refers to the documentation', async () => {
-  const answer = await service.get('/v1/modulez');
-  expect(answer).toMatchObject({
+  const response = await service.get('/v1/modulez');
+  expect(response).toMatchObject({
     status: 404,
     body: { type: 'urn:patchbay:problem:not-found', detail: 'no route matches /v1/modulez: see /documentation for the API' },
   });
-  expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
+  expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
 });
 
 test('an unsupported method returns the supported ones', async () => {
-  const answer = await service.request('DELETE', '/v1/devices/dev_00000000000000000000000000000000');
-  expect(answer).toMatchObject({ status: 405, body: { type: 'urn:patchbay:problem:method-not-allowed' } });
-  expect(answer.headers.get('allow')).toBe('GET, HEAD');
+  const response = await service.request('DELETE', '/v1/devices/dev_00000000000000000000000000000000');
+  expect(response).toMatchObject({ status: 405, body: { type: 'urn:patchbay:problem:method-not-allowed' } });
+  expect(response.headers.get('allow')).toBe('GET, HEAD');
 });
 
 test('pages of any size contain every item once, in order', async () => {
@@ -42,12 +42,12 @@ test('pages of any size contain every item once, in order', async () => {
       const collected: unknown[] = [];
       let path: string | null = `${list}limit=${limit}`;
       while (path !== null) {
-        const answer = await service.get(path);
-        const items = itemsOf(answer);
+        const response = await service.get(path);
+        const items = itemsOf(response);
         expect(items.length).toBeLessThanOrEqual(limit);
         collected.push(...items);
-        const link: RegExpExecArray | null = /^<(.+)>; rel="next"$/.exec(answer.headers.get('link') ?? '');
-        expect(link === null).toBe(answer.body['next'] === null);
+        const link: RegExpExecArray | null = /^<(.+)>; rel="next"$/.exec(response.headers.get('link') ?? '');
+        expect(link === null).toBe(response.body['next'] === null);
         path = link?.[1] ?? null;
       }
       expect(collected).toEqual(all);
@@ -88,9 +88,9 @@ test('retried requests for loads and programs get the identical response', async
   for (const [path, body] of requests) {
     const ask = async (headers: Record<string, string>) => {
       const content = { ...bearer(service.key), 'content-type': 'application/json', ...headers };
-      const answer = await fetch(`${service.url}${path}`, { method: 'POST', headers: content, body: JSON.stringify(body) });
-      const [type, location] = [answer.headers.get('content-type'), answer.headers.get('location')];
-      return { status: answer.status, type, location, text: await answer.text() };
+      const received = await fetch(`${service.url}${path}`, { method: 'POST', headers: content, body: JSON.stringify(body) });
+      const [type, location] = [received.headers.get('content-type'), received.headers.get('location')];
+      return { status: received.status, type, location, text: await received.text() };
     };
     const headers = { 'idempotency-key': randomUUID() };
     const first = await ask(headers);
@@ -127,14 +127,16 @@ test('one of a hundred identical concurrent requests is executed, and the others
   const device = firstOf(await service.get('/v1/devices?limit=1'));
   const key = randomUUID();
   const body = { module: 'raced', version: '1.0.0', devices: [device.id] };
-  const answers = await Promise.all(Array.from({ length: 100 }, () => service.post('/v1/loads', body, { 'idempotency-key': key })));
-  expect(new Set(answers.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(new Set([`202 ${answers[0]?.body.batch}`]));
+  const responses = await Promise.all(Array.from({ length: 100 }, () => service.post('/v1/loads', body, { 'idempotency-key': key })));
+  expect(new Set(responses.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(
+    new Set([`202 ${responses[0]?.body.batch}`]),
+  );
   expect(itemsOf(await service.get('/v1/loads?module=raced'))).toHaveLength(1);
 });
 
 test('bodies above the limit are rejected', async () => {
-  const answer = await service.post('/v1/devices', { name: 'x', labels: { padding: 'y'.repeat(1024 * 1024) } });
-  expect(answer).toMatchObject({
+  const received = await service.post('/v1/devices', { name: 'x', labels: { padding: 'y'.repeat(1024 * 1024) } });
+  expect(received).toMatchObject({
     status: 413,
     body: { type: 'urn:patchbay:problem:too-large', detail: expect.stringContaining('1048576 bytes') },
   });

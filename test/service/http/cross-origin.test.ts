@@ -47,8 +47,8 @@ test.each(['required', 'off'] as const)('no operation is executed for a page of 
   expect(operations.length).toBeGreaterThan(25);
   for (const { method, path } of operations)
     for (const headers of otherSites) {
-      const answer = await service.request(method, path, undefined, headers);
-      expect(answer, `${method} ${path} ${JSON.stringify(headers)}`).toMatchObject({
+      const response = await service.request(method, path, undefined, headers);
+      expect(response, `${method} ${path} ${JSON.stringify(headers)}`).toMatchObject({
         status: 403,
         body: { type: 'urn:patchbay:problem:cross-origin' },
       });

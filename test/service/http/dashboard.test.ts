@@ -20,16 +20,16 @@ const ask = (path: string, headers: Record<string, string> = browser, method = '
 const paths = pagePaths.map(({ path }) => path.replaceAll(/:\w+/g, 'dev_1'));
 
 test.each(paths)('%s is served to browsers without a key, with a strict content security policy', async (path) => {
-  const answer = await ask(path);
-  expect(answer.status).toBe(200);
-  expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8');
-  expect(answer.headers.get('cache-control')).toBe('no-cache');
-  const policy = answer.headers.get('content-security-policy') ?? '';
+  const response = await ask(path);
+  expect(response.status).toBe(200);
+  expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+  expect(response.headers.get('cache-control')).toBe('no-cache');
+  const policy = response.headers.get('content-security-policy') ?? '';
   expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'");
   expect(policy).not.toMatch(/unsafe|\*|https?:/);
-  const page = await answer.text();
+  const page = await response.text();
   expect(page).not.toMatch(/<style|style=|<script(?![^>]* src=)|https?:/);
-  const again = await ask(path, { ...browser, 'if-none-match': answer.headers.get('etag') ?? '' });
+  const again = await ask(path, { ...browser, 'if-none-match': response.headers.get('etag') ?? '' });
   expect([again.status, await again.text()]).toEqual([304, '']);
 });
 
@@ -42,28 +42,28 @@ test('assets of a page are compressed and cacheable forever', async () => {
   expect(later.toSorted()).toEqual([expect.stringMatching(/\/prove-/), expect.stringMatching(/\/shared-events-/)]);
   const all = [...loaded, ...later];
   for (const path of all) {
-    const answer = await ask(path);
-    expect(answer.status).toBe(200);
-    expect(answer.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
-    expect(answer.headers.get('content-encoding')).toBe('gzip');
+    const response = await ask(path);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
+    expect(response.headers.get('content-encoding')).toBe('gzip');
     // The content security policy of a worker is that of its script response.
-    expect(answer.headers.get('content-security-policy')).toContain("connect-src 'self'");
-    expect(answer.headers.get('content-type')).toMatch(/^(text\/javascript|text\/css|image\/svg)/);
+    expect(response.headers.get('content-security-policy')).toContain("connect-src 'self'");
+    expect(response.headers.get('content-type')).toMatch(/^(text\/javascript|text\/css|image\/svg)/);
     const plain = await ask(path, { 'accept-encoding': 'identity' });
     expect(plain.headers.get('content-encoding')).toBeNull();
-    expect(await plain.text()).toBe(await answer.text());
+    expect(await plain.text()).toBe(await response.text());
   }
   expect(readdirSync(new URL('../../../web/built/assets/', import.meta.url)).length).toBe(all.length);
 });
 
 test('clients that do not accept HTML get problems, and the API is unaffected', async () => {
   for (const path of paths) {
-    const answer = await ask(path, { accept: 'application/json' });
-    expect([answer.status, answer.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
+    const response = await ask(path, { accept: 'application/json' });
+    expect([response.status, response.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
   }
   for (const path of ['/v1/nothing', '/nothing', '/assets/nothing.js', '/assets/../../package.json', '/devices', '/devices/a/b']) {
-    const answer = await ask(path);
-    expect([answer.status, answer.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
+    const received = await ask(path);
+    expect([received.status, received.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
   }
   expect((await ask('/', browser, 'POST')).status).toBe(405);
   expect((await ask('/v1/devices')).status).toBe(401);

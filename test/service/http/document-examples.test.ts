@@ -37,7 +37,7 @@ describe.each(operations)('$operationId', (operation) => {
   test('every body, response and parameter has an example', () => {
     const without = [
       ...(operation.requestBody === undefined || bodiesOf(operation).length > 0 ? [] : ['the body of the request']),
-      ...successes(operation).flatMap(({ status, schema }) => (examplesOf({ schema }).length > 0 ? [] : [`the answer ${status}`])),
+      ...successes(operation).flatMap(({ status, schema }) => (examplesOf({ schema }).length > 0 ? [] : [`the response ${status}`])),
       ...operation.parameters.flatMap((parameter) => (examplesOf(parameter).length > 0 ? [] : [`the parameter ${parameter.name}`])),
     ];
     expect(without, 'to be mended with .meta({ examples: […] }) of their zod schemas').toEqual([]);
@@ -58,13 +58,13 @@ describe.each(operations)('$operationId', (operation) => {
         operation.parameters.filter(({ name }) => name !== 'cursor'),
         isObject(body) ? { ...body, ...(await ownBodies[operation.operationId]?.()) } : body,
       );
-      const answer = asked.body;
+      const response = asked.body;
       const success = successes(operation).find(({ status }) => status === asked.status);
       if (success === undefined) continue;
-      expect(validatorOf(success.schema).safeParse(answer).error).toBeUndefined();
-      expect(unlike(success.schema, answer, 'answer')).toEqual([]);
+      expect(validatorOf(success.schema).safeParse(response).error).toBeUndefined();
+      expect(unlike(success.schema, response, 'response')).toEqual([]);
       // An example of a list must contain items.
-      for (const list of [answer['items'], answer['orders']]) if (isList(list)) expect(list).not.toEqual([]);
+      for (const list of [response['items'], response['orders']]) if (isList(list)) expect(list).not.toEqual([]);
     }
     await askForNext(operation);
   });
@@ -107,10 +107,10 @@ function* examplesIn(value: unknown, pointer: string): Generator<{ schema: Schem
 }
 
 /**
- * Where the properties of a value are others than its schema names: the schemas of answers are open, so that they do not tell themselves. An
- * example has the optional ones too.
+ * Returns the properties in which a value differs from its schema. Schemas of responses accept further properties, so validation alone does not find
+ * them. An example also has every optional property.
  */
-function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 'answer', pointer = ''): string[] {
+function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 'response', pointer = ''): string[] {
   const schema = resolved(schemaOrReference);
   const variants = [schema['anyOf'], schema['oneOf']].find(isList)?.filter(isObject);
   if (variants !== undefined) {
@@ -118,7 +118,7 @@ function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 'an
     return variant === undefined ? [`${pointer} is none of its kinds`] : unlike(variant, value, kind, pointer);
   }
   const { properties, required, additionalProperties, items } = schema;
-  const mayLack = (name: string) => kind === 'answer' && !(isList(required) && required.includes(name));
+  const mayLack = (name: string) => kind === 'response' && !(isList(required) && required.includes(name));
   if (isList(value)) return isObject(items) ? value.flatMap((item, index) => unlike(items, item, kind, `${pointer}/${index}`)) : [];
   if (!isObject(value)) return [];
   const entries = Object.entries(value);
@@ -206,14 +206,14 @@ async function endRollouts(): Promise<void> {
 
 async function roll(body: Partial<RequestSchema<'NewRollout'>>): Promise<string> {
   const selection = 'labels' in body || 'devices' in body ? {} : { devices: [silentDevice] };
-  const usual: RequestSchema<'NewRollout'> = {
+  const defaults: RequestSchema<'NewRollout'> = {
     module: 'tcp',
     version: '1.0.0',
     versionPolicy: 'different',
     onConflict: 'queue',
     ...selection,
   };
-  return String(succeeded(await service.post('/v1/rollouts', { ...usual, ...body })).id);
+  return String(succeeded(await service.post('/v1/rollouts', { ...defaults, ...body })).id);
 }
 
 async function untilIs(rollout: string, state: string): Promise<string> {
@@ -265,7 +265,7 @@ async function demand(name: string): Promise<string> {
 }
 
 function succeeded<Body>({ status, body }: TestResponse<Body>): Body {
-  if (status >= 400) throw new Error(`what the examples need was answered ${JSON.stringify(body)}`);
+  if (status >= 400) throw new Error(`preparing the examples returned ${JSON.stringify(body)}`);
   return body;
 }
 
@@ -273,7 +273,7 @@ const exampleOf = (operationId: string, index = 0) => Json.parse(bodiesOf(operat
 
 function operationNamed(name: string): Operation {
   const found = operations.find(({ operationId }) => operationId === name);
-  if (found === undefined) throw new Error(`the document has no operation ${name}, of which the examples tell`);
+  if (found === undefined) throw new Error(`the document has no operation ${name}, which the examples name`);
   return found;
 }
 
@@ -297,11 +297,11 @@ beforeAll(async () => {
     return isObject(statistics) && Number(statistics.callsCompleted) > 0;
   });
   const loads = await service.load('tcp', String(build['version']), devices);
-  await until('the device has reported what became of the program', async () => {
+  await until('the device has reported the result of the program', async () => {
     const { body } = await service.get(`/v1/devices/${device}/programs/${program}`);
     return body.statistics !== null;
   });
-  await until('who held on to the old version is found out', async () => {
+  await until('the program with the stale address is reported', async () => {
     return itemsOf(await service.get(`/v1/devices/${device}/abi-violations`)).length > 0;
   });
   const silent = { ...exampleOf('registerHost'), name: 'silent', devices: [{ name: 'silent-1', labels: {}, ramPages: 64 }] };
@@ -390,7 +390,7 @@ async function ask(operation: Operation, parameters: readonly Parameter[], body:
   const text = type.includes('json') ? await response.text() : '{}';
   const document = type.startsWith('application/x-ndjson') ? (text.split('\n')[0] ?? '') : text;
   const documented = Object.keys(responses).filter((status) => status.startsWith('2'));
-  expect(documented, `${method} ${address}?${query} ${JSON.stringify(body)} was answered ${text}`).toContain(String(response.status));
+  expect(documented, `${method} ${address}?${query} ${JSON.stringify(body)} returned ${text}`).toContain(String(response.status));
   return { status: response.status, headers: response.headers, body: Json.parse(JSON.parse(document)) };
 }
 

@@ -213,10 +213,10 @@ const encode = (value: unknown) =>
 const headerText = (value: unknown) =>
   (typeof value === 'string' ? value : (JSON.stringify(value) ?? '')).replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 500);
 
-type FuzzAnswer = { readonly status: number; readonly contentType: string; readonly text: string };
+type FuzzResponse = { readonly status: number; readonly contentType: string; readonly text: string };
 
 /** Sends a request; only the beginning of a stream is read. */
-function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswer> {
+function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzResponse> {
   return new Promise((resolve, reject) => {
     // As options, because a URL string would be normalized (`.` and `..`).
     const { hostname, port } = new URL(service.url);
@@ -225,38 +225,38 @@ function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswe
       { ...address, path, method: operation.method, headers: { ...headers }, agent: connections },
       (response) => {
         const contentType = (response.headers['content-type'] ?? '').split(';')[0] ?? '';
-        const answer = (text: string) => resolve({ status: response.statusCode ?? 0, contentType, text });
+        const finish = (text: string) => resolve({ status: response.statusCode ?? 0, contentType, text });
         if (contentType === 'text/event-stream') {
-          answer('');
+          finish('');
           return response.destroy();
         }
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () => answer(Buffer.concat(chunks).toString()));
+        response.on('end', () => finish(Buffer.concat(chunks).toString()));
         response.on('error', reject);
         return response;
       },
     );
-    outgoing.setTimeout(patience, () => outgoing.destroy(new Error(`no answer in ${patience / 1_000} s`)));
+    outgoing.setTimeout(patience, () => outgoing.destroy(new Error(`no response in ${patience / 1_000} s`)));
     outgoing.on('error', reject);
     outgoing.end(body);
   });
 }
 
 /** Returns the fault of a response, or null if it is documented. */
-function wrongIn({ operation }: FuzzRequest, { status, contentType, text }: FuzzAnswer): string | null {
-  if (status >= 500) return `it was answered ${status}: ${text}`;
+function wrongIn({ operation }: FuzzRequest, { status, contentType, text }: FuzzResponse): string | null {
+  if (status >= 500) return `the response was ${status}: ${text}`;
   // The path matches no route.
   const isNoRoute = status === 404 && contentType === 'application/problem+json' && text.includes('see /documentation for the API');
   if (isNoRoute) return null;
   const documented = documentedBody(operation, status, contentType);
-  if (documented === null) return `the document knows no answer ${status} of the type "${contentType}": ${text.slice(0, 500)}`;
+  if (documented === null) return `the document has no response ${status} of the type "${contentType}": ${text.slice(0, 500)}`;
   if (documented === 'no body') return text === '' ? null : `it is to have no body, and has ${text.slice(0, 200)}`;
   if (!contentType.includes('json')) return null;
   const documents = contentType === 'application/x-ndjson' ? text.split('\n').filter((line) => line !== '') : [text];
   for (const one of documents) {
     const parsed = documented.safeParse(JSON.parse(one));
-    if (!parsed.success) return `the answer ${status} is not as documented: ${parsed.error.message}: ${one.slice(0, 1_000)}`;
+    if (!parsed.success) return `the response ${status} is not as documented: ${parsed.error.message}: ${one.slice(0, 1_000)}`;
   }
   return null;
 }
@@ -265,12 +265,12 @@ function wrongIn({ operation }: FuzzRequest, { status, contentType, text }: Fuzz
 async function checkRequests(request: fc.Arbitrary<FuzzRequest>, numRuns: number, statuses: Map<string, number>): Promise<void> {
   await fc.assert(
     fc.asyncProperty(fc.array(request, { minLength: atOnce, maxLength: atOnce }), async (requests) => {
-      const answers = await Promise.all(requests.map(async (one) => [one, await ask(one)] as const));
-      for (const [asked, answer] of answers) {
+      const responses = await Promise.all(requests.map(async (one) => [one, await ask(one)] as const));
+      for (const [asked, response] of responses) {
         const { operation, path, headers, body } = asked;
-        const wrong = wrongIn(asked, answer);
+        const wrong = wrongIn(asked, response);
         expect(wrong, `${operation.method} ${path}\n${JSON.stringify(headers)}\n${body}\n`).toBeNull();
-        const key = `${operation.operationId} ${answer.status}`;
+        const key = `${operation.operationId} ${response.status}`;
         statuses.set(key, (statuses.get(key) ?? 0) + 1);
       }
     }),
@@ -287,5 +287,5 @@ test('any request gets a documented response in time, and never an internal erro
       await checkRequests(requestOf(operation), 1, statuses);
   expect(operations.filter((operation) => !hasSucceeded(operation)).map(({ operationId }) => operationId)).toEqual([]);
   await checkRequests(anyRequest(), cases, statuses);
-  await until('the service is well after all', async () => (await service.get('/health/ready')).status === 200);
+  await until('the service is ready afterwards', async () => (await service.get('/health/ready')).status === 200);
 });

@@ -22,9 +22,9 @@ test('limits the requests of a key per minute, and does not affect other keys', 
   const { body } = await service.post('/v1/keys', { name: 'busy', role: 'viewer' });
   const ask = () => service.get('/v1/devices', bearer(String(body.secret)));
   for (let count = 1; count <= 20; count += 1) {
-    const answer = await ask();
-    expect(answer.status).toBe(200);
-    expect(answer.headers.get('ratelimit-remaining')).toBe(String(20 - count));
+    const response = await ask();
+    expect(response.status).toBe(200);
+    expect(response.headers.get('ratelimit-remaining')).toBe(String(20 - count));
   }
   const refused = await ask();
   expect(refused).toMatchObject({
@@ -129,10 +129,10 @@ test('an overloaded service responds with 503, except to health checks and hosts
     const end = performance.now() + 400;
     while (performance.now() < end);
   };
-  const refused = await until('the service has too much to do', async () => {
+  const refused = await until('the service is overloaded', async () => {
     block();
-    const answer = await service.get('/v1/devices');
-    return answer.status === 503 && answer;
+    const response = await service.get('/v1/devices');
+    return response.status === 503 && response;
   });
   expect(refused.body).toMatchObject({ type: 'urn:patchbay:problem:overloaded', detail: expect.stringContaining('Retry-After') });
   expect(refused.headers.get('retry-after')).toBe('2');
@@ -157,7 +157,7 @@ function open() {
 }
 
 /** Returns the response to a connection that sends only this text. */
-function answerTo(text: string): Promise<string> {
+function responseTo(text: string): Promise<string> {
   const socket = open();
   if (text !== '') socket.send(text);
   return socket.closed;
@@ -165,9 +165,9 @@ function answerTo(text: string): Promise<string> {
 
 test('an incomplete request gets 408', async () => {
   await limitTo({ requestTimeout: 400 });
-  expect(await answerTo('GET /v1/devices HTTP/1.1\r\nHost: x\r\n')).toMatch(/^HTTP\/1\.1 408 .*application\/problem\+json/s);
+  expect(await responseTo('GET /v1/devices HTTP/1.1\r\nHost: x\r\n')).toMatch(/^HTTP\/1\.1 408 .*application\/problem\+json/s);
   const begun = 'POST /v1/devices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{';
-  expect(await answerTo(begun)).toMatch(/^HTTP\/1\.1 (401|408) /);
+  expect(await responseTo(begun)).toMatch(/^HTTP\/1\.1 (401|408) /);
 });
 
 test('a request that arrived while the event loop was blocked gets a response', async () => {
@@ -184,10 +184,10 @@ test('a request that arrived while the event loop was blocked gets a response', 
 
 test('an idle connection is closed without a response, which the client would take for that of its next request', async () => {
   await limitTo({ requestTimeout: 400 });
-  expect(await answerTo('')).toBe('');
+  expect(await responseTo('')).toBe('');
   const socket = open();
   socket.send('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n');
-  await until('the request is answered', async () => socket.received().includes('200 OK'));
+  await until('the response has arrived', async () => socket.received().includes('200 OK'));
   socket.send('GET /health');
   expect(await socket.closed).toMatch(/^HTTP\/1\.1 200 .*HTTP\/1\.1 408 /s);
 });
@@ -201,7 +201,7 @@ test('an open event stream is not ended by another request on its connection', a
   await until('the stream is open', async () => socket.received().includes('\n: \n'));
   socket.send('GET /v1/devices HTTP/1.1\r\n');
   // Two connections that were opened later were closed.
-  for (let count = 0; count < 2; count += 1) expect(await answerTo('GET /v1/devices HTTP/1.1\r\n')).toMatch(/^HTTP\/1\.1 408 /);
+  for (let count = 0; count < 2; count += 1) expect(await responseTo('GET /v1/devices HTTP/1.1\r\n')).toMatch(/^HTTP\/1\.1 408 /);
   await service.push('tcp', '1.0.0', workModule(1));
   await until('an event arrives', async () => socket.received().includes('event: build.created'));
   expect(socket.received()).not.toContain('HTTP/1.1 408');
@@ -220,7 +220,7 @@ test('a malformed request closes the connection of an event stream without writi
 test('headers above the limit get 431', async () => {
   await service.start();
   const header = `X-Long: ${'x'.repeat(17 * 1024)}\r\n`;
-  expect(await answerTo(`GET /v1/devices HTTP/1.1\r\nHost: x\r\n${header}\r\n`)).toMatch(/^HTTP\/1\.1 431 .*application\/problem\+json/s);
+  expect(await responseTo(`GET /v1/devices HTTP/1.1\r\nHost: x\r\n${header}\r\n`)).toMatch(/^HTTP\/1\.1 431 .*application\/problem\+json/s);
 });
 
 test('security headers mark responses as data, and the documentation page can load its own files only', async () => {

@@ -163,7 +163,7 @@ const newKey = (index: number) => ({
   revokedAt: random(2) === 0 ? anyTime() : null,
 });
 
-const newStay = (deviceId: string) => (index: number) => ({
+const newResidency = (deviceId: string) => (index: number) => ({
   deviceId,
   module: oneOf(['tcp', 'tcp', 'udp']),
   version: '1.0.0',
@@ -219,7 +219,7 @@ beforeAll(async () => {
   const publisherKeys = series(40, newPublisherKey);
   const policies = series(40, newPolicy);
   const violations = series(40, newViolation(device.id, programs));
-  const stays = series(60, newStay(device.id));
+  const residencies = series(60, newResidency(device.id));
   await inTransaction(store, async (records) => {
     for (const host of hosts) await records.hosts.save(host);
     await records.devices.create(
@@ -237,7 +237,7 @@ beforeAll(async () => {
     for (const key of keys) await records.keys.create(key);
     for (const key of publisherKeys) await records.publisherKeys.create(key);
     for (const policy of policies) await records.signaturePolicies.create(policy);
-    await records.history.insert(stays);
+    await records.history.insert(residencies);
     await records.abiViolations.create(device.id, violations);
     await records.audit.append(series(150, newEvent));
   });
@@ -316,8 +316,15 @@ beforeAll(async () => {
       mark: 'address',
       sorts: ['installedAt'],
       hasRange: true,
-      items: stays
-        .map((stay, index) => ({ ...named, ...stay, mark: stay.address, key: index, time: stay.installedAt.getTime(), selectedBy: {} }))
+      items: residencies
+        .map((residency, index) => ({
+          ...named,
+          ...residency,
+          mark: residency.address,
+          key: index,
+          time: residency.installedAt.getTime(),
+          selectedBy: {},
+        }))
         .filter(({ module }) => path === 'history' || module === 'tcp'),
     })),
     {
@@ -504,12 +511,12 @@ function pathOf({ path }: List, { filters, sort, order, from, until, limit }: Qu
 async function readPages(path: string, mark: string, limit: number, between = async () => {}): Promise<unknown[]> {
   const marks: unknown[] = [];
   for (let cursor: unknown = null; ; ) {
-    const answer = await service.get(cursor === null ? path : `${path}&cursor=${cursor}`);
-    expect([path, answer.status]).toEqual([path, 200]);
-    const items = itemsOf(answer);
+    const response = await service.get(cursor === null ? path : `${path}&cursor=${cursor}`);
+    expect([path, response.status]).toEqual([path, 200]);
+    const items = itemsOf(response);
     marks.push(...items.map((item) => item[mark]));
     if (marks.length > 2_000) throw new Error(`the pages of ${path} do not end`);
-    cursor = answer.body['next'];
+    cursor = response.body['next'];
     expect(items.length).toBe(cursor === null ? items.length : limit);
     if (cursor === null) return marks;
     await between();
@@ -583,9 +590,9 @@ test('a cursor is accepted only by its own list, sort and order', async () => {
   for (const sort of sorts) {
     const { body } = await service.get(`/v1/devices?${sort}&limit=2`);
     for (const other of sorts) {
-      const answer = await service.get(`/v1/devices?${other}&limit=2&cursor=${body.next}`);
-      expect([sort, other, answer.status]).toEqual([sort, other, sort === other ? 200 : 422]);
-      if (answer.status === 422) expect(answer.body).toMatchObject({ errors: [{ in: 'query', pointer: '/cursor' }] });
+      const response = await service.get(`/v1/devices?${other}&limit=2&cursor=${body.next}`);
+      expect([sort, other, response.status]).toEqual([sort, other, sort === other ? 200 : 422]);
+      if (response.status === 422) expect(response.body).toMatchObject({ errors: [{ in: 'query', pointer: '/cursor' }] });
     }
   }
   const { body } = await service.get('/v1/devices?limit=2');
@@ -599,8 +606,8 @@ test('a modified cursor is rejected', async () => {
   const list = ['/v1/loads', 'time', 'desc'];
   expect((await service.get(`/v1/loads?cursor=${cursorOf([...list, [0, 'lod']])}`)).status).toBe(200);
   for (const position of [[], [0], ['0', 'lod'], [0, 1], [1e300, 'lod'], [8.64e15 + 1, 'lod'], [0, 'lod', 1], null, {}, 'lod']) {
-    const answer = await service.get(`/v1/loads?cursor=${cursorOf([...list, position])}`);
-    expect(answer).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/cursor' }] } });
+    const response = await service.get(`/v1/loads?cursor=${cursorOf([...list, position])}`);
+    expect(response).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/cursor' }] } });
   }
 });
 

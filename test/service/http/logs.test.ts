@@ -98,8 +98,8 @@ test('an order carries the ID of its request, even when it is sent again to a re
 });
 
 test.each(['', 'a b', 'ä', 'a'.repeat(65), 'a,b', unknownToken])('the request ID "%s" is not accepted', async (name) => {
-  const answer = await service.get('/v1/hosts', { 'x-request-id': name });
-  expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
+  const response = await service.get('/v1/hosts', { 'x-request-id': name });
+  expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
 });
 
 test('no log line contains a secret, wherever it comes from', async () => {

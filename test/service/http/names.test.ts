@@ -78,7 +78,7 @@ test.each([
   ['a name with the character U+0000', exporting('a\0b'), 'U+0000'],
   // A character of one byte takes six in JSON.
   [
-    'names that are too much together',
+    'names that exceed the total limit',
     exporting(...Array.from({ length: 60 }, (_, index) => `${index}`.padEnd(4_000, '\u0001'))),
     '1,048,576',
   ],

@@ -215,7 +215,7 @@ const emptyBodies: [string, Record<string, string>][] = [
   ['an empty type in pieces', { 'content-type': '', 'transfer-encoding': 'chunked' }],
   ['an empty type', { 'content-type': '', 'content-length': '0' }],
   ['WebAssembly', { 'content-type': 'application/wasm', 'content-length': '0' }],
-  ['a type of nobody', { 'content-type': 'x', 'content-length': '0' }],
+  ['a malformed type', { 'content-type': 'x', 'content-length': '0' }],
 ];
 
 /** Operations that read no body, with an existing object for each. */

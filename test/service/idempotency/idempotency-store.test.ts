@@ -34,7 +34,7 @@ afterEach(async () => {
 });
 
 const request = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/things', body: '{"a":1}' };
-const answer = { status: 201, contentType: 'application/json', location: '/v1/things/1', body: '{"id":1}' };
+const response = { status: 201, contentType: 'application/json', location: '/v1/things/1', body: '{"id":1}' };
 const kindOf = (attempt: Promise<unknown>) =>
   attempt.then(
     () => 'begun',
@@ -49,10 +49,10 @@ test('one of a hundred concurrent requests is executed, and the others wait for 
     return known;
   });
   await begun.promise;
-  await installation.idempotencyStore.store(request, answer);
-  const answers = await Promise.all(attempts);
-  expect(answers.filter((one) => one === null)).toHaveLength(1);
-  for (const one of answers.filter((known) => known !== null)) expect(one).toMatchObject(answer);
+  await installation.idempotencyStore.store(request, response);
+  const responses = await Promise.all(attempts);
+  expect(responses.filter((one) => one === null)).toHaveLength(1);
+  for (const one of responses.filter((known) => known !== null)) expect(one).toMatchObject(response);
 });
 
 test('if the first request is abandoned, a waiting one is executed', async () => {
@@ -60,31 +60,31 @@ test('if the first request is abandoned, a waiting one is executed', async () =>
   const others = [installation.idempotencyStore.begin(request), installation.idempotencyStore.begin(request)];
   installation.idempotencyStore.abandon(request);
   expect([first, await Promise.race(others)]).toEqual([null, null]);
-  await installation.idempotencyStore.store(request, answer);
-  const answers = await Promise.all(others);
-  expect(answers.filter((one) => one === null)).toHaveLength(1);
-  expect(answers.filter((one) => one?.body === answer.body)).toHaveLength(1);
+  await installation.idempotencyStore.store(request, response);
+  const responses = await Promise.all(others);
+  expect(responses.filter((one) => one === null)).toHaveLength(1);
+  expect(responses.filter((one) => one?.body === response.body)).toHaveLength(1);
 });
 
 test('a request above the limit of waiting requests is rejected as busy', async () => {
   await installation.idempotencyStore.begin(request);
   const waiting = Array.from({ length: 1_000 }, () => installation.idempotencyStore.begin(request));
   expect(await kindOf(installation.idempotencyStore.begin(request))).toBe('busy');
-  await installation.idempotencyStore.store(request, answer);
-  expect((await Promise.all(waiting)).every((one) => one?.body === answer.body)).toBe(true);
+  await installation.idempotencyStore.store(request, response);
+  expect((await Promise.all(waiting)).every((one) => one?.body === response.body)).toBe(true);
 });
 
 test('the same key of another client is a different request', async () => {
   await installation.idempotencyStore.begin(request);
-  await installation.idempotencyStore.store(request, answer);
+  await installation.idempotencyStore.store(request, response);
   expect(await installation.idempotencyStore.begin({ ...request, actor: 'key_2' })).toBeNull();
 });
 
 test('a response with a secret is stored encrypted, and only the client can read it', async () => {
   const sealed = { ...request, sealedBy: 'what only the client has' };
   await installation.idempotencyStore.begin(sealed);
-  await installation.idempotencyStore.store(sealed, { ...answer, body: 'patchbay_secret' });
-  expect(await installation.idempotencyStore.begin(sealed)).toMatchObject({ ...answer, body: 'patchbay_secret' });
+  await installation.idempotencyStore.store(sealed, { ...response, body: 'patchbay_secret' });
+  expect(await installation.idempotencyStore.begin(sealed)).toMatchObject({ ...response, body: 'patchbay_secret' });
   await expect(installation.idempotencyStore.begin({ ...sealed, sealedBy: 'another' })).rejects.toThrow();
   await installation.close();
   expect(await isInDatabase(database, sealed.actor)).toBe(true);
@@ -94,12 +94,12 @@ test('a response with a secret is stored encrypted, and only the client can read
 
 test('an executed request gets the same response, even after a restart', async () => {
   expect(await installation.idempotencyStore.begin(request)).toBeNull();
-  await installation.idempotencyStore.store(request, answer);
-  expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
+  await installation.idempotencyStore.store(request, response);
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject(response);
   await installation.close();
   installation = await Installation.open(database, settings);
-  expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
-  expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject(response);
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject(response);
 });
 
 test('an abandoned request can be retried', async () => {
@@ -110,9 +110,9 @@ test('an abandoned request can be retried', async () => {
 
 test.each([{ body: '{"a":2}' }, { route: 'POST /v1/others' }])('a key is valid for one request only: not with %j', async (change) => {
   await installation.idempotencyStore.begin(request);
-  await installation.idempotencyStore.store(request, answer);
+  await installation.idempotencyStore.store(request, response);
   expect(await kindOf(installation.idempotencyStore.begin({ ...request, ...change }))).toBe('invalid-value');
-  expect(await installation.idempotencyStore.begin(request)).toMatchObject(answer);
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject(response);
 });
 
 test('the effects and the response of a request are committed together or not at all', async () => {
@@ -120,7 +120,7 @@ test('the effects and the response of a request are committed together or not at
     installation.builds.push(
       { module: ModuleName.parse('tcp'), version, language: 'wat', source: '(module (func (export "f")))' },
       { actor: 'key_1', requestId: 'req_test', idempotentRequest: request },
-      ({ build }) => ({ ...answer, body: build.id }),
+      ({ build }) => ({ ...response, body: build.id }),
     );
   await installation.idempotencyStore.begin(request);
   expect(await kindOf(push('not a version'))).toBe('invalid-value');
@@ -130,7 +130,7 @@ test('the effects and the response of a request are committed together or not at
   // The service ends before it has responded.
   await installation.close();
   installation = await Installation.open(database, settings);
-  expect(await installation.idempotencyStore.begin(request)).toMatchObject({ ...answer, body: build.id });
+  expect(await installation.idempotencyStore.begin(request)).toMatchObject({ ...response, body: build.id });
 });
 
 test('a rejection is stored even if a response was stored in a transaction that was rolled back', async () => {
@@ -138,7 +138,7 @@ test('a rejection is stored even if a response was stored in a transaction that 
   await installation.idempotencyStore.begin(refused);
   const store = await Store.open(database);
   const rolledBack = inTransaction(store, async (records) => {
-    await storeResponse(records.connection, { actor: 'key_1', requestId: 'req_test', idempotentRequest: refused }, () => answer, null);
+    await storeResponse(records.connection, { actor: 'key_1', requestId: 'req_test', idempotentRequest: refused }, () => response, null);
     throw new Error('rolled back');
   });
   await expect(rolledBack).rejects.toThrow('rolled back');

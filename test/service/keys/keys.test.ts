@@ -132,12 +132,12 @@ test('rejects the revocation of the last admin key', async () => {
 test('two admin keys that revoke each other concurrently leave one', async () => {
   const [first] = itemsOf(await service.get('/v1/keys'));
   const second = await create('second', 'admin');
-  const answers = await Promise.all([
+  const responses = await Promise.all([
     service.post(`/v1/keys/${second.body.id}/revoke`, undefined),
     service.post(`/v1/keys/${first?.id}/revoke`, undefined, bearer(String(second.body.secret))),
   ]);
-  expect(answers.map(({ status }) => status).toSorted()).toEqual([200, expect.any(Number)]);
-  expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+  expect(responses.map(({ status }) => status).toSorted()).toEqual([200, expect.any(Number)]);
+  expect(responses.filter(({ status }) => status === 200)).toHaveLength(1);
 });
 
 test('stores the time of last use across a restart', async () => {

@@ -39,8 +39,8 @@ test('the same source under the same version is the same build; another source i
 });
 
 test('one of two concurrent pushes of a version creates the build', async () => {
-  const answers = await Promise.all([workModule(0), workModule(0), workModule(1)].map((source) => service.push('race', '1.0.0', source)));
-  expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+  const responses = await Promise.all([workModule(0), workModule(0), workModule(1)].map((source) => service.push('race', '1.0.0', source)));
+  expect(responses.filter(({ status }) => status === 201)).toHaveLength(1);
   expect(itemsOf(await service.get('/v1/modules/race/builds'))).toHaveLength(1);
 });
 
@@ -66,8 +66,8 @@ test('assigns next versions, each once', async () => {
   expect(await version('next-minor', 2)).toBe('1.1.0');
   expect(await version('2.0.0-rc.1', 3)).toBe('2.0.0-rc.1');
   expect(await version('next-major', 4)).toBe('2.0.0');
-  const answers = await Promise.all([5, 6, 7, 8].map((plus) => version('next-patch', plus)));
-  expect(answers.toSorted()).toEqual(['2.0.1', '2.0.2', '2.0.3', '2.0.4']);
+  const responses = await Promise.all([5, 6, 7, 8].map((plus) => version('next-patch', plus)));
+  expect(responses.toSorted()).toEqual(['2.0.1', '2.0.2', '2.0.3', '2.0.4']);
 });
 
 test('warns of exports that devices do not support', async () => {
@@ -125,10 +125,10 @@ test.each([
   ['an empty source', { ...good, source: '' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
   ['a body that is not an object', [good], 'invalid-value', {}],
 ])('rejects %s and stores nothing', async (_title, body, type, facts) => {
-  const answer = await service.postRaw('/v1/modules/bad/builds', body);
-  expect(answer).toMatchObject({ status: 422, body: { type: problem(type), status: 422, detail: expect.any(String), ...facts } });
-  expect(answer.headers.get('content-type')).toBe('application/problem+json');
-  expect(answer.body['instance']).toBe(answer.headers.get('x-request-id'));
+  const response = await service.postRaw('/v1/modules/bad/builds', body);
+  expect(response).toMatchObject({ status: 422, body: { type: problem(type), status: 422, detail: expect.any(String), ...facts } });
+  expect(response.headers.get('content-type')).toBe('application/problem+json');
+  expect(response.body['instance']).toBe(response.headers.get('x-request-id'));
   expect(itemsOf(await service.get('/v1/modules/bad/builds'))).toEqual([]);
 });
 
@@ -142,8 +142,8 @@ test.each([
   ['malformed JSON', '', '{"version":', 'application/json', 400, 'malformed-request'],
   ['another media type', '', 'version: 1.0.0', 'application/yaml', 415, 'unsupported-media-type'],
 ])('rejects %s and stores nothing', async (_title, query, body, contentType, status, type) => {
-  const answer = await service.request('POST', `/v1/modules/bad/builds${query}`, body, { 'content-type': contentType });
-  expect(answer).toMatchObject({ status, body: { type: problem(type), status } });
+  const response = await service.request('POST', `/v1/modules/bad/builds${query}`, body, { 'content-type': contentType });
+  expect(response).toMatchObject({ status, body: { type: problem(type), status } });
   expect(itemsOf(await service.get('/v1/modules/bad/builds'))).toEqual([]);
 });
 

@@ -320,7 +320,7 @@ describe('after a rotation of the signing key', () => {
       expect(await outcomes('1.1.0')).toEqual([['replaced', null], untrusted, ['replaced', null]]);
       await own.push('old', '1.0.0', workModule(1));
       await own.stop();
-      own.privateKeys.kept.clear();
+      own.privateKeys.keys.clear();
       own.isSigningKeyLost = true;
       await own.start();
       await own.connectedDevices(3);

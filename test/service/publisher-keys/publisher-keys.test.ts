@@ -121,9 +121,9 @@ describe('a signature of a build', () => {
   test('is not lost among concurrent signatures, up to 100', async () => {
     await service.push('busy', '1.0.0', workModule(3));
     const publishers = await Promise.all(Array.from({ length: 100 }, (_, index) => new Publisher(service, `busy-${index}`).register()));
-    const answers = await Promise.all(publishers.map((publisher) => publisher.sign('busy', '1.0.0')));
-    expect(answers.filter(({ status }) => status === 200)).toHaveLength(99);
-    expect(answers.filter(({ status }) => status === 409)).toMatchObject([problem(409, 'too-many-signatures', 'has 100 signatures')]);
+    const responses = await Promise.all(publishers.map((publisher) => publisher.sign('busy', '1.0.0')));
+    expect(responses.filter(({ status }) => status === 200)).toHaveLength(99);
+    expect(responses.filter(({ status }) => status === 409)).toMatchObject([problem(409, 'too-many-signatures', 'has 100 signatures')]);
     expect((await provenanceOf(service, 'busy', '1.0.0')).signatures).toHaveLength(100);
   });
 });

@@ -186,14 +186,14 @@ test('the images of pending loads and the drivers of running programs are kept',
 });
 
 test('the newest versions of each device and module are retained', () => {
-  const stay = fc.record({
+  const residency = fc.record({
     deviceId: fc.constantFrom('d1', 'd2'),
     module: fc.constantFrom('tcp', 'udp'),
     imageDigest: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
   });
   fc.assert(
-    fc.property(fc.array(stay, { maxLength: 40 }), fc.integer({ min: 1, max: 3 }), (history, keepVersions) => {
-      const stays = new Map(history.map((one, newest) => [JSON.stringify(one), { ...one, newest }]));
+    fc.property(fc.array(residency, { maxLength: 40 }), fc.integer({ min: 1, max: 3 }), (history, keepVersions) => {
+      const residencies = new Map(history.map((one, newest) => [JSON.stringify(one), { ...one, newest }]));
       const expected = new Set<string>();
       for (const deviceId of ['d1', 'd2'])
         for (const module of ['tcp', 'udp']) {
@@ -205,7 +205,7 @@ test('the newest versions of each device and module are retained', () => {
           );
           for (const digest of [...had].slice(0, keepVersions + 1)) expected.add(digest);
         }
-      expect(findRetainedImages([...stays.values()], keepVersions)).toEqual(expected);
+      expect(findRetainedImages([...residencies.values()], keepVersions)).toEqual(expected);
     }),
   );
 });

@@ -74,7 +74,7 @@ async function createDevice(id: string, ...minors: readonly number[]): Promise<v
 }
 
 const repeatable = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/rollbacks', body: '{}' };
-const answer = { status: 202, contentType: 'application/json', location: '/v1/loads/1' };
+const response = { status: 202, contentType: 'application/json', location: '/v1/loads/1' };
 const device = 'dev_00000000000000000000000000000001';
 
 const rollBack = (to: string | null = null, request = repeatable) =>
@@ -93,7 +93,7 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       selector: { devices: [device] },
     },
     { actor: 'key_1', requestId: 'req_test', idempotentRequest: request },
-    ({ batch }) => ({ ...answer, body: batch }),
+    ({ batch }) => ({ ...response, body: batch }),
   );
 
 test('commits a rollback together with its response', async () => {
@@ -104,7 +104,7 @@ test('commits a rollback together with its response', async () => {
   // The service stops before it responds.
   await installation.close();
   installation = await Installation.open(database, settings);
-  expect(await installation.idempotencyStore.begin(repeatable)).toMatchObject({ ...answer, body: batch });
+  expect(await installation.idempotencyStore.begin(repeatable)).toMatchObject({ ...response, body: batch });
 });
 
 const upTo = (last: number) => Array.from({ length: last + 1 }, (_, minor) => minor);

@@ -154,16 +154,16 @@ test('rolls each selected device back to its own previous version; devices witho
   await outcomesOf(skipping.body.batch);
   await install('fleet', [north1], '1.2.0');
 
-  const answer = await rollBackAll('fleet', { labels: { zone: 'north' } });
-  expect(answer.headers.get('location')).toBe(`/v1/loads?batch=${answer.body.batch}`);
-  const loads = await outcomesOf(answer.body.batch);
+  const response = await rollBackAll('fleet', { labels: { zone: 'north' } });
+  expect(response.headers.get('location')).toBe(`/v1/loads?batch=${response.body.batch}`);
+  const loads = await outcomesOf(response.body.batch);
   expect(new Map(loads.map(({ device, version }) => [device, version]))).toEqual(
     new Map([
       [north1, '1.0.0'],
       [north2, '1.1.0'],
     ]),
   );
-  const [event] = itemsOf(await service.get(`/v1/audit?object=${answer.body.batch}`));
+  const [event] = itemsOf(await service.get(`/v1/audit?object=${response.body.batch}`));
   expect(event?.detail).toMatchObject({ versions: expect.arrayContaining(['1.0.0', '1.1.0']), labels: { zone: 'north' }, devices: 2 });
   // One of the devices already has the version.
   await install('fleet', [north1], '1.1.0');
@@ -184,10 +184,10 @@ test('executes a repeated request with the same idempotency key once', async () 
   const [first, again] = [await rollBack(device, 'once', {}, key), await rollBack(device, 'once', {}, key)];
   await outcomesOf(first.body.batch);
   const later = await rollBack(device, 'once', {}, key);
-  for (const answer of [again, later]) {
-    expect(answer).toMatchObject({ status: 202, body: first.body });
-    expect(answer.headers.get('idempotency-replayed')).toBe('true');
-    expect(answer.headers.get('location')).toBe(first.headers.get('location'));
+  for (const response of [again, later]) {
+    expect(response).toMatchObject({ status: 202, body: first.body });
+    expect(response.headers.get('idempotency-replayed')).toBe('true');
+    expect(response.headers.get('location')).toBe(first.headers.get('location'));
   }
   expect(await versionOn(device, 'once')).toBe('1.1.0');
 });
@@ -198,11 +198,11 @@ test.each<[string, object, string]>([
   ['a drain time without draining', { drainMilliseconds: 5 }, '/drainMilliseconds'],
   ['a version policy', { versionPolicy: 'newer' }, '/versionPolicy'],
 ])('rejects a rollback with %s', async (_title, body, pointer) => {
-  for (const answer of [
+  for (const response of [
     await service.postRaw(`/v1/devices/${south}/modules/tcp/rollback`, { reason, ...body }),
     await service.postRaw('/v1/rollbacks', { module: 'tcp', devices: [south], reason, ...body }),
   ])
-    expect(answer).toMatchObject({ status: 422, body: { errors: [expect.objectContaining({ in: 'body', pointer })] } });
+    expect(response).toMatchObject({ status: 422, body: { errors: [expect.objectContaining({ in: 'body', pointer })] } });
 });
 
 test('rejects a rollback of an unknown device, module or version', async () => {

@@ -126,7 +126,7 @@ test('fails a device at the limit of open loads and loads the others', async () 
   expect(full).toMatchObject({
     deviceId: ids[1],
     state: 'failed',
-    reason: expect.stringContaining(`100 loads wait for the device ${ids[1]}`),
+    reason: expect.stringContaining(`100 open loads per device) on the device ${ids[1]}`),
   });
   expect((await devicesOf()).map(({ state }) => state)).toEqual(['loading', 'failed', 'loading']);
   const events = await new AuditQueries(store.reader).list(

@@ -49,9 +49,9 @@ afterAll(async () => {
 });
 
 async function roll(body: Omit<RequestSchema<'NewRollout'>, 'module'>): Promise<Rollout> {
-  const answer = await service.post('/v1/rollouts', { module: 'tcp', soakSeconds: 0, waves: [{ upToPercent: 100 }], ...body });
-  if (answer.status !== 202) throw new Error(JSON.stringify(answer.body));
-  return Rollout.parse(answer.body);
+  const response = await service.post('/v1/rollouts', { module: 'tcp', soakSeconds: 0, waves: [{ upToPercent: 100 }], ...body });
+  if (response.status !== 202) throw new Error(JSON.stringify(response.body));
+  return Rollout.parse(response.body);
 }
 
 const read = async (id: string) => Rollout.parse((await service.get(`/v1/rollouts/${id}`)).body);

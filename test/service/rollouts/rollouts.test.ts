@@ -109,10 +109,10 @@ type RolloutBody = Omit<RequestSchema<'NewRollout'>, 'module'> & { readonly modu
 const request = (body: RolloutBody) => service.post('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
 
 async function roll(body: RolloutBody): Promise<Rollout> {
-  const answer = await request(body);
-  if (answer.status !== 202) throw new Error(JSON.stringify(answer.body));
-  const rollout = Rollout.parse(answer.body);
-  expect(answer.headers.get('location')).toBe(`/v1/rollouts/${rollout.id}`);
+  const response = await request(body);
+  if (response.status !== 202) throw new Error(JSON.stringify(response.body));
+  const rollout = Rollout.parse(response.body);
+  expect(response.headers.get('location')).toBe(`/v1/rollouts/${rollout.id}`);
   return rollout;
 }
 
@@ -360,7 +360,7 @@ describe('failures', () => {
     const rollout = await ended(id);
     expect(rollout).toMatchObject({ state: 'rolled-back', deviceCounts: { loaded: 0, failed: 1, skipped: 5 } });
     expect(new Set(await versionsOf(module, east))).toEqual(new Set(['1.0.0']));
-    expect((await decide(id, 'rollback', { reason: 'once more' })).status).toBe(409);
+    expect((await decide(id, 'rollback', { reason: 'again' })).status).toBe(409);
   });
 
   test('a build is measured by the programs that call it, directly or through other modules', async () => {
@@ -441,10 +441,10 @@ describe('rollback', () => {
     await service.push('fresh', '1.0.0', workModule(9));
     const { id } = await roll({ module, version: '1.2.0', devices: east });
     await ended(id);
-    const answer = await decide(id, 'rollback', { reason: 'it is slow' });
-    expect(answer.status).toBe(202);
-    const rollback = Rollout.parse(answer.body);
-    expect(answer.headers.get('location')).toBe(`/v1/rollouts/${rollback.id}`);
+    const response = await decide(id, 'rollback', { reason: 'it is slow' });
+    expect(response.status).toBe(202);
+    const rollback = Rollout.parse(response.body);
+    expect(response.headers.get('location')).toBe(`/v1/rollouts/${rollback.id}`);
     expect(await ended(rollback.id)).toMatchObject({ state: 'completed', deviceCounts: { loaded: 6 } });
     expect(await ended(id)).toMatchObject({ state: 'rolled-back', reason: 'it is slow', rolledBackBy: rollback.id });
     expect(await versionsOf(module, east)).toEqual(['1.1.0', '1.0.0', '1.0.0', '1.0.0', '1.0.0', '1.0.0']);
@@ -696,9 +696,9 @@ describe('rejects', () => {
     ['a downgrade without a reason', { version: '1.1.0', labels: { zone: 'east' }, versionPolicy: 'downgrade' }, '/downgradeReason'],
     ['an unknown threshold', { version: '1.1.0', labels: { zone: 'east' }, thresholds: { failedLoads: 1 } }, '/thresholds/failedLoads'],
   ])('%s', async (_, body, pointer) => {
-    const answer = await service.postRaw('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
-    expect(answer.body).toMatchObject({ status: 422, type: 'urn:patchbay:problem:invalid-value' });
-    expect(pointersOf(answer)).toContain(pointer);
+    const response = await service.postRaw('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
+    expect(response.body).toMatchObject({ status: 422, type: 'urn:patchbay:problem:invalid-value' });
+    expect(pointersOf(response)).toContain(pointer);
   });
 
   test('a rollout to devices that all have the version', async () => {
@@ -770,12 +770,12 @@ describe('rejects', () => {
     const startAt = new Date(Date.now() + 3_600_000).toISOString();
     const created: string[] = [];
     for (;;) {
-      const answer = await request({ module, version: '1.1.0', devices: [east[0] ?? ''], startAt, onConflict: 'queue' });
-      if (answer.status !== 202) {
-        expect(answer.body).toMatchObject({ status: 409, type: 'urn:patchbay:problem:too-many-rollouts' });
+      const response = await request({ module, version: '1.1.0', devices: [east[0] ?? ''], startAt, onConflict: 'queue' });
+      if (response.status !== 202) {
+        expect(response.body).toMatchObject({ status: 409, type: 'urn:patchbay:problem:too-many-rollouts' });
         break;
       }
-      created.push(String(answer.body.id));
+      created.push(String(response.body.id));
     }
     expect(created.length).toBeGreaterThan(50);
     expect(created.length).toBeLessThanOrEqual(100);

@@ -225,11 +225,11 @@ describe('a policy', () => {
     ];
     const policy = await createPolicy({ ...content(), name: 'right' });
     for (const [body, pointer] of wrong)
-      for (const answer of [
+      for (const response of [
         await service.postRaw('/v1/signature-policies', { name: 'wrong', ...body }),
         await service.request('PUT', `/v1/signature-policies/${policy.body.id}`, { name: 'wrong', ...body }),
       ])
-        expect([body, answer]).toMatchObject([
+        expect([body, response]).toMatchObject([
           body,
           { status: 422, body: { errors: expect.arrayContaining([expect.objectContaining({ pointer })]) } },
         ]);

@@ -51,8 +51,8 @@ test('creates a key at the first start, stores only its public part in the datab
   const [first, ...others] = await keys();
   expect(others).toEqual([]);
   expect(first).toMatchObject({ retiredAt: null, endorsement: null });
-  expect([...service.privateKeys.kept.keys()]).toEqual([first?.id]);
-  expect(derivePublicKey([...service.privateKeys.kept.values()][0] ?? '')).toEqual({ keyId: first?.keyId, pem: first?.publicKey });
+  expect([...service.privateKeys.keys.keys()]).toEqual([first?.id]);
+  expect(derivePublicKey([...service.privateKeys.keys.values()][0] ?? '')).toEqual({ keyId: first?.keyId, pem: first?.publicKey });
   await service.stop();
   await service.start();
   expect(await keys()).toEqual([first]);
@@ -65,7 +65,7 @@ test('creates a key at the first start, stores only its public part in the datab
 test('a key endorses its successor, and its private key is removed', async () => {
   const [first] = await keys();
   const second = await rotate();
-  expect([...service.privateKeys.kept.keys()]).toEqual([second.id]);
+  expect([...service.privateKeys.keys.keys()]).toEqual([second.id]);
   expect((await keys()).map(({ id, retiredAt }) => [id, retiredAt === null])).toEqual([
     [first?.id, false],
     [second.id, true],
@@ -108,7 +108,7 @@ test('a request repeated with its idempotency key rotates the key once', async (
 
 test('a signature by a replaced key proves nothing', async () => {
   const [first] = await keys();
-  const stolen = service.privateKeys.kept.get(first?.id ?? '') ?? '';
+  const stolen = service.privateKeys.keys.get(first?.id ?? '') ?? '';
   await rotate();
   const honest = readCheckpoint(await checkpoint());
   if (honest === null) throw new Error('no checkpoint');
@@ -123,7 +123,7 @@ test('rejects the start without the private key, unless it is declared lost', as
   const [first] = await keys();
   const before = await checkpoint();
   await service.stop();
-  service.privateKeys.kept.clear();
+  service.privateKeys.keys.clear();
   await expect(service.start()).rejects.toThrow(SigningKeyError);
   service.isSigningKeyLost = true;
   await service.start();
@@ -145,7 +145,7 @@ test('rejects a private key that belongs to another key', async () => {
   const [, second] = await keys();
   await service.stop();
   const other = await new TestService().start();
-  service.privateKeys.kept.set(second?.id ?? '', [...other.privateKeys.kept.values()][0] ?? '');
+  service.privateKeys.keys.set(second?.id ?? '', [...other.privateKeys.keys.values()][0] ?? '');
   await other.close();
   await expect(service.start()).rejects.toThrow(/belongs to another key/);
   expect(first?.id).not.toBe(second?.id);

@@ -15,7 +15,7 @@ class Counting implements Connection {
   readonly commitEffects = newCommitEffects();
   readonly sql = sqliteCompiler.sql;
   readonly asked: unknown[] = [];
-  mayAnswer: Promise<void> = Promise.resolve();
+  mayResponse: Promise<void> = Promise.resolve();
 
   async executeForRows(): Promise<number[]> {
     return [];
@@ -29,8 +29,8 @@ class Counting implements Connection {
     const values: Readonly<Record<string, unknown>> = given;
     this.asked.push(values['name']);
     const rows = JSON.stringify([{ capacity: this.asked.length }]);
-    await this.mayAnswer;
-    if (values['name'] === 'fail') throw new Error('no answer');
+    await this.mayResponse;
+    if (values['name'] === 'fail') throw new Error('no response');
     return JSON.parse(rows);
   }
 }
@@ -38,22 +38,22 @@ class Counting implements Connection {
 test('equal queries in one turn of the event loop are sent once, and each caller gets its own rows', async () => {
   const database = new Counting();
   const reads = new CoalescedReads(database);
-  const answers = await Promise.all([
+  const responses = await Promise.all([
     ...Array.from({ length: 100 }, () => reads.query(query, { name: 'a' })),
     reads.query(query, { name: 'b' }),
     reads.query(other, { name: 'a' }),
   ]);
   expect(database.asked).toEqual(['a', 'b', 'a']);
-  expect(answers.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => [{ capacity: 1 }]));
-  expect(answers.slice(100)).toEqual([[{ capacity: 2 }], [{ capacity: 3 }]]);
-  expect(answers[0]?.[0]).not.toBe(answers[1]?.[0]);
+  expect(responses.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => [{ capacity: 1 }]));
+  expect(responses.slice(100)).toEqual([[{ capacity: 2 }], [{ capacity: 3 }]]);
+  expect(responses[0]?.[0]).not.toBe(responses[1]?.[0]);
 });
 
 test('a query after the send is sent again, even before the first result arrives', async () => {
   const database = new Counting();
   const reads = new CoalescedReads(database);
   const { promise, resolve } = Promise.withResolvers<void>();
-  database.mayAnswer = promise;
+  database.mayResponse = promise;
   const first = reads.query(query, { name: 'a' });
   await vi.waitUntil(() => database.asked.length === 1);
   const second = reads.query(query, { name: 'a' });
@@ -66,7 +66,7 @@ test('an error rejects all callers, and the next query is sent again', async () 
   const database = new Counting();
   const reads = new CoalescedReads(database);
   const failing = Promise.allSettled([reads.query(query, { name: 'fail' }), reads.query(query, { name: 'fail' })]);
-  expect(await failing).toMatchObject([{ reason: { message: 'no answer' } }, { reason: { message: 'no answer' } }]);
-  await expect(reads.query(query, { name: 'fail' })).rejects.toThrow('no answer');
+  expect(await failing).toMatchObject([{ reason: { message: 'no response' } }, { reason: { message: 'no response' } }]);
+  await expect(reads.query(query, { name: 'fail' })).rejects.toThrow('no response');
   expect(database.asked).toHaveLength(2);
 });

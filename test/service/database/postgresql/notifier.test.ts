@@ -64,10 +64,10 @@ test('both replicas are notified once of events, orders, ended loads and closed 
   // A transaction without effects sends no notification.
   await inTransaction(first.store, ({ hosts }) => hosts.setUnreachable(['h'], at));
   await append(first, 'b');
-  const told = [{ ...noNews, hosts: ['h'] }, ofEvents, { ...noNews, loads: true }, { ...noNews, endedStreams: ['h', 'i'] }, ofEvents];
-  await vi.waitUntil(() => second.heard.length >= told.length);
-  expect(second.heard).toEqual(told);
-  expect(first.heard.filter((news) => encodeNotification(news) !== null)).toEqual(told);
+  const notified = [{ ...noNews, hosts: ['h'] }, ofEvents, { ...noNews, loads: true }, { ...noNews, endedStreams: ['h', 'i'] }, ofEvents];
+  await vi.waitUntil(() => second.heard.length >= notified.length);
+  expect(second.heard).toEqual(notified);
+  expect(first.heard.filter((news) => encodeNotification(news) !== null)).toEqual(notified);
 });
 
 test('a replica does not receive its own notifications', async () => {
@@ -81,7 +81,7 @@ test('a replica does not receive its own notifications', async () => {
   ]);
 });
 
-test('a rollback notifies nobody, and notified data is readable', async () => {
+test('a rollback sends no notification, and notified data is readable', async () => {
   await expect(
     inTransaction(first.store, async (records) => {
       await records.audit.append([event('a')]);
@@ -109,7 +109,7 @@ test('a lost connection causes a notification of any change; later notifications
 });
 
 test('an unknown notification counts as any change', async () => {
-  await runSql(database, `NOTIFY patchbay, 'somebody {"weather":"fine"}'`);
+  await runSql(database, `NOTIFY patchbay, 'stranger {"weather":"fine"}'`);
   await runSql(database, `NOTIFY patchbay, 'nonsense'`);
   await vi.waitUntil(() => second.heard.length >= 2);
   expect(second.heard).toEqual([anyChange, anyChange]);

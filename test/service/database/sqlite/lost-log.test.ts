@@ -174,9 +174,9 @@ test.each(losses)(
       await expect(refused).rejects.toThrow(message);
     }
     expect(sizes()).toEqual(before);
-    const told: string[] = [];
-    const store = await Store.open(file, { isExclusive: true, onLostTransactions: (loss) => told.push(loss) });
-    expect(told).toEqual([expect.stringMatching(message)]);
+    const notified: string[] = [];
+    const store = await Store.open(file, { isExclusive: true, onLostTransactions: (loss) => notified.push(loss) });
+    expect(notified).toEqual([expect.stringMatching(message)]);
     const events = await eventsIn(store);
     expect(['a', 'b'].slice(0, events.length)).toEqual(events.map(({ object }) => object));
     expect(events.length).toBeLessThan(2);

@@ -42,7 +42,7 @@ beforeAll(async () => {
   }));
   await records.devices.create(devices);
   // A build that one device has, and another had.
-  const stay = {
+  const residency = {
     module: 'x',
     version: 'y',
     imageDigest: '',
@@ -53,8 +53,8 @@ beforeAll(async () => {
     installedAt: createdAt,
   };
   await records.history.insert([
-    { ...stay, deviceId: 'd1' },
-    { ...stay, deviceId: 'd2', removedAt: createdAt },
+    { ...residency, deviceId: 'd1' },
+    { ...residency, deviceId: 'd2', removedAt: createdAt },
   ]);
   await records.devices.setModules([{ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null }]);
 });
