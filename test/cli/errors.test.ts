@@ -254,6 +254,11 @@ test('messages of the service name commands and options instead of calls and fie
   expect(describeInCommandTerms('give `drainMilliseconds` with a drain strategy', command)).toBe(
     'give --drain-milliseconds with a drain strategy',
   );
+  const create = await createCommand('patchbay rollout create');
+  expect(describeInCommandTerms('wait, or set "onConflict": "queue"', create)).toBe('wait, or set --on-conflict queue');
+  expect(describeInCommandTerms('"downgradeReason" is required, "1.x" is no version', create)).toBe(
+    '--reason is required, "1.x" is no version',
+  );
 });
 
 test('the interruption of a wait is reported once, with the command that shows the loads', async () => {

@@ -112,9 +112,7 @@ test('load waits, prints a summary, and exits with 3 if devices refuse loads', a
   expect(loaded.stderr).toMatch(/^waiting for 2 loads in batch bat_\w+\n$/);
   const some = await command('load', '--module', 'work', '--version', '1.0.0', '--device', 'rack-1', '--device', 'away-1');
   expect(some.code).toBe(3);
-  expect(some.stdout).toMatch(
-    /installed +1 +0[\s\S]*refused-not-newer +1 +0[\s\S]*\nlod_\w+ +rack-1 +refused-not-newer +work@1\.0\.0 is of the same/,
-  );
+  expect(some.stdout).toMatch(/installed +1 +0[\s\S]*refused-not-newer +1 +0[\s\S]*\nlod_\w+ +rack-1 +refused-not-newer +work@1\.0\.0 /);
 });
 
 test('progress is drawn on a terminal, in colours unless they are disabled', async () => {
@@ -326,7 +324,7 @@ test('keys are created, used, listed and revoked', async () => {
     command('key', 'revoke', 'reader'),
     command('key', 'create', 'rack', '--role', 'agent', '--host', 'rack', '--json'),
   ]);
-  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/the key reader was revoked.*\n.*\nhint: .*PATCHBAY_KEY/) });
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/key reader was revoked.*\n.*\nhint: .*PATCHBAY_KEY/) });
   expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no active key named "reader"') });
   expect(parseStdout(again)).toMatchObject({ role: 'agent', host: 'rack', secret: expect.any(String) });
   expect(parseStdout(await command('key', 'list', '--revoked', '--json'))['items']).toMatchObject([{ name: 'reader' }]);

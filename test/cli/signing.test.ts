@@ -64,7 +64,7 @@ test('a publisher is registered and signs a build, which devices with a signatur
   expect(policy.stdout).toMatch(/^added the policy released \(sgp_\w+\): zone=north requires signatures by pub_\w+ for tcp\n$/);
   const load = () => command('load', '--module', 'tcp', '--version', '1.0.0', '--label', 'zone=north');
   const refused = await load();
-  expect(refused).toMatchObject({ code: 3, stdout: expect.stringContaining('have it signed (patchbay build sign tcp 1.0.0)') });
+  expect(refused).toMatchObject({ code: 3, stdout: expect.stringContaining('sign the build (patchbay build sign tcp 1.0.0)') });
   const source = write('tcp.wat', workModule(1));
   const signed = await command('build', 'sign', 'tcp', '1.0.0', '--signing-key', privateFile, '--source', source);
   const { image, sourceDigest } = (await service.get('/v1/modules/tcp/builds/1.0.0')).body;
@@ -119,7 +119,7 @@ test('a build is not signed if its source differs, its provenance is invalid, or
   });
   expect(noFile).toMatchObject({ code: 2, stderr: expect.stringMatching(/^error: cannot read --signing-key .*ENOENT/) });
   expect(noBuild).toMatchObject({ code: 1, stderr: expect.stringContaining('tcp@9.9.9') });
-  expect(privateAsPublic).toMatchObject({ code: 1, stderr: expect.stringContaining('give the public part alone') });
+  expect(privateAsPublic).toMatchObject({ code: 1, stderr: expect.stringContaining('expected a public key, received a private key') });
   expect(await provenanceOf(service, 'tcp', '1.1.0')).toEqual(before);
   // The statement of another build replaces the statement of this build.
   const database = new Database(join(service.folder, 'patchbay.db'));

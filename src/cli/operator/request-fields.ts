@@ -87,10 +87,16 @@ const commandsOfCalls: readonly (readonly [call: RegExp, command: string])[] = [
   [/GET \/v1\/signing-keys\b/g, '"patchbay signing-key list"'],
 ];
 
+function joinOption(command: CommandUnknownOpts, field: string, value: string): string | null {
+  const option = findOption(command, field);
+  return option === null ? null : `${option} ${value}`;
+}
+
 /** Returns a message of the service with options in place of field names, and commands in place of calls. */
 export function describeInCommandTerms(detail: string, command: CommandUnknownOpts): string {
   const withCommands = commandsOfCalls.reduce((text, [call, name]) => text.replaceAll(call, name), detail.replaceAll('`', ''));
   return withCommands
     .replaceAll(/\b(?:GET|POST|PUT|PATCH|DELETE) \/\S*[^\s.,;:)]|\/v1\/\S*[^\s.,;:)]/g, 'the API')
-    .replaceAll(/(?<![\w"/.-])[a-z]+(?:[A-Z][a-z]+)+(?![\w"/-])/g, (field) => findOption(command, field) ?? field);
+    .replaceAll(/"([a-z]+(?:[A-Z][a-z]+)*)": ?"?([\w.-]+)"?/g, (text, field, value) => joinOption(command, field, value) ?? text)
+    .replaceAll(/(?<![\w/.-])("?)([a-z]+(?:[A-Z][a-z]+)+)\1(?![\w"/-])/g, (text, _quote, field) => findOption(command, field) ?? text);
 }
