@@ -112,7 +112,7 @@ test.each([
   ['a self-check of another type', '(func (export "self_check") (result i64) (i64.const 0))', 'expected () → (i32), received () → (i64)'],
   ['a state_save of another type', '(func (export "state_save") (param i64))', 'expected () → (), received (i64) → ()'],
   ['a program', '(func (export "_start"))', 'a program, not a module'],
-  ['a module without functions', '(memory (export "memory") 1)', 'export at least one (C: __attribute__((export_name('],
+  ['a module without functions', '(memory (export "memory") 1)', 'export one or more (C: __attribute__((export_name('],
   ['a function with a reserved name', '(func (export "patchbay:fuel"))', 'reserved'],
   ['a global with a reserved name', '(global (export "patchbay:fuel") i32 (i32.const 1)) (func (export "f"))', 'reserved'],
   ['a table with a reserved name', '(table (export "patchbay:memory") 1 funcref) (func (export "f"))', 'reserved'],

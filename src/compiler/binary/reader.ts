@@ -304,7 +304,7 @@ function readCode(reader: ByteReader, { functionTypes }: Parts, accepted: Readon
     const body = readBody(reader.subreader(reader.unsigned('the size of a function body'), 'a function body'), type, accepted);
     locals += countLocals(body);
     if (locals > moduleLocalLimit)
-      throw new MalformedModuleError(`limit exceeded: the functions have ${locals} locals or more (maximum ${moduleLocalLimit})`, start);
+      throw new MalformedModuleError(`the functions have ${locals} locals or more; the limit is ${moduleLocalLimit}`, start);
     return body;
   });
 }

@@ -94,7 +94,7 @@ export async function checkNoConflict(connection: Connection, rollout: Pick<Roll
   const others = conflicts.length > namedConflictLimit ? ` and ${conflicts.length - namedConflictLimit} more` : '';
   throw new Problem(
     'rollout-conflict',
-    `other open rollouts of ${rollout.module} have some of these devices: ${named.join(', ')}${others}. Wait for them, abort them, or set "onConflict": "queue"`,
+    `open rollouts of ${rollout.module} on the same devices: ${named.join(', ')}${others}. Wait for them, abort them, or set "onConflict": "queue"`,
   );
 }
 
