@@ -590,7 +590,7 @@ test('a truncated export is not verified', async () => {
     });
   });
   await button(page, 'Verify').click();
-  await page.getByText('the export ends before its end').waitFor();
+  await page.getByText('the export is truncated').waitFor();
   await page.unroute('**/v1/audit/export');
   await page.route('**/v1/audit/export', (route) => route.abort());
   await button(page, 'Verify').click();
@@ -613,7 +613,7 @@ test('pages pass the axe accessibility checks and fit a narrow window', { timeou
       await button(page, 'Add all 4').click();
       await page.getByLabel('Installed version (range)').fill('x.y');
       await button(page, 'Preview').click();
-      await page.getByText('"x.y" is no range').first().waitFor();
+      await page.getByText('"x.y" is not a semver range').first().waitFor();
       await page.getByLabel('Installed version (range)').fill('');
       await button(page, 'Preview').click();
       await page.getByText('Would load on').waitFor();

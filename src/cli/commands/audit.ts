@@ -138,7 +138,7 @@ function addVerifyCommand(audit: Command): void {
     .option('--checkpoint <file...>', 'saved checkpoints (default: FILE.checkpoint of the first file, or the newest of the service)')
     .option(
       '--public-key <file...>',
-      'trusted public keys in PEM; keys that they endorse in the trail are trusted too (default: the keys that the service names)',
+      'trusted public keys in PEM; keys that they endorse in the trail are trusted too (default: the signing keys of the service)',
     )
     .option('--partial', 'accept an export that begins later than the trail')
     .action((files, { checkpoint, publicKey, partial = false }, command) =>

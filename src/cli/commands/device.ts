@@ -21,7 +21,7 @@ export function addDeviceCommands(device: Command): void {
     .command('list')
     .description('List devices, newest first.')
     .option('--label <key=value>', 'only devices with this label; repeat it to require several labels', collectValues)
-    .option('--host <host>', 'only devices of this host, by its identifier')
+    .option('--host <host>', 'only devices of this host, by name or identifier')
     .addOption(new Option('--status <status>', 'only devices with this status').choices(deviceStatuses))
     .addOption(limitOption())
     .addOption(allOption())

@@ -28,7 +28,7 @@ export function addHostCommand(command: Command, load: () => Promise<typeof runH
     )
     .option(
       '--trusted-keys <file>',
-      'public keys in PEM: the host loads only builds signed by one of these keys, or by a key that they endorse (PATCHBAY_TRUSTED_KEYS, default: the keys that the service names)',
+      'public keys in PEM: the host loads only builds signed by one of these keys, or by a key that they endorse (PATCHBAY_TRUSTED_KEYS, default: the signing keys of the service)',
     )
     .option('--log-level <level>', 'fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, default: info)')
     .option('--config <file>', 'JSON file with any of these options (PATCHBAY_HOST_CONFIG)')

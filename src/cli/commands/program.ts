@@ -135,7 +135,7 @@ function addStatsCommand(program: Command): void {
       'Show statistics of programs: completed and failed calls, faults, interrupted and retried accesses; and for each version its calls, failures and latency.',
     )
     .option('--watch', 'repeat until Ctrl-C')
-    .option('--interval <seconds>', 'with --watch: interval of repetition', (text) => readInteger('interval', text, 1, 3_600), 1)
+    .option('--interval <seconds>', 'with --watch: seconds between updates', (text) => readInteger('interval', text, 1, 3_600), 1)
     .action((nameOrId, id, { watch, interval }, command) =>
       runOperatorCommand(command, async (context) => {
         const device = await resolveDeviceId(context.client, nameOrId);

@@ -17,7 +17,7 @@ export function addRollbackCommand(rollback: Command): void {
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
       .requiredOption('--module <name>', 'the module')
-      .option('--to <version>', 'version that each device had before (default: the version before the installed version)')
+      .option('--to <version>', 'version to roll back to (default: the previous version of each device)')
       .requiredOption('--reason <text>', 'reason, recorded with each load')
       .addOption(
         new Option(

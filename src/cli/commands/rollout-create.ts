@@ -54,7 +54,7 @@ export function addCreateCommand(rollout: Command): void {
       .option('--running-version <range>', 'only devices with an installed version of the module in this range, like ">=1.0.0 <1.1.0"')
       .option('--name <name>', 'name of the rollout')
       .option('--wave <spec...>', 'wave, like 5, 10% or 5,soak=300,approval; see below', collectWave)
-      .option('--soak <seconds>', 'soak time: how long the programs of a wave are observed after its last load (default: 60)', (text) =>
+      .option('--soak <seconds>', 'soak time: how long the programs of a wave are measured after its last load (default: 60)', (text) =>
         readInteger('soak', text, 0, maxSoakSeconds),
       )
       .option('--failed-loads <percent>', 'maximum percentage of unsuccessful loads in a wave, or off (default: 0)', (text) =>
@@ -62,7 +62,7 @@ export function addCreateCommand(rollout: Command): void {
       )
       .option(
         '--failed-calls <percent>',
-        'maximum increase of failed calls over the version before, in percentage points, or off (default: 1)',
+        'maximum increase of failed calls over the previous version, in percentage points, or off (default: 1)',
         (text) => readThreshold('failed-calls', text, 100),
       )
       .option('--interrupted-accesses <count>', 'maximum average of interrupted accesses per device, or off (default: off)', (text) =>
@@ -75,7 +75,7 @@ export function addCreateCommand(rollout: Command): void {
       )
       .option(
         '--latency-increase <percent>',
-        'maximum increase of the p99 latency of calls over the version before, or off (default: off)',
+        'maximum increase of the p99 latency of calls over the previous version, or off (default: off)',
         (text) => readThreshold('latency-increase', text),
       )
       .option('--minimum-calls <count>', 'minimum number of calls to evaluate failed calls and latency (default: 20)', (text) =>

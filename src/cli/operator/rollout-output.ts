@@ -132,7 +132,7 @@ export function formatRollout(rollout: Rollout): string[] {
   const counts = Object.entries(deviceCounts).filter(([, count]) => count > 0);
   return [
     `${name ?? formatBuild(rollout)}  ${id}  ${colourRolloutState(state)}`,
-    `build        ${formatBuild(rollout)}${rollbackOf === null ? '' : `, each device to its version before ${rollbackOf}`}`,
+    `build        ${formatBuild(rollout)}${rollbackOf === null ? '' : `, each device to its version before rollout ${rollbackOf}`}`,
     `selection    ${formatSelector(rollout)}`,
     `devices      ${counts.map(([deviceState, count]) => `${count} ${deviceState}`).join(', ') || '-'}`,
     `requester    ${rollout.requestedBy}`,

@@ -36,7 +36,7 @@ export const HistoryEntry = z
       .enum(['replaced', 'replaced-interrupting', 'reverted', 'reboot', 'drifted'])
       .nullable()
       .describe(
-        '`replaced`: another version replaced it, and no access was interrupted. `replaced-interrupting`: another version replaced it and interrupted the accesses inside it. `reverted`: its load failed after the swap, and the version before was put back. `reboot`: the host restarted. `drifted`: the device reported another version or none; `removedAt` is when the service received the report. Null if it is installed.',
+        '`replaced`: another version replaced it, and no access was interrupted. `replaced-interrupting`: another version replaced it and interrupted the accesses inside it. `reverted`: its load failed after the swap, and the previous version was restored. `reboot`: the host restarted. `drifted`: the device reported another version or none; `removedAt` is when the service received the report. Null if it is installed.',
       ),
     replacedByLoad: identifier('load').nullable().describe('The load that replaced the version. Null if no load did.'),
     invalidation: Invalidation.nullable().describe(

@@ -12,7 +12,7 @@ const rollbackShape = {
   to: version
     .optional()
     .describe(
-      'The version to roll back to. It must have been installed on the devices before; a version whose only loads were reverted does not count. Default: for each device the version before its current one.',
+      'The version to roll back to. It must have been installed on the devices before; a version whose only loads were reverted does not count. Default: the previous version of each device.',
     ),
   reason: z.string().min(1).max(1_000).describe('Reason for the rollback. The load reports and the audit trail contain it.'),
   ...termsShape,

@@ -56,7 +56,7 @@ function addResumptionRoutes(app: Api, { rollouts }: Uses): void {
           ...description,
           params: rolloutParameter,
           response: {
-            200: Rollout.describe('The changed rollout.'),
+            200: Rollout.describe('The updated rollout.'),
             ...postProblems('not-found', 'rollout-state', 'rollout-conflict'),
           },
         },
@@ -95,7 +95,7 @@ function addPauseAndApprovalRoutes(app: Api, { rollouts }: Uses): void {
         description: 'Starts the wave that awaits approval. Approving a wave again has no effect.',
         params: rolloutParameter,
         body: ApproveWave,
-        response: { 200: Rollout.describe('The changed rollout.'), ...postProblems('not-found', 'rollout-state') },
+        response: { 200: Rollout.describe('The updated rollout.'), ...postProblems('not-found', 'rollout-state') },
       },
     },
     async (request) => toRollout(await applyDecision(rollouts, request.params.rollout, approve(request.body.wave), request)),

@@ -38,7 +38,10 @@ export const Measurement = z
     abiViolations: count.describe('Number of ABI violations: programs that called removed code at a stale address.'),
     before: z
       .object(figures)
-      .meta({ id: 'BaselineMeasurement', description: 'The same figures for the version before, as far as the programs counted them.' }),
+      .meta({
+        id: 'BaselineMeasurement',
+        description: 'The same figures for the previous version. They include only calls that the programs counted.',
+      }),
   })
   .meta({
     id: 'Measurement',

@@ -32,7 +32,7 @@ const thresholdShape = {
   failedCallsPercent: percent
     .nullable()
     .describe(
-      'Maximum increase of the share of failed calls over the version before, in percentage points. Evaluated from `minimumCalls` calls.',
+      'Maximum increase of the share of failed calls over the previous version, in percentage points. Evaluated from `minimumCalls` calls.',
     ),
   abiViolations: count
     .nullable()
@@ -42,7 +42,7 @@ const thresholdShape = {
     .min(0)
     .nullable()
     .describe(
-      'Maximum increase of the 99th percentile of call latency over the version before, in percent. Evaluated from `minimumCalls` calls of each version.',
+      'Maximum increase of the 99th percentile of call latency over the previous version, in percent. Evaluated from `minimumCalls` calls of each version.',
     ),
   minimumCalls: count.describe('Number of calls from which calls and latency are evaluated.'),
   requireCalls: z.boolean().describe('Whether a wave fails if fewer than `minimumCalls` calls were made by the end of its soak time.'),

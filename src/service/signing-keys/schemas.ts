@@ -23,7 +23,7 @@ export const SigningKey = z
   })
   .meta({
     id: 'SigningKey',
-    description: 'A key with which the service signs provenance and checkpoints.',
+    description: 'A key with which the service signs the provenance of builds and drivers, and checkpoints.',
     examples: [
       {
         id: exampleIdentifier('signing key'),
