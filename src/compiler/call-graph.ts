@@ -52,16 +52,16 @@ export function buildCallGraph(module: Module, isDriver = false): CallGraph {
   }
   for (let node = count; node < count + types.count; node += 1) calls.callees.push(targetsOfType.get(node) ?? []);
   const edges = edgesOf(calls.callees);
-  const paysAtEntry = new Uint8Array(count);
+  const needsEntrySafepoint = new Uint8Array(count);
   const order = visitCalleesFirst(edges, calls.callees.length, (target) => {
-    if (target < count) paysAtEntry[target] = 1;
+    if (target < count) needsEntrySafepoint[target] = 1;
   });
   const backEdgesToTypes = order.closedTypes.filter((node) => node >= count);
   const reversed = reverse(edges, calls.callees.length);
   if (backEdgesToTypes.length > 0) {
     const reachesIndirect = nodesReaching(reversed, calls.callsIndirectly);
     for (const node of backEdgesToTypes) {
-      for (const target of targetsOfType.get(node) ?? []) if (reachesIndirect[target] === 1) paysAtEntry[target] = 1;
+      for (const target of targetsOfType.get(node) ?? []) if (reachesIndirect[target] === 1) needsEntrySafepoint[target] = 1;
     }
   }
   // An imported function in a table belongs to another module: then every indirect call may leave this module.
@@ -73,11 +73,11 @@ export function buildCallGraph(module: Module, isDriver = false): CallGraph {
     if (kind !== 'function' || index < imports) continue;
     hasUnknownCallers[index - imports] = 1;
     // Another module may call it again before it returns.
-    if (reachesOutside[index - imports] === 1) paysAtEntry[index - imports] = 1;
+    if (reachesOutside[index - imports] === 1) needsEntrySafepoint[index - imports] = 1;
   }
   return {
     order: order.nodes.filter((node) => node < count),
-    needsEntrySafepoint: paysAtEntry,
+    needsEntrySafepoint,
     callsItself: calls.callsItself,
     hasUnknownCallers,
     calleesOf: (position) => (calls.callees[position] ?? []).filter((node) => node < count),

@@ -78,16 +78,16 @@ class Planner {
   readonly #instructions: readonly Instruction[];
   readonly #works: Uint32Array;
   readonly #budget: CodeGrowthBudget;
-  readonly #paysAtStart: boolean;
+  readonly #chargesAtStart: boolean;
   readonly #sets = new LocalSets();
   readonly #frames: Frame[];
   #opened = 0;
 
-  constructor(instructions: readonly Instruction[], works: Uint32Array, { budget, chargesAtStart: paysAtStart }: PlanOptions) {
+  constructor(instructions: readonly Instruction[], works: Uint32Array, { budget, chargesAtStart }: PlanOptions) {
     this.#instructions = instructions;
     this.#works = works;
     this.#budget = budget;
-    this.#paysAtStart = paysAtStart;
+    this.#chargesAtStart = chargesAtStart;
     this.#frames = [this.#newFrame(-1, 'other')];
   }
 
@@ -191,7 +191,7 @@ class Planner {
       frame.work *= iterations;
       frame.size += added;
     } else {
-      const chargesAtBranch = frame.branches === 1 && !hasParameters && !this.#paysAtStart;
+      const chargesAtBranch = frame.branches === 1 && !hasParameters && !this.#chargesAtStart;
       this.loops.set(start, { kind: 'per-iteration', backBranch: chargesAtBranch ? frame.lastBranch : null, end, work });
     }
     frame.size += safepointSize;
