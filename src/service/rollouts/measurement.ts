@@ -36,12 +36,10 @@ export const Measurement = z
   .object({
     ...figures,
     abiViolations: count.describe('Number of ABI violations: programs that called removed code at a stale address.'),
-    before: z
-      .object(figures)
-      .meta({
-        id: 'BaselineMeasurement',
-        description: 'The same figures for the previous version. They include only calls that the programs counted.',
-      }),
+    before: z.object(figures).meta({
+      id: 'BaselineMeasurement',
+      description: 'The same figures for the previous version. They include only calls that the programs counted.',
+    }),
   })
   .meta({
     id: 'Measurement',
