@@ -267,7 +267,7 @@ test('fails the load if _initialize traps', async () => {
 
 test('rejects an _initialize with parameters', async () => {
   expect(await rejectionOf('(module (func (export "_initialize") (param i32)) (func (export "work")))')).toMatch(
-    /function of type \(\) → \(\)/,
+    /wrong type: expected \(\) → \(\)/,
   );
 });
 
