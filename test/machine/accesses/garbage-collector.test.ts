@@ -174,6 +174,6 @@ test('adds neither memory nor collector to a module that does not allocate', asy
 
 test('rejects names of the runtime as exports', async () => {
   await expect(assemblyScriptImage('words', 'export function __collect(): void { while (true) {} }')).rejects.toThrow(
-    /the export \\"__collect\\" has a name of AssemblyScript's runtime: rename it/,
+    /the export \\"__collect\\" uses a name reserved for AssemblyScript's runtime: rename it/,
   );
 });
