@@ -124,7 +124,7 @@ test('a rejection says what to do', async () => {
     body: { type: 'urn:patchbay:problem:forbidden', detail: expect.stringContaining('the operation requires operator or admin') },
   });
   const revoked = credentials.get('a revoked key') ?? {};
-  expect((await service.get('/v1/devices', revoked)).body.detail).toContain('the key revoked was revoked');
+  expect((await service.get('/v1/devices', revoked)).body.detail).toContain('the API key revoked was revoked');
 });
 
 test('a key with the role agent registers only its own host', async () => {
