@@ -1,6 +1,6 @@
 // Names of keys, hosts, devices and rollouts, for texts in which the service reports IDs.
 
-import { type Client, unwrapResponse } from '../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { useResource } from '../live/resource.ts';
 import { useSignedIn } from './session.tsx';
 
@@ -11,6 +11,13 @@ const actorLimit = 200;
 /** Maximum rollouts, and devices, whose names are read for one text. */
 const objectLimit = 20;
 const none: Names = new Map();
+
+/** Returns the display name: by default the build. A rollback is named after the rollout that it rolls back. */
+export function rolloutName(rollout: Pick<Schemas['Rollout'], 'name' | 'module' | 'version' | 'rollbackOf'>): string {
+  const { module, version } = rollout;
+  const name = rollout.name ?? (version === null ? module : `${module}@${version}`);
+  return rollout.rollbackOf === null ? name : `Rollback of ${name}`;
+}
 
 /** Returns the names of hosts and, if the user may read them, of API keys, by ID. */
 export function useActorNames(): Names {
@@ -53,7 +60,5 @@ async function rolloutNames(client: Client, ids: readonly string[], signal: Abor
   const responses = await Promise.all(
     ids.map((rollout) => client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout } }, signal })),
   );
-  return responses.flatMap(({ data }) =>
-    data === undefined ? [] : [[data.id, data.name ?? (data.version === null ? data.module : `${data.module}@${data.version}`)] as const],
-  );
+  return responses.flatMap(({ data }) => (data === undefined ? [] : [[data.id, rolloutName(data)] as const]));
 }

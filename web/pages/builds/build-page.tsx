@@ -16,7 +16,7 @@ import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
-import { useActorNames } from '../../session/names.ts';
+import { type Names, useActorNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { Provenance } from './provenance.tsx';
 import './builds.css';
@@ -30,6 +30,7 @@ type Found = { readonly build: Build; readonly others: readonly Build[] };
 export function BuildPage({ parameters }: PageProps) {
   const [module, version] = [parameters['module'] ?? '', parameters['version'] ?? ''];
   const { client, may } = useSignedIn();
+  const names = useActorNames();
   const found = useResource<Found>(
     `${module}@${version}`,
     async (signal) => {
@@ -64,10 +65,10 @@ export function BuildPage({ parameters }: PageProps) {
       <ResourceView resource={found} what="the build">
         {({ build, others }) => (
           <div class="build">
-            <Facts build={build} />
+            <Facts build={build} names={names} />
             <Interface build={build} />
             <Comparison build={build} others={others} />
-            <Provenance build={build} />
+            <Provenance build={build} names={names} />
             <Devices module={module} version={version} />
           </div>
         )}
@@ -76,8 +77,9 @@ export function BuildPage({ parameters }: PageProps) {
   );
 }
 
-function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, sourceDigest } }: { readonly build: Build }) {
-  const names = useActorNames();
+type FactsParts = { readonly build: Build; readonly names: Names };
+
+function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, sourceDigest }, names }: FactsParts) {
   return (
     <section class="wide" aria-label="Facts">
       {image.prunedAt !== null && (

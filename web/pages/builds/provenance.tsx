@@ -10,7 +10,7 @@ import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
 import { type Failure, failureOf } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
-import { useActorNames } from '../../session/names.ts';
+import type { Names } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import type { ParsedStatement } from '../../verification/verify.ts';
 
@@ -26,7 +26,7 @@ type VerifiedProvenance = {
   readonly signedBy: readonly string[];
 };
 
-export function Provenance({ build }: { readonly build: Build }) {
+export function Provenance({ build, names }: { readonly build: Build; readonly names: Names }) {
   const { client } = useSignedIn();
   const [checked, setChecked] = useState<VerifiedProvenance | null>(null);
   const [failure, setFailure] = useState<Failure | null>(null);
@@ -79,7 +79,7 @@ export function Provenance({ build }: { readonly build: Build }) {
         }
       </ResourceView>
       <div class="provenance-found" role="status">
-        {checked !== null && <Statement checked={checked} build={build} />}
+        {checked !== null && <Statement checked={checked} build={build} names={names} />}
       </div>
       {failure !== null && <FailureNotice failure={failure} />}
     </Panel>
@@ -138,9 +138,10 @@ function SignatureBadge({
   return checked.good.has(keyId) ? <Badge tone="good">valid</Badge> : <Badge tone="bad">invalid</Badge>;
 }
 
+type StatementParts = { readonly checked: VerifiedProvenance; readonly build: Build; readonly names: Names };
+
 /** Compares the signed statement with the build that the service returned. */
-function Statement({ checked: { statement, good }, build }: { readonly checked: VerifiedProvenance; readonly build: Build }) {
-  const names = useActorNames();
+function Statement({ checked: { statement, good }, build, names }: StatementParts) {
   if (statement === null || good.size === 0)
     return (
       <p class="notice" data-is="failed">

@@ -9,8 +9,9 @@ import { FailureNotice } from '../../components/resource-view.tsx';
 import { navigate } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
 import { useAction } from '../../session/action.ts';
+import { rolloutName } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { nameOf, type Rollout } from './rollout-text.ts';
+import type { Rollout } from './rollout-text.ts';
 
 export type Decision =
   | { readonly kind: 'pause' | 'resume' | 'retry-failed' | 'close' | 'abort' | 'rollback' }
@@ -109,7 +110,7 @@ export function DecisionDialog({ rollout, decision, onClose, onDone }: Parts) {
   };
   const label = labelOf(decision);
   return (
-    <Dialog heading={`${label}: ${nameOf(rollout)}`} onClose={onClose}>
+    <Dialog heading={`${label}: ${rolloutName(rollout)}`} onClose={onClose}>
       <form onSubmit={submit}>
         <p>{consequenceOf(decision, rollout)}</p>
         {(kind === 'pause' || kind === 'abort') && (

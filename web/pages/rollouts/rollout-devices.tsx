@@ -15,8 +15,9 @@ import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { microsecondsText } from '../../components/times.tsx';
+import { rolloutName } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { deviceTones, nameOf, type Rollout } from './rollout-text.ts';
+import { deviceTones, type Rollout } from './rollout-text.ts';
 
 type Device = Schemas['RolloutDevice'];
 /** @property every Polling interval in milliseconds; null after the end of the rollout. */
@@ -53,7 +54,7 @@ export function RolloutDevices({ rollout, every }: Parts) {
       actions={
         <Download
           label="Save report"
-          name={`${nameOf(rollout).replaceAll(/[^A-Za-z0-9._@-]+/g, '-')}.csv`}
+          name={`${rolloutName(rollout).replaceAll(/[^A-Za-z0-9._@-]+/g, '-')}.csv`}
           type="text/csv"
           fetchFile={async (signal) => {
             const params = { path: { rollout: id }, query: { format: 'csv' as const } };

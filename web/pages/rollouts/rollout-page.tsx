@@ -12,12 +12,12 @@ import { ResourceView } from '../../components/resource-view.tsx';
 import { Timestamp, timeText } from '../../components/times.tsx';
 import { useResource } from '../../live/resource.ts';
 import { buildPath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
-import { useActorNames, useObjectNames } from '../../session/names.ts';
+import { type Names, rolloutName, useActorNames, useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { type Decision, DecisionDialog, decisionsOn, labelOf, mainDecision } from './decisions.tsx';
 import { DeviceCounts } from './device-counts.tsx';
 import { RolloutDevices } from './rollout-devices.tsx';
-import { nameOf, type Rollout, scheduleText, selectorText, stateTones, waitingForText } from './rollout-text.ts';
+import { type Rollout, scheduleText, selectorText, stateTones, waitingForText } from './rollout-text.ts';
 import { WaveView } from './wave.tsx';
 import './rollouts.css';
 
@@ -27,6 +27,7 @@ const interval = 2_000;
 export function RolloutPage({ parameters }: PageProps) {
   const id = parameters['rollout'] ?? '';
   const { client, may } = useSignedIn();
+  const names = useActorNames();
   const [asking, setAsking] = useState<Decision | null>(null);
   const [isEnded, setEnded] = useState(false);
   const every = isEnded ? null : interval;
@@ -47,7 +48,7 @@ export function RolloutPage({ parameters }: PageProps) {
   return (
     <>
       <PageHead
-        heading={rollout === null ? 'Rollout' : nameOf(rollout)}
+        heading={rollout === null ? 'Rollout' : rolloutName(rollout)}
         note={rollout !== null && <Badge tone={stateTones[rollout.state]}>{rollout.state}</Badge>}
         actions={
           rollout !== null &&
@@ -68,11 +69,11 @@ export function RolloutPage({ parameters }: PageProps) {
         {(known) => (
           <div class="rollout">
             <Status rollout={known} />
-            <Facts rollout={known} />
+            <Facts rollout={known} names={names} />
             <Panel heading="Waves" note={<WaveProgress rollout={known} />}>
               <ol class="waves">
                 {known.waves.map((wave) => (
-                  <WaveView key={wave.number} wave={wave} isCurrent={known.wave === wave.number && known.endedAt === null} />
+                  <WaveView key={wave.number} wave={wave} isCurrent={known.wave === wave.number && known.endedAt === null} names={names} />
                 ))}
               </ol>
             </Panel>
@@ -128,10 +129,9 @@ function Status({ rollout }: { readonly rollout: Rollout }) {
   );
 }
 
-function Facts({ rollout }: { readonly rollout: Rollout }) {
+function Facts({ rollout, names }: { readonly rollout: Rollout; readonly names: Names }) {
   const { module, version, deviceCounts, downgradeReason, onFailure } = rollout;
   const { requestedAt, requestedBy, startedAt, endedAt } = rollout;
-  const names = useActorNames();
   return (
     <dl class="rollout-facts">
       <div class="wide">

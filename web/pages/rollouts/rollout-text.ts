@@ -55,15 +55,6 @@ const units = {
 /** Returns a measured value or a limit with its unit. The service rounds measured values; limits are shown as entered. */
 export const amountText = (threshold: ThresholdName, amount: number) => `${amount}${units[threshold]}`;
 
-/** Returns the build of a rollout; a rollback has several versions, so only its module. */
-const buildText = ({ module, version }: Pick<Rollout, 'module' | 'version'>) => (version === null ? module : `${module}@${version}`);
-
-/** Returns the display name; a rollback is named after the rollout that it rolls back. */
-export function nameOf(rollout: Pick<Rollout, 'name' | 'module' | 'version' | 'rollbackOf'>): string {
-  const name = rollout.name ?? buildText(rollout);
-  return rollout.rollbackOf === null ? name : `Rollback of ${name}`;
-}
-
 /** Returns what a rollout waits for; null if it has ended or is executing a step. @param time Formats a time. */
 export function waitingForText(rollout: Rollout, time: (at: string) => string): string | null {
   const { waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, acceptsDevicesUntil } = rollout;

@@ -16,9 +16,10 @@ import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
+import { rolloutName } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { DeviceCounts } from './device-counts.tsx';
-import { nameOf, type Rollout, stateTones } from './rollout-text.ts';
+import { type Rollout, stateTones } from './rollout-text.ts';
 import './rollouts.css';
 
 type RolloutsQuery = NonNullable<paths['/v1/rollouts']['get']['parameters']['query']>;
@@ -93,7 +94,7 @@ export function RolloutsPage() {
 }
 
 const columns: readonly Column<Rollout>[] = [
-  { heading: 'Rollout', cell: (rollout) => <a href={rolloutPath(rollout.id)}>{nameOf(rollout)}</a> },
+  { heading: 'Rollout', cell: (rollout) => <a href={rolloutPath(rollout.id)}>{rolloutName(rollout)}</a> },
   { heading: 'Build', cell: ({ module, version }) => <Module module={module} version={version} /> },
   { heading: 'State', cell: ({ state }) => <Badge tone={stateTones[state]}>{state}</Badge> },
   {

@@ -7,15 +7,16 @@ import { counted, countText } from '../../components/numbers.ts';
 import { ObjectName } from '../../components/object-name.tsx';
 import { Table } from '../../components/table.tsx';
 import { microsecondsText, Timestamp } from '../../components/times.tsx';
-import { useActorNames } from '../../session/names.ts';
+import type { Names } from '../../session/names.ts';
 import { DeviceCounts } from './device-counts.tsx';
 import { amountText, thresholdTexts, type Wave, waveTones } from './rollout-text.ts';
 
 type Verdict = Schemas['Verdict'];
 
-export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly isCurrent: boolean }) {
+type Parts = { readonly wave: Wave; readonly isCurrent: boolean; readonly names: Names };
+
+export function WaveView({ wave, isCurrent, names }: Parts) {
   const { number, state, devices, upToPercent, deviceCounts, failure, failureIgnored, approval, approvedBy, verdicts } = wave;
-  const names = useActorNames();
   const hasBegun = wave.startedAt !== null;
   return (
     <li class={isCurrent ? 'wave current' : 'wave'} aria-current={isCurrent ? 'step' : undefined}>
