@@ -60,7 +60,7 @@ export async function alterPostgresql(database: string, how: string): Promise<vo
 export async function endConnections(database: string): Promise<number> {
   const ended = await runSql(
     inject('postgresqlUrl'),
-    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ?',
+    'SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = ?',
     nameOf(database),
   );
   return ended.length;
