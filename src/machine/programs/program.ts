@@ -268,10 +268,14 @@ export class Program implements ThreadOwner {
 
   /** Adds the calls counted in the thread's block. */
   #countCompleted(thread: Thread): void {
-    const calls = Number(this.#doubleWord(thread, threadBlock.callsCompleted));
+    // As two words: each version switch comes here, and reading a bigint allocates it.
+    const { words } = this.#dependencies.processor.kernelMemory;
+    const low = (thread.block + threadBlock.callsCompleted) >> 2;
+    const calls = (words[low + 1] ?? 0) * 2 ** 32 + ((words[low] ?? 0) >>> 0);
     if (calls === 0) return;
     this.#versions.forVersion(this.#versionOf(thread)).completed += calls;
-    this.#dependencies.processor.kernelMemory.doubleWords[(thread.block + threadBlock.callsCompleted) >> 3] = 0n;
+    words[low] = 0;
+    words[low + 1] = 0;
   }
 
   /** Counts a failed call for the version that it was inside; otherwise for the version of the thread's previous call, or for the newest version. */
