@@ -2,7 +2,7 @@
 
 import { DatabaseUnavailable, markDatabaseError } from '../unavailable.ts';
 
-/** Runs work on the server. @throws {DatabaseUnavailable} if the server cannot be reached or the connection is connectionLost; errors of the server as they are. */
+/** Runs work on the server. @throws {DatabaseUnavailable} if the server cannot be reached or the connection is lost; errors of the server as they are. */
 export async function withServerErrors<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
