@@ -40,7 +40,7 @@ export const thresholdTexts = {
   failedLoadsPercent: 'Failed loads',
   interruptedAccesses: 'Interrupted accesses per device',
   failedCallsPercent: 'Increase in failed calls',
-  abiViolations: 'Programs with a stale address',
+  abiViolations: 'ABI violations',
   latencyIncreasePercent: 'Increase in p99 latency',
 } as const satisfies Record<ThresholdName, string>;
 
