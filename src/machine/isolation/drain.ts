@@ -1,7 +1,15 @@
 // A drain: the wait of a load, after the swap, for the accesses inside the old version to exit by themselves. It ends in exactly one way.
 
-import type { LoadTarget } from './load-request.ts';
+import type { Processor } from '../processor.ts';
+import type { Thread } from '../threads/thread.ts';
 import type { LoadedImage } from './loaded-image.ts';
+
+/** The parts of a device that a drain observes. */
+type DrainTarget = {
+  readonly processor: Processor;
+  /** Returns every thread of the device, with its program. */
+  threads(): Iterable<{ readonly thread: Thread; readonly program: string }>;
+};
 
 /** How a drain ends. `unreferenced`: no access is inside any more. `interrupted`: the accesses inside are interrupted now, on request. */
 export type DrainEnding =
@@ -29,7 +37,7 @@ export type DrainState = {
 const maxListedPrograms = 1_000;
 
 export class Drain {
-  readonly #target: LoadTarget;
+  readonly #target: DrainTarget;
   readonly #previous: LoadedImage;
   readonly #onEnd: (ending: DrainEnding) => void;
   readonly #startedAt: number;
@@ -42,7 +50,7 @@ export class Drain {
    * @param milliseconds How long it waits at most.
    * @param onEnd Called once, at a safepoint.
    */
-  constructor(target: LoadTarget, previous: LoadedImage, milliseconds: number, onEnd: (ending: DrainEnding) => void) {
+  constructor(target: DrainTarget, previous: LoadedImage, milliseconds: number, onEnd: (ending: DrainEnding) => void) {
     const { processor } = target;
     this.#target = target;
     this.#previous = previous;

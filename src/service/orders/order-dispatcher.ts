@@ -142,7 +142,7 @@ export class OrderDispatcher {
       const found = await read(connection);
       await this.#onDispatched(
         connection,
-        found.flatMap(({ loadId }) => loadId ?? []),
+        found.flatMap(({ kind, loadId }) => (kind === 'load' && loadId !== null ? [loadId] : [])),
         this.#clock.now(),
       );
       this.#offers.record(hostId, found);

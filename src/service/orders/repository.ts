@@ -114,6 +114,17 @@ export class OrderRecords {
     for (const chunk of splitIntoChunks(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', chunk).execute();
   }
 
+  /** Returns which of these kinds of orders for a load are unsettled. */
+  async pendingKinds<Kind extends string>(loadId: string, kinds: readonly Kind[]): Promise<Kind[]> {
+    const query = this.#connection.sql
+      .selectFrom('AgentOrder')
+      .select('kind')
+      .where('loadId', '=', loadId)
+      .where('cancelledAt', 'is', null);
+    const pending = new Set((await query.execute()).map(({ kind }) => kind));
+    return kinds.filter((kind) => pending.has(kind));
+  }
+
   /** Returns the highest number ever assigned to an order; 0 if there was none. */
   async lastNumber(): Promise<number> {
     const [last] = await this.#connection.query(selectLastNumber, {});
