@@ -11,6 +11,8 @@ import type { RequestSchema } from '../typed-paths.ts';
 export class Agent {
   readonly orders: Order[] = [];
   bootId = randomUUID();
+  /** Set it before the registration; undefined, as of an older agent, leaves it out. */
+  capabilities: string[] | undefined = undefined;
   host = '';
   token = '';
   ended = false;
@@ -27,6 +29,7 @@ export class Agent {
       name,
       bootId: this.bootId,
       capacity: 10,
+      ...(this.capabilities === undefined ? {} : { capabilities: this.capabilities }),
       devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
     };
     const response = await this.#service.post('/agent/v1/hosts', registration, bearer(credential));
