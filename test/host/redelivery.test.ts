@@ -176,10 +176,10 @@ test('orders that end a drain do not wait for the load, nor replace its order, a
   deliver({ kind: 'load', order: loadOrder, device, sequence: 2, load, ...build, deadline: null });
   await until(() => requestedImages.length > 0, 'the load is in progress');
   deliver(inject);
-  await until(() => reportsOf('load-injected').length === 1, 'the order is answered while the load is in progress');
+  await until(() => reportsOf('load-injected').length === 1, 'the order is reported while the load is in progress');
   deliver(inject);
   deliver({ kind: 'cancel-load', order: cancelOrder, device, sequence: 4, load, reason: 'cancelled by a test' });
-  await until(() => reportsOf('load-injected').length === 2 && reportsOf('load-cancelled').length === 1, 'all orders are answered');
+  await until(() => reportsOf('load-injected').length === 2 && reportsOf('load-cancelled').length === 1, 'all orders are reported');
   expect(reportsOf('load-completed')).toEqual([]);
   const failure = `the load ${load} is not draining`;
   expect([...reportsOf('load-injected'), ...reportsOf('load-cancelled')]).toMatchObject([

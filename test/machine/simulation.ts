@@ -332,10 +332,10 @@ class ScheduleRun {
   #endDrain(end: () => Promise<'interrupted' | 'cancelled' | 'not-draining'>): void {
     const { isDraining } = this;
     this.#track(
-      end().then((answer) => {
-        if (answer === 'not-draining') return;
-        assert(isDraining, `the device answers ${answer} without a drain`);
-        this.drainsEnded[answer] += 1;
+      end().then((result) => {
+        if (result === 'not-draining') return;
+        assert(isDraining, `the device reports ${result} without a drain`);
+        this.drainsEnded[result] += 1;
       }),
     );
   }

@@ -14,13 +14,13 @@ import type { LoadRecord } from './repository.ts';
 
 /** The orders that end a drain early. */
 const drainOrderKinds = ['inject-load', 'cancel-load'] as const satisfies readonly AgentCapability[];
-export type DrainOrderKind = (typeof drainOrderKinds)[number];
+type DrainOrderKind = (typeof drainOrderKinds)[number];
 
 /** The progress of a draining load, as its device last reported it. */
 export type DrainProgress = Pick<Drain, 'operation' | 'previousVersion' | 'accesses' | 'programs'> & {
   /** When the drain began: the receipt of the first report about it, minus the time that the load had waited by then. */
   readonly since: Date;
-  /** The orders that the device has not answered yet. */
+  /** The orders that the device has not reported on yet. */
   readonly requested: readonly DrainOrderKind[];
 };
 
@@ -50,7 +50,7 @@ export function cancelRequest({ actor }: Requester): DrainRequest {
 }
 
 /**
- * Orders the device of a draining load to end the drain. Does nothing if the device has not answered the same order yet.
+ * Orders the device of a draining load to end the drain. Does nothing if the device has not reported on the same order yet.
  * @throws {Problem} `unsupported-by-host` if the agent of the host does not know the order.
  */
 export async function orderDrainEnd(

@@ -142,7 +142,7 @@ export const LoadProgress = z
     since: timestamp.describe('When the drain began, by the clock of the service.'),
     requested: z
       .array(z.enum(['inject', 'cancel']).meta({ id: 'DrainRequest' }))
-      .describe('Requests to end the drain that the device has not answered yet.'),
+      .describe('Requests to end the drain that the device has not reported on yet.'),
   })
   .meta({
     id: 'LoadProgress',

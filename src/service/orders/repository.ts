@@ -1,6 +1,7 @@
 // Orders for device hosts, from their creation until a report settles them.
 
-import { type Expression, type Kysely, sql as text } from 'kysely';
+import { type Expression, type Kysely, type SqlBool, sql as text } from 'kysely';
+import type { Order } from '../../protocol/agent.ts';
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
@@ -19,6 +20,15 @@ export type NewOrder = Omit<ReissuableOrder, 'number' | 'body'> & {
 
 /** Identifiers of loads that ended without a report, by whether their order was sent. */
 export type CancelledLoads = { readonly sent: readonly string[]; readonly unsent: readonly string[] };
+
+/**
+ * Orders that end a drain. They are offered beyond the limit of orders in flight: the orders in flight may be the draining loads, and the loads queued
+ * behind them.
+ */
+const urgentKinds = ['inject-load', 'cancel-load'] as const satisfies readonly Order['kind'][];
+
+/** Whether an order is offered beyond the limit of orders in flight. */
+export const isUrgent = ({ kind }: Pick<OrderRecord, 'kind'>) => urgentKinds.some((urgent) => urgent === kind);
 
 /** How error messages name a row. */
 const orderRow = { kind: 'order', table: 'AgentOrder', key: ['id'] } as const;
@@ -50,6 +60,13 @@ const countInFlight = new PreparedQuery({ hostId: 'text', after: 'integer' }, (s
 
 const nextOrders = new PreparedQuery({ hostId: 'text', after: 'integer', limit: 'integer' }, (sql, { hostId, after, limit }) =>
   selectOpen(sql, hostId).where('number', '>', after).limit(limit),
+);
+
+/** Literals, so that the planners can prove that the partial index on urgent orders has every row. */
+const isUrgentInSql = text<SqlBool>`"kind" in (${text.join(urgentKinds.map((kind) => text.lit(kind)))})`;
+
+const urgentOrders = new PreparedQuery({ hostId: 'text', after: 'integer', limit: 'integer' }, (sql, { hostId, after, limit }) =>
+  selectOpen(sql, hostId).where('number', '>', after).where(isUrgentInSql).limit(limit),
 );
 
 const selectLastNumber = new PreparedQuery({}, (sql, _given, compiler) => sql.selectNoFrom(compiler.lastNumber('AgentOrder').as('number')));
@@ -95,6 +112,11 @@ export class OrderRecords {
     const [inFlight] = await this.#connection.query(countInFlight, { hostId, after });
     const room = Math.max(0, Math.min(limit, maxInFlight - Number(inFlight?.orders ?? 0)));
     return (await this.#connection.query(nextOrders, { hostId, after, limit: room })).map(withBody);
+  }
+
+  /** Returns urgent unsettled orders of a host after a number, by number. */
+  async listUrgent(hostId: string, after: number, limit: number): Promise<OrderRecord[]> {
+    return (await this.#connection.query(urgentOrders, { hostId, after, limit })).map(withBody);
   }
 
   /** Returns unsettled orders of a host up to a number, by number. */

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
-import type { Order } from '../../../src/protocol/agent.ts';
+import { agentLimits, type Order } from '../../../src/protocol/agent.ts';
 import { Agent, attached, loaded, state } from '../agents/agent.ts';
 import { firstOf, itemsOf, TestService, until } from '../test-service.ts';
 
@@ -226,7 +226,7 @@ test('an agent without the capability keeps working, gets no such order, and the
   expect(await read(load)).toMatchObject({ outcome: 'installed' });
 });
 
-test('the service ignores unknown capabilities, and sends an order once until it is answered', async () => {
+test('the service ignores unknown capabilities, and sends an order once until its report', async () => {
   const { agent, load, order } = await startAgent(['inject-load', 'levitate']);
   await agent.report({ kind: 'device-state', device, state: drainingState(order) });
   for (const _ of [1, 2]) expect(await service.post(`${load}/inject`, undefined)).toMatchObject({ status: 202 });
@@ -235,10 +235,10 @@ test('the service ignores unknown capabilities, and sends an order once until it
   expect(orders).toMatchObject([{ kind: 'inject-load', load: order.load, device }]);
   const [inject] = orders;
   if (inject === undefined) throw new Error('no order');
-  // The drain has ended by itself meanwhile: the answer comes after the report of the load, and harms nothing.
+  // The drain has ended by itself meanwhile: its report comes after that of the load, and harms nothing.
   await agent.report(loaded(order, '0x2000'));
-  const answer = { kind: 'load-injected' as const, order: inject.order, device, load: order.load, failure: 'the load is not draining' };
-  for (const _ of [1, 2]) expect((await agent.report({ ...answer, state: state() })).status).toBe(204);
+  const report = { kind: 'load-injected' as const, order: inject.order, device, load: order.load, failure: 'the load is not draining' };
+  for (const _ of [1, 2]) expect((await agent.report({ ...report, state: state() })).status).toBe(204);
   expect(await read(load)).toMatchObject({ outcome: 'installed', progress: null });
   expect((await eventsOf(load)).filter((event) => event.startsWith('load.injected'))).toEqual(['load.injected failed']);
   expect(await agent.next(0, 0)).toEqual([]);
@@ -266,6 +266,37 @@ test('a restart as an older agent gets none of the orders that it does not know'
   await agent.register('agent', ['d1']);
   expect((await agent.next(0, 10)).map(({ kind }) => kind)).toEqual(['attach-device', 'load']);
   expect(await read(load)).toMatchObject({ progress: null, outcome: null });
+});
+
+test('an order to end a drain is offered although the host has too many orders in flight for others', async () => {
+  const agent = new Agent(service);
+  agent.capabilities = ['inject-load'];
+  const names = Array.from({ length: 11 }, (_, index) => `d${index}`);
+  await agent.register('agent', names);
+  await agent.connect();
+  await agent.report(...(await agent.order('attach-device', names.length)).map((order) => attached(order)));
+  const [spare = '', ...devices] = itemsOf(await service.get('/v1/devices')).map(({ id }) => id);
+  const fill = { module: 'tcp', version: '1.1.0', devices, strategy: 'drain', drainMilliseconds: 600_000 } as const;
+  for (let loads = 0; loads < agentLimits.ordersInFlight; loads += devices.length)
+    expect((await service.post('/v1/loads', fill)).status).toBe(202);
+  const orders = await agent.order('load', agentLimits.ordersInFlight);
+  const [first, last] = [orders[0], orders.at(-1)];
+  if (first?.kind !== 'load' || last?.kind !== 'load') throw new Error('no loads');
+  // The window is full: the next load is not offered.
+  await service.push('tcp', '1.3.0', quick(13));
+  await agent.report(loaded(last));
+  for (let more = 0; more < 2; more += 1)
+    expect((await service.post('/v1/loads', { ...fill, version: '1.3.0', devices: [spare] })).status).toBe(202);
+  await until('one more load is offered', async () => agent.orders.some((order) => order.kind === 'load' && order.version === '1.3.0'));
+  await agent.report({ kind: 'device-state', device: first.device, state: drainingState(first) });
+  expect(await service.post(`/v1/loads/${first.load}/inject`, undefined)).toMatchObject({ status: 202 });
+  const [inject] = await agent.order('inject-load');
+  expect(inject).toMatchObject({ load: first.load });
+  // The order has not skipped the load before it.
+  await agent.report(loaded(first));
+  await until('the last load is offered', async () => {
+    return agent.orders.filter((order) => order.kind === 'load' && order.version === '1.3.0').length === 2;
+  });
 });
 
 test('a cancelled load of a rollout counts as failed', async () => {
