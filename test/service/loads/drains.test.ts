@@ -2,9 +2,8 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { Schemas } from '../../../src/client/client.ts';
 import { agentLimits, type Order } from '../../../src/protocol/agent.ts';
-import { Agent, attached, loaded, state } from '../agents/agent.ts';
+import { Agent, attached, drainingState, loaded, state } from '../agents/agent.ts';
 import { firstOf, itemsOf, TestService, until } from '../test-service.ts';
 
 let service: TestService;
@@ -198,13 +197,6 @@ async function startAgent(
   const [order] = await agent.next(attach.sequence, 10);
   if (order?.kind !== 'load') throw new Error('no load');
   return { agent, load, order };
-}
-
-/** Returns the state of a device whose load drains. */
-function drainingState(order: Order & { kind: 'load' }, waitedMilliseconds = 1_000): Schemas['DeviceState'] {
-  const { load, module, version, image } = order;
-  const draining = { load, operation: 250 as const, module, previousVersion: '1.0.0', accesses: 1, programs: [], waitedMilliseconds };
-  return { ...state({ [module]: { version, image, address: '0x2000' } }), draining };
 }
 
 test('an agent without the capability keeps working, gets no such order, and the problem names its host', async () => {
