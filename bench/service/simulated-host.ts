@@ -71,6 +71,7 @@ export function registrationOf(name: string, bootId: string, devices: number, la
     name,
     bootId,
     capacity: Math.max(1, devices),
+    capabilities: [],
     devices: Array.from({ length: devices }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages: 256 })),
   };
 }

@@ -2,7 +2,7 @@
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
-import { agentLimits, type HostRegistration, Order, RegisteredHost } from '../protocol/agent.ts';
+import { agentLimits, type HostRegistrationInput, Order, RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
 import { defaultIdleTimeouts, IdleTimeoutError, type IdleTimeouts, watchIdle } from '../protocol/idle-timeout.ts';
 import { parseRetryAfter } from '../protocol/retry-after.ts';
@@ -91,7 +91,7 @@ export class ControlConnection {
   }
 
   /** Registers the host. @throws {ControlError} or a TypeError of fetch. */
-  async register(registration: HostRegistration): Promise<RegisteredHost> {
+  async register(registration: HostRegistrationInput): Promise<RegisteredHost> {
     const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) }, this.#joinToken);
     const registered = RegisteredHost.parse(await response.json());
     this.#token = registered.token;

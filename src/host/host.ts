@@ -3,15 +3,15 @@
 import { randomUUID } from 'node:crypto';
 import type { BaseLogger } from 'pino';
 import { z } from 'zod';
-import { type DeviceState, defaultImageMemory, Processor } from '../machine/index.ts';
+import { defaultImageMemory, Processor } from '../machine/index.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
-import { agentLimits, type HostRegistration, type Order, type RegisteredHost } from '../protocol/agent.ts';
+import { agentCapabilities, agentLimits, type HostRegistration, type Order, type RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
 import { BackOff, clampRetryAfter } from './back-off.ts';
 import { BuildVerifier } from './build-verifier.ts';
 import { ControlConnection, ControlError } from './control-connection.ts';
-import { HostedDevice } from './hosted-device.ts';
+import { HostedDevice, type SequencedState } from './hosted-device.ts';
 import { ImageCache } from './image-cache.ts';
 import { type Batch, type OrderReport, Outbox } from './outbox.ts';
 import { reducedReport } from './reduced-report.ts';
@@ -184,7 +184,7 @@ class Host {
   async #register(): Promise<RegisteredHost> {
     const { name, devices, capacity, controlUrl } = this.#options;
     try {
-      return await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
+      return await this.#connection.register({ name, bootId: this.#bootId, capacity, capabilities: [...agentCapabilities], devices });
     } catch (error) {
       if (error instanceof ControlError && error.isFinal)
         throw new RegistrationRejectedError(
@@ -357,7 +357,7 @@ class Host {
     }
   }
 
-  #reportState(device: DeviceId, read: () => DeviceState | null): void {
+  #reportState(device: DeviceId, read: () => SequencedState | null): void {
     try {
       const state = read();
       if (state !== null) this.#outbox.add({ kind: 'device-state', device, state });
@@ -399,9 +399,9 @@ class Host {
   }
 }
 
-/** Returns the key of the task of an order or report. A load is the same task under every order. */
+/** Returns the key of the task of an order or report. A load is the same task under every order; an order that ends its drain is another task. */
 function taskKey(message: Order | Stateless<OrderReport>): string {
-  return 'load' in message ? message.load : message.order;
+  return message.kind === 'load' || message.kind === 'load-completed' ? message.load : message.order;
 }
 
 /** Returns the log fields of an order. */

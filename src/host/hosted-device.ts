@@ -13,6 +13,7 @@ import {
 } from '../machine/index.ts';
 import type { SignatureRequirement } from '../proof/build-proof.ts';
 import type { LoadReportInput, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
+import type { LoadId } from '../protocol/identifiers.ts';
 import { FunctionType } from '../protocol/interface.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
 import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
@@ -21,8 +22,14 @@ import type { ImageCache } from './image-cache.ts';
 import type { OrderReport } from './outbox.ts';
 import { unloadedReport } from './unloaded-report.ts';
 
-/** A reported state. */
-export type SequencedState = MachineState & { readonly sequence: number };
+/** A reported state: the state of the machine with its sequence, and with the identifier of the draining load. */
+export type SequencedState = Omit<MachineState, 'draining'> & {
+  readonly sequence: number;
+  readonly draining?: NonNullable<MachineState['draining']> & { readonly load: LoadId };
+};
+
+/** Orders that end the drain of a load early. */
+type DrainOrder = OrderOf<'inject-load' | 'cancel-load'>;
 
 type OrderedBuild = {
   readonly module: string;
@@ -41,6 +48,8 @@ export class HostedDevice {
   /** True if the state cannot have changed since then: no order has started, and no program runs. */
   #isIdle = false;
   #lastOrder: Promise<unknown> = Promise.resolve();
+  /** The load that the device executes. */
+  #runningLoad: LoadId | null = null;
 
   /** @param nextSequence Returns a higher number at each call, also after this device is replaced by another. */
   constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, ramPages: number, nextSequence: () => number) {
@@ -50,8 +59,12 @@ export class HostedDevice {
     this.#device = new Device({ processor, ramPages });
   }
 
-  /** Executes an order after the earlier ones. A failure is in the report. Rejects only if the state of the device cannot be read. */
+  /**
+   * Executes an order after the earlier ones, or at once if it ends the drain of one of them. A failure is in the report. Rejects only if the state of
+   * the device cannot be read.
+   */
   execute(order: Order): Promise<OrderReport> {
+    if (order.kind === 'inject-load' || order.kind === 'cancel-load') return this.#endDrain(order);
     const receivedAt = performance.now();
     const report = this.#lastOrder.then(() => {
       this.#isIdle = false;
@@ -81,18 +94,38 @@ export class HostedDevice {
 
   /** Numbers a state that was just read, so that sequences have the order of the states. */
   #withSequence(state: MachineState): SequencedState {
-    return { sequence: this.#nextSequence(), ...state };
+    const { draining, ...rest } = state;
+    const load = this.#runningLoad;
+    return {
+      sequence: this.#nextSequence(),
+      ...rest,
+      ...(draining === undefined || load === null ? {} : { draining: { load, ...draining } }),
+    };
   }
 
   /** Records a state as the last reported one. Returns whether it differs from the one before. */
-  #recordState({ at: _, ...facts }: MachineState): boolean {
+  #recordState({ at: _, draining, ...facts }: MachineState): boolean {
     const before = this.#lastReported;
-    this.#lastReported = hash('sha256', JSON.stringify(facts), 'base64');
+    // The wait grows all the time; the service counts it itself.
+    const { waitedMilliseconds: __, ...drain } = draining ?? {};
+    this.#lastReported = hash('sha256', JSON.stringify({ ...facts, drain }), 'base64');
     this.#isIdle = !this.#device.hasRunningPrograms;
     return this.#lastReported !== before;
   }
 
-  async #executeNow(order: Order, receivedAt: number): Promise<OrderReport> {
+  /** Ends the drain of a load early. The load itself is reported by its own order. */
+  async #endDrain(order: DrainOrder): Promise<OrderReport> {
+    this.#isIdle = false;
+    const kind = order.kind === 'inject-load' ? 'load-injected' : 'load-cancelled';
+    const failure = await this.#failureOf(async () => {
+      const isRunning = this.#runningLoad === order.load;
+      const end = () => (order.kind === 'inject-load' ? this.#device.interruptDrain() : this.#device.cancelDrain(order.reason));
+      if (!isRunning || (await end()) === 'not-draining') throw new ProgramError(`the load ${order.load} is not draining`);
+    });
+    return { kind, ...this.#reportHeader(order), load: order.load, failure };
+  }
+
+  async #executeNow(order: Exclude<Order, DrainOrder>, receivedAt: number): Promise<OrderReport> {
     switch (order.kind) {
       case 'attach-device': {
         const failure = await this.#failureOf(() => this.#attach(order));
@@ -156,6 +189,7 @@ export class HostedDevice {
     try {
       const { image, signedBy } = await this.#verifiedBuild(order);
       const { drainMilliseconds, versionPolicy, downgradeReason, ...policy } = LoadPolicy.parse(order);
+      this.#runningLoad = order.load;
       return await this.#device.load({
         image,
         signedBy,
@@ -166,6 +200,8 @@ export class HostedDevice {
     } catch (error) {
       const isRefusal = error instanceof ImageError || error instanceof ProvenanceError || error instanceof ControlError;
       return unloadedReport(order, isRefusal ? 'refused-image' : 'failed', messageOf(error), this.state());
+    } finally {
+      this.#runningLoad = null;
     }
   }
 

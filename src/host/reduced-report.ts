@@ -31,9 +31,9 @@ const failedResult = {
   steps: [],
 };
 
-function reducedState({ at, sequence, moduleTable, memoryMap, programs, abiViolations }: MadeState): MadeState | null {
+function reducedState({ at, sequence, moduleTable, memoryMap, programs, draining, abiViolations }: MadeState): MadeState | null {
   const rest = { ...(sequence === undefined ? {} : { sequence }), at, memoryMap: { ...memoryMap, ranges: [] }, programs: [] };
-  const isReduced = memoryMap.ranges.length === 0 && programs.length === 0 && (abiViolations?.total ?? 0) === 0;
+  const isReduced = memoryMap.ranges.length === 0 && programs.length === 0 && draining === undefined && (abiViolations?.total ?? 0) === 0;
   if (!isReduced) return { ...rest, moduleTable };
   return moduleTable.length === 0 ? null : { ...rest, moduleTable: [] };
 }

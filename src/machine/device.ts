@@ -5,6 +5,7 @@ import { explainTrap, type Trap, type Violation } from './accesses/trap.ts';
 import type { DriverImage, Image } from './images/image.ts';
 import type { ImageInterface } from './images/stamp.ts';
 import { isVerified, unverifiedMessage, type VerifiedImage } from './images/verified-image.ts';
+import type { Drain, DrainState } from './isolation/drain.ts';
 import type { LoadReport, VersionPolicy } from './isolation/load-report.ts';
 import type { DeviceThread, LoadRequest } from './isolation/load-request.ts';
 import type { LoadedImage } from './isolation/loaded-image.ts';
@@ -55,6 +56,8 @@ export type DeviceState = {
     }[];
   };
   programs: ProgramStatistics[];
+  /** The load that waits for the accesses inside the old version to exit; absent if none does. */
+  draining?: DrainState;
   /** Violations of the ABI: how many were found, and the most recent ones. */
   abiViolations: { total: number; newest: AbiViolation[] };
 };
@@ -107,6 +110,8 @@ export class Device {
   readonly #retired: RetiredImages;
   /** Loads run one at a time, in order of arrival. */
   #lastLoad: Promise<unknown> = Promise.resolve();
+  /** The drain of the running load; null if it does not drain. */
+  #drain: Drain | null = null;
 
   constructor(options: DeviceOptions) {
     this.#processor = options.processor;
@@ -133,6 +138,22 @@ export class Device {
   /** Restores a module after a reboot: runs the same workflow without comparing versions. */
   restore(image: VerifiedImage): Promise<LoadReport> {
     return this.#runSerially(() => this.#load({ image, ...defaultLoad, similarityPolicy: 'off', versionPolicy: 'any' }));
+  }
+
+  /**
+   * Ends the wait of a draining load, whatever its strategy: interrupts the accesses inside the old version at the next safepoint.
+   * Returns `not-draining`, and changes nothing, if no load drains or its drain ends in another way before.
+   */
+  async interruptDrain(): Promise<'interrupted' | 'not-draining'> {
+    return (await this.#drain?.interrupt()) ? 'interrupted' : 'not-draining';
+  }
+
+  /**
+   * Cancels a draining load at the next safepoint: the old version is in the module table again, and the load ends as `cancelled` with the reason.
+   * Returns `not-draining`, and changes nothing, if no load drains or its drain ends in another way before.
+   */
+  async cancelDrain(reason: string): Promise<'cancelled' | 'not-draining'> {
+    return (await this.#drain?.cancel(reason)) ? 'cancelled' : 'not-draining';
   }
 
   /**
@@ -190,6 +211,7 @@ export class Device {
   /** Returns a snapshot of the device. */
   state(): DeviceState {
     const reclaimable = this.#retired.reclaimableRanges();
+    const draining = this.#drain?.state() ?? null;
     return {
       at: new Date().toISOString(),
       moduleTable: this.#moduleTable.loaded.map(({ image, range, referenceCount, tainted }) => ({
@@ -210,6 +232,7 @@ export class Device {
         }),
       },
       programs: [...this.#programs.values()].map((program) => program.statistics()),
+      ...(draining === null ? {} : { draining }),
       abiViolations: { total: this.#violationsFound, newest: this.abiViolations() },
     };
   }
@@ -240,6 +263,9 @@ export class Device {
         addImage: (image) => this.#images.add(image),
         programsHolding: (record) => [...this.#programs.values()].filter((program) => program.holdsAddressOf(record)).map(({ id }) => id),
         retired: this.#retired,
+        setDrain: (drain) => {
+          this.#drain = drain;
+        },
       },
       request,
     );

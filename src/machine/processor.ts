@@ -200,6 +200,11 @@ export class Processor {
     return this.#frames.referencesOf(record);
   }
 
+  /** Returns whether a thread is inside an image with an access that entered through the module table. */
+  isReferencing(thread: Thread, record: number): boolean {
+    return this.#frames.of(thread).some((frame) => frame.record === record && !frame.isBypass);
+  }
+
   /** Returns how many of a thread's accesses are inside an image, and the outermost frame (0: none). Only at a safepoint. */
   accessesInside(thread: Thread, record: number): { readonly count: number; readonly outermost: number } {
     return this.#frames.accessesInside(thread, record);

@@ -38,6 +38,13 @@ export const agentLimits = {
   imageBytes: 4 * 1024 * 1024,
 } as const;
 
+/** The orders that the service sends only to hosts that list them as a capability: older hosts do not know them. */
+export const agentCapabilities = ['inject-load', 'cancel-load'] as const;
+export type AgentCapability = (typeof agentCapabilities)[number];
+
+/** Limits of the capabilities in a registration. */
+const capabilityLimits = { count: 100, characters: 64 } as const;
+
 /** Identifies one run of a host process. */
 export const BootId = z
   .string()
@@ -51,6 +58,13 @@ export const HostRegistration = z
     name: DisplayName,
     bootId: BootId.describe('A new value for each start of the host process.'),
     capacity: z.int().min(1).max(agentLimits.devicesPerHost).describe('Maximum number of devices on this host.'),
+    capabilities: z
+      .array(z.string().max(capabilityLimits.characters))
+      .max(capabilityLimits.count)
+      .default([])
+      .describe(
+        `Kinds of orders that the host executes besides those that every host executes: ${agentCapabilities.join(', ')}. The service ignores others, and sends these kinds only to a host that lists them.`,
+      ),
     devices: z
       .array(z.object({ name: DisplayName, labels: Labels, ramPages: z.int().min(16).max(65_536) }).meta({ id: 'RegisteredDevice' }))
       .max(agentLimits.devicesPerHost)
@@ -59,10 +73,18 @@ export const HostRegistration = z
   .meta({
     id: 'HostRegistration',
     examples: [
-      { name: 'rack-1', bootId: exampleBootId, capacity: 100, devices: [{ name: 'router-7', labels: { zone: 'north' }, ramPages: 256 }] },
+      {
+        name: 'rack-1',
+        bootId: exampleBootId,
+        capacity: 100,
+        capabilities: [...agentCapabilities],
+        devices: [{ name: 'router-7', labels: { zone: 'north' }, ramPages: 256 }],
+      },
     ],
   });
 export type HostRegistration = z.infer<typeof HostRegistration>;
+/** A registration before validation, as a host creates it. */
+export type HostRegistrationInput = z.input<typeof HostRegistration>;
 
 export const RegisteredHost = z
   .object({
@@ -213,6 +235,18 @@ export const Order = z
       .meta({ id: 'LoadOrder' }),
     z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }).meta({ id: 'StartProgramOrder' }),
     z.object({ ...order, kind: z.literal('stop-program'), program: ProgramId }).meta({ id: 'StopProgramOrder' }),
+    z.object({ ...order, kind: z.literal('inject-load'), load: LoadId }).meta({
+      id: 'InjectLoadOrder',
+      description:
+        'Ends the wait of a draining load now: the device interrupts the accesses still inside the old version. Executed at once, not after the earlier orders for the device. Only for hosts with the capability `inject-load`.',
+    }),
+    z
+      .object({ ...order, kind: z.literal('cancel-load'), load: LoadId, reason: Reason.describe('Reason for the report of the load.') })
+      .meta({
+        id: 'CancelLoadOrder',
+        description:
+          'Cancels a draining load: the device reverts the swap, and the load ends as `cancelled`. Executed at once, not after the earlier orders for the device. Only for hosts with the capability `cancel-load`.',
+      }),
   ])
   .meta({
     id: 'Order',
@@ -255,6 +289,16 @@ export const Report = z
     z.object({ ...report, kind: z.literal('load-completed'), load: LoadId, result: LoadReport }).meta({ id: 'LoadCompletedReport' }),
     z.object({ ...report, kind: z.literal('program-started'), program: ProgramId, failure }).meta({ id: 'ProgramStartedReport' }),
     z.object({ ...report, kind: z.literal('program-stopped'), program: ProgramId, failure }).meta({ id: 'ProgramStoppedReport' }),
+    z.object({ ...report, kind: z.literal('load-injected'), load: LoadId, failure }).meta({
+      id: 'LoadInjectedReport',
+      description:
+        'Settles an `inject-load` order. The failure says if the load no longer drained. The result of the load is in its own report.',
+    }),
+    z.object({ ...report, kind: z.literal('load-cancelled'), load: LoadId, failure }).meta({
+      id: 'LoadCancelledReport',
+      description:
+        'Settles a `cancel-load` order. The failure says if the load no longer drained. The result of the load is in its own report.',
+    }),
     z.object({ kind: z.literal('device-state'), device: DeviceId, state: DeviceState, rejection }).meta({ id: 'DeviceStateReport' }),
   ])
   .meta({ id: 'Report' });

@@ -2,14 +2,14 @@
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from './examples.ts';
-import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Reason, Timestamp, Version } from './identifiers.ts';
+import { Address, Digest, exampleIdentifier, LoadId, ModuleName, ProgramId, Reason, Timestamp, Version } from './identifiers.ts';
 import { Latency } from './latency.ts';
 import { tainted } from './taint.ts';
 
 const count = z.int().nonnegative();
 
 /** Limits of one state. A device has up to 65,536 pages of memory; each range and each module takes one or more pages. */
-const stateLimits = { modules: 65_536, ranges: 65_536, programs: 10_000 } as const;
+const stateLimits = { modules: 65_536, ranges: 65_536, programs: 10_000, drainingPrograms: 1_000 } as const;
 
 export const ModuleTableEntry = z
   .object({
@@ -160,6 +160,36 @@ const AbiViolations = z
   })
   .meta({ id: 'ReportedAbiViolations' });
 
+/** A drain in examples: two threads are still inside the old version. */
+export const exampleDrain = {
+  load: exampleIdentifier('load'),
+  operation: 250,
+  module: 'tcp',
+  previousVersion: old.version,
+  accesses: 2,
+  programs: [{ program: exampleIdentifier('program'), threads: 2 }],
+  waitedMilliseconds: 12_400,
+} as const;
+
+/** A load that waits for the accesses inside the old version to exit. */
+export const Drain = z
+  .object({
+    load: LoadId,
+    operation: z.literal(250).describe('The operation of FIG. 2 at which the load waits.'),
+    module: ModuleName,
+    previousVersion: Version.describe('The version that the accesses are still inside.'),
+    accesses: count.describe('Number of accesses still inside.'),
+    programs: z
+      .array(z.object({ program: ProgramId, threads: count }).meta({ id: 'DrainingProgram' }))
+      .max(stateLimits.drainingPrograms)
+      .describe('Programs with accesses inside, and the number of their threads there. The first 1,000.'),
+    waitedMilliseconds: count
+      .max(2 ** 31 - 1)
+      .describe('How long the load has waited when the state was taken, in milliseconds of a monotonic clock of the device.'),
+  })
+  .meta({ id: 'ReportedDrain', examples: [exampleDrain] });
+export type Drain = z.infer<typeof Drain>;
+
 /** Both versions are in memory: the old one invalidated, the new one in the module table with four threads inside. */
 export const exampleDeviceState = {
   sequence: 12,
@@ -193,6 +223,7 @@ export const DeviceState = z
     moduleTable: z.array(ModuleTableEntry).max(stateLimits.modules),
     memoryMap: MemoryMap,
     programs: z.array(ProgramStatistics).max(stateLimits.programs),
+    draining: Drain.optional().describe('The load of the device that drains. Omitted if none does, and by devices that do not report it.'),
     abiViolations: AbiViolations.default({ total: 0, newest: [] }),
   })
   .meta({ id: 'DeviceState', examples: [exampleDeviceState] });

@@ -8,7 +8,17 @@ import { SimilarityReport } from './interface.ts';
 import { tainted } from './taint.ts';
 
 export const Outcome = z
-  .enum(['installed', 'replaced', 'replaced-interrupting', 'refused-not-newer', 'refused-dissimilar', 'refused-image', 'failed', 'expired'])
+  .enum([
+    'installed',
+    'replaced',
+    'replaced-interrupting',
+    'refused-not-newer',
+    'refused-dissimilar',
+    'refused-image',
+    'failed',
+    'expired',
+    'cancelled',
+  ])
   .meta({ id: 'ReportedOutcome' });
 export type Outcome = z.infer<typeof Outcome>;
 
@@ -174,6 +184,7 @@ const Step = z
       }),
     ),
     step('failed', noOperation, z.object({ during: z.string().max(64), reason: Reason })),
+    step('cancelled', noOperation, z.object({ during: z.literal('checked-references'), reason: Reason })),
     step('completed', z.literal(280), z.object({ outcome: Outcome, microseconds: z.number().nonnegative() })),
   ])
   .meta({ id: 'Step' });
@@ -239,7 +250,7 @@ export const exampleLoadReport = {
 export const LoadReport = z
   .object({
     outcome: Outcome,
-    reason: Reason.nullable().describe('Why the load was refused or failed. Null if it succeeded.'),
+    reason: Reason.nullable().describe('Why the load was refused, failed or was cancelled. Null if it succeeded.'),
     previous: LoadedImage.nullable().describe('The version that was installed before the load. Null if there was none.'),
     current: LoadedImage.nullable().describe('The version that is installed after the load. Null if there is none.'),
     interrupted: count.describe('Number of accesses inside the old version that received an injected error.'),

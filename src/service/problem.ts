@@ -21,6 +21,8 @@ const problemKinds = [
   'too-many-policies',
   'too-many-signatures',
   'not-queued',
+  'not-draining',
+  'unsupported-by-host',
   'nothing-to-roll-back',
   'already-installed',
   'rollout-conflict',

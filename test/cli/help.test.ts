@@ -49,7 +49,7 @@ test.each([
   [['buidl', 'list'], "unknown command 'buidl' (Did you mean build?)", 'patchbay'],
   [['build', 'psh', 'x.ts'], "unknown command 'psh' (Did you mean push?)", 'patchbay build'],
   [['load', '--modul', 'tcp'], "unknown option '--modul' (Did you mean --module?)", 'patchbay load'],
-  [['load', 'lst'], 'unknown command "load lst": expected list, show, cancel, or load with options', 'patchbay load'],
+  [['load', 'lst'], 'unknown command "load lst": expected list, show, watch, inject, cancel, or load with options', 'patchbay load'],
   [['load', '--module', 'tcp', '--version', '1.0.0'], 'select devices with either --device or --label', 'patchbay load'],
   [
     ['device', 'list', '--status', 'lost'],

@@ -214,6 +214,49 @@ test('commands that wait or follow resume after a restart of the service and mis
   expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
 });
 
+test('load watch follows a drain; load inject and load cancel end it', async () => {
+  const waiting = `(module (import "kernel" "sleep" (func $sleep (param i32)))
+    (func (export "work") (param $n i32) (result i32) (loop $next (call $sleep (i32.const 5)) (br $next)) (unreachable)))`;
+  await service.push('slow', '1.0.0', waiting);
+  await service.push('slow', '1.1.0', waiting);
+  await service.push('slow', '1.2.0', workModule(2));
+  const device = devices[1] ?? '';
+  await service.load('slow', '1.0.0', [device]);
+  const program = { name: 'slow', module: 'slow', export: 'work', arguments: [1], threads: 2, calls: 1 };
+  await service.post(`/v1/devices/${device}/programs` as const, program);
+  await until('the threads are inside', async () => {
+    const { body } = await service.get(`/v1/devices/${device}` as const);
+    return (body.moduleTable ?? []).some(({ module, referenceCount }) => module === 'slow' && referenceCount === 2);
+  });
+  const drain = async (version: string): Promise<string> => {
+    const options = ['--device', device, '--strategy', 'drain', '--drain-milliseconds', '600000', '--no-wait', '--json'];
+    const accepted = await command('load', '--module', 'slow', '--version', version, ...options);
+    const load = /lod_\w+/.exec(accepted.stdout)?.[0] ?? '';
+    await until('it drains', async () => (await service.get(`/v1/loads/${load}` as const)).body.progress ?? null);
+    return load;
+  };
+  const first = await drain('1.1.0');
+  const watch = start('load', 'watch', first);
+  await watch.waitForLine(/slow@1\.1\.0 {2}draining since \S+Z: 2 accesses inside 1\.0\.0 \(threads: prg_\w+ 2\)/);
+  expect((await command('load', 'show', first)).stdout).toMatch(/\nprogress +draining since /);
+  const cancelled = await command('load', 'cancel', first);
+  expect(cancelled).toMatchObject({ code: 0, stdout: `requested to cancel ${first}: patchbay load watch ${first}\n` });
+  expect(await watch.exited).toBe(4);
+  expect(watch.lastLines).toMatch(/slow@1\.1\.0 {2}cancelled: cancelled by key_\w+: 2 accesses were still inside 1\.0\.0/);
+  const second = await drain('1.2.0');
+  const json = start('load', 'watch', second, '--json');
+  await json.waitForLine(/"progress":\{"operation":250/);
+  const injected = await command('load', 'inject', second);
+  expect(injected).toMatchObject({ code: 0, stdout: expect.stringContaining(`requested to inject ${second} now`) });
+  expect(await json.exited).toBe(0);
+  expect(json.lastLines).toMatch(/"outcome":"replaced-interrupting"/);
+  const late = await command('load', 'inject', second);
+  expect(late).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^error: The load is not draining: .*its outcome is replaced-interrupting/),
+  });
+});
+
 test('load --no-wait does not wait; a load is shown with every step', async () => {
   const accepted = await command('load', '--module', 'work', '--version', '1.1.0', '--device', 'rack-1', '--no-wait');
   expect(accepted.stdout).toMatch(/^requested 1 load of work@1\.1\.0 in batch bat_\w+\n$/);
@@ -230,7 +273,10 @@ test('load --no-wait does not wait; a load is shown with every step', async () =
   ])
     expect(shown.stdout).toMatch(new RegExp(`\n${operation} +${step} +20\\d\\d-\\S+Z +\\d+ +\\d+ +\\w+=`));
   const late = await command('load', 'cancel', load);
-  expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: The load is no longer queued: .*\nrequest: req_/) });
+  expect(late).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^error: The load is neither queued nor draining: .*\nrequest: req_/),
+  });
 });
 
 test('events are watched, and the audit trail is listed, followed and verified', async () => {

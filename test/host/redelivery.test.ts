@@ -165,6 +165,33 @@ test('a load under another order is executed once, and reported for that order t
   expect(new Set(completed.map(({ result }) => JSON.stringify(result))).size).toBe(1);
 });
 
+test('orders that end a drain do not wait for the load, nor replace its order, and a repeated one is reported again', async () => {
+  deliver(attach);
+  await until(() => reportsOf('device-attached').length === 1);
+  const [loadOrder, injectOrder, cancelOrder] = [newIdentifier('order'), newIdentifier('order'), newIdentifier('order')];
+  const load = newIdentifier('load');
+  const build = { module: 'tcp', version: '1.0.0', image: `sha256:${'0'.repeat(64)}`, strategy: 'drain', invalidation: 'nx' };
+  const inject = { kind: 'inject-load', order: injectOrder, device, sequence: 3, load };
+  imageStatus = 503;
+  deliver({ kind: 'load', order: loadOrder, device, sequence: 2, load, ...build, deadline: null });
+  await until(() => requestedImages.length > 0, 'the load is in progress');
+  deliver(inject);
+  await until(() => reportsOf('load-injected').length === 1, 'the order is reported while the load is in progress');
+  deliver(inject);
+  deliver({ kind: 'cancel-load', order: cancelOrder, device, sequence: 4, load, reason: 'cancelled by a test' });
+  await until(() => reportsOf('load-injected').length === 2 && reportsOf('load-cancelled').length === 1, 'all orders are reported');
+  expect(reportsOf('load-completed')).toEqual([]);
+  const failure = `the load ${load} is not draining`;
+  expect([...reportsOf('load-injected'), ...reportsOf('load-cancelled')]).toMatchObject([
+    { order: injectOrder, load, failure },
+    { order: injectOrder, load, failure },
+    { order: cancelOrder, load, failure },
+  ]);
+  imageStatus = 404;
+  await until(() => reportsOf('load-completed').length === 1, 'the load is reported');
+  expect(reportsOf('load-completed')).toMatchObject([{ order: loadOrder, load }]);
+});
+
 test('the last 2,000 acknowledged reports are remembered; an older order is executed again', { timeout: 300_000 }, async () => {
   deliver(attach);
   const orders = Array.from({ length: 2_001 }, (_, index) => {

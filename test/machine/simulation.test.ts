@@ -24,4 +24,6 @@ test('keeps all invariants after every step of every schedule', async () => {
   );
   expect(simulation.steps).toBeGreaterThan(100_000);
   expect(simulation.callsMeasured).toBeGreaterThan(1_000);
+  expect(simulation.drainsEnded.interrupted).toBeGreaterThan(10);
+  expect(simulation.drainsEnded.cancelled).toBeGreaterThan(10);
 }, 300_000);

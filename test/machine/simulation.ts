@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Device, type LoadReport, type VerifiedImage } from '../../src/machine/index.ts';
+import { Device, type DeviceState, type LoadReport, type VerifiedImage } from '../../src/machine/index.ts';
 import { SimulatedClock, settle } from './simulated-clock.ts';
 import { driverImage, moduleImage } from './test-machine.ts';
 import { WatchedProcessor } from './watched-processor.ts';
@@ -78,7 +78,7 @@ const operation = fc.oneof(
       minor: fc.nat(5),
       flaw: fc.constantFrom<Kind>('fine', 'fine', 'fine', 'fine', ...kinds),
       strategy: fc.constantFrom('inject', 'inject', 'drain', 'drain-then-inject'),
-      drainMilliseconds: fc.constantFrom(0, 30, 300),
+      drainMilliseconds: fc.constantFrom(0, 30, 300, 10_000),
       invalidation: fc.constantFrom('none', 'mark-invalid', 'nx', 'delete'),
       versionPolicy: fc.constantFrom('newer', 'different'),
     }),
@@ -98,6 +98,7 @@ const operation = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('stop' as const), which: fc.nat(5) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('interrupt-drain' as const, 'cancel-drain' as const) }) },
 );
 type Operation = typeof operation extends fc.Arbitrary<infer Value> ? Value : never;
 
@@ -108,6 +109,8 @@ export const schedule = fc.record({
   perRead: fc.constantFrom(5, 5, 0.05),
   operations: fc.array(fc.record({ steps: fc.nat(12), operation }), { minLength: 1, maxLength: 10 }),
   choices: fc.infiniteStream(fc.boolean()),
+  /** What happens to a draining load at each step of its drain. */
+  endings: fc.infiniteStream(fc.constantFrom(null, null, 'interrupt-drain', 'cancel-drain')),
 });
 type Schedule = typeof schedule extends fc.Arbitrary<infer Value> ? Value : never;
 
@@ -145,6 +148,8 @@ export class Simulation {
   steps = 0;
   /** Measured calls of all schedules. */
   callsMeasured = 0;
+  /** Drains that were ended early, of all schedules. */
+  readonly drainsEnded = { interrupted: 0, cancelled: 0 };
 
   private constructor(
     imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage,
@@ -180,18 +185,25 @@ export class Simulation {
     }
   }
 
-  async #run({ ramPages, perRead, operations, choices }: Schedule): Promise<void> {
+  async #run({ ramPages, perRead, operations, choices, endings }: Schedule): Promise<void> {
     this.#time.begin(() => choices.next().value ?? true, perRead);
     const run = new ScheduleRun(this.#processor, ramPages, this.#imageOf, this.#drivers);
+    const step = async () => {
+      const ending = run.isDraining ? (endings.next().value ?? null) : null;
+      if (ending !== null) run.begin({ kind: ending });
+      return this.#step(run);
+    };
     for (const { steps, operation } of operations) {
       run.begin(operation);
       await settle();
-      for (let step = 0; step < steps; step += 1) await this.#step(run);
+      for (let taken = 0; taken < steps; taken += 1) await step();
     }
-    while (await this.#step(run)) assert(run.stepsTaken < 50_000, 'the schedule does not end');
+    while (await step()) assert(run.stepsTaken < 50_000, 'the schedule does not end');
     run.throwFailure();
     run.checkEnd();
     this.callsMeasured += run.callsMeasured;
+    this.drainsEnded.interrupted += run.drainsEnded.interrupted;
+    this.drainsEnded.cancelled += run.drainsEnded.cancelled;
     await run.close();
     assert.equal(this.#processor.runningThreads, 0);
   }
@@ -211,6 +223,8 @@ type Started = Extract<Operation, { kind: 'start' }> & { readonly program: strin
 class ScheduleRun {
   stepsTaken = 0;
   callsMeasured = 0;
+  /** Drains that the schedule has ended early. */
+  readonly drainsEnded = { interrupted: 0, cancelled: 0 };
   readonly #device: Device;
   readonly #processor: WatchedProcessor;
   readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage;
@@ -220,6 +234,7 @@ class ScheduleRun {
   /** Modules that are known to be installed. */
   readonly #installed = new Set<string>();
   #pending = 0;
+  #cancelledLoads = 0;
 
   constructor(
     processor: WatchedProcessor,
@@ -237,6 +252,10 @@ class ScheduleRun {
     this.#device = new Device({ processor, ramPages, onEffects });
   }
 
+  get isDraining(): boolean {
+    return this.#device.state().draining !== undefined;
+  }
+
   begin(operation: Operation): void {
     switch (operation.kind) {
       case 'load':
@@ -252,11 +271,18 @@ class ScheduleRun {
         this.#track(this.#device.stopProgram(program.program));
         break;
       }
+      case 'interrupt-drain':
+        this.#endDrain(() => this.#device.interruptDrain());
+        break;
+      case 'cancel-drain':
+        this.#endDrain(() => this.#device.cancelDrain('cancelled by the schedule'));
+        break;
     }
   }
 
   checkInvariants(): void {
-    const { moduleTable } = this.#device.state();
+    const { moduleTable, draining } = this.#device.state();
+    if (draining !== undefined) this.#checkDrain(draining);
     for (const module of this.#installed)
       assert(
         moduleTable.some((entry) => entry.module === module),
@@ -283,8 +309,41 @@ class ScheduleRun {
     for (const { record } of accesses) assert(images.has(record) || record === absentRecord, 'an access is inside of no image');
   }
 
+  /** Checks that a reported drain names exactly the accesses that the load waits for. */
+  #checkDrain({ module, previousVersion, accesses, programs }: NonNullable<DeviceState['draining']>): void {
+    const old = new Set(
+      [...this.#processor.images].flatMap(
+        ([
+          record,
+          {
+            image: { stamp },
+          },
+        ]) => (stamp.module === module && stamp.version === previousVersion ? [record] : []),
+      ),
+    );
+    const inside = this.#processor.accesses().filter(({ record, isBypass }) => old.has(record) && !isBypass);
+    assert(accesses <= inside.length, 'a drain reports more accesses than are inside');
+    // Every thread is at most once inside a module.
+    const threads = programs.reduce((sum, program) => sum + program.threads, 0);
+    assert.equal(threads, accesses, 'the programs of a drain are not those of its accesses');
+  }
+
+  /** Ends a drain early. If the device says so, exactly one load ends accordingly. */
+  #endDrain(end: () => Promise<'interrupted' | 'cancelled' | 'not-draining'>): void {
+    const { isDraining } = this;
+    this.#track(
+      end().then((result) => {
+        if (result === 'not-draining') return;
+        assert(isDraining, `the device reports ${result} without a drain`);
+        this.drainsEnded[result] += 1;
+      }),
+    );
+  }
+
   checkEnd(): void {
     assert.equal(this.#pending, 0, 'an operation has not ended');
+    assert.equal(this.#device.state().draining, undefined, 'a drain has not ended');
+    assert.equal(this.#cancelledLoads, this.drainsEnded.cancelled, 'a cancelled drain has not cancelled exactly its load');
     const statistics = new Map(this.#device.state().programs.map((operation) => [operation.program, operation]));
     for (const { program, module, threads, calls, addressing, isStopped } of this.#programs) {
       const {
@@ -327,6 +386,8 @@ class ScheduleRun {
       this.#device.load({ image, ...options }).then((report) => {
         const isLoaded = report.outcome === 'installed' || report.outcome.startsWith('replaced');
         if (isLoaded && this.#pending === 1) this.#installed.add(module);
+        if (report.outcome === 'cancelled') this.#cancelledLoads += 1;
+        assert.doesNotMatch(report.reason ?? '', /\b0 accesses were still inside/, 'a drain has failed that was complete');
         if (isLoaded) return this.#checkLoaded(module, report, options.strategy, options.invalidation);
         return this.#checkUnchanged(module, report);
       }),
@@ -342,7 +403,7 @@ class ScheduleRun {
   ): Promise<void> {
     assert.equal(retried + failed, interrupted);
     if (!this.#programs.some(({ isStopped }) => isStopped)) assert.equal(failed, 0, 'an interrupted access was not retried');
-    if (previous === null || current === null || strategy === 'drain' || invalidation === 'none') return;
+    if (previous === null || current === null || (strategy === 'drain' && interrupted === 0) || invalidation === 'none') return;
     if (previous.version === current.version) return;
     const isLoadedAgain = () =>
       this.#device.state().moduleTable.some((entry) => entry.module === module && entry.version === previous.version);

@@ -319,6 +319,37 @@ describe('a load', () => {
     for (const stop of stops) await stop();
   });
 
+  test('shows the accesses that it waits for while it drains, and can be cancelled or injected', async () => {
+    const waiting = await dashboard.deviceOf('rack-b-1');
+    const { body } = await dashboard.service.get(`/v1/devices/${waiting}`);
+    const before = (body.moduleTable ?? []).find(({ module }) => module === 'tcp')?.version ?? '';
+    const version = before === '1.0.0' ? '1.1.0' : '1.0.0';
+    const stop = await dashboard.keepInside(waiting, 2);
+    const drain = async () => {
+      const terms = { strategy: 'drain', drainMilliseconds: 600_000, versionPolicy: 'different' } as const;
+      const { body: asked } = await dashboard.service.post('/v1/loads', { module: 'tcp', version, devices: [waiting], ...terms });
+      const page = await dashboard.open(`/loads/${asked.loads?.[0]?.id}`);
+      await page.getByText(`2 accesses inside ${before}, since`).waitFor();
+      await page.getByRole('row', { name: /long-access 2/ }).waitFor();
+      return page;
+    };
+    const first = await drain();
+    await first.getByRole('button', { name: 'Cancel load' }).click();
+    await first.getByText('cancelled', { exact: true }).first().waitFor();
+    await first
+      .getByText(/^cancelled by key_\w+: 2 accesses were still inside/)
+      .first()
+      .waitFor();
+    await first.getByRole('figure', { name: /250 checked-references, cancelled, 280 completed/ }).waitFor();
+    expect(await first.getByRole('button', { name: 'Inject now' }).count()).toBe(0);
+    const second = await drain();
+    await second.getByRole('button', { name: 'Inject now' }).click();
+    await second.getByText('replaced-interrupting', { exact: true }).first().waitFor();
+    await second.getByText('2 accesses: 2 retried in the new version, 0 ended without a retry').waitFor();
+    await dashboard.service.load('tcp', before, [waiting], { versionPolicy: 'different' });
+    await stop();
+  });
+
   test('can be cancelled while its host is disconnected', async () => {
     // Registered, but does not stream orders.
     await new Agent(dashboard.service).register('rack-c', ['rack-c-1']);

@@ -1,7 +1,7 @@
-// `patchbay load`: loads a build on devices and waits for the outcomes; lists, shows and cancels loads.
+// `patchbay load`: loads a build on devices and waits for the outcomes; lists, shows and watches loads, and ends drains early.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { type Schemas, unwrapResponse } from '../../client/client.ts';
 import { loadStates, outcomes } from '../../client/enum-values.ts';
 import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
@@ -17,6 +17,7 @@ import {
   versionPolicyOption,
 } from '../operator/load-options.ts';
 import { requestLoads } from '../operator/load-requests.ts';
+import { formatDrain, type LoadDetail, readLoad, watchLoad } from '../operator/load-watch.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { collectValues } from '../option-values.ts';
@@ -37,7 +38,7 @@ Exit codes:
 export function addLoadCommands(load: Command): void {
   addLoadOptions(
     load
-      .usage('[options] | list | show LOAD | cancel LOAD')
+      .usage('[options] | list | show LOAD | watch LOAD | inject LOAD | cancel LOAD')
       .option('--module <name>', 'the module')
       .option('--version <version>', 'the version to load')
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
@@ -78,6 +79,8 @@ export function addLoadCommands(load: Command): void {
   );
   addListCommand(load);
   addShowCommand(load);
+  addWatchCommand(load);
+  addInjectCommand(load);
   addCancelCommand(load);
 }
 
@@ -138,20 +141,45 @@ function addShowCommand(load: Command): void {
   addExamples(show, 'patchbay load show lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
 }
 
-/** Reads a load with its report. The return type is inferred, because the client omits members that can only be null. */
-async function readLoad(client: Client, id: string) {
-  return unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
+function addWatchCommand(load: Command): void {
+  const watch = load
+    .command('watch <load>')
+    .description('Follow a load until it ends: the accesses that a draining load waits for, and the outcome.')
+    .addHelpText('after', loadExitCodesText)
+    .action((id, _options, command) => runOperatorCommand(command, (context) => watchLoad(context, id)));
+  addExamples(
+    watch,
+    'patchbay load watch lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f',
+    'patchbay load watch lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f --json',
+  );
 }
-type LoadDetail = Awaited<ReturnType<typeof readLoad>>;
+
+function addInjectCommand(load: Command): void {
+  const inject = load
+    .command('inject <load>')
+    .description('Stop waiting for a draining load: interrupt the accesses still inside the old version now.')
+    .action((id, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const requested = unwrapResponse(await context.client.POST('/v1/loads/{load}/inject', { params: { path: { load: id } } }));
+        printResult(context, requested, () => [`requested to inject ${requested.id} now: patchbay load watch ${requested.id}`]);
+        return exitCodes.success;
+      }),
+    );
+  addExamples(inject, 'patchbay load inject lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
+}
 
 function addCancelCommand(load: Command): void {
   const cancel = load
     .command('cancel <load>')
-    .description('Cancel a queued load.')
+    .description('Cancel a queued or draining load. The device of a draining load returns to the old version.')
     .action((id, _options, command) =>
       runOperatorCommand(command, async (context) => {
         const cancelled = unwrapResponse(await context.client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } } }));
-        printResult(context, cancelled, () => [`cancelled ${cancelled.id}`]);
+        printResult(context, cancelled, () => [
+          cancelled.outcome === null
+            ? `requested to cancel ${cancelled.id}: patchbay load watch ${cancelled.id}`
+            : `cancelled ${cancelled.id}`,
+        ]);
         return exitCodes.success;
       }),
     );
@@ -161,7 +189,7 @@ function addCancelCommand(load: Command): void {
 const formatState = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colourOutcome(outcome));
 
 function formatLoad(load: LoadDetail): string[] {
-  const { id, batch, device, module, version, reason, report } = load;
+  const { id, batch, device, module, version, reason, progress, report } = load;
   const counts =
     load.interrupted === null ? [] : [`accesses   ${load.interrupted} interrupted, ${load.retried} retried, ${load.failed} failed`];
   return [
@@ -173,6 +201,7 @@ function formatLoad(load: LoadDetail): string[] {
     `time       requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
     ...(load.downgradeReason === null ? [] : [`downgrade  ${load.downgradeReason}`]),
     ...(reason === null ? [] : [`reason     ${reason}`]),
+    ...(progress ? [`progress   ${formatDrain(progress)}`] : []),
     ...counts,
     ...formatTaint(report),
     ...(report === null ? [] : ['', ...formatSteps(report.steps)]),

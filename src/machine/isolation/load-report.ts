@@ -10,7 +10,8 @@ export type Outcome =
   | 'refused-not-newer'
   | 'refused-dissimilar'
   | 'refused-image'
-  | 'failed';
+  | 'failed'
+  | 'cancelled';
 
 export type Strategy = 'inject' | 'drain' | 'drain-then-inject';
 export type Invalidation = 'none' | 'mark-invalid' | 'nx' | 'delete';
@@ -50,6 +51,8 @@ export type StepFacts = {
   /** `heldBy`: programs that hold the address hard-coded. Their next access faults, unless the invalidation is `none`. */
   invalidated: { invalidation: Invalidation; address: string; pages: number; heldBy: string[] };
   failed: { during: string; reason: string };
+  /** The load was cancelled while it waited: the old version is in the table again. */
+  cancelled: { during: 'checked-references'; reason: string };
   completed: { outcome: Outcome; microseconds: number };
 };
 export type StepName = keyof StepFacts;
@@ -67,6 +70,7 @@ const operations = {
   'references-reset': 270,
   invalidated: 275,
   failed: null,
+  cancelled: null,
   completed: 280,
 } as const satisfies Record<StepName, number | null>;
 

@@ -5,6 +5,7 @@ import type { RandomAccessMemory } from '../memory/random-access-memory.ts';
 import type { Processor } from '../processor.ts';
 import type { Recovery } from '../programs/program.ts';
 import type { Thread } from '../threads/thread.ts';
+import type { Drain } from './drain.ts';
 import type { Invalidation, SimilarityPolicy, Strategy, VersionPolicy } from './load-report.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
@@ -23,6 +24,8 @@ export type LoadTarget = {
   programsHolding(record: number): string[];
   /** Images that the module table no longer names. */
   readonly retired: RetiredImages;
+  /** Sets the drain of the load; null once the drain has ended. */
+  setDrain(drain: Drain | null): void;
 };
 
 export type DeviceThread = {

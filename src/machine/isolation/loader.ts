@@ -6,7 +6,9 @@ import { threadBlock } from '../abi.ts';
 import type { Image } from '../images/image.ts';
 import { isVerified, unverifiedMessage } from '../images/verified-image.ts';
 import { formatAddress } from '../memory/random-access-memory.ts';
+import { sanitizeReason } from '../reason.ts';
 import { wholeThread } from '../threads/thread.ts';
+import { Drain, type DrainEnding } from './drain.ts';
 import { placeImage } from './image-placement.ts';
 import { type Invalidation, type LoadReport, type Outcome, type ReportedImage, type StepFacts, StepRecorder } from './load-report.ts';
 import type { LoadRequest, LoadTarget } from './load-request.ts';
@@ -169,29 +171,24 @@ function interruptAccesses({ target, request, recorder }: Load, previous: Loaded
   return interruption;
 }
 
-/** Waits until the accesses inside have exited. At the deadline, interrupts them or reverts the swap. */
+/** Waits until the accesses inside have exited. At the deadline or on request, interrupts them or reverts the swap. */
 function drain(load: Load, swapped: Swapped): Promise<LoadReport> {
-  const { processor } = load.target;
-  const { strategy, drainMilliseconds } = load.request;
+  const { target, request } = load;
   const { previous } = swapped;
   return new Promise((resolve) => {
-    const cancelDeadline = processor.clock.after(drainMilliseconds, () => {
-      cancelWait();
-      processor.atSafepoint(() => {
-        if (previous.referenceCount === 0) return resolve(resetReferences(load, swapped, noInterruption));
-        if (strategy === 'drain') return resolve(revertSwap(load, swapped));
-        resolve(waitForExits(load, swapped, interruptAccesses(load, previous)));
-      });
-    });
-    const cancelWait = processor.onUnreferenced(previous.record, 'ignored', () => {
-      cancelDeadline();
-      resolve(resetReferences(load, swapped, noInterruption));
-    });
+    const onEnd = (ending: DrainEnding) => {
+      target.setDrain(null);
+      if (ending.kind === 'unreferenced') return resolve(resetReferences(load, swapped, noInterruption));
+      if (ending.kind === 'cancelled') return resolve(cancelDrain(load, swapped, ending.reason));
+      if (ending.kind === 'timed-out' && request.strategy === 'drain') return resolve(failDrain(load, swapped));
+      resolve(waitForExits(load, swapped, interruptAccesses(load, previous)));
+    };
+    target.setDrain(new Drain(target, previous, request.drainMilliseconds, onEnd));
   });
 }
 
 /** Reverts the swap: the table names the old version again. The new version is removed once the accesses that entered it have exited. */
-function revertSwap({ target, request, recorder }: Load, { previous, current }: Swapped): LoadReport {
+function revertSwap({ target }: Load, { previous, current }: Swapped): void {
   const { processor, moduleTable } = target;
   moduleTable.update(current.image.stamp.module, previous);
   revokeExecute(current, 'mark-invalid');
@@ -199,9 +196,24 @@ function revertSwap({ target, request, recorder }: Load, { previous, current }: 
     current.remove();
     target.retired.add(current);
   });
-  const accesses = previous.referenceCount === 1 ? '1 access was' : `${previous.referenceCount} accesses were`;
-  const reason = `${accesses} still inside ${previous.image.stamp.version} after ${request.drainMilliseconds} ms: drain longer, or use strategy inject`;
-  return fail(recorder, 'references-reset', reason, previous);
+}
+
+/** The drain timed out. */
+function failDrain(load: Load, swapped: Swapped): LoadReport {
+  revertSwap(load, swapped);
+  const { referenceCount, image } = swapped.previous;
+  const accesses = referenceCount === 1 ? '1 access was' : `${referenceCount} accesses were`;
+  const reason = `${accesses} still inside ${image.stamp.version} after ${load.request.drainMilliseconds} ms: drain longer, or use strategy inject`;
+  return fail(load.recorder, 'references-reset', reason, swapped.previous);
+}
+
+/** The drain was cancelled. */
+function cancelDrain(load: Load, swapped: Swapped, cause: string): LoadReport {
+  const { previous } = swapped;
+  const reason = sanitizeReason(cause);
+  revertSwap(load, swapped);
+  load.recorder.record('cancelled', { during: 'checked-references', reason });
+  return complete(load.recorder, { outcome: 'cancelled', reason, previous, current: previous });
 }
 
 /** Waits until the interrupted accesses have exited. */

@@ -18,7 +18,7 @@ export class Frames {
   }
 
   /** Returns the frames of a thread, outermost first. */
-  *of(thread: Thread): Iterable<Frame> {
+  *of(thread: Thread): Generator<Frame, void> {
     const end = this.endOf(thread);
     for (let address = firstFrameOf(thread); address < end; address += 4) yield this.at(address);
   }

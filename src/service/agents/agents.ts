@@ -12,7 +12,7 @@ import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { HostRecord } from '../hosts/repository.ts';
-import { HostRecords } from '../hosts/repository.ts';
+import { encodeCapabilities, HostRecords } from '../hosts/repository.ts';
 import type { OrderDispatcher } from '../orders/order-dispatcher.ts';
 import { toOfferedOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
@@ -81,7 +81,8 @@ export class Agents {
       const id = known?.id ?? newIdentifier('host');
       const credential = key?.id ?? this.#uses.hosts.joinTokenCredential;
       const contact = { registeredAt, unreachableSince: null };
-      const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, ...contact };
+      const capabilities = encodeCapabilities(registration.capabilities);
+      const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, capabilities, ...contact };
       await new HostRecords(connection).save(host);
       const created = await registerDevices(connection, host, registration);
       if (known?.isUnreachable === true)

@@ -1,6 +1,7 @@
 // Reattaches the devices of a host after a new boot: they are empty, and get back their modules and programs before any other order.
 
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
+import type { Order, OrderOf } from '../../protocol/agent.ts';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
 import { ProgramId } from '../../protocol/identifiers.ts';
 import type { Connection } from '../database/connection.ts';
@@ -9,6 +10,7 @@ import { processInSlices } from '../database/slices.ts';
 import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
+import { endLoads } from '../loads/endings.ts';
 import { LoadRecords } from '../loads/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { newOrder, readOrder, reissueOrder } from '../orders/orders.ts';
@@ -18,6 +20,7 @@ import { toProgramOrder } from '../programs/program-order.ts';
 import type { OpenProgram, ProgramRecord } from '../programs/repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
+import { settleUnreportedLoads } from '../rollouts/settlement.ts';
 
 /** Orders read per query. */
 const orderBatchSize = 500;
@@ -36,8 +39,9 @@ export async function reattachDevices(connection: Connection, hostId: string, re
   // Includes programs that have not started: a device that the service wrongly took for an empty one may run them already.
   const needed = open.filter(({ stopRequested }) => !stopRequested);
   const running = Map.groupBy(needed, ({ deviceId }) => deviceId);
-  const others = await ordersToReissue(connection, hostId, { ended, running: new Set(needed.map(({ id }) => id)) });
+  const { reissued, cancelled } = await ordersAfterReboot(connection, hostId, { ended, running: new Set(needed.map(({ id }) => id)) });
   await new OrderRecords(connection).removeUnsettled(hostId);
+  await endCancelledLoads(connection, cancelled, requester, at);
   await processInSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);
     const modules = Map.groupBy(await restorableModules(connection, ids), ({ deviceId }) => deviceId);
@@ -51,7 +55,7 @@ export async function reattachDevices(connection: Connection, hostId: string, re
     await new HistoryRecords(connection).endByReboot(ids, at);
     await new DeviceRecords(connection).clearStates(ids);
   });
-  await processInSlices(others, async (slice) => {
+  await processInSlices(reissued, async (slice) => {
     await new OrderRecords(connection).create(slice.map(reissueOrder));
     await new LoadRecords(connection).setDispatched(
       slice.flatMap(({ loadId }) => loadId ?? []),
@@ -73,30 +77,59 @@ async function restorableModules(connection: Connection, deviceIds: readonly str
   return modules.filter((module) => !(isUnexpected(module) && missing.has(module.imageDigest)));
 }
 
+type OrdersAfterReboot = {
+  /** The unsettled orders that are still needed. */
+  readonly reissued: readonly ReissuableOrder[];
+  /** The orders to cancel loads that the reboot has interrupted. */
+  readonly cancelled: readonly OrderOf<'cancel-load'>[];
+};
+
 /**
- * Returns the unsettled orders that are still needed.
+ * Sorts the unsettled orders. The reboot has ended every drain: orders to inject are dropped, and cancelled loads are not sent again.
  * @param programs `ended`: programs that stopped with the device, which need no stop order. `running`: programs that start with the attach order.
  */
-async function ordersToReissue(
+async function ordersAfterReboot(
   connection: Connection,
   hostId: string,
   programs: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
-): Promise<ReissuableOrder[]> {
+): Promise<OrdersAfterReboot> {
   const found: ReissuableOrder[] = [];
+  const cancelled: OrderOf<'cancel-load'>[] = [];
   for (let after = 0; ; ) {
     const batch = await new OrderRecords(connection).listReissuable(hostId, after, orderBatchSize);
-    found.push(
-      ...batch.filter((record) => {
-        const order = readOrder(record);
-        // A damaged order cannot be reissued.
-        if (order instanceof DamagedItem) return false;
-        if (order.kind === 'start-program') return !programs.running.has(order.program);
-        return !(order.kind === 'stop-program' && programs.ended.has(order.program));
-      }),
-    );
+    for (const record of batch) {
+      const order = readOrder(record);
+      // A damaged order cannot be reissued.
+      if (order instanceof DamagedItem || order.kind === 'inject-load') continue;
+      if (order.kind === 'cancel-load') cancelled.push(order);
+      else if (isNeededAfterReboot(order, programs)) found.push(record);
+    }
     after = batch.at(-1)?.number ?? after;
-    if (batch.length < orderBatchSize) return found;
+    if (batch.length < orderBatchSize) break;
     await yieldToEventLoop();
+  }
+  const loads = new Set<string>(cancelled.map(({ load }) => load));
+  return { reissued: found.filter(({ loadId }) => loadId === null || !loads.has(loadId)), cancelled };
+}
+
+function isNeededAfterReboot(
+  order: Order,
+  { ended, running }: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
+): boolean {
+  if (order.kind === 'start-program') return !running.has(order.program);
+  return !(order.kind === 'stop-program' && ended.has(order.program));
+}
+
+/** Ends the loads whose drain was to be cancelled when their host restarted. */
+async function endCancelledLoads(
+  connection: Connection,
+  cancelled: readonly OrderOf<'cancel-load'>[],
+  requester: Requester,
+  completedAt: Date,
+): Promise<void> {
+  for (const { load, device, reason } of cancelled) {
+    const end = { outcome: 'cancelled', reason: `${reason}: the host restarted during the drain`, completedAt };
+    await endLoads(connection, [{ id: load, deviceId: device }], end, requester, settleUnreportedLoads);
   }
 }
 

@@ -66,6 +66,8 @@ const orderKindOf = {
   'load-completed': 'load',
   'program-started': 'start-program',
   'program-stopped': 'stop-program',
+  'load-injected': 'inject-load',
+  'load-cancelled': 'cancel-load',
 } as const satisfies Record<OrderReport['kind'], Order['kind']>;
 
 /** Sorts the reports of each device by the sequence of their states, if all have one: reports can arrive out of order. */
@@ -109,7 +111,8 @@ async function applyRound(connection: Connection, batch: Batch, reportedOrders: 
     } else if (order.kind === 'stop-program' && report.kind === 'program-stopped') {
       await endStoppedProgram(connection, order, report);
       entries.push(programEvent('program.stopped', order, report));
-    }
+    } else if (order.kind === 'inject-load' && report.kind === 'load-injected') entries.push(drainEvent('load.injected', order, report));
+    else if (order.kind === 'cancel-load' && report.kind === 'load-cancelled') entries.push(drainEvent('load.cancelled', order, report));
   }
   entries.push(...(await applyAttachments(connection, batch, attachments, at)));
   entries.push(...(await applyLoads(connection, batch.hostId, loads, at)));
@@ -238,6 +241,31 @@ function programEvent(
   return { action, object: program, outcome: outcomeOf(failure), detail: { device, failure } };
 }
 
+/** The event of an order that ended a drain early, or came too late. */
+function drainEvent(
+  action: string,
+  { load, device }: OrderOf<'inject-load' | 'cancel-load'>,
+  { failure }: { readonly failure: string | null },
+): AuditEntry {
+  return { action, object: load, outcome: outcomeOf(failure), detail: { device, failure } };
+}
+
+/** Records the loads that have begun to drain, by the states that were stored. Returns an audit event for each. */
+async function recordDrains(connection: Connection, states: ReadonlyMap<string, DeviceState>, receivedAt: Date): Promise<AuditEntry[]> {
+  const drains = [...states].flatMap(([deviceId, { draining }]) => {
+    if (draining === undefined) return [];
+    const drainingSince = new Date(receivedAt.getTime() - draining.waitedMilliseconds);
+    return [{ id: draining.load, deviceId, drainingSince, draining }];
+  });
+  if (drains.length === 0) return [];
+  const begun = await new LoadRecords(connection).setDraining(drains);
+  return drains
+    .filter(({ id }) => begun.has(id))
+    .map(({ id, deviceId, draining: { module, previousVersion, accesses } }) => {
+      return { action: 'load.draining', object: id, detail: { device: deviceId, module, previousVersion, accesses } };
+    });
+}
+
 /**
  * Applies the newest state of each device in the batch: stores it, corrects drift, records ABI violations and ends programs.
  * @returns The audit events of drift and ABI violations.
@@ -260,6 +288,8 @@ async function applyStates(
     if (storedDevices.has(device)) tables.set(device, { ...state, isComplete: rejection === undefined });
   for (const [device, table] of await overtakenTables(connection, reportedOrders, storedDevices)) tables.set(device, table);
   const entries: AuditEntry[] = await correctDrift(connection, hostId, tables, receivedAt);
+  const stored = new Map([...newest].flatMap(([device, { state }]) => (storedDevices.has(device) ? [[device, state] as const] : [])));
+  entries.push(...(await recordDrains(connection, stored, receivedAt)));
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
   for (const [device, { state }] of newest) {
     if (!storedDevices.has(device)) continue;

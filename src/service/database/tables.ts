@@ -57,7 +57,7 @@ export type Tables = {
   readonly DeviceLabel: Table<DeviceLabelModel>;
   readonly DeviceModule: Table<DeviceModuleModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
-  readonly Host: Table<HostModel, 'heartbeatCount'>;
+  readonly Host: Table<HostModel, 'heartbeatCount' | 'capabilities'>;
   readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;
   readonly Load: Table<LoadModel, 'versionPolicy' | 'similarityPolicy' | 'rollback'>;

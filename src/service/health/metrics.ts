@@ -77,7 +77,7 @@ export class Metrics {
       orderStreams: gauge('order_streams', 'Hosts with a stream of orders.'),
     };
     // Every outcome starts at 0 instead of being absent.
-    for (const outcome of [...Outcome.options, 'cancelled', 'superseded']) this.#loadsCompleted.inc({ outcome }, 0);
+    for (const outcome of [...Outcome.options, 'superseded']) this.#loadsCompleted.inc({ outcome }, 0);
     collectDefaultMetrics({ register: this.registry });
   }
 

@@ -74,7 +74,7 @@ function toChange(load: ReportedLoad, before: LatestResidency | undefined, repor
   const { order, report, request } = load;
   const { device: deviceId, load: loadId, module } = order;
   const swap = findStep(report, 'table-updated');
-  const isReverted = report.outcome === 'failed' && swap !== undefined;
+  const isReverted = (report.outcome === 'failed' || report.outcome === 'cancelled') && swap !== undefined;
   if (!isLoaded(report) && !isReverted) return null;
   const bounds = [request?.requestedAt, before?.installedAt, before?.removedAt];
   const installedAt = latest(earliest(swap?.at, reportedAt), ...bounds);
@@ -147,11 +147,11 @@ type RevertedSwap = {
   readonly reportedAt: Date;
 };
 
-/** The drain timed out: the new version was installed from the swap to the end of the load, then the previous version is installed again. */
+/** The drain timed out or was cancelled: the new version was installed from the swap to the end of the load, then the previous version is installed again. */
 function toRevertedSwap({ order, report }: ReportedLoad, { entry, before, reportedAt }: RevertedSwap): Change | null {
   const written = findStep(report, 'loaded');
   if (written === undefined || before === undefined || before.removedAt !== null) return null;
-  const removedAt = latest(earliest(findStep(report, 'failed')?.at, reportedAt), entry.installedAt);
+  const removedAt = latest(earliest((findStep(report, 'failed') ?? findStep(report, 'cancelled'))?.at, reportedAt), entry.installedAt);
   const { address, pages } = written.facts;
   const { load, version, image } = order;
   // No new access enters the reverted version; its pages are marked invalid once its accesses have left.

@@ -1,12 +1,16 @@
 // Device hosts.
 
+import { type AgentCapability, agentCapabilities } from '../../protocol/agent.ts';
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { HostModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 
-export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
+type OptionalColumn = 'credential' | 'capabilities';
+export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | OptionalColumn> & Partial<Pick<HostModel, OptionalColumn>>;
+/** The name of a host, and the kinds of orders that it executes besides those that every host executes. */
+export type CapableHost = Pick<HostModel, 'name'> & { readonly capabilities: readonly AgentCapability[] };
 /** The heartbeat count of a host that is not marked as unreachable. */
 export type HeartbeatCount = { readonly id: string; readonly count: number };
 /** The host of a token, and the credential that it registered with. */
@@ -69,6 +73,12 @@ export class HostRecords {
     const hosts = this.#connection.sql.selectFrom('Host').select('id');
     const found = await hosts.where((host) => host.or({ id: idOrName, name: idOrName })).executeTakeFirst();
     return found ?? null;
+  }
+
+  /** Returns the name and the capabilities of the host. */
+  async findCapabilities(id: string): Promise<CapableHost | null> {
+    const host = await this.#connection.sql.selectFrom('Host').select(['name', 'capabilities']).where('id', '=', id).executeTakeFirst();
+    return host === undefined ? null : { name: host.name, capabilities: decodeCapabilities(host.capabilities) };
   }
 
   /** Returns the host with this token digest. */
@@ -157,4 +167,14 @@ export class HostRecords {
     const hosts = withoutMarks(await this.#connection.queryReadable(query, hostRow));
     return hosts.map((host) => ({ ...host, devices: Number(host.devices) }));
   }
+}
+
+/** Encodes the capabilities of a registration for the database. Leaves out those that this service does not know. */
+export function encodeCapabilities(capabilities: readonly string[]): string {
+  return agentCapabilities.filter((known) => capabilities.includes(known)).join(' ');
+}
+
+function decodeCapabilities(stored: string): AgentCapability[] {
+  const named = stored.split(' ');
+  return agentCapabilities.filter((known) => named.includes(known));
 }

@@ -16,6 +16,7 @@ import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, systemActor } from '../requester.ts';
 import { type Batch, type CreatedLoads, createBatches, type LoadTerms } from './batches.ts';
+import { cancelRequest, type DrainProgress, findDrainProgress, injectRequest, orderDrainEnd } from './drains.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import { type LoadFilter, LoadQueries, type LoadSummary } from './queries.ts';
 import type { LoadRecord } from './repository.ts';
@@ -51,20 +52,43 @@ export class Loads {
     return this.#request({ request, requester, toResponse });
   }
 
-  /** Cancels a queued load. Does nothing if the load is cancelled already. @throws {Problem} `not-found`, `not-queued`. */
+  /**
+   * Cancels a load: ends it if it is queued, and orders its device to revert the swap if it drains. A draining load ends when its device reports.
+   * Does nothing if the load is cancelled already.
+   * @throws {Problem} `not-found`, `not-queued`, `unsupported-by-host`.
+   */
   async cancel(id: string, requester: Requester): Promise<LoadRecord> {
     await this.#uses.store.transaction(async (connection) => {
-      const load = await new LoadRecords(connection).find(id);
-      if (load === null) throw notFound('load', id);
+      const load = await findLoad(connection, id);
       if (load.outcome === 'cancelled') return;
-      if (load.state !== 'queued') {
-        const why = load.state === 'dispatched' ? 'it was sent to its host' : `its outcome is ${load.outcome}`;
-        throw new Problem('not-queued', `the load ${id} is no longer queued: ${why}`);
-      }
-      const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#uses.clock.now() };
-      await endLoads(connection, [load], end, requester, this.#onEnded);
+      const now = this.#uses.clock.now();
+      if (load.state === 'queued') {
+        const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: now };
+        await endLoads(connection, [load], end, requester, this.#onEnded);
+      } else if ((await findDrainProgress(connection, load)) !== null)
+        await orderDrainEnd(connection, load, cancelRequest(requester), requester, now);
+      else throw new Problem('not-queued', `the load ${id} can no longer be cancelled: ${describeProgress(load)}`);
     });
     return this.get(id);
+  }
+
+  /**
+   * Orders the device of a draining load to stop waiting and to interrupt the accesses inside the old version now.
+   * @throws {Problem} `not-found`, `not-draining`, `unsupported-by-host`.
+   */
+  async inject(id: string, requester: Requester): Promise<LoadRecord> {
+    await this.#uses.store.transaction(async (connection) => {
+      const load = await findLoad(connection, id);
+      if ((await findDrainProgress(connection, load)) === null)
+        throw new Problem('not-draining', `the load ${id} is not draining: ${describeProgress(load)}`);
+      await orderDrainEnd(connection, load, injectRequest, requester, this.#uses.clock.now());
+    });
+    return this.get(id);
+  }
+
+  /** Returns the progress of a load that drains; null for others. */
+  progressOf(load: LoadRecord): Promise<DrainProgress | null> {
+    return findDrainProgress(this.#uses.store.readConnection, load);
   }
 
   /** Starts ending overdue loads periodically, on one replica at a time. */
@@ -117,10 +141,8 @@ export class Loads {
   }
 
   /** @throws {Problem} `not-found`. */
-  async get(id: string): Promise<LoadRecord> {
-    const load = await new LoadRecords(this.#uses.store.readConnection).find(id);
-    if (load === null) throw notFound('load', id);
-    return load;
+  get(id: string): Promise<LoadRecord> {
+    return findLoad(this.#uses.store.readConnection, id);
   }
 
   list(filter: LoadFilter, page: PageByTime): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
@@ -131,6 +153,19 @@ export class Loads {
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
     });
   }
+}
+
+/** @throws {Problem} `not-found`. */
+async function findLoad(connection: Connection, id: string): Promise<LoadRecord> {
+  const load = await new LoadRecords(connection).find(id);
+  if (load === null) throw notFound('load', id);
+  return load;
+}
+
+/** Returns how far a load is that cannot be ended early. */
+function describeProgress({ state, outcome }: LoadRecord): string {
+  if (state === 'queued') return 'it is queued';
+  return state === 'dispatched' ? 'it was sent to its host, which has not reported that it drains' : `its outcome is ${outcome}`;
 }
 
 /** Creates the loads of requests that were queued concurrently. */

@@ -93,7 +93,17 @@ const addToTotal = new RowStatement({ outcome: 'text', loads: 'integer', interru
 const updateLoadState = new RowStatement(
   { to: 'text', dispatchedAt: 'time?', id: 'text', from: 'text' },
   (sql, { to, dispatchedAt, id, from }) =>
-    sql.updateTable('Load').set({ state: to, dispatchedAt }).where('id', '=', id).where('state', '=', from),
+    sql.updateTable('Load').set({ state: to, dispatchedAt, drainingSince: null }).where('id', '=', id).where('state', '=', from),
+);
+
+const beginDrain = new RowStatement({ drainingSince: 'time', id: 'text', deviceId: 'text' }, (sql, { drainingSince, id, deviceId }) =>
+  sql
+    .updateTable('Load')
+    .set({ drainingSince })
+    .where('id', '=', id)
+    .where('deviceId', '=', deviceId)
+    .where('state', '=', 'dispatched')
+    .where('drainingSince', 'is', null),
 );
 
 const updateRequestTime = new RowStatement({ requestedAt: 'time', deadlineAt: 'time?', id: 'text' }, (sql, { id, ...times }) =>
@@ -210,6 +220,14 @@ export class LoadRecords {
       updateLoadState,
       ids.map((id) => ({ to, dispatchedAt, id, from })),
     );
+  }
+
+  /** Records when loads began to drain. Returns the identifiers of those that were not known to drain; others are unchanged. */
+  async setDraining(
+    drains: readonly { readonly id: string; readonly deviceId: string; readonly drainingSince: Date }[],
+  ): Promise<Set<string>> {
+    const changes = await this.#connection.executeForRows(beginDrain, drains);
+    return new Set(drains.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
   }
 
   /** Returns open loads whose deadline has passed, earliest deadline first. */

@@ -7,9 +7,10 @@ import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { CreatedLoads } from './batches.ts';
+import type { DrainProgress } from './drains.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
-import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
+import { AcceptedLoads, Load, LoadDetail, LoadPage, type LoadProgress, loadParameter, loadQuery, NewLoads } from './schemas.ts';
 import { Policy, selectorOf } from './terms-schemas.ts';
 
 const tags = ['loads'];
@@ -52,6 +53,30 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
     },
   );
 
+  addEndingRoutes(app, loads);
+}
+
+function addEndingRoutes(app: Api, loads: Loads): void {
+  app.post(
+    '/v1/loads/:load/inject',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'injectLoad',
+        tags,
+        summary: 'Stop waiting for a draining load',
+        description:
+          'Orders the device to interrupt the accesses still inside the old version now, whatever the draining strategy of the load. The accesses retry in the new version, and the load ends as `replaced-interrupting`. If the drain ends before the order arrives, the order has no effect. Repeating the request has no effect.',
+        params: loadParameter,
+        response: {
+          202: Load.describe('The load, whose device gets the order.'),
+          ...postProblems('not-found', 'not-draining', 'unsupported-by-host'),
+        },
+      },
+    },
+    async (request, reply) => reply.status(202).send(toLoad(await loads.inject(request.params.load, getRequester(request)))),
+  );
+
   app.post(
     '/v1/loads/:load/cancel',
     {
@@ -59,13 +84,21 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
       schema: {
         operationId: 'cancelLoad',
         tags,
-        summary: 'Cancel a queued load',
-        description: 'Ends the load as `cancelled` if it was not sent to its host yet. Cancelling a load again has no effect.',
+        summary: 'Cancel a queued or draining load',
+        description:
+          'Ends the load as `cancelled` if it was not sent to its host yet. If it drains, orders the device to revert the swap: the old version serves all accesses again, and the load ends as `cancelled` when the device reports. If the drain ends before the order arrives, the load keeps the outcome of its drain. Cancelling a load again has no effect. A cancelled load of a rollout counts as failed.',
         params: loadParameter,
-        response: { 200: Load.describe('The cancelled load.'), ...postProblems('not-found', 'not-queued') },
+        response: {
+          200: Load.describe('The cancelled load.'),
+          202: Load.describe('The draining load, whose device gets the order.'),
+          ...postProblems('not-found', 'not-queued', 'unsupported-by-host'),
+        },
       },
     },
-    async (request) => toLoad(await loads.cancel(request.params.load, getRequester(request))),
+    async (request, reply) => {
+      const load = toLoad(await loads.cancel(request.params.load, getRequester(request)));
+      return load.state === 'completed' ? reply.status(200).send(load) : reply.status(202).send(load);
+    },
   );
 }
 
@@ -98,14 +131,18 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
         operationId: 'getLoad',
         tags,
         summary: 'Get a load',
-        description: 'Returns the load with each step of the isolation workflow.',
+        description: 'Returns the load with each step of the isolation workflow, or with its progress while it drains.',
         params: loadParameter,
         response: { 200: LoadDetail.describe('The load.'), ...problems('not-found') },
       },
     },
     async ({ params }) => {
       const load = await loads.get(params.load);
-      return { ...toLoad(load), report: load.report === null ? null : LoadReport.parse(load.report) };
+      return {
+        ...toLoad(load),
+        progress: toProgress(await loads.progressOf(load)),
+        report: load.report === null ? null : LoadReport.parse(load.report),
+      };
     },
   );
 }
@@ -118,6 +155,12 @@ export function locationOf({ batch, loads }: CreatedLoads): string {
 
 export function toAccepted(created: CreatedLoads): CreatedResponse<202, z.infer<typeof AcceptedLoads>> {
   return { status: 202, location: locationOf(created), body: { batch: created.batch, loads: [...created.loads] } };
+}
+
+function toProgress(progress: DrainProgress | null): z.infer<typeof LoadProgress> | null {
+  if (progress === null) return null;
+  const requested = progress.requested.map((kind) => (kind === 'inject-load' ? 'inject' : 'cancel'));
+  return { ...progress, programs: [...progress.programs], since: progress.since.toISOString(), requested };
 }
 
 function toLoad(load: LoadSummary): z.infer<typeof Load> {

@@ -1,6 +1,7 @@
 // Schemas of loads.
 
 import { z } from 'zod';
+import { Drain, exampleDrain } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
@@ -59,14 +60,16 @@ export const AcceptedLoads = z
 
 const LoadState = z
   .enum(loadStates)
-  .describe('`queued`: not yet sent to the host; it can be cancelled. `dispatched`: sent to the host. `completed`: it has an outcome.')
+  .describe(
+    '`queued`: not yet sent to the host; it can be cancelled. `dispatched`: sent to the host; it can be cancelled while it drains. `completed`: it has an outcome.',
+  )
   .meta({ id: 'LoadState' });
 
 /** Outcomes of loads: those that a device reports, and those that the service sets. */
 export const LoadOutcome = z
-  .enum([...Outcome.options, 'cancelled', 'superseded'])
+  .enum([...Outcome.options, 'superseded'])
   .describe(
-    '`installed`: the device had no version of the module. `replaced`: the version replaced another one. `replaced-interrupting`: it also interrupted accesses inside the old version. `refused-not-newer`, `refused-dissimilar`, `refused-image`: the device refused it. `failed`: the device could not load it. `expired`: its deadline passed. `cancelled`: an operator cancelled it. `superseded`: a newer load replaced it in the queue.',
+    '`installed`: the device had no version of the module. `replaced`: the version replaced another one. `replaced-interrupting`: it also interrupted accesses inside the old version. `refused-not-newer`, `refused-dissimilar`, `refused-image`: the device refused it. `failed`: the device could not load it. `expired`: its deadline passed. `cancelled`: an operator cancelled it while it was queued or drained. `superseded`: a newer load replaced it in the queue.',
   )
   .meta({ id: 'LoadOutcome' });
 
@@ -119,11 +122,43 @@ export const Load = z
   })
   .meta({ id: 'Load', description: 'A request to load one build on one device.', examples: [exampleLoad] });
 
+const exampleProgress = {
+  operation: exampleDrain.operation,
+  previousVersion: exampleDrain.previousVersion,
+  accesses: exampleDrain.accesses,
+  programs: [...exampleDrain.programs],
+  since: exampleTimes.dispatched,
+  requested: [],
+};
+
+export const LoadProgress = z
+  .object({
+    operation: Drain.shape.operation,
+    previousVersion: z.string().describe('The version that the accesses are still inside.'),
+    accesses: count.describe('Number of accesses still inside.'),
+    programs: z
+      .array(z.object({ program: identifier('program'), threads: count }).meta({ id: 'LoadProgressProgram' }))
+      .describe('Programs with accesses inside, and the number of their threads there. The first 1,000.'),
+    since: timestamp.describe('When the drain began, by the clock of the service.'),
+    requested: z
+      .array(z.enum(['inject', 'cancel']).meta({ id: 'DrainRequest' }))
+      .describe('Requests to end the drain that the device has not reported on yet.'),
+  })
+  .meta({
+    id: 'LoadProgress',
+    description:
+      'Progress of a load that drains: it waits for the accesses inside the old version. Its device reports changes about twice a second.',
+    examples: [exampleProgress],
+  });
+
 export const LoadDetail = Load.extend({
+  progress: LoadProgress.nullable().describe(
+    'Progress of the load, as its device last reported it. Null if the load does not drain, or if the agent of its host does not report progress.',
+  ),
   report: LoadReport.nullable().describe(
     'The report of the device: each operation of the isolation workflow with its time and facts. Null if the device sent none.',
   ),
-}).meta({ id: 'LoadDetail', examples: [{ ...exampleLoad, report: exampleLoadReport }] });
+}).meta({ id: 'LoadDetail', examples: [{ ...exampleLoad, progress: null, report: exampleLoadReport }] });
 export const LoadPage = pageSchema('LoadPage', Load);
 
 export const loadQuery = z.strictObject({

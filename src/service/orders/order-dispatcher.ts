@@ -11,7 +11,7 @@ import { HostRecords } from '../hosts/repository.ts';
 import { registrationKeyRevoked } from '../problem.ts';
 import { OrderOffers, offerIntervals } from './order-offers.ts';
 import type { OrderRecord } from './repository.ts';
-import { OrderRecords } from './repository.ts';
+import { isUrgent, OrderRecords } from './repository.ts';
 
 /** Orders read per query. */
 const batchSize = 500;
@@ -114,7 +114,8 @@ export class OrderDispatcher {
       while (!ended.aborted) {
         for (const order of await this.poll(hostId, last, ended)) {
           if (ended.aborted) return;
-          last = Math.max(last, order.number);
+          // An urgent order may have overtaken orders that are not offered yet.
+          if (!isUrgent(order)) last = Math.max(last, order.number);
           yield order;
         }
       }
@@ -128,11 +129,19 @@ export class OrderDispatcher {
     const due = await this.#dispatchDue(hostId, after);
     if (due.length > 0) return due;
     const [first] = await new OrderRecords(this.#store.readConnection).next(hostId, after, agentLimits.ordersInFlight, 1);
-    if (first === undefined) {
-      await checkAccess(this.#store.readConnection, hostId);
-      return [];
-    }
+    if (first === undefined) return this.#dispatchUrgent(hostId, after);
     return this.#offer(hostId, (connection) => new OrderRecords(connection).next(hostId, after, agentLimits.ordersInFlight, batchSize));
+  }
+
+  /** Reads the urgent orders that are due, although the host has too many orders in flight for others. */
+  async #dispatchUrgent(hostId: string, after: number): Promise<OrderRecord[]> {
+    const findDue = async (connection: Connection) => {
+      const urgent = await new OrderRecords(connection).listUrgent(hostId, after, batchSize);
+      return urgent.filter((order) => this.#offers.isDue(hostId, order));
+    };
+    if ((await findDue(this.#store.readConnection)).length > 0) return this.#offer(hostId, findDue);
+    await checkAccess(this.#store.readConnection, hostId);
+    return [];
   }
 
   /** Reads orders and marks them as dispatched in one transaction. */
@@ -142,7 +151,7 @@ export class OrderDispatcher {
       const found = await read(connection);
       await this.#onDispatched(
         connection,
-        found.flatMap(({ loadId }) => loadId ?? []),
+        found.flatMap(({ kind, loadId }) => (kind === 'load' && loadId !== null ? [loadId] : [])),
         this.#clock.now(),
       );
       this.#offers.record(hostId, found);

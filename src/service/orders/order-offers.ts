@@ -44,6 +44,12 @@ export class OrderOffers {
     return offers === undefined || offers.dueAt <= this.#clock.monotonic();
   }
 
+  /** Whether an order is due for an offer: it was not offered yet, or its interval has passed. */
+  isDue(hostId: string, { number }: Numbered): boolean {
+    const offer = this.#hosts.get(hostId)?.byNumber.get(number);
+    return offer === undefined || offer.nextAt <= this.#clock.monotonic();
+  }
+
   /**
    * Returns the orders of a host that are due for another offer.
    * @param unsettled Every unsettled order that the host was offered. Offers of other orders are removed.

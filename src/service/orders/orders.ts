@@ -21,7 +21,7 @@ export function newOrder(
   const id = newIdentifier('order');
   // The sequence is replaced by the number that the database assigns.
   const order = Order.parse({ ...content, order: id, device: device.id, sequence: 1, request: requestId === '' ? null : requestId });
-  const loadId = order.kind === 'load' ? order.load : null;
+  const loadId = 'load' in order ? order.load : null;
   return { id, hostId: device.hostId, deviceId: device.id, kind: order.kind, body: order, loadId, createdAt };
 }
 

@@ -1,6 +1,7 @@
 // Orders for device hosts, from their creation until a report settles them.
 
-import { type Expression, type Kysely, sql as text } from 'kysely';
+import { type Expression, type Kysely, type SqlBool, sql as text } from 'kysely';
+import type { Order } from '../../protocol/agent.ts';
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
@@ -19,6 +20,15 @@ export type NewOrder = Omit<ReissuableOrder, 'number' | 'body'> & {
 
 /** Identifiers of loads that ended without a report, by whether their order was sent. */
 export type CancelledLoads = { readonly sent: readonly string[]; readonly unsent: readonly string[] };
+
+/**
+ * Orders that end a drain. They are offered beyond the limit of orders in flight: the orders in flight may be the draining loads, and the loads queued
+ * behind them.
+ */
+const urgentKinds = ['inject-load', 'cancel-load'] as const satisfies readonly Order['kind'][];
+
+/** Whether an order is offered beyond the limit of orders in flight. */
+export const isUrgent = ({ kind }: Pick<OrderRecord, 'kind'>) => urgentKinds.some((urgent) => urgent === kind);
 
 /** How error messages name a row. */
 const orderRow = { kind: 'order', table: 'AgentOrder', key: ['id'] } as const;
@@ -50,6 +60,13 @@ const countInFlight = new PreparedQuery({ hostId: 'text', after: 'integer' }, (s
 
 const nextOrders = new PreparedQuery({ hostId: 'text', after: 'integer', limit: 'integer' }, (sql, { hostId, after, limit }) =>
   selectOpen(sql, hostId).where('number', '>', after).limit(limit),
+);
+
+/** Literals, so that the planners can prove that the partial index on urgent orders has every row. */
+const isUrgentInSql = text<SqlBool>`"kind" in (${text.join(urgentKinds.map((kind) => text.lit(kind)))})`;
+
+const urgentOrders = new PreparedQuery({ hostId: 'text', after: 'integer', limit: 'integer' }, (sql, { hostId, after, limit }) =>
+  selectOpen(sql, hostId).where('number', '>', after).where(isUrgentInSql).limit(limit),
 );
 
 const selectLastNumber = new PreparedQuery({}, (sql, _given, compiler) => sql.selectNoFrom(compiler.lastNumber('AgentOrder').as('number')));
@@ -97,6 +114,11 @@ export class OrderRecords {
     return (await this.#connection.query(nextOrders, { hostId, after, limit: room })).map(withBody);
   }
 
+  /** Returns urgent unsettled orders of a host after a number, by number. */
+  async listUrgent(hostId: string, after: number, limit: number): Promise<OrderRecord[]> {
+    return (await this.#connection.query(urgentOrders, { hostId, after, limit })).map(withBody);
+  }
+
   /** Returns unsettled orders of a host up to a number, by number. */
   async listUpTo(hostId: string, last: number, limit: number): Promise<OrderRecord[]> {
     return (await this.#connection.query(ordersUpTo, { hostId, last, limit })).map(withBody);
@@ -112,6 +134,17 @@ export class OrderRecords {
     for (const chunk of splitIntoChunks(sent))
       await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', chunk).execute();
     for (const chunk of splitIntoChunks(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', chunk).execute();
+  }
+
+  /** Returns which of these kinds of orders for a load are unsettled. */
+  async pendingKinds<Kind extends string>(loadId: string, kinds: readonly Kind[]): Promise<Kind[]> {
+    const query = this.#connection.sql
+      .selectFrom('AgentOrder')
+      .select('kind')
+      .where('loadId', '=', loadId)
+      .where('cancelledAt', 'is', null);
+    const pending = new Set((await query.execute()).map(({ kind }) => kind));
+    return kinds.filter((kind) => pending.has(kind));
   }
 
   /** Returns the highest number ever assigned to an order; 0 if there was none. */

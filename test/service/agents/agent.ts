@@ -11,6 +11,8 @@ import type { RequestSchema } from '../typed-paths.ts';
 export class Agent {
   readonly orders: Order[] = [];
   bootId = randomUUID();
+  /** Set it before the registration; undefined, as of an older agent, leaves it out. */
+  capabilities: string[] | undefined = undefined;
   host = '';
   token = '';
   ended = false;
@@ -27,6 +29,7 @@ export class Agent {
       name,
       bootId: this.bootId,
       capacity: 10,
+      ...(this.capabilities === undefined ? {} : { capabilities: this.capabilities }),
       devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
     };
     const response = await this.#service.post('/agent/v1/hosts', registration, bearer(credential));
@@ -151,4 +154,29 @@ export function loaded(order: Order, address = '0x1000'): Schemas['LoadCompleted
     state: state({ [module]: { version, image, address } }),
     result,
   };
+}
+
+/** Returns the state of a device whose load waits for an access inside the old version. */
+export function drainingState(
+  { load, module, version, image }: Order & { kind: 'load' },
+  waitedMilliseconds = 1_000,
+): Schemas['DeviceState'] {
+  const draining = { load, operation: 250 as const, module, previousVersion: '1.0.0', accesses: 1, programs: [], waitedMilliseconds };
+  return { ...state({ [module]: { version, image, address: '0x2000' } }), draining };
+}
+
+/** Registers a simulated host of one device, on which a load of tcp drains, and returns the load. */
+export async function startDrain(service: TestService, version: string): Promise<string> {
+  const agent = new Agent(service);
+  agent.capabilities = ['inject-load', 'cancel-load'];
+  await agent.register('draining', ['draining-1']);
+  const [attach] = await agent.next(0, 10);
+  if (attach === undefined) throw new Error('no order');
+  await agent.report(attached(attach));
+  const terms = { strategy: 'drain', drainMilliseconds: 600_000 } as const;
+  await service.post('/v1/loads', { module: 'tcp', version, devices: [attach.device], ...terms });
+  const [order] = await agent.next(attach.sequence, 10);
+  if (order?.kind !== 'load') throw new Error('no load');
+  await agent.report({ kind: 'device-state', device: order.device, state: drainingState(order) });
+  return order.load;
 }

@@ -316,6 +316,10 @@ function orderReports(): fc.Arbitrary<Call> {
             return agent.reportRaw({ ...report, kind: 'program-started', program: order.program, failure });
           case 'stop-program':
             return agent.reportRaw({ ...report, kind: 'program-stopped', program: order.program, failure });
+          case 'inject-load':
+            return agent.reportRaw({ ...report, kind: 'load-injected', load: order.load, failure });
+          case 'cancel-load':
+            return agent.reportRaw({ ...report, kind: 'load-cancelled', load: order.load, failure });
         }
       },
     }));

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { Envelope } from '../../../src/proof/envelope.ts';
 import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
 import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
+import { startDrain } from '../agents/agent.ts';
 import { firstOf, itemsOf, joinToken, type TestResponse, TestService, until } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import {
@@ -150,6 +151,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
     const { loads } = succeeded(await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
     return { 'path load': String(Json.array().parse(loads)[0]?.['id']) };
   },
+  injectLoad: async () => ({ 'path load': await startDrain(service, '1.0.0') }),
   // The devices have the newer of two versions, whatever was requested before.
   listDevicesOfBuild: loadNewer,
   rollBackModule: loadNewer,

@@ -8,6 +8,7 @@ import type { Schemas } from '../../../src/client/client.ts';
 import { Envelope } from '../../../src/proof/envelope.ts';
 import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
 import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
+import { startDrain } from '../agents/agent.ts';
 import { firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
@@ -45,6 +46,7 @@ beforeAll(async () => {
   await join('silent', 'silent-1');
   const silent = firstOf(await service.get('/v1/devices?limit=1'));
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent.id] });
+  const draining = await startDrain(service, '1.1.0');
   const rollouts = await makeRollouts(devices, silent.id);
   const loads = itemsOf(await service.get('/v1/loads'));
   const image = Object(pushed.body.image);
@@ -63,7 +65,7 @@ beforeAll(async () => {
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
     ['device', devices],
-    ['load', loads.map(({ id }) => id)],
+    ['load', [draining, ...loads.map(({ id }) => id)]],
     ['batch', loads.map(({ batch }) => batch)],
     ['program', [program.body.id]],
     ['host', [registered.body.host]],

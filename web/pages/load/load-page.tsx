@@ -16,6 +16,7 @@ import { useAction } from '../../session/action.ts';
 import { useActorNames, useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { AffectedPrograms } from './affected-programs.tsx';
+import { DrainProgress } from './drain-progress.tsx';
 import { Steps } from './steps.tsx';
 import { loadPathOf } from './workflow.ts';
 import { WorkflowFigure } from './workflow-figure.tsx';
@@ -43,6 +44,11 @@ export function LoadPage({ parameters }: PageProps) {
     async (headers) => unwrapResponse(await client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } }, headers })),
     found.refresh,
   );
+  const inject = useAction(
+    async (headers) => unwrapResponse(await client.POST('/v1/loads/{load}/inject', { params: { path: { load: id } }, headers })),
+    found.refresh,
+  );
+  const progress = load?.progress ?? null;
   return (
     <>
       <PageHead
@@ -56,15 +62,23 @@ export function LoadPage({ parameters }: PageProps) {
           )
         }
         actions={
-          load?.state === 'queued' &&
+          (load?.state === 'queued' || progress !== null) &&
           may('operator') && (
-            <button type="button" disabled={cancel.isUnderWay} onClick={cancel.run}>
-              Cancel load
-            </button>
+            <>
+              {progress !== null && (
+                <button type="button" disabled={inject.isUnderWay || progress.requested.includes('inject')} onClick={inject.run}>
+                  Inject now
+                </button>
+              )}
+              <button type="button" disabled={cancel.isUnderWay || progress?.requested.includes('cancel') === true} onClick={cancel.run}>
+                Cancel load
+              </button>
+            </>
           )
         }
       />
       {cancel.failure !== null && <FailureNotice failure={cancel.failure} />}
+      {inject.failure !== null && <FailureNotice failure={inject.failure} />}
       <ResourceView resource={found} what="the load">
         {(known) => <LoadView {...known} />}
       </ResourceView>
@@ -91,6 +105,7 @@ function LoadView({ load, deviceName }: Found) {
         </div>
       </Panel>
       <div class="rest">
+        {load.progress !== null && <DrainProgress load={load} />}
         <Panel heading="Operations">
           {report === null ? (
             <NoReport load={load} deviceName={deviceName} />
@@ -104,12 +119,17 @@ function LoadView({ load, deviceName }: Found) {
   );
 }
 
-function NoReport({ load: { state, strategy, outcome }, deviceName }: Found) {
+function waitText(strategy: Load['strategy'], progress: Load['progress']): string {
+  if (progress !== null) return ' and waits for accesses to leave the old version';
+  return strategy === 'inject' ? '' : ' and may be waiting for accesses to leave the old version';
+}
+
+function NoReport({ load: { state, strategy, outcome, progress }, deviceName }: Found) {
   const text =
     state === 'queued'
       ? `Queued until the host of ${deviceName} takes the load.`
       : state === 'dispatched'
-        ? `${deviceName} is executing the load${strategy === 'inject' ? '' : ' and may be waiting for accesses to leave the old version'}. It reports at the end.`
+        ? `${deviceName} is executing the load${waitText(strategy, progress)}. It reports at the end.`
         : `It ended as ${outcome}, without the device.`;
   return (
     <p class="empty" role="status">

@@ -33,6 +33,8 @@ export function stepTitle(step: Step): string {
       return 'Old pages invalidated';
     case 'failed':
       return 'Load failed';
+    case 'cancelled':
+      return 'Load cancelled';
     case 'completed':
       return 'Load complete';
   }
@@ -107,6 +109,7 @@ export function stepFacts(step: Step): Fact[] {
       ];
     }
     case 'failed':
+    case 'cancelled':
       return [word('during', step.facts.during), word('reason', step.facts.reason)];
     case 'completed':
       return [code('outcome', step.facts.outcome)];

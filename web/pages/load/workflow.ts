@@ -37,6 +37,7 @@ export const nodes: readonly Node[] = [
   { step: 'table-updated', operation: 240, kind: 'box', lines: ['module table', 'updated'], x: main, y: 378 },
   { step: 'failed', operation: null, kind: 'box', lines: ['failed'], x: side, y: 378 },
   { step: 'checked-references', operation: 250, kind: 'question', lines: ['reference', 'count > 0?'], x: main, y: 466 },
+  { step: 'cancelled', operation: null, kind: 'box', lines: ['cancelled'], x: side, y: 556 },
   { step: 'interrupted', operation: 260, kind: 'box', lines: ['error injected', 'into each access'], x: main, y: 556 },
   { step: 'references-reset', operation: 270, kind: 'box', lines: ['reference count', 'reset'], x: main, y: 624 },
   { step: 'invalidated', operation: 275, kind: 'box', lines: ['old pages', 'invalidated'], x: main, y: 692 },
@@ -73,6 +74,12 @@ export const edges: readonly Edge[] = [
     path: `M${right} 466H${side}V399`,
     label: { text: 'drain timeout', x: right + 6, y: 460 },
   },
+  {
+    from: 'checked-references',
+    to: 'cancelled',
+    path: `M${right - 30} 478H${side}V535`,
+    label: { text: 'cancelled', x: right + 6, y: 491 },
+  },
   { from: 'checked-references', to: 'interrupted', path: `M${main} 500V535`, label: { text: 'yes', x: main + 6, y: 520 } },
   {
     from: 'checked-references',
@@ -85,6 +92,7 @@ export const edges: readonly Edge[] = [
   { from: 'references-reset', to: 'invalidated', path: `M${main} 645V671` },
   { from: 'invalidated', to: 'completed', path: `M${main} 713V745` },
   { from: 'refused', to: 'completed', path: `M${side + measures.sideHalf} 220H${lane}V766H${right}` },
+  { from: 'cancelled', to: 'completed', path: `M${side + measures.sideHalf} 556H${lane}V766H${right}` },
   { from: 'failed', to: 'completed', path: `M${side + measures.sideHalf} 378H${lane}V766H${right}` },
 ];
 
