@@ -1,6 +1,14 @@
 // Assembles the image of a checked module: adds safepoints, entry wrappers and access stubs, enforces the image limits, and stamps the image.
 
-import { abiVersion, initializeExport, lazyStubSection, memoryExport, stampSection, systemNamespace } from '../machine/abi.ts';
+import {
+  abiVersion,
+  initializeExport,
+  type LifecycleExport,
+  lazyStubSection,
+  memoryExport,
+  stampSection,
+  systemNamespace,
+} from '../machine/abi.ts';
 import { hooksAmong } from '../machine/images/lifecycle.ts';
 import type { ExportedFunction, FunctionType, ImageInterface, Stamp, StampContent } from '../machine/images/stamp.ts';
 import type { StubOptions } from './access-stub.ts';
@@ -66,7 +74,8 @@ export function assemble(request: AssembleRequest): AssembleResult {
   // Throws if the image is invalid, which is a bug of this compiler.
   new WebAssembly.Module(image);
   const hasState = leavesState(code);
-  return { ok: true, image, interface: imageInterface, hasState, warnings: parts.warnings };
+  const warnings = [...parts.warnings, ...(hasState ? warnOfMissingSave(parts.exports) : [])];
+  return { ok: true, image, interface: imageInterface, hasState, warnings };
 }
 
 /** Returns whether accesses can leave state in the module: a memory or a mutable global. */
@@ -157,6 +166,13 @@ function readParts(request: AssembleRequest): Parts {
     ({ name, kind: what }) => `the export "${name}" is a ${what} and is omitted: modules can only call each other's functions`,
   );
   return { imports, exports, warnings };
+}
+
+/** Warns of a module that takes over state and does not pass it on. The reverse is right for the first version of a module that saves state. */
+function warnOfMissingSave(exports: readonly ExportedFunction[]): string[] {
+  const has = (wanted: LifecycleExport) => exports.some(({ name }) => name === wanted);
+  if (!has('state_restore') || has('state_save')) return [];
+  return ['the module exports state_restore but not state_save: the next version will start with fresh state; export both'];
 }
 
 function interfaceTooLargeMessage(bytes: number): string {
