@@ -272,7 +272,12 @@ describe('forecasts by state', () => {
     await change((records) =>
       records.devices.setModules([{ deviceId: played, module, version: '1.1.0', imageDigest, loadedAt: new Date() }]),
     );
-    expect(await forecastOf(module, '1.2.0', {}, played)).toEqual({ verdict: 'would-replace', reason, current: '1.1.0', warnings: [stateLoss] });
+    expect(await forecastOf(module, '1.2.0', {}, played)).toEqual({
+      verdict: 'would-replace',
+      reason,
+      current: '1.1.0',
+      warnings: [stateLoss],
+    });
     expect(await forecastOf(module, '1.0.0', {}, played)).toMatchObject({ verdict: 'refused-not-newer', current: '1.1.0' });
     // It attaches without the module that the service ordered to restore.
     if (attach !== undefined) await agent.report(attached(attach));
@@ -300,6 +305,11 @@ describe('forecasts by state', () => {
       'the device has reported again',
       async () => (await new Records(store.readConnection).devices.find(on))?.stateReportedAt !== null,
     );
-    expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({ verdict: 'would-replace', reason: null, current: '1.1.0', warnings: [stateLoss] });
+    expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({
+      verdict: 'would-replace',
+      reason: null,
+      current: '1.1.0',
+      warnings: [stateLoss],
+    });
   });
 });
