@@ -24,4 +24,5 @@ test('keeps all invariants after every step of every schedule', async () => {
   );
   expect(simulation.steps).toBeGreaterThan(100_000);
   expect(simulation.callsMeasured).toBeGreaterThan(1_000);
+  expect(simulation.unloadsRefused).toBeGreaterThan(100);
 }, 300_000);
