@@ -24,7 +24,7 @@ const databaseTests = [
   'test/service/database/{clocks,copy,durability,migrations,replicas,restart,schema,statements,prepared-statements,transactions,undecodable-rows}.test.ts',
   'test/service/database/postgresql/*.test.ts',
   'test/service/{clock/clocks,hosts/host-access,idempotency/idempotency-store,keys/keys,agents/drift,http/unicode-validation}.test.ts',
-  'test/service/{loads/{loads,routes},rollbacks/{rollbacks,routes},rollouts/load-requests}.test.ts',
+  'test/service/{loads/{loads,routes},modules/lifecycle-exports,rollbacks/{rollbacks,routes},rollouts/load-requests}.test.ts',
 ];
 
 /** A file in which every test fails. Continuous integration uses it to check that a failing test fails the run. */

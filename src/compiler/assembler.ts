@@ -1,7 +1,16 @@
 // Assembles the image of a checked module: adds safepoints, entry wrappers and access stubs, enforces the image limits, and stamps the image.
 
-import { abiVersion, initializeExport, lazyStubSection, memoryExport, stampSection, systemNamespace } from '../machine/abi.ts';
-import type { ExportedFunction, FunctionType, ImageInterface, Stamp } from '../machine/images/stamp.ts';
+import {
+  abiVersion,
+  initializeExport,
+  type LifecycleExport,
+  lazyStubSection,
+  memoryExport,
+  stampSection,
+  systemNamespace,
+} from '../machine/abi.ts';
+import { hooksAmong } from '../machine/images/lifecycle.ts';
+import type { ExportedFunction, FunctionType, ImageInterface, Stamp, StampContent } from '../machine/images/stamp.ts';
 import type { StubOptions } from './access-stub.ts';
 import { functionTypeOf, importsOf, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';
@@ -16,7 +25,7 @@ import { type Collector, reachableFrom, runtimeExports, runtimeFunctions } from 
 
 export type AssembleRequest = Omit<
   Stamp,
-  'abi' | 'interface' | 'ownMemory' | 'memory' | 'hasStart' | 'mayFailToInstantiate' | 'hasState' | 'initialize'
+  'abi' | 'interface' | 'ownMemory' | 'memory' | 'hasStart' | 'mayFailToInstantiate' | 'hasState' | 'initialize' | 'hooks'
 > & {
   /** The optimized module. */
   readonly source: Module;
@@ -27,7 +36,14 @@ export type AssembleRequest = Omit<
 };
 
 export type AssembleResult =
-  | { readonly ok: true; readonly image: Uint8Array; readonly interface: ImageInterface; readonly warnings: readonly string[] }
+  | {
+      readonly ok: true;
+      readonly image: Uint8Array;
+      readonly interface: ImageInterface;
+      /** Whether accesses can leave state in the image. */
+      readonly hasState: boolean;
+      readonly warnings: readonly string[];
+    }
   | { readonly ok: false; readonly reasons: readonly string[] };
 
 /** Assembles the image of a valid module. The same request produces the same bytes. */
@@ -57,7 +73,14 @@ export function assemble(request: AssembleRequest): AssembleResult {
     return { ok: false, reasons: [limitExceededMessage('the image has', image.length, limits.imageBytes, 'make the module smaller')] };
   // Throws if the image is invalid, which is a bug of this compiler.
   new WebAssembly.Module(image);
-  return { ok: true, image, interface: imageInterface, warnings: parts.warnings };
+  const hasState = leavesState(code);
+  const warnings = [...parts.warnings, ...(hasState ? warnOfMissingSave(parts.exports) : [])];
+  return { ok: true, image, interface: imageInterface, hasState, warnings };
+}
+
+/** Returns whether accesses can leave state in the module: a memory or a mutable global. */
+function leavesState({ memories, globals }: Module): boolean {
+  return memories.length > 0 || globals.some(({ type }) => type.mutable);
 }
 
 /** Returns whether an export is for the machine and not part of the module's interface. */
@@ -94,7 +117,9 @@ function tryInstrument(code: Module, options: InstrumentationOptions): Module | 
  */
 function createSections(request: AssembleRequest, imageInterface: ImageInterface, memory: Limits | undefined): Module['customSections'] {
   const { source: code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
-  const stamp: Stamp = {
+  const hooks = hooksAmong(imageInterface.exports);
+  // Without hooks, the image keeps the bytes that earlier compilers produced.
+  const stamp: StampContent = {
     abi: abiVersion,
     kind,
     module,
@@ -103,12 +128,13 @@ function createSections(request: AssembleRequest, imageInterface: ImageInterface
     memory: memory === undefined ? null : { initialPages: memory.initial, maximumPages: memory.maximum ?? limits.memoryPages.value },
     hasStart: code.start !== null,
     mayFailToInstantiate: mayFailToInstantiate(code),
-    hasState: code.memories.length > 0 || code.globals.some(({ type }) => type.mutable),
+    hasState: leavesState(code),
     stack,
     concurrency,
     initialize: code.exports.some(({ name }) => name === initializeExport),
     compiler,
     sourceDigest,
+    ...(kind === 'module' && hooks.length > 0 ? { hooks } : {}),
     interface: imageInterface,
   };
   const stampContent = { name: stampSection, content: new TextEncoder().encode(JSON.stringify(stamp)) };
@@ -140,6 +166,13 @@ function readParts(request: AssembleRequest): Parts {
     ({ name, kind: what }) => `the export "${name}" is a ${what} and is omitted: modules can only call each other's functions`,
   );
   return { imports, exports, warnings };
+}
+
+/** Warns of a module that takes over state and does not pass it on. The reverse is right for the first version of a module that saves state. */
+function warnOfMissingSave(exports: readonly ExportedFunction[]): string[] {
+  const has = (wanted: LifecycleExport) => exports.some(({ name }) => name === wanted);
+  if (!has('state_restore') || has('state_save')) return [];
+  return ['the module exports state_restore but not state_save: the next version will start with fresh state; export both'];
 }
 
 function interfaceTooLargeMessage(bytes: number): string {

@@ -76,10 +76,10 @@ function compileDriver(request: DriverRequest): CompileResult {
 }
 
 function toCompiledImage(
-  assembled: { image: Uint8Array; interface: CompiledImage['interface'] },
+  assembled: { image: Uint8Array; interface: CompiledImage['interface']; hasState: boolean },
   sourceDigest: string,
   compiler: string,
 ): CompiledImage {
-  const { image } = assembled;
-  return { image, digest: digestOf(image), sourceDigest, compiler, interface: assembled.interface };
+  const { image, hasState } = assembled;
+  return { image, digest: digestOf(image), sourceDigest, compiler, interface: assembled.interface, hasState };
 }

@@ -5,10 +5,11 @@ import { decodeModule } from './binary/reader.ts';
 import { encodeModule } from './binary/writer.ts';
 import { binaryen, imageFeatures, parseText, TextError, validateModule } from './binaryen.ts';
 import { CompileError, createDiagnostic, runStage } from './compile-error.ts';
+import { findExportPlace } from './export-place.ts';
 import { bracketNesting, decodeSource, detectWrongFormat } from './input-format.ts';
 import type { SourceFeature, SourceLanguage } from './languages.ts';
 import { formatLimit, limitExceededMessage, compilerLimits as limits } from './limits.ts';
-import { checkModule, functionName } from './module-rules.ts';
+import { checkModule, functionName, type LifecycleFault } from './module-rules.ts';
 import { type Optimized, optimize } from './optimizer.ts';
 import type { CompileRequest, Diagnostic } from './result.ts';
 import {
@@ -42,7 +43,7 @@ export async function runFrontEnd(request: CompileRequest): Promise<CheckedModul
   const module = await runStage('read', () => decode(binary));
   // Decoding drops custom sections, so that their content never makes a module invalid.
   await runStage('validate', () => validate(encodeModule(module)));
-  const checked = await runStage('check', () => check(module));
+  const checked = await runStage('check', () => check(module, request));
   const { optimized, failure } =
     request.optimize === false ? unoptimized(checked.module, null) : await optimizeChecked(checked.module, checked.nesting);
   const resolved = await runStage('check', () => resolveImageRequirements(optimized.module, checked.toolchain, request));
@@ -147,17 +148,27 @@ function validate(binary: Uint8Array<ArrayBuffer>): void {
   }
 }
 
-function check(module: Module) {
+function check(module: Module, request: CompileRequest) {
   const toolchain = detectRequirements(module);
-  const { reasons, warnings, nesting } = checkModule(module);
-  const all = [...toolchain.reasons, ...reasons];
-  if (all.length > 0) throw unsupported(all.slice(0, reasonLimit));
+  const { reasons, lifecycleFaults, warnings, nesting } = checkModule(module);
+  const faults = [
+    ...lifecycleFaults.map((fault) => describeLifecycleFault(fault, request)),
+    ...[...toolchain.reasons, ...reasons].map((reason) => createDiagnostic(reason)),
+  ];
+  if (faults.length > 0) throw new CompileError('unsupported', faults.slice(0, reasonLimit));
   return {
     toolchain,
     nesting,
     warnings: warnings.map((warning) => createDiagnostic(warning, 'warning')),
     module: addMachineExports(module, toolchain),
   };
+}
+
+/** Returns the diagnostic of a lifecycle export: at its place in the source, or with the function of a prebuilt module. */
+function describeLifecycleFault({ name, message, function: exported }: LifecycleFault, request: CompileRequest): Diagnostic {
+  const { language, module, source } = request;
+  if (language === 'wasm') return createDiagnostic(`${message} (function ${exported} of the prebuilt module)`);
+  return { ...createDiagnostic(message), ...findExportPlace(language, module, decodeSource(source), name) };
 }
 
 /** Reasons reported for one module, at most. */

@@ -1,6 +1,8 @@
 // Checks that a device can run a module, before the module is optimized: imports, exports, limits and segments.
 
-import { kernelFunctions, kernelNamespace, lifecycleExports, systemNamespace } from '../machine/abi.ts';
+import { kernelFunctions, kernelNamespace, systemNamespace } from '../machine/abi.ts';
+import { formatFunctionType, isSameFunctionType } from '../machine/images/function-type.ts';
+import { describeWrongType, hooksAmong, isLifecycleExport } from '../machine/images/lifecycle.ts';
 import type { FunctionType } from '../machine/images/stamp.ts';
 import { opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
@@ -12,9 +14,19 @@ import { limitExceededMessage, compilerLimits as limits } from './limits.ts';
 export type ModuleCheck = {
   /** Reasons why a device cannot run the module. */
   readonly reasons: readonly string[];
+  /** Exports that a load would call but that have another type: reasons too. */
+  readonly lifecycleFaults: readonly LifecycleFault[];
   readonly warnings: readonly string[];
   /** Nesting depth of the blocks of each function. */
   readonly nesting: readonly number[];
+};
+
+/** An export with the name of a lifecycle export and another type. */
+export type LifecycleFault = {
+  readonly name: string;
+  readonly message: string;
+  /** Name of the exported function in the module, quoted, or its index. */
+  readonly function: string;
 };
 
 /** Checks a valid module. */
@@ -28,7 +40,7 @@ export function checkModule(module: Module): ModuleCheck {
     ...checkSegments(module),
     ...checkNames(module),
   ];
-  return { reasons, warnings: findMinifiedImports(module), nesting: code.nesting };
+  return { reasons, lifecycleFaults: checkLifecycleExports(module), warnings: findMinifiedImports(module), nesting: code.nesting };
 }
 
 /** Returns the faults of the names of exports and imports, which the service stores and reports. */
@@ -124,7 +136,9 @@ function checkImport({ module, name }: Import, type: FunctionType): string[] {
   if (module === kernelNamespace) {
     const kernel = Object.entries(kernelFunctions).find(([known]) => known === name)?.[1];
     if (kernel === undefined) return [`${subject} is unknown: expected one of ${kernelNames.join(', ')}`];
-    return isSameType(type, kernel) ? [] : [`${subject} has the wrong type: expected ${formatType(kernel)}, received ${formatType(type)}`];
+    return isSameFunctionType(type, kernel)
+      ? []
+      : [`${subject} has the wrong type: expected ${formatFunctionType(kernel)}, received ${formatFunctionType(type)}`];
   }
   const isForeign = !moduleName.test(module) || module === systemNamespace || module === 'env' || /^wasi[_:]/.test(module);
   if (isForeign || isRuntimeImport(module, name)) return [explainUnknownImport(module, name, kernelNames)];
@@ -152,14 +166,22 @@ function checkExports(module: Module): string[] {
   for (const { name, index } of exported) {
     const subject = `the export "${name.slice(0, 100)}"`;
     const type = functionTypeOf(module, index);
-    const expected = Object.entries(lifecycleExports).find(([known]) => known === name)?.[1];
-    if (type !== undefined && expected !== undefined && !isSameType(type, expected))
-      reasons.push(
-        `${subject}, which loads call, has the wrong type: expected ${formatType(expected)}, received ${formatType(type)}; change its type, or rename it`,
-      );
     if (type !== undefined) reasons.push(...checkReferences(subject, type));
   }
   return reasons;
+}
+
+/** Checks the types of the exports that a load would call. */
+function checkLifecycleExports(module: Module): LifecycleFault[] {
+  const exported = module.exports.filter(({ kind }) => kind === 'function');
+  const hooks = hooksAmong(exported);
+  return exported.flatMap(({ name, index }) => {
+    const type = functionTypeOf(module, index);
+    const fault = type !== undefined && isLifecycleExport(name, { hooks }) ? describeWrongType(name, type) : null;
+    if (fault === null) return [];
+    const message = `${fault}: loads call an export of this name; change its type, or rename it`;
+    return [{ name, message, function: functionName(module, index) }];
+  });
 }
 
 /** Rejects references in the type of an export or import: a reference passed to another module would survive a patch. */
@@ -171,7 +193,7 @@ function checkReferences(subject: string, type: FunctionType): string[] {
     found === 'funcref'
       ? 'a function reference passed to another module would survive a patch'
       : 'references cannot be passed between modules';
-  return [`${subject} has the type ${formatType(type)} with a ${found}: ${reason}; ${advice}`];
+  return [`${subject} has the type ${formatFunctionType(type)} with a ${found}: ${reason}; ${advice}`];
 }
 
 function checkSizes(module: Module): string[] {
@@ -230,12 +252,3 @@ function findMinifiedImports(module: Module): string[] {
   }
   return [...names].map(([from, imported]) => warnMinifiedImport(from, imported));
 }
-
-function isSameType(left: FunctionType, right: TypeNames): boolean {
-  return left.parameters.join() === right.parameters.join() && left.results.join() === right.results.join();
-}
-
-/** A function type as the ABI declares it. */
-type TypeNames = { readonly parameters: readonly string[]; readonly results: readonly string[] };
-
-const formatType = (type: TypeNames) => `(${type.parameters.join(', ')}) → (${type.results.join(', ')})`;

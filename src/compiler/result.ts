@@ -43,6 +43,8 @@ export type CompiledImage = {
   /** Name and version of the compiler. */
   readonly compiler: string;
   readonly interface: ImageInterface;
+  /** Whether accesses can leave state in the image. */
+  readonly hasState: boolean;
 };
 
 /** Why a compilation failed. */

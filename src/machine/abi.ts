@@ -28,15 +28,26 @@ export const kernelFunctions = {
   state_read: { parameters: [], results: ['i64'] },
 } as const;
 
-/** Exports that a load calls if the module has them, and their types. */
+/** Exports that a load calls if the module has them, and their types, in the order of the calls. Each call has `lifecycleMilliseconds`. */
 export const lifecycleExports = {
   /** Returns 0 if the new version works. */
   self_check: { parameters: [], results: ['i32'] },
+  /** Prepares the previous version for leaving the module table. */
+  before_unload: { parameters: [], results: [] },
   /** Saves the state of the previous version, with `kernel.state_write`. */
   state_save: { parameters: [], results: [] },
   /** Restores the saved state into the new version, with `kernel.state_read`. */
   state_restore: { parameters: [], results: [] },
+  /** Runs in the new version once the module table names it. */
+  after_load: { parameters: [], results: [] },
 } as const;
+export type LifecycleExport = keyof typeof lifecycleExports;
+
+/** Lifecycle exports added after the first images of this ABI. A device calls them only in images whose stamp lists them as hooks. */
+export const hookExports = ['before_unload', 'after_load'] as const satisfies readonly LifecycleExport[];
+
+/** Maximum duration of one call of a lifecycle export, a start function or an `_initialize`, in milliseconds. */
+export const lifecycleMilliseconds = 100;
 
 /** Layout of a module table entry in kernel memory. */
 export const tableEntry = {

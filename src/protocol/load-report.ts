@@ -142,6 +142,10 @@ const Step = z
         address: Address,
         pages: count,
         selfCheck: z.enum(['passed', 'none']).describe('Result of the export `self_check`. `none` if the module does not have it.'),
+        beforeUnload: z
+          .enum(['completed', 'none'])
+          .optional()
+          .describe('The hook `before_unload` of the old version. `none` if it has none. Omitted by devices without hooks.'),
         stateWords: count
           .nullable()
           .describe('Number of 64-bit words transferred by `state_save` and `state_restore`. Null if not both versions export them.'),
@@ -155,7 +159,21 @@ const Step = z
         reclaimedImages: count.optional().describe('Number of images that were reclaimed.'),
       }),
     ),
-    step('table-updated', z.literal(240), z.object({ from: Address.nullable(), to: Address })),
+    step(
+      'table-updated',
+      z.literal(240),
+      z.object({
+        from: Address.nullable(),
+        to: Address,
+        afterLoad: z
+          .enum(['completed', 'failed', 'none'])
+          .optional()
+          .describe(
+            'The hook `after_load` of the new version. `failed`: the new version stays in the table, and is tainted if it has state. `none` if it has no such hook. Omitted by devices without hooks.',
+          ),
+        afterLoadFailure: Reason.nullable().optional().describe('Why `after_load` failed. Null if it did not.'),
+      }),
+    ),
     step('checked-references', z.literal(250), z.object({ referenceCount: count })),
     step(
       'interrupted',
@@ -230,11 +248,12 @@ export const exampleLoadReport = {
       address: next.address,
       pages: next.pages,
       selfCheck: 'none',
+      beforeUnload: 'none',
       stateWords: null,
       reclaimed: [],
       reclaimedImages: 0,
     }),
-    exampleStep('table-updated', 240, 1565.9, 26.8, { from: old.address, to: next.address }),
+    exampleStep('table-updated', 240, 1565.9, 26.8, { from: old.address, to: next.address, afterLoad: 'none', afterLoadFailure: null }),
     exampleStep('checked-references', 250, 1593.1, 13.5, { referenceCount: 4 }),
     exampleStep('interrupted', 260, 1606.9, 754, {
       accesses: 4,

@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
@@ -62,6 +62,23 @@ const waitForRollout = (expected: { module?: string; state?: string; waitingFor?
     const { module = found.module, state = found.state, waitingFor = found.waitingFor } = expected;
     return found.module === module && found.state === state && found.waitingFor === waitingFor && found;
   });
+
+test('a push and a dry run warn of a version that loses state', async () => {
+  const file = join(service.folder, 'counter.wat');
+  writeFileSync(
+    file,
+    `(module (global $n (mut i32) (i32.const 0))
+      (func (export "work") (param i32) (result i32) (global.set $n (local.get 0)) (global.get $n)))`,
+  );
+  const push = (version: string) =>
+    runPatchbay(service.folder, ['build', 'push', file, '--module', 'counter', '--version', version], settings());
+  expect(await push('1.0.0')).toMatchObject({ code: 0, stderr: '' });
+  const warning = '1.1.0 starts with fresh state and loses that of 1.0.0: 1.0.0 does not export state_save, and 1.1.0';
+  expect(await push('1.1.0')).toMatchObject({ code: 0, stderr: expect.stringContaining(`warning: ${warning}`) });
+  await service.load('counter', '1.0.0', devices.slice(0, 2));
+  const dry = await rollout('create', '--module', 'counter', '--version', '1.1.0', '--label', 'zone=north', '--wave', '100%', '--dry-run');
+  expect(dry).toMatchObject({ code: 0, stdout: expect.stringContaining(`\n\nwarning: on 2 devices, ${warning}`) });
+});
 
 test('a dry run shows waves, refusals and conflicts, and changes nothing', async () => {
   await prepare('dry');

@@ -1,6 +1,6 @@
 // The front end accepts the output of compilers, and rejects modules that no device can run before it optimizes them.
 
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { binaryen } from '../../src/compiler/binaryen.ts';
 import { compile as compileHere } from '../../src/compiler/compilation.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
@@ -109,8 +109,11 @@ test.each([
     '(import "udp" "set" (func $set (param funcref))) (func (export "f") (call $set (ref.null func)))',
     'the import "udp" "set" has the type (funcref) → ()',
   ],
-  ['a self-check of another type', '(func (export "self_check") (result i64) (i64.const 0))', 'expected () → (i32), received () → (i64)'],
-  ['a state_save of another type', '(func (export "state_save") (param i64))', 'expected () → (), received (i64) → ()'],
+  [
+    'a self-check of another type',
+    '(func (export "self_check") (result i64) (i64.const 0))',
+    'self_check must be () → i32; it is () → i64: loads call an export of this name; change its type, or rename it',
+  ],
   ['a program', '(func (export "_start"))', 'a program, not a module'],
   ['a module without functions', '(memory (export "memory") 1)', 'export one or more (C: __attribute__((export_name('],
   ['a function with a reserved name', '(func (export "patchbay:fuel"))', 'reserved'],
@@ -155,6 +158,45 @@ test('enables SIMD in AssemblyScript if the build requests it', async () => {
   const disabled = expect.objectContaining({ message: expect.stringContaining('push the build with the feature "simd"') });
   expect(without).toMatchObject({ ok: false, problem: 'malformed-source', diagnostics: expect.arrayContaining([disabled]) });
   expect(await compile({ language: 'assemblyscript', source: simd, features: ['simd'] })).toMatchObject({ ok: true });
+});
+
+describe('reports a lifecycle export of another type at its place', () => {
+  const names = ['self_check', 'before_unload', 'state_save', 'state_restore', 'after_load'] as const;
+  const messageOf = (name: (typeof names)[number]) =>
+    `${name} must be () → ${name === 'self_check' ? 'i32' : '()'}; it is (i32) → i32: loads call an export of this name; change its type, or rename it`;
+  const rejected = (diagnostic: object) => ({ ok: false, problem: 'unsupported', diagnostics: [{ severity: 'error', ...diagnostic }] });
+
+  test.each(names)('%s in WAT', async (name) => {
+    const source = `(module ;; (export "${name}")
+      (; (export "${name}") ;) (func $f (param i32) (result i32) (local.get 0))
+      (export "work" (func $f)) (export "${name}" (func $f)))`;
+    expect(await compileText(source)).toEqual(rejected({ message: messageOf(name), file: 'tcp.wat', line: 3, column: 33 }));
+  });
+
+  test.each(names)('%s in AssemblyScript', async (name) => {
+    const source = `// export function ${name}\nconst text = "export function ${name}";\n  export function ${name}(n: i32): i32 { return n + text.length; }`;
+    const place = { file: 'tcp.ts', line: 3, column: 3 };
+    expect(await compile({ language: 'assemblyscript', source })).toEqual(rejected({ message: messageOf(name), ...place }));
+    const renamed = `function own(n: i32): i32 { return n; }\nexport { own as ${name} };`;
+    expect(await compile({ language: 'assemblyscript', source: renamed })).toEqual(
+      rejected({ message: messageOf(name), file: 'tcp.ts', line: 2, column: 14 }),
+    );
+  });
+
+  test.each(names)('%s in a prebuilt module', async (name) => {
+    const source = assemble(`(module (func) (func (export "${name}") (param i32) (result i32) (local.get 0)))`);
+    const message = `${messageOf(name)} (function 1 of the prebuilt module)`;
+    expect(await compile({ language: 'wasm', source })).toEqual(rejected({ message, file: null, line: null, column: null }));
+  });
+
+  test('and accepts the right types', async () => {
+    const source = `(module (func (export "self_check") (result i32) (i32.const 0)) (func (export "before_unload"))
+      (func (export "state_save")) (func (export "state_restore")) (func (export "after_load")))`;
+    const result = await compileText(source);
+    if (!result.ok) throw new Error(JSON.stringify(result));
+    const { stamp } = readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+    expect(stamp.hooks).toEqual(['before_unload', 'after_load']);
+  });
 });
 
 test('writes the requested concurrency to the stamp', async () => {

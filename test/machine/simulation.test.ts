@@ -26,4 +26,5 @@ test('keeps all invariants after every step of every schedule', async () => {
   expect(simulation.callsMeasured).toBeGreaterThan(1_000);
   expect(simulation.drainsEnded.interrupted).toBeGreaterThan(10);
   expect(simulation.drainsEnded.cancelled).toBeGreaterThan(10);
+  expect(simulation.unloadsRefused).toBeGreaterThan(100);
 }, 300_000);

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Device, type DeviceState, type LoadReport, type VerifiedImage } from '../../src/machine/index.ts';
+import { formatAddress } from '../../src/machine/memory/random-access-memory.ts';
 import { SimulatedClock, settle } from './simulated-clock.ts';
 import { driverImage, moduleImage } from './test-machine.ts';
 import { WatchedProcessor } from './watched-processor.ts';
@@ -13,7 +14,7 @@ type ModuleName = (typeof modules)[number];
 const effectsOf: Record<ModuleName, number> = { a: 5, b: 3, c: 1 };
 
 /** Flaws of a version. */
-const kinds = ['fine', 'trapping', 'unchecked', 'endless-start'] as const;
+const kinds = ['fine', 'trapping', 'unchecked', 'endless-start', 'unwilling', 'stumbling'] as const;
 type Kind = (typeof kinds)[number];
 
 const flaws: Record<Kind, string> = {
@@ -21,7 +22,19 @@ const flaws: Record<Kind, string> = {
   trapping: '',
   unchecked: '(func (export "self_check") (result i32) (i32.const 1))',
   'endless-start': '(func $start (unreachable)) (start $start)',
+  unwilling: '',
+  stumbling: '',
 };
+
+/** Hooks that count their calls. The `before_unload` of an unwilling version traps at every other call, the `after_load` of a stumbling one always. */
+function hooksOf(kind: Kind): string {
+  const count = (global: string) => `(global.set ${global} (i32.add (global.get ${global}) (i32.const 1)))`;
+  const refuse = '(if (i32.and (global.get $unloads) (i32.const 1)) (then (unreachable)))';
+  return `(global $loads (mut i32) (i32.const 0)) (global $unloads (mut i32) (i32.const 0))
+    (func (export "before_unload") ${count('$unloads')} ${kind === 'unwilling' ? refuse : ''})
+    (func (export "after_load") ${count('$loads')} ${kind === 'stumbling' ? '(unreachable)' : ''})
+    (func (export "loads") (result i32) (global.get $loads))`;
+}
 
 /** Variant of the modules. */
 export type Modules = 'plain' | 'with-stacks';
@@ -60,11 +73,11 @@ function textOf(modules: Modules, module: ModuleName, kind: Kind, minor: number)
   const emit = `(call $emit (i32.const ${minor}) (i64.const 0))`;
   const inner = module === 'a' ? 'b' : 'c';
   if (module === 'c') {
-    return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "kernel" "sleep" (func $sleep (param i32))) ${declarations} ${flaws[kind]}
+    return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "kernel" "sleep" (func $sleep (param i32))) ${declarations} ${flaws[kind]} ${hooksOf(kind)}
       (func (export "work") (param $n i32) (result i32) ${locals} ${enter}
         ${emit} (if (i32.and (local.get $n) (i32.const 1)) (then (call $sleep (i32.const 20)))) ${check} ${loop} ${check} ${trap} ${leave} (i32.const ${minor})))`;
   }
-  return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "${inner}" "work" (func $inner (param i32) (result i32))) ${declarations} ${flaws[kind]}
+  return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "${inner}" "work" (func $inner (param i32) (result i32))) ${declarations} ${flaws[kind]} ${hooksOf(kind)}
     (func (export "work") (param $n i32) (result i32) (local $r i32) ${locals} ${enter}
       ${emit} (local.set $r (call $inner (local.get $n))) ${check} ${loop} ${check} ${trap} ${emit} ${leave} (local.get $r)))`;
 }
@@ -150,6 +163,8 @@ export class Simulation {
   callsMeasured = 0;
   /** Drains that were ended early, of all schedules. */
   readonly drainsEnded = { interrupted: 0, cancelled: 0 };
+  /** Loads of all schedules that failed because `before_unload` of the old version trapped. */
+  unloadsRefused = 0;
 
   private constructor(
     imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage,
@@ -204,6 +219,7 @@ export class Simulation {
     this.callsMeasured += run.callsMeasured;
     this.drainsEnded.interrupted += run.drainsEnded.interrupted;
     this.drainsEnded.cancelled += run.drainsEnded.cancelled;
+    this.unloadsRefused += run.unloadsRefused;
     await run.close();
     assert.equal(this.#processor.runningThreads, 0);
   }
@@ -225,6 +241,7 @@ class ScheduleRun {
   callsMeasured = 0;
   /** Drains that the schedule has ended early. */
   readonly drainsEnded = { interrupted: 0, cancelled: 0 };
+  unloadsRefused = 0;
   readonly #device: Device;
   readonly #processor: WatchedProcessor;
   readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage;
@@ -373,6 +390,7 @@ class ScheduleRun {
       assert.equal(failed, callsFailed, 'a failed call counts with no version, or with two');
     }
     assert.deepEqual(this.#processor.accesses(), []);
+    this.#checkLoadedOnce();
     for (const { referenceCount, bypassCount: bypassing } of this.#processor.images.values()) assert.equal(referenceCount + bypassing, 0);
   }
 
@@ -388,6 +406,7 @@ class ScheduleRun {
         if (isLoaded && this.#pending === 1) this.#installed.add(module);
         if (report.outcome === 'cancelled') this.#cancelledLoads += 1;
         assert.doesNotMatch(report.reason ?? '', /\b0 accesses were still inside/, 'a drain has failed that was complete');
+        if (isLoaded) this.#checkHooks(report, flaw);
         if (isLoaded) return this.#checkLoaded(module, report, options.strategy, options.invalidation);
         return this.#checkUnchanged(module, report);
       }),
@@ -421,9 +440,39 @@ class ScheduleRun {
     for (const { referenceCount, bypassCount: bypassing } of left()) assert.equal(referenceCount + bypassing, 0);
   }
 
+  /** Checks that `after_load` ran once in the new version, and what the report says about it. */
+  #checkHooks({ steps, current }: LoadReport, flaw: Kind): void {
+    const facts = steps.flatMap((step) => (step.step === 'table-updated' ? [step.facts] : []));
+    const expected =
+      flaw === 'stumbling' ? { afterLoad: 'failed', afterLoadFailure: 'unreachable' } : { afterLoad: 'completed', afterLoadFailure: null };
+    assert.deepEqual(
+      facts.map(({ afterLoad, afterLoadFailure }) => ({ afterLoad, afterLoadFailure })),
+      [expected],
+    );
+    if (flaw === 'stumbling') assert(current?.tainted, 'a version whose after_load trapped is not tainted');
+    this.#checkLoadedOnce();
+  }
+
+  /** Checks that each version in the module table has run `after_load` once. */
+  #checkLoadedOnce(): void {
+    const inTable = new Set(this.#device.state().moduleTable.map(({ address }) => address));
+    for (const [record, image] of this.#processor.images) {
+      if (image.stamp === null || !inTable.has(formatAddress(image.range.firstPage))) continue;
+      const { module, version, interface: types } = image.stamp;
+      const loads = image.functionAt(types.exports.findIndex(({ name }) => name === 'loads'));
+      assert.equal(
+        this.#processor.runAtomically(() => loads(), record),
+        1,
+        `loads of ${module}@${version}`,
+      );
+    }
+  }
+
   /** Checks that a failed or refused load left the module table unchanged. */
-  #checkUnchanged(module: ModuleName, { previous, current }: LoadReport): void {
+  #checkUnchanged(module: ModuleName, { previous, current, reason }: LoadReport): void {
     assert.deepEqual(current, previous);
+    this.#checkLoadedOnce();
+    if (reason?.includes('before_unload')) this.unloadsRefused += 1;
     const entry = this.#device.state().moduleTable.find((operation) => operation.module === module);
     if (this.#pending === 1) assert.equal(entry?.version, previous?.version);
   }

@@ -195,7 +195,18 @@ function formatPreview({ devices, alreadyInstalled, unreachable, refused, waves,
       waves.map((wave) => [wave.number, wave.devices]),
     ),
     ...(refused === 0 ? [] : ['', ...formatRefusals(items, refused)]),
+    ...formatWarnings(items),
   ];
+}
+
+/** Returns each warning with its number of devices. */
+function formatWarnings(items: Preview['items']): string[] {
+  const warnings = items.filter(({ wave }) => wave !== null).flatMap((item) => item.warnings);
+  const counted = [...Map.groupBy(warnings, (warning) => warning)];
+  return counted
+    .slice(0, rowLimit)
+    .map(([warning, { length }]) => `warning: on ${formatDeviceCount(length)}, ${warning}`)
+    .flatMap((line, index) => (index === 0 ? ['', line] : [line]));
 }
 
 /** Returns the devices that would refuse the build, grouped by forecast. */

@@ -1,15 +1,12 @@
 // Atomic calls: image code that runs to completion without being suspended, outside of threads or on the running thread's frames.
 
-import { threadBlock } from '../abi.ts';
+import { lifecycleMilliseconds, threadBlock } from '../abi.ts';
 import type { Clock } from '../clock.ts';
 import { LimitError } from '../limit.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
 import type { CStacks } from './c-stacks.ts';
 import type { Ownership } from './ownership.ts';
-
-/** Maximum duration of a start function, self-check or state transfer, in milliseconds. */
-const timeLimit = 100;
 
 type Dependencies = {
   readonly kernelMemory: KernelMemory;
@@ -38,7 +35,7 @@ export class AtomicCalls {
   /** @throws {LimitError} if an atomic call is active and has run too long. */
   checkDeadline(now: number): void {
     if (this.#deadline !== null && now > this.#deadline)
-      throw new LimitError(`it ran longer than ${timeLimit} ms, the limit for code that cannot be suspended`);
+      throw new LimitError(`it ran longer than ${lifecycleMilliseconds} ms, the limit for code that cannot be suspended`);
   }
 
   /**
@@ -50,7 +47,7 @@ export class AtomicCalls {
     const { clock, running, ownership } = this.#dependencies;
     const outer = this.#deadline;
     const isAlone = running.thread === null && outer === null;
-    this.#deadline = outer ?? clock.now() + timeLimit;
+    this.#deadline = outer ?? clock.now() + lifecycleMilliseconds;
     if (isAlone) running.stack = this.#block + threadBlock.frames;
     try {
       return record === null ? code() : ownership.runUnowned(record, code);

@@ -11,6 +11,7 @@ import {
   tableEntryNamespace,
 } from '../abi.ts';
 import type { BinarySections } from './binary-sections.ts';
+import { describeWrongType, isLifecycleExport } from './lifecycle.ts';
 import type { FunctionType, Stamp } from './stamp.ts';
 
 type ImageKind = Stamp['kind'];
@@ -70,6 +71,7 @@ export function findImageError(code: WebAssembly.Module, sections: BinarySection
   const imports = WebAssembly.Module.imports(code);
   return (
     findReferenceError(stamp) ??
+    findLifecycleError(stamp) ??
     findFirstError(imports, (imported) => findImportError(imported, stamp, imports.some(isRecordImport))) ??
     findFirstError(WebAssembly.Module.exports(code), (exported) => findExportError(exported, stamp)) ??
     findDriverError(stamp) ??
@@ -111,6 +113,15 @@ function findReferenceError({ interface: { exports, imports } }: Stamp): string 
     if (type !== undefined) return `it imports "${imported.module}" "${imported.name}" with the type ${type}: ${noReferences}`;
   }
   return null;
+}
+
+/** Checks the types of the exports that a load calls: the compiler of an older image may have accepted other types. */
+function findLifecycleError({ kind, hooks, interface: { exports } }: Stamp): string | null {
+  if (kind !== 'module') return null;
+  return findFirstError(exports, ({ name, ...type }) => {
+    const fault = isLifecycleExport(name, { hooks }) ? describeWrongType(name, type) : null;
+    return fault && `its export ${fault}: loads call it; give it this type or another name, and push the module under a higher version`;
+  });
 }
 
 const noReferences =

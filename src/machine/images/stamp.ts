@@ -35,6 +35,11 @@ export const Stamp = z.object({
   concurrency: z.enum(['shared', 'exclusive']),
   /** Whether the image has an initialization function. */
   initialize: z.boolean(),
+  /**
+   * Exports that a load calls as hooks, besides the self-check and the state exports. Absent in images without hooks and in older ones, where an
+   * export of such a name belongs to the module: the device does not call it, whatever its type.
+   */
+  hooks: z.array(z.string().max(64)).max(32).default([]),
   compiler: z.string(),
   sourceDigest: z.string(),
   interface: ImageInterface,
@@ -46,3 +51,5 @@ export type ExportedFunction = z.infer<typeof ExportedFunction>;
 export type ImportedFunction = z.infer<typeof ImportedFunction>;
 export type ImageInterface = z.infer<typeof ImageInterface>;
 export type Stamp = z.infer<typeof Stamp>;
+/** A stamp as the compiler writes it. */
+export type StampContent = z.input<typeof Stamp>;

@@ -38,13 +38,16 @@ export type StepFacts = {
     address: string;
     pages: number;
     selfCheck: 'passed' | 'none';
+    /** The hook of the old version. */
+    beforeUnload: 'completed' | 'none';
     stateWords: number | null;
     /** Old images whose pages were reclaimed for the new one; the first 100 of them. */
     reclaimed: { module: string; version: string; address: string; pages: number }[];
     /** Total number of reclaimed images. */
     reclaimedImages: number;
   };
-  'table-updated': { from: string | null; to: string };
+  /** `afterLoad`: the hook of the new version. If it fails, the new version stays in the table, and `afterLoadFailure` says why. */
+  'table-updated': { from: string | null; to: string; afterLoad: 'completed' | 'failed' | 'none'; afterLoadFailure: string | null };
   'checked-references': { referenceCount: number };
   interrupted: { accesses: number; threads: number; programs: { program: string; threads: number }[] };
   'references-reset': { referenceCount: 0; retried: number; failed: number };

@@ -9,6 +9,7 @@ import { formatAddress } from '../memory/random-access-memory.ts';
 import { sanitizeReason } from '../reason.ts';
 import { wholeThread } from '../threads/thread.ts';
 import { Drain, type DrainEnding } from './drain.ts';
+import { noAfterLoad, runAfterLoad } from './hooks.ts';
 import { placeImage } from './image-placement.ts';
 import { type Invalidation, type LoadReport, type Outcome, type ReportedImage, type StepFacts, StepRecorder } from './load-report.ts';
 import type { LoadRequest, LoadTarget } from './load-request.ts';
@@ -69,12 +70,13 @@ function swapImages(load: Load): Swap {
   if (refusal !== null) return { kind: 'not-loaded', report: refusal };
   const placement = placeImage(target, request.image, previous);
   if (!placement.ok) return { kind: 'not-loaded', report: fail(recorder, 'loaded', placement.reason, previous) };
-  const { loaded: current, selfCheck, stateWords, reclaimed } = placement;
+  const { loaded: current, selfCheck, beforeUnload, stateWords, reclaimed } = placement;
   target.addImage(current);
   recorder.record('loaded', {
     address: addressOf(current),
     pages: current.range.pages,
     selfCheck,
+    beforeUnload,
     stateWords,
     ...describeReclaimed(reclaimed),
   });
@@ -128,10 +130,11 @@ function describeReclaimed(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'rec
   return { reclaimed: named, reclaimedImages: reclaimed.length };
 }
 
-/** Operation 240. */
+/** Operation 240. The hook of the new version runs in the same moment, except when the module is restored: then no version takes over from another. */
 function updateTable({ target, request, recorder }: Load, previous: LoadedImage | null, current: LoadedImage): void {
   target.moduleTable.update(request.image.stamp.module, current);
-  recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(current) });
+  const hook = request.versionPolicy === 'any' ? noAfterLoad : runAfterLoad(target.processor, current);
+  recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(current), ...hook });
 }
 
 /** Operation 250. Returns whether an access is inside the old version, by the module table or by a hard-coded address. */

@@ -5,9 +5,6 @@ import { LimitError } from '../limit.ts';
 /** Maximum words of one transfer. */
 const wordLimit = 65_536;
 
-/** Exports with which a module supports state transfer; both without parameters and results. */
-export const stateExports = { save: 'state_save', restore: 'state_restore' } as const;
-
 export class StateTransfer {
   readonly #words: bigint[] = [];
   #read = 0;

@@ -13,6 +13,7 @@ import { missingProvenance, readBuildEnvelope } from '../modules/build-provenanc
 import { describePrunedImage } from '../modules/pruned-image.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
+import { describeStateLoss } from '../modules/state-loss.ts';
 import { resolveDemands } from '../signature-policies/signature-demands.ts';
 import { SigningKeyRecords } from '../signing-keys/repository.ts';
 
@@ -34,6 +35,8 @@ export type Forecast = {
   readonly reason: string | null;
   /** The recorded version of the module on the device; null if it has none. */
   readonly current: string | null;
+  /** What an operator should know before a load that would succeed. */
+  readonly warnings: readonly string[];
 };
 
 /** The part of a state that the forecast needs. It is in memory for up to 10,000 devices. */
@@ -65,21 +68,26 @@ export async function forecastLoads(
   const ids = devices.map(({ id }) => id);
   const lastVersions = await new DeviceRecords(connection).versionsOf(ids, build.module);
   const states = await new DeviceRecords(connection).statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
-  const refusalOfVersion = await versionRefusals(connection, build, new Set(lastVersions.values()), policy);
+  const comparisons = await compareInstalled(connection, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(connection, build);
   const demandsOn = await resolveDemands(connection, [build.module], ids);
   const pages = pagesFor(build.imageBytes);
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
-    if (current === build.version) return { verdict: 'already-installed', reason: null, current };
+    const warnings: readonly string[] = [];
+    if (current === build.version) return { verdict: 'already-installed', reason: null, current, warnings };
     const imageRefusal = proof instanceof BuildProof ? proof.unmetRequirement(demandsOn(build.module, id)) : proof.refusal;
-    if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
-    const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
-    if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
+    if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current, warnings };
+    const comparison = current === null ? undefined : comparisons.get(current);
+    const refusal = comparison?.refusal ?? null;
+    if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current, warnings };
     const lack = state && memoryShortage(build, pages, state);
-    if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current };
-    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? notReportedReason : null, current };
+    if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current, warnings };
+    const reason = state === null ? notReportedReason : null;
+    return current === null
+      ? { verdict: 'would-install', reason, current, warnings }
+      : { verdict: 'would-replace', reason, current, warnings: comparison?.warnings ?? warnings };
   };
   return new Map(ids.map((id) => [id, forecast(id)]));
 }
@@ -90,14 +98,15 @@ function currentVersion(module: string, last: string | null, state: Reported | n
   return isMissing ? null : last;
 }
 
-/** Returns why devices with these versions would refuse the build, by version; null: they would not. */
-async function versionRefusals(connection: Connection, build: BuildRecord, versions: ReadonlySet<string>, policy: LoadPolicy) {
+/** Compares the build with installed versions: why devices with a version would refuse it (null: they would not), and what it loses. By version. */
+async function compareInstalled(connection: Connection, build: BuildRecord, versions: ReadonlySet<string>, policy: LoadPolicy) {
   const next = { module: build.module, version: build.version, interface: Interface.parse(build.interface) };
   const inMemory = await new BuildRecords(connection).findMany(build.module, [...versions]);
   return new Map(
     inMemory.map((installed) => {
       const { refusal } = compareVersions(next, { version: installed.version, interface: Interface.parse(installed.interface) }, policy);
-      return [installed.version, refusal];
+      const stateLoss = describeStateLoss(installed, build);
+      return [installed.version, { refusal, warnings: stateLoss === null ? [] : [stateLoss] }];
     }),
   );
 }

@@ -1,5 +1,6 @@
 // Builds: compiles pushed sources and prebuilt modules to images that devices can load. A failed compilation stores nothing.
 
+import { createDiagnostic } from '../../compiler/compile-error.ts';
 import type { Compiler } from '../../compiler/compiler.ts';
 import type { Language } from '../../compiler/languages.ts';
 import type { CompileRequest, Diagnostic } from '../../compiler/result.ts';
@@ -25,6 +26,7 @@ import { requireCompiled } from './compilation.ts';
 import { type BuildFilter, BuildQueries, type ModuleSummary } from './queries.ts';
 import type { BuildRecord } from './repository.ts';
 import { BuildRecords } from './repository.ts';
+import { describeLossSincePrevious } from './state-loss.ts';
 
 export type NewBuildRequest = {
   readonly module: ModuleName;
@@ -33,7 +35,7 @@ export type NewBuildRequest = {
   readonly source: string | Uint8Array;
 } & Pick<CompileRequest, 'concurrency' | 'features'>;
 
-/** A build, and the compiler's warnings if it is new. */
+/** A build, and the warnings about it if it is new. */
 export type PushedBuild = { readonly build: BuildRecord; readonly warnings: readonly Diagnostic[]; readonly isNew: boolean };
 
 /** Attempts to assign a version while concurrent pushes take it. */
@@ -87,12 +89,19 @@ export class Builds {
     if (existing !== null && existing.imagePrunedAt === null) return requireSameBuild(existing, request);
     if (existing !== null) requireSameBuild(existing, request);
     const startedAt = new Date();
-    const { compiled, warnings } = requireCompiled(
+    const { compiled, warnings: compilerWarnings } = requireCompiled(
       await this.#uses.compiler.compileModule(request, requester.actor),
       `${module}@${version}`,
     );
     const createdAt = new Date();
     const id = newIdentifier('build');
+    const image = {
+      imageBytes: compiled.image.length,
+      hasState: compiled.hasState,
+      interface: { exports: compiled.interface.exports.map(plainType), imports: compiled.interface.imports.map(plainType) },
+    };
+    const stateLoss = await describeLossSincePrevious(new BuildRecords(this.#uses.store.readConnection), module, { version, ...image });
+    const warnings = [...compilerWarnings, ...(stateLoss === null ? [] : [createDiagnostic(stateLoss, 'warning')])];
     const stored = await this.#uses.store.transaction(async (connection) => {
       const known = await new BuildRecords(connection).find(module, version);
       if (known !== null && known.imagePrunedAt === null) return known;
@@ -117,8 +126,7 @@ export class Builds {
         id,
         ...facts,
         envelope,
-        imageBytes: compiled.image.length,
-        interface: { exports: compiled.interface.exports.map(plainType), imports: compiled.interface.imports.map(plainType) },
+        ...image,
         createdAt,
       });
       const detail = { module, version, language, image: imageDigest, bytes: compiled.image.length, source: sourceDigest };

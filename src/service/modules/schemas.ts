@@ -93,7 +93,13 @@ export const Build = z
   })
   .meta({ id: 'Build', description: 'One compiled version of a module.', examples: [exampleResponse] });
 
-export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describe('Warnings of the compiler.') }).meta({
+export const CreatedBuild = Build.extend({
+  warnings: z
+    .array(Diagnostic)
+    .describe(
+      'Warnings of the compiler, and whether the build loses the state of the newest earlier version. Empty if the build already existed.',
+    ),
+}).meta({
   id: 'CreatedBuild',
   examples: [{ ...exampleResponse, warnings: [] }],
 });

@@ -240,6 +240,7 @@ function toPreview({ devices, waves, conflicts }: Preview): z.infer<typeof Rollo
       reachable: isReachable,
       forecast: forecast.verdict,
       reason: forecast.reason,
+      warnings: [...forecast.warnings],
     })),
   };
 }

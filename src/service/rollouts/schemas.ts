@@ -468,6 +468,11 @@ export const RolloutPreview = z
             .string()
             .nullable()
             .describe('Why the load would not succeed, or why the forecast is uncertain. Null if neither applies.'),
+          warnings: z
+            .array(z.string())
+            .describe(
+              'What the device would lose although the load would succeed: the state of the version in memory, if nothing transfers it.',
+            ),
         })
         .meta({ id: 'PreviewedDevice' }),
     ),
@@ -492,6 +497,7 @@ export const RolloutPreview = z
             reachable: true,
             forecast: 'would-replace',
             reason: null,
+            warnings: [],
           },
         ],
       },

@@ -126,6 +126,7 @@ const newBuild = (module: string) => (index: number) => ({
   imageBytes: 0,
   pushedBy: null,
   envelope: null,
+  hasState: null,
   interface: { exports: [], imports: [] },
   createdAt: anyTime(),
 });

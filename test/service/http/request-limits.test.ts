@@ -102,6 +102,7 @@ const largeBuild = {
   imageBytes: 0,
   pushedBy: null,
   envelope: null,
+  hasState: null,
 };
 
 test('a page of large items ends at 4 MiB, and its cursor continues with the rest', async () => {

@@ -75,14 +75,15 @@ describe('forecasts by version', () => {
   test('a first, newer, equal and older version', async () => {
     const source = workModule(1);
     const module = await pushed({ '1.0.0': source, '1.1.0': source, '1.1.0+again': source, '1.1.0-rc.1': source });
-    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'would-install', reason: null, current: null });
-    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'already-installed', reason: null, current: '1.0.0' });
-    expect(await fulfilled(module, '1.1.0')).toEqual({ verdict: 'would-replace', reason: null, current: '1.0.0' });
+    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'would-install', reason: null, current: null, warnings: [] });
+    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'already-installed', reason: null, current: '1.0.0', warnings: [] });
+    expect(await fulfilled(module, '1.1.0')).toEqual({ verdict: 'would-replace', reason: null, current: '1.0.0', warnings: [] });
     for (const version of ['1.0.0', '1.1.0+again', '1.1.0-rc.1'])
       expect(await fulfilled(module, version)).toEqual({
         verdict: 'refused-not-newer',
         reason: expect.stringContaining('1.1.0, which is in memory: load a newer version'),
         current: '1.1.0',
+        warnings: [],
       });
     expect(await fulfilled(module, '1.1.0+again', { versionPolicy: 'different' })).toMatchObject({ verdict: 'refused-not-newer' });
     expect(await fulfilled(module, '1.1.0-rc.1', { versionPolicy: 'different' })).toMatchObject({ verdict: 'would-replace' });
@@ -99,6 +100,7 @@ describe('forecasts by version', () => {
       verdict: 'refused-dissimilar',
       reason: `${module}@1.1.0 is not substantially similar to 1.0.0: it changed the type of work`,
       current: '1.0.0',
+      warnings: [],
     });
     expect(await fulfilled(module, '1.1.0', { similarityPolicy: 'warn' })).toMatchObject({ verdict: 'would-replace' });
     expect(await fulfilled(module, '1.2.0')).toMatchObject({ verdict: 'refused-dissimilar' });
@@ -117,10 +119,11 @@ describe('forecasts by proof', () => {
         verdict: 'refused-image',
         reason: expect.stringContaining(`2 of 2 publisher keys for ${module}@1.0.0, which has ${signed}`),
         current: null,
+        warnings: [],
       });
       await publisher.sign(module, '1.0.0');
     }
-    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'would-install', reason: null, current: null });
+    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'would-install', reason: null, current: null, warnings: [] });
   });
 
   const another = JSON.stringify({ _type: 'https://in-toto.io/Statement/v1', subject: [] });
@@ -137,7 +140,12 @@ describe('forecasts by proof', () => {
     const envelope = await falsified(await provenanceOf(service, module, '1.0.0'));
     const { id, pushedBy } = await buildOf(module, '1.0.0');
     await change((records) => records.builds.setStatement(id, { pushedBy, envelope: JSON.stringify(envelope) }));
-    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'refused-image', reason: expect.stringContaining(reason), current: null });
+    expect(await fulfilled(module, '1.0.0')).toEqual({
+      verdict: 'refused-image',
+      reason: expect.stringContaining(reason),
+      current: null,
+      warnings: [],
+    });
   });
 
   test('a build without a statement', async () => {
@@ -222,6 +230,7 @@ describe('forecasts by memory', () => {
       verdict: 'out-of-memory',
       reason: expect.stringMatching(/^out of memory: module-\d+@1\.2\.0 needs 2\d contiguous pages; 1\d of 64 are free$/),
       current: '1.1.0',
+      warnings: [],
     });
     await holder.stop();
     expect(await fulfilled(module, '1.2.0', { invalidation: 'delete' }, own)).toMatchObject({ verdict: 'would-replace' });
@@ -249,6 +258,7 @@ describe('forecasts by memory', () => {
 });
 
 describe('forecasts by state', () => {
+  const stateLoss = expect.stringMatching(/^1\.2\.0 starts with fresh state and loses that of 1\.1\.0: /);
   test('a device without a report: uses the recorded version, and its memory is unknown', async () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
     const agent = new Agent(service);
@@ -257,16 +267,21 @@ describe('forecasts by state', () => {
     const [attach] = await agent.order('attach-device');
     const played = attach?.device ?? '';
     const reason = expect.stringContaining('its free memory is unknown');
-    expect(await forecastOf(module, '1.1.0', {}, played)).toEqual({ verdict: 'would-install', reason, current: null });
+    expect(await forecastOf(module, '1.1.0', {}, played)).toEqual({ verdict: 'would-install', reason, current: null, warnings: [] });
     const { imageDigest } = await buildOf(module, '1.1.0');
     await change((records) =>
       records.devices.setModules([{ deviceId: played, module, version: '1.1.0', imageDigest, loadedAt: new Date() }]),
     );
-    expect(await forecastOf(module, '1.2.0', {}, played)).toEqual({ verdict: 'would-replace', reason, current: '1.1.0' });
+    expect(await forecastOf(module, '1.2.0', {}, played)).toEqual({
+      verdict: 'would-replace',
+      reason,
+      current: '1.1.0',
+      warnings: [stateLoss],
+    });
     expect(await forecastOf(module, '1.0.0', {}, played)).toMatchObject({ verdict: 'refused-not-newer', current: '1.1.0' });
     // It attaches without the module that the service ordered to restore.
     if (attach !== undefined) await agent.report(attached(attach));
-    expect(await forecastOf(module, '1.0.0', {}, played)).toEqual({ verdict: 'would-install', reason: null, current: null });
+    expect(await forecastOf(module, '1.0.0', {}, played)).toEqual({ verdict: 'would-install', reason: null, current: null, warnings: [] });
     agent.disconnect();
   });
 
@@ -290,6 +305,11 @@ describe('forecasts by state', () => {
       'the device has reported again',
       async () => (await new Records(store.readConnection).devices.find(on))?.stateReportedAt !== null,
     );
-    expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({ verdict: 'would-replace', reason: null, current: '1.1.0' });
+    expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({
+      verdict: 'would-replace',
+      reason: null,
+      current: '1.1.0',
+      warnings: [stateLoss],
+    });
   });
 });

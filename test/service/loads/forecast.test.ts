@@ -43,7 +43,7 @@ function buildOf(version: string): NewBuild {
   };
   const statement = createStatement({ ...facts, origin: 'patchbay/0', requestId: null, startedAt: null, finishedAt: at });
   const envelope = JSON.stringify(createSignedEnvelope(privateKey, statementPayloadType, statement));
-  return { id: version, ...facts, envelope, imageBytes: 1_000, interface: { exports: [], imports: [] }, createdAt: at };
+  return { id: version, ...facts, envelope, imageBytes: 1_000, hasState: null, interface: { exports: [], imports: [] }, createdAt: at };
 }
 
 beforeAll(async () => {

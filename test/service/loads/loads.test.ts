@@ -48,6 +48,7 @@ beforeEach(async () => {
         interface: {},
         pushedBy: null,
         envelope: null,
+        hasState: null,
         createdAt: at,
         sourceDigest: '',
         imageBytes: 1,

@@ -62,7 +62,17 @@ async function createDevice(id: string, ...minors: readonly number[]): Promise<v
     await records.devices.create([{ id, name: id, hostId: 'h', labels: {}, createdAt: at, ramPages: 16 }]);
     for (const version of new Set(loaded.map(({ residency }) => residency.version))) {
       if ((await records.builds.find('tcp', version)) !== null) continue;
-      const facts = { module: 'tcp', version, language: 'wat', compiler: '', interface: {}, pushedBy: null, envelope: null, createdAt: at };
+      const facts = {
+        module: 'tcp',
+        version,
+        language: 'wat',
+        compiler: '',
+        interface: {},
+        pushedBy: null,
+        envelope: null,
+        hasState: null,
+        createdAt: at,
+      };
       await records.builds.create({ id: version, ...facts, sourceDigest: '', imageDigest: `sha256:${'0'.repeat(64)}`, imageBytes: 1 });
     }
     await records.loads.create(loaded.map(({ load }) => load));

@@ -59,6 +59,7 @@ beforeEach(async () => {
         interface: {},
         pushedBy: null,
         envelope: null,
+        hasState: null,
         createdAt: now,
       };
       await builds.create({ id: version, ...facts, sourceDigest: '', imageDigest: image, imageBytes: 1 });

@@ -125,7 +125,7 @@ export function Push({ module: given, offered }: Parts) {
           {fault}
         </p>
         {push.failure !== null && (push.failure.diagnostics.length === 0 || prebuilt !== null) && <FailureNotice failure={push.failure} />}
-        <div role="status">{pushed !== null && <Pushed build={pushed} />}</div>
+        <div role="status">{pushed !== null && <Pushed build={pushed} listsWarnings={prebuilt !== null} />}</div>
         <div>
           <button type="submit" class="main" disabled={isEmpty || push.isUnderWay}>
             {push.isUnderWay ? 'Compiling…' : 'Push'}
@@ -138,9 +138,15 @@ export function Push({ module: given, offered }: Parts) {
 
 const foundOf = (diagnostics: readonly Diagnostic[], source: string): CompilerOutput => ({ source, diagnostics });
 
-function Pushed({ build: { module, version, image, compiler, warnings } }: { readonly build: Schemas['CreatedBuild'] }) {
+type PushedParts = {
+  readonly build: Schemas['CreatedBuild'];
+  /** Whether the warnings are shown here, because no source shows them. */
+  readonly listsWarnings: boolean;
+};
+
+function Pushed({ build: { module, version, image, compiler, warnings }, listsWarnings }: PushedParts) {
   return (
-    <p class="notice" data-is="well">
+    <p class="notice" data-is={warnings.length > 0 ? 'warning' : 'well'}>
       <strong>
         <a href={buildPath(module, version)}>
           {module}@{version}
@@ -151,6 +157,7 @@ function Pushed({ build: { module, version, image, compiler, warnings } }: { rea
         {counted(image.bytes, 'byte')} by {compiler}
         {warnings.length > 0 && `, with ${counted(warnings.length, 'warning')}`}
       </span>
+      {listsWarnings && warnings.map(({ message }) => <span key={message}>Warning: {message}.</span>)}
     </p>
   );
 }

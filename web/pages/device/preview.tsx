@@ -91,7 +91,7 @@ type Noticed = {
   readonly references: number;
 };
 
-function ForecastNotice({ forecast: { forecast, reason, currentVersion }, device, module, version, references }: Noticed) {
+function ForecastNotice({ forecast: { forecast, reason, warnings, currentVersion }, device, module, version, references }: Noticed) {
   const isWilling = forecast === 'would-install' || forecast === 'would-replace';
   const what = {
     'would-install': `${module}@${version} would be installed on ${device.name}.`,
@@ -103,9 +103,12 @@ function ForecastNotice({ forecast: { forecast, reason, currentVersion }, device
     'out-of-memory': 'The load would fail: out of memory.',
   }[forecast];
   return (
-    <p class="notice" data-is={isWilling ? 'well' : 'warning'} role="status">
+    <p class="notice" data-is={isWilling && warnings.length === 0 ? 'well' : 'warning'} role="status">
       <strong>{what}</strong>
       {reason !== null && <span>{reason}</span>}
+      {warnings.map((warning) => (
+        <span key={warning}>Warning: {warning}.</span>
+      ))}
     </p>
   );
 }

@@ -74,17 +74,18 @@ export function stepFacts(step: Step): Fact[] {
     case 'refused':
       return [word('reason', step.facts.reason)];
     case 'loaded': {
-      const { address, pages, selfCheck, stateWords, reclaimed, reclaimedImages } = step.facts;
+      const { address, pages, selfCheck, beforeUnload = 'none', stateWords, reclaimed, reclaimedImages } = step.facts;
       return [
         code('address', address),
         word('pages', countText(pages)),
         word('self-check', selfCheck === 'none' ? 'none' : selfCheck),
+        ...(beforeUnload === 'none' ? [] : [word('before_unload', beforeUnload)]),
         ...(stateWords === null ? [] : [word('state transferred', counted(stateWords, 'word'))]),
         ...reclaimedFact(reclaimed ?? [], reclaimedImages ?? 0),
       ];
     }
     case 'table-updated':
-      return [code('from', step.facts.from), code('to', step.facts.to)];
+      return [code('from', step.facts.from), code('to', step.facts.to), ...afterLoadFact(step.facts)];
     case 'checked-references':
       return [word('reference count', countText(step.facts.referenceCount))];
     case 'interrupted': {
@@ -114,6 +115,11 @@ export function stepFacts(step: Step): Fact[] {
     case 'completed':
       return [code('outcome', step.facts.outcome)];
   }
+}
+
+function afterLoadFact({ afterLoad = 'none', afterLoadFailure = null }: Extract<Step, { step: 'table-updated' }>['facts']): Fact[] {
+  if (afterLoad === 'none') return [];
+  return [word('after_load', afterLoadFailure === null ? afterLoad : `${afterLoad}: ${afterLoadFailure}`)];
 }
 
 /** Maximum reclaimed images listed. */

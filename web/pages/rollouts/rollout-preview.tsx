@@ -9,7 +9,7 @@ import { useObjectNames } from '../../session/names.ts';
 
 type Preview = Schemas['RolloutPreview'];
 
-/** Maximum refusing devices listed. */
+/** Maximum refusing devices, and maximum warnings, listed. */
 const namedLimit = 50;
 
 export function RolloutPreview({
@@ -18,10 +18,14 @@ export function RolloutPreview({
   readonly preview: Preview;
 }) {
   const names = useObjectNames(...conflicts.map(({ rollout }) => rollout));
+  const warnings = Map.groupBy(
+    items.filter(({ wave }) => wave !== null).flatMap((item) => item.warnings),
+    (warning) => warning,
+  );
   const refusing = items.filter(({ wave, forecast }) => wave !== null && forecastRefuses[forecast]);
   return (
     <div class="preview" role="status">
-      <p class="notice" data-is={refused > 0 || conflicts.length > 0 ? 'warning' : 'well'}>
+      <p class="notice" data-is={refused > 0 || conflicts.length > 0 || warnings.size > 0 ? 'warning' : 'well'}>
         <strong>
           Would load on {counted(devices - alreadyInstalled, 'device')}:{' '}
           {waves.map(({ number, devices: count }) => `${countText(count)} in wave ${number}`).join(', ')}
@@ -33,6 +37,11 @@ export function RolloutPreview({
         )}
         {unreachable > 0 && <span>{counted(unreachable, 'device is', 'devices are')} unreachable. Their loads would wait.</span>}
         {refused > 0 && <span>{counted(refused, 'device')} would refuse the build.</span>}
+        {[...warnings].slice(0, namedLimit).map(([warning, { length }]) => (
+          <span key={warning}>
+            Warning: on {counted(length, 'device')}, {warning}.
+          </span>
+        ))}
         {conflicts.map(({ rollout, devices: count }) => (
           <span key={rollout}>
             Conflict: {counted(count, 'device')} in rollout <a href={rolloutPath(rollout)}>{names.get(rollout) ?? rollout}</a> of the
