@@ -93,7 +93,7 @@ function tryInstrument(code: Module, options: InstrumentationOptions): Module | 
  * @param memory The module's own memory, as declared in the image.
  */
 function createSections(request: AssembleRequest, imageInterface: ImageInterface, memory: Limits | undefined): Module['customSections'] {
-  const { source: code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
+  const { source: code, kind, module, version, compiler, sourceDigest, stack, concurrency, dependencies } = request;
   const stamp: Stamp = {
     abi: abiVersion,
     kind,
@@ -106,13 +106,19 @@ function createSections(request: AssembleRequest, imageInterface: ImageInterface
     hasState: code.memories.length > 0 || code.globals.some(({ type }) => type.mutable),
     stack,
     concurrency,
+    dependencies,
     initialize: code.exports.some(({ name }) => name === initializeExport),
     compiler,
     sourceDigest,
     interface: imageInterface,
   };
-  const stampContent = { name: stampSection, content: new TextEncoder().encode(JSON.stringify(stamp)) };
+  const stampContent = { name: stampSection, content: new TextEncoder().encode(stampJson(stamp)) };
   return kind === 'driver' ? [stampContent] : [stampContent, { name: lazyStubSection, content: createLazyStubs(imageInterface.exports) }];
+}
+
+/** Omits empty dependencies, so that builds without dependencies have the same image as those of earlier compilers. */
+function stampJson({ dependencies, ...stamp }: Stamp): string {
+  return JSON.stringify({ ...stamp, ...(Object.keys(dependencies).length === 0 ? {} : { dependencies }) });
 }
 
 type ImportedFunction = { readonly module: string; readonly name: string; readonly type: FunctionType };
