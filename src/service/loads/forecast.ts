@@ -23,6 +23,7 @@ export const verdicts = [
   'already-installed',
   'refused-not-newer',
   'refused-dissimilar',
+  'refused-unresolved',
   'refused-image',
   'out-of-memory',
 ] as const;
