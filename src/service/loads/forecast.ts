@@ -15,6 +15,7 @@ import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { resolveDemands } from '../signature-policies/signature-demands.ts';
 import { SigningKeyRecords } from '../signing-keys/repository.ts';
+import { forecastLinks, type ReportedTable, SharedTables } from './link-forecast.ts';
 
 export const verdicts = [
   'would-install',
@@ -39,17 +40,17 @@ export type Forecast = {
 
 /** The part of a state that the forecast needs. It is in memory for up to 10,000 devices. */
 const Reported = z.object({
-  moduleTable: z.array(z.object({ module: z.string() })),
+  moduleTable: z.array(z.object({ module: z.string(), version: z.string(), image: z.string() })),
   memoryMap: z.object({
     pages: z.number(),
     ranges: z.array(z.object({ address: z.string(), pages: z.number(), present: z.boolean(), reclaimable: z.boolean().optional() })),
   }),
   programs: z.array(z.object({ state: z.string() })),
 });
-type Reported = z.infer<typeof Reported>;
+type Reported = Omit<z.infer<typeof Reported>, 'moduleTable'> & { readonly moduleTable: ReportedTable };
 
 /** The reason for a device without a reported state in this boot of its host. */
-const notReportedReason = 'the device has not reported its state since its host started: its free memory is unknown';
+const notReportedReason = 'the device has not reported its state since its host started: its free memory and its modules are unknown';
 
 /**
  * Predicts the outcome of loads of a build, by device identifier, as if the devices started the loads now. The forecast can be wrong: it uses the last
@@ -65,7 +66,12 @@ export async function forecastLoads(
 ): Promise<ReadonlyMap<string, Forecast>> {
   const ids = devices.map(({ id }) => id);
   const lastVersions = await new DeviceRecords(connection).versionsOf(ids, build.module);
-  const states = await new DeviceRecords(connection).statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
+  const tables = new SharedTables();
+  const states = await new DeviceRecords(connection).statesOf(ids, (state) => {
+    const reported = Reported.safeParse(state).data;
+    return reported === undefined ? null : { ...reported, moduleTable: tables.share(reported.moduleTable) };
+  });
+  const linksOn = await forecastLinks(connection, build, tables, policy);
   const refusalOfVersion = await versionRefusals(connection, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(connection, build);
   const demandsOn = await resolveDemands(connection, [build.module], ids);
@@ -78,9 +84,12 @@ export async function forecastLoads(
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
+    const links = state && linksOn(state.moduleTable);
+    if (links?.refusal) return { verdict: links.refusal.outcome, reason: links.refusal.reason, current };
     const lack = state && memoryShortage(build, pages, state);
     if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current };
-    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? notReportedReason : null, current };
+    const verdict = current === null ? 'would-install' : 'would-replace';
+    return { verdict, reason: links === null ? notReportedReason : links.unknown, current };
   };
   return new Map(ids.map((id) => [id, forecast(id)]));
 }
