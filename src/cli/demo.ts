@@ -186,22 +186,14 @@ async function startPrograms(client: Client, devices: readonly Schemas['Device']
 
 function printLoads(devices: readonly Schemas['Device'][], loads: readonly CompletedLoad[]): void {
   const names = new Map(devices.map(({ id, name }) => [id, name]));
-  const stepNames = [
-    'received',
-    'looked-up',
-    'compared',
-    'loaded',
-    'table-updated',
-    'checked-references',
-    'interrupted',
-    'references-reset',
-    'invalidated',
-  ] as const;
   const operations = [200, 210, 220, 230, 240, 250, 260, 270, 275];
   const rows = loads
     .toSorted((left, right) => (names.get(left.device) ?? '').localeCompare(names.get(right.device) ?? ''))
     .map(({ device, outcome, interrupted, retried, failed, report }) => {
-      const times = stepNames.map((name) => Math.round(report?.steps.find(({ step }) => step === name)?.microseconds ?? 0));
+      const times = operations.map((operation) => {
+        const steps = report?.steps.filter((step) => step.operation === operation) ?? [];
+        return Math.round(steps.reduce((sum, { microseconds }) => sum + microseconds, 0));
+      });
       const addresses = `${report?.previous?.address ?? 'none'} → ${report?.current?.address ?? 'none'}`;
       return [
         names.get(device) ?? device,

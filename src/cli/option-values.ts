@@ -69,6 +69,19 @@ export function readLabels(texts: readonly string[], flag = '--labels'): Record<
   return Object.fromEntries(labels);
 }
 
+/** Returns dependencies from texts of the form `module=range`. @throws {UsageError} */
+export function readDependencies(texts: readonly string[]): Record<string, string> {
+  const dependencies = new Map<string, string>();
+  for (const text of texts) {
+    // A range may contain `=`.
+    const [, module = '', range = ''] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+    if (module === '') throw new UsageError(`--dependency: expected module=range, for example udp=^1.2.0, received "${text}"`);
+    if (dependencies.has(module)) throw new UsageError(`--dependency: two ranges for ${module}: combine them into one`);
+    dependencies.set(module, range);
+  }
+  return Object.fromEntries(dependencies);
+}
+
 /** Collects the values of an option that may be repeated. */
 export function collectValues(text: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, text];

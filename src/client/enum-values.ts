@@ -9,6 +9,7 @@ export const strategies = values.Strategy;
 export const invalidations = values.Invalidation;
 export const versionPolicies = values.VersionPolicy;
 export const similarityPolicies = values.SimilarityPolicy;
+export const linkPolicies = values.LinkPolicy;
 export const recoveries = values.Recovery;
 export const addressings = values.Addressing;
 export const loadStates = values.LoadState;
@@ -34,6 +35,7 @@ export const outcomeCategories = {
   'replaced-interrupting': 'loaded',
   'refused-not-newer': 'refused',
   'refused-dissimilar': 'refused',
+  'refused-unresolved': 'refused',
   'refused-image': 'refused',
   failed: 'failed',
   expired: 'failed',
@@ -48,6 +50,7 @@ export const forecastRefuses = {
   'already-installed': false,
   'refused-not-newer': true,
   'refused-dissimilar': true,
+  'refused-unresolved': true,
   'refused-image': true,
   'out-of-memory': true,
 } as const satisfies Record<Schemas['LoadForecast'], boolean>;

@@ -12,6 +12,8 @@ export type BuildUpload = {
   readonly concurrency?: Schemas['Concurrency'] | undefined;
   /** WebAssembly features to enable for an AssemblyScript source. */
   readonly features?: Schemas['SourceFeature'][] | undefined;
+  /** Ranges of versions of other modules that must be in memory, by module. */
+  readonly dependencies?: Readonly<Record<string, string>> | undefined;
 };
 
 const extensions: Readonly<Record<BuildUpload['language'], string>> = { assemblyscript: '.ts', wat: '.wat', wasm: '.wasm' };
@@ -24,19 +26,19 @@ export const languagesByExtension: ReadonlyMap<string, BuildUpload['language']> 
 /** Creates a build. @throws {ResponseError} with diagnostics, if the source does not compile. */
 export async function pushBuild(
   client: Client,
-  { module, version, language, content, concurrency, features }: BuildUpload,
+  { module, version, language, content, concurrency, features, dependencies }: BuildUpload,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Schemas['CreatedBuild']> {
   const path = { module };
   const options = concurrency === undefined ? {} : { concurrency };
   if (language !== 'wasm') {
-    const enabled = features === undefined ? {} : { features };
-    const body = { version, language, source: new TextDecoder().decode(content), ...options, ...enabled };
+    const further = { ...(features && { features }), ...(dependencies && { dependencies }) };
+    const body = { version, language, source: new TextDecoder().decode(content), ...options, ...further };
     return unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path }, body, headers }));
   }
   // OpenAPI has no type for bytes: the serializer supplies the body.
+  const dependency = Object.entries(dependencies ?? {}).map(([name, range]) => `${name}=${range}`);
+  const query = { version, ...options, ...(dependency.length > 0 && { dependency }) };
   const prebuilt = { body: '', bodySerializer: () => content, headers: { ...headers, 'content-type': 'application/wasm' } };
-  return unwrapResponse(
-    await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version, ...options } }, ...prebuilt }),
-  );
+  return unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path, query }, ...prebuilt }));
 }

@@ -10,7 +10,7 @@ import {
   systemNamespace,
 } from '../machine/abi.ts';
 import { hooksAmong } from '../machine/images/lifecycle.ts';
-import type { ExportedFunction, FunctionType, ImageInterface, Stamp, StampContent } from '../machine/images/stamp.ts';
+import type { ExportedFunction, FunctionType, ImageInterface, StampContent } from '../machine/images/stamp.ts';
 import type { StubOptions } from './access-stub.ts';
 import { functionTypeOf, importsOf, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';
@@ -116,9 +116,9 @@ function tryInstrument(code: Module, options: InstrumentationOptions): Module | 
  * @param memory The module's own memory, as declared in the image.
  */
 function createSections(request: AssembleRequest, imageInterface: ImageInterface, memory: Limits | undefined): Module['customSections'] {
-  const { source: code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
+  const { source: code, kind, module, version, compiler, sourceDigest, stack, concurrency, dependencies } = request;
   const hooks = hooksAmong(imageInterface.exports);
-  // Without hooks, the image keeps the bytes that earlier compilers produced.
+  // Without hooks and dependencies, the image keeps the bytes that earlier compilers produced.
   const stamp: StampContent = {
     abi: abiVersion,
     kind,
@@ -135,6 +135,7 @@ function createSections(request: AssembleRequest, imageInterface: ImageInterface
     compiler,
     sourceDigest,
     ...(kind === 'module' && hooks.length > 0 ? { hooks } : {}),
+    ...(Object.keys(dependencies).length > 0 ? { dependencies } : {}),
     interface: imageInterface,
   };
   const stampContent = { name: stampSection, content: new TextEncoder().encode(JSON.stringify(stamp)) };

@@ -35,7 +35,7 @@ async function compileModule(request: CompileRequest): Promise<CompilationResult
 
 function assembleChecked(request: CompileRequest, checked: Omit<CheckedModule, 'breaksThread'>): CompileResult {
   const sourceDigest = digestOf(request.source);
-  const { module, version } = request;
+  const { module, version, dependencies = {} } = request;
   const { stackPointer, ...expectations } = checked.requirements;
   const assembled = assemble({
     kind: 'module',
@@ -44,6 +44,7 @@ function assembleChecked(request: CompileRequest, checked: Omit<CheckedModule, '
     compiler: checked.compiler,
     sourceDigest,
     source: checked.module,
+    dependencies,
     ...expectations,
     stubs: { servedGlobal: null, pinnedGlobals: null, stackPointer },
   });
@@ -69,6 +70,7 @@ function compileDriver(request: DriverRequest): CompileResult {
     stubs: driverStubOptions(request),
     stack: null,
     concurrency: 'shared',
+    dependencies: {},
     collector: null,
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => createDiagnostic(reason)) };

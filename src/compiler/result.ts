@@ -18,6 +18,8 @@ export type CompileRequest = {
    * module with an allocator that is not thread-safe, shared for all others.
    */
   readonly concurrency?: Stamp['concurrency'] | undefined;
+  /** Ranges of versions (semver) of other modules that the module requires in memory, by module. Default: none. */
+  readonly dependencies?: Stamp['dependencies'] | undefined;
   /** Features to enable for an AssemblyScript source. The other languages always have them. */
   readonly features?: readonly SourceFeature[] | undefined;
   /** Whether binaryen optimizes the module. Default: true. */

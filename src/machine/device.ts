@@ -80,6 +80,7 @@ const defaultLoad = {
   invalidation: 'nx',
   downgradeReason: null,
   similarityPolicy: 'require',
+  linkPolicy: 'require',
 } as const satisfies Omit<LoadRequest, 'image' | 'versionPolicy'>;
 
 /** Programs that a device stores. At the limit, a new program replaces the oldest one that has ended. */
@@ -135,9 +136,9 @@ export class Device {
     return this.#runSerially(() => this.#load({ image, ...defaultLoad, ...options, ...precedence }));
   }
 
-  /** Restores a module after a reboot: runs the same workflow without comparing versions. */
+  /** Restores a module after a reboot: runs the same workflow without comparing versions or checking links, so that the order does not matter. */
   restore(image: VerifiedImage): Promise<LoadReport> {
-    return this.#runSerially(() => this.#load({ image, ...defaultLoad, similarityPolicy: 'off', versionPolicy: 'any' }));
+    return this.#runSerially(() => this.#load({ image, ...defaultLoad, similarityPolicy: 'off', linkPolicy: 'off', versionPolicy: 'any' }));
   }
 
   /**

@@ -20,8 +20,12 @@ export type BuildIdentity = {
   readonly imageDigest: string;
 };
 
-/** The compiler options of a build that differ from the defaults, by their names in the API. */
-const BuildOptions = z.object({ concurrency: z.string().optional(), features: z.array(z.string()).optional() });
+/** The options of a build that differ from the defaults, by their names in the API. */
+const BuildOptions = z.object({
+  concurrency: z.string().optional(),
+  features: z.array(z.string()).optional(),
+  dependencies: z.record(z.string(), z.string()).optional(),
+});
 export type BuildOptions = z.infer<typeof BuildOptions>;
 
 /** Where a build came from. */

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { signatureLimit } from '../proof/envelope.ts';
 import { exampleIdentity, exampleTimes, exampleVersions } from './examples.ts';
-import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Reason, Timestamp, Version } from './identifiers.ts';
+import { Address, Digest, ExportName, exampleIdentifier, ModuleName, ProgramId, Reason, Timestamp, Version } from './identifiers.ts';
 import { SimilarityReport } from './interface.ts';
 import { tainted } from './taint.ts';
 
@@ -14,6 +14,7 @@ export const Outcome = z
     'replaced-interrupting',
     'refused-not-newer',
     'refused-dissimilar',
+    'refused-unresolved',
     'refused-image',
     'failed',
     'expired',
@@ -33,6 +34,7 @@ export const invalidationDescription =
 
 export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']).meta({ id: 'VersionPolicy' });
 export const SimilarityPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'SimilarityPolicy' });
+export const LinkPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'LinkPolicy' });
 
 /** Maximum duration of a drain in a request, in milliseconds. */
 export const maxDrainMilliseconds = 3_600_000;
@@ -51,6 +53,9 @@ export const LoadPolicy = z.object({
   versionPolicy: VersionPolicy.default('newer'),
   downgradeReason: Reason.nullable().default(null).describe('Reason for the downgrade. Null if `versionPolicy` is not `downgrade`.'),
   similarityPolicy: SimilarityPolicy.default('require'),
+  linkPolicy: LinkPolicy.default('off').describe(
+    'Whether every import must be provided after the load, and no module in memory may lose an import. Omitted by services that do not check links: `off`.',
+  ),
 });
 export type LoadPolicy = z.infer<typeof LoadPolicy>;
 
@@ -62,13 +67,18 @@ export const examplePolicy: LoadPolicy = {
   versionPolicy: 'newer',
   downgradeReason: null,
   similarityPolicy: 'require',
+  linkPolicy: 'require',
 };
 
-/** Limits of a load report, which has up to 11 steps. A step names up to 1,000 programs. */
+/** Limits of a load report, which has up to 12 steps. A step names up to 1,000 programs. */
 const stepLimit = 16;
 const programLimit = 1_000;
 /** Maximum reclaimed images in a step. */
 const reclaimedLimit = 100;
+/** Maximum unresolved links in a step. */
+const unresolvedLimit = 100;
+/** Maximum characters of a range of versions. */
+export const rangeLimit = 256;
 
 /** Limited to the integer range of the database. */
 const count = z
@@ -103,6 +113,52 @@ function pascalCase(name: string): string {
   return name.replaceAll(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** A function type as text. */
+const typeText = z
+  .string()
+  .max(128)
+  .meta({ examples: ['(i32, i64) → i32'] });
+
+const link = {
+  importer: z
+    .object({ module: ModuleName, version: Version })
+    .describe('The module that imports the export, or that declares the dependency.'),
+  provider: z
+    .object({
+      module: z.string().max(63),
+      version: Version.nullable().describe('Null if the module is neither in memory nor part of the load.'),
+    })
+    .describe('The module that must provide it.'),
+};
+
+/** An import that nothing provides, or a dependency whose version is missing or out of range. */
+export const UnresolvedLink = z
+  .discriminatedUnion('problem', [
+    z
+      .object({ problem: z.literal('missing'), ...link, export: ExportName, expected: typeText.describe('The type of the import.') })
+      .describe('No module provides the export.')
+      .meta({ id: 'MissingExport' }),
+    z
+      .object({
+        problem: z.literal('wrong-type'),
+        ...link,
+        export: ExportName,
+        expected: typeText.describe('The type of the import.'),
+        provided: typeText.describe('The type of the export.'),
+      })
+      .describe('The export has another type than the import.')
+      .meta({ id: 'WrongExportType' }),
+    z
+      .object({
+        problem: z.literal('out-of-range'),
+        ...link,
+        range: z.string().max(rangeLimit).describe('The required range of versions.'),
+      })
+      .describe('The version of the module is missing or out of the range that the importer requires.')
+      .meta({ id: 'VersionOutOfRange' }),
+  ])
+  .meta({ id: 'UnresolvedLink' });
+
 const Step = z
   .discriminatedUnion('step', [
     step(
@@ -132,6 +188,15 @@ const Step = z
         downgradeReason: Reason.nullable().describe('Reason for the downgrade. Null if there is none.'),
         similarity: SimilarityReport,
         similarityPolicy: SimilarityPolicy,
+      }),
+    ),
+    step(
+      'linked',
+      z.literal(220),
+      z.object({
+        linkPolicy: LinkPolicy,
+        unresolved: z.array(UnresolvedLink).max(unresolvedLimit).describe('The unresolved links: the first 100.'),
+        unresolvedLinks: count.describe('Number of unresolved links.'),
       }),
     ),
     step('refused', noOperation, z.object({ reason: Reason })),
@@ -244,7 +309,8 @@ export const exampleLoadReport = {
       similarity: { similar: true, added: [], removed: [], changed: [] },
       similarityPolicy: 'require',
     }),
-    exampleStep('loaded', 230, 711.2, 854, {
+    exampleStep('linked', 220, 711.2, 20.4, { linkPolicy: 'require', unresolved: [], unresolvedLinks: 0 }),
+    exampleStep('loaded', 230, 731.6, 833.6, {
       address: next.address,
       pages: next.pages,
       selfCheck: 'none',

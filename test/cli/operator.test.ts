@@ -80,6 +80,20 @@ test('--concurrency and --enable set options of the build; unknown values are re
   expect(await command(...push, '--enable', 'threads')).toMatchObject({ code: 2, stderr: expect.stringContaining('simd') });
 });
 
+test('--dependency declares ranges of versions of other modules, and --link-policy loads despite unresolved links', async () => {
+  const file = write('timer.wat', workModule(1));
+  const push = ['build', 'push', file, '--module', 'timer', '--version', '1.0.0'];
+  const pushed = await command(...push, '--dependency', 'clock=^1.2.0', '--dependency', 'udp=>=1.0.0 <3', '--json');
+  expect(parseStdout(pushed)).toMatchObject({ options: { dependencies: { clock: '^1.2.0', udp: '>=1.0.0 <3' } } });
+  const unnamed = await command(...push, '--dependency', '^1.2.0');
+  expect(unnamed).toMatchObject({ code: 2, stderr: expect.stringContaining('expected module=range, for example udp=^1.2.0') });
+  const twice = await command(...push, '--dependency', 'udp=1.x', '--dependency', 'udp=2.x');
+  expect(twice).toMatchObject({ code: 2, stderr: expect.stringContaining('two ranges for udp') });
+  const invalid = await command(...push, '--dependency', 'udp=banana');
+  expect(invalid).toMatchObject({ code: 1, stderr: expect.stringContaining('is not a range of semantic versions') });
+  expect(await command('load', 'timer@1.0.0', '--help')).toMatchObject({ stdout: expect.stringContaining('--link-policy <policy>') });
+});
+
 test('a source that does not compile is reported by file, line and column', async () => {
   const file = write('bad.ts', 'export function a(): i32 {\n  return "x";\n}\n');
   const result = await command('build', 'push', file, '--module', 'bad', '--version', '1.0.0');

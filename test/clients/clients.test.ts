@@ -86,6 +86,7 @@ test.each(clientNames.map((name, index) => [name, index] as const))(
         'received true',
         'looked-up 1.0.0',
         'compared newer',
+        'linked ',
         'loaded none',
         'table-updated true',
         'checked-references 2',

@@ -16,6 +16,7 @@ import type { LoadPolicy, LoadReport } from '../../src/protocol/load-report.ts';
 expectTypeOf<machine.Strategy>().toEqualTypeOf<LoadPolicy['strategy']>();
 expectTypeOf<machine.Invalidation>().toEqualTypeOf<LoadPolicy['invalidation']>();
 expectTypeOf<machine.VersionPolicy>().toEqualTypeOf<LoadPolicy['versionPolicy']>();
+expectTypeOf<machine.LinkPolicy>().toEqualTypeOf<LoadPolicy['linkPolicy']>();
 expectTypeOf<machine.SimilarityPolicy>().toEqualTypeOf<LoadPolicy['similarityPolicy']>();
 
 // Outcomes and steps of a load; a host reports `expired` without the device.

@@ -2,6 +2,7 @@
 
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { Device, type DeviceOptions, Processor, type VerifiedImage } from '../../src/machine/index.ts';
+import type { LinkPolicy } from '../../src/machine/isolation/load-report.ts';
 import type { ProgramRequest, ProgramStatistics } from '../../src/machine/programs/program.ts';
 import { readVerified } from './read-verified.ts';
 
@@ -10,9 +11,15 @@ export const compiler = new Compiler();
 const images = new Map<string, Promise<VerifiedImage>>();
 
 /** Returns the image of a module's text. */
-export function moduleImage(module: string, version: string, wat: string, concurrency?: 'shared' | 'exclusive'): Promise<VerifiedImage> {
-  return once(`${module}@${version} ${concurrency} ${wat}`, async () => {
-    const result = await compiler.compileModule({ module, version, language: 'wat', source: wat, concurrency });
+export function moduleImage(
+  module: string,
+  version: string,
+  wat: string,
+  concurrency?: 'shared' | 'exclusive',
+  dependencies: Readonly<Record<string, string>> = {},
+): Promise<VerifiedImage> {
+  return once(`${module}@${version} ${concurrency} ${JSON.stringify(dependencies)} ${wat}`, async () => {
+    const result = await compiler.compileModule({ module, version, language: 'wat', source: wat, concurrency, dependencies });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
     return readVerified(result.compiled.image, result.compiled.digest);
   });
@@ -80,7 +87,8 @@ export type TestMachine = {
   readonly processor: Processor;
   readonly device: Device;
   readonly effects: { program: string; channel: number; value: bigint }[];
-  load(module: string, version: string, wat: string): ReturnType<Device['load']>;
+  /** Loads a module, which may import what is not in memory if `linkPolicy` is `off`. Default: `require`. */
+  load(module: string, version: string, wat: string, linkPolicy?: LinkPolicy): ReturnType<Device['load']>;
   start(
     program: string,
     call: { module: string; export?: string; addressing?: 'via-table' | 'hard-coded' } & Partial<
@@ -103,8 +111,8 @@ export function createTestMachine(options: Partial<DeviceOptions> = {}): TestMac
     processor,
     device,
     effects,
-    load: async (module, version, wat) =>
-      device.load({ image: await moduleImage(module, version, wat), strategy: 'inject', invalidation: 'nx' }),
+    load: async (module, version, wat, linkPolicy = 'require') =>
+      device.load({ image: await moduleImage(module, version, wat), strategy: 'inject', invalidation: 'nx', linkPolicy }),
     start: async (
       program,
       { module, export: name = 'work', addressing, arguments: values = ['1'], threads = 1, calls = null, pauseMilliseconds = 0, ...rest },

@@ -25,6 +25,7 @@ const outcomeTones: Readonly<Record<Outcome, Tone>> = {
   'replaced-interrupting': 'good',
   'refused-not-newer': 'warn',
   'refused-dissimilar': 'warn',
+  'refused-unresolved': 'warn',
   'refused-image': 'bad',
   failed: 'bad',
   expired: 'bad',

@@ -1,7 +1,7 @@
 // The fields of the load options, with the meaning of each choice.
 
 import type { Schemas } from '../../src/client/client.ts';
-import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../src/client/enum-values.ts';
+import { invalidations, linkPolicies, similarityPolicies, strategies, versionPolicies } from '../../src/client/enum-values.ts';
 import { Choice, Text, WholeNumber } from './fields.tsx';
 
 type Load = Schemas['Load'];
@@ -10,6 +10,7 @@ export type LoadOptions = {
   readonly drainMilliseconds: number;
   readonly invalidation: Load['invalidation'];
   readonly similarityPolicy: Load['similarityPolicy'];
+  readonly linkPolicy: Load['linkPolicy'];
 };
 export type VersionPolicy = { readonly versionPolicy: Load['versionPolicy']; readonly downgradeReason: string };
 
@@ -18,6 +19,7 @@ export const defaultLoadOptions: LoadOptions = {
   drainMilliseconds: 10_000,
   invalidation: 'nx',
   similarityPolicy: 'require',
+  linkPolicy: 'require',
 };
 export const defaultVersionPolicy: VersionPolicy = { versionPolicy: 'newer', downgradeReason: '' };
 
@@ -37,8 +39,9 @@ export function loadOptionsText({
   invalidation,
   versionPolicy,
   similarityPolicy,
+  linkPolicy,
 }: Omit<LoadOptions, 'drainMilliseconds'> & Pick<Load, 'versionPolicy'>) {
-  return `${strategy}, ${invalidation}, ${versionPolicy}, similarity ${similarityPolicy}`;
+  return `${strategy}, ${invalidation}, ${versionPolicy}, similarity ${similarityPolicy}, links ${linkPolicy}`;
 }
 
 const strategyMeanings = {
@@ -57,6 +60,11 @@ const similarityMeanings = {
   warn: 'accepts any exports; the report lists the differences',
   off: 'accepts any exports',
 } satisfies Record<Load['similarityPolicy'], string>;
+const linkMeanings = {
+  require: 'refuses a version with unresolved imports, or one that takes an import from another module',
+  warn: 'accepts unresolved links; the report lists them',
+  off: 'does not check links',
+} satisfies Record<Load['linkPolicy'], string>;
 const versionMeanings = {
   newer: 'only a newer version',
   different: 'any other version',
@@ -64,7 +72,7 @@ const versionMeanings = {
 } satisfies Record<Load['versionPolicy'], string>;
 
 export function LoadOptionsFields({ terms, onChange }: { readonly terms: LoadOptions; readonly onChange: (terms: LoadOptions) => void }) {
-  const { strategy, drainMilliseconds, invalidation, similarityPolicy } = terms;
+  const { strategy, drainMilliseconds, invalidation, similarityPolicy, linkPolicy } = terms;
   return (
     <>
       <Choice
@@ -100,6 +108,14 @@ export function LoadOptionsFields({ terms, onChange }: { readonly terms: LoadOpt
         options={similarityPolicies}
         meanings={similarityMeanings}
         onChange={(value) => onChange({ ...terms, similarityPolicy: value })}
+      />
+      <Choice
+        label="Links"
+        pointer="/linkPolicy"
+        value={linkPolicy}
+        options={linkPolicies}
+        meanings={linkMeanings}
+        onChange={(value) => onChange({ ...terms, linkPolicy: value })}
       />
     </>
   );

@@ -8,7 +8,7 @@ import { UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { type CommandContext, printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
-import { readInputFile } from '../option-values.ts';
+import { collectValues, readDependencies, readInputFile } from '../option-values.ts';
 import { formatDiagnostic } from '../terminal/error-output.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
@@ -27,12 +27,19 @@ export function addBuildCommands(build: Command): void {
         'whether any number of threads (shared) or one thread (exclusive) of a device may be inside the module (default: exclusive for a prebuilt module with an allocator)',
       ).choices(['shared', 'exclusive']),
     )
+    .addOption(
+      new Option(
+        '--dependency <module=range>',
+        'versions of another module that must be in memory, for example udp=^1.2.0; repeatable',
+      ).argParser(collectValues),
+    )
     .addOption(new Option('--enable <feature...>', 'WebAssembly features of an AssemblyScript source').choices(['simd']))
     .action((file, options, command) => runOperatorCommand(command, (context) => pushFile(context, file, options)));
   addExamples(
     push,
     'patchbay build push tcp.ts --module tcp --version 1.1.0',
     'patchbay build push tcp.wasm --module tcp --version next-minor',
+    "patchbay build push dns.ts --module dns --version 1.0.0 --dependency 'udp=^1.2.0'",
   );
 
   const list = build
@@ -113,16 +120,20 @@ export function addBuildCommands(build: Command): void {
 /** Loaded only when needed: its schemas are slow to load. */
 const loadProvenance = () => import('../operator/build-provenance.ts');
 
-type PushOptions = Pick<BuildUpload, 'module' | 'version' | 'concurrency'> & { readonly enable?: BuildUpload['features'] };
+type PushOptions = Pick<BuildUpload, 'module' | 'version' | 'concurrency'> & {
+  readonly enable?: BuildUpload['features'];
+  readonly dependency?: readonly string[];
+};
 
-async function pushFile(context: CommandContext, file: string, { enable, ...options }: PushOptions): Promise<ExitCode> {
+async function pushFile(context: CommandContext, file: string, { enable, dependency, ...options }: PushOptions): Promise<ExitCode> {
   const language = languagesByExtension.get(extname(file));
   if (language === undefined)
     throw new UsageError(
       `${file}: expected a file with the extension ${[...languagesByExtension.keys()].join(', ')}; compile C, Rust and other languages to .wasm first`,
     );
-  const content = readInputFile(file);
-  const build = await pushBuild(context.client, { ...options, language, content, features: enable }).catch((error: unknown) => {
+  const dependencies = dependency && readDependencies(dependency);
+  const upload = { ...options, language, content: readInputFile(file), features: enable, dependencies };
+  const build = await pushBuild(context.client, upload).catch((error: unknown) => {
     throw error instanceof ResponseError ? withFileName(error, file) : error;
   });
   for (const warning of build.warnings) printNote(context, formatDiagnostic({ ...warning, file }));

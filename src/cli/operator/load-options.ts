@@ -2,7 +2,7 @@
 
 import { type Command, Option, type OptionValues } from '@commander-js/extra-typings';
 import type { Client, Schemas } from '../../client/client.ts';
-import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../client/enum-values.ts';
+import { invalidations, linkPolicies, similarityPolicies, strategies, versionPolicies } from '../../client/enum-values.ts';
 import { UsageError } from '../errors.ts';
 import { readInteger, readLabels } from '../option-values.ts';
 import { resolveDeviceIds } from './device-names.ts';
@@ -29,6 +29,12 @@ const similarityOption = (defaultPolicy: (typeof similarityPolicies)[number]) =>
     `whether the version must have every export of the old version (default: ${defaultPolicy})`,
   ).choices(similarityPolicies);
 
+const linkOption = () =>
+  new Option(
+    '--link-policy <policy>',
+    'whether every import must be provided, and no module in memory may lose one (default: require)',
+  ).choices(linkPolicies);
+
 /** Adds the options of every command that loads a version; `toLoadRequest` converts them. */
 export function addLoadOptions<Args extends unknown[], Options extends OptionValues, Globals extends OptionValues>(
   command: Command<Args, Options, Globals>,
@@ -38,7 +44,8 @@ export function addLoadOptions<Args extends unknown[], Options extends OptionVal
     .addOption(strategyOption())
     .addOption(drainOption())
     .addOption(invalidationOption())
-    .addOption(similarityOption(defaultSimilarity));
+    .addOption(similarityOption(defaultSimilarity))
+    .addOption(linkOption());
 }
 
 export const deadlineOption = (defaultSeconds = 86_400) =>
@@ -59,25 +66,28 @@ type LoadOptions = {
   readonly drainMilliseconds?: number | undefined;
   readonly invalidation?: (typeof invalidations)[number] | undefined;
   readonly similarityPolicy?: (typeof similarityPolicies)[number] | undefined;
+  readonly linkPolicy?: (typeof linkPolicies)[number] | undefined;
   readonly deadline?: number | undefined;
   readonly supersede?: true | undefined;
 };
 
 /** Returns the given options as members of a request. */
-export function toLoadRequest({ strategy, drainMilliseconds, invalidation, similarityPolicy, deadline, supersede }: LoadOptions) {
+export function toLoadRequest(options: LoadOptions) {
+  const { strategy, drainMilliseconds, invalidation, similarityPolicy, linkPolicy, deadline, supersede } = options;
   return {
     ...(strategy && { strategy }),
     ...(drainMilliseconds !== undefined && { drainMilliseconds }),
     ...(invalidation && { invalidation }),
     ...(similarityPolicy && { similarityPolicy }),
+    ...(linkPolicy && { linkPolicy }),
     ...(deadline && { deadlineSeconds: deadline }),
     ...(supersede && { supersede }),
   };
 }
 
-type Policy = Pick<Schemas['Load'], 'strategy' | 'invalidation' | 'versionPolicy' | 'similarityPolicy'>;
+type Policy = Pick<Schemas['Load'], 'strategy' | 'invalidation' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy'>;
 
 /** Returns the policies of a load or a rollout in one line. */
-export function formatPolicy({ strategy, invalidation, versionPolicy, similarityPolicy }: Policy): string {
-  return `${strategy}, ${invalidation}, version policy ${versionPolicy}, similarity ${similarityPolicy}`;
+export function formatPolicy({ strategy, invalidation, versionPolicy, similarityPolicy, linkPolicy }: Policy): string {
+  return `${strategy}, ${invalidation}, version policy ${versionPolicy}, similarity ${similarityPolicy}, links ${linkPolicy}`;
 }

@@ -1,6 +1,6 @@
 // The stamp of an image: metadata that the compiler embeds in a custom section.
 
-import { parse as parseVersion } from 'semver';
+import { parse as parseVersion, validRange } from 'semver';
 import { z } from 'zod';
 import { abiVersion, exportLimit } from '../abi.ts';
 
@@ -40,6 +40,14 @@ export const Stamp = z.object({
    * export of such a name belongs to the module: the device does not call it, whatever its type.
    */
   hooks: z.array(z.string().max(64)).max(32).default([]),
+  /** Ranges of versions (semver) of other modules that the module requires in memory, by module. */
+  dependencies: z
+    .record(
+      z.string(),
+      z.string().refine((range) => validRange(range) !== null, 'is not a range of versions'),
+    )
+    .readonly()
+    .default({}),
   compiler: z.string(),
   sourceDigest: z.string(),
   interface: ImageInterface,

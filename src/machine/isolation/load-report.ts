@@ -1,6 +1,7 @@
 // The report of a load: the operations of patent FIG. 2 that it performed, each with its time and facts.
 
 import type { Taint } from '../accesses/taint.ts';
+import type { UnresolvedLink } from './link-policy.ts';
 import type { Similarity } from './similarity.ts';
 
 export type Outcome =
@@ -9,6 +10,7 @@ export type Outcome =
   | 'replaced-interrupting'
   | 'refused-not-newer'
   | 'refused-dissimilar'
+  | 'refused-unresolved'
   | 'refused-image'
   | 'failed'
   | 'cancelled';
@@ -17,6 +19,7 @@ export type Strategy = 'inject' | 'drain' | 'drain-then-inject';
 export type Invalidation = 'none' | 'mark-invalid' | 'nx' | 'delete';
 export type VersionPolicy = 'newer' | 'different' | 'downgrade';
 export type SimilarityPolicy = 'require' | 'warn' | 'off';
+export type LinkPolicy = 'require' | 'warn' | 'off';
 
 /** Facts of each step. Addresses are formatted byte addresses. */
 export type StepFacts = {
@@ -33,6 +36,8 @@ export type StepFacts = {
     similarity: Similarity;
     similarityPolicy: SimilarityPolicy;
   };
+  /** `unresolved`: the first 100 unresolved links; `unresolvedLinks`: their total number. Not recorded with the link policy `off`. */
+  linked: { linkPolicy: Exclude<LinkPolicy, 'off'>; unresolved: UnresolvedLink[]; unresolvedLinks: number };
   refused: { reason: string };
   loaded: {
     address: string;
@@ -65,6 +70,7 @@ const operations = {
   received: 200,
   'looked-up': 210,
   compared: 220,
+  linked: 220,
   refused: null,
   loaded: 230,
   'table-updated': 240,

@@ -6,7 +6,7 @@ import type { Processor } from '../processor.ts';
 import type { Recovery } from '../programs/program.ts';
 import type { Thread } from '../threads/thread.ts';
 import type { Drain } from './drain.ts';
-import type { Invalidation, SimilarityPolicy, Strategy, VersionPolicy } from './load-report.ts';
+import type { Invalidation, LinkPolicy, SimilarityPolicy, Strategy, VersionPolicy } from './load-report.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
 import type { RetiredImages } from './retired-images.ts';
@@ -50,4 +50,6 @@ export type LoadRequest<Kind extends Image = ModuleImage> = {
   readonly downgradeReason: string | null;
   /** Whether the new version must be substantially similar to the one in memory (claim 11). */
   readonly similarityPolicy: SimilarityPolicy;
+  /** Whether every import must be provided after the load, and no module in memory may lose one. */
+  readonly linkPolicy: LinkPolicy;
 };

@@ -11,6 +11,7 @@ import { wholeThread } from '../threads/thread.ts';
 import { Drain, type DrainEnding } from './drain.ts';
 import { noAfterLoad, runAfterLoad } from './hooks.ts';
 import { placeImage } from './image-placement.ts';
+import { checkLinks } from './link-policy.ts';
 import { type Invalidation, type LoadReport, type Outcome, type ReportedImage, type StepFacts, StepRecorder } from './load-report.ts';
 import type { LoadRequest, LoadTarget } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
@@ -27,6 +28,8 @@ type Interruption = { readonly interrupted: number; failed: number };
 const noInterruption: Interruption = { interrupted: 0, failed: 0 };
 /** Maximum programs listed in one step. */
 const maxListedPrograms = 1_000;
+/** Maximum unresolved links listed in a step. */
+const maxListedLinks = 100;
 /** Maximum reclaimed images listed in a report. */
 const maxListedReclaimed = 100;
 
@@ -66,7 +69,7 @@ function swapImages(load: Load): Swap {
   const { target, request, recorder } = load;
   recordReceived(recorder, request.image, request);
   const previous = lookUp(load);
-  const refusal = previous && compare(load, previous);
+  const refusal = (previous && compare(load, previous)) ?? link(load, previous);
   if (refusal !== null) return { kind: 'not-loaded', report: refusal };
   const placement = placeImage(target, request.image, previous);
   if (!placement.ok) return { kind: 'not-loaded', report: fail(recorder, 'loaded', placement.reason, previous) };
@@ -116,6 +119,18 @@ function compare({ request, recorder }: Load, previous: LoadedImage): LoadReport
   const { precedence, similarity, refusal } = compareVersions(next, inMemory, { versionPolicy, similarityPolicy });
   const facts = { version: next.version, inMemoryVersion: inMemory.version, precedence, versionPolicy, downgradeReason };
   recorder.record('compared', { ...facts, similarity, similarityPolicy });
+  if (refusal === null) return null;
+  recorder.record('refused', { reason: refusal.reason });
+  return complete(recorder, { ...refusal, previous, current: previous });
+}
+
+/** Operation 220: checks the links of the modules in memory and the arriving one. Returns the report if the load is refused, or null. */
+function link({ target, request, recorder }: Load, previous: LoadedImage | null): LoadReport | null {
+  const { linkPolicy } = request;
+  if (linkPolicy === 'off') return null;
+  const inMemory = target.moduleTable.loaded.flatMap(({ stamp }) => stamp ?? []);
+  const { unresolved, refusal } = checkLinks({ arriving: [request.image.stamp], inMemory }, linkPolicy);
+  recorder.record('linked', { linkPolicy, unresolved: unresolved.slice(0, maxListedLinks), unresolvedLinks: unresolved.length });
   if (refusal === null) return null;
   recorder.record('refused', { reason: refusal.reason });
   return complete(recorder, { ...refusal, previous, current: previous });

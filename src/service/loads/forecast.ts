@@ -16,6 +16,7 @@ import { BuildRecords } from '../modules/repository.ts';
 import { describeStateLoss } from '../modules/state-loss.ts';
 import { resolveDemands } from '../signature-policies/signature-demands.ts';
 import { SigningKeyRecords } from '../signing-keys/repository.ts';
+import { forecastLinks, type ReportedTable, SharedTables } from './link-forecast.ts';
 
 export const verdicts = [
   'would-install',
@@ -24,6 +25,7 @@ export const verdicts = [
   'already-installed',
   'refused-not-newer',
   'refused-dissimilar',
+  'refused-unresolved',
   'refused-image',
   'out-of-memory',
 ] as const;
@@ -41,17 +43,17 @@ export type Forecast = {
 
 /** The part of a state that the forecast needs. It is in memory for up to 10,000 devices. */
 const Reported = z.object({
-  moduleTable: z.array(z.object({ module: z.string() })),
+  moduleTable: z.array(z.object({ module: z.string(), version: z.string(), image: z.string() })),
   memoryMap: z.object({
     pages: z.number(),
     ranges: z.array(z.object({ address: z.string(), pages: z.number(), present: z.boolean(), reclaimable: z.boolean().optional() })),
   }),
   programs: z.array(z.object({ state: z.string() })),
 });
-type Reported = z.infer<typeof Reported>;
+type Reported = Omit<z.infer<typeof Reported>, 'moduleTable'> & { readonly moduleTable: ReportedTable };
 
 /** The reason for a device without a reported state in this boot of its host. */
-const notReportedReason = 'the device has not reported its state since its host started: its free memory is unknown';
+const notReportedReason = 'the device has not reported its state since its host started: its free memory and its modules are unknown';
 
 /**
  * Predicts the outcome of loads of a build, by device identifier, as if the devices started the loads now. The forecast can be wrong: it uses the last
@@ -67,7 +69,12 @@ export async function forecastLoads(
 ): Promise<ReadonlyMap<string, Forecast>> {
   const ids = devices.map(({ id }) => id);
   const lastVersions = await new DeviceRecords(connection).versionsOf(ids, build.module);
-  const states = await new DeviceRecords(connection).statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
+  const tables = new SharedTables();
+  const states = await new DeviceRecords(connection).statesOf(ids, (state) => {
+    const reported = Reported.safeParse(state).data;
+    return reported === undefined ? null : { ...reported, moduleTable: tables.share(reported.moduleTable) };
+  });
+  const linksOn = await forecastLinks(connection, build, tables, policy);
   const comparisons = await compareInstalled(connection, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(connection, build);
   const demandsOn = await resolveDemands(connection, [build.module], ids);
@@ -82,9 +89,11 @@ export async function forecastLoads(
     const comparison = current === null ? undefined : comparisons.get(current);
     const refusal = comparison?.refusal ?? null;
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current, warnings };
+    const links = state && linksOn(state.moduleTable);
+    if (links?.refusal) return { verdict: links.refusal.outcome, reason: links.refusal.reason, current, warnings };
     const lack = state && memoryShortage(build, pages, state);
     if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current, warnings };
-    const reason = state === null ? notReportedReason : null;
+    const reason = links === null ? notReportedReason : links.unknown;
     return current === null
       ? { verdict: 'would-install', reason, current, warnings }
       : { verdict: 'would-replace', reason, current, warnings: comparison?.warnings ?? warnings };

@@ -26,6 +26,7 @@ const newLoadColumns = {
   versionPolicy: 'text',
   downgradeReason: 'text?',
   similarityPolicy: 'text',
+  linkPolicy: 'text',
   state: 'text',
   requestedAt: 'time',
   requestedBy: 'text?',

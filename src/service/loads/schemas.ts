@@ -69,7 +69,7 @@ const LoadState = z
 export const LoadOutcome = z
   .enum([...Outcome.options, 'superseded'])
   .describe(
-    '`installed`: the device had no version of the module. `replaced`: the version replaced another one. `replaced-interrupting`: it also interrupted accesses inside the old version. `refused-not-newer`, `refused-dissimilar`, `refused-image`: the device refused it. `failed`: the device could not load it. `expired`: its deadline passed. `cancelled`: an operator cancelled it while it was queued or drained. `superseded`: a newer load replaced it in the queue.',
+    '`installed`: the device had no version of the module. `replaced`: the version replaced another one. `replaced-interrupting`: it also interrupted accesses inside the old version. `refused-not-newer`, `refused-dissimilar`, `refused-unresolved`, `refused-image`: the device refused it. `failed`: the device could not load it. `expired`: its deadline passed. `cancelled`: an operator cancelled it while it was queued or drained. `superseded`: a newer load replaced it in the queue.',
   )
   .meta({ id: 'LoadOutcome' });
 

@@ -5,6 +5,7 @@ import { DeviceId, Labels } from '../../protocol/identifiers.ts';
 import {
   Invalidation,
   invalidationDescription,
+  LinkPolicy,
   maxDrainMilliseconds,
   SimilarityPolicy,
   Strategy,
@@ -59,6 +60,9 @@ export const termsShape = {
     .max(30 * 24 * 3_600)
     .default(24 * 3_600)
     .describe('A load that has not completed after this many seconds ends as `expired`.'),
+  linkPolicy: LinkPolicy.default('require').describe(
+    'Whether every import of the module must be provided with the same type by a module in memory, every declared dependency must be met, and no module in memory may lose an import. `require`: refuse the load otherwise (`refused-unresolved`). `warn`: load it and report the unresolved links. `off`: do not check. Hosts of older versions do not check.',
+  ),
   supersede: z.boolean().default(false).describe('Whether queued loads of the same module for the same devices end as `superseded`.'),
 };
 
@@ -70,6 +74,7 @@ export const Policy = z.object({
   versionPolicy: VersionPolicy,
   downgradeReason: z.string().nullable(),
   similarityPolicy: SimilarityPolicy,
+  linkPolicy: LinkPolicy,
 });
 
 /** Returns the schema with a check that `downgradeReason` is given exactly if `versionPolicy` is `downgrade`. */

@@ -33,7 +33,10 @@ export type NewBuildRequest = {
   readonly version: string;
   readonly language: Language;
   readonly source: string | Uint8Array;
-} & Pick<CompileRequest, 'concurrency' | 'features'>;
+} & BuildSettings;
+
+/** The options of a push. */
+type BuildSettings = Pick<CompileRequest, 'concurrency' | 'features' | 'dependencies'>;
 
 /** A build, and the warnings about it if it is new. */
 export type PushedBuild = { readonly build: BuildRecord; readonly warnings: readonly Diagnostic[]; readonly isNew: boolean };
@@ -57,7 +60,9 @@ export class Builds {
    * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or the problem that the compiler found.
    */
   async push(request: NewBuildRequest, requester: Requester, toResponse: ToResponse<PushedBuild>): Promise<PushedBuild> {
-    const { module, version } = request;
+    const { module, version, dependencies = {} } = request;
+    if (Object.hasOwn(dependencies, module))
+      throw invalidValue(`/dependencies/${module}`, `${module} cannot depend on itself: remove the dependency`);
     if (!isVersionBump(version)) return this.#push(request, requester, toResponse);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
       const versions = await new BuildRecords(this.#uses.store.readConnection).versions(module);
@@ -210,10 +215,11 @@ function requireSameBuild(build: BuildRecord, request: NewBuildRequest): PushedB
 }
 
 /** Returns the given options of a request, as the provenance states them. */
-function givenOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): BuildOptions {
+function givenOptions({ concurrency, features = [], dependencies = {} }: BuildSettings): BuildOptions {
   return {
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(features.length === 0 ? {} : { features: [...new Set(features)].sort() }),
+    ...(Object.keys(dependencies).length === 0 ? {} : { dependencies }),
   };
 }
 

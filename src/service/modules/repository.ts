@@ -65,6 +65,11 @@ export class BuildRecords {
     return build ?? null;
   }
 
+  /** Returns what `select` keeps of the builds with these images, so that not all of their rows are in memory at once. */
+  async findByImageDigests<Part>(imageDigests: readonly string[], select: (build: BuildRecord) => Part): Promise<Part[]> {
+    return readInChunks(imageDigests, async (some) => (await this.#builds().where('imageDigest', 'in', some).execute()).map(select));
+  }
+
   /** Stores the provenance envelope of a build. */
   async setStatement(id: string, { pushedBy, envelope }: Pick<BuildRecord, 'pushedBy' | 'envelope'>): Promise<void> {
     await this.#connection.sql.updateTable('Build').set({ pushedBy, envelope }).where('id', '=', id).execute();

@@ -11,6 +11,7 @@ import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse
 import { Problem } from '../problem.ts';
 import { readBuildOptions } from './build-provenance.ts';
 import type { Builds, PushedBuild } from './builds.ts';
+import { dependencyQuery } from './dependency-schemas.ts';
 import { checkHasImage } from './pruned-image.ts';
 import type { ModuleSummary } from './queries.ts';
 import type { BuildRecord } from './repository.ts';
@@ -65,6 +66,10 @@ function addPushRoute(app: Api, { builds }: Uses): void {
             .describe('Version of a prebuilt module.')
             .meta({ examples: ['1.1.0'] }),
           concurrency: Concurrency.optional().meta({ examples: ['exclusive'] }),
+          dependency: dependencyQuery
+            .optional()
+            .describe('A dependency of a prebuilt module, as `module=range`. Repeat it for each module.')
+            .meta({ examples: ['udp=^1.2.0'] }),
         }),
         body: NewBuild,
         response: {
@@ -85,6 +90,7 @@ function addPushRoute(app: Api, { builds }: Uses): void {
               language: 'wasm',
               source: body,
               concurrency: request.query.concurrency,
+              dependencies: request.query.dependency,
             }
           : { module, ...request.body },
         getRequester(request),
@@ -212,9 +218,13 @@ function toModule({ module, builds, lastBuildAt }: ModuleSummary): z.infer<typeo
 
 /** Returns the compile options, without options that this version of the API does not know. */
 function toOptions(build: BuildRecord): z.infer<typeof Build>['options'] {
-  const { concurrency, features } = Build.shape.options.shape;
+  const { concurrency, features, dependencies } = Build.shape.options.shape;
   const stated = readBuildOptions(build);
-  return { concurrency: concurrency.safeParse(stated.concurrency).data ?? null, features: features.safeParse(stated.features).data ?? [] };
+  return {
+    concurrency: concurrency.safeParse(stated.concurrency).data ?? null,
+    features: features.safeParse(stated.features).data ?? [],
+    dependencies: dependencies.safeParse(stated.dependencies).data ?? {},
+  };
 }
 
 /** Returns the representation of a build in the API. */

@@ -9,6 +9,7 @@ import { Interface } from '../../protocol/interface.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { Diagnostic } from '../http/problem-schemas.ts';
+import { Dependencies } from './dependency-schemas.ts';
 
 /** Maximum length of a source in JSON, in characters. */
 const sourceLimit = 1024 * 1024;
@@ -17,7 +18,7 @@ const { imageDigest, ...exampleFacts } = exampleBuild;
 const exampleResponse = {
   id: exampleIdentifier('build'),
   ...exampleFacts,
-  options: { concurrency: null, features: [] },
+  options: { concurrency: null, features: [], dependencies: {} },
   image: { digest: imageDigest, bytes: 1291, prunedAt: null },
   interface: exampleInterface,
   createdAt: exampleTimes.pushed,
@@ -52,6 +53,7 @@ export const NewBuild = z
     source: z.string().min(1).max(sourceLimit),
     concurrency: Concurrency.optional(),
     features: features.optional(),
+    dependencies: Dependencies.optional(),
   })
   .meta({
     id: 'NewBuild',
@@ -73,8 +75,12 @@ export const Build = z
     compiler: z.string().meta({ examples: ['assemblyscript 0.28.20'] }),
     sourceDigest: z.string().describe('SHA-256 of the source, or of the prebuilt module that was pushed.'),
     options: z
-      .object({ concurrency: Concurrency.nullable().describe('Null if not given: the compiler chose.'), features })
-      .describe('The compile options of the request.'),
+      .object({
+        concurrency: Concurrency.nullable().describe('Null if not given: the compiler chose.'),
+        features,
+        dependencies: Dependencies,
+      })
+      .describe('The options of the request.'),
     image: z.object({
       digest: z.string().describe('SHA-256 of the image.'),
       bytes: count,

@@ -138,6 +138,7 @@ function createRollbackPlan(
       versionPolicy: 'downgrade',
       downgradeReason: reason.slice(0, 1_000),
       similarityPolicy: 'warn',
+      linkPolicy: 'warn',
       deadlineSeconds: rollbackDeadlineSeconds,
       supersede: true,
     },

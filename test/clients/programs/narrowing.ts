@@ -11,6 +11,8 @@ export function describeStep(step: Step): string {
       return `looked-up ${step.facts.version}`;
     case 'compared':
       return `compared ${step.facts.precedence}`;
+    case 'linked':
+      return `linked ${step.facts.unresolved.map((link) => link.problem).join()}`;
     case 'refused':
       return `refused ${step.facts.reason}`;
     case 'loaded':

@@ -2,6 +2,7 @@
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { VerifiedImage } from '../../../src/machine/index.ts';
+import type { LinkPolicy } from '../../../src/machine/isolation/load-report.ts';
 import { readVerified } from '../read-verified.ts';
 import { compiler, createTestMachine, driverImage, endless, referenceCount, type TestMachine, until } from '../test-machine.ts';
 
@@ -18,8 +19,8 @@ async function exclusiveImage(module: string, version: string, source: string): 
   return readVerified(result.compiled.image, result.compiled.digest);
 }
 
-async function load(module: string, version: string, source: string) {
-  return machine.device.load({ image: await exclusiveImage(module, version, source), strategy: 'inject' });
+async function load(module: string, version: string, source: string, linkPolicy: LinkPolicy = 'require') {
+  return machine.device.load({ image: await exclusiveImage(module, version, source), strategy: 'inject', linkPolicy });
 }
 
 const loop = (rounds: string) => `
@@ -136,7 +137,7 @@ test('interrupts the owner and the waiting threads, which all retry in the new v
 });
 
 test('lets a thread enter a module again that it owns', async () => {
-  await load('outer', '1.0.0', calling('inner'));
+  await load('outer', '1.0.0', calling('inner'), 'off');
   await load('inner', '1.0.0', calling('leaf').replace('"leaf" "work"', '"outer" "quick"'));
   await machine.start('p', { module: 'outer', arguments: ['20000'], threads: 8, calls: 20 });
   await finished('p');
@@ -144,7 +145,7 @@ test('lets a thread enter a module again that it owns', async () => {
 });
 
 test('reports modules that wait for each other as a deadlock, and later calls continue', async () => {
-  await load('a', '1.0.0', calling('b').replace('(call $inner (local.get $rounds))', '(call $inner (i32.const 0))'));
+  await load('a', '1.0.0', calling('b').replace('(call $inner (local.get $rounds))', '(call $inner (i32.const 0))'), 'off');
   await load('b', '1.0.0', calling('a').replaceAll('"a" "work"', '"a" "quick"'));
   await machine.start('from-a', { module: 'a', arguments: ['300000'], threads: 1, calls: 200 });
   await machine.start('from-b', { module: 'b', arguments: ['300000'], threads: 1, calls: 200 });

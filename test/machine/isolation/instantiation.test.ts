@@ -34,7 +34,7 @@ test.each([
   await machine.load('tcp', '1.0.0', quickModule(1));
   const report = await machine.device.load({ image: await imageOf() });
   expect(report).toMatchObject({ outcome: 'failed', current: { version: '1.0.0' } });
-  expect(report.steps.map(({ step }) => step)).toEqual(['received', 'looked-up', 'compared', 'failed', 'completed']);
+  expect(report.steps.map(({ step }) => step)).toEqual(['received', 'looked-up', 'compared', 'linked', 'failed', 'completed']);
   await machine.start('calls', { module: 'tcp', calls: 1 });
   await until(() => machine.statistics('calls').state === 'finished');
   expect(machine.statistics('calls')).toMatchObject({ callsCompleted: 1, callsFailed: 0 });

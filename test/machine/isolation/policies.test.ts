@@ -83,6 +83,7 @@ test('reverts the swap when a drain times out, and removes the new version once 
     'received',
     'looked-up',
     'compared',
+    'linked',
     'loaded',
     'table-updated',
     'checked-references',
@@ -116,7 +117,7 @@ test('retries the outermost of nested accesses of one module, so that no access 
       (func (export "work") (param $n i32) (result i32)
         (if (i32.eqz (local.get $n)) (then (loop $stay (br_if $stay (i32.eqz (local.get $n))))))
         (call $b (i32.sub (local.get $n) (i32.const 1)))))`;
-  await load('1.0.0', again, {}, 'a');
+  await load('1.0.0', again, { linkPolicy: 'off' }, 'a');
   await load(
     '1.0.0',
     '(module (import "a" "work" (func $a (param i32) (result i32))) (func (export "work") (param i32) (result i32) (call $a (local.get 0))))',
@@ -156,7 +157,7 @@ test('drain-then-inject interrupts the accesses that are still inside at the dea
   await until(() => referenceCount(machine, 'tcp') === 3);
   const report = await load('1.1.0', quickModule(2), { strategy: 'drain-then-inject', drainMilliseconds: 5 });
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 3, retried: 3, failed: 0 });
-  expect(names(report).slice(5)).toEqual(['checked-references', 'interrupted', 'references-reset', 'invalidated', 'completed']);
+  expect(names(report).slice(6)).toEqual(['checked-references', 'interrupted', 'references-reset', 'invalidated', 'completed']);
   await until(() => machine.statistics('p').state === 'finished');
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 3, callsFailed: 0 });
 });
@@ -340,7 +341,7 @@ test.each([
   const trap = '(module (func (export "work") (param i32) (result i32) (i32.div_u (i32.const 1) (i32.add (local.get 0) (i32.const 1)))))';
   await load('1.0.0', trap);
   const before = machine.device.state();
-  const report = await load('1.1.0', wat, { similarityPolicy: 'off' });
+  const report = await load('1.1.0', wat, { similarityPolicy: 'off', linkPolicy: 'off' });
   expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringContaining(reason), current: { version: '1.0.0' } });
   expect({ ...machine.device.state(), at: before.at }).toEqual(before);
   expect(referenceCount(machine, 'tcp')).toBe(0);

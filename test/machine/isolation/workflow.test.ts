@@ -29,8 +29,8 @@ const isWork = { module: 'tcp' };
 test('installs a first version', async () => {
   const report = await machine.load('tcp', '1.0.0', workModule(0));
   expect(report).toMatchObject({ outcome: 'installed', previous: null, current: { version: '1.0.0', address: '0x1000' } });
-  expect(names(report)).toEqual(['received', 'looked-up', 'loaded', 'table-updated', 'completed']);
-  expect(report.steps.map(({ operation }) => operation)).toEqual([200, 210, 230, 240, 280]);
+  expect(names(report)).toEqual(['received', 'looked-up', 'linked', 'loaded', 'table-updated', 'completed']);
+  expect(report.steps.map(({ operation }) => operation)).toEqual([200, 210, 220, 230, 240, 280]);
 });
 
 test('replaces an idle version at another address, and makes the old pages fault', async () => {
@@ -41,6 +41,7 @@ test('replaces an idle version at another address, and makes the old pages fault
     'received',
     'looked-up',
     'compared',
+    'linked',
     'loaded',
     'table-updated',
     'checked-references',
@@ -64,6 +65,7 @@ test('interrupts accesses inside the old version, which finish in the new one', 
     'received',
     'looked-up',
     'compared',
+    'linked',
     'loaded',
     'table-updated',
     'checked-references',
@@ -159,7 +161,7 @@ test('fails a load when memory is full, and the old version keeps serving', asyn
   const before = small.device.state().memoryMap;
   const report = await small.load('tcp', '1.2.0', workModule(3));
   expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('out of memory'), current: { version: '1.1.0' } });
-  expect(names(report)).toEqual(['received', 'looked-up', 'compared', 'failed', 'completed']);
+  expect(names(report)).toEqual(['received', 'looked-up', 'compared', 'linked', 'failed', 'completed']);
   expect(small.device.state().memoryMap).toEqual(before);
   const { callsCompleted } = small.statistics('p');
   await until(() => small.statistics('p').callsCompleted > callsCompleted + 100);

@@ -94,6 +94,7 @@ test('logs the events of each request of a batch', async () => {
     drainMilliseconds: null,
     versionPolicy: 'newer',
     similarityPolicy: 'require',
+    linkPolicy: 'require',
   } as const;
   const request = { ...terms, downgradeReason: null, deadlineSeconds: 600, supersede: false, module: source.module, version: '1.0.0' };
   await Promise.all(

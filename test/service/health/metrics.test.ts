@@ -76,7 +76,7 @@ test('measures loads, steps, accesses, programs and devices', async () => {
   }
   const accesses = ['interrupted', 'retried', 'failed'].map((what) => moved(`patchbay_accesses_${what}_total`));
   expect(accesses).toEqual([7, 7, 0]);
-  const steps = { 200: 6, 220: 4, 230: 4, 240: 4, 260: 1, 270: 1, 275: 2, 280: 6, none: 2 };
+  const steps = { 200: 6, 220: 8, 230: 4, 240: 4, 260: 1, 270: 1, 275: 2, 280: 6, none: 2 };
   for (const [operation, count] of Object.entries(steps))
     expect([operation, moved('patchbay_load_step_duration_seconds_count', { operation })]).toEqual([operation, count]);
   expect(moved('patchbay_load_step_duration_seconds_count', { step: 'interrupted', operation: '260' })).toBe(1);

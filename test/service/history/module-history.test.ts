@@ -105,6 +105,7 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     versionPolicy: 'newer',
     downgradeReason: null,
     similarityPolicy: 'require',
+    linkPolicy: 'require',
   };
   const load = newIdentifier('load');
   const row = { id: load, batchId: 'b', deviceId, buildId: 'x', module, version, ...policy, state: 'dispatched', deadlineAt: null };

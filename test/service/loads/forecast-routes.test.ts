@@ -35,7 +35,7 @@ async function buildOf(module: string, version: string): Promise<BuildRecord> {
 
 /** Returns the forecast of a load. */
 async function forecastOf(module: string, version: string, policy: RequestedPolicy = {}, on = device): Promise<Forecast | undefined> {
-  const how = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', ...policy });
+  const how = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', linkPolicy: 'require', ...policy });
   const forecasts = await forecastLoads(store.readConnection, await buildOf(module, version), [{ id: on, hostId: '' }], how);
   return forecasts.get(on);
 }
@@ -105,6 +105,58 @@ describe('forecasts by version', () => {
     expect(await fulfilled(module, '1.1.0', { similarityPolicy: 'warn' })).toMatchObject({ verdict: 'would-replace' });
     expect(await fulfilled(module, '1.2.0')).toMatchObject({ verdict: 'refused-dissimilar' });
     expect(await fulfilled(module, '1.2.0', { similarityPolicy: 'off' })).toMatchObject({ verdict: 'would-replace' });
+  });
+});
+
+describe('forecasts by links', () => {
+  const importer = (from: string, type = 'i32') => `
+    (module (import "${from}" "work" (func $work (param ${type}) (result ${type})))
+      (func (export "work") (param ${type}) (result ${type}) (call $work (local.get 0))))`;
+
+  test('an import that nothing provides, or with another type', async () => {
+    const provider = await pushed();
+    const module = await pushed({ '1.0.0': importer(provider), '1.1.0': importer(provider, 'i64') });
+    expect(await fulfilled(module, '1.0.0')).toEqual({
+      verdict: 'refused-unresolved',
+      reason: `${module}@1.0.0 imports ${provider}.work (i32) → i32, but ${provider} is not in memory: load a version of ${provider} that exports it first, or use link policy warn or off`,
+      current: null,
+    });
+    await fulfilled(provider, '1.0.0');
+    expect(await fulfilled(module, '1.1.0')).toMatchObject({
+      verdict: 'refused-unresolved',
+      reason: expect.stringContaining(' exports it as (i32) → i32'),
+    });
+    expect(await fulfilled(module, '1.0.0')).toMatchObject({ verdict: 'would-install' });
+  });
+
+  test('a version that takes an import from a module in memory', async () => {
+    const provider = await pushed({ '1.0.0': workModule(1), '2.0.0': '(module (func (export "other")))' });
+    const module = await pushed({ '1.0.0': importer(provider) });
+    await fulfilled(provider, '1.0.0');
+    await fulfilled(module, '1.0.0');
+    const policy: RequestedPolicy = { similarityPolicy: 'off' };
+    expect(await fulfilled(provider, '2.0.0', policy)).toMatchObject({
+      verdict: 'refused-unresolved',
+      reason: expect.stringMatching(`^${module}@1.0.0, which is in memory, imports ${provider}.work`),
+      current: '1.0.0',
+    });
+    expect(await fulfilled(provider, '2.0.0', { ...policy, linkPolicy: 'warn' })).toMatchObject({ verdict: 'would-replace' });
+  });
+
+  test('a device with a module that the service does not know', async () => {
+    const module = await pushed();
+    const agent = new Agent(service);
+    await agent.register('strange', ['strange-1']);
+    await agent.connect();
+    const [attach] = await agent.order('attach-device');
+    const stranger = { version: '1.0.0', image: `sha256:${'9'.repeat(64)}`, address: '0x9000' };
+    if (attach !== undefined) expect((await agent.report(attached(attach, { stranger }))).status).toBe(204);
+    expect(await forecastOf(module, '1.0.0', {}, attach?.device)).toEqual({
+      verdict: 'would-install',
+      reason: 'the service has no build of stranger@1.0.0, which is on the device: its links are unknown',
+      current: null,
+    });
+    agent.disconnect();
   });
 });
 
@@ -266,7 +318,7 @@ describe('forecasts by state', () => {
     await agent.connect();
     const [attach] = await agent.order('attach-device');
     const played = attach?.device ?? '';
-    const reason = expect.stringContaining('its free memory is unknown');
+    const reason = expect.stringContaining('its free memory and its modules are unknown');
     expect(await forecastOf(module, '1.1.0', {}, played)).toEqual({ verdict: 'would-install', reason, current: null, warnings: [] });
     const { imageDigest } = await buildOf(module, '1.1.0');
     await change((records) =>

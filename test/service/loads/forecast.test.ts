@@ -28,28 +28,39 @@ const at = new Date('2026-11-23T09:30:00.000Z');
 const privateKey = generatePrivateKey();
 const { keyId, pem } = derivePublicKey(privateKey);
 const digest = `sha256:${'1'.repeat(64)}`;
-const policy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
+const policy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', linkPolicy: 'require' });
+const send = { name: 'send', parameters: ['i32'], results: [] };
 const devices = Array.from({ length: 10_000 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
 
-function buildOf(version: string): NewBuild {
+/** `tcp` imports `udp.send`. */
+function buildOf(version: string, module = 'tcp', imageDigest = digest, exports: object[] = []): NewBuild {
   const facts = {
-    module: 'tcp',
+    module,
     version,
     language: 'wat',
     compiler: 'binaryen 131',
     sourceDigest: digest,
-    imageDigest: digest,
+    imageDigest,
     pushedBy: null,
   };
   const statement = createStatement({ ...facts, origin: 'patchbay/0', requestId: null, startedAt: null, finishedAt: at });
   const envelope = JSON.stringify(createSignedEnvelope(privateKey, statementPayloadType, statement));
-  return { id: version, ...facts, envelope, imageBytes: 1_000, hasState: null, interface: { exports: [], imports: [] }, createdAt: at };
+  const imports = module === 'tcp' ? [{ module: 'udp', ...send }] : [];
+  return {
+    id: `${module} ${version}`,
+    ...facts,
+    envelope,
+    imageBytes: 1_000,
+    hasState: null,
+    interface: { exports, imports },
+    createdAt: at,
+  };
 }
 
 beforeAll(async () => {
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
   const labelled = (index: number) => ({ zone: index % 2 === 0 ? 'even' : 'odd' });
-  // One in ten devices has each version, some also another module, and one in ten has reported its state.
+  // One in ten devices has each version, some also another module. Two in ten have reported their state: some with a version of udp in memory.
   const loaded = { imageDigest: digest, loadedAt: at };
   const modules = devices.flatMap(({ id }, index) => {
     const version = ['1.0.0', '2.0.0', '3.0.0'][index % 10];
@@ -58,9 +69,13 @@ beforeAll(async () => {
       ...(index % 10 === 0 ? [{ deviceId: id, module: 'udp', version: '3.0.0', ...loaded }] : []),
     ];
   });
-  const reported = devices
-    .filter((_, index) => index % 10 === 9)
-    .map(({ id }) => ({ id, hostId: 'h', state: state(), stateReportedAt: at, stateSequence: 1 }));
+  const udp = [1, 2].map((major) => ({ version: `${major}.0.0`, image: `sha256:${String(major + 1).repeat(64)}`, address: '0x1000' }));
+  const reported = devices.flatMap(({ id }, index) => {
+    if (index % 10 < 8) return [];
+    // In thirds: 1.0.0, which does not export `send`, 2.0.0, which does, and none.
+    const inMemory = udp[Math.floor(index / 10) % 3];
+    return [{ id, hostId: 'h', state: state(inMemory && { udp: inMemory }), stateReportedAt: at, stateSequence: 1 }];
+  });
   const demand = {
     id: 'p',
     name: 'demand',
@@ -75,6 +90,8 @@ beforeAll(async () => {
     await records.hosts.save(host);
     await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessorEndorsement: null });
     for (const version of ['1.0.0', '2.0.0', '3.0.0']) await records.builds.create(buildOf(version));
+    for (const [index, { version, image }] of udp.entries())
+      await records.builds.create(buildOf(version, 'udp', image, index === 0 ? [] : [send]));
     await records.devices.create(
       devices.map((device, index) => ({ ...device, name: device.id, ramPages: 64, createdAt: at, labels: labelled(index) })),
     );
@@ -105,7 +122,8 @@ test('forecasts 10,000 devices by their versions and signature requirements', as
     '5 refused-image null': 1_000,
     '6 would-install null': 1_000,
     '7 refused-image null': 1_000,
-    '8 would-install null': 1_000,
+    '8 would-install null': 333,
+    '8 refused-unresolved null': 667,
     '9 refused-image null': 1_000,
   });
 });

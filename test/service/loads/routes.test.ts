@@ -89,6 +89,7 @@ test('loads a build by labels, patches it under a running program, and records e
         { step: 'received', operation: 200, facts: { module: 'tcp', version: '1.1.0' } },
         { step: 'looked-up', operation: 210, facts: { address: '0x1000', version: '1.0.0' } },
         { step: 'compared', operation: 220, facts: { precedence: 'newer', similarity: { similar: true } } },
+        { step: 'linked', operation: 220, facts: { linkPolicy: 'require', unresolved: [], unresolvedLinks: 0 } },
         { step: 'loaded', operation: 230 },
         { step: 'table-updated', operation: 240, facts: { from: '0x1000', to: '0x2000' } },
         { step: 'checked-references', operation: 250, facts: { referenceCount: 7 } },

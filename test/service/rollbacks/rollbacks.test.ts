@@ -33,6 +33,7 @@ const policy = {
   versionPolicy: 'different',
   downgradeReason: null,
   similarityPolicy: 'require',
+  linkPolicy: 'require',
 } as const;
 
 /** Creates a device on which loads installed these minor versions, one per second; a negative number is a rollback. */
@@ -98,6 +99,7 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       invalidation: 'nx',
       drainMilliseconds: null,
       similarityPolicy: 'warn',
+      linkPolicy: 'require',
       deadlineSeconds: 60,
       supersede: false,
       selector: { devices: [device] },

@@ -99,6 +99,7 @@ function ForecastNotice({ forecast: { forecast, reason, warnings, currentVersion
     'already-installed': `${device.name} already has ${version}. The load would be refused.`,
     'refused-not-newer': 'The device would refuse the build: not newer.',
     'refused-dissimilar': 'The device would refuse the build: not substantially similar.',
+    'refused-unresolved': 'The device would refuse the build: unresolved links.',
     'refused-image': 'The device would refuse the image.',
     'out-of-memory': 'The load would fail: out of memory.',
   }[forecast];

@@ -1,5 +1,6 @@
 // Titles and details of the operations of a load.
 
+import type { Schemas } from '../../../src/client/client.ts';
 import { counted, countText } from '../../components/numbers.ts';
 import type { Step } from './workflow.ts';
 
@@ -17,6 +18,8 @@ export function stepTitle(step: Step): string {
       return 'Look up the module table entry';
     case 'compared':
       return 'Compare version and interface';
+    case 'linked':
+      return 'Check the links between modules';
     case 'refused':
       return 'Load refused';
     case 'loaded':
@@ -71,6 +74,15 @@ export function stepFacts(step: Step): Fact[] {
         ...exportsFact('changed', similarity.changed),
       ];
     }
+    case 'linked': {
+      const { linkPolicy, unresolved, unresolvedLinks } = step.facts;
+      const more = unresolvedLinks - Math.min(unresolved.length, linksNamed);
+      return [
+        word('unresolved', `${countText(unresolvedLinks)} (policy ${linkPolicy})`),
+        ...unresolved.slice(0, linksNamed).map((link) => word('link', linkText(link))),
+        ...(more > 0 ? [word('link', `${countText(more)} more`)] : []),
+      ];
+    }
     case 'refused':
       return [word('reason', step.facts.reason)];
     case 'loaded': {
@@ -120,6 +132,19 @@ export function stepFacts(step: Step): Fact[] {
 function afterLoadFact({ afterLoad = 'none', afterLoadFailure = null }: Extract<Step, { step: 'table-updated' }>['facts']): Fact[] {
   if (afterLoad === 'none') return [];
   return [word('after_load', afterLoadFailure === null ? afterLoad : `${afterLoad}: ${afterLoadFailure}`)];
+}
+
+/** Maximum unresolved links listed. */
+const linksNamed = 5;
+
+function linkText(link: Schemas['UnresolvedLink']): string {
+  const { importer, provider } = link;
+  const present = provider.version === null ? `${provider.module} is not in memory` : `${provider.module}@${provider.version}`;
+  const subject = `${importer.module}@${importer.version}`;
+  if (link.problem === 'out-of-range') return `${subject} requires ${provider.module} ${link.range}: ${present}`;
+  const wanted = `${subject} imports ${provider.module}.${link.export} ${link.expected}`;
+  if (link.problem === 'wrong-type') return `${wanted}: ${present} has ${link.provided}`;
+  return provider.version === null ? `${wanted}: ${present}` : `${wanted}: not in ${present}`;
 }
 
 /** Maximum reclaimed images listed. */

@@ -18,7 +18,7 @@ export type Node = {
 /** Positions and widths of the columns; heights are half of a node's. */
 export const measures = {
   width: 420,
-  height: 800,
+  height: 902,
   main: 152,
   side: 342,
   half: 88,
@@ -32,16 +32,17 @@ export const nodes: readonly Node[] = [
   { step: 'received', operation: 200, kind: 'box', lines: ['load request', 'received'], x: main, y: 30 },
   { step: 'looked-up', operation: 210, kind: 'question', lines: ['an entry in the', 'module table?'], x: main, y: 118 },
   { step: 'compared', operation: 220, kind: 'question', lines: ['newer and', 'similar?'], x: main, y: 220 },
+  { step: 'linked', operation: 220, kind: 'question', lines: ['every import', 'provided?'], x: main, y: 322 },
   { step: 'refused', operation: null, kind: 'box', lines: ['refused'], x: side, y: 220 },
-  { step: 'loaded', operation: 230, kind: 'box', lines: ['loaded at an', 'unused location'], x: main, y: 310 },
-  { step: 'table-updated', operation: 240, kind: 'box', lines: ['module table', 'updated'], x: main, y: 378 },
-  { step: 'failed', operation: null, kind: 'box', lines: ['failed'], x: side, y: 378 },
-  { step: 'checked-references', operation: 250, kind: 'question', lines: ['reference', 'count > 0?'], x: main, y: 466 },
-  { step: 'cancelled', operation: null, kind: 'box', lines: ['cancelled'], x: side, y: 556 },
-  { step: 'interrupted', operation: 260, kind: 'box', lines: ['error injected', 'into each access'], x: main, y: 556 },
-  { step: 'references-reset', operation: 270, kind: 'box', lines: ['reference count', 'reset'], x: main, y: 624 },
-  { step: 'invalidated', operation: 275, kind: 'box', lines: ['old pages', 'invalidated'], x: main, y: 692 },
-  { step: 'completed', operation: 280, kind: 'end', lines: ['load', 'complete'], x: main, y: 766 },
+  { step: 'loaded', operation: 230, kind: 'box', lines: ['loaded at an', 'unused location'], x: main, y: 412 },
+  { step: 'table-updated', operation: 240, kind: 'box', lines: ['module table', 'updated'], x: main, y: 480 },
+  { step: 'failed', operation: null, kind: 'box', lines: ['failed'], x: side, y: 480 },
+  { step: 'checked-references', operation: 250, kind: 'question', lines: ['reference', 'count > 0?'], x: main, y: 568 },
+  { step: 'cancelled', operation: null, kind: 'box', lines: ['cancelled'], x: side, y: 658 },
+  { step: 'interrupted', operation: 260, kind: 'box', lines: ['error injected', 'into each access'], x: main, y: 658 },
+  { step: 'references-reset', operation: 270, kind: 'box', lines: ['reference count', 'reset'], x: main, y: 726 },
+  { step: 'invalidated', operation: 275, kind: 'box', lines: ['old pages', 'invalidated'], x: main, y: 794 },
+  { step: 'completed', operation: 280, kind: 'end', lines: ['load', 'complete'], x: main, y: 868 },
 ];
 
 export type Edge = {
@@ -59,41 +60,43 @@ const lane = 412;
 export const edges: readonly Edge[] = [
   { from: 'received', to: 'looked-up', path: `M${main} 51V84` },
   { from: 'looked-up', to: 'compared', path: `M${main} 152V186`, label: { text: 'yes', x: main + 6, y: 172 } },
-  { from: 'looked-up', to: 'loaded', path: `M${left} 118H42V310H${left}`, label: { text: 'no', x: 46, y: 112 } },
-  { from: 'compared', to: 'loaded', path: `M${main} 254V289`, label: { text: 'yes', x: main + 6, y: 274 } },
+  { from: 'looked-up', to: 'linked', path: `M${left} 118H42V322H${left}`, label: { text: 'no', x: 46, y: 112 } },
+  { from: 'compared', to: 'linked', path: `M${main} 254V288`, label: { text: 'yes', x: main + 6, y: 274 } },
+  { from: 'linked', to: 'loaded', path: `M${main} 356V391`, label: { text: 'yes', x: main + 6, y: 376 } },
+  { from: 'linked', to: 'refused', path: `M${right} 322H${side}V241`, label: { text: 'no', x: right + 4, y: 316 } },
   { from: 'compared', to: 'refused', path: `M${right} 220H${side - measures.sideHalf}`, label: { text: 'no', x: right + 4, y: 214 } },
   { from: 'received', to: 'refused', path: `M${right} 30H${side}V199`, label: { text: 'image not verified', x: right + 6, y: 24 } },
-  { from: 'loaded', to: 'table-updated', path: `M${main} 331V357` },
-  { from: 'loaded', to: 'failed', path: `M${right} 310H${side}V357` },
-  { from: 'received', to: 'failed', path: `M${right} 40H270V368H${side - measures.sideHalf}` },
-  { from: 'table-updated', to: 'checked-references', path: `M${main} 399V432` },
-  { from: 'table-updated', to: 'completed', path: `M${left} 378H10V766H${left}`, label: { text: 'first', x: 32, y: 372 } },
+  { from: 'loaded', to: 'table-updated', path: `M${main} 433V459` },
+  { from: 'loaded', to: 'failed', path: `M${right} 412H${side}V459` },
+  { from: 'received', to: 'failed', path: `M${right} 40H270V470H${side - measures.sideHalf}` },
+  { from: 'table-updated', to: 'checked-references', path: `M${main} 501V534` },
+  { from: 'table-updated', to: 'completed', path: `M${left} 480H10V868H${left}`, label: { text: 'first', x: 32, y: 474 } },
   {
     from: 'checked-references',
     to: 'failed',
-    path: `M${right} 466H${side}V399`,
-    label: { text: 'drain timeout', x: right + 6, y: 460 },
+    path: `M${right} 568H${side}V501`,
+    label: { text: 'drain timeout', x: right + 6, y: 562 },
   },
   {
     from: 'checked-references',
     to: 'cancelled',
-    path: `M${right - 30} 478H${side}V535`,
-    label: { text: 'cancelled', x: right + 6, y: 491 },
+    path: `M${right - 30} 580H${side}V637`,
+    label: { text: 'cancelled', x: right + 6, y: 593 },
   },
-  { from: 'checked-references', to: 'interrupted', path: `M${main} 500V535`, label: { text: 'yes', x: main + 6, y: 520 } },
+  { from: 'checked-references', to: 'interrupted', path: `M${main} 602V637`, label: { text: 'yes', x: main + 6, y: 622 } },
   {
     from: 'checked-references',
     to: 'references-reset',
-    path: `M${left + 30} 478H50V624H${left}`,
-    label: { text: 'drained', x: 54, y: 491 },
+    path: `M${left + 30} 580H50V726H${left}`,
+    label: { text: 'drained', x: 54, y: 593 },
   },
-  { from: 'checked-references', to: 'invalidated', path: `M${left} 466H26V692H${left}`, label: { text: 'no', x: 46, y: 460 } },
-  { from: 'interrupted', to: 'references-reset', path: `M${main} 577V603` },
-  { from: 'references-reset', to: 'invalidated', path: `M${main} 645V671` },
-  { from: 'invalidated', to: 'completed', path: `M${main} 713V745` },
-  { from: 'refused', to: 'completed', path: `M${side + measures.sideHalf} 220H${lane}V766H${right}` },
-  { from: 'cancelled', to: 'completed', path: `M${side + measures.sideHalf} 556H${lane}V766H${right}` },
-  { from: 'failed', to: 'completed', path: `M${side + measures.sideHalf} 378H${lane}V766H${right}` },
+  { from: 'checked-references', to: 'invalidated', path: `M${left} 568H26V794H${left}`, label: { text: 'no', x: 46, y: 562 } },
+  { from: 'interrupted', to: 'references-reset', path: `M${main} 679V705` },
+  { from: 'references-reset', to: 'invalidated', path: `M${main} 747V773` },
+  { from: 'invalidated', to: 'completed', path: `M${main} 815V847` },
+  { from: 'refused', to: 'completed', path: `M${side + measures.sideHalf} 220H${lane}V868H${right}` },
+  { from: 'cancelled', to: 'completed', path: `M${side + measures.sideHalf} 658H${lane}V868H${right}` },
+  { from: 'failed', to: 'completed', path: `M${side + measures.sideHalf} 480H${lane}V868H${right}` },
 ];
 
 export type LoadPath = {
@@ -114,6 +117,9 @@ export function loadPathOf(steps: readonly Step[]): LoadPath {
     pairs.add(`${failedIn} failed`);
     pairs.add(`${names[names.indexOf('failed') - 1]} ${failedIn}`);
   }
+  // Older devices, and loads with the link policy off, have no step for the links.
+  for (const before of ['looked-up', 'compared'])
+    if (pairs.has(`${before} loaded`)) for (const pair of [`${before} linked`, 'linked loaded']) pairs.add(pair);
   return {
     steps: new Map(steps.map((step) => [step.step, step])),
     isTaken: ({ from, to }) => pairs.has(`${from} ${to}`),

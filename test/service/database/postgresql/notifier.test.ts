@@ -45,7 +45,14 @@ test('both replicas are notified once of events, orders, ended loads and closed 
   await inTransaction(first.store, async ({ hosts, devices, loads, orders }) => {
     await hosts.save({ id: 'h', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null });
     await devices.create([{ id: 'd', name: 'device', hostId: 'h', ramPages: 16, createdAt: at, labels: {} }]);
-    const policy = { strategy: 'inject', invalidation: 'nx', drainMilliseconds: null, versionPolicy: 'newer', similarityPolicy: 'warn' };
+    const policy = {
+      strategy: 'inject',
+      invalidation: 'nx',
+      drainMilliseconds: null,
+      versionPolicy: 'newer',
+      similarityPolicy: 'warn',
+      linkPolicy: 'off',
+    };
     const made = {
       ...policy,
       downgradeReason: null,

@@ -1,0 +1,173 @@
+// Decides whether the links between modules are resolved after a load. Used by the device that loads modules and by load forecasts.
+
+import { satisfies } from 'semver';
+import { kernelNamespace } from '../abi.ts';
+import type { FunctionType, Stamp } from '../images/stamp.ts';
+import { sanitizeReason } from '../reason.ts';
+import type { LinkPolicy } from './load-report.ts';
+
+/** The part of a module that links depend on. */
+export type LinkedModule = Pick<Stamp, 'module' | 'version' | 'interface' | 'dependencies'>;
+
+type Link = {
+  /** The module that imports the export, or that declares the dependency. */
+  readonly importer: { readonly module: string; readonly version: string };
+  /** The module that must provide it. Its version is null if the module is neither in memory nor part of the load. */
+  readonly provider: { readonly module: string; readonly version: string | null };
+};
+
+/**
+ * An import that nothing provides, or a declared dependency whose version is missing or out of range. Types are texts such as `(i32) → i32`, truncated
+ * after 120 characters.
+ */
+export type UnresolvedLink =
+  | (Link & { readonly problem: 'missing'; readonly export: string; readonly expected: string })
+  | (Link & { readonly problem: 'wrong-type'; readonly export: string; readonly expected: string; readonly provided: string })
+  | (Link & { readonly problem: 'out-of-range'; readonly range: string });
+
+export type LinkDecision = {
+  readonly unresolved: readonly UnresolvedLink[];
+  /** Null if the load may proceed. */
+  readonly refusal: { readonly outcome: 'refused-unresolved'; readonly reason: string } | null;
+};
+
+/** The modules of a load, and those in the module table before it. Each list has a module at most once. */
+export type LinkedModules = { readonly arriving: readonly LinkedModule[]; readonly inMemory: readonly LinkedModule[] };
+
+/** Maximum unresolved links that a reason names. */
+const namedLinks = 5;
+/** Maximum characters of the text of a function type. */
+const typeTextLimit = 120;
+
+/** Finds the unresolved links and decides by the policy (operation 220). */
+export function checkLinks(modules: LinkedModules, linkPolicy: Exclude<LinkPolicy, 'off'>): LinkDecision {
+  const unresolved = findUnresolvedLinks(modules);
+  if (linkPolicy === 'warn' || unresolved.length === 0) return { unresolved, refusal: null };
+  return { unresolved, refusal: { outcome: 'refused-unresolved', reason: describeUnresolved(unresolved, modules) } };
+}
+
+/**
+ * Returns the unresolved links of the arriving modules, and the links that modules in memory would lose. A link that is unresolved before the load is
+ * not attributed to the load. Arriving modules may import each other.
+ */
+export function findUnresolvedLinks({ arriving, inMemory }: LinkedModules): UnresolvedLink[] {
+  const before = new Providers(inMemory);
+  const after = new Providers([...inMemory, ...arriving]);
+  const replaced = new Set(arriving.map(({ module }) => module));
+  const remaining = inMemory.filter(({ module }) => !replaced.has(module));
+  return [
+    ...arriving.flatMap((module) => unresolvedLinksOf(module, after, () => true)),
+    ...remaining.flatMap((module) => {
+      const lost = unresolvedLinksOf(module, after, (provider) => replaced.has(provider));
+      if (lost.length === 0) return [];
+      const unresolvedBefore = new Set(unresolvedLinksOf(module, before, (provider) => replaced.has(provider)).map(keyOf));
+      return lost.filter((link) => !unresolvedBefore.has(keyOf(link)));
+    }),
+  ];
+}
+
+/** The modules that provide exports. The last module of a name counts. */
+class Providers {
+  readonly #modules: ReadonlyMap<string, LinkedModule>;
+  /** Exports by name, of the modules that were asked for one. */
+  readonly #exports = new Map<string, ReadonlyMap<string, FunctionType>>();
+
+  constructor(modules: readonly LinkedModule[]) {
+    this.#modules = new Map(modules.map((module) => [module.module, module]));
+  }
+
+  versionOf(module: string): string | null {
+    return this.#modules.get(module)?.version ?? null;
+  }
+
+  exportOf(module: string, name: string): FunctionType | null {
+    const known = this.#exports.get(module);
+    if (known !== undefined) return known.get(name) ?? null;
+    const exports = new Map(this.#modules.get(module)?.interface.exports.map((exported) => [exported.name, exported]));
+    this.#exports.set(module, exports);
+    return exports.get(name) ?? null;
+  }
+}
+
+/** Returns the unresolved links of a module to the selected providers. */
+function unresolvedLinksOf(
+  { module, version, interface: { imports }, dependencies }: LinkedModule,
+  providers: Providers,
+  isSelected: (provider: string) => boolean,
+): UnresolvedLink[] {
+  const importer = { module, version };
+  const linkTo = (provider: string): Link => ({ importer, provider: { module: provider, version: providers.versionOf(provider) } });
+  const unresolved: UnresolvedLink[] = [];
+  for (const imported of imports) {
+    if (imported.module === kernelNamespace || !isSelected(imported.module)) continue;
+    const provided = providers.exportOf(imported.module, imported.name);
+    if (provided !== null && isSameType(imported, provided)) continue;
+    const link = { ...linkTo(imported.module), export: imported.name, expected: formatType(imported) };
+    unresolved.push(
+      provided === null ? { problem: 'missing', ...link } : { problem: 'wrong-type', ...link, provided: formatType(provided) },
+    );
+  }
+  for (const [provider, range] of Object.entries(dependencies)) {
+    if (!isSelected(provider)) continue;
+    const present = providers.versionOf(provider);
+    if (present === null || !satisfies(present, range)) unresolved.push({ problem: 'out-of-range', ...linkTo(provider), range });
+  }
+  return unresolved;
+}
+
+function isSameType(left: FunctionType, right: FunctionType): boolean {
+  return left.parameters.join() === right.parameters.join() && left.results.join() === right.results.join();
+}
+
+/** Identifies a link of one importer, whatever its provider offers. */
+function keyOf(link: UnresolvedLink): string {
+  const { module } = link.provider;
+  return JSON.stringify(link.problem === 'out-of-range' ? [module] : [module, link.export, link.expected]);
+}
+
+/** Describes unresolved links in plain words, with what to do. */
+function describeUnresolved(unresolved: readonly UnresolvedLink[], { arriving }: LinkedModules): string {
+  const arrivingModules = new Set(arriving.map(({ module }) => module));
+  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arrivingModules));
+  const more = unresolved.length - named.length;
+  const rest = more === 0 ? [] : [`${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
+  const [first] = unresolved;
+  const advice = first === undefined ? '' : `${adviceFor(first, arrivingModules)}, or use link policy warn or off`;
+  // The advice must survive the limit of a reason.
+  const problems = sanitizeReason([...named, ...rest].join('; '));
+  return sanitizeReason(`${problems.slice(0, 990 - advice.length)}: ${advice}`);
+}
+
+function describeLink(link: UnresolvedLink, arriving: ReadonlySet<string>): string {
+  const { importer, provider } = link;
+  const subject = `${importer.module}@${importer.version}${arriving.has(importer.module) ? '' : ', which is in memory,'}`;
+  const present = provider.version === null ? null : `${provider.module}@${provider.version}`;
+  if (link.problem === 'out-of-range') {
+    const found =
+      present === null
+        ? `${provider.module} is not in memory`
+        : `${present} ${arriving.has(provider.module) ? 'would be' : 'is'} in memory`;
+    return `${subject} requires ${provider.module} ${link.range}, but ${found}`;
+  }
+  const wanted = `${subject} imports ${provider.module}.${link.export} ${link.expected}`;
+  if (present === null) return `${wanted}, but ${provider.module} is not in memory`;
+  if (link.problem === 'missing') return `${wanted}, but ${present} does not export it`;
+  return `${wanted}, but ${present} exports it as ${link.provided}`;
+}
+
+/** Says what to load instead, or first. */
+function adviceFor(link: UnresolvedLink, arriving: ReadonlySet<string>): string {
+  const { importer, provider } = link;
+  const wanted = link.problem === 'out-of-range' ? `in the range ${link.range}` : 'that exports it';
+  if (arriving.has(importer.module) && !arriving.has(provider.module)) return `load a version of ${provider.module} ${wanted} first`;
+  if (arriving.has(importer.module)) return `load a version of ${provider.module} ${wanted} instead`;
+  const unneeded = link.problem === 'out-of-range' ? `that accepts ${provider.module}@${provider.version}` : 'that does not import it';
+  return `load a version of ${provider.module} ${wanted}, or first a version of ${importer.module} ${unneeded}`;
+}
+
+/** Formats a function type, for example `(i32, i64) → i32`. */
+function formatType({ parameters, results }: FunctionType): string {
+  const resultText = results.length === 1 ? results.join() : `(${results.join(', ')})`;
+  const text = `(${parameters.join(', ')}) → ${resultText}`;
+  return text.length > typeTextLimit ? `${text.slice(0, typeTextLimit)}…` : text;
+}

@@ -1,0 +1,71 @@
+// Predicts by their module tables which devices would refuse a build because of unresolved links.
+
+import { checkLinks, type LinkDecision, type LinkedModule } from '../../machine/isolation/link-policy.ts';
+import type { LoadPolicy } from '../../protocol/load-report.ts';
+import type { Connection } from '../database/connection.ts';
+import { toLinkedModule } from '../modules/linked-module.ts';
+import { type BuildRecord, BuildRecords } from '../modules/repository.ts';
+
+/** A module that a device reported as in memory. */
+export type ReportedModule = { readonly module: string; readonly version: string; readonly image: string };
+/** A reported module table. Devices with the same modules share one, so that 10,000 of them are decided by few checks. */
+export type ReportedTable = readonly ReportedModule[];
+
+/** Keeps one copy of equal module tables. */
+export class SharedTables {
+  readonly #tables = new Map<string, ReportedTable>();
+
+  /** Returns an equal table that was passed before, or this one. */
+  share(table: ReportedTable): ReportedTable {
+    const key = JSON.stringify(table.map(({ module, image }) => [module, image]));
+    const known = this.#tables.get(key) ?? table;
+    this.#tables.set(key, known);
+    return known;
+  }
+
+  get all(): ReportedTable[] {
+    return [...this.#tables.values()];
+  }
+}
+
+export type LinkForecast = {
+  readonly refusal: LinkDecision['refusal'];
+  /** Why the links could not be checked; otherwise null. */
+  readonly unknown: string | null;
+};
+
+const noRefusal: LinkForecast = { refusal: null, unknown: null };
+
+/** Returns the forecast of a build for each shared table. */
+export async function forecastLinks(
+  connection: Connection,
+  build: BuildRecord,
+  tables: SharedTables,
+  { linkPolicy }: Pick<LoadPolicy, 'linkPolicy'>,
+): Promise<(table: ReportedTable) => LinkForecast> {
+  // With the policy `warn`, the device loads the module all the same.
+  if (linkPolicy !== 'require') return () => noRefusal;
+  const images = new Set(tables.all.flatMap((table) => table.map(({ image }) => image)));
+  const modules = await readModules(connection, [...images]);
+  const arriving = [toLinkedModule(build)];
+  const forecastOf = (table: ReportedTable): LinkForecast => {
+    const unknown = table.find(({ image }) => !modules.has(image));
+    if (unknown !== undefined) return { refusal: null, unknown: unknownModuleMessage(unknown) };
+    const inMemory = table.flatMap(({ image }) => modules.get(image) ?? []);
+    return { refusal: checkLinks({ arriving, inMemory }, linkPolicy).refusal, unknown: null };
+  };
+  const forecasts = new Map(tables.all.map((table) => [table, forecastOf(table)]));
+  return (table) => forecasts.get(table) ?? noRefusal;
+}
+
+async function readModules(connection: Connection, images: readonly string[]): Promise<Map<string, LinkedModule>> {
+  const builds = await new BuildRecords(connection).findByImageDigests(
+    images,
+    (found) => [found.imageDigest, toLinkedModule(found)] as const,
+  );
+  return new Map(builds);
+}
+
+function unknownModuleMessage({ module, version }: ReportedModule): string {
+  return `the service has no build of ${module}@${version}, which is on the device: its links are unknown`;
+}
