@@ -4,26 +4,10 @@ import { satisfies } from 'semver';
 import { kernelNamespace } from '../abi.ts';
 import type { FunctionType, Stamp } from '../images/stamp.ts';
 import { sanitizeReason } from '../reason.ts';
-import type { LinkPolicy } from './load-report.ts';
+import type { Link, LinkPolicy, UnresolvedLink } from './load-report.ts';
 
 /** The part of a module that links depend on. */
 export type LinkedModule = Pick<Stamp, 'module' | 'version' | 'interface' | 'dependencies'>;
-
-type Link = {
-  /** The module that imports the export, or that declares the dependency. */
-  readonly importer: { readonly module: string; readonly version: string };
-  /** The module that must provide it. Its version is null if the module is neither in memory nor part of the load. */
-  readonly provider: { readonly module: string; readonly version: string | null };
-};
-
-/**
- * An import that nothing provides, or a declared dependency whose version is missing or out of range. Types are texts such as `(i32) → i32`, truncated
- * after 120 characters.
- */
-export type UnresolvedLink =
-  | (Link & { readonly problem: 'missing'; readonly export: string; readonly expected: string })
-  | (Link & { readonly problem: 'wrong-type'; readonly export: string; readonly expected: string; readonly provided: string })
-  | (Link & { readonly problem: 'out-of-range'; readonly range: string });
 
 export type LinkDecision = {
   readonly unresolved: readonly UnresolvedLink[];

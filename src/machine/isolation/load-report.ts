@@ -1,7 +1,6 @@
 // The report of a load: the operations of patent FIG. 2 that it performed, each with its time and facts.
 
 import type { Taint } from '../accesses/taint.ts';
-import type { UnresolvedLink } from './link-policy.ts';
 import type { Similarity } from './similarity.ts';
 
 export type Outcome =
@@ -20,6 +19,23 @@ export type Invalidation = 'none' | 'mark-invalid' | 'nx' | 'delete';
 export type VersionPolicy = 'newer' | 'different' | 'downgrade';
 export type SimilarityPolicy = 'require' | 'warn' | 'off';
 export type LinkPolicy = 'require' | 'warn' | 'off';
+
+/** A link from one module to another. */
+export type Link = {
+  /** The module that imports the export, or that declares the dependency. */
+  readonly importer: { readonly module: string; readonly version: string };
+  /** The module that must provide it. Its version is null if the module is neither in memory nor part of the load. */
+  readonly provider: { readonly module: string; readonly version: string | null };
+};
+
+/**
+ * An import that nothing provides, or a declared dependency whose version is missing or out of range. Types are texts such as `(i32) → i32`, truncated
+ * after 120 characters.
+ */
+export type UnresolvedLink =
+  | (Link & { readonly problem: 'missing'; readonly export: string; readonly expected: string })
+  | (Link & { readonly problem: 'wrong-type'; readonly export: string; readonly expected: string; readonly provided: string })
+  | (Link & { readonly problem: 'out-of-range'; readonly range: string });
 
 /** Facts of each step. Addresses are formatted byte addresses. */
 export type StepFacts = {

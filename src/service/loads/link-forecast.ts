@@ -7,7 +7,7 @@ import { toLinkedModule } from '../modules/linked-module.ts';
 import { type BuildRecord, BuildRecords } from '../modules/repository.ts';
 
 /** A module that a device reported as in memory. */
-export type ReportedModule = { readonly module: string; readonly version: string; readonly image: string };
+type ReportedModule = { readonly module: string; readonly version: string; readonly image: string };
 /** A reported module table. Devices with the same modules share one, so that 10,000 of them are decided by few checks. */
 export type ReportedTable = readonly ReportedModule[];
 

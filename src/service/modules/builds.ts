@@ -60,9 +60,12 @@ export class Builds {
    * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or the problem that the compiler found.
    */
   async push(request: NewBuildRequest, requester: Requester, toResponse: ToResponse<PushedBuild>): Promise<PushedBuild> {
-    const { module, version, dependencies = {} } = request;
+    const { module, version, language, dependencies = {} } = request;
     if (Object.hasOwn(dependencies, module))
-      throw invalidValue(`/dependencies/${module}`, `${module} cannot depend on itself: remove the dependency`);
+      throw invalidValue(
+        language === 'wasm' ? 'query:dependency' : `/dependencies/${module}`,
+        `${module} cannot depend on itself: remove the dependency`,
+      );
     if (!isVersionBump(version)) return this.#push(request, requester, toResponse);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
       const versions = await new BuildRecords(this.#uses.store.readConnection).versions(module);

@@ -25,7 +25,7 @@ function findRangeProblem(range: string): string | null {
 }
 
 export const Dependencies = z
-  .record(ModuleName, VersionRange)
+  .record(ModuleName, VersionRange, { error: (issue) => (issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined) })
   .refine((given) => Object.keys(given).length <= dependencyLimit, `must have up to ${dependencyLimit} dependencies`)
   .describe(
     'Ranges of versions (semver) of other modules that must be in memory, by module. A load of a version out of range ends as `refused-unresolved`, in both directions. As with npm, a range matches a pre-release only if it names one of the same version.',

@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { ValueType } from '../../../src/machine/images/stamp.ts';
 import { Device, Processor } from '../../../src/machine/index.ts';
-import { checkLinks, findUnresolvedLinks, type LinkedModule, type UnresolvedLink } from '../../../src/machine/isolation/link-policy.ts';
+import { checkLinks, findUnresolvedLinks, type LinkedModule } from '../../../src/machine/isolation/link-policy.ts';
+import type { UnresolvedLink } from '../../../src/machine/isolation/load-report.ts';
 import { compiler, moduleImage } from '../test-machine.ts';
 
 const processor = new Processor();

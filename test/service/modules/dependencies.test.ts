@@ -57,18 +57,19 @@ describe('invalid dependencies', () => {
   ])('%s is rejected with a pointer', async (_what, dependencies, pointer, detail) => {
     expect(await push('self', dependencies)).toMatchObject({
       status: 422,
-      body: { errors: [{ pointer: `#${pointer}`, detail: expect.stringMatching(detail) }] },
+      body: { errors: [{ pointer, detail: expect.stringMatching(detail) }] },
     });
   });
 
   test.each([
-    ['udp', /must be module=range, for example udp=\^1\.2\.0/],
-    ['=1.0.0', /must be module=range/],
-    ['udp=banana', /is not a range of semantic versions/],
-  ])('%s in a query', async (dependency, detail) => {
+    ['udp', '/dependency', /must be module=range, for example udp=\^1\.2\.0/],
+    ['=1.0.0', '/dependency', /must be module=range/],
+    ['udp=banana', '/dependency/udp', /is not a range of semantic versions/],
+    ['self=^1.2.0', '/dependency', /self cannot depend on itself/],
+  ])('%s in a query', async (dependency, pointer, detail) => {
     expect(await pushBytes('self', `&dependency=${encodeURIComponent(dependency)}`)).toMatchObject({
       status: 422,
-      body: { errors: [{ parameter: 'dependency', detail: expect.stringMatching(detail) }] },
+      body: { errors: [{ in: 'query', pointer, detail: expect.stringMatching(detail) }] },
     });
   });
 
