@@ -10,7 +10,7 @@ import {
   systemNamespace,
 } from '../machine/abi.ts';
 import { hooksAmong } from '../machine/images/lifecycle.ts';
-import type { ExportedFunction, FunctionType, ImageInterface, StampContent } from '../machine/images/stamp.ts';
+import type { ExportedFunction, FunctionType, ImageInterface, Stamp, StampContent } from '../machine/images/stamp.ts';
 import type { StubOptions } from './access-stub.ts';
 import { functionTypeOf, importsOf, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';
