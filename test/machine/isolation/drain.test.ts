@@ -87,7 +87,7 @@ test.each(['drain', 'drain-then-inject'] as const)('with strategy %s, interrupts
     failed: 0,
     current: { version: '1.1.0' },
   });
-  expect(report.steps.map(({ step }) => step).slice(5)).toEqual([
+  expect(report.steps.map(({ step }) => step).slice(6)).toEqual([
     'checked-references',
     'interrupted',
     'references-reset',
@@ -112,7 +112,7 @@ test.each(['drain', 'drain-then-inject'] as const)(
       previous: { version: '1.0.0' },
       current: { version: '1.0.0' },
     });
-    expect(report.steps.map(({ step }) => step).slice(5)).toEqual(['checked-references', 'cancelled', 'completed']);
+    expect(report.steps.map(({ step }) => step).slice(6)).toEqual(['checked-references', 'cancelled', 'completed']);
     const { moduleTable, draining } = machine.device.state();
     expect(moduleTable).toMatchObject([{ version: '1.0.0', referenceCount: 4 }]);
     expect(draining).toBeUndefined();

@@ -120,6 +120,7 @@ describe('forecasts by links', () => {
       verdict: 'refused-unresolved',
       reason: `${module}@1.0.0 imports ${provider}.work (i32) → i32, but ${provider} is not in memory: load a version of ${provider} that exports it first, or use link policy warn or off`,
       current: null,
+      warnings: [],
     });
     await fulfilled(provider, '1.0.0');
     expect(await fulfilled(module, '1.1.0')).toMatchObject({
@@ -155,6 +156,7 @@ describe('forecasts by links', () => {
       verdict: 'would-install',
       reason: 'the service has no build of stranger@1.0.0, which is on the device: its links are unknown',
       current: null,
+      warnings: [],
     });
     agent.disconnect();
   });
