@@ -43,7 +43,7 @@ test('main job: open the fleet, load a build while threads are inside the old ve
 
   await heading(page, 'tcp@1.1.0 on rack-a-1').waitFor();
   const operations =
-    '200 received, 210 looked-up, 220 compared, 230 loaded, 240 table-updated, 250 checked-references, 260 interrupted, 270 references-reset, 275 invalidated, 280 completed';
+    '200 received, 210 looked-up, 220 compared, 220 linked, 230 loaded, 240 table-updated, 250 checked-references, 260 interrupted, 270 references-reset, 275 invalidated, 280 completed';
   await page.getByRole('figure', { name: `This load went through ${operations}` }).waitFor();
   expect(await page.locator('.edge.taken').count()).toBe(9);
   await page.getByText('replaced-interrupting', { exact: true }).first().waitFor();
@@ -287,19 +287,20 @@ describe('a load', () => {
 
   test('that fails or is refused shows its path in FIG. 2', async () => {
     const page = await dashboard.open('/loads', { role: 'viewer' });
-    const begin = ['200 received', '210 looked-up', '220 compared'];
-    const swapped = [...begin, '230 loaded', '240 table-updated', '250 checked-references'];
+    const compared = ['200 received', '210 looked-up', '220 compared'];
+    const linked = [...compared, '220 linked'];
+    const swapped = [...linked, '230 loaded', '240 table-updated', '250 checked-references'];
     const stop = await dashboard.run(on, hold(600_000, 1));
     const drain = { strategy: 'drain', drainMilliseconds: 50 };
-    await look(page, '1.1.0', drain, [...swapped, 'failed', '280 completed'], ['yes', 'yes', 'drain timeout'], 7);
+    await look(page, '1.1.0', drain, [...swapped, 'failed', '280 completed'], ['yes', 'yes', 'yes', 'drain timeout'], 8);
     await page
       .getByText(/accesses? (is|are) still inside|still inside|did not leave|not left/)
       .first()
       .waitFor();
     await stop();
-    await look(page, '1.2.0', {}, [...begin, 'failed', '280 completed'], ['yes', 'yes'], 5);
+    await look(page, '1.2.0', {}, [...linked, 'failed', '280 completed'], ['yes', 'yes', 'yes'], 6);
     await page.getByText('its self-check returned 7, expected 0').first().waitFor();
-    await look(page, '1.0.0', {}, [...begin, 'refused', '280 completed'], ['yes', 'no'], 4);
+    await look(page, '1.0.0', {}, [...compared, 'refused', '280 completed'], ['yes', 'no'], 4);
     const database = new Database(join(dashboard.service.folder, 'patchbay.db'));
     database.exec(`UPDATE Build SET envelope = NULL WHERE module = 'hold' AND version = '1.3.0'`);
     database.close();
@@ -312,9 +313,9 @@ describe('a load', () => {
     // Different durations, so that an access is always inside, but none for long.
     const stops = [];
     for (const time of [190, 310, 470]) stops.push(await dashboard.run(on, { ...hold(time, 1), pauseMilliseconds: 5 }));
-    const way = ['200 received', '210 looked-up', '220 compared', '230 loaded', '240 table-updated', '250 checked-references'];
+    const way = ['200 received', '210 looked-up', '220 compared', '220 linked', '230 loaded', '240 table-updated', '250 checked-references'];
     const drained = [...way, '270 references-reset', '275 invalidated', '280 completed'];
-    await look(page, '1.1.0', { strategy: 'drain', drainMilliseconds: 30_000 }, drained, ['yes', 'yes', 'drained'], 8);
+    await look(page, '1.1.0', { strategy: 'drain', drainMilliseconds: 30_000 }, drained, ['yes', 'yes', 'yes', 'drained'], 9);
     await page.getByText('replaced', { exact: true }).first().waitFor();
     for (const stop of stops) await stop();
   });

@@ -26,6 +26,7 @@ const optionNames: Readonly<Record<string, readonly string[]>> = {
   publisherKeys: ['publisher-key'],
   publisherKey: ['key'],
   signaturePolicy: ['policy'],
+  dependencies: ['dependency'],
   features: ['enable'],
   source: ['file'],
   language: ['file'],

@@ -69,7 +69,7 @@ function addPushRoute(app: Api, { builds }: Uses): void {
           dependency: dependencyQuery
             .optional()
             .describe('A dependency of a prebuilt module, as `module=range`. Repeat it for each module.')
-            .meta({ examples: ['udp=^1.2.0'] }),
+            .meta({ 'x-examples': { udp: { value: ['udp=^1.2.0'] } } }),
         }),
         body: NewBuild,
         response: {

@@ -29,6 +29,8 @@ export function describeStep(step: Step): string {
       return `invalidated ${step.facts.invalidation}`;
     case 'failed':
       return `failed ${step.facts.during}`;
+    case 'cancelled':
+      return `cancelled ${step.facts.reason}`;
     case 'completed':
       return `completed ${step.facts.outcome}`;
     default:
@@ -43,6 +45,10 @@ export function describeOrder(order: Order): string {
       return `attach ${order.name} with ${order.modules.length} modules`;
     case 'load':
       return `load ${order.module} ${order.version} by ${order.strategy}`;
+    case 'inject-load':
+      return `inject ${order.load}`;
+    case 'cancel-load':
+      return `cancel ${order.load}`;
     case 'start-program':
       return `start ${order.threads} threads of ${order.export}`;
     case 'stop-program':
@@ -58,6 +64,8 @@ export function describeFailure(report: Report): string | null {
     case 'load-completed':
       return report.result.reason;
     case 'device-attached':
+    case 'load-injected':
+    case 'load-cancelled':
     case 'program-started':
     case 'program-stopped':
       return report.failure;

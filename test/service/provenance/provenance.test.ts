@@ -89,7 +89,7 @@ describe('the provenance of a build', () => {
     const [key] = await signingKeys();
     expect(body).toMatchObject({
       outcome: 'installed',
-      report: { steps: [{ step: 'received', operation: 200, facts: { signedBy: [key?.keyId] } }, {}, {}, {}, {}] },
+      report: { steps: [{ step: 'received', operation: 200, facts: { signedBy: [key?.keyId] } }, {}, { step: 'linked' }, {}, {}, {}] },
     });
   });
 });
@@ -295,7 +295,7 @@ describe('after a rotation of the signing key', () => {
     const [load] = await service.load('rotated', '1.1.0', [device, other]);
     expect(load).toMatchObject({ outcome: 'replaced' });
     const { body } = await service.get(`/v1/loads/${load?.id}`);
-    expect(body).toMatchObject({ report: { steps: [{ facts: { signedBy: [last?.keyId] } }, {}, {}, {}, {}, {}, {}, {}] } });
+    expect(body).toMatchObject({ report: { steps: [{ facts: { signedBy: [last?.keyId] } }, {}, {}, { step: 'linked' }, {}, {}, {}, {}, {}] } });
   });
 
   test('a host with pinned keys trusts the keys that they endorse, and no other', async () => {

@@ -75,7 +75,7 @@ describe('a device', () => {
     const { signedBy } = (await service.get(`/v1/modules/${module}/builds/1.0.0`)).body;
     const { body } = await service.get(`/v1/loads/${later?.id}`);
     expect(signedBy).toEqual([expect.any(String), first.keyId]);
-    expect(body).toMatchObject({ report: { steps: [{ step: 'received', facts: { signedBy } }, {}, {}, {}, {}] } });
+    expect(body).toMatchObject({ report: { steps: [{ step: 'received', facts: { signedBy } }, {}, { step: 'linked' }, {}, {}, {}] } });
     await remove(policy);
   });
 
