@@ -45,7 +45,7 @@ test('main job: open the fleet, load a build while threads are inside the old ve
   const operations =
     '200 received, 210 looked-up, 220 compared, 220 linked, 230 loaded, 240 table-updated, 250 checked-references, 260 interrupted, 270 references-reset, 275 invalidated, 280 completed';
   await page.getByRole('figure', { name: `This load went through ${operations}` }).waitFor();
-  expect(await page.locator('.edge.taken').count()).toBe(9);
+  expect(await page.locator('.edge.taken').count()).toBe(10);
   await page.getByText('replaced-interrupting', { exact: true }).first().waitFor();
   await page.getByRole('row', { name: /long-access prg_\w+ 5/ }).waitFor();
   await page.getByText('5 accesses: 5 retried in the new version, 0 ended without a retry').waitFor();
