@@ -313,7 +313,15 @@ describe('a load', () => {
     // Different durations, so that an access is always inside, but none for long.
     const stops = [];
     for (const time of [190, 310, 470]) stops.push(await dashboard.run(on, { ...hold(time, 1), pauseMilliseconds: 5 }));
-    const way = ['200 received', '210 looked-up', '220 compared', '220 linked', '230 loaded', '240 table-updated', '250 checked-references'];
+    const way = [
+      '200 received',
+      '210 looked-up',
+      '220 compared',
+      '220 linked',
+      '230 loaded',
+      '240 table-updated',
+      '250 checked-references',
+    ];
     const drained = [...way, '270 references-reset', '275 invalidated', '280 completed'];
     await look(page, '1.1.0', { strategy: 'drain', drainMilliseconds: 30_000 }, drained, ['yes', 'yes', 'yes', 'drained'], 9);
     await page.getByText('replaced', { exact: true }).first().waitFor();

@@ -295,7 +295,9 @@ describe('after a rotation of the signing key', () => {
     const [load] = await service.load('rotated', '1.1.0', [device, other]);
     expect(load).toMatchObject({ outcome: 'replaced' });
     const { body } = await service.get(`/v1/loads/${load?.id}`);
-    expect(body).toMatchObject({ report: { steps: [{ facts: { signedBy: [last?.keyId] } }, {}, {}, { step: 'linked' }, {}, {}, {}, {}, {}] } });
+    expect(body).toMatchObject({
+      report: { steps: [{ facts: { signedBy: [last?.keyId] } }, {}, {}, { step: 'linked' }, {}, {}, {}, {}, {}] },
+    });
   });
 
   test('a host with pinned keys trusts the keys that they endorse, and no other', async () => {
