@@ -2,6 +2,7 @@
 
 import { satisfies } from 'semver';
 import { kernelNamespace } from '../abi.ts';
+import { formatFunctionType, isSameFunctionType } from '../images/function-type.ts';
 import type { FunctionType, Stamp } from '../images/stamp.ts';
 import { sanitizeReason } from '../reason.ts';
 import type { Link, LinkPolicy, UnresolvedLink } from './load-report.ts';
@@ -85,7 +86,7 @@ function unresolvedLinksOf(
   for (const imported of imports) {
     if (imported.module === kernelNamespace || !isSelected(imported.module)) continue;
     const provided = providers.exportOf(imported.module, imported.name);
-    if (provided !== null && isSameType(imported, provided)) continue;
+    if (provided !== null && isSameFunctionType(imported, provided)) continue;
     const link = { ...linkTo(imported.module), export: imported.name, expected: formatType(imported) };
     unresolved.push(
       provided === null ? { problem: 'missing', ...link } : { problem: 'wrong-type', ...link, provided: formatType(provided) },
@@ -97,10 +98,6 @@ function unresolvedLinksOf(
     if (present === null || !satisfies(present, range)) unresolved.push({ problem: 'out-of-range', ...linkTo(provider), range });
   }
   return unresolved;
-}
-
-function isSameType(left: FunctionType, right: FunctionType): boolean {
-  return left.parameters.join() === right.parameters.join() && left.results.join() === right.results.join();
 }
 
 /** Identifies a link of one importer, whatever its provider offers. */
@@ -149,9 +146,8 @@ function adviceFor(link: UnresolvedLink, arriving: ReadonlySet<string>): string 
   return `load a version of ${provider.module} ${wanted}, or first a version of ${importer.module} ${unneeded}`;
 }
 
-/** Formats a function type, for example `(i32, i64) → i32`. */
-function formatType({ parameters, results }: FunctionType): string {
-  const resultText = results.length === 1 ? results.join() : `(${results.join(', ')})`;
-  const text = `(${parameters.join(', ')}) → ${resultText}`;
+/** Formats a function type, truncated to the limit. */
+function formatType(type: FunctionType): string {
+  const text = formatFunctionType(type);
   return text.length > typeTextLimit ? `${text.slice(0, typeTextLimit)}…` : text;
 }

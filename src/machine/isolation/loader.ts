@@ -145,7 +145,7 @@ function describeReclaimed(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'rec
   return { reclaimed: named, reclaimedImages: reclaimed.length };
 }
 
-/** Operation 240. The hook of the new version runs in the same moment, except when the module is restored: then no version takes over from another. */
+/** Operation 240. The hook of the new version runs at the same safepoint, except when the module is restored: then no version takes over from another. */
 function updateTable({ target, request, recorder }: Load, previous: LoadedImage | null, current: LoadedImage): void {
   target.moduleTable.update(request.image.stamp.module, current);
   const hook = request.versionPolicy === 'any' ? noAfterLoad : runAfterLoad(target.processor, current);

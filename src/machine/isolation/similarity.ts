@@ -1,6 +1,8 @@
 // Compares the exports of two versions (patent claim 11): which were added, removed and changed.
 
-type ExportedFunction = { readonly name: string; readonly parameters: readonly string[]; readonly results: readonly string[] };
+import { isSameFunctionType, type TypeNames } from '../images/function-type.ts';
+
+type ExportedFunction = TypeNames & { readonly name: string };
 /** The part of an interface that is compared. */
 export type ComparedInterface = { readonly exports: readonly ExportedFunction[] };
 
@@ -24,6 +26,5 @@ export function compareInterfaces(old: ComparedInterface, next: ComparedInterfac
 }
 
 function isTypeChanged(type: ExportedFunction, other: ExportedFunction | undefined): boolean {
-  if (other === undefined) return false;
-  return type.parameters.join() !== other.parameters.join() || type.results.join() !== other.results.join();
+  return other !== undefined && !isSameFunctionType(type, other);
 }

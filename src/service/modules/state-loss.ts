@@ -21,7 +21,7 @@ export function describeStateLoss(old: Stateful, next: Stateful): string | null 
   return `${next.version} starts with fresh state and loses that of ${old.version}: ${missing.join(', and ')}${advice}`;
 }
 
-/** Returns the same for a new build and the newest earlier version of its module. */
+/** Returns why a new build starts with fresh state after the newest earlier version of its module; null if it does not, or if that is unknown. */
 export async function describeLossSincePrevious(builds: BuildRecords, module: string, next: Stateful): Promise<string | null> {
   if (next.hasState !== true) return null;
   const [previous] = rsort((await builds.versions(module)).filter((version) => lt(version, next.version)));
