@@ -24,7 +24,7 @@ import { Execution } from './scheduler/execution.ts';
 import { SafepointOperations } from './scheduler/safepoint-operations.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { ThreadTable } from './scheduler/thread-table.ts';
-import { Frames } from './threads/frames.ts';
+import { type AccessesInside, Frames } from './threads/frames.ts';
 import { ThreadGroup } from './threads/run-queue.ts';
 import { RunningThread } from './threads/running-thread.ts';
 import type { Injection, Thread, ThreadOwner } from './threads/thread.ts';
@@ -188,11 +188,11 @@ export class Processor {
   }
 
   /**
-   * Calls back, at a safepoint, as soon as no access is inside the image. Returns a function that cancels the wait.
+   * Calls back, at a safepoint, as soon as no access is inside any of the images. Returns a function that cancels the wait.
    * @param bypasses Whether accesses by a hard-coded address count. Unless new ones are prevented from entering, they may never cease.
    */
-  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', callback: () => void): () => void {
-    return this.#scheduler.onUnreferenced(record, bypasses, callback);
+  onUnreferenced(records: readonly number[], bypasses: 'counted' | 'ignored', callback: () => void): () => void {
+    return this.#scheduler.onUnreferenced(records, bypasses, callback);
   }
 
   /** Returns how many accesses are inside an image: `counted` through the module table, `bypassing` by a hard-coded address. */
@@ -200,14 +200,24 @@ export class Processor {
     return this.#frames.referencesOf(record);
   }
 
-  /** Returns whether a thread is inside an image with an access that entered through the module table. */
-  isReferencing(thread: Thread, record: number): boolean {
-    return this.#frames.of(thread).some((frame) => frame.record === record && !frame.isBypass);
+  /** Returns whether a thread is inside one of the images with an access that entered through the module table. */
+  isReferencing(thread: Thread, records: ReadonlySet<number>): boolean {
+    return this.#frames.of(thread).some((frame) => records.has(frame.record) && !frame.isBypass);
   }
 
-  /** Returns how many of a thread's accesses are inside an image, and the outermost frame (0: none). Only at a safepoint. */
-  accessesInside(thread: Thread, record: number): { readonly count: number; readonly outermost: number } {
-    return this.#frames.accessesInside(thread, record);
+  /** Returns how many of a thread's accesses are inside some images, and the outermost frame of them (0: none). Only at a safepoint. */
+  accessesInside(thread: Thread, records: ReadonlySet<number>): AccessesInside {
+    return this.#frames.accessesInside(thread, records);
+  }
+
+  /** Returns whether one of the running code's accesses is inside one of some images. */
+  isRunningInside(records: ReadonlySet<number>): boolean {
+    return this.#frames.isRunningInside(records);
+  }
+
+  /** Makes the running code's innermost access, of whose image no code has run yet, enter another image. */
+  redirectInnermost(record: number): void {
+    this.#frames.redirectInnermost(record);
   }
 
   /**
