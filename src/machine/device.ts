@@ -127,7 +127,8 @@ function checkPatchSet(members: PatchSetOptions['members'], { invalidation }: Po
   const modules = members.map((member) => ('unload' in member ? member.unload : member.image.stamp.module));
   const repeated = modules.find((module, index) => modules.indexOf(module) !== index);
   if (repeated !== undefined) throw new RangeError(`a patch set has each module once: ${repeated} occurs twice`);
-  if (invalidation === 'none') throw new RangeError('a patch set cannot leave the pages of old versions executable: use nx, mark-invalid or delete');
+  if (invalidation === 'none')
+    throw new RangeError('a patch set cannot leave the pages of old versions executable: use nx, mark-invalid or delete');
 }
 
 export class Device {

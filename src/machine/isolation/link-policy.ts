@@ -50,7 +50,7 @@ export function checkUnload(module: string, inMemory: readonly LinkedModule[], i
   const unresolved = findUnresolvedLinks({ arriving: [], inMemory, leaving: [module] });
   if (isForced || unresolved.length === 0) return { unresolved, refusal: null };
   const importers = [...new Set(unresolved.map(({ importer }) => importer.module))];
-  const links = describeLinks(unresolved, new Set());
+  const links = describeLinks(unresolved, new Set(), [module]);
   const advice = `unload ${importers.slice(0, namedLinks).join(' and ')} first, or force the unload with a reason`;
   return { unresolved, refusal: { outcome: 'refused-imported', reason: joinReason(links, advice) } };
 }
@@ -131,16 +131,16 @@ function keyOf(link: UnresolvedLink): string {
 }
 
 /** Describes unresolved links in plain words, with what to do. */
-function describeUnresolved(unresolved: readonly UnresolvedLink[], { arriving }: LinkedModules): string {
+function describeUnresolved(unresolved: readonly UnresolvedLink[], { arriving, leaving = [] }: LinkedModules): string {
   const arrivingModules = new Set(arriving.map(({ module }) => module));
   const [first] = unresolved;
   const advice = first === undefined ? '' : `${adviceFor(first, arrivingModules)}, or use link policy warn or off`;
-  return joinReason(describeLinks(unresolved, arrivingModules), advice);
+  return joinReason(describeLinks(unresolved, arrivingModules, leaving), advice);
 }
 
 /** Describes the first unresolved links, and says how many more there are. */
-function describeLinks(unresolved: readonly UnresolvedLink[], arriving: ReadonlySet<string>): string {
-  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arriving));
+function describeLinks(unresolved: readonly UnresolvedLink[], arriving: ReadonlySet<string>, leaving: readonly string[] = []): string {
+  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arriving, leaving.includes(link.provider.module)));
   const more = unresolved.length - named.length;
   const rest = more === 0 ? [] : [`${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
   return [...named, ...rest].join('; ');
@@ -151,19 +151,17 @@ function joinReason(problems: string, advice: string): string {
   return sanitizeReason(`${sanitizeReason(problems).slice(0, 990 - advice.length)}: ${advice}`);
 }
 
-function describeLink(link: UnresolvedLink, arriving: ReadonlySet<string>): string {
+function describeLink(link: UnresolvedLink, arriving: ReadonlySet<string>, isLeaving: boolean): string {
   const { importer, provider } = link;
+  const absent = `${provider.module} ${isLeaving ? 'would not be' : 'is not'} in memory`;
   const subject = `${importer.module}@${importer.version}${arriving.has(importer.module) ? '' : ', which is in memory,'}`;
   const present = provider.version === null ? null : `${provider.module}@${provider.version}`;
   if (link.problem === 'out-of-range') {
-    const found =
-      present === null
-        ? `${provider.module} is not in memory`
-        : `${present} ${arriving.has(provider.module) ? 'would be' : 'is'} in memory`;
+    const found = present === null ? absent : `${present} ${arriving.has(provider.module) ? 'would be' : 'is'} in memory`;
     return `${subject} requires ${provider.module} ${link.range}, but ${found}`;
   }
   const wanted = `${subject} imports ${provider.module}.${link.export} ${link.expected}`;
-  if (present === null) return `${wanted}, but ${provider.module} is not in memory`;
+  if (present === null) return `${wanted}, but ${absent}`;
   if (link.problem === 'missing') return `${wanted}, but ${present} does not export it`;
   return `${wanted}, but ${present} exports it as ${link.provided}`;
 }

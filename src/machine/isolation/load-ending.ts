@@ -53,7 +53,11 @@ export function unchanged({ module, previous }: Unchanged): MemberVersions {
 
 function describeMembers(kind: LoadKind, members: readonly MemberVersions[]): VersionChange & Pick<LoadReport, 'members'> {
   if (kind === 'patch-set')
-    return { previous: null, current: null, members: members.map(({ module, ...versions }) => ({ module, ...describeVersions(versions) })) };
+    return {
+      previous: null,
+      current: null,
+      members: members.map(({ module, ...versions }) => ({ module, ...describeVersions(versions) })),
+    };
   const [only] = members;
   return only === undefined ? { previous: null, current: null } : describeVersions(only);
 }

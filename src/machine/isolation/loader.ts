@@ -9,7 +9,14 @@ import { sanitizeReason } from '../reason.ts';
 import { Drain, type DrainEnding } from './drain.ts';
 import { noAfterLoad, runAfterLoad } from './hooks.ts';
 import { type PlacedMember, placeMembers, type StartFacts } from './image-placement.ts';
-import { type Interruption, interruptAccesses, type LeftVersion, maxListedPrograms, noInterruption, revokeExecute } from './interruption.ts';
+import {
+  type Interruption,
+  interruptAccesses,
+  type LeftVersion,
+  maxListedPrograms,
+  noInterruption,
+  revokeExecute,
+} from './interruption.ts';
 import { checkLinks, checkUnload } from './link-policy.ts';
 import { complete, fail, unchanged } from './load-ending.ts';
 import { type LoadReport, type Outcome, type StepFacts, StepRecorder } from './load-report.ts';
@@ -244,7 +251,9 @@ const countReferences = (images: readonly LoadedImage[]) => images.reduce((sum, 
 
 /** Operation 260. */
 function interrupt({ target, request, recorder }: Load, members: readonly SwappedMember[]): Interruption {
-  const versions = members.flatMap(({ previous, current }): LeftVersion[] => (previous === null ? [] : [{ left: previous, retryIn: current }]));
+  const versions = members.flatMap(({ previous, current }): LeftVersion[] =>
+    previous === null ? [] : [{ left: previous, retryIn: current }],
+  );
   if (versions.length === 0) return noInterruption;
   const { interruption, facts } = interruptAccesses(target, versions, request.invalidation);
   if (facts.accesses > 0) recorder.record('interrupted', facts);
@@ -268,8 +277,7 @@ function drain(load: Load, swapped: Swapped): Promise<LoadReport> {
   const onEnd = (ending: DrainEnding) => {
     target.setDrain(null);
     if (ending.kind === 'cancelled') return resolve(revertSwap(load, swapped, () => cancelDrain(load, swapped, ending.reason)));
-    if (ending.kind === 'timed-out' && request.strategy === 'drain')
-      return resolve(revertSwap(load, swapped, failDrain(load, swapped)));
+    if (ending.kind === 'timed-out' && request.strategy === 'drain') return resolve(revertSwap(load, swapped, failDrain(load, swapped)));
     swapped.closeGates();
     if (ending.kind === 'unreferenced' && !isBypassedSet(load, swapped)) return resolve(resetReferences(load, swapped, noInterruption));
     resolve(waitForExits(load, swapped, interrupt(load, swapped.members)));

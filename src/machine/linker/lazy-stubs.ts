@@ -11,7 +11,10 @@ import type { RunningThread } from '../threads/running-thread.ts';
  * Creates stubs for an image, one for each export.
  * @param resolve Called at each call of a stub. Returns the function that the stub calls.
  */
-export function createStubs(image: ModuleImage, resolve: (index: number) => WebAssembly.ExportedFunction): readonly WebAssembly.ExportedFunction[] {
+export function createStubs(
+  image: ModuleImage,
+  resolve: (index: number) => WebAssembly.ExportedFunction,
+): readonly WebAssembly.ExportedFunction[] {
   const { exports } = new WebAssembly.Instance(image.lazyStubs, { [systemNamespace]: { resolve } });
   return image.stamp.interface.exports.map((_, index) => getExportedFunction(exports, String(index)));
 }
