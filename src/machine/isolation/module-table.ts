@@ -83,17 +83,24 @@ export class ModuleTable {
    * Returns the imports with which an image's stubs find the modules that it calls.
    * @throws {LimitError} if the image imports an export that the version in memory lacks and has no slot for.
    */
-  importsFor({ stamp }: Image): WebAssembly.Imports {
+  importsFor({ kind, stamp }: Image): WebAssembly.Imports {
     const entries: Record<string, number> = {};
     const imports: Record<string, Record<string, number>> = { [tableEntryNamespace]: entries };
     const offsets: LinkedInterface = { module: null, exports: [], imports: stamp.interface.imports };
+    const importer = kind === 'driver' ? 'the driver' : `${stamp.module}@${stamp.version}`;
     for (const { module, name } of stamp.interface.imports) {
       const entry = this.#entryOf(module, offsets);
       entries[module] = entry.address;
       const namespace = `${offsetNamespacePrefix}${module}`;
-      imports[namespace] = { ...imports[namespace], [name]: this.#importedOffset(entry, module, name, offsets) };
+      imports[namespace] = { ...imports[namespace], [name]: this.#importedOffset(entry, { importer, module, name }, offsets) };
     }
     return imports;
+  }
+
+  /** Returns the module whose entry has an address in kernel memory, or null. */
+  moduleAt(address: number): string | null {
+    for (const [module, entry] of this.#entries) if (entry.address === address) return module;
+    return null;
   }
 
   /** Frees the entries; no access may use the table any more. */
@@ -102,11 +109,11 @@ export class ModuleTable {
     this.#entries.clear();
   }
 
-  /** Writes an entry. Without an image, every fetch is past the end of every table. */
+  /** Writes an entry. Without an image, every fetch is past the end of every table, and the frame of the access names the entry. */
   #writeEntry(address: number, image: LoadedImage | null): void {
-    const { kernelMemory, absentRecord } = this.#processor;
+    const { kernelMemory } = this.#processor;
     kernelMemory.words[(address + tableEntry.address) >> 2] = image?.range.firstSlot ?? absentAddress;
-    kernelMemory.words[(address + tableEntry.record) >> 2] = image?.record ?? absentRecord;
+    kernelMemory.words[(address + tableEntry.record) >> 2] = image?.record ?? address;
   }
 
   /** @param pending An interface that is being linked. */
@@ -122,7 +129,11 @@ export class ModuleTable {
     return entry;
   }
 
-  #importedOffset(entry: ModuleEntry, module: string, name: string, pending: LinkedInterface): number {
+  #importedOffset(
+    entry: ModuleEntry,
+    { importer, module, name }: { readonly importer: string; readonly module: string; readonly name: string },
+    pending: LinkedInterface,
+  ): number {
     const isKnown = entry.offsets.has(name);
     const offset = this.#offsetOf(entry, module, name, pending);
     const { current, previous } = entry;
@@ -130,7 +141,7 @@ export class ModuleTable {
     entry.offsets.delete(name);
     entry.unused.push(offset);
     throw new LimitError(
-      `${module}@${current.image.stamp.version} does not export ${name.slice(0, 100)}: load a version that exports it first`,
+      `${importer} imports ${module}.${name.slice(0, 100)}, but ${module}@${current.image.stamp.version} does not export it: load a version that exports it first`,
     );
   }
 
