@@ -341,7 +341,8 @@ export class Device {
     frames: readonly Frame[],
     { program, imports }: { readonly program: string; readonly imports: ImageInterface['imports'] },
   ): Trap {
-    const trap = explainTrap(error, frames, this.#processor, imports);
+    const absentModuleAt = (record: number) => this.#moduleTable.moduleAt(record);
+    const trap = explainTrap(error, frames, { images: this.#processor.images, absentModuleAt }, { program, imports });
     if (trap.violation !== null) this.#recordViolation({ program, ...trap.violation });
     return trap;
   }

@@ -1,6 +1,5 @@
 // The processor: runs the threads of many devices on one JavaScript thread. Each thread is a WebAssembly stack that yields at safepoints.
 
-import { imageRecord } from './abi.ts';
 import { formatImageName, type ImagesByRecord } from './accesses/accessible-image.ts';
 import { AtomicCalls } from './accesses/atomic-calls.ts';
 import { CStacks } from './accesses/c-stacks.ts';
@@ -52,8 +51,6 @@ export class Processor {
   readonly kernelMemory = new KernelMemory(kernelMemoryPages);
   /** Images in memory, by record. */
   readonly images: ImagesByRecord = new Map();
-  /** The record of no image: the table entry of a module that is not in memory names it. */
-  readonly absentRecord: number;
   readonly #threads: ThreadTable;
   readonly #frames: Frames;
   readonly #atomicCalls: AtomicCalls;
@@ -68,7 +65,6 @@ export class Processor {
     this.clock = clock;
     this.memoryBudget = new MemoryBudget(options.imageMemory ?? defaultImageMemory, options.memoryLimit ?? 8_000);
     this.stackMemory = new StackMemory(options.stackMemory ?? defaultStackMemory);
-    this.absentRecord = kernelMemory.allocate(imageRecord.bytes);
     const wake = (thread: Thread) => this.#scheduler.wake(thread);
 
     // State: threads, the images that they are inside, and the resources of those images.

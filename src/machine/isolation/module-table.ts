@@ -105,6 +105,11 @@ export class ModuleTable {
     kernelMemory.words[(this.#entryOf(module).address + tableEntry.address) >> 2] = old.range.firstSlot;
   }
 
+  /** Returns the record of the module's accesses while no image is loaded. */
+  absentRecordOf(module: string): number {
+    return this.#entryOf(module).address;
+  }
+
   /** Ends a load: its module's previous image is not restored any more. */
   settle(module: string): void {
     const entry = this.#entries.get(module);
@@ -116,18 +121,25 @@ export class ModuleTable {
    * @param partners Modules that are only called while they have the version that arrived with the image.
    * @throws {LimitError} if the image imports an export that the version in memory lacks and has no slot for.
    */
-  importsFor({ stamp }: Image, partners: ReadonlySet<string> = noModules): WebAssembly.Imports {
+  importsFor({ kind, stamp }: Image, partners: ReadonlySet<string> = noModules): WebAssembly.Imports {
     const entries: Record<string, number> = {};
     const imports: Record<string, Record<string, number>> = { [tableEntryNamespace]: entries };
     const offsets: LinkedInterface = { module: null, exports: [], imports: stamp.interface.imports };
+    const importer = kind === 'driver' ? 'the driver' : `${stamp.module}@${stamp.version}`;
     for (const { module, name } of stamp.interface.imports) {
       const entry = this.#entryOf(module, offsets);
       entries[module] = entry.address;
       const namespace = `${offsetNamespacePrefix}${module}`;
-      const offset = this.#importedOffset(entry, { module, name }, offsets, partners.has(module));
+      const offset = this.#importedOffset(entry, { importer, module, name }, offsets, partners.has(module));
       imports[namespace] = { ...imports[namespace], [name]: offset };
     }
     return imports;
+  }
+
+  /** Returns the module whose entry has an address in kernel memory, or null. */
+  moduleAt(address: number): string | null {
+    for (const [module, entry] of this.#entries) if (entry.address === address) return module;
+    return null;
   }
 
   /** Frees the entries; no access may use the table any more. */
@@ -136,11 +148,11 @@ export class ModuleTable {
     this.#entries.clear();
   }
 
-  /** Writes an entry. Without an image, every fetch is past the end of every table. */
+  /** Writes an entry. Without an image, every fetch is past the end of every table, and the frame of the access names the entry. */
   #writeEntry(address: number, image: LoadedImage | null): void {
-    const { kernelMemory, absentRecord } = this.#processor;
+    const { kernelMemory } = this.#processor;
     kernelMemory.words[(address + tableEntry.address) >> 2] = image?.range.firstSlot ?? absentAddress;
-    kernelMemory.words[(address + tableEntry.record) >> 2] = image?.record ?? absentRecord;
+    kernelMemory.words[(address + tableEntry.record) >> 2] = image?.record ?? address;
   }
 
   /** @param pending An interface that is being linked. */
@@ -158,7 +170,7 @@ export class ModuleTable {
 
   #importedOffset(
     entry: ModuleEntry,
-    { module, name }: { readonly module: string; readonly name: string },
+    { importer, module, name }: { readonly importer: string; readonly module: string; readonly name: string },
     pending: LinkedInterface,
     isPartner: boolean,
   ): number {
@@ -174,7 +186,7 @@ export class ModuleTable {
     }
     const inMemory = current ?? previous;
     throw new LimitError(
-      `${module}@${inMemory?.image.stamp.version} does not export ${name.slice(0, 100)}: load a version that exports it first`,
+      `${importer} imports ${module}.${name.slice(0, 100)}, but ${module}@${inMemory?.image.stamp.version} does not export it: load a version that exports it first`,
     );
   }
 

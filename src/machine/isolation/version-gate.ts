@@ -35,7 +35,7 @@ function createGate(
 ): ReadonlyMap<number, WebAssembly.ExportedFunction> {
   const enter = (name: string): WebAssembly.ExportedFunction => {
     const image = processor.isRunningInside(old) ? previous : current;
-    processor.redirectInnermost(image?.record ?? processor.absentRecord);
+    processor.redirectInnermost(image?.record ?? moduleTable.absentRecordOf(module));
     // The text with which the engine reports an empty slot.
     if (image === null) throw new Error(`null function: ${module} is not in memory`);
     const entered = image.exported(name);

@@ -118,6 +118,6 @@ test('a program that names an export after an unload was reverted never reaches 
   expect(await machine.load('tcp', '2.0.0', failing)).toMatchObject({ outcome: 'failed' });
   await machine.load('udp', '1.0.0', `(module ${names.join(' ')})`);
   await expect(machine.start('p', { module: 'tcp', export: 'f30', arguments: [], calls: 1 })).rejects.toThrow(
-    'tcp@1.0.0 does not export f30: load a version that exports it first',
+    'tcp@1.0.0 does not export it: load a version that exports it first',
   );
 });
