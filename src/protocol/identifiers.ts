@@ -10,6 +10,7 @@ export const identifierPrefixes = {
   host: 'hst',
   device: 'dev',
   build: 'bld',
+  'patch set': 'pset',
   batch: 'bat',
   load: 'lod',
   program: 'prg',

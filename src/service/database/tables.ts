@@ -60,7 +60,7 @@ export type Tables = {
   readonly Host: Table<HostModel, 'heartbeatCount' | 'capabilities'>;
   readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;
-  readonly Load: Table<LoadModel, 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
+  readonly Load: Table<LoadModel, 'kind' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
   readonly Program: Table<ProgramModel, 'recovery' | 'addressing' | 'stopRequested' | 'started'>;

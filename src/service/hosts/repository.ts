@@ -81,6 +81,17 @@ export class HostRecords {
     return host === undefined ? null : { name: host.name, capabilities: decodeCapabilities(host.capabilities) };
   }
 
+  /** Returns the names of those of these hosts that do not have a capability, sorted. */
+  async namesWithoutCapability(ids: readonly string[], capability: AgentCapability): Promise<string[]> {
+    const hosts = await readInChunks(ids, (chunk) =>
+      this.#connection.sql.selectFrom('Host').select(['name', 'capabilities']).where('id', 'in', chunk).execute(),
+    );
+    return hosts
+      .filter(({ capabilities }) => !decodeCapabilities(capabilities).includes(capability))
+      .map(({ name }) => name)
+      .toSorted();
+  }
+
   /** Returns the host with this token digest. */
   async findByToken(tokenDigest: string): Promise<TokenHost | null> {
     const [host] = await this.#connection.query(hostOfToken, { digest: tokenDigest });
@@ -174,7 +185,8 @@ export function encodeCapabilities(capabilities: readonly string[]): string {
   return agentCapabilities.filter((known) => capabilities.includes(known)).join(' ');
 }
 
-function decodeCapabilities(stored: string): AgentCapability[] {
+/** Decodes the capabilities of a host from the database. */
+export function decodeCapabilities(stored: string): AgentCapability[] {
   const named = stored.split(' ');
   return agentCapabilities.filter((known) => named.includes(known));
 }
