@@ -106,16 +106,21 @@ function keyOf(link: UnresolvedLink): string {
   return JSON.stringify(link.problem === 'out-of-range' ? [module] : [module, link.export, link.expected]);
 }
 
-/** Describes unresolved links in plain words, with what to do. */
-function describeUnresolved(unresolved: readonly UnresolvedLink[], { arriving }: LinkedModules): string {
+/** Describes unresolved links in plain words: the first five, and the number of the others. */
+export function describeLinks(unresolved: readonly UnresolvedLink[], { arriving }: Pick<LinkedModules, 'arriving'>): string[] {
   const arrivingModules = new Set(arriving.map(({ module }) => module));
   const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arrivingModules));
   const more = unresolved.length - named.length;
-  const rest = more === 0 ? [] : [`${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
+  return more === 0 ? named : [...named, `${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
+}
+
+/** Describes unresolved links in plain words, with what to do. */
+function describeUnresolved(unresolved: readonly UnresolvedLink[], modules: LinkedModules): string {
+  const arrivingModules = new Set(modules.arriving.map(({ module }) => module));
   const [first] = unresolved;
   const advice = first === undefined ? '' : `${adviceFor(first, arrivingModules)}, or use link policy warn or off`;
   // The advice must survive the limit of a reason.
-  const problems = sanitizeReason([...named, ...rest].join('; '));
+  const problems = sanitizeReason(describeLinks(unresolved, modules).join('; '));
   return sanitizeReason(`${problems.slice(0, 990 - advice.length)}: ${advice}`);
 }
 

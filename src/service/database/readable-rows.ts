@@ -42,6 +42,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   load: table('load'),
   loadReport: table('load report', ['loadId']),
   loadTotal: table('load total', ['outcome']),
+  moduleDependent: table('module dependent', ['provider', 'importer']),
   program: table('program'),
   publisherKey: table('publisher key'),
   retentionTime: table('retention time'),

@@ -21,6 +21,7 @@ import type {
   LoadModel,
   LoadReportModel,
   LoadTotalModel,
+  ModuleDependentModel,
   ProgramModel,
   PublisherKeyModel,
   RetentionTimeModel,
@@ -63,6 +64,7 @@ export type Tables = {
   readonly Load: Table<LoadModel, 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
+  readonly ModuleDependent: Table<ModuleDependentModel>;
   readonly Program: Table<ProgramModel, 'recovery' | 'addressing' | 'stopRequested' | 'started'>;
   readonly PublisherKey: Table<PublisherKeyModel>;
   readonly RetentionTime: Table<RetentionTimeModel>;
