@@ -40,22 +40,10 @@ type OrderedBuild = {
 
 type PatchSetMember = { readonly image: VerifiedImage; readonly signedBy: readonly string[] } | { readonly unload: string };
 
-/** Loads that the machine executes only in later versions. */
-type LaterLoads = {
-  unload?(options: {
-    readonly module: string;
-    readonly strategy: OrderOf<'unload-module'>['strategy'];
-    readonly invalidation: OrderOf<'unload-module'>['invalidation'];
-    readonly forceReason: string | null;
-    readonly drainMilliseconds?: number;
-  }): Promise<LoadReportInput>;
-  loadPatchSet?(options: ReturnType<typeof loadOptions> & { readonly members: readonly PatchSetMember[] }): Promise<LoadReportInput>;
-};
-
 export class HostedDevice {
   readonly #images: ImageCache;
   readonly #builds: BuildVerifier;
-  readonly #device: Device & LaterLoads;
+  readonly #device: Device;
   readonly #nextSequence: () => number;
   /** Digest of the last state reported, without its time. */
   #lastReported = '';
@@ -226,7 +214,6 @@ export class HostedDevice {
   async #unload(order: OrderOf<'unload-module'>): Promise<LoadReportInput> {
     const { module, strategy, invalidation, drainMilliseconds, forceReason } = order;
     this.#runningLoad = order.load;
-    if (this.#device.unload === undefined) throw new ProgramError('the device cannot unload modules');
     const report = await this.#device.unload({ module, strategy, invalidation, forceReason, ...drainOption(drainMilliseconds) });
     if (report.current === null) this.#unloaded.add(module);
     return report;
@@ -237,7 +224,6 @@ export class HostedDevice {
     for (const member of order.members)
       members.push(member.action === 'load' ? await this.#verifiedBuild(member) : { unload: member.module });
     this.#runningLoad = order.load;
-    if (this.#device.loadPatchSet === undefined) throw new ProgramError('the device cannot load patch sets');
     const report = await this.#device.loadPatchSet({ members, ...loadOptions(order) });
     for (const { module, current } of report.members ?? [])
       if (current === null) this.#unloaded.add(module);
