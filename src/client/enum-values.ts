@@ -30,18 +30,22 @@ export const weekdays = [...otherDays, sunday] as const;
 
 /** The category of each outcome of a load. */
 export const outcomeCategories = {
-  installed: 'loaded',
-  replaced: 'loaded',
-  'replaced-interrupting': 'loaded',
+  installed: 'succeeded',
+  replaced: 'succeeded',
+  'replaced-interrupting': 'succeeded',
+  unloaded: 'succeeded',
+  'unloaded-interrupting': 'succeeded',
   'refused-not-newer': 'refused',
   'refused-dissimilar': 'refused',
   'refused-unresolved': 'refused',
   'refused-image': 'refused',
+  'refused-not-loaded': 'refused',
+  'refused-imported': 'refused',
   failed: 'failed',
   expired: 'failed',
   cancelled: 'failed',
   superseded: 'failed',
-} as const satisfies Record<Schemas['LoadOutcome'], 'loaded' | 'refused' | 'failed'>;
+} as const satisfies Record<Schemas['LoadOutcome'], 'succeeded' | 'refused' | 'failed'>;
 
 /** Whether each forecast means that the device would refuse the load, or could not perform it. */
 export const forecastRefuses = {

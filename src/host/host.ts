@@ -401,7 +401,15 @@ class Host {
 
 /** Returns the key of the task of an order or report. A load is the same task under every order; an order that ends its drain is another task. */
 function taskKey(message: Order | Stateless<OrderReport>): string {
-  return message.kind === 'load' || message.kind === 'load-completed' ? message.load : message.order;
+  switch (message.kind) {
+    case 'load':
+    case 'load-patch-set':
+    case 'unload-module':
+    case 'load-completed':
+      return message.load;
+    default:
+      return message.order;
+  }
 }
 
 /** Returns the log fields of an order. */

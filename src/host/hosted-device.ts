@@ -12,7 +12,7 @@ import {
   verifyImage,
 } from '../machine/index.ts';
 import type { SignatureRequirement } from '../proof/build-proof.ts';
-import type { LoadReportInput, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
+import type { LoadOrder, LoadReportInput, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import type { LoadId } from '../protocol/identifiers.ts';
 import { FunctionType } from '../protocol/interface.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
@@ -20,7 +20,7 @@ import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
 import { ControlError } from './control-connection.ts';
 import type { ImageCache } from './image-cache.ts';
 import type { OrderReport } from './outbox.ts';
-import { unloadedReport } from './unloaded-report.ts';
+import { unexecutedReport } from './unexecuted-report.ts';
 
 /** A reported state: the state of the machine with its sequence, and with the identifier of the draining load. */
 export type SequencedState = Omit<MachineState, 'draining'> & {
@@ -38,6 +38,8 @@ type OrderedBuild = {
   readonly demands: readonly SignatureRequirement[];
 };
 
+type PatchSetMember = { readonly image: VerifiedImage; readonly signedBy: readonly string[] } | { readonly unload: string };
+
 export class HostedDevice {
   readonly #images: ImageCache;
   readonly #builds: BuildVerifier;
@@ -50,6 +52,8 @@ export class HostedDevice {
   #lastOrder: Promise<unknown> = Promise.resolve();
   /** The load that the device executes. */
   #runningLoad: LoadId | null = null;
+  /** Modules that loads have removed. A repeated order to attach does not restore them. */
+  readonly #unloaded = new Set<string>();
 
   /** @param nextSequence Returns a higher number at each call, also after this device is replaced by another. */
   constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, ramPages: number, nextSequence: () => number) {
@@ -131,8 +135,10 @@ export class HostedDevice {
         const failure = await this.#failureOf(() => this.#attach(order));
         return { kind: 'device-attached', ...this.#reportHeader(order), failure };
       }
-      case 'load': {
-        const result = await this.#load(order, receivedAt);
+      case 'load':
+      case 'load-patch-set':
+      case 'unload-module': {
+        const result = await this.#runLoad(order, receivedAt);
         return { kind: 'load-completed', ...this.#reportHeader(order), load: order.load, result };
       }
       case 'start-program': {
@@ -152,8 +158,8 @@ export class HostedDevice {
 
   /**
    * Restores the modules and programs of a device. Restores as much as possible, and throws an error that lists the failures. A device that is attached
-   * already (the service has no record of this boot of the host) keeps its memory: only missing modules and programs are added. Programs that the
-   * service has no record of are stopped, because no operator could stop them later.
+   * already (the service has no record of this boot of the host) keeps its memory: only missing modules and programs are added, and modules that were
+   * unloaded are not. Programs that the service has no record of are stopped, because no operator could stop them later.
    */
   async #attach(order: OrderOf<'attach-device'>): Promise<void> {
     const failures: string[] = [];
@@ -164,7 +170,7 @@ export class HostedDevice {
     for (const { program, state } of programs)
       if (state === 'running' && !wanted.has(program)) await this.#failureOf(() => this.#device.stopProgram(program));
     for (const { module, version, image } of order.modules) {
-      if (loaded.has(module)) continue;
+      if (loaded.has(module) || this.#unloaded.has(module)) continue;
       const failure = await this.#failureOf(async () => {
         // Publisher signatures were checked when the build was loaded.
         const restored = await this.#verifiedBuild({ module, version, image, demands: [] });
@@ -182,27 +188,47 @@ export class HostedDevice {
   }
 
   /** @param receivedAt When the host received the order, by its monotonic clock. */
-  async #load(order: OrderOf<'load'>, receivedAt: number): Promise<LoadReportInput> {
+  async #runLoad(order: LoadOrder, receivedAt: number): Promise<LoadReportInput> {
     const { remainingMilliseconds: remaining } = order;
     if (remaining !== null && performance.now() - receivedAt >= remaining)
-      return unloadedReport(order, 'expired', 'the deadline passed before the device started the load', this.state());
+      return unexecutedReport(order, 'expired', 'the deadline passed before the device started the load', this.state());
     try {
-      const { image, signedBy } = await this.#verifiedBuild(order);
-      const { drainMilliseconds, versionPolicy, downgradeReason, ...policy } = LoadPolicy.parse(order);
-      this.#runningLoad = order.load;
-      return await this.#device.load({
-        image,
-        signedBy,
-        ...policy,
-        ...(drainMilliseconds === null ? {} : { drainMilliseconds }),
-        versionPolicy: versionPolicy === 'downgrade' ? { downgrade: downgradeReason ?? '' } : versionPolicy,
-      });
+      if (order.kind === 'load') return await this.#load(order);
+      return order.kind === 'unload-module' ? await this.#unload(order) : await this.#loadPatchSet(order);
     } catch (error) {
       const isRefusal = error instanceof ImageError || error instanceof ProvenanceError || error instanceof ControlError;
-      return unloadedReport(order, isRefusal ? 'refused-image' : 'failed', messageOf(error), this.state());
+      return unexecutedReport(order, isRefusal ? 'refused-image' : 'failed', messageOf(error), this.state());
     } finally {
       this.#runningLoad = null;
     }
+  }
+
+  async #load(order: OrderOf<'load'>): Promise<LoadReportInput> {
+    const { image, signedBy } = await this.#verifiedBuild(order);
+    this.#runningLoad = order.load;
+    const report = await this.#device.load({ image, signedBy, ...loadOptions(order) });
+    if (report.current !== null) this.#unloaded.delete(order.module);
+    return report;
+  }
+
+  async #unload(order: OrderOf<'unload-module'>): Promise<LoadReportInput> {
+    const { module, strategy, invalidation, drainMilliseconds, forceReason } = order;
+    this.#runningLoad = order.load;
+    const report = await this.#device.unload({ module, strategy, invalidation, forceReason, ...drainOption(drainMilliseconds) });
+    if (report.current === null) this.#unloaded.add(module);
+    return report;
+  }
+
+  async #loadPatchSet(order: OrderOf<'load-patch-set'>): Promise<LoadReportInput> {
+    const members: PatchSetMember[] = [];
+    for (const member of order.members)
+      members.push(member.action === 'load' ? await this.#verifiedBuild(member) : { unload: member.module });
+    this.#runningLoad = order.load;
+    const report = await this.#device.loadPatchSet({ members, ...loadOptions(order) });
+    for (const { module, current } of report.members ?? [])
+      if (current === null) this.#unloaded.add(module);
+      else this.#unloaded.delete(module);
+    return report;
   }
 
   /** @throws {ImageError} {ProvenanceError} or what the download throws. */
@@ -232,6 +258,21 @@ export class HostedDevice {
       return sanitizeReason(messageOf(error));
     }
   }
+}
+
+/** Returns the options of a load of builds, as the machine takes them. */
+function loadOptions(order: OrderOf<'load' | 'load-patch-set'>) {
+  const { drainMilliseconds, versionPolicy, downgradeReason, ...policy } = LoadPolicy.parse(order);
+  return {
+    ...policy,
+    ...drainOption(drainMilliseconds),
+    versionPolicy: versionPolicy === 'downgrade' ? { downgrade: downgradeReason ?? '' } : versionPolicy,
+  };
+}
+
+/** Null: the default of the device. */
+function drainOption(drainMilliseconds: number | null) {
+  return drainMilliseconds === null ? {} : { drainMilliseconds };
 }
 
 function messageOf(error: unknown): string {

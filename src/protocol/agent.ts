@@ -23,7 +23,7 @@ import {
   Version,
 } from './identifiers.ts';
 import { FunctionType } from './interface.ts';
-import { exampleLoadReport, examplePolicy, LoadPolicy, LoadReport } from './load-report.ts';
+import { exampleLoadReport, examplePolicy, LoadPolicy, LoadReport, memberLimit } from './load-report.ts';
 import { exampleServiceKey, ServiceKeys } from './signed-statement.ts';
 
 /** Limits of the agent protocol. */
@@ -39,7 +39,7 @@ export const agentLimits = {
 } as const;
 
 /** The orders that the service sends only to hosts that list them as a capability: older hosts do not know them. */
-export const agentCapabilities = ['inject-load', 'cancel-load'] as const;
+export const agentCapabilities = ['inject-load', 'cancel-load', 'load-patch-set', 'unload-module'] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
 /** Limits of the capabilities in a registration. */
@@ -190,6 +190,39 @@ const order = {
 const exampleOrder = { order: exampleIdentifier('order'), device: exampleIdentifier('device'), sequence: 7, request: exampleRequest };
 const { version, image } = exampleVersions.new;
 
+/** The deadline of an order that runs a load. */
+const loadDeadline = {
+  deadline: Timestamp.nullable()
+    .default(null)
+    .describe(
+      'When the load expires, by the clock of the service. For display only: to enforce the deadline, count down `remainingMilliseconds`.',
+    ),
+  remainingMilliseconds: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe(
+      'Time from its arrival at the host within which the load must start, in milliseconds of a monotonic clock of the host. A device that has not started the load by then reports it as `expired`. ' +
+        'Null: no limit.',
+    ),
+};
+
+const demands = z
+  .array(SignatureRequirement)
+  .default([])
+  .describe(
+    'The publisher signatures that the device requires of the build, according to the signature policies at the time of the request. All of them must be met.',
+  );
+
+/** A member of a patch set: a build to load, or a module to unload. */
+const PatchSetMember = z
+  .discriminatedUnion('action', [
+    z.object({ action: z.literal('load'), ...ModuleImage.shape, demands }).meta({ id: 'MemberToLoad' }),
+    z.object({ action: z.literal('unload'), module: ModuleName }).meta({ id: 'MemberToUnload' }),
+  ])
+  .meta({ id: 'OrderedMember' });
+
 export const Order = z
   .discriminatedUnion('kind', [
     z
@@ -211,28 +244,49 @@ export const Order = z
         load: LoadId,
         ...ModuleImage.shape,
         ...LoadPolicy.shape,
-        deadline: Timestamp.nullable()
-          .default(null)
-          .describe(
-            'When the load expires, by the clock of the service. For display only: to enforce the deadline, count down `remainingMilliseconds`.',
-          ),
-        remainingMilliseconds: z
-          .int()
-          .min(0)
-          .nullable()
-          .default(null)
-          .describe(
-            'Time from its arrival at the host within which the load must start, in milliseconds of a monotonic clock of the host. A device that has not started the load by then reports it as `expired`. ' +
-              'Null: no limit.',
-          ),
-        demands: z
-          .array(SignatureRequirement)
-          .default([])
-          .describe(
-            'The publisher signatures that the device requires of the build, according to the signature policies at the time of the request. All of them must be met.',
-          ),
+        ...loadDeadline,
+        demands,
       })
       .meta({ id: 'LoadOrder' }),
+    z
+      .object({
+        ...order,
+        kind: z.literal('load-patch-set'),
+        load: LoadId,
+        patchSet: z.object({ name: z.string().max(63), version: Version }).describe('The patch set, for the log of the host.'),
+        members: z
+          .array(PatchSetMember)
+          .min(1)
+          .max(memberLimit)
+          .refine((members) => new Set(members.map(({ module }) => module)).size === members.length, 'names a module more than once')
+          .describe('The members, each of another module. The device takes all of them in one step, or none.'),
+        ...LoadPolicy.shape,
+        ...loadDeadline,
+      })
+      .meta({
+        id: 'LoadPatchSetOrder',
+        description:
+          'Loads a patch set: all entries of the module table change at one moment. Settled by `load-completed`. Only for hosts with the capability `load-patch-set`.',
+      }),
+    z
+      .object({
+        ...order,
+        kind: z.literal('unload-module'),
+        load: LoadId,
+        module: ModuleName,
+        strategy: LoadPolicy.shape.strategy,
+        invalidation: LoadPolicy.shape.invalidation,
+        drainMilliseconds: LoadPolicy.shape.drainMilliseconds,
+        forceReason: Reason.nullable()
+          .default(null)
+          .describe('Reason for unloading the module although a module in memory imports it. Null: refuse the unload then.'),
+        ...loadDeadline,
+      })
+      .meta({
+        id: 'UnloadModuleOrder',
+        description:
+          'Removes a module from the module table: accesses inside it end as in a load, and its pages are invalidated. Settled by `load-completed`. Only for hosts with the capability `unload-module`.',
+      }),
     z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }).meta({ id: 'StartProgramOrder' }),
     z.object({ ...order, kind: z.literal('stop-program'), program: ProgramId }).meta({ id: 'StopProgramOrder' }),
     z.object({ ...order, kind: z.literal('inject-load'), load: LoadId }).meta({
@@ -265,10 +319,50 @@ export const Order = z
           { policy: exampleIdentifier('signature policy'), name: 'released', publicKeys: [exampleIdentity.publicKey], threshold: 1 },
         ],
       },
+      {
+        ...exampleOrder,
+        kind: 'load-patch-set',
+        load: exampleIdentifier('load'),
+        patchSet: { name: 'net-stack', version: '2026.11.0' },
+        members: [
+          { action: 'load', module: 'tcp', version, image, demands: [] },
+          { action: 'unload', module: 'udp' },
+        ],
+        ...examplePolicy,
+        deadline: exampleTimes.deadline,
+        remainingMilliseconds: 86_399_989,
+      },
+      {
+        ...exampleOrder,
+        kind: 'unload-module',
+        load: exampleIdentifier('load'),
+        module: 'tcp',
+        strategy: examplePolicy.strategy,
+        invalidation: examplePolicy.invalidation,
+        drainMilliseconds: null,
+        forceReason: null,
+        deadline: exampleTimes.deadline,
+        remainingMilliseconds: 86_399_989,
+      },
     ],
   });
 export type Order = z.infer<typeof Order>;
 export type OrderOf<Kind extends Order['kind']> = Extract<Order, { kind: Kind }>;
+
+/** The kinds of orders that run a load and are settled by its report. */
+const loadOrderKinds = ['load', 'load-patch-set', 'unload-module'] as const satisfies readonly Order['kind'][];
+/** An order that runs a load. */
+export type LoadOrder = OrderOf<(typeof loadOrderKinds)[number]>;
+
+/** Returns whether a kind of order runs a load. */
+export function isLoadOrderKind(kind: string): kind is LoadOrder['kind'] {
+  return loadOrderKinds.some((known) => known === kind);
+}
+
+/** Returns whether an order runs a load. */
+export function isLoadOrder(ordered: Order): ordered is LoadOrder {
+  return isLoadOrderKind(ordered.kind);
+}
 
 /** Maximum length of the reason why a report was rejected, in characters. */
 export const rejectionLimit = 1_000;

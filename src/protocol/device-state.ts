@@ -176,9 +176,9 @@ export const Drain = z
   .object({
     load: LoadId,
     operation: z.literal(250).describe('The operation of FIG. 2 at which the load waits.'),
-    module: ModuleName,
-    previousVersion: Version.describe('The version that the accesses are still inside.'),
-    accesses: count.describe('Number of accesses still inside.'),
+    module: ModuleName.describe('The module that they are inside. In a patch set, the member with the most accesses inside.'),
+    previousVersion: Version.describe('The version of that module that the accesses are still inside.'),
+    accesses: count.describe('Number of accesses still inside; in a patch set, of all members.'),
     programs: z
       .array(z.object({ program: ProgramId, threads: count }).meta({ id: 'DrainingProgram' }))
       .max(stateLimits.drainingPrograms)

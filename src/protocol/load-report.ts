@@ -12,10 +12,14 @@ export const Outcome = z
     'installed',
     'replaced',
     'replaced-interrupting',
+    'unloaded',
+    'unloaded-interrupting',
     'refused-not-newer',
     'refused-dissimilar',
     'refused-unresolved',
     'refused-image',
+    'refused-not-loaded',
+    'refused-imported',
     'failed',
     'expired',
     'cancelled',
@@ -70,8 +74,12 @@ export const examplePolicy: LoadPolicy = {
   linkPolicy: 'require',
 };
 
-/** Limits of a load report, which has up to 12 steps. A step names up to 1,000 programs. */
-const stepLimit = 16;
+/** Maximum members of a patch set. */
+export const memberLimit = 16;
+
+/** Limits of a load report. A load of one module has up to 12 steps, and one of a patch set up to 6 more for each further member. */
+const stepLimit = 128;
+/** Maximum programs that a step names. */
 const programLimit = 1_000;
 /** Maximum reclaimed images in a step. */
 const reclaimedLimit = 100;
@@ -105,6 +113,9 @@ function step<Name extends string, Operation extends z.ZodType<number | null>, F
         .describe('Start of the step, in microseconds since the start of the load on the device.'),
       microseconds: z.number().nonnegative().describe('Duration of the step, in microseconds.'),
       facts,
+      module: ModuleName.optional().describe(
+        'The member of the patch set that the step is about. Omitted for other loads, and for steps about all members.',
+      ),
     })
     .meta({ id: `${pascalCase(name)}Step` });
 }
@@ -132,7 +143,7 @@ const link = {
 };
 
 /** An import that nothing provides, or a dependency whose version is missing or out of range. */
-const UnresolvedLink = z
+export const UnresolvedLink = z
   .discriminatedUnion('problem', [
     z
       .object({ problem: z.literal('missing'), ...link, export: ExportName, expected: typeText.describe('The type of the import.') })
@@ -197,6 +208,7 @@ const Step = z
         linkPolicy: LinkPolicy,
         unresolved: z.array(UnresolvedLink).max(unresolvedLimit).describe('The unresolved links: the first 100.'),
         unresolvedLinks: count.describe('Number of unresolved links.'),
+        forceReason: Reason.optional().describe('Reason for unloading a module that others import. Omitted if none was given.'),
       }),
     ),
     step('refused', noOperation, z.object({ reason: Reason })),
@@ -229,7 +241,11 @@ const Step = z
       z.literal(240),
       z.object({
         from: Address.nullable(),
-        to: Address,
+        to: Address.nullable().describe('Null if the module was unloaded.'),
+        beforeUnload: z
+          .enum(['completed', 'none'])
+          .optional()
+          .describe('The hook `before_unload` of an unloaded version. Omitted if a version was loaded: the step `loaded` has it.'),
         afterLoad: z
           .enum(['completed', 'failed', 'none'])
           .optional()
@@ -273,6 +289,15 @@ const Step = z
   .meta({ id: 'Step' });
 
 const LoadedImage = z.object({ version: Version, image: Digest, address: Address, pages: count, tainted }).meta({ id: 'LoadedImage' });
+export type LoadedImage = z.infer<typeof LoadedImage>;
+
+const MemberReport = z
+  .object({
+    module: ModuleName,
+    previous: LoadedImage.nullable().describe('The version that was installed before the load. Null if there was none.'),
+    current: LoadedImage.nullable().describe('The version that is installed after the load. Null if there is none.'),
+  })
+  .meta({ id: 'MemberReport' });
 
 const { old, new: next } = exampleVersions;
 
@@ -336,8 +361,15 @@ export const LoadReport = z
   .object({
     outcome: Outcome,
     reason: Reason.nullable().describe('Why the load was refused, failed or was cancelled. Null if it succeeded.'),
-    previous: LoadedImage.nullable().describe('The version that was installed before the load. Null if there was none.'),
-    current: LoadedImage.nullable().describe('The version that is installed after the load. Null if there is none.'),
+    previous: LoadedImage.nullable().describe(
+      'The version that was installed before the load. Null if there was none, and for a patch set.',
+    ),
+    current: LoadedImage.nullable().describe('The version that is installed after the load. Null if there is none, and for a patch set.'),
+    members: z
+      .array(MemberReport)
+      .max(memberLimit)
+      .optional()
+      .describe('The members of the patch set, with their versions before and after the load. Omitted for other loads.'),
     interrupted: count.describe('Number of accesses inside the old version that received an injected error.'),
     retried: count.describe('Number of these accesses that retried through the module table.'),
     failed: count.describe('Number of these accesses that ended without a retry.'),

@@ -27,6 +27,7 @@ import { Keys } from './keys/keys.ts';
 import { KeyRecords } from './keys/repository.ts';
 import { Loads } from './loads/loads.ts';
 import { LoadRecords } from './loads/repository.ts';
+import { Unloads } from './loads/unloads.ts';
 import { Builds } from './modules/builds.ts';
 import { OrderDispatcher } from './orders/order-dispatcher.ts';
 import { PatchSets } from './patch-sets/patch-sets.ts';
@@ -98,6 +99,7 @@ export class Installation {
   readonly signingKeys: SigningKeys;
   readonly rollbacks: Rollbacks;
   readonly rollouts: Rollouts;
+  readonly unloads: Unloads;
   readonly #dependencies: Dependencies;
   readonly #reachability: Reachability;
   readonly #environmentFaults: () => readonly string[];
@@ -137,6 +139,7 @@ export class Installation {
     this.signingKeys = signingKeys;
     this.rollbacks = new Rollbacks(dependencies, settleUnreportedLoads);
     this.rollouts = new Rollouts(dependencies);
+    this.unloads = new Unloads(dependencies, settleUnreportedLoads);
     this.health = new Health({
       ...dependencies,
       metrics: this.metrics,

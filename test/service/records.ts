@@ -22,6 +22,9 @@ import { RolloutRecords } from '../../src/service/rollouts/repository.ts';
 import { SignaturePolicyRecords } from '../../src/service/signature-policies/repository.ts';
 import { SigningKeyRecords } from '../../src/service/signing-keys/repository.ts';
 
+/** The columns of a load of a build that only loads of other kinds need. */
+export const buildKind = { kind: 'build', patchSetId: null, forceReason: null } as const;
+
 export class Records {
   readonly abiViolations: AbiViolationRecords;
   readonly idempotentResponses: IdempotentResponseRecords;

@@ -82,7 +82,7 @@ async function waitForLoads({ client, isJson, signal }: CommandContext, module: 
     if (counts === undefined) continue;
     versionOf.delete(object);
     counts.done++;
-    if (outcomes.some((outcome) => outcome === detail['outcome'] && outcomeCategories[outcome] !== 'loaded')) counts.unsuccessful++;
+    if (outcomes.some((outcome) => outcome === detail['outcome'] && outcomeCategories[outcome] !== 'succeeded')) counts.unsuccessful++;
     bars.update(currentBars());
     if (versionOf.size === 0) break;
   }
@@ -111,7 +111,7 @@ async function formatSummary(client: Client, loads: readonly Load[], batch: stri
     return [[colourOutcome(outcome), group.length, sum(group, 'interrupted'), sum(group, 'retried'), sum(group, 'failed')]];
   });
   const lines = formatTable(['OUTCOME', 'LOADS', 'INTERRUPTED', 'RETRIED', 'FAILED'], rows);
-  const unsuccessful = loads.filter(({ outcome }) => outcome !== null && outcomeCategories[outcome] !== 'loaded');
+  const unsuccessful = loads.filter(({ outcome }) => outcome !== null && outcomeCategories[outcome] !== 'succeeded');
   if (unsuccessful.length === 0) return lines;
   const names = await readDeviceNames(client);
   const listed = unsuccessful.slice(0, rowLimit).map(({ id, device, outcome, reason }) => {

@@ -41,7 +41,7 @@ export async function watchLoad({ client, isJson, signal }: CommandContext, id: 
 
 function exitCodeOf(outcome: Schemas['LoadOutcome']): ExitCode {
   const category = outcomeCategories[outcome];
-  if (category === 'loaded') return exitCodes.success;
+  if (category === 'succeeded') return exitCodes.success;
   return category === 'refused' ? exitCodes.loadsRefused : exitCodes.loadsFailed;
 }
 

@@ -4,7 +4,7 @@ import type { Schemas } from '../../client/client.ts';
 import { outcomeCategories } from '../../client/enum-values.ts';
 import { colour } from './colours.ts';
 
-const categoryFormats = { loaded: 'green', refused: 'yellow', failed: 'red' } as const;
+const categoryFormats = { succeeded: 'green', refused: 'yellow', failed: 'red' } as const;
 
 /** Returns an outcome in the colour of its category. */
 export function colourOutcome(outcome: Schemas['LoadOutcome'], stream: NodeJS.WriteStream = process.stdout): string {

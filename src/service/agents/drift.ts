@@ -1,17 +1,18 @@
 // Drift: a device reports a module table that differs from the service's records, as after a restored backup. The report is authoritative: it corrects
 // the history, so that loads and rollbacks start from what is installed.
 
+import { isLoadOrder } from '../../protocol/agent.ts';
 import type { DeviceState, ModuleTableEntry } from '../../protocol/device-state.ts';
-import type { LoadReport } from '../../protocol/load-report.ts';
 import type { AuditEntry } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
 import type { InstalledModule, NewDeviceModule } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
+import type { ReportedChange } from '../history/load-changes.ts';
 import { latest } from '../history/module-history.ts';
 import type { LatestResidency, NewHistoryEntry, Removal } from '../history/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
-import { type LoadOrder, readOrder } from '../orders/orders.ts';
+import { orderedModules, readOrder } from '../orders/orders.ts';
 import { OrderRecords } from '../orders/repository.ts';
 
 /** The memory of a device, as reported. */
@@ -62,12 +63,11 @@ export async function correctDrift(
  * Resolves drift if a load was refused because the device already has the requested version: the operator has confirmed it.
  * A successful load also resolves drift, elsewhere.
  */
-export async function resolveConfirmedDrift(
-  connection: Connection,
-  loads: readonly { readonly order: LoadOrder; readonly report: LoadReport }[],
-): Promise<void> {
-  const confirmed = loads.filter(({ order, report: { current } }) => current?.version === order.version && current.image === order.image);
-  await new DeviceRecords(connection).resolveDrift(confirmed.map(({ order }) => ({ deviceId: order.device, module: order.module })));
+export async function resolveConfirmedDrift(connection: Connection, changes: readonly ReportedChange[]): Promise<void> {
+  const confirmed = changes.filter(({ build, current }) => {
+    return build !== null && current?.version === build.version && current.image === build.image;
+  });
+  await new DeviceRecords(connection).resolveDrift(confirmed.map(({ order, module }) => ({ deviceId: order.device, module })));
 }
 
 function findDifferences(
@@ -94,7 +94,7 @@ function isUnexpectedModule({ hasDrifted, driftedFrom }: InstalledModule): boole
   return hasDrifted && driftedFrom === null;
 }
 
-/** Leaves out devices that are attaching and versions that an unsettled load installs: the reports of those orders settle them. */
+/** Leaves out devices that are attaching, and what an unsettled load installs or unloads: the reports of those orders settle them. */
 async function excludeExplained(connection: Connection, hostId: string, differences: readonly Difference[]): Promise<Difference[]> {
   const deviceIds = [...new Set(differences.map(({ deviceId }) => deviceId))];
   const orders = Map.groupBy(await new OrderRecords(connection).listUnsettled(hostId, deviceIds), ({ deviceId }) => deviceId);
@@ -103,7 +103,10 @@ async function excludeExplained(connection: Connection, hostId: string, differen
       const order = readOrder(record);
       if (order instanceof DamagedItem) return false;
       if (order.kind === 'attach-device') return true;
-      return order.kind === 'load' && order.module === module && order.version === observed?.version && order.image === observed.image;
+      if (!isLoadOrder(order)) return false;
+      return orderedModules(order).some(({ module: changed, build }) => {
+        return changed === module && build?.version === observed?.version && build?.image === observed?.image;
+      });
     });
   });
 }

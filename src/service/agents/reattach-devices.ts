@@ -1,7 +1,7 @@
 // Reattaches the devices of a host after a new boot: they are empty, and get back their modules and programs before any other order.
 
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
-import type { Order, OrderOf } from '../../protocol/agent.ts';
+import { isLoadOrder, type Order } from '../../protocol/agent.ts';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
 import { ProgramId } from '../../protocol/identifiers.ts';
 import type { Connection } from '../database/connection.ts';
@@ -10,6 +10,7 @@ import { processInSlices } from '../database/slices.ts';
 import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
+import { decodeCapabilities, type HostRecord } from '../hosts/repository.ts';
 import { endLoads } from '../loads/endings.ts';
 import { LoadRecords } from '../loads/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
@@ -29,7 +30,8 @@ const orderBatchSize = 500;
  * Orders every device of a host to reattach with its modules and programs, including programs that have not started yet. Reissues the other
  * unsettled orders after that, under new numbers.
  */
-export async function reattachDevices(connection: Connection, hostId: string, requester: Requester, at: Date): Promise<void> {
+export async function reattachDevices(connection: Connection, host: HostRecord, requester: Requester, at: Date): Promise<void> {
+  const hostId = host.id;
   const devices = await new DeviceRecords(connection).listOnHost(hostId);
   const open = await new ProgramRecords(connection).listOpenOnHost(hostId);
   const ended = await endStoppingPrograms(
@@ -39,9 +41,9 @@ export async function reattachDevices(connection: Connection, hostId: string, re
   // Includes programs that have not started: a device that the service wrongly took for an empty one may run them already.
   const needed = open.filter(({ stopRequested }) => !stopRequested);
   const running = Map.groupBy(needed, ({ deviceId }) => deviceId);
-  const { reissued, cancelled } = await ordersAfterReboot(connection, hostId, { ended, running: new Set(needed.map(({ id }) => id)) });
+  const { reissued, dropped } = await ordersAfterReboot(connection, host, { ended, running: new Set(needed.map(({ id }) => id)) });
   await new OrderRecords(connection).removeUnsettled(hostId);
-  await endCancelledLoads(connection, cancelled, requester, at);
+  await endDroppedLoads(connection, dropped, requester, at);
   await processInSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);
     const modules = Map.groupBy(await restorableModules(connection, ids), ({ deviceId }) => deviceId);
@@ -80,36 +82,45 @@ async function restorableModules(connection: Connection, deviceIds: readonly str
 type OrdersAfterReboot = {
   /** The unsettled orders that are still needed. */
   readonly reissued: readonly ReissuableOrder[];
-  /** The orders to cancel loads that the reboot has interrupted. */
-  readonly cancelled: readonly OrderOf<'cancel-load'>[];
+  /** The loads that are not executed again. */
+  readonly dropped: readonly DroppedLoad[];
 };
 
+type DroppedLoad = { readonly load: string; readonly device: string; readonly outcome: 'cancelled' | 'failed'; readonly reason: string };
+
 /**
- * Sorts the unsettled orders. The reboot has ended every drain: orders to inject are dropped, and cancelled loads are not sent again.
+ * Sorts the unsettled orders. The reboot has ended every drain: orders to inject are dropped, and cancelled loads are not sent again. Loads that the
+ * agent no longer supports, because an older one has started, are not sent again either.
  * @param programs `ended`: programs that stopped with the device, which need no stop order. `running`: programs that start with the attach order.
  */
 async function ordersAfterReboot(
   connection: Connection,
-  hostId: string,
+  { id: hostId, name, capabilities = '' }: HostRecord,
   programs: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
 ): Promise<OrdersAfterReboot> {
   const found: ReissuableOrder[] = [];
-  const cancelled: OrderOf<'cancel-load'>[] = [];
+  const dropped: DroppedLoad[] = [];
+  const supported = decodeCapabilities(capabilities);
   for (let after = 0; ; ) {
     const batch = await new OrderRecords(connection).listReissuable(hostId, after, orderBatchSize);
     for (const record of batch) {
       const order = readOrder(record);
       // A damaged order cannot be reissued.
       if (order instanceof DamagedItem || order.kind === 'inject-load') continue;
-      if (order.kind === 'cancel-load') cancelled.push(order);
-      else if (isNeededAfterReboot(order, programs)) found.push(record);
+      const { device } = order;
+      if (order.kind === 'cancel-load')
+        dropped.push({ load: order.load, device, outcome: 'cancelled', reason: `${order.reason}: the host restarted during the drain` });
+      else if (isLoadOrder(order) && order.kind !== 'load' && !supported.includes(order.kind)) {
+        const reason = `host ${name} restarted with an agent that does not support the order ${order.kind}: update it`;
+        dropped.push({ load: order.load, device, outcome: 'failed', reason });
+      } else if (isNeededAfterReboot(order, programs)) found.push(record);
     }
     after = batch.at(-1)?.number ?? after;
     if (batch.length < orderBatchSize) break;
     await yieldToEventLoop();
   }
-  const loads = new Set<string>(cancelled.map(({ load }) => load));
-  return { reissued: found.filter(({ loadId }) => loadId === null || !loads.has(loadId)), cancelled };
+  const loads = new Set<string>(dropped.map(({ load }) => load));
+  return { reissued: found.filter(({ loadId }) => loadId === null || !loads.has(loadId)), dropped };
 }
 
 function isNeededAfterReboot(
@@ -120,17 +131,15 @@ function isNeededAfterReboot(
   return !(order.kind === 'stop-program' && ended.has(order.program));
 }
 
-/** Ends the loads whose drain was to be cancelled when their host restarted. */
-async function endCancelledLoads(
+/** Ends loads that are not executed again after their host restarted. */
+async function endDroppedLoads(
   connection: Connection,
-  cancelled: readonly OrderOf<'cancel-load'>[],
+  dropped: readonly DroppedLoad[],
   requester: Requester,
   completedAt: Date,
 ): Promise<void> {
-  for (const { load, device, reason } of cancelled) {
-    const end = { outcome: 'cancelled', reason: `${reason}: the host restarted during the drain`, completedAt };
-    await endLoads(connection, [{ id: load, deviceId: device }], end, requester, settleUnreportedLoads);
-  }
+  for (const { load, device, outcome, reason } of dropped)
+    await endLoads(connection, [{ id: load, deviceId: device }], { outcome, reason, completedAt }, requester, settleUnreportedLoads);
 }
 
 /** Returns the content of an order to attach a device with the given modules and programs. */

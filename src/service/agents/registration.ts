@@ -26,12 +26,9 @@ export async function checkNotRevoked(connection: Connection, { id }: Registrati
 }
 
 /** Starts a new boot of a host: orders its devices, which are empty now, to reattach. */
-export async function beginBoot(
-  connection: Connection,
-  { id, name, bootId, capacity, registeredAt }: HostRecord,
-  requester: Requester,
-): Promise<void> {
-  await reattachDevices(connection, id, requester, registeredAt);
+export async function beginBoot(connection: Connection, host: HostRecord, requester: Requester): Promise<void> {
+  const { id, name, bootId, capacity, registeredAt } = host;
+  await reattachDevices(connection, host, requester, registeredAt);
   // A process of the earlier boot that still runs must not execute orders of the new boot.
   await new HostRecords(connection).endStreams([id]);
   await audit(connection, requester, registeredAt, [{ action: 'host.registered', object: id, detail: { name, boot: bootId, capacity } }]);

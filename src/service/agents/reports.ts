@@ -1,16 +1,17 @@
 // Applies each report of a host once: outcomes of loads, states and history of devices, ends of programs.
 
-import type { Order, OrderOf, Report } from '../../protocol/agent.ts';
+import { isLoadOrder, isLoadOrderKind, type LoadOrder, type Order, type OrderOf, type Report } from '../../protocol/agent.ts';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
+import type { LoadReport } from '../../protocol/load-report.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { isLoaded, recordLoaded, recordOutOfOrder, recordRestored } from '../history/module-history.ts';
-import { HistoryRecords } from '../history/repository.ts';
+import { changesOf } from '../history/load-changes.ts';
+import { recordLoaded, recordOutOfOrder, recordRestored } from '../history/module-history.ts';
 import { auditOutcomeOf } from '../loads/outcomes.ts';
 import { LoadRecords } from '../loads/repository.ts';
-import { type LoadOrder, readOrder } from '../orders/orders.ts';
+import { readOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
@@ -18,6 +19,7 @@ import type { Requester } from '../requester.ts';
 import { settleReportedLoad } from '../rollouts/settlement.ts';
 import { recordViolations } from './abi-violations.ts';
 import { correctDrift, type ReportedTable, resolveConfirmedDrift } from './drift.ts';
+import { findOvertaken } from './overtaken-loads.ts';
 import { stoppedStatistics } from './reattach-devices.ts';
 import { clampReportedTime } from './reported-times.ts';
 
@@ -52,7 +54,7 @@ async function matchUnsettledOrders(connection: Connection, { hostId, reports }:
   const open = new Map(unsettled.map((record) => [record.id, record]));
   return orderReports.flatMap((report) => {
     const record = open.get(report.order);
-    if (record === undefined || record.deviceId !== report.device || orderKindOf[report.kind] !== record.kind) return [];
+    if (record === undefined || record.deviceId !== report.device || !settles(report, record)) return [];
     open.delete(report.order);
     const order = readOrder(record);
     // A damaged order cannot be settled; the other reports are applied.
@@ -60,15 +62,19 @@ async function matchUnsettledOrders(connection: Connection, { hostId, reports }:
   });
 }
 
-/** The kind of order that each kind of report settles. */
+/** Returns whether a report is of the kind that settles an order. */
+function settles({ kind }: OrderReport, order: Pick<OrderRecord, 'kind'>): boolean {
+  return kind === 'load-completed' ? isLoadOrderKind(order.kind) : orderKindOf[kind] === order.kind;
+}
+
+/** The kind of order that each kind of report settles; the report of a load settles several. */
 const orderKindOf = {
   'device-attached': 'attach-device',
-  'load-completed': 'load',
   'program-started': 'start-program',
   'program-stopped': 'stop-program',
   'load-injected': 'inject-load',
   'load-cancelled': 'cancel-load',
-} as const satisfies Record<OrderReport['kind'], Order['kind']>;
+} as const satisfies Record<Exclude<OrderReport['kind'], 'load-completed'>, Order['kind']>;
 
 /** Sorts the reports of each device by the sequence of their states, if all have one: reports can arrive out of order. */
 function sortByStateSequence(reportedOrders: readonly ReportedOrder[]): ReportedOrder[] {
@@ -103,7 +109,7 @@ async function applyRound(connection: Connection, batch: Batch, reportedOrders: 
   const attachments: Attachment[] = [];
   const entries: AuditEntry[] = [];
   for (const { order, report } of reportedOrders) {
-    if (order.kind === 'load' && report.kind === 'load-completed') loads.push({ order, report });
+    if (isLoadOrder(order) && report.kind === 'load-completed') loads.push({ order, report });
     else if (order.kind === 'attach-device' && report.kind === 'device-attached') attachments.push({ order, report });
     else if (order.kind === 'start-program' && report.kind === 'program-started') {
       await new ProgramRecords(connection).setStarted([order.program], report.failure);
@@ -182,55 +188,42 @@ async function applyLoads(connection: Connection, hostId: string, loads: readonl
     }),
   );
   const reported = loads.map(({ order, report }) => ({ order, report: report.result, request: requests.get(order.load) }));
-  const overtaken = await findOvertakenLoads(connection, hostId, loads);
+  const changes = reported.flatMap(changesOf);
+  const sequences = new Map(loads.map(({ order, report }) => [order.load, report.state.sequence]));
+  const overtaken = await findOvertaken(connection, hostId, changes, ({ order }) => sequences.get(order.load));
   await recordLoaded(
     connection,
-    reported.filter(({ order }) => !overtaken.has(order.load)),
+    changes.filter((change) => !overtaken.has(change)),
     at,
   );
-  for (const load of reported) if (overtaken.has(load.order.load)) await recordOutOfOrder(connection, load, at);
-  await resolveConfirmedDrift(connection, reported);
+  for (const change of overtaken) await recordOutOfOrder(connection, change, at);
+  await resolveConfirmedDrift(connection, changes);
   for (const { order, report } of loads) {
     const isLate = !completedNow.has(order.load);
-    if (requests.get(order.load)?.rolloutId != null) await settleReportedLoad(connection, order, { ...report, at, isLate });
+    if (order.kind === 'load' && requests.get(order.load)?.rolloutId != null)
+      await settleReportedLoad(connection, order, { ...report, at, isLate });
   }
   return loads.map(({ order, report }) => {
-    const { device, load, module, version } = order;
+    const { device, load } = order;
     const { outcome, reason, interrupted, retried, failed, previous } = report.result;
-    const detail = { device, module, version, outcome, reason, previous: previous?.version ?? null, interrupted, retried, failed };
+    const ends = { outcome, reason, previous: previous?.version ?? null, interrupted, retried, failed };
+    const detail = { device, ...describeContent(order, report.result), ...ends };
     // The history records what the device did after the deadline; the outcome of the load does not change.
     const action = completedNow.has(load) ? 'load.completed' : 'load.reported-late';
     return { action, object: load, outcome: auditOutcomeOf(outcome), detail };
   });
 }
 
-/**
- * Finds loads that a later load has overtaken: the report of the later load arrived first, and the newest state of the device has its version.
- * @returns The identifiers of the overtaken loads.
- */
-async function findOvertakenLoads(connection: Connection, hostId: string, loads: readonly Load[]): Promise<Set<string>> {
-  const sequences = await new DeviceRecords(connection).sequencesOf(loads.map(({ order }) => order.device));
-  const late = loads.filter(({ order, report: { state, result } }) => {
-    return isLoaded(result) && state.sequence !== undefined && state.sequence < (sequences.get(order.device) ?? 0);
-  });
-  if (late.length === 0) return new Set();
-  const devices = late.map(({ order }) => order.device);
-  const states = await new DeviceRecords(connection).statesOf(devices, (state) => DeviceState.safeParse(state).data ?? null);
-  const unsettled = Map.groupBy(await new OrderRecords(connection).listUnsettled(hostId, devices), ({ deviceId }) => deviceId);
-  const newest = await new HistoryRecords(connection).latest(late.map(({ order: { device, module } }) => ({ deviceId: device, module })));
-  const overtaken = late.filter(({ order: { device, module } }, index) => {
-    const last = newest[index];
-    // If the device reported the last version without a load, the load before it decides what is expected.
-    if (last === undefined || last.removedAt !== null || last.loadId === null) return false;
-    const isLast = (build: { readonly version: string; readonly image: string }) =>
-      build.version === last.version && build.image === last.imageDigest;
-    if (states.get(device)?.moduleTable.some((entry) => entry.module === module && isLast(entry)) !== true) return false;
-    // If the report of a load that returns to the last version is still missing, this load came after the last version.
-    return !(unsettled.get(device) ?? []).map(readOrder).some((other) => {
-      return !(other instanceof DamagedItem) && other.kind === 'load' && other.module === module && isLast(other);
-    });
-  });
-  return new Set(overtaken.map(({ order }) => order.load));
+/** Returns what a load was to change, for the audit trail. */
+function describeContent(order: LoadOrder, { previous }: LoadReport): AuditEntry['detail'] {
+  switch (order.kind) {
+    case 'load':
+      return { kind: 'build', module: order.module, version: order.version };
+    case 'unload-module':
+      return { kind: 'unload', module: order.module, version: previous?.version ?? null };
+    case 'load-patch-set':
+      return { kind: 'patch-set', module: order.patchSet.name, version: order.patchSet.version };
+  }
 }
 
 function programEvent(

@@ -21,6 +21,7 @@ import type {
   LoadModel,
   LoadReportModel,
   LoadTotalModel,
+  ModuleDependentModel,
   PatchSetMemberModel,
   PatchSetModel,
   ProgramModel,
@@ -62,9 +63,10 @@ export type Tables = {
   readonly Host: Table<HostModel, 'heartbeatCount' | 'capabilities'>;
   readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;
-  readonly Load: Table<LoadModel, 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
+  readonly Load: Table<LoadModel, 'kind' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
+  readonly ModuleDependent: Table<ModuleDependentModel>;
   readonly PatchSet: Table<PatchSetModel>;
   readonly PatchSetMember: Table<PatchSetMemberModel>;
   readonly Program: Table<ProgramModel, 'recovery' | 'addressing' | 'stopRequested' | 'started'>;

@@ -155,6 +155,9 @@ export function labelConditions(labels: Readonly<Record<string, string>>): Prism
   return Object.entries(labels).map(([key, value]) => ({ labels: { some: { key, value } } }));
 }
 
+/** Modules that a device is expected to have: others were unloaded, or disappeared after nothing had loaded them. */
+const isExpected = { OR: [{ driftedAt: { not: null } }, { driftedFrom: null }] };
+
 function filterConditions(filter: DeviceFilter, page: PageByTime | PageByName): Prisma.DeviceWhereInput[] {
   const { ids, labels, hostId, status, module, version, namePrefix = '' } = filter;
   const createdAt = (comparison: Comparison<Date>): Prisma.DeviceWhereInput => ({ createdAt: comparison });
@@ -163,7 +166,7 @@ function filterConditions(filter: DeviceFilter, page: PageByTime | PageByName): 
     ...(ids === undefined ? [] : [{ id: { in: [...ids] } }]),
     ...(hostId === undefined ? [] : [{ hostId }]),
     ...(status === undefined ? [] : [statusCondition(status)]),
-    ...(module === undefined && version === undefined ? [] : [{ modules: { some: equalTo({ module, version }) } }]),
+    ...(module === undefined && version === undefined ? [] : [{ modules: { some: { ...equalTo({ module, version }), ...isExpected } } }]),
     ...labelConditions(labels),
     ...(page.sort === 'name'
       ? [...nameConditions(namePrefix, page, name), ...rangeConditions(filter, createdAt)]

@@ -110,7 +110,8 @@ const upsertModule = new RowStatement(
 const markUnexpected = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { deviceId, module }) =>
   sql.updateTable('DeviceModule').set({ driftedAt: null, driftedFrom: '' }).where('deviceId', '=', deviceId).where('module', '=', module),
 );
-const isExpected = ({ eb, or }: ExpressionBuilder<Tables, 'DeviceModule'>) =>
+/** Selects the modules that devices are expected to have. */
+export const isExpected = ({ eb, or }: ExpressionBuilder<Tables, 'DeviceModule'>) =>
   or([eb('driftedAt', 'is not', null), eb('driftedFrom', 'is', null)]);
 
 const clearDrift = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { deviceId, module }) =>

@@ -3,15 +3,12 @@
 
 import type { OrderOf } from '../../protocol/agent.ts';
 import type { DeviceState } from '../../protocol/device-state.ts';
-import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
 import type { NewDeviceModule } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import type { LoadOrder } from '../orders/orders.ts';
+import { findStep, isApplied, type ReportedChange } from './load-changes.ts';
 import type { HistoryRecord, LatestResidency, NewHistoryEntry, Removal } from './repository.ts';
 import { HistoryRecords } from './repository.ts';
-
-type Step<Name extends LoadReport['steps'][number]['step']> = Extract<LoadReport['steps'][number], { step: Name }>;
 
 /** Records the versions that a device restored when it attached. Only ordered versions count; other versions in its module table are drift. */
 export async function recordRestored(
@@ -38,93 +35,99 @@ export async function recordRestored(
   await new DeviceRecords(connection).resolveDrift(restored.map(({ module }) => ({ deviceId, module })));
 }
 
-/** A device's report of a load, with the order and the request of the load. */
-export type ReportedLoad = {
-  readonly order: LoadOrder;
-  readonly report: LoadReport;
-  /** Time and requester of the load; undefined if the load does not exist. */
-  readonly request: { readonly requestedAt: Date; readonly requestedBy: string | null } | undefined;
-};
-
-/** The changes of a report to the history of its device. */
-type Change = {
+/** The changes of a report to the history of one module. */
+type HistoryChange = {
   readonly ended?: Removal & { readonly number: number };
-  readonly added: readonly NewHistoryEntry[];
+  readonly added?: readonly NewHistoryEntry[];
   readonly module?: NewDeviceModule;
+  /** Whether the device is no longer expected to have the module. */
+  readonly isRemoved?: boolean;
 };
 
 /**
- * Records successful loads and reverted swaps in the histories of their devices.
+ * Records successful loads, unloads and reverted swaps in the histories of their devices.
  * Times are those of the device's clock, bounded by the receipt of the report, the request of the load, and the start of the residency that ends.
  * Thus neither a disconnected host nor a wrong device clock corrupts the history.
- * @param loads Loads of different devices.
+ * @param changes Changes of different modules or devices.
  */
-export async function recordLoaded(connection: Connection, loads: readonly ReportedLoad[], reportedAt: Date): Promise<void> {
-  const previous = await new HistoryRecords(connection).latest(
-    loads.map(({ order }) => ({ deviceId: order.device, module: order.module })),
-  );
-  const changes = loads.flatMap((load, index) => toChange(load, previous[index], reportedAt) ?? []);
-  await new HistoryRecords(connection).end(changes.flatMap(({ ended }) => ended ?? []));
-  await new HistoryRecords(connection).insert(changes.flatMap(({ added }) => added));
-  await new DeviceRecords(connection).setModules(changes.flatMap(({ module }) => module ?? []));
+export async function recordLoaded(connection: Connection, changes: readonly ReportedChange[], reportedAt: Date): Promise<void> {
+  const places = changes.map(({ order, module }) => ({ deviceId: order.device, module }));
+  const previous = await new HistoryRecords(connection).latest(places);
+  const recorded = changes.map((change, index) => toHistoryChange(change, previous[index], reportedAt));
+  await new HistoryRecords(connection).end(recorded.flatMap(({ ended }) => ended ?? []));
+  await new HistoryRecords(connection).insert(recorded.flatMap(({ added = [] }) => added));
+  await new DeviceRecords(connection).setModules(recorded.flatMap(({ module }) => module ?? []));
+  await new DeviceRecords(connection).markModulesUnexpected(places.filter((_, index) => recorded[index]?.isRemoved === true));
 }
 
-/** Returns null if the load changed nothing. */
-function toChange(load: ReportedLoad, before: LatestResidency | undefined, reportedAt: Date): Change | null {
-  const { order, report, request } = load;
-  const { device: deviceId, load: loadId, module } = order;
-  const swap = findStep(report, 'table-updated');
-  const isReverted = (report.outcome === 'failed' || report.outcome === 'cancelled') && swap !== undefined;
-  if (!isLoaded(report) && !isReverted) return null;
+/** Returns no changes if the load changed nothing. */
+function toHistoryChange(change: ReportedChange, before: LatestResidency | undefined, reportedAt: Date): HistoryChange {
+  const { order, report, request, module, current } = change;
+  const { device: deviceId, load: loadId } = order;
+  const swap = findStep(change, 'table-updated');
+  const present = before?.removedAt === null ? before : undefined;
   const bounds = [request?.requestedAt, before?.installedAt, before?.removedAt];
   const installedAt = latest(earliest(swap?.at, reportedAt), ...bounds);
   const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, installedAt };
-  if (isReverted) return toRevertedSwap(load, { entry, before, reportedAt });
-  if (report.current === null) return null;
-  const { interrupted } = report;
-  const { version, image, address, pages } = report.current;
+  if ((report.outcome === 'failed' || report.outcome === 'cancelled') && swap !== undefined)
+    return toRevertedSwap(change, { entry, present, reportedAt });
+  if (order.kind === 'unload-module' && report.outcome === 'refused-not-loaded') return toMissing(present, reportedAt);
+  if (!isApplied(change)) return {};
+  const ended = present && { number: present.number, ...toRemovalBy(change, installedAt) };
+  if (current === null) return { ...(ended && { ended }), isRemoved: true };
+  const { version, image, address, pages } = current;
   const added = [{ ...entry, version, imageDigest: image, address, pages }];
-  const current = { deviceId, module, version, imageDigest: image, loadedAt: reportedAt };
-  if (before === undefined || before.removedAt !== null) return { added, module: current };
-  const ended = {
-    number: before.number,
-    removedAt: installedAt,
-    removalCause: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
-    replacedByLoadId: loadId,
-    invalidation: findStep(report, 'invalidated')?.facts.invalidation ?? order.invalidation,
-    interrupted,
-  };
-  return { ended, added, module: current };
+  return { ...(ended && { ended }), added, module: { deviceId, module, version, imageDigest: image, loadedAt: reportedAt } };
 }
 
-/** Returns whether the load installed its version. */
-export function isLoaded({ outcome }: LoadReport): boolean {
-  return outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
+/** Returns the removal of the version that a load replaced or unloaded. */
+function toRemovalBy(change: ReportedChange, removedAt: Date): Removal {
+  const { order, report, build } = change;
+  const { interrupted } = report;
+  return {
+    removedAt,
+    removalCause: build === null ? 'unloaded' : interrupted > 0 ? 'replaced-interrupting' : 'replaced',
+    replacedByLoadId: order.load,
+    invalidation: findStep(change, 'invalidated')?.facts.invalidation ?? order.invalidation,
+    // A patch set counts the interrupted accesses of all members together.
+    interrupted: order.kind === 'load-patch-set' && interrupted > 0 ? null : interrupted,
+  };
+}
+
+/** The device had lost the module that it was to unload. The operator does not want it: a restart of the host does not restore it. */
+function toMissing(present: LatestResidency | undefined, reportedAt: Date): HistoryChange {
+  if (present === undefined) return { isRemoved: true };
+  const removedAt = latest(reportedAt, present.installedAt);
+  const ended = {
+    number: present.number,
+    removedAt,
+    removalCause: 'drifted',
+    replacedByLoadId: null,
+    invalidation: null,
+    interrupted: null,
+  };
+  return { ended, isRemoved: true };
 }
 
 /**
- * Adds the residency of a version whose report arrives after that of the load which replaced it. The residency begins before the latest one and ends
- * when the next one begins.
+ * Adds the change of a load whose report arrives after that of a later load. A version's residency begins before the end of the latest one, and ends
+ * when the next one begins. An unload ends the residency of that time.
  */
-export async function recordOutOfOrder(connection: Connection, { order, report, request }: ReportedLoad, reportedAt: Date): Promise<void> {
-  const { device: deviceId, load: loadId, module } = order;
+export async function recordOutOfOrder(connection: Connection, change: ReportedChange, reportedAt: Date): Promise<void> {
+  const { order, request, module, current } = change;
+  const { device: deviceId, load: loadId } = order;
   const [newest] = await new HistoryRecords(connection).latest([{ deviceId, module }]);
-  if (newest === undefined || report.current === null) return;
-  const swap = findStep(report, 'table-updated');
-  const installedAt = earliest(swap?.at, new Date(Math.min(reportedAt.getTime(), newest.installedAt.getTime() - 1)));
+  if (newest === undefined) return;
+  const end = newest.removedAt ?? newest.installedAt;
+  const installedAt = earliest(findStep(change, 'table-updated')?.at, new Date(Math.min(reportedAt.getTime(), end.getTime() - 1)));
   const { before, after } = await new HistoryRecords(connection).findNeighbors(deviceId, module, installedAt);
-  if (after === null) return;
   const wasReplaced = before !== null && (before.removedAt === null || before.removedAt > installedAt);
-  if (wasReplaced) {
-    const invalidation = findStep(report, 'invalidated')?.facts.invalidation ?? order.invalidation;
-    const { interrupted } = report;
-    const removalCause = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
-    await new HistoryRecords(connection).end([
-      { number: before.number, removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation, interrupted },
-    ]);
-  }
-  const removal = wasReplaced && before.removedAt !== null ? toRemoval(before) : inferRemoval(after);
-  const { version, image, address, pages } = report.current;
+  // Without a residency around or after that time, the change would be the latest one.
+  if (after === null && !(wasReplaced && before.removedAt !== null)) return;
+  if (wasReplaced) await new HistoryRecords(connection).end([{ number: before.number, ...toRemovalBy(change, installedAt) }]);
+  if (current === null) return;
+  const removal = wasReplaced && before.removedAt !== null ? toRemoval(before) : after && inferRemoval(after);
+  const { version, image, address, pages } = current;
   const requestedBy = request?.requestedBy ?? null;
   await new HistoryRecords(connection).insert([
     { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, installedAt, ...removal },
@@ -143,39 +146,47 @@ function inferRemoval({ installedAt, loadId, observed }: HistoryRecord): Removal
 
 type RevertedSwap = {
   readonly entry: Pick<NewHistoryEntry, 'deviceId' | 'module' | 'loadId' | 'requestedBy' | 'installedAt'>;
-  readonly before: LatestResidency | undefined;
+  /** The residency of the version before the load, if there was one. */
+  readonly present: LatestResidency | undefined;
   readonly reportedAt: Date;
 };
 
-/** The drain timed out or was cancelled: the new version was installed from the swap to the end of the load, then the previous version is installed again. */
-function toRevertedSwap({ order, report }: ReportedLoad, { entry, before, reportedAt }: RevertedSwap): Change | null {
-  const written = findStep(report, 'loaded');
-  if (written === undefined || before === undefined || before.removedAt !== null) return null;
-  const removedAt = latest(earliest((findStep(report, 'failed') ?? findStep(report, 'cancelled'))?.at, reportedAt), entry.installedAt);
-  const { address, pages } = written.facts;
-  const { load, version, image } = order;
-  // No new access enters the reverted version; its pages are marked invalid once its accesses have left.
-  const reverted = { removedAt, removalCause: 'reverted', replacedByLoadId: null, invalidation: 'mark-invalid', interrupted: 0 };
-  const { number, version: previousVersion, imageDigest, loadId, requestedBy } = before;
-  const restored = { version: previousVersion, imageDigest, loadId, requestedBy, address: before.address, pages: before.pages };
+/**
+ * The drain timed out or was cancelled: from the swap to the end of the load, the new version was installed, or the module was not in the table. Then
+ * the previous version is installed again.
+ */
+function toRevertedSwap(change: ReportedChange, { entry, present, reportedAt }: RevertedSwap): HistoryChange {
+  const { module, order } = change;
+  const end = findStep(change, 'failed') ?? findStep(change, 'cancelled');
+  const removedAt = latest(earliest(end?.at, reportedAt), entry.installedAt);
+  const reverted = toRevertedVersion(change, entry, removedAt);
+  if (reverted === null) return {};
+  if (present === undefined) {
+    // A first version, of a patch set that also replaces others. The device is not expected to have the module.
+    const [first] = reverted;
+    if (order.kind !== 'load-patch-set' || first === undefined) return {};
+    const { deviceId, version, imageDigest } = first;
+    const row = { deviceId, module, version, imageDigest, loadedAt: reportedAt, driftedAt: null, driftedFrom: '' };
+    return { added: reverted, module: row };
+  }
+  const { number, version, imageDigest, loadId, requestedBy, address, pages } = present;
+  const removalCause = change.build === null ? 'unloaded' : 'replaced';
   return {
-    ended: {
-      number,
-      interrupted: 0,
-      invalidation: 'none',
-      removedAt: entry.installedAt,
-      removalCause: 'replaced',
-      replacedByLoadId: load,
-    },
-    added: [
-      { ...entry, version, imageDigest: image, address, pages, ...reverted },
-      { ...entry, ...restored, installedAt: removedAt },
-    ],
+    ended: { number, interrupted: 0, invalidation: 'none', removedAt: entry.installedAt, removalCause, replacedByLoadId: order.load },
+    added: [...reverted, { ...entry, version, imageDigest, loadId, requestedBy, address, pages, installedAt: removedAt }],
   };
 }
 
-function findStep<Name extends LoadReport['steps'][number]['step']>({ steps }: LoadReport, name: Name): Step<Name> | undefined {
-  return steps.find((step): step is Step<Name> => step.step === name);
+/** Returns the residency of the reverted version; none if the load was to unload the module; null if the device did not report where it was. */
+function toRevertedVersion(change: ReportedChange, entry: RevertedSwap['entry'], removedAt: Date): NewHistoryEntry[] | null {
+  const { build } = change;
+  if (build === null) return [];
+  const written = findStep(change, 'loaded');
+  if (written === undefined) return null;
+  const { address, pages } = written.facts;
+  // No new access enters the reverted version; its pages are marked invalid once its accesses have left.
+  const reverted = { removedAt, removalCause: 'reverted', replacedByLoadId: null, invalidation: 'mark-invalid', interrupted: 0 };
+  return [{ ...entry, version: build.version, imageDigest: build.image, address, pages, ...reverted }];
 }
 
 /** Returns the earlier of the time that a device reports, if any, and another. */

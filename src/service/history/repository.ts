@@ -13,7 +13,10 @@ export type Removal = Pick<HistoryEntryModel, 'removedAt' | 'removalCause' | 're
 export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Removal> &
   Partial<Removal & Pick<HistoryEntryModel, 'observed'>>;
 /** The latest residency of a module on a device. It may have ended. */
-export type LatestResidency = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Removal, 'removedAt'>>;
+export type LatestResidency = Omit<
+  HistoryEntryModel,
+  'deviceId' | 'module' | 'observed' | Exclude<keyof Removal, 'removedAt' | 'removalCause'>
+>;
 
 /** A version installed by a load, or reported by the device without a load. */
 export type LoadedVersion = {
@@ -21,6 +24,8 @@ export type LoadedVersion = {
   readonly version: string;
   readonly isRollback: boolean;
   readonly isObserved: boolean;
+  /** Whether the module was unloaded, if this is the latest version of the device. */
+  readonly isUnloaded: boolean;
 };
 
 const insertResidency = new RowStatement(
@@ -87,6 +92,7 @@ const latestResidencies = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted 
       'pages',
       'installedAt',
       'removedAt',
+      'removalCause',
     ])
     .where('number', '=', ({ ref }) => latestNumber(ref('wanted.first'), ref('wanted.second'))),
 );
@@ -176,7 +182,20 @@ export class HistoryRecords {
           join.on('loaded.number', 'in', ({ ref }) => latestLoaded(ref('installed.deviceId'), ref('installed.module'))),
         )
         .leftJoin('Load as load', 'load.id', 'loaded.loadId')
-        .select(['loaded.deviceId', 'loaded.version', 'load.rollback', 'loaded.observed as isObserved'])
+        .select(({ eb }) => [
+          'loaded.deviceId',
+          'loaded.version',
+          'load.rollback',
+          'loaded.observed as isObserved',
+          // A version that was only observed may also have disappeared without an unload.
+          eb
+            .and([
+              eb('installed.driftedAt', 'is', null),
+              eb('installed.driftedFrom', 'is not', null),
+              eb.or([eb('loaded.observed', '=', false), eb('loaded.removalCause', '=', 'unloaded')]),
+            ])
+            .as('isUnloaded'),
+        ])
         .where('installed.deviceId', 'in', some)
         .where('installed.module', '=', module)
         .orderBy('loaded.deviceId')
@@ -184,7 +203,9 @@ export class HistoryRecords {
         .orderBy('loaded.number')
         .execute(),
     );
-    return rows.map(({ rollback, ...version }) => ({ ...version, isRollback: rollback ?? false }));
+    return rows.map(({ rollback, isUnloaded, ...version }) => {
+      return { ...version, isRollback: rollback ?? false, isUnloaded: Boolean(isUnloaded) };
+    });
   }
 
   /** Returns which of these devices had a version installed. Reverted swaps do not count. */

@@ -33,18 +33,20 @@ export const HistoryEntry = z
     ),
     removedAt: timestamp.nullable().describe('When the version was removed from the module table. Null if it is installed.'),
     removalCause: z
-      .enum(['replaced', 'replaced-interrupting', 'reverted', 'reboot', 'drifted'])
+      .enum(['replaced', 'replaced-interrupting', 'unloaded', 'reverted', 'reboot', 'drifted'])
       .nullable()
       .describe(
-        '`replaced`: another version replaced it, and no access was interrupted. `replaced-interrupting`: another version replaced it and interrupted the accesses inside it. `reverted`: its load failed after the swap, and the previous version was restored. `reboot`: the host restarted. `drifted`: the device reported another version or none; `removedAt` is when the service received the report. Null if it is installed.',
+        '`replaced`: another version replaced it, and no access was interrupted. `replaced-interrupting`: another version replaced it and interrupted the accesses inside it. `unloaded`: a load removed it. `reverted`: its load failed after the swap, and the previous version was restored. `reboot`: the host restarted. `drifted`: the device reported another version or none; `removedAt` is when the service received the report. Null if it is installed.',
       ),
-    replacedByLoad: identifier('load').nullable().describe('The load that replaced the version. Null if no load did.'),
+    replacedByLoad: identifier('load').nullable().describe('The load that replaced or unloaded the version. Null if no load did.'),
     invalidation: Invalidation.nullable().describe(
       'How its pages were invalidated when it was removed. Null if they were not, or if unknown.',
     ),
     interrupted: count
       .nullable()
-      .describe('Number of accesses that were interrupted when it was replaced. Null if it is installed, or if unknown.'),
+      .describe(
+        'Number of accesses that were interrupted when it was replaced or unloaded. Null if it is installed, or if unknown, as for a member of a patch set that interrupted accesses.',
+      ),
   })
   .meta({
     id: 'HistoryEntry',

@@ -16,7 +16,7 @@ export type HeartbeatCount = { readonly id: string; readonly count: number };
 /** The host of a token, and the credential that it registered with. */
 export type TokenHost = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
 export type KnownHost = Pick<HostModel, 'id' | 'bootId'> & { readonly isUnreachable: boolean };
-export type HostWithDevices = HostRecord & { readonly devices: number };
+export type HostWithDevices = HostRecord & Pick<HostModel, 'capabilities'> & { readonly devices: number };
 
 /** How error messages name a row. */
 const hostRow = { kind: 'host', table: 'Host', key: ['id'] } as const;
@@ -79,6 +79,17 @@ export class HostRecords {
   async findCapabilities(id: string): Promise<CapableHost | null> {
     const host = await this.#connection.sql.selectFrom('Host').select(['name', 'capabilities']).where('id', '=', id).executeTakeFirst();
     return host === undefined ? null : { name: host.name, capabilities: decodeCapabilities(host.capabilities) };
+  }
+
+  /** Returns the names of those of these hosts that do not have a capability, sorted. */
+  async namesWithoutCapability(ids: readonly string[], capability: AgentCapability): Promise<string[]> {
+    const hosts = await readInChunks(ids, (chunk) =>
+      this.#connection.sql.selectFrom('Host').select(['name', 'capabilities']).where('id', 'in', chunk).execute(),
+    );
+    return hosts
+      .filter(({ capabilities }) => !decodeCapabilities(capabilities).includes(capability))
+      .map(({ name }) => name)
+      .toSorted();
   }
 
   /** Returns the host with this token digest. */
@@ -174,7 +185,8 @@ export function encodeCapabilities(capabilities: readonly string[]): string {
   return agentCapabilities.filter((known) => capabilities.includes(known)).join(' ');
 }
 
-function decodeCapabilities(stored: string): AgentCapability[] {
+/** Returns the stored capabilities that this service knows. */
+export function decodeCapabilities(stored: string): AgentCapability[] {
   const named = stored.split(' ');
   return agentCapabilities.filter((known) => named.includes(known));
 }

@@ -9,13 +9,13 @@ import type { NewAuditEvent } from '../database/commit-effects.ts';
 import type { Connection } from '../database/connection.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';
-import type { LoadableBuild } from '../modules/repository.ts';
 import { newOrder } from '../orders/orders.ts';
 import type { NewOrder } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { type DemandsOn, resolveDemands } from '../signature-policies/signature-demands.ts';
+import { buildsOf, type LoadContent, toAuditFacts, toColumns, toOrderContent } from './content.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import type { NewLoad } from './repository.ts';
 import { LoadRecords } from './repository.ts';
@@ -32,8 +32,8 @@ export const LoadTerms = LoadPolicy.extend({
 });
 export type LoadTerms = z.infer<typeof LoadTerms>;
 
-/** A build to load on a device. */
-export type Target = { readonly device: SelectedDevice; readonly build: LoadableBuild };
+/** A device, and the content of its load. */
+export type Target = { readonly device: SelectedDevice; readonly content: LoadContent };
 
 export type CreatedLoads = {
   readonly batch: string;
@@ -41,7 +41,7 @@ export type CreatedLoads = {
 };
 
 export type Batch = {
-  /** Builds of one module. */
+  /** One or more loads of one kind and one module. */
   readonly targets: readonly Target[];
   readonly module: string;
   readonly terms: LoadTerms;
@@ -77,7 +77,7 @@ export async function createBatches(
   const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
   const [open, demandsOn] = await Promise.all([
     new LoadRecords(connection).countOpen(deviceIds),
-    resolveDemands(connection, [...new Set(batches.map(({ module }) => module))], deviceIds),
+    resolveDemands(connection, modulesOf(batches), deviceIds),
   ]);
   const results: PromiseSettledResult<CreatedLoads>[] = [];
   const created: PreparedBatch[] = [];
@@ -107,13 +107,18 @@ export async function createBatches(
   return results;
 }
 
+/** Returns the modules of the builds of batches. */
+function modulesOf(batches: readonly Batch[]): string[] {
+  return [...new Set(batches.flatMap(({ targets }) => targets.flatMap(({ content }) => buildsOf(content).map(({ module }) => module))))];
+}
+
 /** Returns why a batch is rejected, or null. @param open The number of open loads by device. */
 async function rejectionOf(
   connection: Connection,
   { targets, module, terms }: Batch,
   open: ReadonlyMap<string, number>,
 ): Promise<Problem | null> {
-  for (const { build } of targets) {
+  for (const build of new Set(targets.flatMap(({ content }) => buildsOf(content)))) {
     const lack = describePrunedImage(build);
     if (lack !== null) return new Problem('image-pruned', lack);
   }
@@ -164,15 +169,12 @@ function prepareBatch(
   const remainingMilliseconds = terms.deadlineSeconds * 1_000;
   const deadlineAt = new Date(requestedAt.getTime() + remainingMilliseconds);
   const deadline = deadlineAt.toISOString();
-  const created = targets.map(({ device, build }) => {
-    const { version } = build;
+  const created = targets.map(({ device, content }) => {
     const load: NewLoad = {
       id: newIdentifier('load'),
       batchId,
       deviceId: device.id,
-      buildId: build.id,
-      module,
-      version,
+      ...toColumns(content),
       ...policy,
       state: 'queued',
       requestedAt,
@@ -181,11 +183,11 @@ function prepareBatch(
       rolloutId,
       deadlineAt,
     };
-    const content = { kind: 'load' as const, load: load.id, module, version, image: build.imageDigest, ...policy };
-    const demands = demandsOn(module, device.id);
-    return { load, order: newOrder(device, { ...content, deadline, remainingMilliseconds, demands }, requester, requestedAt) };
+    const order = { load: load.id, ...toOrderContent(content, policy, device.id, demandsOn), deadline, remainingMilliseconds };
+    return { load, order: newOrder(device, order, requester, requestedAt) };
   });
-  const detail = { module, ...facts, ...policy, devices: targets.length };
+  const [first] = targets;
+  const detail = { module, ...facts, ...(first === undefined ? {} : toAuditFacts(first.content, policy)), devices: targets.length };
   return {
     id: batchId,
     loads: created.map(({ load }) => load),

@@ -17,7 +17,7 @@ const drainOrderKinds = ['inject-load', 'cancel-load'] as const satisfies readon
 type DrainOrderKind = (typeof drainOrderKinds)[number];
 
 /** The progress of a draining load, as its device last reported it. */
-export type DrainProgress = Pick<Drain, 'operation' | 'previousVersion' | 'accesses' | 'programs'> & {
+export type DrainProgress = Pick<Drain, 'operation' | 'module' | 'previousVersion' | 'accesses' | 'programs'> & {
   /** When the drain began: the receipt of the first report about it, minus the time that the load had waited by then. */
   readonly since: Date;
   /** The orders that the device has not reported on yet. */
@@ -33,11 +33,11 @@ export async function findDrainProgress(connection: Connection, load: DrainingLo
   const states = await new DeviceRecords(connection).statesOf([load.deviceId], (state) => DeviceState.safeParse(state).data?.draining);
   const drain = states.get(load.deviceId);
   if (drain?.load !== load.id) return null;
-  const { operation, previousVersion, accesses, programs } = drain;
+  const { operation, module, previousVersion, accesses, programs } = drain;
   // The device may be wrong about the time that it has waited.
   const since = dispatchedAt !== null && dispatchedAt > drainingSince ? dispatchedAt : drainingSince;
   const requested = await new OrderRecords(connection).pendingKinds(load.id, drainOrderKinds);
-  return { operation, previousVersion, accesses, programs, since, requested };
+  return { operation, module, previousVersion, accesses, programs, since, requested };
 }
 
 /** The order that ends a drain, and the action of its audit event. */

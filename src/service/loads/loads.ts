@@ -1,4 +1,4 @@
-// Loads: each puts one build on one device, which reports the outcome.
+// Loads: each runs the isolation workflow on one device, which reports the outcome.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
@@ -220,7 +220,7 @@ async function createGroup(
     const build = builds.find((candidate) => candidate.module === module && candidate.version === version);
     if (build === undefined) throw await unknownBuildProblem(connection, module, version);
     const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);
-    const targets = devices.map((device) => ({ device, build }));
+    const targets = devices.map((device) => ({ device, content: { kind: 'build' as const, build } }));
     const facts = { version, ...('labels' in selector ? selector : {}) };
     return { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
   };

@@ -1,4 +1,4 @@
-// Loads: one build on one device each.
+// Loads: one run of the isolation workflow on one device each.
 
 import type { LoadReport } from '../../protocol/load-report.ts';
 import { readInChunks } from '../database/chunks.ts';
@@ -17,9 +17,12 @@ const newLoadColumns = {
   id: 'text',
   batchId: 'text',
   deviceId: 'text',
+  kind: 'text',
   buildId: 'text',
   module: 'text',
   version: 'text',
+  patchSetId: 'text?',
+  forceReason: 'text?',
   strategy: 'text',
   invalidation: 'text',
   drainMilliseconds: 'integer?',
@@ -127,6 +130,7 @@ const openLoadsByDevice = new PreparedQuery({ deviceIds: 'list' }, (sql, { devic
     .groupBy('deviceId'),
 );
 
+/** A patch set can have the name of a module. */
 const queuedLoads = new PreparedQuery({ deviceIds: 'list', module: 'text' }, (sql, { deviceIds, module }) =>
   sql
     .selectFrom('Load')
@@ -134,6 +138,7 @@ const queuedLoads = new PreparedQuery({ deviceIds: 'list', module: 'text' }, (sq
     .where(({ ref }) => deviceIds.includes(ref('deviceId')))
     .where('state', '=', 'queued')
     .where('module', '=', module)
+    .where('kind', '<>', 'patch-set')
     .where('outcome', 'is', null),
 );
 
@@ -267,7 +272,7 @@ export class LoadRecords {
     );
   }
 
-  /** Returns the queued loads of a module for these devices. */
+  /** Returns the queued loads of a module for these devices, including those that unload it. */
   async listQueued(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
     return deviceIds.length === 0 ? [] : this.#connection.query(queuedLoads, { deviceIds, module });
   }

@@ -1,4 +1,4 @@
-// /v1/loads: creates, lists and cancels loads.
+// /v1/loads and /v1/unloads: create, list and cancel loads.
 
 import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
@@ -10,19 +10,20 @@ import type { CreatedLoads } from './batches.ts';
 import type { DrainProgress } from './drains.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
-import { AcceptedLoads, Load, LoadDetail, LoadPage, type LoadProgress, loadParameter, loadQuery, NewLoads } from './schemas.ts';
+import { AcceptedLoads, Load, LoadDetail, LoadPage, type LoadProgress, loadParameter, loadQuery, NewLoads, NewUnloads } from './schemas.ts';
 import { Policy, selectorOf } from './terms-schemas.ts';
+import type { Unloads } from './unloads.ts';
 
 const tags = ['loads'];
 
-type Uses = { readonly loads: Loads; readonly damagedRows: DamagedRows };
+type Uses = { readonly loads: Loads; readonly unloads: Unloads; readonly damagedRows: DamagedRows };
 
 export function addLoadRoutes(app: Api, uses: Uses): void {
   addChangingRoutes(app, uses);
   addReadingRoutes(app, uses);
 }
 
-function addChangingRoutes(app: Api, { loads }: Uses): void {
+function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
   app.post(
     '/v1/loads',
     {
@@ -53,7 +54,38 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
     },
   );
 
+  addUnloadRoute(app, unloads);
   addEndingRoutes(app, loads);
+}
+
+function addUnloadRoute(app: Api, unloads: Unloads): void {
+  app.post(
+    '/v1/unloads',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'createUnloads',
+        tags,
+        summary: 'Unload a module from devices',
+        description:
+          'Creates one load of the kind `unload` for each selected device that has the module, or none at all if one cannot be created. Each removes the module from the module table of its device and ends with one outcome. Devices without the module are skipped if they are selected by labels; a named device without it is a `not-loaded` problem.',
+        body: NewUnloads,
+        response: {
+          202: AcceptedLoads.describe(
+            'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
+          ),
+          ...postProblems('not-loaded', 'unsupported-by-host'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { devices, labels, drainMilliseconds = null, forceReason = null, ...rest } = request.body;
+      const unload = { ...rest, drainMilliseconds, forceReason, selector: selectorOf({ devices, labels }) };
+      const accepted = await unloads.request(unload, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
+      const { status, location, body } = toAccepted(accepted);
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
 }
 
 function addEndingRoutes(app: Api, loads: Loads): void {
@@ -66,7 +98,7 @@ function addEndingRoutes(app: Api, loads: Loads): void {
         tags,
         summary: 'Stop waiting for a draining load',
         description:
-          'Orders the device to interrupt the accesses still inside the old version now, whatever the draining strategy of the load. The accesses retry in the new version, and the load ends as `replaced-interrupting`. If the drain ends before the order arrives, the order has no effect. Repeating the request has no effect.',
+          'Orders the device to interrupt the accesses still inside the old version now, whatever the draining strategy of the load. The accesses retry in the new version, and the load ends as `replaced-interrupting` (an unload: as `unloaded-interrupting`). If the drain ends before the order arrives, the order has no effect. Repeating the request has no effect.',
         params: loadParameter,
         response: {
           202: Load.describe('The load, whose device gets the order.'),
@@ -170,10 +202,13 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     id,
     batch: load.batchId,
     device: load.deviceId,
-    build: load.buildId,
+    kind: shape.kind.parse(load.kind),
+    build: load.buildId === '' ? null : load.buildId,
+    patchSet: load.patchSetId === null ? null : { id: load.patchSetId, name: module, version },
     module,
     version,
     ...Policy.parse(load),
+    forceReason: load.forceReason,
     state: shape.state.parse(load.state),
     outcome: shape.outcome.parse(load.outcome),
     reason,

@@ -4,9 +4,18 @@ import { z } from 'zod';
 import { Drain, exampleDrain } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
-import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
+import {
+  exampleLoadReport,
+  examplePolicy,
+  LoadReport,
+  Outcome,
+  SimilarityPolicy,
+  Strategy,
+  VersionPolicy,
+} from '../../protocol/load-report.ts';
 import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
+import { loadKinds } from './content.ts';
 import { loadStates } from './repository.ts';
 import { exactlyOneSelector, Policy, requireDowngradeReason, requireDrainStrategy, selectorShape, termsShape } from './terms-schemas.ts';
 
@@ -39,6 +48,30 @@ export const NewLoads = requireDowngradeReason(
   ),
 ).meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
 
+export const NewUnloads = requireDrainStrategy(
+  exactlyOneSelector(
+    z.strictObject({
+      module: ModuleName,
+      ...selectorShape,
+      strategy: Strategy.default('inject').describe(
+        'What happens to accesses inside the module. `inject`: interrupt them at once; they retry, and fail because the module is not in memory. `drain`: wait until they end; the unload fails if some remain. `drain-then-inject`: wait, then interrupt those that remain.',
+      ),
+      drainMilliseconds: termsShape.drainMilliseconds,
+      invalidation: termsShape.invalidation,
+      deadlineSeconds: termsShape.deadlineSeconds,
+      supersede: termsShape.supersede,
+      forceReason: z
+        .string()
+        .min(1)
+        .max(1_000)
+        .optional()
+        .describe(
+          'Reason for unloading the module although modules in memory import it: calls of its exports then fault. The load report contains it. Default: devices refuse that (`refused-imported`).',
+        ),
+    }),
+  ),
+).meta({ id: 'NewUnloads', examples: [{ module: 'tcp', labels: { zone: 'north' } }] });
+
 /** Returns the example of a response with one accepted load. */
 export function exampleAccepted(loaded: string) {
   return {
@@ -50,7 +83,17 @@ export function exampleAccepted(loaded: string) {
 export const AcceptedLoads = z
   .object({
     batch: identifier('batch'),
-    loads: z.array(z.object({ id: identifier('load'), device: identifier('device'), version }).meta({ id: 'AcceptedLoad' })),
+    loads: z.array(
+      z
+        .object({
+          id: identifier('load'),
+          device: identifier('device'),
+          version: version.describe(
+            'The version that the load installs. Of an unload: the installed version, as far as the service knows.',
+          ),
+        })
+        .meta({ id: 'AcceptedLoad' }),
+    ),
   })
   .meta({
     id: 'AcceptedLoads',
@@ -69,19 +112,29 @@ const LoadState = z
 export const LoadOutcome = z
   .enum([...Outcome.options, 'superseded'])
   .describe(
-    '`installed`: the device had no version of the module. `replaced`: the version replaced another one. `replaced-interrupting`: it also interrupted accesses inside the old version. `refused-not-newer`, `refused-dissimilar`, `refused-unresolved`, `refused-image`: the device refused it. `failed`: the device could not load it. `expired`: its deadline passed. `cancelled`: an operator cancelled it while it was queued or drained. `superseded`: a newer load replaced it in the queue.',
+    '`installed`: the device had no version of the module. `replaced`: the version replaced another one. `replaced-interrupting`: it also interrupted accesses inside the old version. `unloaded`: the module was removed. `unloaded-interrupting`: this also interrupted accesses inside it. `refused-not-newer`, `refused-dissimilar`, `refused-unresolved`, `refused-image`: the device refused it. `refused-not-loaded`: the device does not have the module to unload. `refused-imported`: a module in memory imports the module to unload. `failed`: the device could not load it. `expired`: its deadline passed. `cancelled`: an operator cancelled it while it was queued or drained. `superseded`: a newer load replaced it in the queue.',
   )
   .meta({ id: 'LoadOutcome' });
+
+const LoadKind = z
+  .enum(loadKinds)
+  .describe('`build`: loads one build. `patch-set`: loads all builds of a patch set in one step. `unload`: removes a module.')
+  .meta({ id: 'LoadKind' });
+
+const LoadedPatchSet = z.object({ id: identifier('patch set'), name: z.string(), version }).meta({ id: 'LoadedPatchSet' });
 
 const { outcome, reason, interrupted, retried, failed } = exampleLoadReport;
 const exampleLoad = {
   id: exampleIdentifier('load'),
   batch: exampleIdentifier('batch'),
   device: exampleIdentifier('device'),
+  kind: 'build',
   build: exampleIdentifier('build'),
+  patchSet: null,
   module: 'tcp',
   version: exampleLoadReport.current.version,
   ...examplePolicy,
+  forceReason: null,
   state: 'completed',
   outcome,
   reason,
@@ -102,10 +155,18 @@ export const Load = z
     id: identifier('load'),
     batch: identifier('batch'),
     device: identifier('device'),
-    build: identifier('build'),
-    module: z.string(),
-    version,
+    kind: LoadKind,
+    build: identifier('build').nullable().describe('The build to load. Null if `kind` is not `build`.'),
+    patchSet: LoadedPatchSet.nullable().describe('The patch set to load. Null if `kind` is not `patch-set`.'),
+    module: z.string().describe('Name of the module; of the patch set, if `kind` is `patch-set`.'),
+    version: version.describe(
+      'The version to load. If `kind` is `unload`: the installed version, as far as the service knew at the request.',
+    ),
     ...Policy.shape,
+    forceReason: z
+      .string()
+      .nullable()
+      .describe('Reason for unloading the module although modules in memory import it. Null if the unload is not forced.'),
     state: LoadState,
     outcome: LoadOutcome.nullable().describe('Null until `state` is `completed`.'),
     reason: z.string().nullable().describe('Why the load did not succeed. Null if it did.'),
@@ -120,10 +181,15 @@ export const Load = z
     dispatchedAt: timestamp.nullable().describe('When the load was first sent to the host.'),
     completedAt: timestamp.nullable(),
   })
-  .meta({ id: 'Load', description: 'A request to load one build on one device.', examples: [exampleLoad] });
+  .meta({
+    id: 'Load',
+    description: 'A request to load a build or a patch set on one device, or to unload a module.',
+    examples: [exampleLoad],
+  });
 
 const exampleProgress = {
   operation: exampleDrain.operation,
+  module: exampleDrain.module,
   previousVersion: exampleDrain.previousVersion,
   accesses: exampleDrain.accesses,
   programs: [...exampleDrain.programs],
@@ -134,8 +200,9 @@ const exampleProgress = {
 export const LoadProgress = z
   .object({
     operation: Drain.shape.operation,
-    previousVersion: z.string().describe('The version that the accesses are still inside.'),
-    accesses: count.describe('Number of accesses still inside.'),
+    module: z.string().describe('The module that the accesses are inside. In a patch set, the member with the most accesses inside.'),
+    previousVersion: z.string().describe('The version of that module that the accesses are still inside.'),
+    accesses: count.describe('Number of accesses still inside; in a patch set, of all members.'),
     programs: z
       .array(z.object({ program: identifier('program'), threads: count }).meta({ id: 'LoadProgressProgram' }))
       .describe('Programs with accesses inside, and the number of their threads there. The first 1,000.'),
@@ -170,8 +237,8 @@ export const loadQuery = z.strictObject({
   label: labelQuery.describe(
     'Only loads of devices that now have this label, as `key=value`. If repeated, devices with all of the labels.',
   ),
-  module: moduleQuery.describe('Only loads of this module.'),
-  version: versionQuery.describe('Only loads of this version.'),
+  module: moduleQuery.describe('Only loads of this module, or of the patch set with this name.'),
+  version: versionQuery.describe('Only loads of this version. Of unloads: of the installed version.'),
   state: LoadState.optional()
     .describe('Only loads in this state.')
     .meta({ examples: ['completed'] }),

@@ -11,12 +11,17 @@ const stepProperties = [
   'startedMicroseconds',
   'microseconds',
   'facts',
+  'module',
 ] as const satisfies readonly (keyof Step)[];
 type Step = LoadReport['steps'][number];
 
 /** Encodes a report. */
 export function encodeReport({ steps, ...report }: LoadReport): string {
-  const encoded = steps.map((step) => stepProperties.map((property) => (property === 'at' ? encodeTime(step.at) : step[property])));
+  const encoded = steps.map((step) => {
+    const values = stepProperties.map((property) => (property === 'at' ? encodeTime(step.at) : step[property]));
+    // Only the steps about one member of a patch set have a module, the last property.
+    return step.module === undefined ? values.slice(0, -1) : values;
+  });
   return JSON.stringify({ ...report, steps: encoded });
 }
 
@@ -31,7 +36,11 @@ export function decodeReport(stored: Prisma.JsonValue): Prisma.JsonValue {
   const steps = isObject(stored) ? stored['steps'] : null;
   if (!isObject(stored) || !Array.isArray(steps)) return stored;
   const named = (step: readonly Prisma.JsonValue[]) =>
-    Object.fromEntries(stepProperties.map((property, index) => [property, decodeValue(property, step[index] ?? null)]));
+    Object.fromEntries(
+      stepProperties
+        .filter((property, index) => property !== 'module' || index < step.length)
+        .map((property, index) => [property, decodeValue(property, step[index] ?? null)]),
+    );
   return { ...stored, steps: steps.map((step) => (Array.isArray(step) ? named(step) : step)) };
 }
 

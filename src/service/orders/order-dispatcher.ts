@@ -1,7 +1,7 @@
 // Delivers orders to hosts that wait for them. Orders are read from the database; a notification wakes the hosts that have new ones.
 
 import { randomUUID } from 'node:crypto';
-import { agentLimits } from '../../protocol/agent.ts';
+import { agentLimits, isLoadOrderKind } from '../../protocol/agent.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { ChangeNotification } from '../database/change-notification.ts';
 import type { Connection } from '../database/connection.ts';
@@ -151,7 +151,7 @@ export class OrderDispatcher {
       const found = await read(connection);
       await this.#onDispatched(
         connection,
-        found.flatMap(({ kind, loadId }) => (kind === 'load' && loadId !== null ? [loadId] : [])),
+        found.flatMap(({ kind, loadId }) => (isLoadOrderKind(kind) && loadId !== null ? [loadId] : [])),
         this.#clock.now(),
       );
       this.#offers.record(hostId, found);

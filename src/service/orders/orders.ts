@@ -1,12 +1,13 @@
 // Creates and reads orders in the form of the wire protocol.
 
-import { Order, type OrderOf } from '../../protocol/agent.ts';
+import { isLoadOrder, type LoadOrder, Order } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { type DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { Requester } from '../requester.ts';
 import type { NewOrder, OrderRecord, ReissuableOrder } from './repository.ts';
 
-export type LoadOrder = OrderOf<'load'>;
+/** A module that a load changes, and the build that it loads. Null: it unloads the module. */
+export type OrderedModule = { readonly module: string; readonly build: { readonly version: string; readonly image: string } | null };
 
 /** The content of an order, without identifier and number. */
 type OrderContent = Record<string, unknown> & { readonly kind: Order['kind'] };
@@ -35,10 +36,22 @@ function toOrder(record: Pick<OrderRecord, 'body' | 'number'>): Order {
   return { ...Order.parse(record.body), sequence: record.number };
 }
 
+/** Returns the modules that a load changes. */
+export function orderedModules(order: LoadOrder): OrderedModule[] {
+  switch (order.kind) {
+    case 'load':
+      return [{ module: order.module, build: order }];
+    case 'unload-module':
+      return [{ module: order.module, build: null }];
+    case 'load-patch-set':
+      return order.members.map((member) => ({ module: member.module, build: member.action === 'load' ? member : null }));
+  }
+}
+
 /** Returns a stored order to send now, with the remaining time until its deadline. */
 export function toOfferedOrder(record: OrderRecord, now: Date): Order {
   const order = toOrder(record);
-  if (order.kind !== 'load' || order.deadline === null) return order;
+  if (!isLoadOrder(order) || order.deadline === null) return order;
   const millisecondsLeft = Date.parse(order.deadline) - now.getTime();
   // Never more than the original time: the clock may have been ahead at the request.
   const remaining = Math.min(millisecondsLeft, order.remainingMilliseconds ?? millisecondsLeft);

@@ -3,6 +3,7 @@
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { BuildModel } from '../database/generated/models.ts';
+import { isExpected } from '../devices/repository.ts';
 
 /** An image that a device has had, and the number of its latest residency there. */
 export type ImageResidency = { readonly deviceId: string; readonly module: string; readonly imageDigest: string; readonly newest: number };
@@ -26,7 +27,7 @@ export class ImageRecords {
    */
   async inUse(): Promise<Set<string>> {
     const { sql } = this.#connection;
-    const modules = await sql.selectFrom('DeviceModule').select('imageDigest').distinct().execute();
+    const modules = await sql.selectFrom('DeviceModule').select('imageDigest').distinct().where(isExpected).execute();
     const programs = await sql
       .selectFrom('Program')
       .select('driverDigest')

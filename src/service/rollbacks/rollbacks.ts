@@ -8,6 +8,7 @@ import { type SelectedDevice, type Selector, selectDevices } from '../devices/se
 import { HistoryRecords } from '../history/repository.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { type CreatedLoads, createLoads, type LoadTerms, type Target } from '../loads/batches.ts';
+import { versionOf } from '../loads/content.ts';
 import type { OnLoadsEnded } from '../loads/endings.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { Problem } from '../problem.ts';
@@ -65,7 +66,7 @@ export class Rollbacks {
       if (skipped.length > 0 && (onMissingVersion === 'reject' || targets.length === 0))
         throw await nothingToRollBack(connection, skipped, request);
       if (targets.length === 0) throw new Problem('already-installed', `every selected device already runs ${module}@${to}`);
-      const versions = [...new Set(targets.map(({ build }) => build.version))];
+      const versions = [...new Set(targets.map(({ content }) => versionOf(content)))];
       const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
@@ -92,19 +93,22 @@ async function chooseTargets(
     const change = changes.get(device.id);
     const build = builds.get(change?.target ?? '');
     if (change === undefined || build === undefined) return { kind: 'missing', device };
-    return change.target === change.current ? { kind: 'unchanged', device } : { kind: 'target', device, build };
+    return change.target === change.current ? { kind: 'unchanged', device } : { kind: 'target', device, content: { kind: 'build', build } };
   });
 }
 
-type VersionChange = { readonly current: string; readonly target: string };
+/** `current` is null if the module was unloaded. */
+type VersionChange = { readonly current: string | null; readonly target: string };
 
-/** Returns the previous version of each device that has one. */
+/** Returns the previous version of each device that has one: after an unload, the version that was unloaded. */
 async function findPreviousVersions(connection: Connection, ids: readonly string[], module: string): Promise<Map<string, VersionChange>> {
   const loaded = Map.groupBy(await new HistoryRecords(connection).loadedVersions(ids, module, historyLimit), ({ deviceId }) => deviceId);
   return new Map(
-    [...loaded].flatMap(([id, versions]) => {
-      const [current, target] = buildVersionStack(versions, versions.length < historyLimit).toReversed();
-      return current === undefined || target === undefined ? [] : [[id, { current, target }] as const];
+    [...loaded].flatMap(([id, versions]): (readonly [string, VersionChange])[] => {
+      const [latest, previous] = buildVersionStack(versions, versions.length < historyLimit).toReversed();
+      if (latest === undefined) return [];
+      if (versions.at(-1)?.isUnloaded === true) return [[id, { current: null, target: latest }]];
+      return previous === undefined ? [] : [[id, { current: latest, target: previous }]];
     }),
   );
 }
@@ -119,7 +123,9 @@ async function findRequestedVersion(
   const had = new Set(await new HistoryRecords(connection).findDevicesThatHad(ids, module, target));
   const current = await new HistoryRecords(connection).loadedVersions(ids, module, 1);
   return new Map(
-    current.flatMap(({ deviceId, version }) => (had.has(deviceId) ? [[deviceId, { current: version, target }] as const] : [])),
+    current.flatMap(({ deviceId, version, isUnloaded }) => {
+      return had.has(deviceId) ? [[deviceId, { current: isUnloaded ? null : version, target }] as const] : [];
+    }),
   );
 }
 

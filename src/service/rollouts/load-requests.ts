@@ -36,7 +36,8 @@ export async function requestLoads(
   );
   const targets = waiting.flatMap(({ deviceId, hostId, version: wanted }) => {
     const build = builds.get(wanted);
-    return full.has(deviceId) || build === undefined || build.imagePrunedAt !== null ? [] : [{ device: { id: deviceId, hostId }, build }];
+    if (full.has(deviceId) || build === undefined || build.imagePrunedAt !== null) return [];
+    return [{ device: { id: deviceId, hostId }, content: { kind: 'build' as const, build } }];
   });
   const isTarget = new Set(targets.map(({ device }) => device.id));
   const failed = waiting.filter(({ deviceId }) => !isTarget.has(deviceId));

@@ -5,7 +5,7 @@ import { DeviceState } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { isLoaded } from '../history/module-history.ts';
+import { isLoaded } from '../history/load-changes.ts';
 import type { LoadEnd } from '../loads/repository.ts';
 import { findCallers, noCallers } from './callers.ts';
 import { captureBaseline } from './measurement.ts';

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import type { Schemas } from '../../../src/client/client.ts';
-import { Order } from '../../../src/protocol/agent.ts';
+import { isLoadOrder, Order } from '../../../src/protocol/agent.ts';
 import { bearer, eventsOf, joinToken, type TestResponse, type TestService, until } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 
@@ -153,6 +153,36 @@ export function loaded(order: Order, address = '0x1000'): Schemas['LoadCompleted
     load: order.load,
     state: state({ [module]: { version, image, address } }),
     result,
+  };
+}
+
+const emptyReport = {
+  outcome: 'failed',
+  reason: null,
+  previous: null,
+  current: null,
+  interrupted: 0,
+  retried: 0,
+  failed: 0,
+  microseconds: 1,
+  steps: [],
+} as const;
+
+/** Returns the report of an unload, or of a load of a patch set. @param modules The module table after it. */
+export function completed(
+  order: Order,
+  result: Partial<Schemas['LoadReport']>,
+  modules: ModuleEntries = {},
+): Schemas['LoadCompletedReport'] {
+  if (!isLoadOrder(order)) throw new Error('not a load');
+  const { device, load } = order;
+  return {
+    kind: 'load-completed',
+    order: order.order,
+    device,
+    load,
+    state: state(modules),
+    result: { ...emptyReport, steps: [], ...result },
   };
 }
 

@@ -12,12 +12,13 @@ import { LoadReport } from '../../../src/protocol/load-report.ts';
 import { correctDrift } from '../../../src/service/agents/drift.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
+import { changesOf } from '../../../src/service/history/load-changes.ts';
 import { recordLoaded, recordRestored } from '../../../src/service/history/module-history.ts';
 import { HistoryQueries } from '../../../src/service/history/queries.ts';
 import type { HistoryRecord } from '../../../src/service/history/repository.ts';
 import { newDatabase } from '../../databases.ts';
 import { state } from '../agents/agent.ts';
-import { inTransaction, type Records } from '../records.ts';
+import { buildKind, inTransaction, type Records } from '../records.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-history-'));
 let store: Store;
@@ -108,7 +109,18 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     linkPolicy: 'require',
   };
   const load = newIdentifier('load');
-  const row = { id: load, batchId: 'b', deviceId, buildId: 'x', module, version, ...policy, state: 'dispatched', deadlineAt: null };
+  const row = {
+    ...buildKind,
+    id: load,
+    batchId: 'b',
+    deviceId,
+    buildId: 'x',
+    module,
+    version,
+    ...policy,
+    state: 'dispatched',
+    deadlineAt: null,
+  };
   await records.loads.create([{ ...row, requestedAt: new Date(requestedAt), requestedBy: 'key_a', rollback: false, rolloutId: null }]);
   const step = (name: string, at: number, facts: object) => ({
     step: name,
@@ -137,7 +149,7 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
   });
   const order = Order.parse({ kind: 'load', ...newOrder(deviceId), load, module, version, image, ...policy });
   const request = (await records.loads.requestsOf([load])).get(load);
-  if (order.kind === 'load') await recordLoaded(records.connection, [{ order, report, request }], new Date(reportedAt));
+  if (order.kind === 'load') await recordLoaded(records.connection, changesOf({ order, report, request }), new Date(reportedAt));
 }
 
 const newOrder = (device: string) => ({ order: newIdentifier('order'), device, sequence: 1 });

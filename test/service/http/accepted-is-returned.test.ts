@@ -324,6 +324,8 @@ function orderReports(): fc.Arbitrary<Call> {
         };
         switch (order.kind) {
           case 'load':
+          case 'load-patch-set':
+          case 'unload-module':
             return agent.reportRaw({ ...report, kind: 'load-completed', load: order.load, result });
           case 'attach-device':
             return agent.reportRaw({ ...report, kind: 'device-attached', failure });

@@ -9,7 +9,7 @@ import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { KeyQueries } from '../../../src/service/keys/queries.ts';
 import { defaultPolicy } from '../default-terms.ts';
-import { inTransaction } from '../records.ts';
+import { buildKind, inTransaction } from '../records.ts';
 import { itemsOf, TestService } from '../test-service.ts';
 
 /** An item of the model: its sort position, and for each filter the values that select it. */
@@ -83,6 +83,7 @@ const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => (
     id: newIdentifier('load'),
     batchId: batches[random(batches.length)] ?? '',
     deviceId: device.id,
+    ...buildKind,
     buildId: newIdentifier('build'),
     module: oneOf(['tcp', 'udp']),
     version: `1.${random(3)}.0`,

@@ -8,7 +8,7 @@ import { Store } from '../../../src/service/database/store.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { newDatabase } from '../../databases.ts';
 import { defaultSettings } from '../../default-settings.ts';
-import { inTransaction } from '../records.ts';
+import { buildKind, inTransaction } from '../records.ts';
 
 const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...defaultSettings() };
 const at = new Date('2026-11-23T09:30:00.000Z');
@@ -45,6 +45,7 @@ async function createDevice(id: string, ...minors: readonly number[]): Promise<v
     const common = { deviceId: id, module: 'tcp', version };
     const request = {
       batchId: 'b',
+      ...buildKind,
       buildId: version,
       ...policy,
       state: 'completed',

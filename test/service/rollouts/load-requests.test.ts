@@ -15,7 +15,7 @@ import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { readView } from '../../../src/service/rollouts/status.ts';
 import { newDatabase } from '../../databases.ts';
 import { defaultPolicy, defaultTerms } from '../default-terms.ts';
-import { inTransaction, Records } from '../records.ts';
+import { buildKind, inTransaction, Records } from '../records.ts';
 
 let folder: string;
 let store: Store;
@@ -110,6 +110,7 @@ test('fails a device at the limit of open loads and loads the others', async () 
     id: `l${index}`,
     batchId: 'b',
     deviceId: ids[1] ?? '',
+    ...buildKind,
     buildId: '1.0.0',
     module: 'udp',
     version: '1.0.0',

@@ -13,7 +13,7 @@ import {
 import { maxNotificationBytes } from '../../../../src/service/database/engine.ts';
 import { Store } from '../../../../src/service/database/store.ts';
 import { endConnections, newDatabase, runSql } from '../../../databases.ts';
-import { inTransaction } from '../../records.ts';
+import { buildKind, inTransaction } from '../../records.ts';
 import { at, event } from '../events.ts';
 
 /** A store, and the notifications that it has received. */
@@ -55,6 +55,7 @@ test('both replicas are notified once of events, orders, ended loads and closed 
     };
     const made = {
       ...policy,
+      ...buildKind,
       downgradeReason: null,
       requestedAt: at,
       requestedBy: null,

@@ -1,0 +1,4 @@
+-- AlterTable
+ALTER TABLE "Load" ADD COLUMN "kind" TEXT NOT NULL DEFAULT 'build';
+ALTER TABLE "Load" ADD COLUMN "patchSetId" TEXT;
+ALTER TABLE "Load" ADD COLUMN "forceReason" TEXT;
