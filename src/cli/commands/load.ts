@@ -29,7 +29,7 @@ import { addExamples } from './examples.ts';
 /** The exit codes of commands that wait for loads, for their help. */
 export const loadExitCodesText = `
 Exit codes:
-  0  every device has the version
+  0  every load succeeded
   1  the command or the service failed
   2  the command line is invalid
   3  devices refused some loads
@@ -68,7 +68,9 @@ export function addLoadCommands(load: Command): void {
           ...(await resolveSelection(context.client, device, label)),
           ...toLoadRequest(terms),
         };
-        return requestLoads(context, module, async () => unwrapResponse(await context.client.POST('/v1/loads', { body })), options.wait);
+        return requestLoads(context, module, async () => unwrapResponse(await context.client.POST('/v1/loads', { body })), {
+          isWaiting: options.wait,
+        });
       }),
     );
   addExamples(
@@ -110,9 +112,10 @@ function addListCommand(load: Command): void {
         );
         const names = context.isJson || loads.items.length === 0 ? new Map<string, string>() : await readDeviceNames(client);
         printList(context, loads, {
-          headings: ['LOAD', 'DEVICE', 'VERSION', 'OUTCOME', 'REQUESTED', 'REASON'],
+          headings: ['LOAD', 'KIND', 'DEVICE', 'VERSION', 'OUTCOME', 'REQUESTED', 'REASON'],
           row: (item) => [
             item.id,
+            item.kind,
             names.get(item.device) ?? item.device,
             `${item.module}@${item.version}`,
             formatState(item),
@@ -186,19 +189,23 @@ function addCancelCommand(load: Command): void {
   addExamples(cancel, 'patchbay load cancel lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
 }
 
+/** Unloads have fewer options. */
+const formatLoadPolicy = (load: LoadDetail) => (load.kind === 'unload' ? `${load.strategy}, ${load.invalidation}` : formatPolicy(load));
+
 const formatState = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colourOutcome(outcome));
 
 function formatLoad(load: LoadDetail): string[] {
-  const { id, batch, device, module, version, reason, progress, report } = load;
+  const { id, batch, device, kind, module, version, reason, progress, report } = load;
   const counts =
     load.interrupted === null ? [] : [`accesses   ${load.interrupted} interrupted, ${load.retried} retried, ${load.failed} failed`];
   return [
-    `${id}  ${module}@${version}  ${formatState(load)}`,
+    `${id}  ${kind === 'build' ? '' : `${kind} `}${module}@${version}  ${formatState(load)}`,
     `device     ${device}`,
     `batch      ${batch}`,
     `requester  ${load.requestedBy ?? '-'}${load.rollback ? ' (rollback)' : ''}`,
-    `policy     ${formatPolicy(load)}`,
+    `policy     ${formatLoadPolicy(load)}`,
     `time       requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
+    ...(load.forceReason === null ? [] : [`forced     ${load.forceReason}`]),
     ...(load.downgradeReason === null ? [] : [`downgrade  ${load.downgradeReason}`]),
     ...(reason === null ? [] : [`reason     ${reason}`]),
     ...(progress ? [`progress   ${formatDrain(progress)}`] : []),
@@ -221,9 +228,9 @@ const formatAccesses = (accesses: number) => (accesses === 1 ? '1 access' : `${a
 function formatSteps(steps: NonNullable<LoadDetail['report']>['steps']): string[] {
   return formatTable(
     ['OPERATION', 'STEP', 'TIME', 'START µs', 'DURATION µs', 'FACTS'],
-    steps.map(({ step, at, startedMicroseconds, microseconds, facts, ...figure }) => [
+    steps.map(({ step, at, startedMicroseconds, microseconds, facts, module, ...figure }) => [
       'operation' in figure && figure.operation !== null ? String(figure.operation) : '-',
-      step,
+      module === undefined ? step : `${step} ${module}`,
       at,
       Math.round(startedMicroseconds),
       Math.round(microseconds),

@@ -200,7 +200,7 @@ const exampleProgress = {
 export const LoadProgress = z
   .object({
     operation: Drain.shape.operation,
-    module: z.string().describe('The module that the accesses are inside. In a patch set, the member with the most accesses inside.'),
+    module: z.string().describe('The module that the accesses are inside. Of a patch set: the member with the maximum number of accesses inside.'),
     previousVersion: z.string().describe('The version of that module that the accesses are still inside.'),
     accesses: count.describe('Number of accesses still inside; in a patch set, of all members.'),
     programs: z
