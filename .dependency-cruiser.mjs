@@ -21,6 +21,7 @@ const serviceOrder = [
   'keys',
   'hosts',
   'provenance',
+  'patch-sets',
   'modules',
   'publisher-keys',
   'audit',
@@ -90,7 +91,7 @@ export default {
       from: {
         path: '^src/',
         pathNot:
-          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build)|service/database/store|compiler/(front-end|binaryen))\\.ts$|/generated/|/scripts/',
+          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build|patch-set)|service/database/store|compiler/(front-end|binaryen))\\.ts$|/generated/|/scripts/',
       },
       to: { dynamic: true },
     },

@@ -82,6 +82,14 @@ export function readDependencies(texts: readonly string[]): Record<string, strin
   return Object.fromEntries(dependencies);
 }
 
+/** Returns a build from a text of the form `module@version`. @throws {UsageError} */
+export function readNamedBuild(text: string): { module: string; version: string } {
+  const [, module, version] = /^([^@]+)@(.+)$/.exec(text) ?? [];
+  if (module === undefined || version === undefined)
+    throw new UsageError(`<build>: expected module@version, for example tcp@1.2.0, received "${text}"`);
+  return { module, version };
+}
+
 /** Collects the values of an option that may be repeated. */
 export function collectValues(text: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, text];

@@ -14,6 +14,11 @@ const operatorCommands: readonly TopLevelCommand[] = [
     add: async (build) => (await import('./commands/build.ts')).addBuildCommands(build),
   },
   {
+    name: 'patch-set',
+    summary: 'create, list and show sets of builds that devices load in one step',
+    add: async (patchSet) => (await import('./commands/patch-set.ts')).addPatchSetCommands(patchSet),
+  },
+  {
     name: 'device',
     summary: 'list, show and watch devices; list ABI violations',
     add: async (device) => (await import('./commands/device.ts')).addDeviceCommands(device),

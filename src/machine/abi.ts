@@ -54,7 +54,7 @@ export const tableEntry = {
   bytes: 8,
   /** First slot of the current image in the device's table; `absentAddress` if no image is loaded. */
   address: 0,
-  /** Record of the current image. */
+  /** Record of the current image; the entry itself if no image is loaded. */
   record: 4,
 } as const;
 

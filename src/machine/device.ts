@@ -7,7 +7,7 @@ import type { ImageInterface } from './images/stamp.ts';
 import { isVerified, unverifiedMessage, type VerifiedImage } from './images/verified-image.ts';
 import type { Drain, DrainState } from './isolation/drain.ts';
 import type { LoadReport, VersionPolicy } from './isolation/load-report.ts';
-import type { DeviceThread, LoadRequest } from './isolation/load-request.ts';
+import type { ArrivingImage, DeviceThread, LoadRequest } from './isolation/load-request.ts';
 import type { LoadedImage } from './isolation/loaded-image.ts';
 import { runIsolationWorkflow } from './isolation/loader.ts';
 import { type LinkedInterface, ModuleTable } from './isolation/module-table.ts';
@@ -65,23 +65,42 @@ export type DeviceState = {
 /** A violation of the ABI, with the number of faults and the times of the first and last one (RFC 3339, UTC). */
 export type AbiViolation = Violation & { readonly at: string; readonly lastAt: string; readonly faults: number };
 
-/** Options of a load. The defaults are the patent's: interrupt the accesses inside the old version, and mark its pages NX. */
-export type LoadOptions = Partial<Omit<LoadRequest, 'image' | 'versionPolicy' | 'downgradeReason'>> & {
-  readonly image: VerifiedImage;
+type IsolationOptions = Pick<LoadRequest, 'strategy' | 'drainMilliseconds' | 'invalidation'>;
+
+/** Options of every load. The defaults are the patent's: interrupt the accesses inside the old version, and mark its pages NX. */
+type Policies = Partial<IsolationOptions & Pick<LoadRequest, 'similarityPolicy' | 'linkPolicy'>> & {
   /** `newer`: only a version of higher precedence. `different`: any other version. `downgrade`: any other version, with a reason. */
   readonly versionPolicy?: Exclude<VersionPolicy, 'downgrade'> | { readonly downgrade: string };
 };
 
+type Signatures = Partial<Pick<ArrivingImage, 'signedBy'>>;
+
+export type LoadOptions = Policies & Signatures & { readonly image: VerifiedImage };
+
+/** Maximum members of a patch set. */
+export const patchSetLimit = 16;
+
+/** Options of a load of a patch set: each module at most once. */
+export type PatchSetOptions = Policies & {
+  readonly members: readonly ((Signatures & { readonly image: VerifiedImage }) | { readonly unload: string })[];
+};
+
+export type UnloadOptions = Partial<IsolationOptions> & {
+  readonly module: string;
+  /** Why the module is unloaded although modules in memory import it; null if it then stays. */
+  readonly forceReason?: string | null;
+};
+
 /** Default load options. Drains wait 10 s. */
 const defaultLoad = {
-  signedBy: [],
   strategy: 'inject',
   drainMilliseconds: 10_000,
   invalidation: 'nx',
   downgradeReason: null,
   similarityPolicy: 'require',
   linkPolicy: 'require',
-} as const satisfies Omit<LoadRequest, 'image' | 'versionPolicy'>;
+  forceReason: null,
+} as const satisfies Omit<LoadRequest, 'kind' | 'members' | 'versionPolicy'>;
 
 /** Programs that a device stores. At the limit, a new program replaces the oldest one that has ended. */
 const programLimit = 1_000;
@@ -93,6 +112,23 @@ function driverOf(image: Image): DriverImage {
   if (image.kind !== 'driver') throw new ProgramError(`${image.digest} is a module image: expected a driver image`);
   if (!isVerified(image)) throw new ProgramError(unverifiedMessage(image));
   return image;
+}
+
+/** Returns the request of a load without its members. */
+function requestOf({ versionPolicy = 'newer', ...policies }: Policies): Omit<LoadRequest, 'kind' | 'members'> {
+  if (typeof versionPolicy === 'string') return { ...defaultLoad, ...policies, versionPolicy };
+  return { ...defaultLoad, ...policies, versionPolicy: 'downgrade', downgradeReason: versionPolicy.downgrade };
+}
+
+/** @throws {RangeError} if the members are not those of a patch set, or if programs with hard-coded addresses could run old members with new ones. */
+function checkPatchSet(members: PatchSetOptions['members'], { invalidation }: Policies): void {
+  if (members.length < 1 || members.length > patchSetLimit)
+    throw new RangeError(`a patch set has 1 to ${patchSetLimit} members, received ${members.length}`);
+  const modules = members.map((member) => ('unload' in member ? member.unload : member.image.stamp.module));
+  const repeated = modules.find((module, index) => modules.indexOf(module) !== index);
+  if (repeated !== undefined) throw new RangeError(`a patch set has each module once: ${repeated} occurs twice`);
+  if (invalidation === 'none')
+    throw new RangeError('a patch set cannot leave the pages of old versions executable: use nx, mark-invalid or delete');
 }
 
 export class Device {
@@ -128,17 +164,32 @@ export class Device {
   }
 
   /** Runs the isolation workflow. Every load ends in one outcome; a refused or failed load changes nothing. */
-  load({ image, versionPolicy = 'newer', ...options }: LoadOptions): Promise<LoadReport> {
-    const precedence =
-      typeof versionPolicy === 'string'
-        ? { versionPolicy }
-        : ({ versionPolicy: 'downgrade', downgradeReason: versionPolicy.downgrade } as const);
-    return this.#runSerially(() => this.#load({ image, ...defaultLoad, ...options, ...precedence }));
+  load({ image, signedBy = [], ...policies }: LoadOptions): Promise<LoadReport> {
+    return this.#runSerially(() => this.#load({ ...requestOf(policies), kind: 'build', members: [{ image, signedBy }] }));
+  }
+
+  /**
+   * Loads the members of a patch set as one: all entries swap at one safepoint, and if one member is refused or fails, nothing changes. Members that are
+   * in memory already stay.
+   * @throws {RangeError} if the set has no member, more than `patchSetLimit`, a module twice, or pages that stay executable.
+   */
+  async loadPatchSet({ members, ...policies }: PatchSetOptions): Promise<LoadReport> {
+    checkPatchSet(members, policies);
+    const requested = members.map((member) => ('unload' in member ? member : { signedBy: [], ...member }));
+    return this.#runSerially(() => this.#load({ ...requestOf(policies), kind: 'patch-set', members: requested }));
+  }
+
+  /** Takes a module out of memory (claims 8 and 17): accesses inside exit by themselves or are interrupted, and later ones fault. */
+  unload({ module, ...options }: UnloadOptions): Promise<LoadReport> {
+    return this.#runSerially(() =>
+      this.#load({ ...defaultLoad, ...options, versionPolicy: 'newer', kind: 'unload', members: [{ unload: module }] }),
+    );
   }
 
   /** Restores a module after a reboot: runs the same workflow without comparing versions or checking links, so that the order does not matter. */
   restore(image: VerifiedImage): Promise<LoadReport> {
-    return this.#runSerially(() => this.#load({ image, ...defaultLoad, similarityPolicy: 'off', linkPolicy: 'off', versionPolicy: 'any' }));
+    const policies = { similarityPolicy: 'off', linkPolicy: 'off', versionPolicy: 'any' } as const;
+    return this.#runSerially(() => this.#load({ ...defaultLoad, ...policies, kind: 'build', members: [{ image, signedBy: [] }] }));
   }
 
   /**
@@ -290,7 +341,8 @@ export class Device {
     frames: readonly Frame[],
     { program, imports }: { readonly program: string; readonly imports: ImageInterface['imports'] },
   ): Trap {
-    const trap = explainTrap(error, frames, this.#processor, imports);
+    const absentModuleAt = (record: number) => this.#moduleTable.moduleAt(record);
+    const trap = explainTrap(error, frames, { images: this.#processor.images, absentModuleAt }, { program, imports });
     if (trap.violation !== null) this.#recordViolation({ program, ...trap.violation });
     return trap;
   }

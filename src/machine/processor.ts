@@ -1,6 +1,5 @@
 // The processor: runs the threads of many devices on one JavaScript thread. Each thread is a WebAssembly stack that yields at safepoints.
 
-import { imageRecord } from './abi.ts';
 import { formatImageName, type ImagesByRecord } from './accesses/accessible-image.ts';
 import { AtomicCalls } from './accesses/atomic-calls.ts';
 import { CStacks } from './accesses/c-stacks.ts';
@@ -24,7 +23,7 @@ import { Execution } from './scheduler/execution.ts';
 import { SafepointOperations } from './scheduler/safepoint-operations.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { ThreadTable } from './scheduler/thread-table.ts';
-import { Frames } from './threads/frames.ts';
+import { type AccessesInside, Frames } from './threads/frames.ts';
 import { ThreadGroup } from './threads/run-queue.ts';
 import { RunningThread } from './threads/running-thread.ts';
 import type { Injection, Thread, ThreadOwner } from './threads/thread.ts';
@@ -52,8 +51,6 @@ export class Processor {
   readonly kernelMemory = new KernelMemory(kernelMemoryPages);
   /** Images in memory, by record. */
   readonly images: ImagesByRecord = new Map();
-  /** The record of no image: the table entry of a module that is not in memory names it. */
-  readonly absentRecord: number;
   readonly #threads: ThreadTable;
   readonly #frames: Frames;
   readonly #atomicCalls: AtomicCalls;
@@ -68,7 +65,6 @@ export class Processor {
     this.clock = clock;
     this.memoryBudget = new MemoryBudget(options.imageMemory ?? defaultImageMemory, options.memoryLimit ?? 8_000);
     this.stackMemory = new StackMemory(options.stackMemory ?? defaultStackMemory);
-    this.absentRecord = kernelMemory.allocate(imageRecord.bytes);
     const wake = (thread: Thread) => this.#scheduler.wake(thread);
 
     // State: threads, the images that they are inside, and the resources of those images.
@@ -188,11 +184,11 @@ export class Processor {
   }
 
   /**
-   * Calls back, at a safepoint, as soon as no access is inside the image. Returns a function that cancels the wait.
+   * Calls back, at a safepoint, as soon as no access is inside any of the images. Returns a function that cancels the wait.
    * @param bypasses Whether accesses by a hard-coded address count. Unless new ones are prevented from entering, they may never cease.
    */
-  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', callback: () => void): () => void {
-    return this.#scheduler.onUnreferenced(record, bypasses, callback);
+  onUnreferenced(records: readonly number[], bypasses: 'counted' | 'ignored', callback: () => void): () => void {
+    return this.#scheduler.onUnreferenced(records, bypasses, callback);
   }
 
   /** Returns how many accesses are inside an image: `counted` through the module table, `bypassing` by a hard-coded address. */
@@ -200,14 +196,24 @@ export class Processor {
     return this.#frames.referencesOf(record);
   }
 
-  /** Returns whether a thread is inside an image with an access that entered through the module table. */
-  isReferencing(thread: Thread, record: number): boolean {
-    return this.#frames.of(thread).some((frame) => frame.record === record && !frame.isBypass);
+  /** Returns whether a thread is inside one of the images with an access that entered through the module table. */
+  isReferencing(thread: Thread, records: ReadonlySet<number>): boolean {
+    return this.#frames.of(thread).some((frame) => records.has(frame.record) && !frame.isBypass);
   }
 
-  /** Returns how many of a thread's accesses are inside an image, and the outermost frame (0: none). Only at a safepoint. */
-  accessesInside(thread: Thread, record: number): { readonly count: number; readonly outermost: number } {
-    return this.#frames.accessesInside(thread, record);
+  /** Returns how many of a thread's accesses are inside some images, and the outermost frame of them (0: none). Only at a safepoint. */
+  accessesInside(thread: Thread, records: ReadonlySet<number>): AccessesInside {
+    return this.#frames.accessesInside(thread, records);
+  }
+
+  /** Returns whether one of the running code's accesses is inside one of some images. */
+  isRunningInside(records: ReadonlySet<number>): boolean {
+    return this.#frames.isRunningInside(records);
+  }
+
+  /** Makes the running code's innermost access, of whose image no code has run yet, enter another image. */
+  redirectInnermost(record: number): void {
+    this.#frames.redirectInnermost(record);
   }
 
   /**

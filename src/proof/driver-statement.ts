@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { decodeUtf8, fromBase64 } from './bytes.ts';
 import { canonicalJson } from './canonical-json.ts';
 import type { Envelope } from './envelope.ts';
-import { predicateType, Sha256, statementPayloadType, statementType } from './statement.ts';
+import { predicateType, Sha256, sha256Of, statementPayloadType, statementType, tryParseJson } from './statement.ts';
 
 /** Build type of drivers. It differs from the type of builds, so that neither statement can be mistaken for the other. */
 const driverBuildType = 'urn:patchbay:driver:v1';
@@ -61,7 +61,6 @@ const Statement = z.object({
 /** Creates the statement of a driver as canonical JSON (RFC 8785). */
 export function createDriverStatement(driver: DriverProvenance): string {
   const { module, export: name, type, addressing, abi, imageDigest, sourceDigest, origin, finishedAt } = driver;
-  const sha256Of = (digest: string) => ({ sha256: digest.replace(/^sha256:/, '') });
   return canonicalJson({
     _type: statementType,
     subject: [{ name: subjectOf(module), digest: sha256Of(imageDigest) }],
@@ -99,11 +98,3 @@ export function readDriverStatement({ payloadType, payload }: Envelope): StatedD
 }
 
 const subjectOf = (module: string) => `driver of ${module}`;
-
-function tryParseJson(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return null;
-  }
-}

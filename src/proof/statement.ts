@@ -129,9 +129,11 @@ export function isSameBuild(stated: BuildIdentity, { module, version, imageDiges
   return stated.module === module && stated.version === version && stated.imageDigest === imageDigest;
 }
 
-const sha256Of = (digest: string) => ({ sha256: digest.replace(/^sha256:/, '') });
+/** Returns a digest, `sha256:` and hexadecimal digits, as in-toto writes it. */
+export const sha256Of = (digest: string) => ({ sha256: digest.replace(/^sha256:/, '') });
 
-function tryParseJson(json: string): unknown {
+/** Parses JSON; null if the text is not JSON. */
+export function tryParseJson(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch {

@@ -69,14 +69,25 @@ export function newIdentifier(kind: keyof typeof identifierPrefixes): string {
   return `${identifierPrefixes[kind]}_${randomUUIDv7().replaceAll('-', '')}`;
 }
 
+const namePattern = /^[a-z][a-z0-9_-]{0,62}$/;
+const nameRule = 'must be 1 to 63 of a-z, 0-9, "-" and "_", and start with a letter';
+
 /** Name of a module, a logical unit of kernel code (patent col. 3). `kernel`, `patchbay` and `env` are reserved. */
 export const ModuleName = z
   .string()
-  .regex(/^[a-z][a-z0-9_-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, "-" and "_", and start with a letter')
+  .regex(namePattern, nameRule)
   .refine((name) => !['kernel', 'patchbay', 'env'].includes(name), 'is a name the system keeps for itself: choose another')
   .meta({ examples: ['tcp'] })
   .brand<'ModuleName'>();
 export type ModuleName = z.infer<typeof ModuleName>;
+
+/** Name of a patch set: the same characters as in the name of a module. */
+export const PatchSetName = z
+  .string()
+  .regex(namePattern, nameRule)
+  .meta({ examples: ['net-2026-11'] })
+  .brand<'PatchSetName'>();
+export type PatchSetName = z.infer<typeof PatchSetName>;
 
 /** Name of a host, a device or a program, chosen by its operator. */
 export const DisplayName = z

@@ -8,7 +8,7 @@ const serviceNodes: readonly { readonly label: string; readonly members: readonl
   { label: 'loads, history', members: ['loads', 'history'] },
   { label: 'programs, orders', members: ['programs', 'orders'] },
   { label: 'signature-policies, devices, keys, hosts', members: ['signature-policies', 'devices', 'keys', 'hosts'] },
-  { label: 'modules, provenance, publisher-keys', members: ['provenance', 'modules', 'publisher-keys'] },
+  { label: 'patch-sets, modules, provenance, publisher-keys', members: ['provenance', 'patch-sets', 'modules', 'publisher-keys'] },
   { label: 'audit, signing-keys', members: ['audit', 'signing-keys'] },
   { label: 'http, idempotency', members: ['http', 'idempotency'] },
   {

@@ -31,6 +31,7 @@ import { Installation, type InstallationSettings } from './installation.ts';
 import { addKeyRoutes } from './keys/routes.ts';
 import { addLoadRoutes } from './loads/routes.ts';
 import { addBuildRoutes } from './modules/routes.ts';
+import { addPatchSetRoutes } from './patch-sets/routes.ts';
 import { addProgramRoutes } from './programs/routes.ts';
 import { addProvenanceRoutes } from './provenance/routes.ts';
 import { addPublisherKeyRoutes } from './publisher-keys/routes.ts';
@@ -103,6 +104,7 @@ export async function createService({
     addIdempotency(scope, installation.idempotencyStore);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), installation));
     addProvenanceRoutes(api, installation);
+    addPatchSetRoutes(api, installation);
     addDeviceRoutes(api, installation);
     addHostRoutes(api, installation);
     addHistoryRoutes(api, installation);

@@ -30,6 +30,7 @@ import { LoadRecords } from './loads/repository.ts';
 import { Unloads } from './loads/unloads.ts';
 import { Builds } from './modules/builds.ts';
 import { OrderDispatcher } from './orders/order-dispatcher.ts';
+import { PatchSets } from './patch-sets/patch-sets.ts';
 import { recompileDrivers } from './programs/drivers.ts';
 import { Programs } from './programs/programs.ts';
 import { backfillProvenance, Provenance } from './provenance/provenance.ts';
@@ -90,6 +91,7 @@ export class Installation {
   readonly keys: Keys;
   readonly loads: Loads;
   readonly metrics = new Metrics();
+  readonly patchSets: PatchSets;
   readonly programs: Programs;
   readonly provenance: Provenance;
   readonly publisherKeys: PublisherKeys;
@@ -129,6 +131,7 @@ export class Installation {
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
     this.keys = new Keys(store);
     this.loads = new Loads(dependencies, settleUnreportedLoads);
+    this.patchSets = new PatchSets(dependencies);
     this.programs = new Programs(dependencies, this.devices);
     this.provenance = new Provenance(store);
     this.publisherKeys = new PublisherKeys(store);

@@ -94,6 +94,64 @@ test('--dependency declares ranges of versions of other modules, and --link-poli
   expect(await command('load', 'timer@1.0.0', '--help')).toMatchObject({ stdout: expect.stringContaining('--link-policy <policy>') });
 });
 
+test('patch sets are created, listed and shown; a rejected set is described in terms of the command', async () => {
+  await Promise.all(['left', 'right'].map((module) => service.push(module, '1.0.0', workModule(1))));
+  await service.post('/v1/modules/right/builds', {
+    version: '2.0.0',
+    language: 'wat',
+    source: workModule(1),
+    dependencies: { left: '^2.0.0' },
+  });
+  const create = (...builds: readonly string[]) => command('patch-set', 'create', 'both', '1.0.0', ...builds);
+  const created = await create('right@1.0.0', 'left@1.0.0');
+  expect(created).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^patch set both@1\.0\.0 \(pset_\w+\): left@1\.0\.0 right@1\.0\.0\n$/),
+    stderr: '',
+  });
+  const [listed, none, shown, json, provenance, envelope, missing, single, unknown, malformed, mismatch] = await Promise.all([
+    command('patch-set', 'list', '--name', 'both', '--module', 'left'),
+    command('patch-set', 'list', '--version', '9.9.9'),
+    command('patch-set', 'show', 'both', '1.0.0'),
+    command('patch-set', 'show', 'both', '1.0.0', '--json'),
+    command('patch-set', 'provenance', 'both', '1.0.0'),
+    command('patch-set', 'provenance', 'both', '1.0.0', '--json'),
+    command('patch-set', 'show', 'both', '9.9.9'),
+    create('left@1.0.0'),
+    command('patch-set', 'create', 'other', '1.0.0', 'left@1.0.0', 'right@3.0.0'),
+    create('left'),
+    command('patch-set', 'create', 'other', '1.0.0', 'left@1.0.0', 'right@2.0.0'),
+  ]);
+  const [set] = itemsOf(await service.get('/v1/patch-sets?name=both'));
+  expect(listed.stdout).toMatch(new RegExp(`^PATCH SET .*\n.*\n${set?.id} +both +1\\.0\\.0 +\\S+ +left@1\\.0\\.0 right@1\\.0\\.0\n$`));
+  expect(none.stdout).toBe('no patch sets found\n');
+  expect(shown.stdout).toMatch(
+    /^both@1\.0\.0 {2}pset_\w+\ncreated +\S+ by key_\w+\nsigned by +sha256:\w+\n\nBUILD +IMAGE +DEPENDENCIES\n.*\nleft@1\.0\.0 +sha256:\w+ +-\n/,
+  );
+  expect(parseStdout(json)).toEqual(set);
+  expect(provenance.stdout).toMatch(
+    /^created by key_\w+\n\nBUILD +IMAGE\n.*\nleft@1\.0\.0 +sha256:\w{64}\n[\s\S]*SIGNED BY\n─+\nsha256:\w{64}\n$/,
+  );
+  expect(parseStdout(envelope)).toEqual((await service.get(`/v1/patch-sets/${set?.id}/provenance`)).body);
+  expect(missing).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('there is no patch set both@9.9.9: "patchbay patch-set list --name both"'),
+  });
+  expect(single).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('<build>: must have 2 or more builds: load a single build with "patchbay load"'),
+  });
+  expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('right has no version 3.0.0: choose one of 2.0.0, 1.0.0') });
+  expect(malformed).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('<build>: expected module@version, for example tcp@1.2.0, received "left"'),
+  });
+  expect(mismatch).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('<build> 2: right@2.0.0 requires left ^2.0.0, but the set contains left@1.0.0'),
+  });
+});
+
 test('a source that does not compile is reported by file, line and column', async () => {
   const file = write('bad.ts', 'export function a(): i32 {\n  return "x";\n}\n');
   const result = await command('build', 'push', file, '--module', 'bad', '--version', '1.0.0');

@@ -1,6 +1,6 @@
 // Faults inside a module and exceeded limits: the call fails with a reason, and everything else continues.
 
-import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf, ImageError, Processor, ProgramError, readImage } from '../../src/machine/index.ts';
 import {
   compiler,
@@ -29,7 +29,7 @@ test.each([
   [
     'a module that is not in memory',
     module('(call $absent (local.get 0))', '(import "absent" "work" (func $absent (param i32) (result i32)))'),
-    /segmentation fault at 0x[0-9a-f]+: the module is not in memory/,
+    /segmentation fault: tcp@1\.0\.0 called absent\.work \(i32\) → i32, but absent is not in memory/,
   ],
   [
     'nesting accesses too deeply',
@@ -45,7 +45,7 @@ test.each([
     /1024 effects/,
   ],
 ])('%s fails the call, and the thread makes its next call', async (_what, wat, reason) => {
-  await machine.load('tcp', '1.0.0', wat);
+  await machine.load('tcp', '1.0.0', wat, 'off');
   await machine.start('p', { module: 'tcp', calls: 3 });
   await until(() => machine.statistics('p').state === 'finished');
   expect(machine.statistics('p')).toMatchObject({
@@ -117,7 +117,9 @@ test('reports an export of another type than the imported one as a segmentation 
   await machine.load('tcp', '1.0.0', calling, 'off');
   await machine.start('p', { module: 'tcp', calls: 1 });
   await until(() => machine.statistics('p').state === 'finished');
-  expect(machine.statistics('p').lastFailure).toMatch(/segmentation fault: fetch from udp@1\.0\.0 .* another type/);
+  expect(machine.statistics('p').lastFailure).toMatch(
+    /segmentation fault: tcp@1\.0\.0 called udp\.work \(i32\) → i32, but udp@1\.0\.0 at 0x1000 exports it as \(i64\) → i64$/,
+  );
 });
 
 test('fails the calls of a faulty version only, until the next version is loaded', async () => {
@@ -189,4 +191,68 @@ test('rejects an image with a wrong digest, without valid WebAssembly, or withou
   expect(() => readImage(text, digestOf(text))).toThrow(/not valid WebAssembly/);
   const image = await moduleImage('tcp', '1.0.0', workModule(0));
   expect(image.stamp).toMatchObject({ kind: 'module', module: 'tcp', version: '1.0.0' });
+});
+
+describe('a call of an export that is not in memory names the export and its caller', () => {
+  const importing = (...names: string[]) =>
+    names.map((name) => `(import "net" "${name}" (func $${name} (param i32) (result i32)))`).join(' ');
+  const failureOf = async (program: string, options: { module?: string; addressing?: 'hard-coded'; arguments?: string[] } = {}) => {
+    await machine.start(program, { module: 'ip', calls: 1, ...options });
+    await until(() => machine.statistics(program).state === 'finished');
+    expect(machine.statistics(program)).toMatchObject({ callsFailed: 1, faults: 1 });
+    return machine.statistics(program).lastFailure;
+  };
+  /** Calls another import for each argument; the third call is in a loop, into which the compiler inlines the stub. */
+  const chooser = module(
+    `(if (i32.eq (local.get 0) (i32.const 1)) (then (return (call $send (local.get 0)))))
+     (if (i32.eq (local.get 0) (i32.const 2)) (then (return (call $receive (local.get 0)))))
+     (loop $next (drop (call $close (local.get 0))) (br $next)) (unreachable)`,
+    importing('send', 'receive', 'close'),
+  );
+
+  test('of a driver', async () => {
+    expect(await failureOf('p')).toBe('segmentation fault: program p called ip.work (i32) → i32, but ip is not in memory');
+  });
+
+  test('of a driver with a hard-coded address, also after the module was loaded', async () => {
+    await machine.start('p', { module: 'ip', addressing: 'hard-coded', pauseMilliseconds: 1 });
+    await until(() => machine.statistics('p').callsFailed > 0);
+    await machine.load('ip', '1.0.0', workModule(0));
+    const { callsFailed } = machine.statistics('p');
+    await until(() => machine.statistics('p').callsFailed > callsFailed);
+    expect(machine.statistics('p').lastFailure).toBe(
+      'segmentation fault: program p called ip.work (i32) → i32, but ip was not in memory at its first call',
+    );
+  });
+
+  test('of a module that another module calls', async () => {
+    await machine.load('ip', '1.2.0', chooser, 'off');
+    await machine.load('app', '2.0.0', module('(call $ip (local.get 0))', '(import "ip" "work" (func $ip (param i32) (result i32)))'));
+    const failures = [];
+    for (const argument of ['1', '2', '3']) failures.push(await failureOf(`p${argument}`, { module: 'app', arguments: [argument] }));
+    expect(failures).toEqual(
+      ['send', 'receive', 'close'].map((name) => `segmentation fault: ip@1.2.0 called net.${name} (i32) → i32, but net is not in memory`),
+    );
+  });
+
+  test('of a module with so many imports that their indices need several bytes', async () => {
+    const names = Array.from({ length: 200 }, (_, index) => `f${index}`);
+    await machine.load('ip', '1.2.0', module('(call $f199 (call $f150 (local.get 0)))', importing(...names)), 'off');
+    expect(await failureOf('p')).toBe('segmentation fault: ip@1.2.0 called net.f150 (i32) → i32, but net is not in memory');
+  });
+
+  test('of a module that calls a version without the export, or with another type of it', async () => {
+    await machine.load(
+      'net',
+      '1.0.0',
+      `(module (func (export "send") (param i32) (result i32) (local.get 0)) (func (export "close") (param i64) (result i32) (i32.const 0)))`,
+    );
+    await machine.load('ip', '1.2.0', chooser, 'off');
+    expect(await failureOf('p', { arguments: ['2'] })).toBe(
+      'segmentation fault: ip@1.2.0 called net.receive (i32) → i32, but net@1.0.0 at 0x1000 does not export it',
+    );
+    expect(await failureOf('q', { arguments: ['3'] })).toBe(
+      'segmentation fault: ip@1.2.0 called net.close (i32) → i32, but net@1.0.0 at 0x1000 exports it as (i64) → i32',
+    );
+  });
 });

@@ -4,6 +4,7 @@ import { bypassBit, threadBlock } from '../../src/machine/abi.ts';
 import type { AccessibleImage } from '../../src/machine/accesses/accessible-image.ts';
 import type { Image } from '../../src/machine/images/image.ts';
 import { Processor } from '../../src/machine/index.ts';
+import { LoadedImage } from '../../src/machine/isolation/loaded-image.ts';
 import type { ThreadGroup } from '../../src/machine/threads/run-queue.ts';
 import type { Frame, Thread, ThreadOwner } from '../../src/machine/threads/thread.ts';
 
@@ -41,9 +42,19 @@ export class WatchedProcessor extends Processor {
     return found;
   }
 
+  /** Returns the images in memory by record. */
+  loadedImages(): ReadonlyMap<number, LoadedImage> {
+    return new Map([...this.images].flatMap(([record, image]) => (image instanceof LoadedImage ? [[record, image] as const] : [])));
+  }
+
   /** Returns every access of every thread, read from the threads' own frames. Only while no thread has the processor. */
   accesses(): Frame[] {
-    return [...this.#threads.values()].flatMap(({ block, stack }) => {
+    return this.stacks().flat();
+  }
+
+  /** Returns the accesses of each thread, outermost first. Only while no thread has the processor. */
+  stacks(): Frame[][] {
+    return [...this.#threads.values()].map(({ block, stack }) => {
       const first = (block + threadBlock.frames) >> 2;
       return Array.from(this.kernelMemory.words.subarray(first, stack >> 2), (frame) => ({
         record: frame & ~bypassBit,

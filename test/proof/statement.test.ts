@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Envelope, findSigners, readEnvelope } from '../../src/proof/envelope.ts';
+import { createPatchSetStatement, readPatchSetStatement } from '../../src/proof/patch-set-statement.ts';
 import { type BuildOptions, createStatement, isSameBuild, readStatement, statementPayloadType } from '../../src/proof/statement.ts';
 import { createSignedEnvelope, signEnvelope } from '../../src/signing/envelope-signing.ts';
 import { derivePublicKey, generatePrivateKey } from '../../src/signing/private-key.ts';
@@ -38,6 +39,30 @@ test('a statement round-trips, also through the JSON of its envelope', () => {
       const { module, version, imageDigest, sourceDigest, options, compiler, pushedBy } = facts;
       expect(readStatement(again ?? envelope)).toEqual({ module, version, imageDigest, sourceDigest, options, compiler, pushedBy });
       expect(findSigners(envelope, [key, other])).toEqual([key]);
+    }),
+  );
+});
+
+test('a statement of a patch set round-trips, and is no statement of a build', () => {
+  const set = fc.record({
+    name: text,
+    version: text,
+    members: fc.array(fc.record({ module: text, version: text, imageDigest: digest }), { minLength: 1, maxLength: 16 }),
+    createdBy: text,
+    origin: fc.constant('patchbay/0123456789abcdef'),
+    requestId: fc.option(text),
+    finishedAt: moment,
+  });
+  fc.assert(
+    fc.property(set, provenance, ({ origin, requestId, finishedAt, ...stated }, facts) => {
+      const statement = createPatchSetStatement({ ...stated, origin, requestId, finishedAt });
+      const envelope = createSignedEnvelope(privateKeys[0] ?? '', statementPayloadType, statement);
+      expect(readEnvelope(JSON.stringify(envelope))).toEqual(envelope);
+      expect(readPatchSetStatement(envelope)).toEqual(stated);
+      expect(readPatchSetStatement({ ...envelope, payloadType: 'application/json' })).toBeNull();
+      expect(readStatement(envelope)).toBeNull();
+      const ofBuild = createSignedEnvelope(privateKeys[0] ?? '', statementPayloadType, createStatement(facts));
+      expect(readPatchSetStatement(ofBuild)).toBeNull();
     }),
   );
 });

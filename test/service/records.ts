@@ -14,6 +14,7 @@ import { KeyRecords } from '../../src/service/keys/repository.ts';
 import { LoadRecords } from '../../src/service/loads/repository.ts';
 import { BuildRecords } from '../../src/service/modules/repository.ts';
 import { OrderRecords } from '../../src/service/orders/repository.ts';
+import { PatchSetRecords } from '../../src/service/patch-sets/repository.ts';
 import { ProgramRecords } from '../../src/service/programs/repository.ts';
 import { PublisherKeyRecords } from '../../src/service/publisher-keys/repository.ts';
 import { ImageRecords } from '../../src/service/retention/repository.ts';
@@ -37,6 +38,7 @@ export class Records {
   readonly keys: KeyRecords;
   readonly loads: LoadRecords;
   readonly orders: OrderRecords;
+  readonly patchSets: PatchSetRecords;
   readonly programs: ProgramRecords;
   readonly publisherKeys: PublisherKeyRecords;
   readonly retentionTime: RetentionTimeRecords;
@@ -60,6 +62,7 @@ export class Records {
     this.keys = new KeyRecords(connection);
     this.loads = new LoadRecords(connection);
     this.orders = new OrderRecords(connection);
+    this.patchSets = new PatchSetRecords(connection);
     this.programs = new ProgramRecords(connection);
     this.publisherKeys = new PublisherKeyRecords(connection);
     this.retentionTime = new RetentionTimeRecords(connection);

@@ -168,6 +168,16 @@ test('signs builds', manyProcesses, async () => {
   expect(readFileSync(join(folder, 'trusted-keys.pem'), 'utf8').match(/BEGIN PUBLIC KEY/g)).toHaveLength(2);
 });
 
+test('creates a patch set', manyProcesses, async () => {
+  const output = await runPage('docs/how-to/patch-sets.md', folder);
+  expect(output).toMatch(/patch set net-2026-11@1\.0\.0 \(pset_\w+\): dns@1\.0\.0 udp@1\.0\.0\n/);
+  expect(output).toMatch(/\ndns@1\.0\.0 +sha256:\w+ +udp \^1\.0\.0\n/);
+  expect(output).toMatch(
+    /dns@1\.0\.0 requires udp \^1\.0\.0, but the set contains udp@2\.0\.0: .*in that range: 1\.0\.0[\s\S]*exit code 1/,
+  );
+  expect(readFileSync(join(folder, 'net-2026-11.dsse.json'), 'utf8')).toMatch(/"payloadType": "application\/vnd\.in-toto\+json"/);
+});
+
 test('executes an agent by hand', async () => {
   const output = await runPage('docs/how-to/write-an-agent.md', folder, '--no-embedded-host');
   expect(output).toMatch(/registered as hst_/);

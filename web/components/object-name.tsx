@@ -8,4 +8,4 @@ export function ObjectName({ id, names }: Parts) {
 }
 
 /** Shortens an ID to its kind and its last characters, which differ. */
-export const shortened = (id: string) => id.replace(/^([a-z]{3}_)[0-9a-f]{24}([0-9a-f]{8})$/, '$1…$2');
+export const shortened = (id: string) => id.replace(/^([a-z]{3,4}_)[0-9a-f]{24}([0-9a-f]{8})$/, '$1…$2');

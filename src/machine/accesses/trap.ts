@@ -1,10 +1,10 @@
 // Explains traps in terms of the device: a fetch from a page that must not be executed is a segmentation segmentationFault with an address, a page and a flag.
 
-import { absentAddress, frameLimit } from '../abi.ts';
-import type { FunctionType, ImportedFunction } from '../images/stamp.ts';
+import { frameLimit } from '../abi.ts';
 import { formatAddress, type MemoryRange } from '../memory/random-access-memory.ts';
 import type { Frame } from '../threads/thread.ts';
-import type { AccessibleImage, ImagesByRecord } from './accessible-image.ts';
+import type { ImagesByRecord } from './accessible-image.ts';
+import { type CallingProgram, callerOf, describeCallOfAbsent, describeCallOfMissing } from './failed-call.ts';
 
 /** A violation of the ABI: an access by a hard-coded address whose code was removed. */
 export type Violation = {
@@ -25,23 +25,26 @@ export type Trap = {
   readonly violation: Omit<Violation, 'program'> | null;
 };
 
+type Memory = {
+  readonly images: ImagesByRecord;
+  /** Returns the module that is not in memory and whose table entry stands for a record; null if there is none. */
+  absentModuleAt(record: number): string | null;
+};
+
 /**
  * Explains a trap.
  * @param frames The images that the thread was inside, outermost first.
- * @param program The imports of the program's driver.
  */
-export function explainTrap(
-  error: unknown,
-  frames: readonly Frame[],
-  { absentRecord, images }: { readonly absentRecord: number; readonly images: ImagesByRecord },
-  program: readonly ImportedFunction[],
-): Trap {
+export function explainTrap(error: unknown, frames: readonly Frame[], { images, absentModuleAt }: Memory, program: CallingProgram): Trap {
   const message = error instanceof Error ? error.message : String(error);
   const frame = frames.at(-1);
   if (frame === undefined) return codeError(message);
-  if (frame.record === absentRecord) return segmentationFault(` at ${formatAddress(absentAddress)}: the module is not in memory`);
+  const caller = callerOf(frames, images, program);
   const inside = images.get(frame.record);
-  if (inside === undefined) return codeError(message);
+  if (inside === undefined) {
+    const absent = absentModuleAt(frame.record);
+    return absent === null ? codeError(message) : segmentationFault(`: ${describeCallOfAbsent(error, caller, absent, frame.isBypass)}`);
+  }
   const { module, version } = inside.image.stamp;
   const page = inside.range.firstPage;
   const address = formatAddress(page);
@@ -51,25 +54,15 @@ export function explainTrap(
     return codeError(`limit reached (${frameLimit} nested accesses per thread) in ${where}`);
   if (!isFetchError(message)) return codeError(`${message} in ${where}`);
   const flag = faultFlag(inside.range);
-  if (flag === null) {
-    const caller = frames.at(-2);
-    const imports = caller === undefined ? program : (images.get(caller.record)?.stamp?.interface.imports ?? null);
-    // The image provides everything its caller imports, so the access itself did not segmentationFault: the module's own call_indirect did.
-    if (isLinked(imports, inside)) return codeError(`${message} in ${where}: a call_indirect inside the module failed`);
-    return segmentationFault(`: fetch from ${where}: no such export, or an export of another type (${message})`);
+  if (flag !== null) {
+    const violation = frame.isBypass ? { module, version, address, page, flag } : null;
+    return segmentationFault(`: fetch from ${where} (page ${page}), which is ${flagTexts[flag]}`, violation);
   }
-  const violation = frame.isBypass ? { module, version, address, page, flag } : null;
-  return segmentationFault(`: fetch from ${where} (page ${page}), which is ${flagTexts[flag]}`, violation);
+  const call = describeCallOfMissing(error, caller, inside, where);
+  // The access itself did not fault: the module's own call_indirect did.
+  if (call === null) return codeError(`${message} in ${where}: a call_indirect inside the module failed`);
+  return segmentationFault(`: ${call}`);
 }
-
-/** Returns whether an image provides every import from its module with the same type. */
-function isLinked(imports: readonly ImportedFunction[] | null, { stamp }: AccessibleImage): boolean {
-  if (imports === null || stamp === null) return false;
-  const exports = new Map(stamp.interface.exports.map((exported) => [exported.name, typeKey(exported)]));
-  return imports.every((imported) => imported.module !== stamp.module || exports.get(imported.name) === typeKey(imported));
-}
-
-const typeKey = ({ parameters, results }: FunctionType) => `${parameters.join()} ${results.join()}`;
 
 const isFetchError = (message: string) => /null function|table index|signature mismatch/.test(message);
 

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { z } from 'zod';
 import { abiVersion, lazyStubSection, stampSection } from '../abi.ts';
 import { digestOf } from '../digest.ts';
+import { recordAccessSites } from './access-sites.ts';
 import { type BinarySections, readSections, UnsupportedBinaryError } from './binary-sections.ts';
 import { findImageError, findLazyStubError } from './image-validation.ts';
 import { Stamp } from './stamp.ts';
@@ -72,6 +73,7 @@ function checkImage(code: WebAssembly.Module, bytes: Uint8Array<ArrayBuffer>, di
   const stamp = readStamp(code);
   const sections = readBinarySections(bytes);
   throwIfInvalid(findImageError(code, sections, stamp));
+  recordAccessSites(stamp, code, bytes);
   return { digest, bytes: bytes.length, stamp, code, tableElements: sections.tableElements };
 }
 

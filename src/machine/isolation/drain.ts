@@ -23,9 +23,9 @@ export type DrainState = {
   /** The operation of patent FIG. 2 at which the load waits. */
   operation: 250;
   module: string;
-  /** The version that the accesses are still inside. */
+  /** The version that the accesses are still inside. Of a patch set: the one with the most accesses inside. */
   previousVersion: string;
-  /** Accesses still inside that entered through the module table. */
+  /** Accesses still inside that entered through the module table, of all members of a patch set. */
   accesses: number;
   /** Programs of these accesses, with the number of their threads inside; the first 1,000 of them. */
   programs: { program: string; threads: number }[];
@@ -38,7 +38,8 @@ const maxListedPrograms = 1_000;
 
 export class Drain {
   readonly #target: DrainTarget;
-  readonly #previous: LoadedImage;
+  readonly #previous: readonly LoadedImage[];
+  readonly #records: ReadonlySet<number>;
   readonly #onEnd: (ending: DrainEnding) => void;
   readonly #startedAt: number;
   readonly #cancelDeadline: () => void;
@@ -46,18 +47,20 @@ export class Drain {
   #hasEnded = false;
 
   /**
-   * Starts a drain.
+   * Starts a drain of some images together.
+   * @param previous At least one image.
    * @param milliseconds How long it waits at most.
    * @param onEnd Called once, at a safepoint.
    */
-  constructor(target: DrainTarget, previous: LoadedImage, milliseconds: number, onEnd: (ending: DrainEnding) => void) {
+  constructor(target: DrainTarget, previous: readonly LoadedImage[], milliseconds: number, onEnd: (ending: DrainEnding) => void) {
     const { processor } = target;
     this.#target = target;
     this.#previous = previous;
+    this.#records = new Set(previous.map(({ record }) => record));
     this.#onEnd = onEnd;
     this.#startedAt = processor.clock.now();
     this.#cancelDeadline = processor.clock.after(milliseconds, () => void this.#end(() => ({ kind: 'timed-out' })));
-    this.#cancelWait = processor.onUnreferenced(previous.record, 'ignored', () => this.#endNow({ kind: 'unreferenced' }));
+    this.#cancelWait = processor.onUnreferenced([...this.#records], 'ignored', () => this.#endNow({ kind: 'unreferenced' }));
   }
 
   /** Interrupts the accesses inside at the next safepoint. Returns false if the drain ends in another way before. */
@@ -72,15 +75,19 @@ export class Drain {
 
   /** Returns the progress. */
   state(): DrainState {
-    const { stamp } = this.#previous.image;
+    const [most] = this.#previous.toSorted((left, right) => right.referenceCount - left.referenceCount);
     return {
       operation: 250,
-      module: stamp.module,
-      previousVersion: stamp.version,
-      accesses: this.#previous.referenceCount,
+      module: most?.image.stamp.module ?? '',
+      previousVersion: most?.image.stamp.version ?? '',
+      accesses: this.#referenceCount,
       programs: this.#programsInside(),
       waitedMilliseconds: this.#waitedMilliseconds,
     };
+  }
+
+  get #referenceCount(): number {
+    return this.#previous.reduce((sum, { referenceCount }) => sum + referenceCount, 0);
   }
 
   get #waitedMilliseconds(): number {
@@ -89,15 +96,20 @@ export class Drain {
 
   /** Returns what the drain still waits for, as part of a reason. */
   #describe(): string {
-    const { referenceCount, image } = this.#previous;
+    const referenceCount = this.#referenceCount;
     const accesses = referenceCount === 1 ? '1 access was' : `${referenceCount} accesses were`;
-    return `${accesses} still inside ${image.stamp.version} after ${this.#waitedMilliseconds} ms`;
+    const [only] = this.#previous;
+    const versions =
+      this.#previous.length === 1
+        ? only?.image.stamp.version
+        : this.#previous.map(({ image: { stamp } }) => `${stamp.module}@${stamp.version}`).join(', ');
+    return `${accesses} still inside ${versions} after ${this.#waitedMilliseconds} ms`;
   }
 
   #programsInside(): DrainState['programs'] {
     const threadsOf = new Map<string, number>();
     for (const { thread, program } of this.#target.threads()) {
-      if (!this.#target.processor.isReferencing(thread, this.#previous.record)) continue;
+      if (!this.#target.processor.isReferencing(thread, this.#records)) continue;
       threadsOf.set(program, (threadsOf.get(program) ?? 0) + 1);
     }
     return [...threadsOf].slice(0, maxListedPrograms).map(([program, threads]) => ({ program, threads }));
@@ -107,7 +119,7 @@ export class Drain {
     return this.#target.processor.atSafepoint(() => {
       if (this.#hasEnded) return false;
       // The last access has just exited: a load that is complete is neither interrupted nor reverted.
-      const isUnreferenced = this.#previous.referenceCount === 0;
+      const isUnreferenced = this.#referenceCount === 0;
       this.#endNow(isUnreferenced ? { kind: 'unreferenced' } : endingOf());
       return !isUnreferenced;
     });

@@ -1,50 +1,121 @@
-// Placement: allocates pages for a new image and starts it there; undoes both if the image does not start.
+// Placement: allocates pages for all arriving images of a load and starts them there; undoes everything if one of them does not start.
 
-import type { ModuleImage } from '../images/image.ts';
-import type { Stamp } from '../images/stamp.ts';
+import { LimitError } from '../limit.ts';
 import { type ImageSize, type MemoryRange, outOfMemoryMessage, pagesFor } from '../memory/random-access-memory.ts';
 import { sanitizeReason } from '../reason.ts';
-import { type Started, startImage } from './image-start.ts';
-import type { LoadTarget } from './load-request.ts';
-import type { LoadedImage } from './loaded-image.ts';
+import { startImages } from './image-start.ts';
+import type { ArrivingImage, LoadTarget, Member } from './load-request.ts';
+import { LoadedImage } from './loaded-image.ts';
+import type { Layout } from './module-table.ts';
 import type { Reclaimed } from './retired-images.ts';
 
-export type Placement = ({ readonly ok: true; readonly reclaimed: Reclaimed } & Started) | { readonly ok: false; readonly reason: string };
+/** A member with its arriving image in memory; null if it is unloaded. */
+export type PlacedMember = Member & {
+  readonly current: LoadedImage | null;
+  /** Images that gave up their pages for it. */
+  readonly reclaimed: Reclaimed;
+};
 
-/** Writes an image to unused pages and starts it. If the image does not start, frees its pages and restores the images that it displaced. */
-export function placeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImage | null): Placement {
-  const { moduleTable, retired, memory } = target;
-  const { module } = image.stamp;
-  let place: Place | null = null;
+/** What happened when a member started. */
+export type StartFacts = {
+  readonly selfCheck: 'passed' | 'none';
+  readonly beforeUnload: 'completed' | 'none';
+  readonly stateWords: number | null;
+};
+
+export type Placement =
+  | { readonly ok: true; readonly placed: readonly (PlacedMember & StartFacts)[] }
+  | { readonly ok: false; readonly reason: string };
+
+/** A member cannot be placed or started; the message names its module. */
+export class PlacementError extends Error {
+  override readonly name = 'PlacementError';
+}
+
+/** Runs a part of a member's start. @throws {PlacementError} instead of other errors. */
+export function runForMember<Result>({ arriving, module, previous }: Member, run: () => Result): Result {
   try {
-    const { offsets, slots } = moduleTable.layOut(image.stamp);
-    const pages = pagesFor(image.bytes);
-    place = allocatePages(target, { pages, slots }, image.stamp);
-    if (place === null) return { ok: false, reason: outOfMemoryMessage(image.stamp, pages, memoryUsageOf(target)) };
-    const started = startImage(target, image, previous, { range: place.range, offsets });
-    retired.release(place.reclaimed);
-    return { ok: true, ...started, reclaimed: place.reclaimed };
+    return run();
   } catch (error) {
-    if (place !== null) {
-      memory.free(place.range);
-      retired.restore(place.reclaimed);
-    }
-    if (!(error instanceof Error)) throw error;
-    return { ok: false, reason: sanitizeReason(`${module}@${image.stamp.version}: ${error.message}`) };
+    if (!(error instanceof Error) || error instanceof PlacementError) throw error;
+    const version = arriving?.image.stamp.version ?? previous?.image.stamp.version;
+    throw new PlacementError(`${module}@${version}: ${error.message}`, { cause: error });
   }
+}
+
+/** Writes the arriving images to unused pages and starts them. If one does not start, frees the pages and restores the images that gave up theirs. */
+export function placeMembers(target: LoadTarget, members: readonly Member[]): Placement {
+  const placed: PlacedMember[] = [];
+  try {
+    const layouts = layOutMembers(target, members);
+    for (const member of members) placed.push(placeMember(target, members, member, layouts.get(member.module)));
+    const started = startImages(target, placed);
+    for (const { reclaimed } of placed) target.retired.release(reclaimed);
+    return { ok: true, placed: started };
+  } catch (error) {
+    for (const { current } of placed) if (current !== null) discard(current);
+    for (const { reclaimed } of placed.toReversed()) target.retired.restore(reclaimed);
+    if (!(error instanceof Error)) throw error;
+    return { ok: false, reason: sanitizeReason(error.message) };
+  }
+}
+
+function discard(image: LoadedImage): void {
+  image.remove();
+  image.release();
+}
+
+function layOutMembers({ moduleTable }: LoadTarget, members: readonly Member[]): ReadonlyMap<string, Layout> {
+  const stamps = members.flatMap(({ arriving }) => arriving?.image.stamp ?? []);
+  try {
+    const layouts = moduleTable.layOut(stamps);
+    return new Map(stamps.flatMap(({ module }, index) => (layouts[index] === undefined ? [] : [[module, layouts[index]] as const])));
+  } catch (error) {
+    const [only] = stamps;
+    if (!(error instanceof LimitError) || only === undefined || stamps.length > 1) throw error;
+    throw new PlacementError(`${only.module}@${only.version}: ${error.message}`, { cause: error });
+  }
+}
+
+function placeMember(target: LoadTarget, members: readonly Member[], member: Member, layout: Layout | undefined): PlacedMember {
+  if (member.arriving === null || layout === undefined) return { ...member, current: null, reclaimed: [] };
+  const place = allocatePages(target, member.arriving, layout.slots);
+  try {
+    const current = writeImage(target, members, member, { image: member.arriving.image, range: place.range, offsets: layout.offsets });
+    return { ...member, current, reclaimed: place.reclaimed };
+  } catch (error) {
+    target.memory.free(place.range);
+    target.retired.restore(place.reclaimed);
+    throw error;
+  }
+}
+
+function writeImage(
+  { processor, memory, moduleTable }: LoadTarget,
+  members: readonly Member[],
+  member: Member,
+  { image, ...place }: { readonly range: MemoryRange; readonly offsets: readonly number[] } & Pick<ArrivingImage, 'image'>,
+): LoadedImage {
+  const partners = new Set(members.map(({ module }) => module));
+  const imports = () => ({ patchbay: { space: memory.table }, ...moduleTable.importsFor(image, partners) });
+  return runForMember(member, () => new LoadedImage(processor, memory, image, place, imports));
 }
 
 type Place = { readonly range: MemoryRange; readonly reclaimed: Reclaimed };
 
-/** Allocates unused pages, or reclaims pages of images that are not in use. Returns null if both are not enough. */
-function allocatePages({ memory, retired }: LoadTarget, size: ImageSize, { module, version }: Stamp): Place | null {
-  retired.releaseUnused();
+/** Allocates unused pages, or reclaims pages of images that are not in use. @throws {PlacementError} if both are not enough. */
+function allocatePages(target: LoadTarget, { image }: ArrivingImage, slots: number): Place {
+  const { memory, retired } = target;
+  const { module, version } = image.stamp;
+  const size: ImageSize = { pages: pagesFor(image.bytes), slots };
   const owner = { module, version };
+  retired.releaseUnused();
   const unused = memory.allocate(size, owner);
   if (unused !== null) return { range: unused, reclaimed: [] };
   const reclaimed = retired.reclaim(size);
   const range = reclaimed && memory.allocate(size, owner);
-  return range === null || reclaimed === null ? null : { range, reclaimed };
+  if (range !== null && reclaimed !== null) return { range, reclaimed };
+  throw new PlacementError(outOfMemoryMessage(owner, size.pages, memoryUsageOf(target)));
 }
 
 function memoryUsageOf({ memory, retired }: LoadTarget) {

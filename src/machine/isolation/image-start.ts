@@ -1,57 +1,70 @@
-// Startup of a new image before the swap: instantiates it if that can fail, runs its self-check, and takes over from the previous version.
+// Startup of arriving images before the swap: instantiates those whose instantiation can fail, runs their self-checks, and takes over the state of the
+// previous versions. All of it happens at one safepoint. New versions call new ones and old versions call old ones, as they will when they run.
 
-import type { ModuleImage } from '../images/image.ts';
 import { StateTransfer } from '../linker/state-transfer.ts';
-import type { MemoryRange } from '../memory/random-access-memory.ts';
 import type { Processor } from '../processor.ts';
 import { callLifecycleExport, hasLifecycleExport, runBeforeUnload, runSelfCheck } from './hooks.ts';
+import { type PlacedMember, runForMember, type StartFacts } from './image-placement.ts';
 import type { LoadTarget } from './load-request.ts';
-import { LoadedImage } from './loaded-image.ts';
+import type { LoadedImage } from './loaded-image.ts';
 
-export type Started = {
-  readonly loaded: LoadedImage;
-  readonly selfCheck: 'passed' | 'none';
-  readonly beforeUnload: 'completed' | 'none';
-  readonly stateWords: number | null;
-};
+type Started = PlacedMember & StartFacts;
 
-/** Writes an image to its pages and starts it. @throws {Error} if the image does not start; nothing of it remains. */
-export function startImage(
-  { processor, memory, moduleTable }: LoadTarget,
-  image: ModuleImage,
-  previous: LoadedImage | null,
-  place: { readonly range: MemoryRange; readonly offsets: readonly number[] },
-): Started {
-  const loaded = new LoadedImage(processor, memory, image, place, () => ({
-    patchbay: { space: memory.table },
-    ...moduleTable.importsFor(image),
-  }));
+/** Starts the arriving images; the module table is as before when this returns. @throws {Error} if one does not start. */
+export function startImages({ processor, moduleTable }: LoadTarget, placed: readonly PlacedMember[]): Started[] {
+  const enterNew = () => {
+    for (const { module, current } of placed) moduleTable.point(module, current);
+  };
+  const enterOld = () => {
+    for (const { module, previous } of placed) moduleTable.point(module, previous);
+  };
   try {
-    if (image.stamp.mayFailToInstantiate || image.stamp.initialize) loaded.functionAt(0);
-    const selfCheck = runSelfCheck(processor, loaded);
-    // After the self-check, so that a version that cannot take over never disturbs the old one; before the transfer, which saves what the hook leaves.
-    const beforeUnload = previous === null ? 'none' : runBeforeUnload(processor, previous);
-    const stateWords = previous === null ? null : transferState(processor, previous, loaded);
-    return { loaded, selfCheck, beforeUnload, stateWords };
-  } catch (error) {
-    loaded.remove();
-    loaded.release();
-    throw error;
+    enterNew();
+    const checked = placed.map((member) => ({ ...member, selfCheck: runForMember(member, () => checkImage(processor, member)) }));
+    enterOld();
+    // After the self-checks, so that a version that cannot take over never disturbs the old one; before the transfer, which saves what the hooks leave.
+    const unloading = checked.map((member) => ({ ...member, beforeUnload: runForMember(member, () => prepareUnload(processor, member)) }));
+    const saved = unloading.map((member) => ({ ...member, transfer: runForMember(member, () => saveState(processor, member)) }));
+    enterNew();
+    return saved.map(({ transfer, ...member }) => {
+      return { ...member, stateWords: runForMember(member, () => restoreState(processor, member, transfer)) };
+    });
+  } finally {
+    enterOld();
   }
 }
 
-/** Transfers the state if both versions support it. Returns the number of words; null if none was transferred. @throws {Error} if either version traps. */
-function transferState(processor: Processor, previous: LoadedImage, loaded: LoadedImage): number | null {
-  if (!hasLifecycleExport(previous, 'state_save') || !hasLifecycleExport(loaded, 'state_restore')) return null;
+function checkImage(processor: Processor, { arriving, current }: PlacedMember): StartFacts['selfCheck'] {
+  if (arriving === null || current === null) return 'none';
+  const { mayFailToInstantiate, initialize } = arriving.image.stamp;
+  if (mayFailToInstantiate || initialize) current.functionAt(0);
+  return runSelfCheck(processor, current);
+}
+
+function prepareUnload(processor: Processor, { previous }: PlacedMember): StartFacts['beforeUnload'] {
+  return previous === null ? 'none' : runBeforeUnload(processor, previous);
+}
+
+/** Saves the state of the previous version if both versions support it; returns null if not. @throws {Error} if the version traps. */
+function saveState(processor: Processor, { previous, current }: PlacedMember): StateTransfer | null {
+  if (previous === null || current === null || !transfersState(previous, current)) return null;
   const transfer = new StateTransfer();
-  return processor.transferState(transfer, () => {
-    try {
-      callLifecycleExport(processor, previous, 'state_save');
-    } catch (error) {
-      previous.recordTaint('trap');
-      throw error;
-    }
-    callLifecycleExport(processor, loaded, 'state_restore');
-    return transfer.length;
-  });
+  try {
+    processor.transferState(transfer, () => callLifecycleExport(processor, previous, 'state_save'));
+  } catch (error) {
+    previous.recordTaint('trap');
+    throw error;
+  }
+  return transfer;
+}
+
+function transfersState(previous: LoadedImage, current: LoadedImage): boolean {
+  return hasLifecycleExport(previous, 'state_save') && hasLifecycleExport(current, 'state_restore');
+}
+
+/** Restores saved state. Returns the number of words; null if none was saved. @throws {Error} if the new version traps. */
+function restoreState(processor: Processor, { current }: PlacedMember, transfer: StateTransfer | null): number | null {
+  if (transfer === null || current === null) return null;
+  processor.transferState(transfer, () => callLifecycleExport(processor, current, 'state_restore'));
+  return transfer.length;
 }

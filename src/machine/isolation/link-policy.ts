@@ -17,7 +17,18 @@ export type LinkDecision = {
 };
 
 /** The modules of a load, and those in the module table before it. Each list has a module at most once. */
-export type LinkedModules = { readonly arriving: readonly LinkedModule[]; readonly inMemory: readonly LinkedModule[] };
+export type LinkedModules = {
+  readonly arriving: readonly LinkedModule[];
+  readonly inMemory: readonly LinkedModule[];
+  /** Names of the modules that the load unloads. */
+  readonly leaving?: readonly string[];
+};
+
+export type UnloadDecision = {
+  readonly unresolved: readonly UnresolvedLink[];
+  /** Null if the module may be unloaded. */
+  readonly refusal: { readonly outcome: 'refused-imported'; readonly reason: string } | null;
+};
 
 /** Maximum unresolved links that a reason names. */
 const namedLinks = 5;
@@ -32,13 +43,26 @@ export function checkLinks(modules: LinkedModules, linkPolicy: Exclude<LinkPolic
 }
 
 /**
+ * Decides whether a module may be unloaded: no module in memory may import it or declare a dependency on it.
+ * @param isForced Whether the module is unloaded all the same.
+ */
+export function checkUnload(module: string, inMemory: readonly LinkedModule[], isForced: boolean): UnloadDecision {
+  const unresolved = findUnresolvedLinks({ arriving: [], inMemory, leaving: [module] });
+  if (isForced || unresolved.length === 0) return { unresolved, refusal: null };
+  const importers = [...new Set(unresolved.map(({ importer }) => importer.module))];
+  const links = describeLinks(unresolved, new Set(), [module]);
+  const advice = `unload ${importers.slice(0, namedLinks).join(' and ')} first, or force the unload with a reason`;
+  return { unresolved, refusal: { outcome: 'refused-imported', reason: joinReason(links, advice) } };
+}
+
+/**
  * Returns the unresolved links of the arriving modules, and the links that modules in memory would lose. A link that is unresolved before the load is
  * not attributed to the load. Arriving modules may import each other.
  */
-export function findUnresolvedLinks({ arriving, inMemory }: LinkedModules): UnresolvedLink[] {
+export function findUnresolvedLinks({ arriving, inMemory, leaving = [] }: LinkedModules): UnresolvedLink[] {
   const before = new Providers(inMemory);
-  const after = new Providers([...inMemory, ...arriving]);
-  const replaced = new Set(arriving.map(({ module }) => module));
+  const after = new Providers([...inMemory.filter(({ module }) => !leaving.includes(module)), ...arriving]);
+  const replaced = new Set([...arriving.map(({ module }) => module), ...leaving]);
   const remaining = inMemory.filter(({ module }) => !replaced.has(module));
   return [
     ...arriving.flatMap((module) => unresolvedLinksOf(module, after, () => true)),
@@ -107,31 +131,37 @@ function keyOf(link: UnresolvedLink): string {
 }
 
 /** Describes unresolved links in plain words, with what to do. */
-function describeUnresolved(unresolved: readonly UnresolvedLink[], { arriving }: LinkedModules): string {
+function describeUnresolved(unresolved: readonly UnresolvedLink[], { arriving, leaving = [] }: LinkedModules): string {
   const arrivingModules = new Set(arriving.map(({ module }) => module));
-  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arrivingModules));
-  const more = unresolved.length - named.length;
-  const rest = more === 0 ? [] : [`${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
   const [first] = unresolved;
   const advice = first === undefined ? '' : `${adviceFor(first, arrivingModules)}, or use link policy warn or off`;
-  // The advice must survive the limit of a reason.
-  const problems = sanitizeReason([...named, ...rest].join('; '));
-  return sanitizeReason(`${problems.slice(0, 990 - advice.length)}: ${advice}`);
+  return joinReason(describeLinks(unresolved, arrivingModules, leaving), advice);
 }
 
-function describeLink(link: UnresolvedLink, arriving: ReadonlySet<string>): string {
+/** Describes the first unresolved links, and says how many more there are. */
+function describeLinks(unresolved: readonly UnresolvedLink[], arriving: ReadonlySet<string>, leaving: readonly string[] = []): string {
+  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arriving, leaving.includes(link.provider.module)));
+  const more = unresolved.length - named.length;
+  const rest = more === 0 ? [] : [`${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
+  return [...named, ...rest].join('; ');
+}
+
+/** Joins problems and advice. The advice survives the limit of a reason. */
+function joinReason(problems: string, advice: string): string {
+  return sanitizeReason(`${sanitizeReason(problems).slice(0, 990 - advice.length)}: ${advice}`);
+}
+
+function describeLink(link: UnresolvedLink, arriving: ReadonlySet<string>, isLeaving: boolean): string {
   const { importer, provider } = link;
+  const absent = `${provider.module} ${isLeaving ? 'would not be' : 'is not'} in memory`;
   const subject = `${importer.module}@${importer.version}${arriving.has(importer.module) ? '' : ', which is in memory,'}`;
   const present = provider.version === null ? null : `${provider.module}@${provider.version}`;
   if (link.problem === 'out-of-range') {
-    const found =
-      present === null
-        ? `${provider.module} is not in memory`
-        : `${present} ${arriving.has(provider.module) ? 'would be' : 'is'} in memory`;
+    const found = present === null ? absent : `${present} ${arriving.has(provider.module) ? 'would be' : 'is'} in memory`;
     return `${subject} requires ${provider.module} ${link.range}, but ${found}`;
   }
   const wanted = `${subject} imports ${provider.module}.${link.export} ${link.expected}`;
-  if (present === null) return `${wanted}, but ${provider.module} is not in memory`;
+  if (present === null) return `${wanted}, but ${absent}`;
   if (link.problem === 'missing') return `${wanted}, but ${present} does not export it`;
   return `${wanted}, but ${present} exports it as ${link.provided}`;
 }

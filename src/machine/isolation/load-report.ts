@@ -7,6 +7,10 @@ export type Outcome =
   | 'installed'
   | 'replaced'
   | 'replaced-interrupting'
+  | 'unloaded'
+  | 'unloaded-interrupting'
+  | 'refused-not-loaded'
+  | 'refused-imported'
   | 'refused-not-newer'
   | 'refused-dissimilar'
   | 'refused-unresolved'
@@ -53,7 +57,13 @@ export type StepFacts = {
     similarityPolicy: SimilarityPolicy;
   };
   /** `unresolved`: the first 100 unresolved links; `unresolvedLinks`: their total number. Not recorded with the link policy `off`. */
-  linked: { linkPolicy: Exclude<LinkPolicy, 'off'>; unresolved: UnresolvedLink[]; unresolvedLinks: number };
+  linked: {
+    linkPolicy: Exclude<LinkPolicy, 'off'>;
+    unresolved: UnresolvedLink[];
+    unresolvedLinks: number;
+    /** Why an operator unloads a module that others import; absent if no one does. */
+    forceReason?: string;
+  };
   refused: { reason: string };
   loaded: {
     address: string;
@@ -68,7 +78,15 @@ export type StepFacts = {
     reclaimedImages: number;
   };
   /** `afterLoad`: the hook of the new version. If it fails, the new version stays in the table, and `afterLoadFailure` says why. */
-  'table-updated': { from: string | null; to: string; afterLoad: 'completed' | 'failed' | 'none'; afterLoadFailure: string | null };
+  'table-updated': {
+    from: string | null;
+    /** Null: the module was unloaded. */
+    to: string | null;
+    /** The hook of the old version; absent if the module was loaded, because the step `loaded` has it. */
+    beforeUnload?: 'completed' | 'none';
+    afterLoad: 'completed' | 'failed' | 'none';
+    afterLoadFailure: string | null;
+  };
   'checked-references': { referenceCount: number };
   interrupted: { accesses: number; threads: number; programs: { program: string; threads: number }[] };
   'references-reset': { referenceCount: 0; retried: number; failed: number };
@@ -107,10 +125,11 @@ type StepOf<Name extends StepName> = {
   /** Start of the step, in microseconds since the load began. */
   readonly startedMicroseconds: number;
   readonly microseconds: number;
+  /** The member of the patch set that the step is about; absent for other loads, and for steps about all members. */
+  readonly module?: string;
   readonly facts: StepFacts[Name];
 };
-type Steps = { [Name in StepName]: StepOf<Name> };
-export type Step = Steps[StepName];
+export type Step = { [Name in StepName]: StepOf<Name> }[StepName];
 
 /** An image in a report. */
 export type ReportedImage = {
@@ -122,14 +141,21 @@ export type ReportedImage = {
   readonly tainted: Taint | null;
 };
 
-export type LoadReport = {
-  readonly outcome: Outcome;
-  /** Why the load was refused or failed; null otherwise. */
-  readonly reason: string | null;
+/** The versions of a module before and after a load. */
+export type VersionChange = {
   /** The version in memory before the load. */
   readonly previous: ReportedImage | null;
   /** The version in the module table after the load. */
   readonly current: ReportedImage | null;
+};
+
+/** `previous` and `current` are null for a patch set, which has `members` instead. */
+export type LoadReport = VersionChange & {
+  readonly outcome: Outcome;
+  /** Why the load was refused or failed; null otherwise. */
+  readonly reason: string | null;
+  /** The members of a patch set, in its order; absent for other loads. */
+  readonly members?: readonly (VersionChange & { readonly module: string })[];
   /** Accesses inside the old version that had an error injected. */
   readonly interrupted: number;
   /** Interrupted accesses that retried through the module table. */
@@ -142,8 +168,7 @@ export type LoadReport = {
 
 /** Records the steps of one load. Each step starts when the previous one ends. */
 export class StepRecorder {
-  /** Each step is recorded at most once. */
-  readonly #recorded: Partial<Steps> = {};
+  readonly #steps: Step[] = [];
   readonly #clock: () => number;
   readonly #began: number;
   #started: number;
@@ -157,7 +182,7 @@ export class StepRecorder {
 
   /** The recorded steps, in order. */
   get steps(): Step[] {
-    return Object.values(this.#recorded);
+    return this.#steps;
   }
 
   /** Microseconds since the load began. */
@@ -165,14 +190,19 @@ export class StepRecorder {
     return this.#microsecondsSince(this.#began);
   }
 
-  /** Records a step that has just ended. */
-  record<Name extends StepName>(step: Name, facts: StepFacts[Name]): void {
+  /**
+   * Records a step that has just ended.
+   * @param module The member of the patch set that the step is about; null for other loads, and for steps about all members.
+   */
+  record<Name extends StepName>(step: Name, facts: StepFacts[Name], module: string | null = null): void {
     const startedMicroseconds = roundToTenth((this.#started - this.#began) * 1_000);
     const microseconds = this.#microsecondsSince(this.#started);
     this.#started = this.#clock();
     const at = new Date().toISOString();
-    const recorded: StepOf<Name> = { step, operation: operations[step], at, startedMicroseconds, microseconds, facts };
-    Object.assign(this.#recorded, { [step]: recorded });
+    const member = module === null ? {} : { module };
+    const recorded: StepOf<Name> = { step, operation: operations[step], at, startedMicroseconds, microseconds, ...member, facts };
+    const steps: StepOf<StepName>[] = this.#steps;
+    steps.push(recorded);
   }
 
   #microsecondsSince(moment: number): number {

@@ -37,10 +37,23 @@ export type DeviceThread = {
   readonly onInterrupt: () => void;
 };
 
-export type LoadRequest<Kind extends Image = ModuleImage> = {
+/** The arriving version of a module. */
+export type ArrivingImage<Kind extends Image = ModuleImage> = {
   readonly image: Kind;
   /** Identifiers of the keys whose signatures of the build the caller has verified. */
   readonly signedBy: readonly string[];
+};
+
+/** What a load does with one module: loads a version, or unloads the version in memory. */
+export type MemberRequest<Kind extends Image = ModuleImage> = ArrivingImage<Kind> | { readonly unload: string };
+
+export type LoadKind = 'build' | 'patch-set' | 'unload';
+
+export type LoadRequest<Kind extends Image = ModuleImage> = {
+  /** `build` and `unload` have one member. */
+  readonly kind: LoadKind;
+  /** Each module at most once. */
+  readonly members: readonly MemberRequest<Kind>[];
   readonly strategy: Strategy;
   /** How long `drain` and `drain-then-inject` wait for the accesses inside to exit, in milliseconds. */
   readonly drainMilliseconds: number;
@@ -52,4 +65,17 @@ export type LoadRequest<Kind extends Image = ModuleImage> = {
   readonly similarityPolicy: SimilarityPolicy;
   /** Whether every import must be provided after the load, and no module in memory may lose one. */
   readonly linkPolicy: LinkPolicy;
+  /** Why a module is unloaded although others import it; null if it then stays. */
+  readonly forceReason: string | null;
 };
+
+/** One module of a load that has begun. A member without arriving version is unloaded. */
+export type Member = {
+  readonly module: string;
+  readonly arriving: ArrivingImage | null;
+  /** The version in memory before the load. */
+  readonly previous: LoadedImage | null;
+};
+
+/** A member whose module table entry was swapped. */
+export type SwappedMember = Member & { readonly current: LoadedImage | null };

@@ -7,6 +7,7 @@ import { addTaint, type Taint, type TaintReason } from '../accesses/taint.ts';
 import type { ModuleImage } from '../images/image.ts';
 import { getExportedFunction } from '../images/instance-exports.ts';
 import type { Stamp } from '../images/stamp.ts';
+import { createStubs } from '../linker/lazy-stubs.ts';
 import type { MemoryReservation } from '../memory/memory-budget.ts';
 import type { MemoryRange, RandomAccessMemory } from '../memory/random-access-memory.ts';
 import type { Processor } from '../processor.ts';
@@ -26,6 +27,8 @@ export class LoadedImage implements AccessibleImage {
   #code: { readonly image: ModuleImage; readonly imports: () => WebAssembly.Imports } | null;
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
   #fuel: WebAssembly.Global | null = null;
+  /** Whether stubs of a version gate are in its slots. */
+  #isGated = false;
   #tainted: Taint | null = null;
   readonly #memoryReservation: MemoryReservation | null;
 
@@ -97,6 +100,26 @@ export class LoadedImage implements AccessibleImage {
     return this.#code?.image.stamp ?? null;
   }
 
+  /** Creates stubs with the types of its exports. @param resolve Returns the function that a call of the stub with an index calls. */
+  createStubs(resolve: (index: number) => WebAssembly.ExportedFunction): readonly WebAssembly.ExportedFunction[] {
+    return this.#code === null ? [] : createStubs(this.#code.image, resolve);
+  }
+
+  /** Puts the stubs of a version gate in its slots, in which accesses find them instead of its functions. */
+  openGate(stubs: ReadonlyMap<number, WebAssembly.ExportedFunction>): void {
+    this.#isGated = true;
+    for (const [offset, stub] of stubs) this.#memory.table.set(this.range.firstSlot + offset, stub);
+  }
+
+  /** Puts its own functions in its slots again. */
+  closeGate(): void {
+    if (!this.#isGated) return;
+    this.#isGated = false;
+    if (this.#code === null) return;
+    this.#memory.revokeExecute(this.range);
+    this.#writeSlots(this.#functions ?? this.#processor.lazyStubsOf(this.#code.image));
+  }
+
   /** Makes running threads call the processor at their next safepoint in this image. */
   exhaustFuel(): void {
     if (this.#fuel !== null) this.#fuel.value = 0;
@@ -165,7 +188,7 @@ export class LoadedImage implements AccessibleImage {
     this.exhaustFuel();
     const functions = image.stamp.interface.exports.map(({ name }) => getExportedFunction(exports, name));
     this.#functions = functions;
-    this.#writeSlots(functions);
+    if (!this.#isGated) this.#writeSlots(functions);
     if (image.stamp.initialize) this.initialize(getExportedFunction(exports, initializeExport));
     return functions;
   }

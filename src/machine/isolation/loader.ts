@@ -1,139 +1,219 @@
-// The isolation workflow (US 8,689,206 B2, FIG. 2): loads a new version of a module at an unused address and swaps the module table entry. Accesses
-// inside the old version exit by themselves, or get an injected error and retry in the new version.
+// The isolation workflow (US 8,689,206 B2, FIG. 2): loads new versions of modules at unused addresses and swaps their module table entries. Accesses
+// inside the old versions exit by themselves, or get an injected error and retry in the new ones. A patch set swaps all its entries at one safepoint.
 
 import assert from 'node:assert/strict';
-import { threadBlock } from '../abi.ts';
 import type { Image } from '../images/image.ts';
 import { isVerified, unverifiedMessage } from '../images/verified-image.ts';
 import { formatAddress } from '../memory/random-access-memory.ts';
 import { sanitizeReason } from '../reason.ts';
-import { wholeThread } from '../threads/thread.ts';
 import { Drain, type DrainEnding } from './drain.ts';
 import { noAfterLoad, runAfterLoad } from './hooks.ts';
-import { placeImage } from './image-placement.ts';
-import { checkLinks } from './link-policy.ts';
-import { type Invalidation, type LoadReport, type Outcome, type ReportedImage, type StepFacts, StepRecorder } from './load-report.ts';
-import type { LoadRequest, LoadTarget } from './load-request.ts';
+import { type PlacedMember, placeMembers, type StartFacts } from './image-placement.ts';
+import {
+  type Interruption,
+  interruptAccesses,
+  type LeftVersion,
+  maxListedPrograms,
+  noInterruption,
+  revokeExecute,
+} from './interruption.ts';
+import { checkLinks, checkUnload } from './link-policy.ts';
+import { complete, fail, unchanged } from './load-ending.ts';
+import { type LoadReport, type Outcome, type StepFacts, StepRecorder } from './load-report.ts';
+import type { ArrivingImage, LoadRequest, LoadTarget, Member, MemberRequest, SwappedMember } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import type { Reclaimed } from './retired-images.ts';
+import { openVersionGates } from './version-gate.ts';
 import { compareVersions } from './version-policy.ts';
 
 /** One run of the workflow. */
 type Load = { readonly target: LoadTarget; readonly request: LoadRequest; readonly recorder: StepRecorder };
-/** The two versions after the swap of the module table entry. */
-type Swapped = { readonly previous: LoadedImage; readonly current: LoadedImage };
-/** The accesses that had an error injected, and how many of them no retry caught. */
-type Interruption = { readonly interrupted: number; failed: number };
 
-const noInterruption: Interruption = { interrupted: 0, failed: 0 };
-/** Maximum programs listed in one step. */
-const maxListedPrograms = 1_000;
 /** Maximum unresolved links listed in a step. */
 const maxListedLinks = 100;
 /** Maximum reclaimed images listed in a report. */
 const maxListedReclaimed = 100;
 
 /** Runs the workflow. A refused or failed load changes nothing. */
-export async function runIsolationWorkflow(target: LoadTarget, { image, ...options }: LoadRequest<Image>): Promise<LoadReport> {
+export async function runIsolationWorkflow(target: LoadTarget, request: LoadRequest<Image>): Promise<LoadReport> {
   const recorder = new StepRecorder(() => target.processor.clock.now());
-  if (image.kind !== 'module') return refuseImage(recorder, image, options, `${image.digest} is a driver image: expected a module image`);
-  // JavaScript callers bypass the type check.
-  if (!isVerified(image)) return refuseImage(recorder, image, options, unverifiedMessage(image));
-  const load: Load = { target, request: { image, ...options }, recorder };
-  const swap = await target.processor.atSafepoint(() => swapImages(load));
-  if (swap.kind === 'not-loaded') return swap.report;
-  const { previous, current, interruption } = swap;
-  if (previous === null) return complete(recorder, { outcome: 'installed', previous, current });
-  if (!swap.isReferenced) {
-    invalidate(load, previous);
-    return complete(recorder, { outcome: 'replaced', previous, current });
+  const members: MemberRequest[] = [];
+  for (const member of request.members) {
+    if ('unload' in member) members.push(member);
+    // JavaScript callers bypass the type check.
+    else if (member.image.kind === 'module' && isVerified(member.image)) members.push({ ...member, image: member.image });
+    else return refuseImage(recorder, request, member);
   }
-  if (interruption === null) return drain(load, { previous, current });
-  return waitForExits(load, { previous, current }, interruption);
+  const load: Load = { target, request: { ...request, members }, recorder };
+  const swap = await target.processor.atSafepoint(() => swapImages(load));
+  const report = await finish(load, swap);
+  for (const { module } of swap.members) target.moduleTable.settle(module);
+  return report;
+}
+
+/** Refuses an image that is not a verified module, at operation 200. */
+function refuseImage(recorder: StepRecorder, request: LoadRequest<Image>, { image, ...signatures }: ArrivingImage<Image>): LoadReport {
+  const { module } = image.stamp;
+  const reason = image.kind === 'module' ? unverifiedMessage(image) : `${image.digest} is a driver image: expected a module image`;
+  recordReceived(recorder, request, { image, ...signatures });
+  recorder.record('refused', { reason }, memberOf(request, module));
+  return complete(recorder, request.kind, { outcome: 'refused-image', reason, members: [{ module, previous: null, current: null }] });
+}
+
+/** Returns the module that a step of one member names; null if the load is not of a patch set. */
+function memberOf({ kind }: Pick<LoadRequest, 'kind'>, module: string): string | null {
+  return kind === 'patch-set' ? module : null;
 }
 
 type Swap =
-  | { readonly kind: 'not-loaded'; readonly report: LoadReport }
+  | { readonly kind: 'not-loaded'; readonly report: LoadReport; readonly members: readonly Member[] }
   | {
       readonly kind: 'swapped';
-      readonly previous: LoadedImage | null;
-      readonly current: LoadedImage;
-      /** Whether accesses were inside the previous image at the swap. */
+      readonly members: readonly SwappedMember[];
+      /** Members that a patch set leaves as they are. */
+      readonly kept: readonly Member[];
+      /** Whether accesses were inside previous images at the swap. */
       readonly isReferenced: boolean;
       /** Null if the accesses may first exit by themselves (drain). */
       readonly interruption: Interruption | null;
+      /** Called when a drain ends. */
+      readonly closeGates: () => void;
     };
+type Swapped = Extract<Swap, { kind: 'swapped' }>;
 
 /** Operations 200 to 260, at a safepoint: threads observe swap and injection as atomic. */
 function swapImages(load: Load): Swap {
   const { target, request, recorder } = load;
-  recordReceived(recorder, request.image, request);
-  const previous = lookUp(load);
-  const refusal = (previous && compare(load, previous)) ?? link(load, previous);
-  if (refusal !== null) return { kind: 'not-loaded', report: refusal };
-  const placement = placeImage(target, request.image, previous);
-  if (!placement.ok) return { kind: 'not-loaded', report: fail(recorder, 'loaded', placement.reason, previous) };
-  const { loaded: current, selfCheck, beforeUnload, stateWords, reclaimed } = placement;
-  target.addImage(current);
-  recorder.record('loaded', {
-    address: addressOf(current),
-    pages: current.range.pages,
-    selfCheck,
-    beforeUnload,
-    stateWords,
-    ...describeReclaimed(reclaimed),
-  });
-  updateTable(load, previous, current);
-  if (previous === null) return { kind: 'swapped', previous, current, isReferenced: false, interruption: noInterruption };
-  const isReferenced = checkReferences(recorder, previous);
-  const interruption = isReferenced && request.strategy !== 'inject' ? null : interruptAccesses(load, previous);
-  return { kind: 'swapped', previous, current, isReferenced, interruption };
+  const found = lookUp(load);
+  const notLoaded = (report: LoadReport): Swap => ({ kind: 'not-loaded', report, members: found });
+  const refusal = compare(load, found) ?? link(load, found);
+  if (refusal !== null) return notLoaded(refusal);
+  const kept = found.filter(isKept);
+  const placement = placeMembers(
+    target,
+    found.filter((member) => !isKept(member)),
+  );
+  if (!placement.ok) return notLoaded(fail(recorder, request.kind, { during: 'loaded', reason: placement.reason, members: found }));
+  const { placed } = placement;
+  for (const member of placed) {
+    if (member.current === null) continue;
+    target.addImage(member.current);
+    recorder.record('loaded', describePlacement(member, member.current), memberOf(request, member.module));
+  }
+  updateTable(load, placed);
+  const isReferenced = checkReferences(load, placed);
+  if (!isReferenced || request.strategy === 'inject') {
+    const interruption = interrupt(load, placed);
+    return { kind: 'swapped', members: placed, kept, isReferenced, interruption, closeGates: () => {} };
+  }
+  // A module on its own has no other version that a thread could mix it with, except by recursion through other modules.
+  const closeGates = request.kind === 'build' ? () => {} : openVersionGates(target, placed);
+  return { kind: 'swapped', members: placed, kept, isReferenced, interruption: null, closeGates };
 }
 
 /** Operation 200. Digest, stamp and safepoint ABI were checked when the image was read. */
-function recordReceived(recorder: StepRecorder, image: Image, { signedBy }: Pick<LoadRequest, 'signedBy'>): void {
+function recordReceived(recorder: StepRecorder, request: Pick<LoadRequest, 'kind'>, { image, signedBy }: ArrivingImage<Image>): void {
   const { module, version } = image.stamp;
-  recorder.record('received', { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] });
+  const facts = { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] };
+  recorder.record('received', facts, memberOf(request, module));
 }
 
-/** Refuses an image that is not a verified module, at operation 200. */
-function refuseImage(recorder: StepRecorder, image: Image, request: Pick<LoadRequest, 'signedBy'>, reason: string): LoadReport {
-  recordReceived(recorder, image, request);
-  recorder.record('refused', { reason });
-  return complete(recorder, { outcome: 'refused-image', reason, previous: null, current: null });
+/** Operations 200 and 210. Returns the members with the versions in memory. */
+function lookUp({ target, request, recorder }: Load): Member[] {
+  for (const member of request.members) if (!('unload' in member)) recordReceived(recorder, request, member);
+  return request.members.map((member) => {
+    const arriving = 'unload' in member ? null : member;
+    const module = 'unload' in member ? member.unload : member.image.stamp.module;
+    const previous = target.moduleTable.lookUp(module);
+    const facts = { address: previous && addressOf(previous), version: previous?.image.stamp.version ?? null };
+    recorder.record('looked-up', facts, memberOf(request, module));
+    return { module, arriving, previous };
+  });
 }
 
-/** Operation 210. Returns the version in memory, or null. */
-function lookUp({ target, request, recorder }: Load): LoadedImage | null {
-  const previous = target.moduleTable.lookUp(request.image.stamp.module);
-  recorder.record('looked-up', { address: previous && addressOf(previous), version: previous?.image.stamp.version ?? null });
-  return previous;
+/** Returns whether a patch set leaves a member as it is: its version is in memory, or the module to unload is not. */
+function isKept({ arriving, previous }: Member): boolean {
+  return arriving === null ? previous === null : arriving.image.digest === previous?.image.digest;
 }
 
 /** Operation 220 and claim 11. Returns the report if the load is refused, or null. */
-function compare({ request, recorder }: Load, previous: LoadedImage): LoadReport | null {
+function compare(load: Load, members: readonly Member[]): LoadReport | null {
+  const { request } = load;
+  const isUnload = request.kind === 'unload';
+  const [first] = members;
+  if (isUnload && first?.previous === null)
+    return refuse(load, members, { outcome: 'refused-not-loaded', reason: `${first.module} is not in memory` });
+  if (request.kind === 'patch-set' && members.every(isKept))
+    return refuse(load, members, { outcome: 'refused-not-newer', reason: 'all members of the patch set are in memory already' });
+  for (const member of members) {
+    const refusal = compareMember(load, member);
+    if (refusal !== null) return refuse(load, members, refusal, member.module);
+  }
+  return findDrainConflict(load, members);
+}
+
+type Refusal = { readonly outcome: Outcome; readonly reason: string };
+
+function compareMember({ request, recorder }: Load, member: Member): Refusal | null {
   const { versionPolicy, similarityPolicy, downgradeReason } = request;
-  if (versionPolicy === 'any') return null;
-  const [next, inMemory] = [request.image.stamp, previous.stamp];
+  const { arriving, previous, module } = member;
+  if (arriving === null || previous === null || versionPolicy === 'any') return null;
+  const [next, inMemory] = [arriving.image.stamp, previous.stamp];
   assert(inMemory !== null, 'the image in the module table has no stamp');
   const { precedence, similarity, refusal } = compareVersions(next, inMemory, { versionPolicy, similarityPolicy });
   const facts = { version: next.version, inMemoryVersion: inMemory.version, precedence, versionPolicy, downgradeReason };
-  recorder.record('compared', { ...facts, similarity, similarityPolicy });
-  if (refusal === null) return null;
-  recorder.record('refused', { reason: refusal.reason });
-  return complete(recorder, { ...refusal, previous, current: previous });
+  recorder.record('compared', { ...facts, similarity, similarityPolicy }, memberOf(request, module));
+  return request.kind === 'patch-set' && isKept(member) ? null : refusal;
 }
 
-/** Operation 220: checks the links of the modules in memory and the arriving one. Returns the report if the load is refused, or null. */
-function link({ target, request, recorder }: Load, previous: LoadedImage | null): LoadReport | null {
-  const { linkPolicy } = request;
+/** While a patch set drains, old versions call each other through the addresses of new ones, so that the types must be the same. */
+function findDrainConflict(load: Load, members: readonly Member[]): LoadReport | null {
+  if (load.request.kind !== 'patch-set' || load.request.strategy === 'inject') return null;
+  for (const { module, arriving, previous } of members) {
+    if (arriving === null || previous?.stamp === undefined || previous.stamp === null) continue;
+    const { similarity } = compareVersions(arriving.image.stamp, previous.stamp, { versionPolicy: 'different', similarityPolicy: 'off' });
+    const changed = new Set(similarity.changed);
+    for (const { previous: importer } of members) {
+      const imported = importer?.stamp?.interface.imports.find((candidate) => candidate.module === module && changed.has(candidate.name));
+      if (importer === null || imported === undefined) continue;
+      const reason = `${module}@${arriving.image.stamp.version} changes the type of ${imported.name}, which ${nameOf(importer)} imports: old and new versions cannot run side by side; use strategy inject`;
+      return refuse(load, members, { outcome: 'refused-dissimilar', reason: sanitizeReason(reason) }, module);
+    }
+  }
+  return null;
+}
+
+function refuse({ request, recorder }: Load, members: readonly Member[], refusal: Refusal, module: string | null = null): LoadReport {
+  recorder.record('refused', { reason: refusal.reason }, module && memberOf(request, module));
+  return complete(recorder, request.kind, { ...refusal, members: members.map(unchanged) });
+}
+
+/** Operation 220: checks the links of the modules in memory and the arriving ones. Returns the report if the load is refused, or null. */
+function link(load: Load, members: readonly Member[]): LoadReport | null {
+  const { target, request, recorder } = load;
+  const { kind, linkPolicy, forceReason } = request;
   if (linkPolicy === 'off') return null;
   const inMemory = target.moduleTable.loaded.flatMap(({ stamp }) => stamp ?? []);
-  const { unresolved, refusal } = checkLinks({ arriving: [request.image.stamp], inMemory }, linkPolicy);
-  recorder.record('linked', { linkPolicy, unresolved: unresolved.slice(0, maxListedLinks), unresolvedLinks: unresolved.length });
-  if (refusal === null) return null;
-  recorder.record('refused', { reason: refusal.reason });
-  return complete(recorder, { ...refusal, previous, current: previous });
+  const arriving = members.flatMap((member) => member.arriving?.image.stamp ?? []);
+  const leaving = members.flatMap((member) => (member.arriving === null ? member.module : []));
+  const { unresolved, refusal } =
+    kind === 'unload'
+      ? checkUnload(leaving[0] ?? '', inMemory, forceReason !== null)
+      : checkLinks({ arriving, inMemory, leaving }, linkPolicy);
+  recorder.record('linked', {
+    linkPolicy,
+    unresolved: unresolved.slice(0, maxListedLinks),
+    unresolvedLinks: unresolved.length,
+    ...(forceReason === null ? {} : { forceReason }),
+  });
+  return refusal && refuse(load, members, refusal);
+}
+
+/** Returns the facts of operation 230. */
+function describePlacement(member: PlacedMember & StartFacts, current: LoadedImage): StepFacts['loaded'] {
+  const { selfCheck, beforeUnload, stateWords, reclaimed } = member;
+  const { pages } = current.range;
+  return { address: addressOf(current), pages, selfCheck, beforeUnload, stateWords, ...describeReclaimed(reclaimed) };
 }
 
 /** Returns the facts of operation 230 about the reclaimed images. */
@@ -145,166 +225,171 @@ function describeReclaimed(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'rec
   return { reclaimed: named, reclaimedImages: reclaimed.length };
 }
 
-/** Operation 240. The hook of the new version runs at the same safepoint, except when the module is restored: then no version takes over from another. */
-function updateTable({ target, request, recorder }: Load, previous: LoadedImage | null, current: LoadedImage): void {
-  target.moduleTable.update(request.image.stamp.module, current);
-  const hook = request.versionPolicy === 'any' ? noAfterLoad : runAfterLoad(target.processor, current);
-  recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(current), ...hook });
+/**
+ * Operation 240. The hooks of the new versions run at the same safepoint, except when a module is restored: then no version takes over from another.
+ */
+function updateTable({ target, request, recorder }: Load, placed: readonly (PlacedMember & StartFacts)[]): void {
+  for (const { module, current } of placed) target.moduleTable.update(module, current);
+  for (const { module, previous, current, beforeUnload } of placed) {
+    const hook = current === null || request.versionPolicy === 'any' ? noAfterLoad : runAfterLoad(target.processor, current);
+    const addresses = { from: previous && addressOf(previous), to: current && addressOf(current) };
+    const unloaded = current === null ? { beforeUnload } : {};
+    recorder.record('table-updated', { ...addresses, ...unloaded, ...hook }, memberOf(request, module));
+  }
 }
 
-/** Operation 250. Returns whether an access is inside the old version, by the module table or by a hard-coded address. */
-function checkReferences(recorder: StepRecorder, previous: LoadedImage): boolean {
-  const { referenceCount, bypassCount: bypassing } = previous;
+/** Operation 250. Returns whether an access is inside an old version, by the module table or by a hard-coded address. */
+function checkReferences({ recorder }: Load, members: readonly SwappedMember[]): boolean {
+  const old = members.flatMap(({ previous }) => previous ?? []);
+  if (old.length === 0) return false;
+  const referenceCount = countReferences(old);
   recorder.record('checked-references', { referenceCount });
-  return referenceCount + bypassing > 0;
+  return referenceCount + old.reduce((sum, { bypassCount }) => sum + bypassCount, 0) > 0;
 }
 
-/** Operation 260. Injects an error into every thread inside the old version, targeting its outermost access there or, if it percolates, its whole call. */
-function interruptAccesses({ target, request, recorder }: Load, previous: LoadedImage): Interruption {
-  // Revoke execution first, so that no interrupted access can enter again, not even by a hard-coded address.
-  revokeExecute(previous, request.invalidation);
-  const retryIn = target.moduleTable.lookUp(previous.image.stamp.module);
-  const threadsOf = new Map<string, number>();
-  let accesses = 0;
-  const interruption: { interrupted: number; failed: number } = { interrupted: 0, failed: 0 };
-  const onUncaught = () => {
-    interruption.failed += 1;
-  };
-  const options = { onUncaught, retryIn };
-  for (const { thread, program, recovery, onInterrupt } of target.threads()) {
-    const { count, outermost } = target.processor.accessesInside(thread, previous.record);
-    if (count === 0) continue;
-    accesses += count;
-    // A thread that is being stopped exits anyway.
-    if (thread.injection?.target === wholeThread) continue;
-    target.processor.inject(thread, recovery === 'percolate' ? thread.block + threadBlock.frames : outermost, options);
-    onInterrupt();
-    interruption.interrupted += 1;
-    threadsOf.set(program, (threadsOf.get(program) ?? 0) + 1);
-  }
-  if (accesses > 0) {
-    const programs = [...threadsOf].slice(0, maxListedPrograms).map(([program, threads]) => ({ program, threads }));
-    recorder.record('interrupted', { accesses, threads: interruption.interrupted, programs });
-  }
+const countReferences = (images: readonly LoadedImage[]) => images.reduce((sum, { referenceCount }) => sum + referenceCount, 0);
+
+/** Operation 260. */
+function interrupt({ target, request, recorder }: Load, members: readonly SwappedMember[]): Interruption {
+  const versions = members.flatMap(({ previous, current }): LeftVersion[] =>
+    previous === null ? [] : [{ left: previous, retryIn: current }],
+  );
+  if (versions.length === 0) return noInterruption;
+  const { interruption, facts } = interruptAccesses(target, versions, request.invalidation);
+  if (facts.accesses > 0) recorder.record('interrupted', facts);
   return interruption;
+}
+
+/** Operations 250 to 280 of a load whose entries were swapped. */
+function finish(load: Load, swap: Swap): LoadReport | Promise<LoadReport> {
+  if (swap.kind === 'not-loaded') return swap.report;
+  if (!swap.isReferenced) {
+    invalidateAll(load, swap);
+    return succeed(load, swap, noInterruption);
+  }
+  return swap.interruption === null ? drain(load, swap) : waitForExits(load, swap, swap.interruption);
 }
 
 /** Waits until the accesses inside have exited. At the deadline or on request, interrupts them or reverts the swap. */
 function drain(load: Load, swapped: Swapped): Promise<LoadReport> {
   const { target, request } = load;
-  const { previous } = swapped;
+  const { promise, resolve } = Promise.withResolvers<LoadReport>();
+  const onEnd = (ending: DrainEnding) => {
+    target.setDrain(null);
+    if (ending.kind === 'cancelled') return resolve(revertSwap(load, swapped, () => cancelDrain(load, swapped, ending.reason)));
+    if (ending.kind === 'timed-out' && request.strategy === 'drain') return resolve(revertSwap(load, swapped, failDrain(load, swapped)));
+    swapped.closeGates();
+    if (ending.kind === 'unreferenced' && !isBypassedSet(load, swapped)) return resolve(resetReferences(load, swapped, noInterruption));
+    resolve(waitForExits(load, swapped, interrupt(load, swapped.members)));
+  };
+  target.setDrain(new Drain(target, previousOf(swapped), request.drainMilliseconds, onEnd));
+  return promise;
+}
+
+const previousOf = ({ members }: Swapped): LoadedImage[] => members.flatMap(({ previous }) => previous ?? []);
+
+/** Returns whether programs with hard-coded addresses are inside old versions of a patch set, where they would soon call new ones. */
+function isBypassedSet({ request }: Load, swapped: Swapped): boolean {
+  return request.kind === 'patch-set' && previousOf(swapped).some(({ bypassCount }) => bypassCount > 0);
+}
+
+/**
+ * Reverts the swap: the table names the old versions again. The new version of a build is removed once the accesses that entered it have exited. Those
+ * inside a patch set are interrupted and retry in the old versions, so that no thread runs a mix.
+ * @param report Called once the swap is reverted.
+ */
+function revertSwap({ target, request }: Load, swapped: Swapped, report: () => LoadReport): LoadReport | Promise<LoadReport> {
+  const { processor, moduleTable, retired } = target;
+  for (const { module, previous } of swapped.members) moduleTable.update(module, previous);
+  swapped.closeGates();
+  const left = swapped.members.flatMap(({ previous, current }) => (current === null ? [] : [{ left: current, retryIn: previous }]));
+  const remove = () => {
+    for (const { left: image } of left) {
+      image.remove();
+      retired.add(image);
+    }
+  };
+  const records = left.map(({ left: { record } }) => record);
+  if (request.kind !== 'patch-set') {
+    for (const { left: image } of left) revokeExecute(image, 'mark-invalid');
+    if (left.length > 0) processor.onUnreferenced(records, 'counted', remove);
+    return report();
+  }
+  interruptAccesses(target, left, 'mark-invalid');
   return new Promise((resolve) => {
-    const onEnd = (ending: DrainEnding) => {
-      target.setDrain(null);
-      if (ending.kind === 'unreferenced') return resolve(resetReferences(load, swapped, noInterruption));
-      if (ending.kind === 'cancelled') return resolve(cancelDrain(load, swapped, ending.reason));
-      if (ending.kind === 'timed-out' && request.strategy === 'drain') return resolve(failDrain(load, swapped));
-      resolve(waitForExits(load, swapped, interruptAccesses(load, previous)));
-    };
-    target.setDrain(new Drain(target, previous, request.drainMilliseconds, onEnd));
+    processor.onUnreferenced(records, 'counted', () => {
+      remove();
+      resolve(report());
+    });
   });
 }
 
-/** Reverts the swap: the table names the old version again. The new version is removed once the accesses that entered it have exited. */
-function revertSwap({ target }: Load, { previous, current }: Swapped): void {
-  const { processor, moduleTable } = target;
-  moduleTable.update(current.image.stamp.module, previous);
-  revokeExecute(current, 'mark-invalid');
-  processor.onUnreferenced(current.record, 'counted', () => {
-    current.remove();
-    target.retired.add(current);
-  });
-}
-
-/** The drain timed out. */
-function failDrain(load: Load, swapped: Swapped): LoadReport {
-  revertSwap(load, swapped);
-  const { referenceCount, image } = swapped.previous;
+/** Returns the report of a drain that timed out, with the accesses that are inside now. */
+function failDrain({ request, recorder }: Load, swapped: Swapped): () => LoadReport {
+  const old = previousOf(swapped);
+  const referenceCount = countReferences(old);
   const accesses = referenceCount === 1 ? '1 access was' : `${referenceCount} accesses were`;
-  const reason = `${accesses} still inside ${image.stamp.version} after ${load.request.drainMilliseconds} ms: drain longer, or use strategy inject`;
-  return fail(load.recorder, 'references-reset', reason, swapped.previous);
+  const versions = request.kind === 'patch-set' ? old.map(nameOf).join(', ') : (old[0]?.image.stamp.version ?? '');
+  const advice = `drain longer, or use strategy inject`;
+  const reason = sanitizeReason(`${accesses} still inside ${versions} after ${request.drainMilliseconds} ms: ${advice}`);
+  return () => fail(recorder, request.kind, { during: 'references-reset', reason, members: allOf(swapped) });
 }
 
 /** The drain was cancelled. */
-function cancelDrain(load: Load, swapped: Swapped, cause: string): LoadReport {
-  const { previous } = swapped;
+function cancelDrain({ request, recorder }: Load, swapped: Swapped, cause: string): LoadReport {
   const reason = sanitizeReason(cause);
-  revertSwap(load, swapped);
-  load.recorder.record('cancelled', { during: 'checked-references', reason });
-  return complete(load.recorder, { outcome: 'cancelled', reason, previous, current: previous });
+  recorder.record('cancelled', { during: 'checked-references', reason });
+  return complete(recorder, request.kind, { outcome: 'cancelled', reason, members: allOf(swapped).map(unchanged) });
 }
 
 /** Waits until the interrupted accesses have exited. */
 function waitForExits(load: Load, swapped: Swapped, interruption: Interruption): Promise<LoadReport> {
   return new Promise((resolve) => {
     const bypasses = load.request.invalidation === 'none' ? 'ignored' : 'counted';
-    load.target.processor.onUnreferenced(swapped.previous.record, bypasses, () => resolve(resetReferences(load, swapped, interruption)));
+    const records = previousOf(swapped).map(({ record }) => record);
+    load.target.processor.onUnreferenced(records, bypasses, () => resolve(resetReferences(load, swapped, interruption)));
   });
 }
 
-/** Operations 270 to 280, once no access is inside the old version. */
-function resetReferences(load: Load, { previous, current }: Swapped, { interrupted, failed }: Interruption): LoadReport {
-  const retried = interrupted - failed;
-  load.recorder.record('references-reset', { referenceCount: 0, retried, failed });
-  invalidate(load, previous);
-  const outcome = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
-  return complete(load.recorder, { outcome, previous, current, interrupted, retried, failed });
+/** Operations 270 to 280, once no access is inside the old versions. */
+function resetReferences(load: Load, swapped: Swapped, interruption: Interruption): LoadReport {
+  const { interrupted, failed } = interruption;
+  load.recorder.record('references-reset', { referenceCount: 0, retried: interrupted - failed, failed });
+  invalidateAll(load, swapped);
+  return succeed(load, swapped, interruption);
 }
 
 /** Operation 275. */
-function invalidate({ target, request, recorder }: Load, previous: LoadedImage): void {
+function invalidateAll({ target, request, recorder }: Load, { members }: Swapped): void {
   const { invalidation } = request;
-  revokeExecute(previous, invalidation);
-  if (invalidation === 'delete') previous.remove();
-  target.retired.add(previous);
-  const heldBy = target.programsHolding(previous.record).slice(0, maxListedPrograms);
-  recorder.record('invalidated', { invalidation, address: addressOf(previous), pages: previous.range.pages, heldBy });
+  for (const { module, previous } of members) {
+    if (previous === null) continue;
+    revokeExecute(previous, invalidation);
+    if (invalidation === 'delete') previous.remove();
+    target.retired.add(previous);
+    const heldBy = target.programsHolding(previous.record).slice(0, maxListedPrograms);
+    const facts = { invalidation, address: addressOf(previous), pages: previous.range.pages, heldBy };
+    recorder.record('invalidated', facts, memberOf(request, module));
+  }
 }
-
-/** Prevents further accesses to an image, and sets the page flag that explains why. */
-function revokeExecute(image: LoadedImage, invalidation: Invalidation): void {
-  if (invalidation === 'none') return;
-  image.revokeExecute();
-  if (invalidation === 'nx') image.range.nx = true;
-  else image.range.valid = false;
-}
-
-/** Reports a failed load: the old version, if any, is in the table. */
-function fail(recorder: StepRecorder, during: string, reason: string, previous: LoadedImage | null): LoadReport {
-  recorder.record('failed', { during, reason });
-  return complete(recorder, { outcome: 'failed', reason, previous, current: previous });
-}
-
-type Ending = {
-  readonly outcome: Outcome;
-  readonly reason?: string;
-  readonly previous: LoadedImage | null;
-  readonly current: LoadedImage | null;
-  readonly interrupted?: number;
-  readonly retried?: number;
-  readonly failed?: number;
-};
 
 /** Operation 280. */
-function complete(recorder: StepRecorder, ending: Ending): LoadReport {
-  const { outcome, reason = null, interrupted = 0, retried = 0, failed = 0, previous, current } = ending;
-  const microseconds = recorder.elapsed;
-  recorder.record('completed', { outcome, microseconds });
-  return {
-    outcome,
-    reason,
-    previous: previous && describeImage(previous),
-    current: current && describeImage(current),
-    interrupted,
-    retried,
-    failed,
-    microseconds,
-    steps: recorder.steps,
-  };
+function succeed({ request, recorder }: Load, swapped: Swapped, { interrupted, failed }: Interruption): LoadReport {
+  const members = [...swapped.members, ...swapped.kept.map(unchanged)];
+  const inOrder = request.members.flatMap((requested) => {
+    const name = 'unload' in requested ? requested.unload : requested.image.stamp.module;
+    return members.filter(({ module }) => module === name);
+  });
+  const outcome = outcomeOf(request, swapped, interrupted);
+  return complete(recorder, request.kind, { outcome, members: inOrder, interrupted, retried: interrupted - failed, failed });
 }
 
+function outcomeOf({ kind }: LoadRequest, swapped: Swapped, interrupted: number): Outcome {
+  if (kind === 'unload') return interrupted > 0 ? 'unloaded-interrupting' : 'unloaded';
+  if (previousOf(swapped).length === 0) return 'installed';
+  return interrupted > 0 ? 'replaced-interrupting' : 'replaced';
+}
+
+const allOf = ({ members, kept }: Swapped): Member[] => [...members, ...kept];
 const addressOf = (loaded: LoadedImage) => formatAddress(loaded.range.firstPage);
-
-function describeImage({ image, range, tainted }: LoadedImage): ReportedImage {
-  return { version: image.stamp.version, image: image.digest, address: formatAddress(range.firstPage), pages: range.pages, tainted };
-}
+const nameOf = ({ image: { stamp } }: LoadedImage) => `${stamp.module}@${stamp.version}`;

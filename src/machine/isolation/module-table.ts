@@ -14,6 +14,8 @@ const sweepThreshold = 32;
 /** An image's slots are a multiple of this. At least one slot is spare: imports of an export that the image lacks fault there. */
 const slotUnit = 8;
 
+const noModules: ReadonlySet<string> = new Set();
+
 /** An interface that is linked to the table. `module`: the module it provides; null if none. */
 export type LinkedInterface = ImageInterface & { readonly module: string | null };
 
@@ -33,7 +35,7 @@ type ModuleEntry = {
   /** Number of known exports at which unused ones are evicted. */
   sweepAt: number;
   current: LoadedImage | null;
-  /** The previous image, restored if a drain fails. */
+  /** The previous image while a load may still restore it. */
   previous: LoadedImage | null;
 };
 
@@ -41,8 +43,8 @@ export class ModuleTable {
   readonly #processor: Processor;
   readonly #linked: () => Iterable<LinkedInterface>;
   readonly #entries = new Map<string, ModuleEntry>();
-  /** The interface laid out last, which may not be linked yet. */
-  #lastLayout: LinkedInterface | null = null;
+  /** The interfaces laid out last, which may not be linked yet. */
+  #lastLayouts: readonly LinkedInterface[] = [];
 
   /** @param linked Returns the interfaces linked to the table. */
   constructor(processor: Processor, linked: () => Iterable<LinkedInterface>) {
@@ -61,39 +63,83 @@ export class ModuleTable {
   }
 
   /**
-   * Assigns slots to the exports of a module's next version. The layout also has slots for imported exports that this version lacks.
-   * @throws {LimitError} if images and programs use more exports of the module than a layout holds.
+   * Assigns slots to the exports of the next versions of modules. A layout also has slots for imported exports that its version lacks, and for those
+   * that the other versions import.
+   * @returns The layouts, in the order of the stamps.
+   * @throws {LimitError} if images and programs use more exports of a module than a layout holds.
    */
-  layOut({ module, interface: content }: Image['stamp']): Layout {
-    this.#lastLayout = { module, ...content };
-    const entry = this.#entryOf(module);
-    const offsets = content.exports.map(({ name }) => this.#offsetOf(entry, module, name));
-    return { offsets, slots: slotsFor(entry) };
+  layOut(stamps: readonly Image['stamp'][]): Layout[] {
+    this.#lastLayouts = stamps.map(({ module, interface: content }) => ({ module, ...content }));
+    const offsetsOf = stamps.map(({ module, interface: { exports } }) => {
+      const entry = this.#entryOf(module);
+      return exports.map(({ name }) => this.#offsetOf(entry, module, name));
+    });
+    const modules = new Set(stamps.map(({ module }) => module));
+    for (const { interface: content } of stamps)
+      for (const { module, name } of content.imports) if (modules.has(module)) this.#offsetOf(this.#entryOf(module), module, name);
+    return stamps.map(({ module }, index) => ({ offsets: offsetsOf[index] ?? [], slots: slotsFor(this.#entryOf(module)) }));
   }
 
-  /** Swaps the module's entry: from now on, every access enters the new address. */
-  update(module: string, image: LoadedImage): void {
+  /** Returns the slot of an export relative to its module's address; null if nothing exports or imports it. */
+  offsetOf(module: string, name: string): number | null {
+    return this.#entries.get(module)?.offsets.get(name) ?? null;
+  }
+
+  /** Makes a module's entry name an image, or none. Only at a safepoint, and until `update` or another call of it. */
+  point(module: string, image: LoadedImage | null): void {
     const entry = this.#entryOf(module);
-    entry.previous = entry.current;
     entry.current = image;
     this.#writeEntry(entry.address, image);
   }
 
+  /** Swaps the module's entry: from now on, every access enters the new address, or faults without an image. `settle` must follow. */
+  update(module: string, image: LoadedImage | null): void {
+    const entry = this.#entryOf(module);
+    entry.previous = entry.current;
+    this.point(module, image);
+  }
+
+  /** Makes accesses of a module without an image reach the slots of its old version, where stubs decide what to do. */
+  leadToOldVersion(module: string, old: LoadedImage): void {
+    const { kernelMemory } = this.#processor;
+    kernelMemory.words[(this.#entryOf(module).address + tableEntry.address) >> 2] = old.range.firstSlot;
+  }
+
+  /** Returns the record of the module's accesses while no image is loaded. */
+  absentRecordOf(module: string): number {
+    return this.#entryOf(module).address;
+  }
+
+  /** Ends a load: its module's previous image is not restored any more. */
+  settle(module: string): void {
+    const entry = this.#entries.get(module);
+    if (entry !== undefined) entry.previous = null;
+  }
+
   /**
    * Returns the imports with which an image's stubs find the modules that it calls.
+   * @param partners Modules that are only called while they have the version that arrived with the image.
    * @throws {LimitError} if the image imports an export that the version in memory lacks and has no slot for.
    */
-  importsFor({ stamp }: Image): WebAssembly.Imports {
+  importsFor({ kind, stamp }: Image, partners: ReadonlySet<string> = noModules): WebAssembly.Imports {
     const entries: Record<string, number> = {};
     const imports: Record<string, Record<string, number>> = { [tableEntryNamespace]: entries };
     const offsets: LinkedInterface = { module: null, exports: [], imports: stamp.interface.imports };
+    const importer = kind === 'driver' ? 'the driver' : `${stamp.module}@${stamp.version}`;
     for (const { module, name } of stamp.interface.imports) {
       const entry = this.#entryOf(module, offsets);
       entries[module] = entry.address;
       const namespace = `${offsetNamespacePrefix}${module}`;
-      imports[namespace] = { ...imports[namespace], [name]: this.#importedOffset(entry, module, name, offsets) };
+      const offset = this.#importedOffset(entry, { importer, module, name }, offsets, partners.has(module));
+      imports[namespace] = { ...imports[namespace], [name]: offset };
     }
     return imports;
+  }
+
+  /** Returns the module whose entry has an address in kernel memory, or null. */
+  moduleAt(address: number): string | null {
+    for (const [module, entry] of this.#entries) if (entry.address === address) return module;
+    return null;
   }
 
   /** Frees the entries; no access may use the table any more. */
@@ -102,11 +148,11 @@ export class ModuleTable {
     this.#entries.clear();
   }
 
-  /** Writes an entry. Without an image, every fetch is past the end of every table. */
+  /** Writes an entry. Without an image, every fetch is past the end of every table, and the frame of the access names the entry. */
   #writeEntry(address: number, image: LoadedImage | null): void {
-    const { kernelMemory, absentRecord } = this.#processor;
+    const { kernelMemory } = this.#processor;
     kernelMemory.words[(address + tableEntry.address) >> 2] = image?.range.firstSlot ?? absentAddress;
-    kernelMemory.words[(address + tableEntry.record) >> 2] = image?.record ?? absentRecord;
+    kernelMemory.words[(address + tableEntry.record) >> 2] = image?.record ?? address;
   }
 
   /** @param pending An interface that is being linked. */
@@ -122,15 +168,25 @@ export class ModuleTable {
     return entry;
   }
 
-  #importedOffset(entry: ModuleEntry, module: string, name: string, pending: LinkedInterface): number {
+  #importedOffset(
+    entry: ModuleEntry,
+    { importer, module, name }: { readonly importer: string; readonly module: string; readonly name: string },
+    pending: LinkedInterface,
+    isPartner: boolean,
+  ): number {
     const isKnown = entry.offsets.has(name);
     const offset = this.#offsetOf(entry, module, name, pending);
-    const { current, previous } = entry;
-    if (isKnown || current === null || offset < Math.min(current.range.slots, previous?.range.slots ?? offset + 1)) return offset;
-    entry.offsets.delete(name);
-    entry.unused.push(offset);
+    const { current } = entry;
+    const previous = isPartner ? null : entry.previous;
+    // Past the slots of a version that is or may be in the table again are those of another module.
+    if ([current, previous].every((image) => image === null || offset < image.range.slots)) return offset;
+    if (!isKnown) {
+      entry.offsets.delete(name);
+      entry.unused.push(offset);
+    }
+    const inMemory = current ?? previous;
     throw new LimitError(
-      `${module}@${current.image.stamp.version} does not export ${name.slice(0, 100)}: load a version that exports it first`,
+      `${importer} imports ${module}.${name.slice(0, 100)}, but ${module}@${inMemory?.image.stamp.version} does not export it: load a version that exports it first`,
     );
   }
 
@@ -176,7 +232,7 @@ export class ModuleTable {
 
   *#allLinked(pending: LinkedInterface | null): Iterable<LinkedInterface> {
     yield* this.#linked();
-    if (this.#lastLayout !== null) yield this.#lastLayout;
+    yield* this.#lastLayouts;
     if (pending !== null) yield pending;
   }
 }

@@ -20,6 +20,8 @@ export class RetiredImages {
   readonly #onRelease: (image: LoadedImage) => void;
   /** Ordered by retirement, oldest first. */
   readonly #images = new Set<LoadedImage>();
+  /** Images whose pages a load has taken, until it releases or restores them. */
+  readonly #reclaimed = new Set<LoadedImage>();
 
   /** @param onRelease Called for each image whose record and addresses were released. */
   constructor(memory: RandomAccessMemory, holders: () => Iterable<RecordHolder>, onRelease: (image: LoadedImage) => void) {
@@ -40,6 +42,7 @@ export class RetiredImages {
    */
   releaseUnused(): void {
     for (const image of this.#images) {
+      if (this.#reclaimed.has(image)) continue;
       const isHeld = this.#isHeld(image);
       if (!isHeld) image.revokeExecute();
       if (!isReferenced(image)) image.releaseInstance();
@@ -49,7 +52,7 @@ export class RetiredImages {
 
   /** Returns the ranges that `reclaim` may give to another image, oldest first. */
   reclaimableRanges(): Set<MemoryRange> {
-    return new Set([...this.#images].filter((image) => !this.#isHeld(image)).map(({ range }) => range));
+    return new Set([...this.#images].filter((image) => !this.#reclaimed.has(image) && !this.#isHeld(image)).map(({ range }) => range));
   }
 
   /**
@@ -60,13 +63,19 @@ export class RetiredImages {
     const plan = planImageReclamation(this.#memory, [...this.reclaimableRanges()], size);
     if (plan === null) return null;
     const reclaimed = [...this.#images].filter(({ range }) => plan.has(range));
-    for (const image of reclaimed) image.unmap();
+    for (const image of reclaimed) {
+      this.#reclaimed.add(image);
+      image.unmap();
+    }
     return reclaimed;
   }
 
   /** Restores reclaimed images after the load that needed their pages has failed. */
   restore(reclaimed: Reclaimed): void {
-    for (const image of reclaimed) image.remap();
+    for (const image of reclaimed) {
+      this.#reclaimed.delete(image);
+      image.remap();
+    }
   }
 
   /** Releases reclaimed images. */
@@ -78,6 +87,7 @@ export class RetiredImages {
     for (const holder of this.#holders()) holder.forgetRecord(image.record);
     image.release();
     this.#images.delete(image);
+    this.#reclaimed.delete(image);
     this.#onRelease(image);
   }
 

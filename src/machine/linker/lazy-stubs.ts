@@ -7,6 +7,18 @@ import { getExportedFunction } from '../images/instance-exports.ts';
 import type { Frames } from '../threads/frames.ts';
 import type { RunningThread } from '../threads/running-thread.ts';
 
+/**
+ * Creates stubs for an image, one for each export.
+ * @param resolve Called at each call of a stub. Returns the function that the stub calls.
+ */
+export function createStubs(
+  image: ModuleImage,
+  resolve: (index: number) => WebAssembly.ExportedFunction,
+): readonly WebAssembly.ExportedFunction[] {
+  const { exports } = new WebAssembly.Instance(image.lazyStubs, { [systemNamespace]: { resolve } });
+  return image.stamp.interface.exports.map((_, index) => getExportedFunction(exports, String(index)));
+}
+
 export class LazyStubs {
   readonly #images: ImagesByRecord;
   readonly #running: RunningThread;
@@ -23,9 +35,7 @@ export class LazyStubs {
   of(image: ModuleImage): readonly WebAssembly.ExportedFunction[] {
     const known = this.#stubs.get(image);
     if (known !== undefined) return known;
-    const resolve = (index: number) => this.#resolve(index);
-    const { exports } = new WebAssembly.Instance(image.lazyStubs, { [systemNamespace]: { resolve } });
-    const stubs = image.stamp.interface.exports.map((_, index) => getExportedFunction(exports, String(index)));
+    const stubs = createStubs(image, (index) => this.#resolve(index));
     this.#stubs.set(image, stubs);
     return stubs;
   }

@@ -2,7 +2,7 @@
 
 import type { Frames } from '../threads/frames.ts';
 
-type Waiter = { readonly record: number; readonly bypasses: 'counted' | 'ignored'; readonly callback: () => void };
+type Waiter = { readonly records: readonly number[]; readonly bypasses: 'counted' | 'ignored'; readonly callback: () => void };
 
 export class SafepointOperations {
   readonly #frames: Frames;
@@ -32,11 +32,11 @@ export class SafepointOperations {
   }
 
   /**
-   * Calls back as soon as no access is inside an image. Returns a function that cancels the wait.
+   * Calls back as soon as no access is inside any of the images. Returns a function that cancels the wait.
    * @param bypasses Whether accesses by a hard-coded address count. Unless new ones are prevented from entering, they may never cease.
    */
-  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', callback: () => void): () => void {
-    const waiter: Waiter = { record, bypasses, callback };
+  onUnreferenced(records: readonly number[], bypasses: 'counted' | 'ignored', callback: () => void): () => void {
+    const waiter: Waiter = { records, bypasses, callback };
     this.#waiters.push(waiter);
     return () => {
       this.#waiters = this.#waiters.filter((other) => other !== waiter);
@@ -47,10 +47,14 @@ export class SafepointOperations {
   run(): void {
     for (let operation = this.#operations.shift(); operation !== undefined; operation = this.#operations.shift()) operation();
     for (const waiter of this.#waiters) {
-      const { counted, bypassing } = this.#frames.referencesOf(waiter.record);
-      if (counted > 0 || (bypassing > 0 && waiter.bypasses === 'counted')) continue;
+      if (waiter.records.some((record) => this.#isReferenced(record, waiter.bypasses))) continue;
       this.#waiters = this.#waiters.filter((other) => other !== waiter);
       waiter.callback();
     }
+  }
+
+  #isReferenced(record: number, bypasses: Waiter['bypasses']): boolean {
+    const { counted, bypassing } = this.#frames.referencesOf(record);
+    return counted > 0 || (bypassing > 0 && bypasses === 'counted');
   }
 }

@@ -139,9 +139,9 @@ export class Scheduler {
     return result;
   }
 
-  /** Calls back, at a safepoint, as soon as no access is inside an image. Returns a function that cancels the wait. */
-  onUnreferenced(record: number, bypasses: 'counted' | 'ignored', callback: () => void): () => void {
-    const cancel = this.#safepointOperations.onUnreferenced(record, bypasses, callback);
+  /** Calls back, at a safepoint, as soon as no access is inside any of the images. Returns a function that cancels the wait. */
+  onUnreferenced(records: readonly number[], bypasses: 'counted' | 'ignored', callback: () => void): () => void {
+    const cancel = this.#safepointOperations.onUnreferenced(records, bypasses, callback);
     this.#scheduleDispatch();
     return cancel;
   }

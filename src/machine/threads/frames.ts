@@ -8,6 +8,9 @@ import type { Frame, Thread } from './thread.ts';
 /** Returns the address of a thread's outermost frame. */
 export const firstFrameOf = (thread: Thread) => thread.block + threadBlock.frames;
 
+/** Accesses of one thread inside some images. `outermost`: the address of the outermost frame, which is inside the image of `record`; 0 if none is. */
+export type AccessesInside = { readonly count: number; readonly outermost: number; readonly record: number };
+
 export class Frames {
   readonly #words: Int32Array;
   readonly #running: RunningThread;
@@ -66,16 +69,33 @@ export class Frames {
     return { counted, bypassing };
   }
 
-  /** Returns how many of a suspended thread's accesses are inside an image, and the outermost frame (0: none). */
-  accessesInside(thread: Thread, record: number): { readonly count: number; readonly outermost: number } {
+  /** Returns how many of a suspended thread's accesses are inside some images, and the outermost frame of them. */
+  accessesInside(thread: Thread, records: ReadonlySet<number>): AccessesInside {
     let count = 0;
     let outermost = 0;
+    let record = 0;
     for (let address = thread.stack - 4; address >= firstFrameOf(thread); address -= 4) {
-      if (((this.#words[address >> 2] ?? 0) & ~bypassBit) !== record) continue;
+      const entered = (this.#words[address >> 2] ?? 0) & ~bypassBit;
+      if (!records.has(entered)) continue;
       count += 1;
       outermost = address;
+      record = entered;
     }
-    return { count, outermost };
+    return { count, outermost, record };
+  }
+
+  /** Returns whether one of the running code's accesses is inside one of some images. */
+  isRunningInside(records: ReadonlySet<number>): boolean {
+    const innermost = this.#running.stack - 4;
+    for (let address = (innermost & -threadBlock.bytes) + threadBlock.frames; address <= innermost; address += 4)
+      if (records.has((this.#words[address >> 2] ?? 0) & ~bypassBit)) return true;
+    return false;
+  }
+
+  /** Makes the running code's innermost access, of whose image no code has run yet, enter another image. */
+  redirectInnermost(record: number): void {
+    const index = (this.#running.stack - 4) >> 2;
+    this.#words[index] = record | ((this.#words[index] ?? 0) & bypassBit);
   }
 
   /** Returns how many frames of an image are between two addresses. */

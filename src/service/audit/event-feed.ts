@@ -16,6 +16,7 @@ export const eventTypes = [
   'host',
   'program',
   'build',
+  'patch-set',
   'key',
   'signing-key',
   'publisher-key',

@@ -42,6 +42,8 @@ const tables: Readonly<Record<TableName, Table>> = {
   load: table('load'),
   loadReport: table('load report', ['loadId']),
   loadTotal: table('load total', ['outcome']),
+  patchSet: table('patch set'),
+  patchSetMember: table('patch set member', ['patchSetId', 'module']),
   program: table('program'),
   publisherKey: table('publisher key'),
   retentionTime: table('retention time'),

@@ -21,6 +21,8 @@ import type {
   LoadModel,
   LoadReportModel,
   LoadTotalModel,
+  PatchSetMemberModel,
+  PatchSetModel,
   ProgramModel,
   PublisherKeyModel,
   RetentionTimeModel,
@@ -63,6 +65,8 @@ export type Tables = {
   readonly Load: Table<LoadModel, 'kind' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
+  readonly PatchSet: Table<PatchSetModel>;
+  readonly PatchSetMember: Table<PatchSetMemberModel>;
   readonly Program: Table<ProgramModel, 'recovery' | 'addressing' | 'stopRequested' | 'started'>;
   readonly PublisherKey: Table<PublisherKeyModel>;
   readonly RetentionTime: Table<RetentionTimeModel>;

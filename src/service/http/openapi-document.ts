@@ -40,6 +40,7 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
       },
       tags: [
         { name: 'builds', description: 'Modules and their builds.' },
+        { name: 'patch sets', description: 'Builds of several modules that devices load in one step.' },
         { name: 'devices', description: 'Devices, their memory and their labels.' },
         { name: 'history', description: 'The versions that were installed on devices, and the devices that a build was installed on.' },
         { name: 'hosts', description: 'Processes that run devices.' },

@@ -12,12 +12,12 @@ export function signProvenance(signingKeys: SigningKeys, facts: Omit<Provenance,
 }
 
 /** Returns the envelope of a build; null if it is missing or cannot be read. */
-export function readBuildEnvelope({ envelope }: BuildRecord): Envelope | null {
+export function readBuildEnvelope({ envelope }: Pick<BuildRecord, 'envelope'>): Envelope | null {
   return envelope === null ? null : readEnvelope(envelope);
 }
 
 /** Returns the options that a build was compiled with; none if its statement cannot be read. */
-export function readBuildOptions(build: BuildRecord): BuildOptions {
+export function readBuildOptions(build: Pick<BuildRecord, 'envelope'>): BuildOptions {
   const envelope = readBuildEnvelope(build);
   return (envelope === null ? null : readStatement(envelope))?.options ?? {};
 }

@@ -22,8 +22,8 @@ export class ImageRecords {
   }
 
   /**
-   * Returns the images that are needed regardless of their age: those in the memory of a device, those of running programs, of pending loads and of open
-   * rollouts, and the newest of each module.
+   * Returns the images that are needed regardless of their age: those in the memory of a device, those of running programs, of pending loads, of open
+   * rollouts and of patch sets, and the newest of each module.
    */
   async inUse(): Promise<Set<string>> {
     const { sql } = this.#connection;
@@ -49,7 +49,19 @@ export class ImageRecords {
       ...programs.map(({ driverDigest }) => driverDigest),
       ...builds.map(({ imageDigest }) => imageDigest),
       ...(await this.#imagesOfOpenRollouts()),
+      ...(await this.#imagesOfPatchSets()),
     ]);
+  }
+
+  /** Returns the images of all patch sets: a set is immutable and can be loaded at any time. */
+  async #imagesOfPatchSets(): Promise<string[]> {
+    const builds = await this.#connection.sql
+      .selectFrom('PatchSetMember')
+      .innerJoin('Build', 'Build.id', 'PatchSetMember.buildId')
+      .select('Build.imageDigest')
+      .distinct()
+      .execute();
+    return builds.map(({ imageDigest }) => imageDigest);
   }
 
   /** Returns the images that open rollouts install or may roll back to. */

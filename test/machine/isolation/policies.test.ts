@@ -334,12 +334,13 @@ test.each([
   ],
   [
     'traps in a module that it calls',
-    `(module (import "tcp" "work" (func $w (param i32) (result i32))) (func (export "self_check") (result i32) (drop (call $w (i32.const -1))) (i32.const 0)))`,
+    `(module (import "udp" "work" (func $w (param i32) (result i32))) (func (export "self_check") (result i32) (drop (call $w (i32.const -1))) (i32.const 0)))`,
     'divide by zero',
   ],
 ])('does not load a version whose self-check %s, and leaves nothing of it in memory', async (_what, wat, reason) => {
   const trap = '(module (func (export "work") (param i32) (result i32) (i32.div_u (i32.const 1) (i32.add (local.get 0) (i32.const 1)))))';
   await load('1.0.0', trap);
+  await machine.load('udp', '1.0.0', trap);
   const before = machine.device.state();
   const report = await load('1.1.0', wat, { similarityPolicy: 'off', linkPolicy: 'off' });
   expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringContaining(reason), current: { version: '1.0.0' } });

@@ -77,7 +77,7 @@ test('schedules host calls and programs fairly', async () => {
 test('rejects a failed call with the reason, and makes the next call', async () => {
   const hostCall = await open('tcp');
   await expect(hostCall.call(1)).rejects.toThrow(CallError);
-  await expect(hostCall.call(1)).rejects.toThrow('the module is not in memory');
+  await expect(hostCall.call(1)).rejects.toThrow('called tcp.work (i32) → i32, but tcp is not in memory');
   await machine.load('tcp', '1.0.0', quickModule(1));
   expect(await hostCall.call(1)).toBe(2);
   expect(referenceCount(machine, 'tcp')).toBe(0);

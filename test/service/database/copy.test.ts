@@ -10,7 +10,7 @@ let service: TestService;
 let file: string;
 let target: string;
 
-const lists = ['devices', 'loads', 'hosts', 'modules', 'keys', 'rollouts', 'signing-keys', 'audit', 'signature-policies'];
+const lists = ['devices', 'loads', 'hosts', 'modules', 'keys', 'rollouts', 'patch-sets', 'signing-keys', 'audit', 'signature-policies'];
 /** Reads all lists of the service. */
 async function notified(): Promise<Record<string, unknown>> {
   const paths = [...lists.map((list) => `/v1/${list}?order=asc&limit=200`), ...(await devicePaths())];
@@ -43,6 +43,9 @@ describe.runIf(kind === 'postgresql')('copying an installation', () => {
     const stopHost = service.startHost('host', 3, { zone: 'north' });
     const devices = await service.connectedDevices(3);
     for (const minor of [0, 1, 2]) await service.push('tcp', `1.${minor}.0`, workModule(minor));
+    await service.push('udp', '1.0.0', workModule(3));
+    const builds = ['tcp', 'udp'].map((module) => ({ module, version: '1.0.0' }));
+    await service.post('/v1/patch-sets', { name: 'net', version: '1.0.0', builds });
     await service.load('tcp', '1.0.0', devices);
     await service.post(`/v1/devices/${devices[0]}/programs`, {
       name: 'caller',

@@ -45,6 +45,8 @@ function made<Body>({ status, body }: TestResponse<Body>): Body {
 async function pushAndRequest(devices: readonly string[]): Promise<void> {
   for (const module of ['abc', 'abd'])
     for (const version of ['1.0.0', '1.1.0']) expect((await service.push(module, version, workModule(1))).status).toBe(201);
+  for (const version of ['1.0.0', '1.1.0'])
+    made(await service.post('/v1/patch-sets', { name: 'both', version, builds: ['abc', 'abd'].map((module) => ({ module, version })) }));
   made(await service.post('/v1/loads', { module: 'abc', version: '1.0.0', devices }));
   for (const module of ['abc', 'abd'])
     parameters['rollout'] =
@@ -129,6 +131,13 @@ const tables: readonly {
       { path: '/v1/modules/{module}/builds' },
       { path: '/v1/modules', key: 'module', kind: 'module', id: () => 'abc', columns: ['createdAt'], unless: isEarly },
     ],
+  },
+  {
+    table: 'PatchSet',
+    kind: 'patch set',
+    values: { createdAt: times },
+    lists: [{ path: '/v1/patch-sets' }],
+    one: (id) => `/v1/patch-sets/${id}`,
   },
   {
     table: 'Host',

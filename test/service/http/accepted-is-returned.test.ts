@@ -30,6 +30,7 @@ beforeAll(async () => {
   await agent.report(...orders.map((order) => attached(order)));
   devices.push(...(await service.connectedDevices(3)));
   for (const version of ['1.0.0', '1.1.0-rc.1+b.2']) await service.push('tcp', version, workModule(1));
+  await service.push('udp', '1.0.0', workModule(1));
   const { body } = await service.get('/v1/modules/tcp/builds/1.0.0');
   inMemory.image = z.object({ image: z.object({ digest: z.string() }) }).parse(body).image.digest;
   const { pem } = derivePublicKey(generatePrivateKey());
@@ -104,6 +105,7 @@ const names: Readonly<Record<string, readonly [parameter: string, property: stri
   listPublisherKeys: ['publisherKey', 'id'],
   listSignaturePolicies: ['signaturePolicy', 'id'],
   listBuilds: ['version', 'version'],
+  listPatchSets: ['patchSet', 'id'],
   listPrograms: ['program', 'id'],
   listCheckpoints: ['size', 'size'],
 };
@@ -197,6 +199,19 @@ const past = momentsUntil('2026-01-01');
 /** Calls that create objects, by operation. */
 const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
   createBuild: () => posts('createBuild', '/v1/modules/named/builds', build),
+  createPatchSet: () =>
+    posts(
+      'createPatchSet',
+      '/v1/patch-sets',
+      fc.record({
+        name: fc.stringMatching(/^[a-z][a-z0-9_-]{0,62}$/),
+        version: anyVersion,
+        builds: fc.constantFrom('1.0.0', '1.1.0-rc.1+b.2').map((version) => [
+          { module: 'tcp', version },
+          { module: 'udp', version: '1.0.0' },
+        ]),
+      }),
+    ),
   createDevice: () =>
     posts('createDevice', '/v1/devices', bodiesOf('createDevice', { name: newName, labels, host: fc.constant(undefined) })),
   replaceDeviceLabels: () =>

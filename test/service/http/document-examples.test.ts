@@ -163,6 +163,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
   listAbiViolations: async () => ({ 'query program': holder }),
   createRollout: async () => load('1.0.0'),
+  listPatchSets: async () => ({ 'query name': exampleSet().name, 'query version': exampleSet().version, 'query module': 'udp' }),
   listRollouts: async () => ({ 'query state': 'pending' }),
   listRolloutDevices: async () => ({ 'query state': 'waiting' }),
   pauseRollout: async () => ({ 'path rollout': await roll(later) }),
@@ -271,6 +272,14 @@ function succeeded<Body>({ status, body }: TestResponse<Body>): Body {
   return body;
 }
 
+const exampleSet = () => z.object({ name: z.string(), version: z.string() }).parse(exampleOf('createPatchSet'));
+
+/** Creates the patch set of the example. */
+async function createSet(): Promise<string> {
+  succeeded(await service.push('udp', '1.0.0', busyModule));
+  return String(succeeded(await service.postRaw('/v1/patch-sets', exampleOf('createPatchSet')))['id']);
+}
+
 const exampleOf = (operationId: string, index = 0) => Json.parse(bodiesOf(operationNamed(operationId))[index]);
 
 function operationNamed(name: string): Operation {
@@ -328,6 +337,7 @@ beforeAll(async () => {
   for (const [name, value] of Object.entries(values)) for (const place of ['path', 'query']) real.set(`${place} ${name}`, String(value));
   real.set('path publisherKey', await registerPublisher('story', publisher));
   real.set('path signaturePolicy', await demand('story'));
+  real.set('path patchSet', await createSet());
   real.set('path rollout', await roll(later));
   real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.id));
   real.set('query id', String(device));
@@ -403,7 +413,7 @@ function textsOf(parameter: Parameter, own: Readonly<Record<string, string | nul
   const [example] = examplesOf(parameter);
   if (own[`${place} ${name}`] === null) return [];
   const value = own[`${place} ${name}`] ?? real.get(`${place} ${name}`) ?? example;
-  const isIdentifier = /^[a-z]{3}_[0-9a-f]{32}$/.test(String(example));
+  const isIdentifier = /^[a-z]{3,4}_[0-9a-f]{32}$/.test(String(example));
   if (isIdentifier && value === example)
     throw new Error(
       `${name} names something that the service does not have: give \`real\` of test/service/http/document-examples.test.ts what "${place} ${name}" is to be`,

@@ -31,6 +31,9 @@ beforeAll(async () => {
   const devices = await service.connectedDevices(2);
   const pushed = await service.push('tcp', '1.0.0', workModule(1));
   await service.push('tcp', '1.1.0', workModule(2));
+  await service.push('udp', '1.0.0', workModule(1));
+  const builds = ['tcp', 'udp'].map((module) => ({ module, version: '1.0.0' }));
+  const patchSet = await service.post('/v1/patch-sets', { name: 'net', version: '1.0.0', builds });
   // A version to roll back to.
   for (const version of ['1.0.0', '1.1.0']) await service.load('tcp', version, devices);
   // A newer version to roll out.
@@ -79,6 +82,8 @@ beforeAll(async () => {
     ['publisherKey', toBeRevoked],
     ['publisherKeys', [[publisherKey]]],
     ['signaturePolicy', policies],
+    ['patchSet', [patchSet.body.id]],
+    ['builds', [builds]],
     ['threshold', [1]],
     ['if-match', ['*']],
     ['rollout', rollouts],

@@ -132,6 +132,21 @@ const newBuild = (module: string) => (index: number) => ({
   createdAt: anyTime(),
 });
 
+const newPatchSet = (builds: readonly ReturnType<ReturnType<typeof newBuild>>[]) => (index: number) => ({
+  id: newIdentifier('patch set'),
+  name: oneOf(['net', 'net-2', 'core']),
+  version: `1.0.${Math.floor(index / 3)}-${index % 3}`,
+  createdAt: anyTime(),
+  createdBy: 'test',
+  envelope: '',
+  members: ['arp', 'dns', 'tcp', 'udp'].flatMap((module) => {
+    const build = random(2) === 0 ? undefined : builds.find((one) => one.module === module);
+    return build === undefined
+      ? []
+      : [{ module, version: build.version, buildId: build.id, imageDigest: '', imagePrunedAt: null, envelope: null }];
+  }),
+});
+
 const newPublisherKey = (index: number) => ({
   id: newIdentifier('publisher key'),
   name: `publisher-${index}`,
@@ -218,6 +233,7 @@ beforeAll(async () => {
   const programs = series(40, newProgram(device.id));
   const builds = ['tcp', 'udp', 'icmp', 'arp', 'dns'].flatMap((module, index) => series(12 * (index + 1), newBuild(module)));
   const keys = series(40, newKey);
+  const patchSets = series(60, newPatchSet(builds)).filter(({ members }) => members.length > 0);
   const publisherKeys = series(40, newPublisherKey);
   const policies = series(40, newPolicy);
   const violations = series(40, newViolation(device.id, programs));
@@ -236,6 +252,7 @@ beforeAll(async () => {
       if (outcome !== null) await records.loads.end([load.id], { outcome, reason: null, completedAt: new Date() });
     for (const program of programs) await records.programs.create(program);
     for (const build of builds) await records.builds.create(build);
+    for (const patchSet of patchSets) await records.patchSets.create(patchSet);
     for (const key of keys) await records.keys.create(key);
     for (const key of publisherKeys) await records.publisherKeys.create(key);
     for (const policy of policies) await records.signaturePolicies.create(policy);
@@ -369,6 +386,19 @@ beforeAll(async () => {
           time: createdAt.getTime(),
           selectedBy: { language: [language] },
         })),
+    },
+    {
+      path: '/v1/patch-sets',
+      mark: 'id',
+      sorts: ['createdAt'],
+      hasRange: true,
+      items: patchSets.map(({ id, name, version, members, createdAt }) => ({
+        ...named,
+        mark: id,
+        key: id,
+        time: createdAt.getTime(),
+        selectedBy: { name: [name], version: [version], module: members.map(({ module }) => module) },
+      })),
     },
     {
       path: '/v1/keys',

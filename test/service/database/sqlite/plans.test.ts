@@ -14,6 +14,7 @@ import { HostQueries } from '../../../../src/service/hosts/queries.ts';
 import { KeyQueries } from '../../../../src/service/keys/queries.ts';
 import { LoadQueries } from '../../../../src/service/loads/queries.ts';
 import { BuildQueries } from '../../../../src/service/modules/queries.ts';
+import { PatchSetQueries } from '../../../../src/service/patch-sets/queries.ts';
 import { ProgramQueries } from '../../../../src/service/programs/queries.ts';
 import { PublisherKeyQueries } from '../../../../src/service/publisher-keys/queries.ts';
 import { RolloutQueries } from '../../../../src/service/rollouts/queries.ts';
@@ -90,6 +91,7 @@ const hostQueries = new HostQueries(reader);
 const keyQueries = new KeyQueries(reader);
 const loadQueries = new LoadQueries(reader);
 const buildQueries = new BuildQueries(reader);
+const patchSetQueries = new PatchSetQueries(reader);
 const programQueries = new ProgramQueries(reader);
 const publisherKeyQueries = new PublisherKeyQueries(reader);
 const rolloutQueries = new RolloutQueries(reader);
@@ -255,6 +257,8 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['keys', () => keyQueries.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
   ['publisher keys', () => publisherKeyQueries.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
   ['signature policies', () => signaturePolicyQueries.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
+  ['patch sets', () => patchSetQueries.list(range, byTime), 'PatchSet_createdAt_id_idx (createdAt>? AND createdAt<?)'],
+  ['patch sets with a module', () => patchSetQueries.list({ module: 'x' }, byTime), 'PatchSet_createdAt_id_idx (createdAt<?)'],
   ['rollouts', () => rolloutQueries.list(range, byTime), 'Rollout_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
   [
     'rollouts of a module',
