@@ -143,7 +143,7 @@ const link = {
 };
 
 /** An import that nothing provides, or a dependency whose version is missing or out of range. */
-const UnresolvedLink = z
+export const UnresolvedLink = z
   .discriminatedUnion('problem', [
     z
       .object({ problem: z.literal('missing'), ...link, export: ExportName, expected: typeText.describe('The type of the import.') })

@@ -50,7 +50,7 @@ export function checkUnload(module: string, inMemory: readonly LinkedModule[], i
   const unresolved = findUnresolvedLinks({ arriving: [], inMemory, leaving: [module] });
   if (isForced || unresolved.length === 0) return { unresolved, refusal: null };
   const importers = [...new Set(unresolved.map(({ importer }) => importer.module))];
-  const links = describeLinks(unresolved, new Set(), [module]);
+  const links = describeLinks(unresolved, { arriving: [], leaving: [module] });
   const advice = `unload ${importers.slice(0, namedLinks).join(' and ')} first, or force the unload with a reason`;
   return { unresolved, refusal: { outcome: 'refused-imported', reason: joinReason(links, advice) } };
 }
@@ -130,25 +130,28 @@ function keyOf(link: UnresolvedLink): string {
   return JSON.stringify(link.problem === 'out-of-range' ? [module] : [module, link.export, link.expected]);
 }
 
-/** Describes unresolved links in plain words, with what to do. */
-function describeUnresolved(unresolved: readonly UnresolvedLink[], { arriving, leaving = [] }: LinkedModules): string {
+/** Describes unresolved links in plain words: the first five, and the number of the others. */
+export function describeLinks(
+  unresolved: readonly UnresolvedLink[],
+  { arriving, leaving = [] }: Omit<LinkedModules, 'inMemory'>,
+): string[] {
   const arrivingModules = new Set(arriving.map(({ module }) => module));
-  const [first] = unresolved;
-  const advice = first === undefined ? '' : `${adviceFor(first, arrivingModules)}, or use link policy warn or off`;
-  return joinReason(describeLinks(unresolved, arrivingModules, leaving), advice);
+  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arrivingModules, leaving.includes(link.provider.module)));
+  const more = unresolved.length - named.length;
+  return more === 0 ? named : [...named, `${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
 }
 
-/** Describes the first unresolved links, and says how many more there are. */
-function describeLinks(unresolved: readonly UnresolvedLink[], arriving: ReadonlySet<string>, leaving: readonly string[] = []): string {
-  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arriving, leaving.includes(link.provider.module)));
-  const more = unresolved.length - named.length;
-  const rest = more === 0 ? [] : [`${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
-  return [...named, ...rest].join('; ');
+/** Describes unresolved links in plain words, with what to do. */
+function describeUnresolved(unresolved: readonly UnresolvedLink[], modules: LinkedModules): string {
+  const arrivingModules = new Set(modules.arriving.map(({ module }) => module));
+  const [first] = unresolved;
+  const advice = first === undefined ? '' : `${adviceFor(first, arrivingModules)}, or use link policy warn or off`;
+  return joinReason(describeLinks(unresolved, modules), advice);
 }
 
 /** Joins problems and advice. The advice survives the limit of a reason. */
-function joinReason(problems: string, advice: string): string {
-  return sanitizeReason(`${sanitizeReason(problems).slice(0, 990 - advice.length)}: ${advice}`);
+function joinReason(problems: readonly string[], advice: string): string {
+  return sanitizeReason(`${sanitizeReason(problems.join('; ')).slice(0, 990 - advice.length)}: ${advice}`);
 }
 
 function describeLink(link: UnresolvedLink, arriving: ReadonlySet<string>, isLeaving: boolean): string {

@@ -155,7 +155,7 @@ export type LoadReport = VersionChange & {
   /** Why the load was refused or failed; null otherwise. */
   readonly reason: string | null;
   /** The members of a patch set, in its order; absent for other loads. */
-  readonly members?: readonly (VersionChange & { readonly module: string })[];
+  readonly members?: (VersionChange & { readonly module: string })[];
   /** Accesses inside the old version that had an error injected. */
   readonly interrupted: number;
   /** Interrupted accesses that retried through the module table. */

@@ -42,6 +42,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   load: table('load'),
   loadReport: table('load report', ['loadId']),
   loadTotal: table('load total', ['outcome']),
+  moduleDependent: table('module dependent', ['provider', 'importer']),
   patchSet: table('patch set'),
   patchSetMember: table('patch set member', ['patchSetId', 'module']),
   program: table('program'),

@@ -21,6 +21,7 @@ import type {
   LoadModel,
   LoadReportModel,
   LoadTotalModel,
+  ModuleDependentModel,
   PatchSetMemberModel,
   PatchSetModel,
   ProgramModel,
@@ -65,6 +66,7 @@ export type Tables = {
   readonly Load: Table<LoadModel, 'kind' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
+  readonly ModuleDependent: Table<ModuleDependentModel>;
   readonly PatchSet: Table<PatchSetModel>;
   readonly PatchSetMember: Table<PatchSetMemberModel>;
   readonly Program: Table<ProgramModel, 'recovery' | 'addressing' | 'stopRequested' | 'started'>;

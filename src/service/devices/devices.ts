@@ -13,9 +13,11 @@ import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { HostRecords } from '../hosts/repository.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
+import { LinkedModuleCache } from '../modules/linked-module-cache.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { type AbiViolationFilter, AbiViolationQueries, type AbiViolationRecord } from './abi-violation-queries.ts';
+import { buildModuleGraph, graphLimits, type ModuleGraph } from './module-graph.ts';
 import { type DeviceFilter, DeviceQueries, type DriftRecord } from './queries.ts';
 import type { DeviceRecord, NewDevice } from './repository.ts';
 import { DeviceRecords } from './repository.ts';
@@ -50,6 +52,7 @@ type OnDevicesCreated = (connection: Connection, devices: readonly NewDevice[], 
 export class Devices {
   readonly #store: Store;
   readonly #onCreated: OnDevicesCreated;
+  readonly #linkedModules = new LinkedModuleCache();
 
   /** @param onCreated Orders new devices to attach on their hosts. */
   constructor(store: Store, onCreated: OnDevicesCreated) {
@@ -86,6 +89,15 @@ export class Devices {
     const [device, drift] = await Promise.all([new DeviceRecords(readConnection).find(id), new DeviceQueries(reader).driftOf([id])]);
     if (device === null) throw notFound('device', id);
     return toView(device, drift);
+  }
+
+  /** Returns a device with its module graph. @throws {Problem} `not-found`. */
+  async getWithGraph(id: string): Promise<{ view: DeviceView; graph: ModuleGraph }> {
+    const view = await this.get(id);
+    const table = view.state?.moduleTable ?? [];
+    const images = table.slice(0, graphLimits.modules).map(({ image }) => image);
+    const known = await this.#linkedModules.find(this.#store.readConnection, images);
+    return { view, graph: buildModuleGraph(table, known) };
   }
 
   /**

@@ -1,6 +1,7 @@
 // /v1/devices: creates, lists and reads devices, and replaces their labels.
 
 import { z } from 'zod';
+import { UnresolvedLink } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { computeEntityTag, ifMatchHeaders, ifNoneMatchHeaders, matchesIfMatch, matchesIfNoneMatch } from '../http/entity-tags.ts';
 import { parsePageByName, parsePageByTime, parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
@@ -8,6 +9,8 @@ import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { AbiViolationRecord } from './abi-violation-queries.ts';
 import type { Devices, DeviceView } from './devices.ts';
+import { buildModuleGraph, type ModuleGraph as Graph, graphLimits, type ModuleLink } from './module-graph.ts';
+import { ModuleGraph } from './module-graph-schemas.ts';
 import {
   AbiViolation,
   AbiViolationPage,
@@ -28,6 +31,7 @@ type Uses = { readonly devices: Devices; readonly damagedRows: DamagedRows };
 
 export function addDeviceRoutes(app: Api, uses: Uses): void {
   addInventoryRoutes(app, uses);
+  addModuleGraphRoute(app, uses);
   addLabelRoutes(app, uses);
   addAbiViolationRoute(app, uses);
 }
@@ -98,7 +102,33 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
         response: { 200: DeviceDetail.describe('The device, with the state that it last reported.'), ...problems('not-found') },
       },
     },
-    async ({ params }) => toDeviceDetail(await devices.get(params.device)),
+    async ({ params }) => {
+      const { view, graph } = await devices.getWithGraph(params.device);
+      return toDeviceDetail(view, graph);
+    },
+  );
+}
+
+function addModuleGraphRoute(app: Api, { devices }: Uses): void {
+  app.get(
+    '/v1/devices/:device/module-graph',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getModuleGraph',
+        tags,
+        summary: 'Get the module graph of a device',
+        description:
+          'Returns the modules in the memory of the device, what each imports from which module, the declared ranges of versions, and the modules that import it. ' +
+          'It is computed from the last reported module table and the interfaces of the builds; links may be unresolved with the link policies `warn` and `off`.',
+        params: deviceParameter,
+        response: { 200: ModuleGraph.describe('The module graph.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => {
+      const { view, graph } = await devices.getWithGraph(params.device);
+      return toModuleGraph(view, graph);
+    },
   );
 }
 
@@ -211,18 +241,52 @@ function toDevice({ device, state, drift }: DeviceView): z.infer<typeof Device> 
 }
 
 function toCreated(view: DeviceView): CreatedResponse<201, z.infer<typeof DeviceDetail>> {
-  return { status: 201, location: `/v1/devices/${view.device.id}`, body: toDeviceDetail(view) };
+  return { status: 201, location: `/v1/devices/${view.device.id}`, body: toDeviceDetail(view, buildModuleGraph([], new Map())) };
 }
 
-function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
+function toDeviceDetail(view: DeviceView, { links, linkCount }: Graph): z.infer<typeof DeviceDetail> {
   const { device, state } = view;
   return {
     ...toDevice(view),
     reportedAt: state === null ? null : (device.stateReportedAt?.toISOString() ?? null),
     attachFailure: device.attachFailure,
     moduleTable: state?.moduleTable ?? [],
+    links: links
+      .slice(0, graphLimits.shortLinks)
+      .map(({ importer, provider, range, resolved }) => ({ importer, provider, range, resolved })),
+    linkCount,
     memoryMap: state?.memoryMap ?? null,
     abiViolations: state?.abiViolations.total ?? 0,
+  };
+}
+
+function toModuleGraph({ device, state }: DeviceView, { modules, links, linkCount }: Graph): z.infer<typeof ModuleGraph> {
+  const byImporter = Map.groupBy(links, ({ importer }) => importer.module);
+  const byProvider = Map.groupBy(links, ({ provider }) => provider.module);
+  return {
+    device: device.id,
+    reportedAt: state === null ? null : (device.stateReportedAt?.toISOString() ?? null),
+    modules: modules.map(({ module, version, image, isKnown }) => ({
+      module,
+      version,
+      image,
+      importsKnown: isKnown,
+      imports: (byImporter.get(module) ?? []).map(toGraphImport),
+      importedBy: (byProvider.get(module) ?? []).map(({ importer }) => importer),
+    })),
+    linkCount,
+  };
+}
+
+function toGraphImport({ provider, range, resolved, exports, unresolved }: ModuleLink) {
+  return {
+    ...provider,
+    range,
+    resolved,
+    exports: exports.slice(0, graphLimits.exports),
+    exportCount: exports.length,
+    unresolved: z.array(UnresolvedLink).parse(unresolved.slice(0, graphLimits.unresolved)),
+    unresolvedLinks: unresolved.length,
   };
 }
 

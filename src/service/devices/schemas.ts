@@ -6,6 +6,7 @@ import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DeviceId, DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
+import { deviceLinks, exampleLinks } from './module-graph-schemas.ts';
 import { deviceStatuses } from './repository.ts';
 
 export const deviceParameter = z.object({ device: identifier('device') });
@@ -90,6 +91,7 @@ export const DeviceDetail = Device.extend({
     .nullable()
     .describe('Why the device could not be restored completely when its host last restarted. Null if it was.'),
   moduleTable: z.array(ModuleTableEntry).describe('The installed version of each module, its address and its reference count.'),
+  ...deviceLinks,
   memoryMap: MemoryMap.nullable(),
   abiViolations: count.describe(
     'Number of ABI violations since the host of the device started. `GET /v1/devices/{device}/abi-violations` lists them.',
@@ -102,6 +104,7 @@ export const DeviceDetail = Device.extend({
       reportedAt: exampleDeviceState.at,
       attachFailure: null,
       moduleTable: exampleDeviceState.moduleTable,
+      ...exampleLinks,
       memoryMap: exampleDeviceState.memoryMap,
       abiViolations: exampleDeviceState.abiViolations.total,
     },

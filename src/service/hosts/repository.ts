@@ -16,7 +16,7 @@ export type HeartbeatCount = { readonly id: string; readonly count: number };
 /** The host of a token, and the credential that it registered with. */
 export type TokenHost = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
 export type KnownHost = Pick<HostModel, 'id' | 'bootId'> & { readonly isUnreachable: boolean };
-export type HostWithDevices = HostRecord & { readonly devices: number };
+export type HostWithDevices = HostRecord & Pick<HostModel, 'capabilities'> & { readonly devices: number };
 
 /** How error messages name a row. */
 const hostRow = { kind: 'host', table: 'Host', key: ['id'] } as const;
@@ -185,7 +185,7 @@ export function encodeCapabilities(capabilities: readonly string[]): string {
   return agentCapabilities.filter((known) => capabilities.includes(known)).join(' ');
 }
 
-/** Decodes the capabilities of a host from the database. */
+/** Returns the stored capabilities that this service knows. */
 export function decodeCapabilities(stored: string): AgentCapability[] {
   const named = stored.split(' ');
   return agentCapabilities.filter((known) => named.includes(known));

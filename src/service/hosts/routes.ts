@@ -6,7 +6,7 @@ import { parsePageByName, parsePageByTime, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import type { Hosts } from './hosts.ts';
-import type { HostWithDevices } from './repository.ts';
+import { decodeCapabilities, type HostWithDevices } from './repository.ts';
 import { Host, HostPage, hostQuery } from './schemas.ts';
 
 export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts: Hosts; readonly damagedRows: DamagedRows }): void {
@@ -31,7 +31,7 @@ export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts
   );
 }
 
-function toHost({ id, name, unreachableSince, devices, capacity, registeredAt }: HostWithDevices): z.infer<typeof Host> {
+function toHost({ id, name, unreachableSince, devices, capacity, capabilities, registeredAt }: HostWithDevices): z.infer<typeof Host> {
   return {
     id,
     name,
@@ -39,6 +39,7 @@ function toHost({ id, name, unreachableSince, devices, capacity, registeredAt }:
     unreachableSince: unreachableSince?.toISOString() ?? null,
     devices,
     capacity,
+    capabilities: decodeCapabilities(capabilities),
     registeredAt: registeredAt.toISOString(),
   };
 }

@@ -1,6 +1,7 @@
 // Schemas of device hosts.
 
 import { z } from 'zod';
+import { agentCapabilities } from '../../protocol/agent.ts';
 import { exampleTimes } from '../../protocol/examples.ts';
 import { exampleIdentifier } from '../../protocol/identifiers.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
@@ -17,6 +18,9 @@ export const Host = z
     unreachableSince: timestamp.nullable().describe('When the service declared the host unreachable. Null if it is connected.'),
     devices: count.describe('Number of devices on the host.'),
     capacity: count.describe('Maximum number of devices on the host.'),
+    capabilities: z
+      .array(z.enum(agentCapabilities).meta({ id: 'HostCapability' }))
+      .describe('The kinds of orders that the host executes besides those that every host executes.'),
     registeredAt: timestamp,
   })
   .meta({
@@ -30,6 +34,7 @@ export const Host = z
         unreachableSince: null,
         devices: 1,
         capacity: 100,
+        capabilities: [...agentCapabilities],
         registeredAt: exampleTimes.registered,
       },
     ],

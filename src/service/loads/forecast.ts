@@ -82,21 +82,21 @@ export async function forecastLoads(
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
-    const warnings: readonly string[] = [];
-    if (current === build.version) return { verdict: 'already-installed', reason: null, current, warnings };
+    const none: readonly string[] = [];
+    if (current === build.version) return { verdict: 'already-installed', reason: null, current, warnings: none };
     const imageRefusal = proof instanceof BuildProof ? proof.unmetRequirement(demandsOn(build.module, id)) : proof.refusal;
-    if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current, warnings };
+    if (imageRefusal !== null)
+      return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current, warnings: none };
     const comparison = current === null ? undefined : comparisons.get(current);
     const refusal = comparison?.refusal ?? null;
-    if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current, warnings };
+    if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current, warnings: none };
     const links = state && linksOn(state.moduleTable);
-    if (links?.refusal) return { verdict: links.refusal.outcome, reason: links.refusal.reason, current, warnings };
+    if (links?.refusal) return { verdict: links.refusal.outcome, reason: links.refusal.reason, current, warnings: none };
     const lack = state && memoryShortage(build, pages, state);
-    if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current, warnings };
+    if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current, warnings: none };
     const reason = links === null ? notReportedReason : links.unknown;
-    return current === null
-      ? { verdict: 'would-install', reason, current, warnings }
-      : { verdict: 'would-replace', reason, current, warnings: comparison?.warnings ?? warnings };
+    const warnings = [...(comparison?.warnings ?? []), ...(links?.warnings ?? [])];
+    return { verdict: current === null ? 'would-install' : 'would-replace', reason, current, warnings };
   };
   return new Map(ids.map((id) => [id, forecast(id)]));
 }

@@ -1,6 +1,7 @@
 // Predicts by their module tables which devices would refuse a build because of unresolved links.
 
-import { checkLinks, type LinkDecision, type LinkedModule } from '../../machine/isolation/link-policy.ts';
+import { checkLinks, describeLinks, type LinkDecision, type LinkedModule } from '../../machine/isolation/link-policy.ts';
+import { sanitizeReason } from '../../machine/reason.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
 import { toLinkedModule } from '../modules/linked-module.ts';
@@ -32,9 +33,11 @@ export type LinkForecast = {
   readonly refusal: LinkDecision['refusal'];
   /** Why the links could not be checked; otherwise null. */
   readonly unknown: string | null;
+  /** The unresolved links with which the device would load the module, because of the policy `warn`. */
+  readonly warnings: readonly string[];
 };
 
-const noRefusal: LinkForecast = { refusal: null, unknown: null };
+const noRefusal: LinkForecast = { refusal: null, unknown: null, warnings: [] };
 
 /** Returns the forecast of a build for each shared table. */
 export async function forecastLinks(
@@ -43,16 +46,16 @@ export async function forecastLinks(
   tables: SharedTables,
   { linkPolicy }: Pick<LoadPolicy, 'linkPolicy'>,
 ): Promise<(table: ReportedTable) => LinkForecast> {
-  // With the policy `warn`, the device loads the module all the same.
-  if (linkPolicy !== 'require') return () => noRefusal;
+  if (linkPolicy === 'off') return () => noRefusal;
   const images = new Set(tables.all.flatMap((table) => table.map(({ image }) => image)));
   const modules = await readModules(connection, [...images]);
   const arriving = [toLinkedModule(build)];
   const forecastOf = (table: ReportedTable): LinkForecast => {
     const unknown = table.find(({ image }) => !modules.has(image));
-    if (unknown !== undefined) return { refusal: null, unknown: unknownModuleMessage(unknown) };
+    if (unknown !== undefined) return { ...noRefusal, unknown: unknownModuleMessage(unknown) };
     const inMemory = table.flatMap(({ image }) => modules.get(image) ?? []);
-    return { refusal: checkLinks({ arriving, inMemory }, linkPolicy).refusal, unknown: null };
+    const { refusal, unresolved } = checkLinks({ arriving, inMemory }, linkPolicy);
+    return { refusal, unknown: null, warnings: refusal === null ? describeLinks(unresolved, { arriving }).map(sanitizeReason) : [] };
   };
   const forecasts = new Map(tables.all.map((table) => [table, forecastOf(table)]));
   return (table) => forecasts.get(table) ?? noRefusal;

@@ -23,6 +23,7 @@ import type { Requester } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { readBuildOptions, signProvenance } from './build-provenance.ts';
 import { requireCompiled } from './compilation.ts';
+import { type Dependent, dependenciesOf, findDependents } from './dependencies.ts';
 import { type BuildFilter, BuildQueries, type ModuleSummary } from './queries.ts';
 import type { BuildRecord } from './repository.ts';
 import { BuildRecords } from './repository.ts';
@@ -86,7 +87,7 @@ export class Builds {
   }
 
   async #push(request: NewBuildRequest, requester: Requester, toResponse: ToResponse<PushedBuild>): Promise<PushedBuild> {
-    const { module, version, language } = request;
+    const { module, version, language, dependencies = {} } = request;
     if (!isVersion(version)) {
       throw invalidValue(
         '/version',
@@ -137,6 +138,8 @@ export class Builds {
         ...image,
         createdAt,
       });
+      const providers = dependenciesOf({ interface: image.interface, dependencies }).map((dependency) => dependency.module);
+      await new BuildRecords(connection).recordDependencies(build, providers);
       const detail = { module, version, language, image: imageDigest, bytes: compiled.image.length, source: sourceDigest };
       await audit(connection, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
       await storeResponse(connection, requester, toResponse, { build, warnings, isNew: true });
@@ -150,6 +153,12 @@ export class Builds {
     const build = await new BuildRecords(this.#uses.store.readConnection).find(module, version);
     if (build === null) throw notFound('build', `${module}@${version}`);
     return build;
+  }
+
+  /** Returns a build with the modules that depend on its module. @throws {Problem} `not-found`. */
+  async findWithDependents(module: string, version: string): Promise<{ build: BuildRecord; dependents: Dependent[] }> {
+    const build = await this.find(module, version);
+    return { build, dependents: await findDependents(this.#uses.store.readConnection, build) };
   }
 
   /** Returns the bytes of an image. @throws {Problem} `not-found`. */

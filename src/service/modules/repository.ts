@@ -70,6 +70,32 @@ export class BuildRecords {
     return readInChunks(imageDigests, async (some) => (await this.#builds().where('imageDigest', 'in', some).execute()).map(select));
   }
 
+  /** Records that a build depends on modules, instead of an earlier build of its module. @param providers Up to about 1,100 modules. */
+  async recordDependencies(
+    { id, module, createdAt }: Pick<BuildRecord, 'id' | 'module' | 'createdAt'>,
+    providers: readonly string[],
+  ): Promise<void> {
+    if (providers.length === 0) return;
+    await this.#connection.sql
+      .insertInto('ModuleDependent')
+      .values(providers.map((provider) => ({ provider, importer: module, buildId: id, createdAt })))
+      .onConflict((conflict) => conflict.columns(['provider', 'importer']).doUpdateSet({ buildId: id, createdAt }))
+      .execute();
+  }
+
+  /** Returns the newest build of each module that depends on a module, newest first. */
+  async findDependents(provider: string, limit: number): Promise<BuildRecord[]> {
+    return this.#connection.sql
+      .selectFrom('ModuleDependent')
+      .innerJoin('Build', 'Build.id', 'ModuleDependent.buildId')
+      .selectAll('Build')
+      .where('ModuleDependent.provider', '=', provider)
+      .orderBy('ModuleDependent.createdAt', 'desc')
+      .orderBy('ModuleDependent.importer', 'desc')
+      .limit(limit)
+      .execute();
+  }
+
   /** Stores the provenance envelope of a build. */
   async setStatement(id: string, { pushedBy, envelope }: Pick<BuildRecord, 'pushedBy' | 'envelope'>): Promise<void> {
     await this.#connection.sql.updateTable('Build').set({ pushedBy, envelope }).where('id', '=', id).execute();

@@ -11,12 +11,15 @@ import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse
 import { Problem } from '../problem.ts';
 import { readBuildOptions } from './build-provenance.ts';
 import type { Builds, PushedBuild } from './builds.ts';
+import { type Dependent, dependenciesOf } from './dependencies.ts';
 import { dependencyQuery } from './dependency-schemas.ts';
+import { toLinkedModule } from './linked-module.ts';
 import { checkHasImage } from './pruned-image.ts';
 import type { ModuleSummary } from './queries.ts';
 import type { BuildRecord } from './repository.ts';
 import {
   Build,
+  BuildDetail,
   BuildPage,
   buildParameters,
   buildQuery,
@@ -158,18 +161,20 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
         operationId: 'getBuild',
         tags,
         summary: 'Get a build',
-        description: 'A build is immutable, except that publishers can add signatures.',
+        description:
+          'A build is immutable, except that publishers can add signatures. The response also lists the modules that depend on its module, which changes with new builds.',
         params: buildParameters,
         headers: ifNoneMatchHeaders,
         response: {
-          200: Build.describe('The build, with an `ETag`.'),
+          200: BuildDetail.describe('The build with its imports and dependents, and an `ETag`.'),
           304: z.null().describe('The build has not changed: its `ETag` is in `If-None-Match`.'),
           ...problems('not-found'),
         },
       },
     },
     async ({ params, headers }, reply) => {
-      const build = toBuild(await builds.find(params.module, params.version));
+      const { build: record, dependents } = await builds.findWithDependents(params.module, params.version);
+      const build = toBuildDetail(record, dependents);
       const etag = computeEntityTag(build);
       reply.header('etag', etag);
       return matchesIfNoneMatch(headers, etag) ? reply.status(304).send(null) : reply.send(build);
@@ -229,7 +234,8 @@ function toOptions(build: BuildRecord): z.infer<typeof Build>['options'] {
 
 /** Returns the representation of a build in the API. */
 export function toBuild(build: BuildRecord): z.infer<typeof Build> {
-  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, imagePrunedAt, createdAt, pushedBy, envelope } = build;
+  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, imagePrunedAt, hasState, createdAt, pushedBy, envelope } =
+    build;
   return {
     id,
     module,
@@ -240,10 +246,16 @@ export function toBuild(build: BuildRecord): z.infer<typeof Build> {
     options: toOptions(build),
     image: { digest: imageDigest, bytes: imageBytes, prunedAt: imagePrunedAt?.toISOString() ?? null },
     interface: Interface.parse(build.interface),
+    hasState,
     createdAt: createdAt.toISOString(),
     pushedBy,
     signedBy: (envelope === null ? null : readEnvelope(envelope))?.signatures.map(({ keyid }) => keyid) ?? [],
   };
+}
+
+function toBuildDetail(record: BuildRecord, dependents: readonly Dependent[]): z.infer<typeof BuildDetail> {
+  const imports = dependenciesOf(toLinkedModule(record)).map((dependency) => ({ ...dependency, exports: [...dependency.exports] }));
+  return { ...toBuild(record), imports, dependents: [...dependents] };
 }
 
 function toPushed(pushed: PushedBuild): CreatedResponse<200 | 201, z.infer<typeof CreatedBuild>> {

@@ -4,11 +4,12 @@ import { z } from 'zod';
 import { languages, sourceFeatures, sourceLanguages } from '../../compiler/languages.ts';
 import { concurrencies } from '../../compiler/result.ts';
 import { exampleBuild, exampleIdentity, exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
+import { ExportName, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { Diagnostic } from '../http/problem-schemas.ts';
+import { dependentLimit } from './dependencies.ts';
 import { Dependencies } from './dependency-schemas.ts';
 
 /** Maximum length of a source in JSON, in characters. */
@@ -21,10 +22,14 @@ const exampleResponse = {
   options: { concurrency: null, features: [], dependencies: {} },
   image: { digest: imageDigest, bytes: 1291, prunedAt: null },
   interface: exampleInterface,
+  hasState: false,
   createdAt: exampleTimes.pushed,
   pushedBy: exampleIdentifier('key'),
   signedBy: [exampleIdentity.keyId],
 };
+
+const exampleImport = { module: 'udp', range: '^1.2.0', exports: ['send'] };
+const exampleDependent = { module: 'http', version: '2.1.0', range: null, resolved: true };
 
 export const moduleParameter = z.object({ module: ModuleName.describe('Name of the module.') });
 export const buildParameters = moduleParameter.extend({ version: version.describe('Version of the build.') });
@@ -91,6 +96,12 @@ export const Build = z
         ),
     }),
     interface: Interface,
+    hasState: z
+      .boolean()
+      .nullable()
+      .describe(
+        'Whether accesses can leave state in the module: mutable globals, tables or memory. Null if unknown: pushed before the service recorded it.',
+      ),
     createdAt: timestamp,
     pushedBy: z.string().nullable().describe('Identifier of the API key that pushed it. Null if unknown.'),
     signedBy: z
@@ -98,6 +109,31 @@ export const Build = z
       .describe('Key IDs of the keys that signed its provenance: a signing key of the service, and publisher keys.'),
   })
   .meta({ id: 'Build', description: 'One compiled version of a module.', examples: [exampleResponse] });
+
+const DependencyOfBuild = z
+  .object({
+    module: z.string().describe('The module that the build depends on.'),
+    range: z.string().nullable().describe('The declared range of versions. Null if none is declared.'),
+    exports: z.array(ExportName).describe('The imported exports. Empty if only a range is declared.'),
+  })
+  .meta({ id: 'BuildImport', examples: [exampleImport] });
+
+const DependentOfBuild = z
+  .object({
+    module: z.string(),
+    version: version.describe('The newest build of the module that depends on the module of this build.'),
+    range: z.string().nullable().describe('The declared range of versions. Null if none is declared.'),
+    resolved: z.boolean().describe('Whether this build provides what the dependent requires: its imports, and a version in its range.'),
+  })
+  .meta({ id: 'BuildDependent', examples: [exampleDependent] });
+
+export const BuildDetail = Build.extend({
+  imports: z.array(DependencyOfBuild).describe('The modules that the build depends on, by imports or declared ranges; sorted by name.'),
+  dependents: z
+    .array(DependentOfBuild)
+    .max(dependentLimit)
+    .describe(`The modules that depend on the module of the build: the ${dependentLimit} with the newest builds, newest first.`),
+}).meta({ id: 'BuildDetail', examples: [{ ...exampleResponse, imports: [exampleImport], dependents: [exampleDependent] }] });
 
 export const CreatedBuild = Build.extend({
   warnings: z

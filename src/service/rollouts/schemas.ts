@@ -471,7 +471,7 @@ export const RolloutPreview = z
           warnings: z
             .array(z.string())
             .describe(
-              'What the device would lose although the load would succeed: the state of the version in memory, if nothing transfers it.',
+              'What to know before a load that would succeed: state that the version in memory would lose, and with the link policy `warn`, unresolved links. Names up to 5 links and counts the others.',
             ),
         })
         .meta({ id: 'PreviewedDevice' }),

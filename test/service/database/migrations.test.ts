@@ -136,3 +136,30 @@ test('renaming columns leaves a rollout plan that is not valid JSON as it is', a
   await apply();
   expect(await runSql(database, 'SELECT "plan" FROM "Rollout"')).toEqual([{ plan: '{broken' }]);
 });
+
+test('the migration of dependents finds the newest build of each module that imports another one', async () => {
+  await apply(migrations.filter(({ name }) => name < '20261130000400'));
+  const importing = (...modules: string[]) => JSON.stringify({ exports: [], imports: modules.map((module) => ({ module, name: 'f' })) });
+  const rows: [string, string, number, string][] = [
+    ['a1', 'app', 1, importing('tcp', 'tcp', 'kernel')],
+    ['a2', 'app', 2, importing('udp', 'tcp')],
+    ['a3', 'app', 3, importing()],
+    ['w1', 'web', 3, importing('tcp')],
+    ['x1', 'x', 4, kind === 'sqlite' ? '{broken' : '{"imports": 7}'],
+    ['y1', 'y', 5, JSON.stringify({ imports: [{ name: 'f' }] })],
+  ];
+  const values = rows.map(
+    ([id, module, at, types]) => `('${id}', '${module}', '${at}.0.0', 'wat', '', '', '', 1, '${types}', ${timeInSql(at)})`,
+  );
+  await runSql(
+    database,
+    `INSERT INTO "Build" ("id", "module", "version", "language", "compiler", "sourceDigest", "imageDigest", "imageBytes", "interface", "createdAt")
+      VALUES ${values.join(', ')}`,
+  );
+  await apply();
+  expect(await runSql(database, 'SELECT "provider", "importer", "buildId" FROM "ModuleDependent" ORDER BY 1, 2')).toEqual([
+    { provider: 'tcp', importer: 'app', buildId: 'a2' },
+    { provider: 'tcp', importer: 'web', buildId: 'w1' },
+    { provider: 'udp', importer: 'app', buildId: 'a2' },
+  ]);
+});

@@ -141,7 +141,10 @@ describe('forecasts by links', () => {
       reason: expect.stringMatching(`^${module}@1.0.0, which is in memory, imports ${provider}.work`),
       current: '1.0.0',
     });
-    expect(await fulfilled(provider, '2.0.0', { ...policy, linkPolicy: 'warn' })).toMatchObject({ verdict: 'would-replace' });
+    expect(await fulfilled(provider, '2.0.0', { ...policy, linkPolicy: 'warn' })).toMatchObject({
+      verdict: 'would-replace',
+      warnings: [`${module}@1.0.0, which is in memory, imports ${provider}.work (i32) → i32, but ${provider}@2.0.0 does not export it`],
+    });
   });
 
   test('a device with a module that the service does not know', async () => {
