@@ -237,9 +237,10 @@ export class HostedDevice {
       members.push(member.action === 'load' ? await this.#verifiedBuild(member) : { unload: member.module });
     this.#runningLoad = order.load;
     const report = await this.#device.loadPatchSet({ members, ...loadOptions(order) });
-    for (const { module, current } of report.members ?? [])
-      if (current === null) this.#unloaded.add(module);
-      else this.#unloaded.delete(module);
+    const current = new Map((report.members ?? []).map((member) => [member.module, member.current]));
+    for (const { action, module } of order.members)
+      if (current.get(module) != null) this.#unloaded.delete(module);
+      else if (action === 'unload') this.#unloaded.add(module);
     return report;
   }
 
