@@ -29,6 +29,11 @@ const operatorCommands: readonly TopLevelCommand[] = [
     add: async (load) => (await import('./commands/load.ts')).addLoadCommands(load),
   },
   {
+    name: 'unload',
+    summary: 'unload a module from devices',
+    add: async (unload) => (await import('./commands/unload.ts')).addUnloadCommand(unload),
+  },
+  {
     name: 'rollout',
     summary: 'roll out a build in waves; watch, approve, pause and roll back rollouts',
     add: async (rollout) => (await import('./commands/rollout.ts')).addRolloutCommands(rollout),

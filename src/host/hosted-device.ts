@@ -4,6 +4,7 @@ import { hash } from 'node:crypto';
 import {
   Device,
   ImageError,
+  type LoadReport,
   type DeviceState as MachineState,
   type Processor,
   ProgramError,
@@ -193,8 +194,8 @@ export class HostedDevice {
     if (remaining !== null && performance.now() - receivedAt >= remaining)
       return unexecutedReport(order, 'expired', 'the deadline passed before the device started the load', this.state());
     try {
-      if (order.kind === 'load') return await this.#load(order);
-      return order.kind === 'unload-module' ? await this.#unload(order) : await this.#loadPatchSet(order);
+      const { members, ...report } = await this.#execute(order);
+      return { ...report, ...(members && { members: [...members] }) };
     } catch (error) {
       const isRefusal = error instanceof ImageError || error instanceof ProvenanceError || error instanceof ControlError;
       return unexecutedReport(order, isRefusal ? 'refused-image' : 'failed', messageOf(error), this.state());
@@ -203,7 +204,18 @@ export class HostedDevice {
     }
   }
 
-  async #load(order: OrderOf<'load'>): Promise<LoadReportInput> {
+  #execute(order: LoadOrder): Promise<LoadReport> {
+    switch (order.kind) {
+      case 'load':
+        return this.#load(order);
+      case 'unload-module':
+        return this.#unload(order);
+      case 'load-patch-set':
+        return this.#loadPatchSet(order);
+    }
+  }
+
+  async #load(order: OrderOf<'load'>): Promise<LoadReport> {
     const { image, signedBy } = await this.#verifiedBuild(order);
     this.#runningLoad = order.load;
     const report = await this.#device.load({ image, signedBy, ...loadOptions(order) });
@@ -211,7 +223,7 @@ export class HostedDevice {
     return report;
   }
 
-  async #unload(order: OrderOf<'unload-module'>): Promise<LoadReportInput> {
+  async #unload(order: OrderOf<'unload-module'>): Promise<LoadReport> {
     const { module, strategy, invalidation, drainMilliseconds, forceReason } = order;
     this.#runningLoad = order.load;
     const report = await this.#device.unload({ module, strategy, invalidation, forceReason, ...drainOption(drainMilliseconds) });
@@ -219,15 +231,16 @@ export class HostedDevice {
     return report;
   }
 
-  async #loadPatchSet(order: OrderOf<'load-patch-set'>): Promise<LoadReportInput> {
+  async #loadPatchSet(order: OrderOf<'load-patch-set'>): Promise<LoadReport> {
     const members: PatchSetMember[] = [];
     for (const member of order.members)
       members.push(member.action === 'load' ? await this.#verifiedBuild(member) : { unload: member.module });
     this.#runningLoad = order.load;
     const report = await this.#device.loadPatchSet({ members, ...loadOptions(order) });
-    for (const { module, current } of report.members ?? [])
-      if (current === null) this.#unloaded.add(module);
-      else this.#unloaded.delete(module);
+    const current = new Map((report.members ?? []).map((member) => [member.module, member.current]));
+    for (const { action, module } of order.members)
+      if (current.get(module) != null) this.#unloaded.delete(module);
+      else if (action === 'unload') this.#unloaded.add(module);
     return report;
   }
 

@@ -15,6 +15,7 @@ import {
   LoadId,
   ModuleName,
   OrderId,
+  PatchSetName,
   ProgramId,
   Reason,
   RequestId,
@@ -253,7 +254,7 @@ export const Order = z
         ...order,
         kind: z.literal('load-patch-set'),
         load: LoadId,
-        patchSet: z.object({ name: z.string().max(63), version: Version }).describe('The patch set, for the log of the host.'),
+        patchSet: z.object({ name: PatchSetName, version: Version }).describe('The patch set, for the log of the host.'),
         members: z
           .array(PatchSetMember)
           .min(1)
@@ -323,7 +324,7 @@ export const Order = z
         ...exampleOrder,
         kind: 'load-patch-set',
         load: exampleIdentifier('load'),
-        patchSet: { name: 'net-stack', version: '2026.11.0' },
+        patchSet: { name: 'net-2026-11', version: '1.0.0' },
         members: [
           { action: 'load', module: 'tcp', version, image, demands: [] },
           { action: 'unload', module: 'udp' },

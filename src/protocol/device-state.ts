@@ -176,7 +176,7 @@ export const Drain = z
   .object({
     load: LoadId,
     operation: z.literal(250).describe('The operation of FIG. 2 at which the load waits.'),
-    module: ModuleName.describe('The module that they are inside. In a patch set, the member with the most accesses inside.'),
+    module: ModuleName.describe('The module that they are inside. Of a patch set: the member with the maximum number of accesses inside.'),
     previousVersion: Version.describe('The version of that module that the accesses are still inside.'),
     accesses: count.describe('Number of accesses still inside; in a patch set, of all members.'),
     programs: z

@@ -70,6 +70,7 @@ test.each([
     'expected the identifier of a program (prg_…), received "sums": "patchbay program list rack-1" lists programs',
     'patchbay program stop',
   ],
+  [['unload', 'tcp', '--device', 'a', '--force'], '--force and --reason require each other', 'patchbay unload'],
   [['rollback', '--module', 'tcp', '--device', 'a'], "required option '--reason <text>' not specified", 'patchbay rollback'],
   [['db', 'copy', '--to', 'postgresql://u@h/d'], "required option '--from <file>' not specified", 'patchbay db copy'],
   [['serve', '7070'], "too many arguments for 'serve'. Expected 0 arguments but got 1: 7070.", 'patchbay serve'],

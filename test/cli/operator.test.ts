@@ -152,6 +152,30 @@ test('patch sets are created, listed and shown; a rejected set is described in t
   });
 });
 
+test('a patch set is loaded and a module unloaded, with the same output as a load', async () => {
+  const loaded = await command('load', '--patch-set', 'both@1.0.0', '--device', 'rack-2');
+  expect(loaded).toMatchObject({ code: 0, stdout: expect.stringMatching(/^OUTCOME .*\n.*\ninstalled +1 /) });
+  expect(loaded.stderr).toMatch(/^waiting for 1 load in batch bat_/);
+  const [load] = itemsOf(await service.get('/v1/loads?module=both'));
+  const [shown, listed, unloaded, again, unnamed, malformed] = await Promise.all([
+    command('load', 'show', String(load?.id)),
+    command('load', 'list', '--module', 'both'),
+    command('unload', 'right', '--device', 'rack-2', '--strategy', 'drain'),
+    command('load', '--patch-set', 'both@9.9.9', '--device', 'rack-2'),
+    command('unload', 'right', '--device', 'rack-1'),
+    command('load', '--patch-set', 'both', '--device', 'rack-2'),
+  ]);
+  expect(shown.stdout).toMatch(/^lod_\w+ {2}patch-set both@1\.0\.0 {2}installed\n/);
+  expect(shown.stdout).toContain('\nmember     left: none to 1.0.0\nmember     right: none to 1.0.0\n');
+  expect(shown.stdout).toMatch(/\n240 +table-updated left /);
+  expect(listed.stdout).toMatch(/^LOAD +KIND .*\n.*\nlod_\w+ +patch-set +rack-2 +both@1\.0\.0 +installed /);
+  expect(unloaded).toMatchObject({ code: 0, stdout: expect.stringMatching(/^OUTCOME .*\n.*\nunloaded +1 /) });
+  expect(unloaded.stderr).toMatch(/^waiting for 1 unload in batch bat_/);
+  expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('--patch-set: the patch set both@9.9.9 does not exist') });
+  expect(unnamed).toMatchObject({ code: 1, stderr: expect.stringContaining('right is not loaded on rack-1; no load was created') });
+  expect(malformed).toMatchObject({ code: 2, stderr: expect.stringContaining('--patch-set: expected name@version, received "both"') });
+});
+
 test('a source that does not compile is reported by file, line and column', async () => {
   const file = write('bad.ts', 'export function a(): i32 {\n  return "x";\n}\n');
   const result = await command('build', 'push', file, '--module', 'bad', '--version', '1.0.0');

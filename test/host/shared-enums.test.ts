@@ -20,8 +20,7 @@ expectTypeOf<machine.LinkPolicy>().toEqualTypeOf<LoadPolicy['linkPolicy']>();
 expectTypeOf<machine.SimilarityPolicy>().toEqualTypeOf<LoadPolicy['similarityPolicy']>();
 
 // Outcomes and steps of a load; a host reports `expired` without the device.
-type UnloadOutcome = 'unloaded' | 'unloaded-interrupting' | 'refused-not-loaded' | 'refused-imported';
-expectTypeOf<machine.Outcome | UnloadOutcome | 'expired'>().toEqualTypeOf<LoadReport['outcome']>();
+expectTypeOf<machine.Outcome | 'expired'>().toEqualTypeOf<LoadReport['outcome']>();
 expectTypeOf<machine.StepName>().toEqualTypeOf<LoadReport['steps'][number]['step']>();
 expectTypeOf<TaintReason>().toEqualTypeOf<NonNullable<NonNullable<LoadReport['previous']>['tainted']>['reason']>();
 

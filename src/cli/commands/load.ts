@@ -29,7 +29,7 @@ import { addExamples } from './examples.ts';
 /** The exit codes of commands that wait for loads, for their help. */
 export const loadExitCodesText = `
 Exit codes:
-  0  every device has the version
+  0  every load succeeded
   1  the command or the service failed
   2  the command line is invalid
   3  devices refused some loads
@@ -41,6 +41,7 @@ export function addLoadCommands(load: Command): void {
       .usage('[options] | list | show LOAD | watch LOAD | inject LOAD | cancel LOAD')
       .option('--module <name>', 'the module')
       .option('--version <version>', 'the version to load')
+      .option('--patch-set <name@version>', 'the patch set to load, instead of --module and --version')
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues),
     'require',
@@ -59,21 +60,23 @@ export function addLoadCommands(load: Command): void {
           throw new UsageError(
             `unknown command "load ${unexpected}": expected ${load.commands.map((subcommand) => subcommand.name()).join(', ')}, or load with options`,
           );
-        const { module, version, device, label, versionPolicy, reason, ...terms } = options;
-        if (module === undefined || version === undefined) throw new UsageError('--module and --version are required');
+        const { device, label, versionPolicy, reason, ...terms } = options;
+        const { name, ...content } = toContent(options);
         const body = {
-          module,
-          version,
+          ...content,
           ...toVersionRequest(versionPolicy, reason),
           ...(await resolveSelection(context.client, device, label)),
           ...toLoadRequest(terms),
         };
-        return requestLoads(context, module, async () => unwrapResponse(await context.client.POST('/v1/loads', { body })), options.wait);
+        return requestLoads(context, name, async () => unwrapResponse(await context.client.POST('/v1/loads', { body })), {
+          isWaiting: options.wait,
+        });
       }),
     );
   addExamples(
     load,
     'patchbay load --module tcp --version 1.1.0 --label zone=north',
+    'patchbay load --patch-set net-2026-11@1.0.0 --label zone=north',
     'patchbay load --module tcp --version 1.1.0 --device rack-1-3 --strategy drain-then-inject --drain-milliseconds 5000',
     'patchbay load --module tcp --version 1.0.0 --device rack-1-3 --version-policy downgrade --reason "1.1.0 drops packets"',
   );
@@ -82,6 +85,24 @@ export function addLoadCommands(load: Command): void {
   addWatchCommand(load);
   addInjectCommand(load);
   addCancelCommand(load);
+}
+
+type ContentOptions = {
+  readonly module?: string | undefined;
+  readonly version?: string | undefined;
+  readonly patchSet?: string | undefined;
+};
+
+/** Returns what to load as members of a request, and the name of the module or patch set. @throws {UsageError} */
+function toContent({ module, version, patchSet }: ContentOptions) {
+  if (patchSet !== undefined) {
+    if (module !== undefined || version !== undefined) throw new UsageError('--patch-set cannot be combined with --module and --version');
+    const [, name, setVersion] = /^([^@]+)@(.+)$/.exec(patchSet) ?? [];
+    if (name === undefined || setVersion === undefined) throw new UsageError(`--patch-set: expected name@version, received "${patchSet}"`);
+    return { name, patchSet: { name, version: setVersion } };
+  }
+  if (module === undefined || version === undefined) throw new UsageError('either --module and --version or --patch-set are required');
+  return { name: module, module, version };
 }
 
 function addListCommand(load: Command): void {
@@ -110,9 +131,10 @@ function addListCommand(load: Command): void {
         );
         const names = context.isJson || loads.items.length === 0 ? new Map<string, string>() : await readDeviceNames(client);
         printList(context, loads, {
-          headings: ['LOAD', 'DEVICE', 'VERSION', 'OUTCOME', 'REQUESTED', 'REASON'],
+          headings: ['LOAD', 'KIND', 'DEVICE', 'VERSION', 'OUTCOME', 'REQUESTED', 'REASON'],
           row: (item) => [
             item.id,
+            item.kind,
             names.get(item.device) ?? item.device,
             `${item.module}@${item.version}`,
             formatState(item),
@@ -186,34 +208,49 @@ function addCancelCommand(load: Command): void {
   addExamples(cancel, 'patchbay load cancel lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
 }
 
+/** Unloads have fewer options. */
+const formatLoadPolicy = (load: LoadDetail) => (load.kind === 'unload' ? `${load.strategy}, ${load.invalidation}` : formatPolicy(load));
+
 const formatState = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colourOutcome(outcome));
 
 function formatLoad(load: LoadDetail): string[] {
-  const { id, batch, device, module, version, reason, progress, report } = load;
+  const { id, batch, device, kind, module, version, reason, progress, report } = load;
   const counts =
     load.interrupted === null ? [] : [`accesses   ${load.interrupted} interrupted, ${load.retried} retried, ${load.failed} failed`];
   return [
-    `${id}  ${module}@${version}  ${formatState(load)}`,
+    `${id}  ${kind === 'build' ? '' : `${kind} `}${module}@${version}  ${formatState(load)}`,
     `device     ${device}`,
     `batch      ${batch}`,
     `requester  ${load.requestedBy ?? '-'}${load.rollback ? ' (rollback)' : ''}`,
-    `policy     ${formatPolicy(load)}`,
+    `policy     ${formatLoadPolicy(load)}`,
     `time       requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
+    ...(load.forceReason === null ? [] : [`forced     ${load.forceReason}`]),
     ...(load.downgradeReason === null ? [] : [`downgrade  ${load.downgradeReason}`]),
     ...(reason === null ? [] : [`reason     ${reason}`]),
     ...(progress ? [`progress   ${formatDrain(progress)}`] : []),
     ...counts,
+    ...formatMembers(report),
     ...formatTaint(report),
     ...(report === null ? [] : ['', ...formatSteps(report.steps)]),
   ];
 }
 
-/** Returns a line if accesses that ended abnormally may have left inconsistent state in the replaced image. */
+/** Returns a line for each member of a patch set. */
+function formatMembers(report: LoadDetail['report']): string[] {
+  return (report?.members ?? []).map(({ module, previous, current }) => {
+    return `member     ${module}: ${previous?.version ?? 'none'} to ${current?.version ?? 'none'}`;
+  });
+}
+
+/** Returns a line for each replaced image in which accesses that ended abnormally may have left inconsistent state. */
 function formatTaint(report: LoadDetail['report']): string[] {
-  const previous = report?.previous;
-  if (!previous?.tainted) return [];
-  const { reason, accesses } = previous.tainted;
-  return [`tainted    replaced image of ${previous.version}: ${reason}, ${formatAccesses(accesses)}`];
+  const members = report?.members?.map(({ module, previous }) => ({ name: `${module}@${previous?.version}`, previous })) ?? [];
+  const replaced = [{ name: report?.previous?.version ?? '', previous: report?.previous ?? null }, ...members];
+  return replaced.flatMap(({ name, previous }) => {
+    if (!previous?.tainted) return [];
+    const { reason, accesses } = previous.tainted;
+    return [`tainted    replaced image of ${name}: ${reason}, ${formatAccesses(accesses)}`];
+  });
 }
 
 const formatAccesses = (accesses: number) => (accesses === 1 ? '1 access' : `${accesses} accesses`);
@@ -221,9 +258,9 @@ const formatAccesses = (accesses: number) => (accesses === 1 ? '1 access' : `${a
 function formatSteps(steps: NonNullable<LoadDetail['report']>['steps']): string[] {
   return formatTable(
     ['OPERATION', 'STEP', 'TIME', 'START µs', 'DURATION µs', 'FACTS'],
-    steps.map(({ step, at, startedMicroseconds, microseconds, facts, ...figure }) => [
+    steps.map(({ step, at, startedMicroseconds, microseconds, facts, module, ...figure }) => [
       'operation' in figure && figure.operation !== null ? String(figure.operation) : '-',
-      step,
+      module === undefined ? step : `${step} ${module}`,
       at,
       Math.round(startedMicroseconds),
       Math.round(microseconds),

@@ -43,7 +43,7 @@ export function addRollbackCommand(rollback: Command): void {
           ...toLoadRequest(terms),
         };
         try {
-          return await requestLoads(context, module, () => requestRollback(context, body), wait);
+          return await requestLoads(context, module, () => requestRollback(context, body), { isWaiting: wait });
         } catch (error) {
           if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-installed') throw error;
           const { detail } = error.problem;

@@ -48,6 +48,13 @@ export function addLoadOptions<Args extends unknown[], Options extends OptionVal
     .addOption(linkOption());
 }
 
+/** Adds the options of commands that unload a module; `toLoadRequest` converts them. */
+export function addUnloadOptions<Args extends unknown[], Options extends OptionValues, Globals extends OptionValues>(
+  command: Command<Args, Options, Globals>,
+) {
+  return command.addOption(strategyOption()).addOption(drainOption()).addOption(invalidationOption());
+}
+
 export const deadlineOption = (defaultSeconds = 86_400) =>
   new Option('--deadline <seconds>', `time after which an incomplete load expires (default: ${defaultSeconds})`).argParser((text) =>
     readInteger('deadline', text, 1, 2_592_000),

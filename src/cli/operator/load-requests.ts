@@ -18,18 +18,22 @@ const rowLimit = 100;
 
 type Accepted = Schemas['AcceptedLoads'];
 type Load = Schemas['Load'];
+/** What loads do, as messages name them. */
+type Action = 'load' | 'unload';
+/** What to wait for; `after` is the number of the last event before the request. */
+type Wait = { readonly module: string; readonly action: Action; readonly after: number };
 
 /**
  * Requests loads of a module, waits for their outcomes, and prints a summary.
  * @param request Sends the request, and returns the accepted loads. Its other members are printed with `--json`.
- * @param isWaiting Whether to wait for the outcomes.
+ * @param options Whether to wait for the outcomes, and what the loads do.
  * @returns The exit code for the outcomes.
  */
 export async function requestLoads<Response extends Accepted>(
   context: CommandContext,
   module: string,
   request: () => Promise<Response>,
-  isWaiting: boolean,
+  { isWaiting, action = 'load' }: { readonly isWaiting: boolean; readonly action?: Action },
 ): Promise<ExitCode> {
   const { client, isJson, signal } = context;
   // Read before the request: every event about these loads has a greater number.
@@ -39,14 +43,14 @@ export async function requestLoads<Response extends Accepted>(
   if (!isWaiting) {
     printResult(context, accepted, () =>
       [...groupByVersion(accepted)].map(
-        ([version, { length }]) => `requested ${countLoads(length)} of ${module}@${version} in batch ${batch}`,
+        ([version, { length }]) => `requested ${countLoads(length, action)} of ${module}@${version} in batch ${batch}`,
       ),
     );
     return exitCodes.success;
   }
   let loads: Load[];
   try {
-    await waitForLoads(context, module, accepted, after);
+    await waitForLoads(context, { module, action, after }, accepted);
     signal.throwIfAborted();
     loads = await readLoads(client, batch);
   } catch (error) {
@@ -59,10 +63,14 @@ export async function requestLoads<Response extends Accepted>(
 
 const groupByVersion = ({ loads }: Accepted) => Map.groupBy(loads, ({ version }) => version);
 
-const countLoads = (count: number) => (count === 1 ? '1 load' : `${count} loads`);
+const countLoads = (count: number, action: Action) => (count === 1 ? `1 ${action}` : `${count} ${action}s`);
 
 /** Follows the events until each load has completed, and draws the progress of each version. */
-async function waitForLoads({ client, isJson, signal }: CommandContext, module: string, accepted: Accepted, after: number): Promise<void> {
+async function waitForLoads(
+  { client, isJson, signal }: CommandContext,
+  { module, action, after }: Wait,
+  accepted: Accepted,
+): Promise<void> {
   const versionOf = new Map(accepted.loads.map(({ id, version }) => [id, version]));
   const progress = new Map(
     [...groupByVersion(accepted)].map(([version, { length: total }]) => [version, { total, done: 0, unsuccessful: 0 }]),
@@ -72,12 +80,12 @@ async function waitForLoads({ client, isJson, signal }: CommandContext, module: 
       return { name: `${module}@${version}`, done, total, remark: unsuccessful === 0 ? '' : `${unsuccessful} unsuccessful` };
     });
   const bars = new ProgressBars(isJson);
-  bars.log(`waiting for ${countLoads(accepted.loads.length)} in batch ${accepted.batch}`);
+  bars.log(`waiting for ${countLoads(accepted.loads.length, action)} in batch ${accepted.batch}`);
   bars.update(currentBars());
   const onConnection = (connection: Connection) => bars.log(describeConnection(connection, 'the loads continue; reconnecting'));
   const options = { after, types: ['load'] as const, signal, isExpected: true, onConnection };
-  for await (const { action, object, detail } of streamEvents(client, options)) {
-    const version = action === 'load.completed' ? versionOf.get(object) : undefined;
+  for await (const { action: event, object, detail } of streamEvents(client, options)) {
+    const version = event === 'load.completed' ? versionOf.get(object) : undefined;
     const counts = version === undefined ? undefined : progress.get(version);
     if (counts === undefined) continue;
     versionOf.delete(object);

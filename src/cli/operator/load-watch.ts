@@ -46,8 +46,8 @@ function exitCodeOf(outcome: Schemas['LoadOutcome']): ExitCode {
 }
 
 function formatProgress(load: LoadDetail): string {
-  const { module, version, state, outcome, reason, progress } = load;
-  const name = `${module}@${version}`;
+  const { kind, module, version, state, outcome, reason, progress } = load;
+  const name = `${kind === 'build' ? '' : `${kind} `}${module}@${version}`;
   if (outcome !== null) return `${name}  ${colourOutcome(outcome)}${reason === null ? '' : `: ${reason}`}`;
   return progress ? `${name}  ${formatDrain(progress)}` : `${name}  ${state}`;
 }

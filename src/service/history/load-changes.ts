@@ -12,25 +12,28 @@ export type ReportedLoad = {
   readonly request: { readonly requestedAt: Date; readonly requestedBy: string | null } | undefined;
 };
 
-/** A load and one of the modules that it was to change, with the version after the load as reported. */
-export type ReportedChange = ReportedLoad & OrderedModule & { readonly current: LoadedImage | null };
+/** A load and one of the modules that it was to change, with the versions before and after the load as reported. */
+export type ReportedChange = ReportedLoad & OrderedModule & { readonly previous: LoadedImage | null; readonly current: LoadedImage | null };
+
+type Versions = Pick<ReportedChange, 'previous' | 'current'>;
+const unknownVersions: Versions = { previous: null, current: null };
 
 /** Returns a change for each module of a load. */
 export function changesOf(load: ReportedLoad): ReportedChange[] {
   const { order, report } = load;
-  const members = new Map<string, { readonly current: LoadedImage | null }>(
-    (report.members ?? []).map((member) => [member.module, member]),
-  );
+  const members = new Map<string, Versions>((report.members ?? []).map((member) => [member.module, member]));
   return orderedModules(order).map((ordered) => {
-    const { current } = order.kind === 'load-patch-set' ? (members.get(ordered.module) ?? { current: null }) : report;
-    return { ...load, ...ordered, current };
+    const { previous, current } = order.kind === 'load-patch-set' ? (members.get(ordered.module) ?? unknownVersions) : report;
+    return { ...load, ...ordered, previous, current };
   });
 }
 
 /** Returns whether the load loaded or unloaded the module of the change. */
-export function isApplied({ order, report, build, current }: ReportedChange): boolean {
-  const hasSucceeded = order.kind === 'load' ? isLoaded(report) : order.kind === 'unload-module' ? isUnloaded(report) : isSuccess(report);
-  return hasSucceeded && (build === null) === (current === null);
+export function isApplied({ order, report, build, previous, current }: ReportedChange): boolean {
+  const hasSucceeded = order.kind === 'unload-module' ? isUnloaded(report) : isLoaded(report);
+  // A patch set keeps a member that is in memory already.
+  const isKept = order.kind === 'load-patch-set' && current !== null && previous?.address === current.address;
+  return hasSucceeded && !isKept && (build === null) === (current === null);
 }
 
 /** Returns whether the load installed its version. */
@@ -41,9 +44,6 @@ export function isLoaded({ outcome }: LoadReport): boolean {
 function isUnloaded({ outcome }: LoadReport): boolean {
   return outcome === 'unloaded' || outcome === 'unloaded-interrupting';
 }
-
-/** A patch set that only unloads modules ends as `unloaded`. */
-const isSuccess = (report: LoadReport) => isLoaded(report) || isUnloaded(report);
 
 type Step<Name extends LoadReport['steps'][number]['step']> = Extract<LoadReport['steps'][number], { step: Name }>;
 

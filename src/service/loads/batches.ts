@@ -17,7 +17,7 @@ import type { Requester } from '../requester.ts';
 import { type DemandsOn, resolveDemands } from '../signature-policies/signature-demands.ts';
 import { buildsOf, type LoadContent, toAuditFacts, toColumns, toOrderContent } from './content.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
-import type { NewLoad } from './repository.ts';
+import type { NewLoad, QueueSubject } from './repository.ts';
 import { LoadRecords } from './repository.ts';
 
 /** Maximum number of queued and dispatched loads per device. */
@@ -113,11 +113,8 @@ function modulesOf(batches: readonly Batch[]): string[] {
 }
 
 /** Returns why a batch is rejected, or null. @param open The number of open loads by device. */
-async function rejectionOf(
-  connection: Connection,
-  { targets, module, terms }: Batch,
-  open: ReadonlyMap<string, number>,
-): Promise<Problem | null> {
+async function rejectionOf(connection: Connection, batch: Batch, open: ReadonlyMap<string, number>): Promise<Problem | null> {
+  const { targets, terms } = batch;
   for (const build of new Set(targets.flatMap(({ content }) => buildsOf(content)))) {
     const lack = describePrunedImage(build);
     if (lack !== null) return new Problem('image-pruned', lack);
@@ -125,7 +122,7 @@ async function rejectionOf(
   const [full] = await findFullQueues(
     connection,
     targets.map(({ device }) => device.id),
-    module,
+    subjectOf(batch),
     terms,
     open,
   );
@@ -135,21 +132,26 @@ async function rejectionOf(
 /** Ends the queued loads that a batch supersedes. */
 async function supersedeQueued(
   connection: Connection,
-  { targets, module, requester }: Batch,
+  batch: Batch,
   { batchId, completedAt }: { readonly batchId: string; readonly completedAt: Date },
   onEnded: OnLoadsEnded,
 ): Promise<void> {
   const waiting = await new LoadRecords(connection).listQueued(
-    targets.map(({ device }) => device.id),
-    module,
+    batch.targets.map(({ device }) => device.id),
+    subjectOf(batch),
   );
   await endLoads(
     connection,
     waiting,
     { outcome: 'superseded', reason: `superseded by the loads of ${batchId}`, completedAt },
-    requester,
+    batch.requester,
     onEnded,
   );
+}
+
+/** Returns what the queued loads that a batch supersedes have in common. */
+function subjectOf({ targets, module }: Batch): QueueSubject {
+  return { module, isPatchSet: targets[0]?.content.kind === 'patch-set' };
 }
 
 type PreparedBatch = {
@@ -196,26 +198,27 @@ function prepareBatch(
   };
 }
 
-/** Returns the devices that have reached the limit of open loads. */
+/** Returns the devices that have reached the limit of open loads. @param module The module of the builds to load. */
 export async function devicesWithFullQueue(
   connection: Connection,
   deviceIds: readonly string[],
   module: string,
   terms: Pick<LoadTerms, 'supersede'>,
 ): Promise<string[]> {
-  return findFullQueues(connection, deviceIds, module, terms, await new LoadRecords(connection).countOpen(deviceIds));
+  const subject = { module, isPatchSet: false };
+  return findFullQueues(connection, deviceIds, subject, terms, await new LoadRecords(connection).countOpen(deviceIds));
 }
 
 async function findFullQueues(
   connection: Connection,
   deviceIds: readonly string[],
-  module: string,
+  subject: QueueSubject,
   { supersede }: Pick<LoadTerms, 'supersede'>,
   open: ReadonlyMap<string, number>,
 ): Promise<string[]> {
   const full = deviceIds.filter((id) => (open.get(id) ?? 0) >= maxOpenLoads);
   if (full.length === 0 || !supersede) return full;
-  const withSuperseded = new Set((await new LoadRecords(connection).listQueued(full, module)).map(({ deviceId }) => deviceId));
+  const withSuperseded = new Set((await new LoadRecords(connection).listQueued(full, subject)).map(({ deviceId }) => deviceId));
   return full.filter((id) => !withSuperseded.has(id));
 }
 

@@ -1,14 +1,25 @@
-// The content of a load: the builds that it loads, or the module that it unloads.
+// The content of a load: the builds that it loads, and the modules that it unloads.
 
 import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { LoadableBuild } from '../modules/repository.ts';
+import type { PatchSetRecord } from '../patch-sets/repository.ts';
 import type { DemandsOn } from '../signature-policies/signature-demands.ts';
 import type { NewLoad } from './repository.ts';
 
 export const loadKinds = ['build', 'patch-set', 'unload'] as const;
 
+/** One member of a patch set: a build to load, or a module to unload. */
+export type MemberContent =
+  | { readonly action: 'load'; readonly build: LoadableBuild }
+  | { readonly action: 'unload'; readonly module: string };
+
 export type LoadContent =
   | { readonly kind: 'build'; readonly build: LoadableBuild }
+  | {
+      readonly kind: 'patch-set';
+      readonly patchSet: { readonly id: string; readonly name: string; readonly version: string };
+      readonly members: readonly MemberContent[];
+    }
   | {
       readonly kind: 'unload';
       readonly module: string;
@@ -18,33 +29,68 @@ export type LoadContent =
       readonly forceReason: string | null;
     };
 
+/** Returns the content of a load of a patch set. */
+export function patchSetContent({ id, name, version, members }: PatchSetRecord): LoadContent {
+  return {
+    kind: 'patch-set',
+    patchSet: { id, name, version },
+    members: members.map(({ buildId, envelope: _, ...build }) => ({ action: 'load', build: { id: buildId, ...build } })),
+  };
+}
+
 /** Returns the builds that a load needs. */
 export function buildsOf(content: LoadContent): readonly LoadableBuild[] {
-  return content.kind === 'build' ? [content.build] : [];
+  switch (content.kind) {
+    case 'build':
+      return [content.build];
+    case 'patch-set':
+      return content.members.flatMap((member) => (member.action === 'load' ? [member.build] : []));
+    case 'unload':
+      return [];
+  }
 }
 
 /** Returns the version in lists of loads. */
 export function versionOf(content: LoadContent): string {
-  return content.kind === 'build' ? content.build.version : content.version;
+  return toColumns(content).version;
 }
 
 /** Returns the columns of a load that depend on its content. */
 export function toColumns(content: LoadContent): Pick<NewLoad, 'kind' | 'buildId' | 'module' | 'version' | 'patchSetId' | 'forceReason'> {
-  const common = { kind: content.kind, version: versionOf(content), buildId: '', patchSetId: null, forceReason: null };
+  const common = { kind: content.kind, buildId: '', patchSetId: null, forceReason: null };
   switch (content.kind) {
-    case 'build':
-      return { ...common, module: content.build.module, buildId: content.build.id };
-    case 'unload':
-      return { ...common, module: content.module, forceReason: content.forceReason };
+    case 'build': {
+      const { id, module, version } = content.build;
+      return { ...common, module, version, buildId: id };
+    }
+    case 'patch-set': {
+      const { id, name, version } = content.patchSet;
+      return { ...common, module: name, version, patchSetId: id };
+    }
+    case 'unload': {
+      const { module, version, forceReason } = content;
+      return { ...common, module, version, forceReason };
+    }
   }
 }
 
 /** Returns the part of an order that depends on the content of its load. @param device Identifier of the device. */
 export function toOrderContent(content: LoadContent, policy: LoadPolicy, device: string, demandsOn: DemandsOn) {
+  const toImage = ({ module, version, imageDigest: image }: LoadableBuild) => ({
+    module,
+    version,
+    image,
+    demands: demandsOn(module, device),
+  });
   switch (content.kind) {
-    case 'build': {
-      const { module, version, imageDigest: image } = content.build;
-      return { kind: 'load' as const, module, version, image, ...policy, demands: demandsOn(module, device) };
+    case 'build':
+      return { kind: 'load' as const, ...toImage(content.build), ...policy };
+    case 'patch-set': {
+      const { name, version } = content.patchSet;
+      const members = content.members.map((member) =>
+        member.action === 'load' ? { action: member.action, ...toImage(member.build) } : member,
+      );
+      return { kind: 'load-patch-set' as const, patchSet: { name, version }, members, ...policy };
     }
     case 'unload': {
       const { strategy, invalidation, drainMilliseconds } = policy;
@@ -56,7 +102,15 @@ export function toOrderContent(content: LoadContent, policy: LoadPolicy, device:
 
 /** Returns the facts of the audit event about the request of loads. */
 export function toAuditFacts(content: LoadContent, policy: LoadPolicy) {
-  if (content.kind === 'build') return { kind: content.kind, ...policy };
+  const { kind } = content;
+  if (kind === 'build') return { kind, ...policy };
+  if (kind === 'patch-set')
+    return {
+      kind,
+      patchSet: content.patchSet.id,
+      builds: buildsOf(content).map(({ module, version }) => `${module}@${version}`),
+      ...policy,
+    };
   const { strategy, invalidation, drainMilliseconds } = policy;
-  return { kind: content.kind, strategy, invalidation, drainMilliseconds, forceReason: content.forceReason };
+  return { kind, strategy, invalidation, drainMilliseconds, forceReason: content.forceReason };
 }

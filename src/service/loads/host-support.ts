@@ -10,10 +10,16 @@ import type { Target } from './batches.ts';
 const namedHostLimit = 10;
 
 /** The kinds of orders that create loads, and how messages name them. */
-const actions = { 'unload-module': 'unloading modules' } as const satisfies Partial<Record<AgentCapability, string>>;
+const actions = { 'unload-module': 'unloading modules', 'load-patch-set': 'patch sets' } as const satisfies Partial<
+  Record<AgentCapability, string>
+>;
 
 /** @throws {Problem} `unsupported-by-host` if the agent of a host does not know the kind of order. */
-export async function checkHostsSupport(connection: Connection, targets: readonly Target[], kind: keyof typeof actions): Promise<void> {
+export async function checkHostsSupport(
+  connection: Connection,
+  targets: readonly Pick<Target, 'device'>[],
+  kind: keyof typeof actions,
+): Promise<void> {
   const hosts = [...new Set(targets.map(({ device }) => device.hostId))];
   const names = await new HostRecords(connection).namesWithoutCapability(hosts, kind);
   if (names.length === 0) return;

@@ -13,11 +13,14 @@ import type { Store } from '../database/store.ts';
 import { deviceResolver, type Selector, selectDevices } from '../devices/selection.ts';
 import { createDuplicateCheck, storeResponses, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { BuildRecords } from '../modules/repository.ts';
+import { type PatchSetRecord, PatchSetRecords } from '../patch-sets/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, systemActor } from '../requester.ts';
-import { type Batch, type CreatedLoads, createBatches, type LoadTerms } from './batches.ts';
+import { type Batch, type CreatedLoads, createBatches, LoadTerms } from './batches.ts';
+import { type LoadContent, patchSetContent, toColumns } from './content.ts';
 import { cancelRequest, type DrainProgress, findDrainProgress, injectRequest, orderDrainEnd } from './drains.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
+import { checkHostsSupport } from './host-support.ts';
 import { type LoadFilter, LoadQueries, type LoadSummary } from './queries.ts';
 import type { LoadRecord } from './repository.ts';
 import { LoadRecords } from './repository.ts';
@@ -29,7 +32,11 @@ const deadlineInterval = 1_000;
 /** Maximum number of loads that one transaction ends. */
 const expiryBatchSize = 500;
 
-export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly version: string; readonly selector: Selector };
+type NamedVersion = { readonly name: string; readonly version: string };
+/** What to load: a build or a patch set. */
+type Wanted = { readonly module: string; readonly version: string } | { readonly patchSet: NamedVersion };
+
+export type NewLoadsRequest = LoadTerms & Wanted & { readonly selector: Selector };
 
 type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly toResponse: ToResponse<CreatedLoads> };
 
@@ -47,7 +54,7 @@ export class Loads {
     this.#request = uses.store.batched((connection, queued) => createRequestedLoads(connection, queued, uses.clock.now(), onEnded));
   }
 
-  /** Creates one load per selected device, all or none. @throws {Problem} `invalid-value`, `image-pruned`, `busy`. */
+  /** Creates one load per selected device, all or none. @throws {Problem} `invalid-value`, `image-pruned`, `unsupported-by-host`, `busy`. */
   request(request: NewLoadsRequest, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
     return this.#request({ request, requester, toResponse });
   }
@@ -206,8 +213,8 @@ async function createGroup(
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<CreatedLoads>[]> {
   const named = queued.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
-  const [builds, devicesNamed, checkDuplicate] = await Promise.all([
-    new BuildRecords(connection).findLoadable(queued.map(({ request }) => request)),
+  const [contentOf, devicesNamed, checkDuplicate] = await Promise.all([
+    contentResolver(connection, queued),
     deviceResolver(connection, named),
     createDuplicateCheck(
       connection,
@@ -215,14 +222,15 @@ async function createGroup(
     ),
   ]);
   const batchOf = async ({ request, requester }: QueuedRequest): Promise<Batch> => {
-    const { module, version, selector, ...terms } = request;
     checkDuplicate(requester);
-    const build = builds.find((candidate) => candidate.module === module && candidate.version === version);
-    if (build === undefined) throw await unknownBuildProblem(connection, module, version);
+    const { selector } = request;
+    const content = await contentOf(request);
     const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);
-    const targets = devices.map((device) => ({ device, content: { kind: 'build' as const, build } }));
+    const targets = devices.map((device) => ({ device, content }));
+    if (content.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
+    const { module, version } = toColumns(content);
     const facts = { version, ...('labels' in selector ? selector : {}) };
-    return { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
+    return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, facts, requester };
   };
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const item of queued) batches.push(...(await Promise.allSettled([batchOf(item)])));
@@ -235,6 +243,32 @@ async function createGroup(
   });
   await storeResponses(connection, responses);
   return results;
+}
+
+/**
+ * Reads the builds that several requests name.
+ * @returns A function that returns the content of one request. It throws {Problem} `invalid-value` if the build or patch set does not exist.
+ */
+async function contentResolver(
+  connection: Connection,
+  queued: readonly QueuedRequest[],
+): Promise<(wanted: Wanted) => Promise<LoadContent>> {
+  const builds = await new BuildRecords(connection).findLoadable(queued.flatMap(({ request }) => ('patchSet' in request ? [] : [request])));
+  return async (wanted) => {
+    if ('patchSet' in wanted) return patchSetContent(await findPatchSet(connection, wanted.patchSet));
+    const { module, version } = wanted;
+    const build = builds.find((candidate) => candidate.module === module && candidate.version === version);
+    if (build === undefined) throw await unknownBuildProblem(connection, module, version);
+    return { kind: 'build', build };
+  };
+}
+
+/** @throws {Problem} `invalid-value`. */
+async function findPatchSet(connection: Connection, { name, version }: NamedVersion): Promise<PatchSetRecord> {
+  const patchSet = await new PatchSetRecords(connection).findByVersion(name, version);
+  if (patchSet === null)
+    throw invalidValue('/patchSet', `the patch set ${name}@${version} does not exist: create it first, or correct the name or the version`);
+  return patchSet;
 }
 
 /** Returns the problem of an unknown module or version; the message lists the newest versions of the module. */

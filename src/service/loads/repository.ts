@@ -58,6 +58,8 @@ export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' |
 
 /** A load to add to the totals. */
 type CountedLoad = Pick<LoadCompletion, 'outcome' | 'completedAt' | 'requestedAt' | 'interrupted' | 'failed'>;
+/** The module of loads, or the patch set with this name. */
+export type QueueSubject = { readonly module: string; readonly isPatchSet: boolean };
 /** The request time and deadline of a load. */
 export type LoadTimes = Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>;
 
@@ -130,17 +132,19 @@ const openLoadsByDevice = new PreparedQuery({ deviceIds: 'list' }, (sql, { devic
     .groupBy('deviceId'),
 );
 
-/** A patch set can have the name of a module. */
-const queuedLoads = new PreparedQuery({ deviceIds: 'list', module: 'text' }, (sql, { deviceIds, module }) =>
-  sql
-    .selectFrom('Load')
-    .select(['id', 'deviceId'])
-    .where(({ ref }) => deviceIds.includes(ref('deviceId')))
-    .where('state', '=', 'queued')
-    .where('module', '=', module)
-    .where('kind', '<>', 'patch-set')
-    .where('outcome', 'is', null),
-);
+const queuedLoads = (isPatchSet: boolean) =>
+  new PreparedQuery({ deviceIds: 'list', module: 'text' }, (sql, { deviceIds, module }) =>
+    sql
+      .selectFrom('Load')
+      .select(['id', 'deviceId'])
+      .where(({ ref }) => deviceIds.includes(ref('deviceId')))
+      .where('state', '=', 'queued')
+      .where('module', '=', module)
+      .where('kind', isPatchSet ? '=' : '<>', 'patch-set')
+      .where('outcome', 'is', null),
+  );
+const queuedLoadsOfModule = queuedLoads(false);
+const queuedLoadsOfPatchSet = queuedLoads(true);
 
 export class LoadRecords {
   readonly #connection: Connection;
@@ -272,9 +276,14 @@ export class LoadRecords {
     );
   }
 
-  /** Returns the queued loads of a module for these devices, including those that unload it. */
-  async listQueued(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
-    return deviceIds.length === 0 ? [] : this.#connection.query(queuedLoads, { deviceIds, module });
+  /**
+   * Returns the queued loads of a module for these devices, including those that unload it, or those of a patch set: a patch set can have the name of a
+   * module.
+   */
+  async listQueued(deviceIds: readonly string[], subject: QueueSubject): Promise<{ id: string; deviceId: string }[]> {
+    const { module, isPatchSet } = subject;
+    const query = isPatchSet ? queuedLoadsOfPatchSet : queuedLoadsOfModule;
+    return deviceIds.length === 0 ? [] : this.#connection.query(query, { deviceIds, module });
   }
 
   /** Counts queued and dispatched loads by device; without an entry for a device without open loads. */

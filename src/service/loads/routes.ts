@@ -31,7 +31,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
       schema: {
         operationId: 'createLoads',
         tags,
-        summary: 'Load a build on devices',
+        summary: 'Load a build or a patch set on devices',
         description:
           'Creates one load for each selected device, or none at all if one cannot be created. Each load runs the isolation workflow on its device and ends with one outcome.',
         body: NewLoads,
@@ -39,16 +39,25 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
           202: AcceptedLoads.describe(
             'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
           ),
-          ...postProblems('image-pruned'),
+          ...postProblems('image-pruned', 'unsupported-by-host'),
         },
       },
     },
     async (request, reply) => {
-      const { devices, labels, drainMilliseconds = null, downgradeReason = null, ...rest } = request.body;
-      const selector = selectorOf({ devices, labels });
-      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, getRequester(request), (created) =>
-        toStoredResponse(toAccepted(created)),
-      );
+      const {
+        devices,
+        labels,
+        drainMilliseconds = null,
+        downgradeReason = null,
+        module = '',
+        version = '',
+        patchSet,
+        ...rest
+      } = request.body;
+      const wanted = patchSet === undefined ? { module, version } : { patchSet };
+      const terms = { ...rest, drainMilliseconds, downgradeReason };
+      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels }) };
+      const accepted = await loads.request(load, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
     },

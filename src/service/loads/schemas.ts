@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { Drain, exampleDrain } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
+import { exampleIdentifier, ModuleName, PatchSetName } from '../../protocol/identifiers.ts';
 import {
   exampleLoadReport,
   examplePolicy,
@@ -21,32 +21,70 @@ import { exactlyOneSelector, Policy, requireDowngradeReason, requireDrainStrateg
 
 export const loadParameter = z.object({ load: identifier('load') });
 
+/** Names a patch set in a request. */
+export const PatchSetReference = z.strictObject({ name: PatchSetName, version }).meta({ id: 'PatchSetReference' });
+
+/** What a request loads: a build or a patch set; `requireOneContent` checks that exactly one is given. */
+export const contentShape = {
+  module: ModuleName.optional().describe('The module of the build to load, with `version`. Give either this or `patchSet`.'),
+  version: version.optional().describe('The version of the build to load. Required with `module`.'),
+  patchSet: PatchSetReference.optional().describe(
+    'The patch set to load: each device takes all its builds in one step, or none. Give either this or `module` and `version`. Not with the invalidation `none`, which would let a program with a hard-coded address run old builds with new ones.',
+  ),
+};
+
+type Content = { readonly module?: unknown; readonly version?: unknown; readonly patchSet?: unknown; readonly invalidation: string };
+
+/** Returns the schema with a check that either a build or a patch set is given. */
+export function requireOneContent<Schema extends z.ZodType<Content>>(schema: Schema): Schema {
+  return schema
+    .refine(
+      ({ module, patchSet }) => (module === undefined) !== (patchSet === undefined),
+      'expected either module and version, or patchSet',
+    )
+    .refine(({ module, version: given }) => (module === undefined) === (given === undefined), {
+      path: ['version'],
+      message: 'is required with module, and not allowed with patchSet',
+    })
+    .refine(({ patchSet, invalidation }) => patchSet === undefined || invalidation !== 'none', {
+      path: ['invalidation'],
+      message: 'must be nx, mark-invalid or delete for a patch set',
+    });
+}
+
 export const NewLoads = requireDowngradeReason(
   requireDrainStrategy(
     exactlyOneSelector(
-      z.strictObject({
-        module: ModuleName,
-        version,
-        ...selectorShape,
-        ...termsShape,
-        versionPolicy: VersionPolicy.default('newer').describe(
-          'Which versions the device accepts. `newer`: only versions newer than the installed one. `different`: any other version. `downgrade`: any other version; requires `downgradeReason`.',
-        ),
-        downgradeReason: z
-          .string()
-          .min(1)
-          .max(1_000)
-          .optional()
-          .describe(
-            'Reason for the downgrade; required with, and only allowed with, `versionPolicy` `downgrade`. The load report contains it.',
+      requireOneContent(
+        z.strictObject({
+          ...contentShape,
+          ...selectorShape,
+          ...termsShape,
+          versionPolicy: VersionPolicy.default('newer').describe(
+            'Which versions the device accepts. `newer`: only versions newer than the installed one. `different`: any other version. `downgrade`: any other version; requires `downgradeReason`.',
           ),
-        similarityPolicy: SimilarityPolicy.default('require').describe(
-          'Whether the new version must have all exports of the installed one, with the same types (claim 11). Imports are not compared. `require`: refuse the load if it does not. `warn`: load it and report the differences. `off`: do not require similarity; the report still contains the comparison.',
-        ),
-      }),
+          downgradeReason: z
+            .string()
+            .min(1)
+            .max(1_000)
+            .optional()
+            .describe(
+              'Reason for the downgrade; required with, and only allowed with, `versionPolicy` `downgrade`. The load report contains it.',
+            ),
+          similarityPolicy: SimilarityPolicy.default('require').describe(
+            'Whether the new version must have all exports of the installed one, with the same types (claim 11). Imports are not compared. `require`: refuse the load if it does not. `warn`: load it and report the differences. `off`: do not require similarity; the report still contains the comparison.',
+          ),
+        }),
+      ),
     ),
   ),
-).meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
+).meta({
+  id: 'NewLoads',
+  examples: [
+    { module: 'tcp', version: '1.1.0', labels: { zone: 'north' } },
+    { patchSet: { name: 'net-2026-11', version: '1.0.0' }, labels: { zone: 'north' } },
+  ],
+});
 
 export const NewUnloads = requireDrainStrategy(
   exactlyOneSelector(
@@ -200,7 +238,9 @@ const exampleProgress = {
 export const LoadProgress = z
   .object({
     operation: Drain.shape.operation,
-    module: z.string().describe('The module that the accesses are inside. In a patch set, the member with the most accesses inside.'),
+    module: z
+      .string()
+      .describe('The module that the accesses are inside. Of a patch set: the member with the maximum number of accesses inside.'),
     previousVersion: z.string().describe('The version of that module that the accesses are still inside.'),
     accesses: count.describe('Number of accesses still inside; in a patch set, of all members.'),
     programs: z

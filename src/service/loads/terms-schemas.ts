@@ -66,7 +66,7 @@ export const termsShape = {
   supersede: z.boolean().default(false).describe('Whether queued loads of the same module for the same devices end as `superseded`.'),
 };
 
-/** The settings of loads in responses. Unloads do not use `versionPolicy` and `similarityPolicy`. */
+/** The settings of loads in responses. Unloads do not use `versionPolicy`, `similarityPolicy` and `linkPolicy`. */
 export const Policy = z.object({
   strategy: Strategy,
   invalidation: Invalidation,

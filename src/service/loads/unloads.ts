@@ -23,6 +23,9 @@ export type UnloadRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason' 
   readonly forceReason: string | null;
 };
 
+/** The policies of a load that an unload does not have. */
+const unusedPolicies = { versionPolicy: 'newer', downgradeReason: null, similarityPolicy: 'off', linkPolicy: 'require' } as const;
+
 type Uses = { readonly store: Store; readonly clock: Clock };
 
 export class Unloads {
@@ -41,9 +44,7 @@ export class Unloads {
    */
   async request(request: UnloadRequest, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
     const { module, selector, forceReason, ...how } = request;
-    const linkPolicy = forceReason === null ? ('require' as const) : ('warn' as const);
-    // The versions are not compared.
-    const terms = { ...how, versionPolicy: 'newer' as const, downgradeReason: null, similarityPolicy: 'off' as const, linkPolicy };
+    const terms = { ...how, ...unusedPolicies };
     return this.#uses.store.transaction(async (connection) => {
       const targets = await findTargets(connection, await selectDevices(connection, selector), request);
       await checkHostsSupport(connection, targets, 'unload-module');

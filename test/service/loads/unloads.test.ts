@@ -148,7 +148,7 @@ test('rejects an unload that no device or host can execute, and says why', async
   const forceReason = 'udp is retired';
   const { order, load: path } = await request({ devices: undefined, labels: { zone: 'north' }, forceReason });
   expect(order.forceReason).toBe(forceReason);
-  expect(await read(path)).toMatchObject({ forceReason, linkPolicy: 'warn' });
+  expect(await read(path)).toMatchObject({ forceReason });
   const reason = 'udp@1.0.0 imports tcp.v1: unload udp first, or give a reason to force the unload';
   await agent.report(completed(order, { outcome: 'refused-imported', reason }, { tcp: await inMemory() }));
   expect(await read(path)).toMatchObject({ outcome: 'refused-imported', reason });

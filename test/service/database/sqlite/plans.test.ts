@@ -332,7 +332,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   ['the device of a load', () => rollouts.reopenRolledBack('x'), 'RolloutDevice_loadId_idx (loadId=?)'],
   ['open loads of devices', () => loads.countOpen(['d1']), 'Load_open_deviceId_idx (deviceId=?)'],
-  ['waiting loads of devices', () => loads.listQueued(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
+  ['waiting loads of devices', () => loads.listQueued(['d1'], { module: 'x', isPatchSet: false }), 'Load_open_deviceId_idx (deviceId=?)'],
   ['the build of an image', () => builds.findByImageDigest('x'), 'Build_imageDigest_idx (imageDigest=?)'],
   ['how builds were made', () => audit.findByAction('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
   [
