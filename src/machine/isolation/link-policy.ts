@@ -109,7 +109,7 @@ function keyOf(link: UnresolvedLink): string {
 /** Describes unresolved links in plain words: the first five, and the number of the others. */
 export function describeLinks(unresolved: readonly UnresolvedLink[], { arriving }: Pick<LinkedModules, 'arriving'>): string[] {
   const arrivingModules = new Set(arriving.map(({ module }) => module));
-  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arrivingModules));
+  const named = unresolved.slice(0, namedLinks).map((link) => sanitizeReason(describeLink(link, arrivingModules)));
   const more = unresolved.length - named.length;
   return more === 0 ? named : [...named, `${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
 }
