@@ -33,4 +33,3 @@ export function runForMember<Result>({ arriving, module, previous }: Member, run
     throw new PlacementError(`${module}@${version}: ${error.message}`, { cause: error });
   }
 }
-
