@@ -1,7 +1,8 @@
-// Configuration of the test runner. Two processes run the test files, because tests use real databases, processes and WebAssembly.
+// Configuration of the test runner.
 
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/longest-first.ts';
 
 // Tests start hundreds of processes and compiler threads, which share the compile cache of the runtime.
 process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/patchbay', import.meta.url));
@@ -36,8 +37,9 @@ const resultsFile = process.env['TEST_RESULTS_FILE'];
 export default defineConfig({
   test: {
     reporters: resultsFile === undefined ? ['default'] : ['default', ['json', { outputFile: resultsFile }]],
-    // Two at a time, because several tests start processes.
-    maxWorkers: 2,
+    // One more than the processors of the smallest machine: many tests wait for processes, timers and disks.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     globalSetup: ['test/temporary-folder.ts', 'test/postgresql/server.ts'],
     projects: [
       {

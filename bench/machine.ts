@@ -28,6 +28,8 @@ import { median } from './service/measuring.ts';
 type Row = { readonly name: string; readonly result: string; readonly limit: string; readonly passed: boolean | null };
 const rows: Row[] = [];
 const interruptionRounds = 20;
+/** Loads of a patch set and of its members, half of them before measuring. */
+const patchSetRounds = 4_000;
 /** Threads to interrupt before measuring, because code is still being compiled, and while measuring. */
 const interruptedThreads = { warmUp: 150_000, measured: 200_000 } as const;
 /** Link options for a module without imports. */
@@ -37,6 +39,12 @@ const kernelLinking = {
   memoryPages: compilerLimits.memoryPages.value,
   tableElements: compilerLimits.grownTableElements.value,
 } as const;
+/** A module whose calls with argument 7 never return, one whose calls return immediately, and one that calls another module. */
+const stuck = `(module (func (export "work") (param $n i32) (result i32) (loop $l (br_if $l (i32.eq (local.get $n) (i32.const 7)))) (i32.const 1)))`;
+const quick = '(module (func (export "work") (param i32) (result i32) (i32.const 2)))';
+const callerOf = (inner: string) => `(module (import "${inner}" "work" (func $inner (param i32) (result i32)))
+  (func (export "work") (param $n i32) (result i32) (i32.add (call $inner (local.get $n)) (i32.const 1))))`;
+
 const compiler = new Compiler();
 
 await benchAccesses();
@@ -45,8 +53,10 @@ await benchKernels();
 await benchStacks(8);
 await benchLongInstructions();
 for (const threads of [1_000, 10_000]) benchErlang(threads, await benchInterruption(threads));
+await benchSetInterruption(10_000);
 await benchIdleDevices(10_000);
 await benchLoads();
+await benchPatchSets(5);
 await compiler.close();
 
 if (process.argv.includes('--json')) console.log(JSON.stringify(rows, null, 2));
@@ -324,22 +334,44 @@ function longestBetweenChecks(make: (tick: () => number) => (times: number) => u
  * Returns the median time in milliseconds.
  */
 async function benchInterruption(threads: number): Promise<number> {
-  const stuck = `(module (func (export "work") (param $n i32) (result i32) (loop $l (br_if $l (i32.eq (local.get $n) (i32.const 7)))) (i32.const 1)))`;
   const old = await image('tcp', '1.0.0', 'wat', stuck);
-  const next = await image('tcp', '1.1.0', 'wat', '(module (func (export "work") (param i32) (result i32) (i32.const 2)))');
+  const next = await image('tcp', '1.1.0', 'wat', quick);
   const code = await driver('tcp', 'work');
+  const name = `${threads} threads interrupted and retried, time relative to bare rejections`;
+  return measureInterruption(name, threads, { old: [old], next: [next], code });
+}
+
+/** Like `benchInterruption`, with each thread inside three modules that are one patch set. */
+async function benchSetInterruption(threads: number): Promise<void> {
+  const old = [
+    await image('http', '1.0.0', 'wat', callerOf('ip')),
+    await image('ip', '1.0.0', 'wat', callerOf('tcp')),
+    await image('tcp', '1.0.0', 'wat', stuck),
+  ];
+  const next = [
+    await image('http', '1.1.0', 'wat', callerOf('ip')),
+    await image('ip', '1.1.0', 'wat', callerOf('tcp')),
+    await image('tcp', '1.1.0', 'wat', quick),
+  ];
+  const name = `${threads} threads inside a patch set of 3 interrupted and retried, time relative to bare rejections`;
+  await measureInterruption(name, threads, { old, next, code: await driver('http', 'work') });
+}
+
+type Interrupted = { readonly old: readonly VerifiedImage[]; readonly next: readonly VerifiedImage[]; readonly code: VerifiedImage };
+
+async function measureInterruption(name: string, threads: number, images: Interrupted): Promise<number> {
   const times: number[] = [];
   const floors: number[] = [];
   const warmUpRounds = interruptedThreads.warmUp / threads;
   const rounds = warmUpRounds + interruptedThreads.measured / threads;
   for (let round = 0; round < rounds; round += 1) {
-    times.push(await interruptionTime(threads, { old, next, code }));
+    times.push(await interruptionTime(threads, images));
     floors.push(await rejectionFloor(threads));
   }
   const [time, floor] = [median(times.slice(warmUpRounds)), median(floors.slice(warmUpRounds))];
   const ratio = time / floor;
   rows.push({
-    name: `${threads} threads interrupted and retried, time relative to bare rejections`,
+    name,
     result: `${ratio.toFixed(2)} (${time.toFixed(1)} ms of ${floor.toFixed(1)} ms)`,
     limit: '≤ 2',
     passed: ratio <= 2,
@@ -352,19 +384,26 @@ function collectSetUpGarbage(): void {
   globalThis.gc?.({ type: 'minor' });
 }
 
+/** Loads one image, or several as a patch set. */
+function loadAll(device: Device, images: readonly VerifiedImage[]) {
+  const [only] = images;
+  return images.length === 1 && only !== undefined
+    ? device.load({ image: only })
+    : device.loadPatchSet({ members: images.map((one) => ({ image: one })) });
+}
+
 /** Returns the milliseconds from the swap of the module table entry until the last thread has retried. */
-async function interruptionTime(
-  threads: number,
-  { old, next, code }: { old: VerifiedImage; next: VerifiedImage; code: VerifiedImage },
-): Promise<number> {
+async function interruptionTime(threads: number, { old, next, code }: Interrupted): Promise<number> {
   const processor = new Processor();
   const device = new Device({ processor, ramPages: 64 });
-  await device.load({ image: old });
-  const call = { module: 'tcp', export: 'work', arguments: ['7'], calls: null, pauseMilliseconds: 0 };
+  await loadAll(device, old);
+  const module = old[0]?.stamp.module ?? '';
+  const call = { module, export: 'work', arguments: ['7'], calls: null, pauseMilliseconds: 0 };
   device.startProgram({ program: 'p', driver: code, ...call, threads });
-  while ((device.state().moduleTable[0]?.referenceCount ?? 0) < threads) await new Promise((resolve) => setTimeout(resolve, 5));
+  const isInside = () => device.state().moduleTable.every(({ referenceCount }) => referenceCount >= threads);
+  while (!isInside()) await new Promise((resolve) => setTimeout(resolve, 5));
   collectSetUpGarbage();
-  const report = await device.load({ image: next });
+  const report = await loadAll(device, next);
   if (report.retried !== threads) throw new Error(`${report.retried} of ${threads} retried`);
   await device.close();
   processor.close();
@@ -433,6 +472,33 @@ async function benchLoads(): Promise<void> {
     result: `${Math.round(count / ((performance.now() - startedAt) / 1_000))}/s`,
     limit: '',
     passed: null,
+  });
+  processor.close();
+}
+
+/** Compares a patch set with single loads of its members, which call each other in a chain. Rounds alternate. */
+async function benchPatchSets(members: number): Promise<void> {
+  const names = Array.from({ length: members }, (_, index) => `m${index}`);
+  const textOf = (index: number) => (index + 1 < members ? callerOf(`m${index + 1}`) : quick);
+  const versionOf = (version: string) => Promise.all(names.map((name, index) => image(name, version, 'wat', textOf(index))));
+  const versions = [await versionOf('1.0.0'), await versionOf('1.1.0')];
+  const processor = new Processor();
+  const device = new Device({ processor, ramPages: 256 });
+  const times: { set: number[]; single: number[] } = { set: [], single: [] };
+  for (let round = 0; round < patchSetRounds; round += 1) {
+    const images = versions[round % 2] ?? [];
+    const isSet = Math.floor(round / 2) % 2 === 0;
+    const startedAt = performance.now();
+    if (isSet) await device.loadPatchSet({ members: images.map((one) => ({ image: one })), versionPolicy: 'different' });
+    else for (const one of images.toReversed()) await device.load({ image: one, versionPolicy: 'different' });
+    if (round >= patchSetRounds / 2) times[isSet ? 'set' : 'single'].push(performance.now() - startedAt);
+  }
+  const ratio = median(times.set) / median(times.single);
+  rows.push({
+    name: `patch set of ${members}, time of each member relative to a single load`,
+    result: `${ratio.toFixed(2)} (${((median(times.set) / members) * 1_000).toFixed(0)} µs)`,
+    limit: '≤ 1.2',
+    passed: ratio <= 1.2,
   });
   processor.close();
 }

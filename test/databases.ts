@@ -1,11 +1,13 @@
 // Test databases: each test has its own, of the kind of its Vitest project.
 
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { afterAll, inject } from 'vitest';
+import { applyMigrations } from '../src/service/database/sqlite/migrations.ts';
 import { isPostgresqlUrl } from '../src/service/database/store.ts';
 
 declare module 'vitest' {
@@ -20,10 +22,28 @@ declare module 'vitest' {
 
 export const kind = inject('databases');
 
-/** Returns a new database. @param folder The folder of a SQLite file. */
+/** Returns a database with all migrations and no data. @param folder The folder of a SQLite file; an existing file is kept. */
 export async function newDatabase(folder: string): Promise<string> {
-  if (kind === 'sqlite') return join(folder, 'patchbay.db');
-  return createPostgresql();
+  if (kind !== 'sqlite') return createPostgresql();
+  const file = join(folder, 'patchbay.db');
+  if (!existsSync(file)) writeFileSync(file, migratedFile(), { mode: 0o600 });
+  return file;
+}
+
+let fileWithMigrations: Uint8Array | null = null;
+
+/** Returns the bytes of a SQLite file with all migrations: the tests of a process apply them once. */
+function migratedFile(): Uint8Array {
+  if (fileWithMigrations !== null) return fileWithMigrations;
+  const folder = mkdtempSync(join(tmpdir(), 'patchbay-migrated-'));
+  try {
+    const file = join(folder, 'patchbay.db');
+    applyMigrations(file);
+    fileWithMigrations = readFileSync(file);
+    return fileWithMigrations;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** Returns a new database without migrations. */

@@ -10,7 +10,7 @@ type TopLevelCommand = { readonly name: string; readonly summary: string; readon
 const operatorCommands: readonly TopLevelCommand[] = [
   {
     name: 'build',
-    summary: 'push, list and sign builds of modules; show the devices that run a build',
+    summary: 'push, list, show and sign builds of modules; show the devices that run a build',
     add: async (build) => (await import('./commands/build.ts')).addBuildCommands(build),
   },
   {
@@ -22,6 +22,11 @@ const operatorCommands: readonly TopLevelCommand[] = [
     name: 'device',
     summary: 'list, show and watch devices; list ABI violations',
     add: async (device) => (await import('./commands/device.ts')).addDeviceCommands(device),
+  },
+  {
+    name: 'module',
+    summary: 'show which modules of a device depend on which',
+    add: async (module) => (await import('./commands/module.ts')).addModuleCommands(module),
   },
   {
     name: 'load',

@@ -211,6 +211,19 @@ test('load waits, prints a summary, and exits with 3 if devices refuse loads', a
   expect(some.stdout).toMatch(/installed +1 +0[\s\S]*refused-not-newer +1 +0[\s\S]*\nlod_\w+ +rack-1 +refused-not-newer +work@1\.0\.0 /);
 });
 
+test('the modules of a device and a build are shown with what they import', async () => {
+  const [graph, dot, build] = await Promise.all([
+    command('module', 'graph', 'rack-1'),
+    command('module', 'graph', 'rack-1', '--format', 'dot'),
+    command('build', 'show', 'work', '1.0.0'),
+  ]);
+  expect(graph).toMatchObject({ code: 0, stdout: 'work@1.0.0\n' });
+  expect(dot.stdout).toContain('  "work" [label="work@1.0.0"];\n');
+  expect(build.stdout).toMatch(
+    /^work@1\.0\.0 {2}bld_\w+\n[\s\S]*\nstate +none\nexports +work\n\nimports no module\n\nno module depends on it\n$/,
+  );
+});
+
 test('progress is drawn on a terminal, in colours unless they are disabled', async () => {
   const draw = async (...flags: string[]) => {
     const words = [process.execPath, entry, 'load', '--module', 'work', '--version', '1.0.0', '--label', 'zone=north', ...flags];

@@ -516,6 +516,28 @@ test('pages pass the axe accessibility checks and fit a narrow window', { timeou
   await look('an empty list');
 });
 
+test('draws the modules of a device, what they import, and the links that nothing resolves', async () => {
+  const importing = (...links: [module: string, name: string][]) => `(module
+    ${links.map(([module, name]) => `(import "${module}" "${name}" (func $${name} (param i32 i32) (result i32)))`).join(' ')}
+    (func (export "serve") (param i32 i32) (result i32)
+      ${links.map(([, name]) => `(drop (call $${name} (local.get 0) (local.get 1)))`).join(' ')} (local.get 0)))`;
+  await dashboard.push('http', '2.1.0', importing(['tcp', 'checksum'], ['tls', 'open'], ['cache', 'serve']));
+  await dashboard.push('cache', '1.0.0', importing(['http', 'serve']));
+  const drawn = await dashboard.deviceOf('rack-b-1');
+  for (const [module, version] of [['http', '2.1.0'] as const, ['cache', '1.0.0'] as const])
+    await dashboard.service.load(module, version, [drawn], { linkPolicy: 'off' });
+  const page = await dashboard.open(`/devices/${drawn}`);
+  const picture = page.getByRole('img', { name: /3 modules with 4 links, unresolved: http to tls\. The table below lists them\./ });
+  await picture.waitFor();
+  for (const label of ['http@2.1.0', 'cache@1.0.0', 'tls', 'not in memory', 'unresolved'])
+    await picture.getByText(label, { exact: true }).waitFor();
+  const table = page.getByRole('table', { name: 'Imports' });
+  await table.getByRole('row', { name: /http@2\.1\.0 tcp@1\.\d\.0 checksum resolved/ }).waitFor();
+  await table.getByRole('row', { name: /cache@1\.0\.0 http@2\.1\.0 serve resolved/ }).waitFor();
+  await table.getByText('http@2.1.0 imports tls.open (i32, i32) → i32: tls is not in memory').waitFor();
+  await lookForBarriers(page, 'the picture of modules');
+});
+
 test('pages report an unreachable service, keep their data, and reconnect automatically', async () => {
   const page = await dashboard.open('/');
   await page.getByText('live', { exact: true }).waitFor();

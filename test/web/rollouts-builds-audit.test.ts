@@ -277,6 +277,22 @@ describe('builds', () => {
     expect(await button(page, 'Roll out…').count()).toBe(0);
   });
 
+  test('patch sets are listed with links to their builds, also those of one module, and appear as they are created', async () => {
+    const page = await dashboard.open('/builds', { role: 'viewer' });
+    await page.getByText('No patch sets yet.').waitFor();
+    await dashboard.push('dns', '1.0.0', '(module (func (export "resolve")))');
+    const builds = ['dns@1.0.0', 'tcp@2.0.0'].map((build) => ({ module: build.slice(0, 3), version: build.slice(4) }));
+    const created = await dashboard.service.post('/v1/patch-sets', { name: 'net-2026-11', version: '1.0.0', builds });
+    expect(created.status).toBe(201);
+    const row = page.getByRole('row', { name: /^net-2026-11@1\.0\.0 dns@1\.0\.0 ?, tcp@2\.0\.0 / });
+    await row.waitFor();
+    await go(page, '/builds/udp');
+    await page.getByText('No patch set contains udp.').waitFor();
+    await go(page, '/builds/tcp');
+    await row.getByRole('link', { name: 'dns@1.0.0' }).click();
+    await heading(page, 'dns@1.0.0').waitFor();
+  });
+
   test('files are dropped or chosen: a source appears in the editor, a prebuilt module shows its size', async () => {
     const page = await dashboard.open('/builds', { role: 'publisher' });
     await heading(page, 'Builds').waitFor();

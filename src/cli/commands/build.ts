@@ -2,14 +2,16 @@
 
 import { extname } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { ResponseError, unwrapResponse } from '../../client/client.ts';
+import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { type BuildUpload, languagesByExtension, pushBuild } from '../../client/push-build.ts';
 import { UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { type CommandContext, printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { collectValues, readDependencies, readInputFile } from '../option-values.ts';
+import { colour } from '../terminal/colours.ts';
 import { formatDiagnostic } from '../terminal/error-output.ts';
+import { formatTable } from '../terminal/table.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
@@ -67,6 +69,19 @@ export function addBuildCommands(build: Command): void {
     );
   addExamples(list, 'patchbay build list tcp', 'patchbay build list tcp --all --json');
 
+  const show = build
+    .command('show <module> <version>')
+    .description('Show a build: its image, its exports, the modules that it imports, and the modules that depend on it.')
+    .action((module, version, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const params = { path: { module, version } };
+        const found = unwrapResponse(await context.client.GET('/v1/modules/{module}/builds/{version}', { params }));
+        printResult(context, found, () => formatBuild(found));
+        return exitCodes.success;
+      }),
+    );
+  addExamples(show, 'patchbay build show tcp 1.1.0', 'patchbay build show tcp 1.1.0 --json');
+
   const devices = build
     .command('devices <module> <version>')
     .description('List the devices on which a build is or was installed.')
@@ -115,6 +130,24 @@ export function addBuildCommands(build: Command): void {
       runOperatorCommand(command, async (context) => (await loadProvenance()).signBuild(context, { module, version, keyFile, sourceFile })),
     );
   addExamples(sign, 'patchbay build sign tcp 1.1.0 --signing-key release-team.pem --source tcp.ts');
+}
+
+function formatBuild({ id, module, version, language, image, hasState, interface: types, ...build }: Schemas['BuildDetail']): string[] {
+  const { createdAt, imports, dependents } = build;
+  const required = imports.map((each) => [each.module, each.range ?? '-', each.exports.join(', ') || '-']);
+  const dependent = dependents.map((each) => [each.module, each.version, each.range ?? '-', each.resolved ? 'yes' : colour('red', 'no')]);
+  return [
+    `${module}@${version}  ${id}`,
+    `language   ${language}`,
+    `image      ${image.digest}, ${image.bytes} bytes${image.prunedAt === null ? '' : `, pruned ${formatTime(image.prunedAt)}`}`,
+    `created    ${formatTime(createdAt)}`,
+    `state      ${hasState === null ? 'unknown' : hasState ? 'yes' : 'none'}`,
+    `exports    ${types.exports.map(({ name }) => name).join(', ') || '-'}`,
+    '',
+    ...(required.length === 0 ? ['imports no module'] : formatTable(['IMPORTS', 'RANGE', 'EXPORTS'], required)),
+    '',
+    ...(dependent.length === 0 ? ['no module depends on it'] : formatTable(['DEPENDENT', 'VERSION', 'RANGE', 'RESOLVED'], dependent)),
+  ];
 }
 
 /** Loaded only when needed: its schemas are slow to load. */

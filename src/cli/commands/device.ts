@@ -140,6 +140,7 @@ function formatDevice({
   moduleTable,
   memoryMap,
   abiViolations,
+  links,
 }: Schemas['DeviceDetail']): string[] {
   const table = moduleTable.map((entry) => [
     entry.module,
@@ -161,6 +162,9 @@ function formatDevice({
     `reported   ${formatTime(reportedAt)}`,
     ...(attachFailure === null ? [] : [`failure    ${attachFailure}`]),
     ...drift.map(formatDrift),
+    ...(links.some(({ resolved }) => resolved === false)
+      ? [`links      ${colour('red', 'unresolved')}: patchbay module graph ${name}`]
+      : []),
     ...(abiViolations === 0 ? [] : [`violations ${abiViolations}: patchbay device violations ${name}`]),
     '',
     ...(table.length === 0

@@ -44,6 +44,11 @@ export class Ownership {
     this.#queues.delete(record);
   }
 
+  /** Whether an image is exclusive. */
+  has(record: number): boolean {
+    return this.#queues.has(record);
+  }
+
   /**
    * Checks that a thread may wait for an image.
    * @throws {DeadlockError} if the image's owner waits, directly or through other threads, for an image that this thread owns.
@@ -83,10 +88,10 @@ export class Ownership {
     this.#dependencies.wake(next);
   }
 
-  /** Updates the ownership after accesses exited abnormally. @param remaining The thread's accesses still inside the image. */
+  /** Updates the ownership of an exclusive image after accesses exited abnormally. @param remaining The thread's accesses still inside the image. */
   endAccesses(thread: Thread, record: number, remaining: number): void {
     const read = this.words(record);
-    if (!this.#queues.has(record) || read.owner !== thread.block) return;
+    if (read.owner !== thread.block) return;
     if (remaining > 0) this.#write(record, { ...read, depth: remaining });
     else this.release(record);
   }

@@ -1,4 +1,4 @@
-// Access sites: where in an image's binary its access stubs call other modules. A trap reports its position, which tells the exports of a module apart.
+// Access sites: where in an image's binary its access stubs call other modules. The position of a trap identifies the export that was called.
 
 import { offsetNamespacePrefix } from '../abi.ts';
 import type { Stamp } from './stamp.ts';

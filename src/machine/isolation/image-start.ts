@@ -4,9 +4,9 @@
 import { StateTransfer } from '../linker/state-transfer.ts';
 import type { Processor } from '../processor.ts';
 import { callLifecycleExport, hasLifecycleExport, runBeforeUnload, runSelfCheck } from './hooks.ts';
-import { type PlacedMember, runForMember, type StartFacts } from './image-placement.ts';
 import type { LoadTarget } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
+import { type PlacedMember, runForMember, type StartFacts } from './placed-member.ts';
 
 type Started = PlacedMember & StartFacts;
 

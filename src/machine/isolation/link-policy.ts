@@ -136,7 +136,8 @@ export function describeLinks(
   { arriving, leaving = [] }: Omit<LinkedModules, 'inMemory'>,
 ): string[] {
   const arrivingModules = new Set(arriving.map(({ module }) => module));
-  const named = unresolved.slice(0, namedLinks).map((link) => describeLink(link, arrivingModules, leaving.includes(link.provider.module)));
+  const describe = (link: UnresolvedLink) => describeLink(link, arrivingModules, leaving.includes(link.provider.module));
+  const named = unresolved.slice(0, namedLinks).map((link) => sanitizeReason(describe(link)));
   const more = unresolved.length - named.length;
   return more === 0 ? named : [...named, `${more} more unresolved ${more === 1 ? 'link' : 'links'}`];
 }

@@ -8,7 +8,7 @@ import { formatAddress } from '../memory/random-access-memory.ts';
 import { sanitizeReason } from '../reason.ts';
 import { Drain, type DrainEnding } from './drain.ts';
 import { noAfterLoad, runAfterLoad } from './hooks.ts';
-import { type PlacedMember, placeMembers, type StartFacts } from './image-placement.ts';
+import { placeMembers } from './image-placement.ts';
 import {
   type Interruption,
   interruptAccesses,
@@ -22,6 +22,7 @@ import { complete, fail, unchanged } from './load-ending.ts';
 import { type LoadReport, type Outcome, type StepFacts, StepRecorder } from './load-report.ts';
 import type { ArrivingImage, LoadRequest, LoadTarget, Member, MemberRequest, SwappedMember } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
+import type { PlacedMember, StartFacts } from './placed-member.ts';
 import type { Reclaimed } from './retired-images.ts';
 import { openVersionGates } from './version-gate.ts';
 import { compareVersions } from './version-policy.ts';

@@ -32,9 +32,11 @@ export class AbnormalExits {
     const innermost = this.#frames.endOf(thread) - 4;
     for (let place = start; place < to; place += 4) {
       const frame = this.#frames.at(place);
-      this.#ownership.endAccesses(thread, frame.record, this.#frames.countBetween(first, start, frame.record));
-      const isAtEntry = thread.entryWait !== null || error instanceof DeadlockError || isFetchFault(error, frame, this.#images);
-      if (place < innermost || !isAtEntry) this.#images.get(frame.record)?.recordTaint(reason);
+      const { record } = frame;
+      if (this.#ownership.has(record)) this.#ownership.endAccesses(thread, record, this.#frames.countBetween(first, start, record));
+      const hasEntered =
+        place < innermost || !(thread.entryWait !== null || error instanceof DeadlockError || isFetchFault(error, frame, this.#images));
+      if (hasEntered) this.#images.get(record)?.recordTaint(reason);
     }
   }
 }

@@ -27,7 +27,7 @@ const exampleProvider = { module: 'tcp', version: exampleVersions.new.version };
 const exampleMissing = { module: 'tls', version: null };
 
 /** A link, as a device shows it. */
-export const DeviceLink = z.object({ importer, provider, ...facts }).meta({
+const DeviceLink = z.object({ importer, provider, ...facts }).meta({
   id: 'DeviceLink',
   description: 'A dependency of one module in memory on another module.',
   examples: [{ importer: exampleImporter, provider: exampleProvider, range: '^1.1.0', resolved: true }],

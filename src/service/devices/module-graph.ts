@@ -1,7 +1,6 @@
 // The module graph of a device: which modules in memory depend on which, and the links that nothing resolves.
 
-import { findUnresolvedLinks, type LinkedModule } from '../../machine/isolation/link-policy.ts';
-import type { UnresolvedLink } from '../../machine/isolation/load-report.ts';
+import { findUnresolvedLinks, type LinkDecision, type LinkedModule } from '../../machine/isolation/link-policy.ts';
 import { dependenciesOf } from '../modules/dependencies.ts';
 
 /** Maximum modules of a device whose imports are read, links of a graph, and links in the short form of a graph. */
@@ -22,7 +21,7 @@ export type ModuleLink = {
   readonly exports: readonly string[];
   /** Null if the exports of the module in memory are unknown. */
   readonly resolved: boolean | null;
-  readonly unresolved: readonly UnresolvedLink[];
+  readonly unresolved: LinkDecision['unresolved'];
 };
 
 export type ModuleGraph = {

@@ -18,16 +18,22 @@ const joinTokenPrefix = 'join-token:';
 export class Hosts {
   readonly #store: Store;
   readonly #reachability: Reachability;
+  readonly #joinToken: string;
   readonly #joinTokenDigest: string;
-  /** The digest of the join token, stored with each host that registered with it. */
-  readonly joinTokenCredential: string;
+  #joinTokenCredential: string | null = null;
 
   /** @param joinToken The bearer token that a host needs to register. */
   constructor(store: Store, reachability: Reachability, joinToken: string) {
     this.#store = store;
     this.#reachability = reachability;
+    this.#joinToken = joinToken;
     this.#joinTokenDigest = digestOf(joinToken);
-    this.joinTokenCredential = `${joinTokenPrefix}${slowDigest(joinToken, 'patchbay join token')}`;
+  }
+
+  /** The digest of the join token, stored with each host that registered with it. Computed on first use, because it is slow. */
+  get joinTokenCredential(): string {
+    this.#joinTokenCredential ??= `${joinTokenPrefix}${slowDigest(this.#joinToken, 'patchbay join token')}`;
+    return this.#joinTokenCredential;
   }
 
   /** Checks the join token of a registration. @throws {Problem} `unauthenticated`. */

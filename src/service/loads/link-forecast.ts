@@ -1,7 +1,6 @@
 // Predicts by their module tables which devices would refuse a build because of unresolved links.
 
 import { checkLinks, describeLinks, type LinkDecision, type LinkedModule } from '../../machine/isolation/link-policy.ts';
-import { sanitizeReason } from '../../machine/reason.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
 import { toLinkedModule } from '../modules/linked-module.ts';
@@ -55,7 +54,7 @@ export async function forecastLinks(
     if (unknown !== undefined) return { ...noRefusal, unknown: unknownModuleMessage(unknown) };
     const inMemory = table.flatMap(({ image }) => modules.get(image) ?? []);
     const { refusal, unresolved } = checkLinks({ arriving, inMemory }, linkPolicy);
-    return { refusal, unknown: null, warnings: refusal === null ? describeLinks(unresolved, { arriving }).map(sanitizeReason) : [] };
+    return { refusal, unknown: null, warnings: refusal === null ? describeLinks(unresolved, { arriving }) : [] };
   };
   const forecasts = new Map(tables.all.map((table) => [table, forecastOf(table)]));
   return (table) => forecasts.get(table) ?? noRefusal;

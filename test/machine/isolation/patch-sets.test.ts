@@ -37,7 +37,7 @@ const callerOf = (inner: string, plus: number) => `
       (call $emit (i32.const ${plus}) (i64.const 1))
       (i32.add (local.get $result) (i32.const ${plus}))))`;
 
-/** Tells the modules that wait whether they may go on. No member of the sets. */
+/** Modules that wait ask it whether they may continue. It is no member of the sets. */
 const latch = `
   (module
     (global $open (mut i32) (i32.const 0))

@@ -161,7 +161,16 @@ const fixed: ReadonlyMap<string, unknown> = new Map([['waitSeconds', 0]]);
 
 const anyRequest = () => fc.oneof(...operations.map((operation) => ({ weight: weightOf(operation), arbitrary: requestOf(operation) })));
 
+const requests = new Map<Operation, fc.Arbitrary<FuzzRequest>>();
+
+/** Returns the generator of requests for an operation; it is created once, after the known values. */
 function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
+  const request = requests.get(operation) ?? createRequest(operation);
+  requests.set(operation, request);
+  return request;
+}
+
+function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
   const json = operation.requestBody?.content['application/json']?.schema;
   const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', known);
   const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);

@@ -16,6 +16,7 @@ import { ResourceView } from '../../components/resource-view.tsx';
 import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
+import { PatchSets } from './patch-sets.tsx';
 import { Push } from './push.tsx';
 
 type Build = Schemas['Build'];
@@ -73,6 +74,7 @@ export function BuildsPage({ parameters }: PageProps) {
         </ResourceView>
       </Panel>
       {builds.data !== null && builds.data.length > 1 && <VersionComparison module={module} builds={builds.data} />}
+      <PatchSets module={module} />
       {may('publisher') && <Push module={module} offered={[]} />}
     </>
   );

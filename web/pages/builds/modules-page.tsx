@@ -12,6 +12,7 @@ import { Timestamp } from '../../components/times.tsx';
 import { usePages } from '../../live/pages.ts';
 import { modulePath } from '../../navigation/paths.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import { PatchSets } from './patch-sets.tsx';
 import { Push } from './push.tsx';
 
 export function ModulesPage() {
@@ -57,6 +58,7 @@ export function ModulesPage() {
           }
         </ResourceView>
       </Panel>
+      <PatchSets module={null} />
       {may('publisher') && <Push module={null} offered={modules.data?.map(({ name }) => name) ?? []} />}
     </>
   );

@@ -17,6 +17,7 @@ import { DeviceSamples } from './device-samples.ts';
 import { History } from './history.tsx';
 import { LoadDialog } from './load-dialog.tsx';
 import { Memory } from './memory.tsx';
+import { ModuleGraph } from './module-graph.tsx';
 import { ModuleTable } from './module-table.tsx';
 import { Programs } from './programs.tsx';
 import { RollbackDialog } from './rollback-dialog.tsx';
@@ -81,6 +82,7 @@ export function DevicePage({ parameters }: PageProps) {
                 {found.device.abiViolations > 0 && <Violations device={found.device} />}
               </div>
             </div>
+            {found.device.linkCount > 0 && <ModuleGraph device={found.device} />}
             <Programs {...found} samples={samples} />
             <History device={id} concerns={concerns} />
             <DeviceLoads device={id} concerns={concerns} />

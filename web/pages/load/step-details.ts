@@ -1,6 +1,6 @@
 // Titles and details of the operations of a load.
 
-import type { Schemas } from '../../../src/client/client.ts';
+import { describeUnresolvedLink } from '../../../src/client/link-text.ts';
 import { counted, countText } from '../../components/numbers.ts';
 import type { Step } from './workflow.ts';
 
@@ -79,7 +79,7 @@ export function stepFacts(step: Step): Fact[] {
       const more = unresolvedLinks - Math.min(unresolved.length, linksNamed);
       return [
         word('unresolved', `${countText(unresolvedLinks)} (policy ${linkPolicy})`),
-        ...unresolved.slice(0, linksNamed).map((link) => word('link', linkText(link))),
+        ...unresolved.slice(0, linksNamed).map((link) => word('link', describeUnresolvedLink(link))),
         ...(more > 0 ? [word('link', `${countText(more)} more`)] : []),
         ...(forceReason === undefined ? [] : [word('forced', forceReason)]),
       ];
@@ -143,16 +143,6 @@ function hookFacts({
 
 /** Maximum unresolved links listed. */
 const linksNamed = 5;
-
-function linkText(link: Schemas['UnresolvedLink']): string {
-  const { importer, provider } = link;
-  const present = provider.version === null ? `${provider.module} is not in memory` : `${provider.module}@${provider.version}`;
-  const subject = `${importer.module}@${importer.version}`;
-  if (link.problem === 'out-of-range') return `${subject} requires ${provider.module} ${link.range}: ${present}`;
-  const wanted = `${subject} imports ${provider.module}.${link.export} ${link.expected}`;
-  if (link.problem === 'wrong-type') return `${wanted}: ${present} has ${link.provided}`;
-  return provider.version === null ? `${wanted}: ${present}` : `${wanted}: not in ${present}`;
-}
 
 /** Maximum reclaimed images listed. */
 const reclaimedNamed = 5;

@@ -26,6 +26,8 @@ const hostileTexts = [
 
 const hostileText = fc.oneof(fc.constantFrom(...hostileTexts), fc.string({ unit: 'binary', maxLength: 40 }), fc.string({ maxLength: 200 }));
 
+const propertyName = fc.stringMatching(/^[a-z]{1,8}$/);
+
 /** Any JSON value. */
 export const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
   hostileText,
@@ -71,7 +73,18 @@ function ofType(schema: Schema, name: string, known: Known, depth: number): fc.A
   }
 }
 
+/** Generators of strings by what they depend on: fast-check takes milliseconds to create one. */
+const texts = new Map<string, fc.Arbitrary<string>>();
+
 function textOf(schema: Schema): fc.Arbitrary<string> {
+  const { pattern, format, minLength, maxLength } = schema;
+  const key = JSON.stringify([pattern, format, minLength, maxLength]);
+  const text = texts.get(key) ?? createText(schema);
+  texts.set(key, text);
+  return text;
+}
+
+function createText(schema: Schema): fc.Arbitrary<string> {
   const { pattern, format } = schema;
   if (format === 'date-time')
     return fc.date({ noInvalidDate: true, min: new Date(0), max: new Date('2100-01-01') }).map((date) => date.toISOString());
@@ -100,7 +113,7 @@ function objectOf(schema: Schema, known: Known, depth: number): fc.Arbitrary<unk
   const { properties, required, additionalProperties } = schema;
   if (!isSchema(properties)) {
     const values = isSchema(additionalProperties) ? validValue(additionalProperties, '', known, depth + 1) : hostileValue;
-    return fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), values, { maxKeys: 3 });
+    return fc.dictionary(propertyName, values, { maxKeys: 3 });
   }
   const arbitraries = Object.entries(properties).flatMap(([name, property]) =>
     isSchema(property) ? [[name, validValue(property, name, known, depth + 1)] as const] : [],
