@@ -4,7 +4,7 @@ import type { SelectedDevice } from '../devices/selection.ts';
 import type { Target } from '../loads/batches.ts';
 
 /** A module that a rollback changes. */
-export type ModuleChange = {
+type ModuleChange = {
   readonly module: string;
   /** The version on the device, as far as the service knows; null: none. */
   readonly current: string | null;
