@@ -359,7 +359,7 @@ describe('a load', () => {
       const terms = { strategy: 'drain', drainMilliseconds: 600_000, versionPolicy: 'different' } as const;
       const { body: asked } = await dashboard.service.post('/v1/loads', { module: 'tcp', version, devices: [waiting], ...terms });
       const page = await dashboard.open(`/loads/${asked.loads?.[0]?.id}`);
-      await page.getByText(`2 accesses inside ${before}, since`).waitFor();
+      await page.getByText(`2 accesses inside tcp@${before}, since`).waitFor();
       await page.getByRole('row', { name: /long-access 2/ }).waitFor();
       return page;
     };
