@@ -78,6 +78,8 @@ test('unloads a module, with the path of the unload in the figure', async () => 
   await dialog.getByText('Removes tcp@1.0.0 from the module table.').waitFor();
   await dialog.getByLabel('Unload it although').check();
   await dialog.getByLabel('Reason').fill('retired');
+  await dialog.getByText('Options: inject').click();
+  await dialog.getByLabel('Old pages').selectOption('delete');
   await dialog.getByRole('button', { name: 'Unload tcp' }).click();
   await heading(page, 'Unload tcp@1.0.0 on rack-b-1').waitFor();
   const operations = '210 looked-up, 220 linked, 240 table-updated, 250 checked-references, 275 invalidated, 280 completed';
