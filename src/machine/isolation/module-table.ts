@@ -99,10 +99,12 @@ export class ModuleTable {
     this.point(module, image);
   }
 
-  /** Makes accesses of a module without an image reach the slots of its old version, where stubs decide what to do. */
+  /**
+   * Makes accesses of a module without an image reach the slots of its old version, where stubs decide what to do. A program that keeps the address
+   * hard-coded keeps the record of the old version with it.
+   */
   leadToOldVersion(module: string, old: LoadedImage): void {
-    const { kernelMemory } = this.#processor;
-    kernelMemory.words[(this.#entryOf(module).address + tableEntry.address) >> 2] = old.range.firstSlot;
+    this.#writeEntry(this.#entryOf(module).address, old);
   }
 
   /** Returns the record of the module's accesses while no image is loaded. */
