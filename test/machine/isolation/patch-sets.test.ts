@@ -343,3 +343,28 @@ test('a set has a limited number of members, each module once, and pages that ar
   await expect(machine.device.loadPatchSet({ members: [...members, ...members] })).rejects.toThrow('tcp occurs twice');
   await expect(machine.device.loadPatchSet({ members, invalidation: 'none' })).rejects.toThrow('use nx, mark-invalid or delete');
 });
+
+test('places large images first, so that small ones do not split the gap that they need', async () => {
+  const large = `${quickModule(1).slice(0, -1)}(memory 1) (data (i32.const 0) "${'x'.repeat(36_000)}") (func (export "peek") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
+  const pages = (await machine.load('large', '1.0.0', large)).current?.pages ?? 0;
+  await machine.close();
+  // Gaps for a large and a small image, with one in use between them.
+  machine = createTestMachine({ ramPages: pages + 3 });
+  for (const [module, wat] of [['large', large] as const, ['between', quickModule(1)] as const, ['small', quickModule(1)] as const])
+    await machine.load(module, '1.0.0', wat);
+  for (const module of ['large', 'small']) await machine.device.unload({ module, invalidation: 'delete' });
+  const report = await loadSet({ a: ['1.0.0', quickModule(1)], b: ['1.0.0', large] });
+  expect(report).toMatchObject({ outcome: 'installed', members: [{ module: 'a' }, { module: 'b' }] });
+});
+
+test('refuses to drain if a new version changes a type that a module between old versions calls', async () => {
+  const next: Sources = {
+    tcp: ['2.0.0', '(module (func (export "work") (param i64) (result i32) (i32.const 9)))'],
+    http: ['2.0.0', quickModule(2)],
+  };
+  await loadSet({ tcp: ['1.0.0', quickModule(1)], middle: ['1.0.0', callerOf('tcp', 100)], http: ['1.0.0', waiterFor('middle', 10)] });
+  expect(await loadSet(next, { strategy: 'drain', similarityPolicy: 'off', linkPolicy: 'warn' })).toMatchObject({
+    outcome: 'refused-dissimilar',
+    reason: expect.stringContaining('tcp@2.0.0 changes the type of work, which middle@1.0.0 imports'),
+  });
+});
