@@ -178,17 +178,16 @@ export class ModuleTable {
   ): number {
     const isKnown = entry.offsets.has(name);
     const offset = this.#offsetOf(entry, module, name, pending);
-    const { current } = entry;
-    const previous = isPartner ? null : entry.previous;
     // Past the slots of a version that is or may be in the table again are those of another module.
-    if ([current, previous].every((image) => image === null || offset < image.range.slots)) return offset;
+    const versions = isPartner ? [entry.current] : [entry.current, entry.previous];
+    const lacking = versions.find((image) => image !== null && offset >= image.range.slots);
+    if (!lacking) return offset;
     if (!isKnown) {
       entry.offsets.delete(name);
       entry.unused.push(offset);
     }
-    const inMemory = current ?? previous;
     throw new LimitError(
-      `${importer} imports ${module}.${name.slice(0, 100)}, but ${module}@${inMemory?.image.stamp.version} does not export it: load a version that exports it first`,
+      `${importer} imports ${module}.${name.slice(0, 100)}, but ${module}@${lacking.image.stamp.version} does not export it: load a version that exports it first`,
     );
   }
 

@@ -368,3 +368,31 @@ test('refuses to drain if a new version changes a type that a module between old
     reason: expect.stringContaining('tcp@2.0.0 changes the type of work, which middle@1.0.0 imports'),
   });
 });
+
+test.each([
+  ['a build', false],
+  ['a patch set', true],
+])('after %s has failed, a module that its self-check called first never reaches the slots of another module', async (_what, isSet) => {
+  const exports = (first: number) =>
+    Array.from({ length: 9 }, (_, index) => `(func (export "f${index}") (param i32) (result i32) (i32.const ${first + index}))`).join('\n');
+  const between = `(module (import "tcp" "more" (func $more (param i32) (result i32)))
+    (func (export "work") (param $n i32) (result i32) (call $more (local.get $n))))`;
+  // Its self-check calls `between`, which calls it back, and then fails.
+  const failing = `(module (import "between" "work" (func $between (param i32) (result i32)))
+    (func (export "work") (param i32) (result i32) (i32.const 2))
+    ${exports(0)} (func (export "more") (param i32) (result i32) (i32.const 5))
+    (func (export "self_check") (result i32) (call $between (i32.const 0))))`;
+  await machine.load('tcp', '1.0.0', quickModule(1));
+  // The slots of its exports follow those of tcp.
+  await machine.load('udp', '1.0.0', `(module ${exports(100)})`);
+  for (let index = 0; index < 9; index += 1) await machine.start(`u${index}`, { module: 'udp', export: `f${index}`, calls: 1 });
+  await until(() => machine.device.state().programs.every(({ state }) => state === 'finished'));
+  await machine.load('between', '1.0.0', between, 'off');
+  const image = await moduleImage('tcp', '2.0.0', failing);
+  const report = isSet ? await machine.device.loadPatchSet({ members: [{ image }] }) : await machine.device.load({ image });
+  expect(report.outcome).toBe('failed');
+  await machine.start('p', { module: 'between', arguments: ['0'], calls: 1 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 0, callsFailed: 1 });
+  expect(machine.statistics('p').lastFailure).toContain('tcp@1.0.0 does not export it');
+});
