@@ -74,7 +74,7 @@ function writeImage(
   member: Member,
   { image, ...place }: { readonly range: MemoryRange; readonly offsets: readonly number[] } & Pick<ArrivingImage, 'image'>,
 ): LoadedImage {
-  const partners = new Set(members.map(({ module }) => module));
+  const partners = new Set(members.flatMap(({ module, arriving }) => (arriving === null ? [] : module)));
   const imports = () => ({ patchbay: { space: memory.table }, ...moduleTable.importsFor(image, partners) });
   return runForMember(member, () => new LoadedImage(processor, memory, image, place, imports));
 }

@@ -396,3 +396,30 @@ test.each([
   expect(machine.statistics('p')).toMatchObject({ callsCompleted: 0, callsFailed: 1 });
   expect(machine.statistics('p').lastFailure).toContain('tcp@1.0.0 does not export it');
 });
+
+test('a member is not bound to a later version of a module that its set has unloaded, while that version may be reverted', async () => {
+  const exports = (first: number) =>
+    Array.from({ length: 9 }, (_, index) => `(func (export "f${index}") (param i32) (result i32) (i32.const ${first + index}))`).join('\n');
+  const importer = `(module (import "tcp" "more" (func $more (param i32) (result i32)))
+    (func (export "work") (param $n i32) (result i32) (call $more (local.get $n))))`;
+  await machine.load('tcp', '1.0.0', quickModule(1));
+  const members = [{ unload: 'tcp' }, { image: await moduleImage('http', '1.0.0', importer) }];
+  expect(await machine.device.loadPatchSet({ members, linkPolicy: 'off' })).toMatchObject({ outcome: 'replaced' });
+  await machine.load('tcp', '2.0.0', workModule(1));
+  // The slots of its exports follow those of tcp.
+  await machine.load('udp', '1.0.0', `(module ${exports(100)})`);
+  for (let index = 0; index < 9; index += 1) await machine.start(`u${index}`, { module: 'udp', export: `f${index}`, calls: 1 });
+  await machine.start('old', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
+  const more = `${quickModule(2).slice(0, -1)} ${exports(0)} (func (export "more") (param i32) (result i32) (i32.const 5)))`;
+  const loading = machine.device.load({ image: await moduleImage('tcp', '3.0.0', more), strategy: 'drain' });
+  await until(() => machine.device.state().draining !== undefined);
+  await machine.start('during', { module: 'http', arguments: ['0'], calls: 1 });
+  await until(() => machine.statistics('during').state === 'finished');
+  await machine.device.cancelDrain('not yet');
+  await loading;
+  await machine.start('after', { module: 'http', arguments: ['0'], calls: 1 });
+  await until(() => machine.statistics('after').state === 'finished');
+  expect(machine.statistics('after')).toMatchObject({ callsCompleted: 0, callsFailed: 1 });
+  await machine.device.stopProgram('old');
+});
