@@ -47,7 +47,7 @@ export async function runIsolationWorkflow(target: LoadTarget, request: LoadRequ
     else return refuseImage(recorder, request, member);
   }
   const load: Load = { target, request: { ...request, members }, recorder };
-  const swap = await target.processor.atSafepoint(() => swapImages(load));
+  const swap = await target.processor.atSafepoint(() => target.processor.runLoad(() => swapImages(load)));
   const report = await finish(load, swap);
   for (const { module } of swap.members) target.moduleTable.settle(module);
   return report;

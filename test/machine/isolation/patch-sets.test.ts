@@ -2,6 +2,8 @@
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { type PatchSetOptions, patchSetLimit } from '../../../src/machine/device.ts';
+import { Processor } from '../../../src/machine/index.ts';
+import { SimulatedClock, settle } from '../simulated-clock.ts';
 import {
   compiler,
   createTestMachine,
@@ -66,6 +68,15 @@ async function membersOf(sources: Sources): Promise<PatchSetOptions['members']> 
 
 async function loadSet(sources: Sources, options: Omit<PatchSetOptions, 'members'> = {}) {
   return machine.device.loadPatchSet({ members: await membersOf(sources), drainMilliseconds: 600_000, ...options });
+}
+
+async function runUntilSettled<Result>(clock: SimulatedClock, running: Promise<Result>): Promise<Result> {
+  let isSettled = false;
+  const settled = running.finally(() => {
+    isSettled = true;
+  });
+  while (!isSettled) if (!(await clock.step())) await settle();
+  return settled;
 }
 
 const versions = () => Object.fromEntries(machine.device.state().moduleTable.map(({ module, version }) => [module, version]));
@@ -333,6 +344,25 @@ test('interrupts programs with hard-coded addresses inside an old version when t
   expect(await loading).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 1 });
   await until(() => machine.statistics('pinned').state === 'finished');
   expect(machine.statistics('pinned')).toMatchObject({ lastResult: '22' });
+});
+
+test('the lifecycle exports of all members have a limit of time together, and the set changes nothing past it', async () => {
+  const slow = (plus: number) => `
+    (module (func (export "work") (param i32) (result i32) (i32.const ${plus}))
+      (func (export "self_check") (result i32) (local $n i32)
+        (loop $l (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 500000)))) (i32.const 0)))`;
+  await machine.close();
+  const clock = new SimulatedClock();
+  // Each check of the clock takes 5 ms: one member is far from its own limit.
+  machine = createTestMachine({ processor: new Processor({ clock }) });
+  const names = Array.from({ length: patchSetLimit }, (_, index) => `m${index}`);
+  const report = await runUntilSettled(clock, loadSet(Object.fromEntries(names.map((name) => [name, ['1.0.0', slow(1)]]))));
+  expect(report).toMatchObject({
+    outcome: 'failed',
+    reason: expect.stringMatching(/^m\d+@1\.0\.0: the load ran code for more than 500 ms/),
+  });
+  expect(machine.device.state().moduleTable).toEqual([]);
+  expect(await runUntilSettled(clock, machine.load('m0', '1.0.0', slow(1)))).toMatchObject({ outcome: 'installed' });
 });
 
 test('a set has a limited number of members, each module once, and pages that are invalidated', async () => {
