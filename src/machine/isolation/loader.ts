@@ -2,6 +2,7 @@
 // inside the old versions exit by themselves, or get an injected error and retry in the new ones. A patch set swaps all its entries at one safepoint.
 
 import assert from 'node:assert/strict';
+import { isSameFunctionType } from '../images/function-type.ts';
 import type { Image } from '../images/image.ts';
 import { isVerified, unverifiedMessage } from '../images/verified-image.ts';
 import { formatAddress } from '../memory/random-access-memory.ts';
@@ -46,7 +47,7 @@ export async function runIsolationWorkflow(target: LoadTarget, request: LoadRequ
     else return refuseImage(recorder, request, member);
   }
   const load: Load = { target, request: { ...request, members }, recorder };
-  const swap = await target.processor.atSafepoint(() => swapImages(load));
+  const swap = await target.processor.atSafepoint(() => target.processor.runLoad(() => swapImages(load)));
   const report = await finish(load, swap);
   for (const { module } of swap.members) target.moduleTable.settle(module);
   return report;
@@ -167,16 +168,23 @@ function compareMember({ request, recorder }: Load, member: Member): Refusal | n
   return request.kind === 'patch-set' && isKept(member) ? null : refusal;
 }
 
-/** While a patch set drains, old versions call each other through the addresses of new ones, so that the types must be the same. */
+/**
+ * While a patch set drains, old versions are called through the addresses of new ones, by each other and by modules between them, so that the types must
+ * be the same.
+ */
 function findDrainConflict(load: Load, members: readonly Member[]): LoadReport | null {
-  if (load.request.kind !== 'patch-set' || load.request.strategy === 'inject') return null;
+  const { target, request } = load;
+  if (request.kind !== 'patch-set' || request.strategy === 'inject') return null;
   for (const { module, arriving, previous } of members) {
     if (arriving === null || previous?.stamp === undefined || previous.stamp === null) continue;
     const { similarity } = compareVersions(arriving.image.stamp, previous.stamp, { versionPolicy: 'different', similarityPolicy: 'off' });
-    const changed = new Set(similarity.changed);
-    for (const { previous: importer } of members) {
-      const imported = importer?.stamp?.interface.imports.find((candidate) => candidate.module === module && changed.has(candidate.name));
-      if (importer === null || imported === undefined) continue;
+    const changed = previous.stamp.interface.exports.filter(({ name }) => similarity.changed.includes(name));
+    if (changed.length === 0) continue;
+    for (const importer of target.moduleTable.loaded) {
+      const imported = importer.stamp?.interface.imports.find(
+        (link) => link.module === module && changed.some((exported) => exported.name === link.name && isSameFunctionType(exported, link)),
+      );
+      if (imported === undefined) continue;
       const reason = `${module}@${arriving.image.stamp.version} changes the type of ${imported.name}, which ${nameOf(importer)} imports: old and new versions cannot run side by side; use strategy inject`;
       return refuse(load, members, { outcome: 'refused-dissimilar', reason: sanitizeReason(reason) }, module);
     }
@@ -296,7 +304,8 @@ function isBypassedSet({ request }: Load, swapped: Swapped): boolean {
 
 /**
  * Reverts the swap: the table names the old versions again. The new version of a build is removed once the accesses that entered it have exited. Those
- * inside a patch set are interrupted and retry in the old versions, so that no thread runs a mix.
+ * inside versions that call each other, or themselves, are interrupted and retry in the old versions: they would call old versions, which may lack the
+ * slots of what they call.
  * @param report Called once the swap is reverted.
  */
 function revertSwap({ target, request }: Load, swapped: Swapped, report: () => LoadReport): LoadReport | Promise<LoadReport> {
@@ -311,7 +320,7 @@ function revertSwap({ target, request }: Load, swapped: Swapped, report: () => L
     }
   };
   const records = left.map(({ left: { record } }) => record);
-  if (request.kind !== 'patch-set') {
+  if (request.kind !== 'patch-set' && !left.some(({ left: image }) => callsItself(image))) {
     for (const { left: image } of left) revokeExecute(image, 'mark-invalid');
     if (left.length > 0) processor.onUnreferenced(records, 'counted', remove);
     return report();
@@ -323,6 +332,11 @@ function revertSwap({ target, request }: Load, swapped: Swapped, report: () => L
       resolve(report());
     });
   });
+}
+
+/** Returns whether a version that may be entered imports its own module. */
+function callsItself({ stamp }: LoadedImage): boolean {
+  return stamp?.interface.imports.some(({ module }) => module === stamp.module) ?? false;
 }
 
 /** Returns the report of a drain that timed out, with the accesses that are inside now. */

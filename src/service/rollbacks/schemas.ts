@@ -61,7 +61,7 @@ export const NewRollback = requireDrainStrategy(exactlyOneSelector(requireOneSub
   id: 'NewRollback',
   examples: [
     { module: 'tcp', labels: { zone: 'north' }, reason, onMissingVersion: 'skip' },
-    { patchSet: 'net-2026-11', labels: { zone: 'north' }, reason },
+    { patchSet: 'net-2026-11', labels: { zone: 'north' }, reason, dryRun: true },
   ],
 });
 
