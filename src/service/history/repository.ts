@@ -18,6 +18,8 @@ export type LatestResidency = Omit<
   'deviceId' | 'module' | 'observed' | Exclude<keyof Removal, 'removedAt' | 'removalCause'>
 >;
 
+export type PatchSetOfLoad = { readonly id: string; readonly name: string; readonly version: string };
+
 /** A version installed by a load, or reported by the device without a load; or a restored version that a load unloaded. */
 export type LoadedVersion = {
   readonly deviceId: string;
@@ -28,7 +30,7 @@ export type LoadedVersion = {
   /** Whether that load was part of a rollback. */
   readonly isRollback: boolean;
   /** The patch set of that load; null if the load was of another kind, or part of a rollback. */
-  readonly patchSet: { readonly id: string; readonly name: string; readonly version: string } | null;
+  readonly patchSet: PatchSetOfLoad | null;
   readonly isObserved: boolean;
   /** The kind of load that unloaded it: a rollback or another one. Null if none did. */
   readonly unloadedBy: 'load' | 'rollback' | null;
@@ -255,6 +257,18 @@ export class HistoryRecords {
         .execute(),
     );
     return rows.map(toLoadedVersion);
+  }
+
+  /** Returns the patch sets of loads, by load; without an entry for loads of other kinds. */
+  async patchSetsOf(loadIds: readonly string[]): Promise<Map<string, PatchSetOfLoad>> {
+    const loads = await readInChunks(loadIds, (some) =>
+      this.#connection.sql.selectFrom('Load').select(['id', 'patchSetId', 'module', 'version']).where('id', 'in', some).execute(),
+    );
+    return new Map(
+      loads.flatMap(({ id, patchSetId, module, version }) =>
+        patchSetId === null ? [] : [[id, { id: patchSetId, name: module, version }] as const],
+      ),
+    );
   }
 
   /** Returns the versions of a module that loads installed or removed. Reverted swaps are omitted. */

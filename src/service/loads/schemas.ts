@@ -13,6 +13,7 @@ import {
   Strategy,
   VersionPolicy,
 } from '../../protocol/load-report.ts';
+import { LoadedPatchSet } from '../history/schemas.ts';
 import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
 import { loadKinds } from './content.ts';
@@ -158,8 +159,6 @@ const LoadKind = z
   .enum(loadKinds)
   .describe('`build`: loads one build. `patch-set`: loads all builds of a patch set in one step. `unload`: removes a module.')
   .meta({ id: 'LoadKind' });
-
-const LoadedPatchSet = z.object({ id: identifier('patch set'), name: z.string(), version }).meta({ id: 'LoadedPatchSet' });
 
 const { outcome, reason, interrupted, retried, failed } = exampleLoadReport;
 const exampleLoad = {
