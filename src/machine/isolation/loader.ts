@@ -7,6 +7,7 @@ import { isVerified, unverifiedMessage } from '../images/verified-image.ts';
 import { formatAddress } from '../memory/random-access-memory.ts';
 import { sanitizeReason } from '../reason.ts';
 import { Drain, type DrainEnding } from './drain.ts';
+import { findDrainConflict } from './drain-conflict.ts';
 import { noAfterLoad, runAfterLoad } from './hooks.ts';
 import { placeMembers } from './image-placement.ts';
 import {
@@ -150,7 +151,7 @@ function compare(load: Load, members: readonly Member[]): LoadReport | null {
     const refusal = compareMember(load, member);
     if (refusal !== null) return refuse(load, members, refusal, member.module);
   }
-  return findDrainConflict(load, members);
+  return refuseDrainConflict(load, members);
 }
 
 type Refusal = { readonly outcome: Outcome; readonly reason: string };
@@ -167,21 +168,13 @@ function compareMember({ request, recorder }: Load, member: Member): Refusal | n
   return request.kind === 'patch-set' && isKept(member) ? null : refusal;
 }
 
-/** While a patch set drains, old versions call each other through the addresses of new ones, so that the types must be the same. */
-function findDrainConflict(load: Load, members: readonly Member[]): LoadReport | null {
-  if (load.request.kind !== 'patch-set' || load.request.strategy === 'inject') return null;
-  for (const { module, arriving, previous } of members) {
-    if (arriving === null || previous?.stamp === undefined || previous.stamp === null) continue;
-    const { similarity } = compareVersions(arriving.image.stamp, previous.stamp, { versionPolicy: 'different', similarityPolicy: 'off' });
-    const changed = new Set(similarity.changed);
-    for (const { previous: importer } of members) {
-      const imported = importer?.stamp?.interface.imports.find((candidate) => candidate.module === module && changed.has(candidate.name));
-      if (importer === null || imported === undefined) continue;
-      const reason = `${module}@${arriving.image.stamp.version} changes the type of ${imported.name}, which ${nameOf(importer)} imports: old and new versions cannot run side by side; use strategy inject`;
-      return refuse(load, members, { outcome: 'refused-dissimilar', reason: sanitizeReason(reason) }, module);
-    }
-  }
-  return null;
+function refuseDrainConflict(load: Load, members: readonly Member[]): LoadReport | null {
+  if (load.request.kind !== 'patch-set') return null;
+  const drained = members.map(({ module, arriving, previous }) => {
+    return { module, arriving: arriving?.image.stamp ?? null, previous: previous?.stamp ?? null };
+  });
+  const conflict = findDrainConflict(drained, load.request.strategy);
+  return conflict && refuse(load, members, conflict.refusal, conflict.module);
 }
 
 function refuse({ request, recorder }: Load, members: readonly Member[], refusal: Refusal, module: string | null = null): LoadReport {
