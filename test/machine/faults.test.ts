@@ -235,6 +235,15 @@ describe('a call of an export that is not in memory names the export and its cal
     );
   });
 
+  test('of a module that calls one that was unloaded', async () => {
+    await machine.load('net', '1.0.0', '(module (func (export "send") (param i32) (result i32) (local.get 0)))');
+    await machine.load('ip', '1.2.0', module('(call $send (local.get 0))', importing('send')));
+    await machine.start('before', { module: 'ip', calls: 1 });
+    await until(() => machine.statistics('before').callsCompleted === 1);
+    await machine.device.unload({ module: 'net', forceReason: 'test' });
+    expect(await failureOf('p')).toBe('segmentation fault: ip@1.2.0 called net.send (i32) → i32, but net is not in memory');
+  });
+
   test('of a module with so many imports that their indices need several bytes', async () => {
     const names = Array.from({ length: 200 }, (_, index) => `f${index}`);
     await machine.load('ip', '1.2.0', module('(call $f199 (call $f150 (local.get 0)))', importing(...names)), 'off');

@@ -172,9 +172,18 @@ test('creates a patch set', manyProcesses, async () => {
   const output = await runPage('docs/how-to/patch-sets.md', folder);
   expect(output).toMatch(/patch set net-2026-11@1\.0\.0 \(pset_\w+\): dns@1\.0\.0 udp@1\.0\.0\n/);
   expect(output).toMatch(/\ndns@1\.0\.0 +sha256:\w+ +udp \^1\.0\.0\n/);
-  expect(output).toMatch(/dns@1\.0\.0 requires udp \^1\.0\.0, but the set contains udp@2\.0\.0: .*in that range: 1\.0\.0/);
   expect(output).toMatch(/\nexit code 1\n/);
+  expect(output).toMatch(/dns@1\.0\.0 requires udp \^1\.0\.0, but the set contains udp@2\.0\.0: .*in that range: 1\.0\.0/);
+  expect(output).toMatch(/\ninstalled +4 +0 +0 +0\n/);
   expect(readFileSync(join(folder, 'net-2026-11.dsse.json'), 'utf8')).toMatch(/"payloadType": "application\/vnd\.in-toto\+json"/);
+});
+
+test('unloads modules', manyProcesses, async () => {
+  const output = await runPage('docs/how-to/unload.md', folder);
+  expect(output.match(/\nunloaded +1 +0 +0 +0\n/g)).toHaveLength(4);
+  expect(output).toMatch(/refused-imported +1 [\s\S]*log@1\.0\.0, which is in memory, imports clock\.now[\s\S]*exit code 3/);
+  expect(output).toMatch(/\ninstalled +2 +0 +0 +0\n/);
+  expect(output).toMatch(/ unloaded\b/);
 });
 
 test('executes an agent by hand', async () => {

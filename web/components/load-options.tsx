@@ -14,17 +14,19 @@ export type LoadOptions = {
 };
 export type VersionPolicy = { readonly versionPolicy: Load['versionPolicy']; readonly downgradeReason: string };
 
+/** The options that unloads have too. */
+export type IsolationOptions = Pick<LoadOptions, 'strategy' | 'drainMilliseconds' | 'invalidation'>;
+
+export const defaultIsolationOptions: IsolationOptions = { strategy: 'inject', drainMilliseconds: 10_000, invalidation: 'nx' };
 export const defaultLoadOptions: LoadOptions = {
-  strategy: 'inject',
-  drainMilliseconds: 10_000,
-  invalidation: 'nx',
+  ...defaultIsolationOptions,
   similarityPolicy: 'require',
   linkPolicy: 'require',
 };
 export const defaultVersionPolicy: VersionPolicy = { versionPolicy: 'newer', downgradeReason: '' };
 
 /** Returns the load options for a request body. */
-export function loadOptionsBody({ strategy, drainMilliseconds, ...terms }: LoadOptions) {
+export function loadOptionsBody<Options extends IsolationOptions>({ strategy, drainMilliseconds, ...terms }: Options) {
   return { strategy, ...terms, ...(strategy === 'inject' ? {} : { drainMilliseconds }) };
 }
 
@@ -45,7 +47,7 @@ export function loadOptionsText({
 }
 
 const strategyMeanings = {
-  inject: 'accesses inside are interrupted and retry in the new version',
+  inject: 'accesses inside are interrupted and retry',
   drain: 'waits for accesses to leave; on timeout the load fails',
   'drain-then-inject': 'waits for accesses to leave; on timeout they are interrupted',
 } satisfies Record<Load['strategy'], string>;
@@ -71,8 +73,11 @@ const versionMeanings = {
   downgrade: 'any other version, with a reason',
 } satisfies Record<Load['versionPolicy'], string>;
 
-export function LoadOptionsFields({ terms, onChange }: { readonly terms: LoadOptions; readonly onChange: (terms: LoadOptions) => void }) {
-  const { strategy, drainMilliseconds, invalidation, similarityPolicy, linkPolicy } = terms;
+type IsolationParts = { readonly terms: IsolationOptions; readonly onChange: (terms: IsolationOptions) => void };
+
+/** The fields of the options that unloads have too. */
+export function IsolationFields({ terms, onChange }: IsolationParts) {
+  const { strategy, drainMilliseconds, invalidation } = terms;
   return (
     <>
       <Choice
@@ -101,6 +106,15 @@ export function LoadOptionsFields({ terms, onChange }: { readonly terms: LoadOpt
         meanings={invalidationMeanings}
         onChange={(value) => onChange({ ...terms, invalidation: value })}
       />
+    </>
+  );
+}
+
+export function LoadOptionsFields({ terms, onChange }: { readonly terms: LoadOptions; readonly onChange: (terms: LoadOptions) => void }) {
+  const { similarityPolicy, linkPolicy } = terms;
+  return (
+    <>
+      <IsolationFields terms={terms} onChange={(isolation) => onChange({ ...terms, ...isolation })} />
       <Choice
         label="Similarity"
         pointer="/similarityPolicy"

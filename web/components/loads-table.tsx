@@ -27,6 +27,7 @@ export function LoadsTable<Listed extends Load>({ loads, deviceNameOf }: Parts<L
         </>
       ),
     },
+    { heading: 'Kind', cell: ({ kind }) => kind },
     ...(deviceNameOf === undefined
       ? []
       : [

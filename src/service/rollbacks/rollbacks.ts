@@ -6,6 +6,7 @@ import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
 import { HistoryRecords } from '../history/repository.ts';
+import { readVersionStacks, searchedVersions, versionsOf } from '../history/version-stack.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { type CreatedLoads, createLoads, type LoadTerms, type Target } from '../loads/batches.ts';
 import { versionOf } from '../loads/content.ts';
@@ -13,10 +14,7 @@ import type { OnLoadsEnded } from '../loads/endings.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { buildVersionStack } from './version-stack.ts';
 
-/** Number of latest installed versions searched per device. */
-const historyLimit = 50;
 /** Devices that an error message names. */
 const namedDeviceLimit = 10;
 
@@ -102,12 +100,12 @@ type VersionChange = { readonly current: string | null; readonly target: string 
 
 /** Returns the previous version of each device that has one: after an unload, the version that was unloaded. */
 async function findPreviousVersions(connection: Connection, ids: readonly string[], module: string): Promise<Map<string, VersionChange>> {
-  const loaded = Map.groupBy(await new HistoryRecords(connection).loadedVersions(ids, module, historyLimit), ({ deviceId }) => deviceId);
+  const stacks = await readVersionStacks(connection, ids, module);
   return new Map(
-    [...loaded].flatMap(([id, versions]): (readonly [string, VersionChange])[] => {
-      const [latest, previous] = buildVersionStack(versions, versions.length < historyLimit).toReversed();
+    [...stacks].flatMap(([id, { versions: stack }]): (readonly [string, VersionChange])[] => {
+      const [latest, previous] = versionsOf(stack).toReversed();
       if (latest === undefined) return [];
-      if (versions.at(-1)?.isUnloaded === true) return [[id, { current: null, target: latest }]];
+      if (stack.at(-1) === null) return [[id, { current: null, target: latest }]];
       return previous === undefined ? [] : [[id, { current: latest, target: previous }]];
     }),
   );
@@ -134,7 +132,7 @@ async function nothingToRollBack(connection: Connection, missing: readonly strin
   const others = missing.length > namedDeviceLimit ? ` and ${missing.length - namedDeviceLimit} more` : '';
   const [reason, hint] =
     to === null
-      ? [`no previous version of ${module} among the last ${historyLimit} loads`, 'Name a version']
+      ? [`no previous version of ${module} among the last ${searchedVersions} loads`, 'Name a version']
       : [`${module}@${to} was never installed`, 'See the history of the module on the device'];
   return new Problem(
     'nothing-to-roll-back',

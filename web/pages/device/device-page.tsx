@@ -21,6 +21,7 @@ import { ModuleGraph } from './module-graph.tsx';
 import { ModuleTable } from './module-table.tsx';
 import { Programs } from './programs.tsx';
 import { RollbackDialog } from './rollback-dialog.tsx';
+import { UnloadDialog } from './unload-dialog.tsx';
 import { Violations } from './violations.tsx';
 import './device.css';
 
@@ -29,8 +30,10 @@ const interval = 1_000;
 /** Maximum programs shown, newest first. */
 const programLimit = 20;
 
-/** The open dialog: load a build (of one module or any), or roll a module back. */
-type OpenDialog = { readonly kind: 'load'; readonly module: string | null } | { readonly kind: 'rollback'; readonly module: string };
+/** The open dialog: load a build (of one module or any), roll a module back, or unload it. */
+type OpenDialog =
+  | { readonly kind: 'load'; readonly module: string | null }
+  | { readonly kind: 'rollback' | 'unload'; readonly module: string };
 
 export function DevicePage({ parameters }: PageProps) {
   const id = parameters['device'] ?? '';
@@ -87,6 +90,7 @@ export function DevicePage({ parameters }: PageProps) {
         )}
       </ResourceView>
       {device !== undefined && asking?.kind === 'load' && <LoadDialog device={device} given={asking.module} onClose={close} />}
+      {device !== undefined && asking?.kind === 'unload' && <UnloadDialog device={device} module={asking.module} onClose={close} />}
       {device !== undefined && asking?.kind === 'rollback' && <RollbackDialog device={device} module={asking.module} onClose={close} />}
     </>
   );

@@ -12,8 +12,8 @@ type Parts = {
   readonly device: DeviceDetail;
   /** Recent accesses inside each module. */
   readonly references: readonly Series[];
-  /** Opens the load or rollback dialog; null if the user has no permission. */
-  readonly ask: ((kind: 'load' | 'rollback', module: string) => void) | null;
+  /** Opens the load, rollback or unload dialog; null if the user has no permission. */
+  readonly ask: ((kind: 'load' | 'rollback' | 'unload', module: string) => void) | null;
 };
 
 /** Abnormal ends of accesses that taint the state of a module. */
@@ -50,6 +50,9 @@ export function ModuleTable({ device: { moduleTable }, references, ask }: Parts)
                 </button>
                 <button type="button" onClick={() => ask('rollback', module)}>
                   Roll <span class="unseen">{module} </span>back…
+                </button>
+                <button type="button" onClick={() => ask('unload', module)}>
+                  Unload<span class="unseen"> {module}</span>…
                 </button>
               </span>
             ),

@@ -18,13 +18,12 @@ const interval = 3_000;
 type Load = Schemas['LoadDetail'];
 type StepOf<Name extends StepName> = Extract<Schemas['LoadReport']['steps'][number], { readonly step: Name }>;
 
-function stepOf<Name extends StepName>(way: LoadPath, name: Name): StepOf<Name> | null {
-  const step = way.steps.get(name);
-  return isStep(step, name) ? step : null;
+function stepsOf<Name extends StepName>(way: LoadPath, name: Name): StepOf<Name>[] {
+  return (way.steps.get(name) ?? []).filter((step): step is StepOf<Name> => step.step === name);
 }
 
-function isStep<Name extends StepName>(step: { readonly step: StepName } | undefined, name: Name): step is StepOf<Name> {
-  return step?.step === name;
+function stepOf<Name extends StepName>(way: LoadPath, name: Name): StepOf<Name> | null {
+  return stepsOf(way, name)[0] ?? null;
 }
 
 export function AffectedPrograms({ load, way }: { readonly load: Load; readonly way: LoadPath }) {
@@ -56,10 +55,7 @@ function Interrupted({ way, nameOf }: Parts) {
         <p class="empty">No access was interrupted.</p>
       </Panel>
     );
-  const fate =
-    reset === null
-      ? ''
-      : `${countText(reset.facts.retried)} retried in the new version, ${countText(reset.facts.failed)} ended without a retry`;
+  const fate = reset === null ? '' : `${countText(reset.facts.retried)} retried, ${countText(reset.facts.failed)} ended without a retry`;
   return (
     <Panel heading="Interrupted" note={`${counted(interrupted.facts.accesses, 'access', 'accesses')}: ${fate}`}>
       <Table
@@ -78,19 +74,20 @@ function Interrupted({ way, nameOf }: Parts) {
 
 function Stale({ load, way, nameOf }: Parts & { readonly load: Load }) {
   const { client } = useSignedIn();
-  const invalidated = stepOf(way, 'invalidated');
-  const previous = load.report?.previous ?? null;
+  const invalidated = stepsOf(way, 'invalidated');
+  const replaced = (load.report?.members ?? [load.report]).flatMap((change) => change?.previous ?? []);
   const violations = useResource(
     load.id,
     async (signal) => {
-      const params = { path: { device: load.device }, query: { module: load.module, from: load.requestedAt, limit } };
+      const ofModule = load.kind === 'patch-set' ? {} : { module: load.module };
+      const params = { path: { device: load.device }, query: { ...ofModule, from: load.requestedAt, limit } };
       const { items } = unwrapResponse(await client.GET('/v1/devices/{device}/abi-violations', { params, signal }));
-      return items.filter(({ version, address }) => version === previous?.version && address === previous.address);
+      return items.filter(({ version, address }) => replaced.some((old) => version === old.version && address === old.address));
     },
     { pollMilliseconds: interval },
   );
-  if (invalidated === null) return null;
-  const holders = invalidated.facts.heldBy ?? [];
+  if (invalidated.length === 0) return null;
+  const holders = [...new Set(invalidated.flatMap(({ facts }) => facts.heldBy ?? []))];
   return (
     <Panel heading="Stale address" note="programs with the old address hard-coded">
       <ResourceView resource={violations} what="the ABI violations">

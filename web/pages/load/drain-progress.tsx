@@ -1,6 +1,7 @@
 // The progress of a draining load: the accesses that it waits for, by program.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { Module } from '../../components/module.tsx';
 import { counted, countText } from '../../components/numbers.ts';
 import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
@@ -45,11 +46,12 @@ type Parts = { readonly progress: Load['progress']; readonly nameOf: (program: s
 
 function Progress({ progress, nameOf }: Parts) {
   if (progress === null) return <p class="empty">The drain has ended.</p>;
-  const { accesses, previousVersion, since, programs, requested } = progress;
+  const { accesses, module, previousVersion, since, programs, requested } = progress;
   return (
     <>
       <p class="panel-body" role="status">
-        {counted(accesses, 'access', 'accesses')} inside <span class="code">{previousVersion}</span>, since <Timestamp at={since} />
+        {counted(accesses, 'access', 'accesses')} inside <Module module={module} version={previousVersion} />, since{' '}
+        <Timestamp at={since} />
         {requested.length > 0 && <span class="soft">. Requested: {requested.join(', ')}</span>}
       </p>
       <Table

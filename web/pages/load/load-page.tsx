@@ -9,6 +9,7 @@ import { ObjectName } from '../../components/object-name.tsx';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
+import { Table } from '../../components/table.tsx';
 import { microsecondsText, Timestamp } from '../../components/times.tsx';
 import { type Resource, useResource } from '../../live/resource.ts';
 import { devicePath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
@@ -52,7 +53,7 @@ export function LoadPage({ parameters }: PageProps) {
   return (
     <>
       <PageHead
-        heading={load === undefined ? 'Load' : `${load.module}@${load.version} on ${found.data?.deviceName}`}
+        heading={load === undefined ? 'Load' : `${contentText(load)} on ${found.data?.deviceName}`}
         note={
           load !== undefined && (
             <>
@@ -86,9 +87,14 @@ export function LoadPage({ parameters }: PageProps) {
   );
 }
 
+function contentText({ kind, module, version }: Load): string {
+  const build = `${module}@${version}`;
+  return { build, 'patch-set': `Patch set ${build}`, unload: `Unload ${build}` }[kind];
+}
+
 function LoadView({ load, deviceName }: Found) {
   const { report } = load;
-  const way = loadPathOf(report?.steps ?? []);
+  const way = loadPathOf(report?.steps ?? [], load.kind);
   return (
     <div class="load-page">
       <section class="wide load-facts" aria-label="Facts">
@@ -101,11 +107,12 @@ function LoadView({ load, deviceName }: Found) {
       </section>
       <Panel heading="Isolation workflow" note={report === null ? undefined : `${microsecondsText(report.microseconds)} in total`}>
         <div class="panel-body">
-          <WorkflowFigure way={way} isOpen={load.state !== 'completed'} />
+          <WorkflowFigure kind={load.kind} way={way} isOpen={load.state !== 'completed'} />
         </div>
       </Panel>
       <div class="rest">
         {load.progress !== null && <DrainProgress load={load} />}
+        {report?.members !== undefined && <Members members={report.members} />}
         <Panel heading="Operations">
           {report === null ? (
             <NoReport load={load} deviceName={deviceName} />
@@ -116,6 +123,23 @@ function LoadView({ load, deviceName }: Found) {
         {way.steps.has('table-updated') && <AffectedPrograms load={load} way={way} />}
       </div>
     </div>
+  );
+}
+
+/** The members of a patch set. */
+function Members({ members }: { readonly members: NonNullable<NonNullable<Load['report']>['members']> }) {
+  return (
+    <Panel heading="Members" note="all entries of the module table change at one moment">
+      <Table
+        caption="Members of the patch set"
+        rows={members}
+        keyOf={({ module }) => module}
+        columns={[
+          { heading: 'Module', cell: ({ module }) => <Module module={module} /> },
+          { heading: 'In the module table', isWide: true, cell: ({ module, ...change }) => <Change change={change} module={module} /> },
+        ]}
+      />
+    </Panel>
   );
 }
 
@@ -148,9 +172,9 @@ function Facts({ load, deviceName }: Found) {
       <Fact term="Device">
         <a href={devicePath(device)}>{deviceName}</a>
       </Fact>
-      {report !== null && (
+      {report !== null && report.members === undefined && (
         <Fact term="In the module table">
-          <Change report={report} module={load.module} />
+          <Change change={report} module={load.module} />
         </Fact>
       )}
       <Fact term="Load options">
@@ -158,6 +182,7 @@ function Facts({ load, deviceName }: Found) {
           {strategy}, {invalidation}
         </span>
       </Fact>
+      {load.forceReason !== null && <Fact term="Forced">{load.forceReason}</Fact>}
       {interrupted !== null && (
         <Fact term="Interrupted, retried, failed">
           {interrupted}, {retried}, {failed}
@@ -197,8 +222,17 @@ function Fact({ term, children }: { readonly term: string; readonly children: Co
   );
 }
 
-function Change({ report: { previous, current }, module }: { readonly report: NonNullable<Load['report']>; readonly module: string }) {
-  if (current === null) return <>nothing</>;
+type VersionChange = Pick<NonNullable<Load['report']>, 'previous' | 'current'>;
+
+function Change({ change: { previous, current }, module }: { readonly change: VersionChange; readonly module: string }) {
+  if (current === null)
+    return previous === null ? (
+      <>nothing</>
+    ) : (
+      <>
+        <span class="code">{previous.version}</span> at <code>{previous.address}</code>, now nothing
+      </>
+    );
   const now = (
     <>
       <Module module={module} version={current.version} /> at <code>{current.address}</code>

@@ -75,12 +75,13 @@ export function stepFacts(step: Step): Fact[] {
       ];
     }
     case 'linked': {
-      const { linkPolicy, unresolved, unresolvedLinks } = step.facts;
+      const { linkPolicy, unresolved, unresolvedLinks, forceReason } = step.facts;
       const more = unresolvedLinks - Math.min(unresolved.length, linksNamed);
       return [
         word('unresolved', `${countText(unresolvedLinks)} (policy ${linkPolicy})`),
         ...unresolved.slice(0, linksNamed).map((link) => word('link', describeUnresolvedLink(link))),
         ...(more > 0 ? [word('link', `${countText(more)} more`)] : []),
+        ...(forceReason === undefined ? [] : [word('forced', forceReason)]),
       ];
     }
     case 'refused':
@@ -97,7 +98,7 @@ export function stepFacts(step: Step): Fact[] {
       ];
     }
     case 'table-updated':
-      return [code('from', step.facts.from), code('to', step.facts.to), ...afterLoadFact(step.facts)];
+      return [code('from', step.facts.from), code('to', step.facts.to), ...hookFacts(step.facts)];
     case 'checked-references':
       return [word('reference count', countText(step.facts.referenceCount))];
     case 'interrupted': {
@@ -111,7 +112,7 @@ export function stepFacts(step: Step): Fact[] {
     }
     case 'references-reset': {
       const { retried, failed } = step.facts;
-      return [word('retried in the new version', countText(retried)), word('ended without a retry', countText(failed))];
+      return [word('retried', countText(retried)), word('ended without a retry', countText(failed))];
     }
     case 'invalidated': {
       const { invalidation, address, pages, heldBy } = step.facts;
@@ -129,9 +130,15 @@ export function stepFacts(step: Step): Fact[] {
   }
 }
 
-function afterLoadFact({ afterLoad = 'none', afterLoadFailure = null }: Extract<Step, { step: 'table-updated' }>['facts']): Fact[] {
-  if (afterLoad === 'none') return [];
-  return [word('after_load', afterLoadFailure === null ? afterLoad : `${afterLoad}: ${afterLoadFailure}`)];
+function hookFacts({
+  beforeUnload = 'none',
+  afterLoad = 'none',
+  afterLoadFailure = null,
+}: Extract<Step, { step: 'table-updated' }>['facts']): Fact[] {
+  return [
+    ...(beforeUnload === 'none' ? [] : [word('before_unload', beforeUnload)]),
+    ...(afterLoad === 'none' ? [] : [word('after_load', afterLoadFailure === null ? afterLoad : `${afterLoad}: ${afterLoadFailure}`)]),
+  ];
 }
 
 /** Maximum unresolved links listed. */

@@ -1,8 +1,9 @@
 // The operations of a load: start, duration and details of each.
 
+import { Module } from '../../components/module.tsx';
 import { microsecondsText } from '../../components/times.tsx';
 import { stepFacts, stepTitle } from './step-details.ts';
-import type { Step } from './workflow.ts';
+import { type Step, stepId } from './workflow.ts';
 import './steps.css';
 
 export function Steps({ steps, microseconds }: { readonly steps: readonly Step[]; readonly microseconds: number }) {
@@ -10,9 +11,10 @@ export function Steps({ steps, microseconds }: { readonly steps: readonly Step[]
   return (
     <ol class="steps">
       {steps.map((step) => (
-        <li key={step.step} id={`step-${step.step}`} tabIndex={-1}>
+        <li key={stepId(step)} id={stepId(step)} tabIndex={-1}>
           <h3>
-            <span class="code">{step.operation ?? '—'}</span> {stepTitle(step)}
+            <span class="code">{step.operation ?? '—'}</span> {stepTitle(step)}{' '}
+            {step.module !== undefined && <Module module={step.module} />}
           </h3>
           <span class="step-time code">{microsecondsText(step.microseconds)}</span>
           <div class="step-bar" aria-hidden="true">

@@ -1,16 +1,18 @@
 // FIG. 2 of the patent with the path of a load highlighted and the time of each operation.
 
 import { microsecondsText } from '../../components/times.tsx';
-import { type Edge, edges, type LoadPath, measures, type Node, nodes } from './workflow.ts';
+import { type Edge, figureOf, type LoadKind, type LoadPath, measures, type Node, stepId } from './workflow.ts';
 import './figure.css';
 
 type Parts = {
+  readonly kind: LoadKind;
   readonly way: LoadPath;
   /** Whether the device has not reported yet. */
   readonly isOpen: boolean;
 };
 
-export function WorkflowFigure({ way, isOpen }: Parts) {
+export function WorkflowFigure({ kind, way, isOpen }: Parts) {
+  const { nodes, edges } = figureOf(kind);
   const operations = new Map(nodes.map(({ step, operation }) => [step, operation]));
   const taken = [...way.steps.keys()].map((step) => `${operations.get(step) ?? ''} ${step}`.trim());
   // The highlighted edges are drawn last, on top.
@@ -62,20 +64,22 @@ function EdgeView({ edge: { path, label }, isTaken }: { readonly edge: Edge; rea
 
 function NodeView({ node, way, isOpen }: { readonly node: Node; readonly way: LoadPath; readonly isOpen: boolean }) {
   const { step, operation, kind, lines, x, y } = node;
-  const found = way.steps.get(step);
+  const found = way.steps.get(step) ?? [];
+  const [first] = found;
   const hasFailed = way.failedIn === step || step === 'failed' || step === 'refused';
   const isAwaited = isOpen && step === 'received';
-  const isReached = found !== undefined || way.failedIn === step;
+  const isReached = first !== undefined || way.failedIn === step;
   const half = operation === null ? measures.sideHalf : measures.half;
   const style = `node ${kind} ${isReached ? 'taken' : ''} ${isReached && hasFailed ? 'bad' : ''} ${isAwaited ? 'awaited' : ''}`;
-  const time = found === undefined || operation === null ? null : microsecondsText(found.microseconds);
+  const whole = found.reduce((sum, { microseconds }) => sum + microseconds, 0);
+  const time = first === undefined || operation === null ? null : microsecondsText(whole);
   const content = (
     <g class={style}>
       <Outline kind={kind} x={x} y={y} half={half} />
       <Words lines={lines} operation={operation} kind={kind} x={x} y={y} time={time} />
     </g>
   );
-  return found === undefined ? content : <a href={`#step-${step}`}>{content}</a>;
+  return first === undefined ? content : <a href={`#${stepId(first)}`}>{content}</a>;
 }
 
 type Place = { readonly kind: Node['kind']; readonly x: number; readonly y: number };

@@ -28,7 +28,7 @@ export const measures = {
 } as const;
 const { main, side } = measures;
 
-export const nodes: readonly Node[] = [
+const nodes: readonly Node[] = [
   { step: 'received', operation: 200, kind: 'box', lines: ['load request', 'received'], x: main, y: 30 },
   { step: 'looked-up', operation: 210, kind: 'question', lines: ['an entry in the', 'module table?'], x: main, y: 118 },
   { step: 'compared', operation: 220, kind: 'question', lines: ['newer and', 'similar?'], x: main, y: 220 },
@@ -57,7 +57,7 @@ const left = main - measures.half;
 const right = main + measures.half;
 const lane = 412;
 
-export const edges: readonly Edge[] = [
+const edges: readonly Edge[] = [
   { from: 'received', to: 'looked-up', path: `M${main} 51V84` },
   { from: 'looked-up', to: 'compared', path: `M${main} 152V186`, label: { text: 'yes', x: main + 6, y: 172 } },
   { from: 'looked-up', to: 'linked', path: `M${left} 118H42V322H${left}`, label: { text: 'no', x: 46, y: 112 } },
@@ -99,16 +99,50 @@ export const edges: readonly Edge[] = [
   { from: 'failed', to: 'completed', path: `M${side + measures.sideHalf} 480H${lane}V868H${right}` },
 ];
 
+export type LoadKind = Schemas['Load']['kind'];
+type Figure = { readonly nodes: readonly Node[]; readonly edges: readonly Edge[] };
+
+/** An unload compares no versions and loads nothing. */
+const unload: Figure = {
+  nodes: nodes
+    .filter(({ step }) => step !== 'compared' && step !== 'loaded')
+    .map((node) => (node.step === 'linked' ? { ...node, lines: ['every import', 'still provided?'] } : node)),
+  edges: [
+    { from: 'looked-up', to: 'linked', path: `M${main} 152V288`, label: { text: 'yes', x: main + 6, y: 172 } },
+    { from: 'looked-up', to: 'refused', path: `M${right} 118H${side}V199`, label: { text: 'no', x: right + 4, y: 112 } },
+    { from: 'linked', to: 'table-updated', path: `M${main} 356V459`, label: { text: 'yes', x: main + 6, y: 376 } },
+    ...edges.filter(({ from, to }) => {
+      const isReplaced = from === 'looked-up' || (from === 'table-updated' && to === 'completed');
+      return !isReplaced && [from, to].every((step) => step !== 'compared' && step !== 'loaded' && step !== 'received');
+    }),
+    { from: 'received', to: 'looked-up', path: `M${main} 51V84` },
+    { from: 'received', to: 'refused', path: `M${right} 30H${side}V199` },
+    { from: 'received', to: 'failed', path: `M${right} 40H270V470H${side - measures.sideHalf}` },
+  ],
+};
+
+/** Returns the figure of a kind of load. */
+export function figureOf(kind: LoadKind): Figure {
+  return kind === 'unload' ? unload : { nodes, edges };
+}
+
+/** Returns the identifier of a step on the page. */
+export function stepId({ step, module }: Step): string {
+  return module === undefined ? `step-${step}` : `step-${step}-${module}`;
+}
+
 export type LoadPath = {
-  readonly steps: ReadonlyMap<StepName, Step>;
+  /** The steps by name: several if the load is of a patch set. */
+  readonly steps: ReadonlyMap<StepName, readonly Step[]>;
   readonly isTaken: (edge: Edge) => boolean;
   /** The failed operation; null if none failed. */
   readonly failedIn: StepName | null;
 };
 
-/** Returns the path of a load. */
-export function loadPathOf(steps: readonly Step[]): LoadPath {
-  const names = steps.map(({ step }) => step);
+/** Returns the path of a load. The device reports no step of operation 200 for an unload. */
+export function loadPathOf(steps: readonly Step[], kind: LoadKind): LoadPath {
+  const reported = steps.map(({ step }) => step);
+  const names: StepName[] = kind === 'unload' && reported[0] === 'looked-up' ? ['received', ...reported] : reported;
   const failed = steps.find((step) => step.step === 'failed');
   const failedIn = failed === undefined ? null : failedOperation(failed.facts.during);
   const pairs = new Set(names.slice(1).map((name, index) => `${names[index]} ${name}`));
@@ -121,7 +155,7 @@ export function loadPathOf(steps: readonly Step[]): LoadPath {
   for (const before of ['looked-up', 'compared'])
     if (pairs.has(`${before} loaded`)) for (const pair of [`${before} linked`, 'linked loaded']) pairs.add(pair);
   return {
-    steps: new Map(steps.map((step) => [step.step, step])),
+    steps: Map.groupBy(steps, ({ step }) => step),
     isTaken: ({ from, to }) => pairs.has(`${from} ${to}`),
     failedIn,
   };
