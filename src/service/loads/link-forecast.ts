@@ -1,4 +1,4 @@
-// Predicts by their module tables which devices would refuse a build because of unresolved links.
+// Predicts by their module tables which devices would refuse a load because of unresolved links.
 
 import { checkLinks, describeLinks, type LinkDecision, type LinkedModule } from '../../machine/isolation/link-policy.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
@@ -38,17 +38,17 @@ export type LinkForecast = {
 
 const noRefusal: LinkForecast = { refusal: null, unknown: null, warnings: [] };
 
-/** Returns the forecast of a build for each shared table. */
+/** Returns the forecast of a load of builds for each shared table. The builds arrive together, and may import each other. */
 export async function forecastLinks(
   connection: Connection,
-  build: BuildRecord,
+  builds: readonly BuildRecord[],
   tables: SharedTables,
   { linkPolicy }: Pick<LoadPolicy, 'linkPolicy'>,
 ): Promise<(table: ReportedTable) => LinkForecast> {
   if (linkPolicy === 'off') return () => noRefusal;
   const images = new Set(tables.all.flatMap((table) => table.map(({ image }) => image)));
   const modules = await readModules(connection, [...images]);
-  const arriving = [toLinkedModule(build)];
+  const arriving = builds.map(toLinkedModule);
   const forecastOf = (table: ReportedTable): LinkForecast => {
     const unknown = table.find(({ image }) => !modules.has(image));
     if (unknown !== undefined) return { ...noRefusal, unknown: unknownModuleMessage(unknown) };

@@ -159,7 +159,7 @@ const LoadKind = z
   .describe('`build`: loads one build. `patch-set`: loads all builds of a patch set in one step. `unload`: removes a module.')
   .meta({ id: 'LoadKind' });
 
-const LoadedPatchSet = z.object({ id: identifier('patch set'), name: z.string(), version }).meta({ id: 'LoadedPatchSet' });
+export const LoadedPatchSet = z.object({ id: identifier('patch set'), name: z.string(), version }).meta({ id: 'LoadedPatchSet' });
 
 const { outcome, reason, interrupted, retried, failed } = exampleLoadReport;
 const exampleLoad = {
