@@ -7,8 +7,14 @@ import { delay } from '../protocol/back-off.ts';
 import { defaultIdleTimeouts, IdleTimeoutError, type IdleTimeouts, watchIdle } from '../protocol/idle-timeout.ts';
 import { parseRetryAfter } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
+import { AdaptiveTimeout, type TimeoutBounds } from './adaptive-timeout.ts';
 
-/** Time limit of requests other than the order stream. */
+/** Time limits of requests other than the order stream, from the start of the request to the headers of the response. */
+const defaultTimeouts: TimeoutBounds = { min: 5_000, max: 30_000 };
+/** The kinds of requests, each with its own time limit: a registration takes longer than a heartbeat. */
+const requestKinds = ['registration', 'heartbeat', 'reports', 'download'] as const;
+type RequestKind = (typeof requestKinds)[number];
+/** Time limit of a poll, and of the body of a response. */
 const requestMilliseconds = 30_000;
 /** How long a poll for orders waits; less than `requestMilliseconds`. */
 const pollSeconds = 20;
@@ -73,26 +79,37 @@ const Orders = z.object({ orders: z.array(z.unknown()) });
 /** The sequence of an order that may be malformed otherwise. */
 const Sequenced = z.object({ sequence: z.int().nonnegative() });
 
+/** The time limits of the order stream, and those of other requests. */
+type ConnectionTimeouts = { readonly idleTimeouts: IdleTimeouts; readonly timeouts: TimeoutBounds };
+
 export class ControlConnection {
   readonly #url: string;
   readonly #joinToken: string;
   readonly #signal: AbortSignal;
   readonly #idleTimeouts: IdleTimeouts;
+  readonly #timeouts: ReadonlyMap<RequestKind, AdaptiveTimeout>;
   /** The token of the last registration. */
   #token: string | null = null;
   #orders: AbortController | null = null;
 
   /** @param controlUrl The service's address, like `http://127.0.0.1:7070`. */
-  constructor(controlUrl: string, joinToken: string, signal: AbortSignal, idleTimeouts: IdleTimeouts = defaultIdleTimeouts) {
+  constructor(
+    controlUrl: string,
+    joinToken: string,
+    signal: AbortSignal,
+    { idleTimeouts = defaultIdleTimeouts, timeouts = defaultTimeouts }: Partial<ConnectionTimeouts> = {},
+  ) {
     this.#url = controlUrl.replace(/\/+$/, '');
     this.#joinToken = joinToken;
     this.#signal = signal;
     this.#idleTimeouts = idleTimeouts;
+    this.#timeouts = new Map(requestKinds.map((kind) => [kind, new AdaptiveTimeout(timeouts)]));
   }
 
   /** Registers the host. @throws {ControlError} or a TypeError of fetch. */
   async register(registration: HostRegistrationInput): Promise<RegisteredHost> {
-    const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) }, this.#joinToken);
+    const init = { method: 'POST', body: JSON.stringify(registration) };
+    const response = await this.#request('registration', '/agent/v1/hosts', init, this.#joinToken);
     const registered = RegisteredHost.parse(await response.json());
     this.#token = registered.token;
     return registered;
@@ -143,7 +160,8 @@ export class ControlConnection {
   async #pollOrders(host: string, bootId: string, after: number, ended: AbortSignal, take: TakeOrder): Promise<void> {
     const query = new URLSearchParams({ bootId, after: String(after), waitSeconds: String(pollSeconds) });
     const startedAt = performance.now();
-    const response = await this.#request(`/agent/v1/hosts/${host}/orders/next?${query}`, { signal: ended });
+    const signal = AbortSignal.any([ended, AbortSignal.timeout(requestMilliseconds)]);
+    const response = await this.#fetch(`/agent/v1/hosts/${host}/orders/next?${query}`, { signal });
     const { orders } = Orders.parse(await response.json());
     let hasNew = false;
     for (const content of orders) {
@@ -158,7 +176,7 @@ export class ControlConnection {
   async heartbeat(host: string, bootId: string): Promise<void> {
     const token = this.#token;
     try {
-      await this.#request(`/agent/v1/hosts/${host}/heartbeats`, { method: 'POST', body: JSON.stringify({ bootId }) });
+      await this.#request('heartbeat', `/agent/v1/hosts/${host}/heartbeats`, { method: 'POST', body: JSON.stringify({ bootId }) });
     } catch (error) {
       const isNotAccepted = error instanceof ControlError && (error.status === 401 || error.status === 409);
       // A heartbeat that was sent before the host registered again had the old token.
@@ -169,7 +187,7 @@ export class ControlConnection {
 
   /** Downloads an image. */
   async image(digest: string): Promise<Uint8Array<ArrayBuffer>> {
-    const response = await this.#request(`/agent/v1/images/${encodeURIComponent(digest)}`, {});
+    const response = await this.#request('download', `/agent/v1/images/${encodeURIComponent(digest)}`, {});
     const bytes = await response.arrayBuffer();
     if (bytes.byteLength > agentLimits.imageBytes)
       throw new Error(`the image ${digest} has ${bytes.byteLength} bytes; the limit is ${agentLimits.imageBytes} bytes`);
@@ -178,25 +196,40 @@ export class ControlConnection {
 
   /** Downloads the envelope of the statement about an image, as JSON. */
   async provenance(digest: string): Promise<string> {
-    return (await this.#request(`/agent/v1/images/${encodeURIComponent(digest)}/provenance`, {})).text();
+    return (await this.#request('download', `/agent/v1/images/${encodeURIComponent(digest)}/provenance`, {})).text();
   }
 
   /** Downloads the service's current and earlier signing keys. */
   async signingKeys(): Promise<ServiceKey[]> {
-    const response = await this.#request('/agent/v1/signing-keys', {});
+    const response = await this.#request('download', '/agent/v1/signing-keys', {});
     return ServiceKeys.parse(await response.json()).signingKeys;
   }
 
   /** Sends reports, a JSON array. Resolves when the service has stored them. */
   async report(host: string, bootId: string, reports: string): Promise<void> {
     const body = `{"bootId":${JSON.stringify(bootId)},"reports":${reports}}`;
-    await this.#request(`/agent/v1/hosts/${host}/reports`, { method: 'POST', body });
+    await this.#request('reports', `/agent/v1/hosts/${host}/reports`, { method: 'POST', body });
   }
 
-  async #request(path: string, init: RequestInit, token = this.#token): Promise<Response> {
-    const signal = AbortSignal.any([init.signal ?? this.#signal, AbortSignal.timeout(requestMilliseconds)]);
+  /** Sends a request of this kind within its time limit. @throws {ControlError}, an AbortError, or a TypeError of fetch. */
+  async #request(kind: RequestKind, path: string, init: RequestInit, token = this.#token): Promise<Response> {
+    const timeout = this.#timeouts.get(kind) ?? new AdaptiveTimeout(defaultTimeouts);
+    const startedAt = performance.now();
+    const ending = new AbortController();
+    const limit = timeout.milliseconds;
+    const timer = setTimeout(() => {
+      timeout.recordTimeout();
+      ending.abort(new DOMException(`no response in ${limit / 1_000} s`, 'TimeoutError'));
+    }, limit);
     const headers = init.body === undefined ? {} : { 'content-type': 'application/json' };
-    return this.#fetch(path, { ...init, headers, signal }, token);
+    const signal = AbortSignal.any([this.#signal, ending.signal, AbortSignal.timeout(requestMilliseconds)]);
+    try {
+      const response = await this.#fetch(path, { ...init, headers, signal }, token);
+      timeout.recordResponse(performance.now() - startedAt);
+      return response;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async #fetch(path: string, init: RequestInit, token = this.#token): Promise<Response> {

@@ -81,6 +81,11 @@ export function registrationKeyRevoked(host: string): Problem {
   return new Problem('unauthenticated', `the API key that host ${host} registered with was revoked: register with another key`);
 }
 
+/** Returns the problem of a request of an earlier boot of a host. */
+export function staleBoot(host: string): Problem {
+  return new Problem('stale-boot', `the host ${host} has registered with another boot id since then: register again`);
+}
+
 /** Returns the problem of one invalid value in the body. */
 export function invalidValue(pointer: string, detail: string): Problem {
   return new Problem('invalid-value', detail, { invalidValues: [{ pointer, detail }] });

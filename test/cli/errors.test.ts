@@ -19,11 +19,9 @@ import { createCommand, listCommands, readExamples, readHelp, serviceCommands, s
 const concurrency = 4;
 
 let folder: string;
-let variables: Record<string, string>;
 let server: Server | null = null;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'patchbay-errors-'));
-  variables = { NODE_COMPILE_CACHE: join(folder, 'compile-cache') };
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   writeFileSync(join(folder, 'release-team.pem'), privateKey.export({ format: 'pem', type: 'pkcs8' }));
   for (const name of ['release-team.pub', 'service.pem'])
@@ -99,7 +97,7 @@ test('every command reports a usage error once, and with --json as one JSON obje
   expect(paths.length).toBeGreaterThan(40);
   await inParallel(paths, concurrency, async (path) => {
     const words = [...path.split(' ').slice(1), '--no-such-option'];
-    const [text, json] = [await runPatchbay(folder, words, variables), await runPatchbay(folder, [...words, '--json'], variables)];
+    const [text, json] = [await runPatchbay(folder, words), await runPatchbay(folder, [...words, '--json'])];
     expect([text.code, json.code], path).toEqual([2, 2]);
     expectOneError(text, path);
     // A missing required option is reported before an unknown option.
@@ -119,10 +117,7 @@ test('every group of commands reports a missing and an unknown subcommand', { ti
   const groups = (await createWholeProgram()).commands.filter((command) => command.commands.length > 0 && command.name() !== 'load');
   await inParallel(groups, concurrency, async (group) => {
     const name = group.name();
-    const [missing, unknown] = [
-      await runPatchbay(folder, [name], variables),
-      await runPatchbay(folder, [name, 'no-such-command', '--json'], variables),
-    ];
+    const [missing, unknown] = [await runPatchbay(folder, [name]), await runPatchbay(folder, [name, 'no-such-command', '--json'])];
     expect([missing.code, unknown.code], name).toEqual([2, 2]);
     expectOneError(missing, name);
     const names = group.commands.map((command) => command.name()).join(', ');
@@ -133,7 +128,7 @@ test('every group of commands reports a missing and an unknown subcommand', { ti
 
 test('every operator command reports an unreachable service once, and with --json as one JSON object', { timeout: 300_000 }, async () => {
   const url = await unreachableUrl();
-  const environment = { ...variables, PATCHBAY_SERVICE: url };
+  const environment = { PATCHBAY_SERVICE: url };
   const paths = listCommands(await createWholeProgram())
     .map(([path]) => path)
     .filter((path) => !serviceCommands.includes(path));
@@ -165,7 +160,7 @@ test.each<[string, string[], string]>([
   ['token file', ['host', '--token-file', 'missing'], 'cannot read the join token from missing: give it with --token-file'],
   ['database file', ['db', 'copy', '--from', 'missing', '--to', 'postgresql://u@127.0.0.1/d'], '--from: there is no file missing'],
 ])('an unreadable %s is reported once, and with --json as one JSON object', async (_name, words, message) => {
-  const [text, json] = await Promise.all([runPatchbay(folder, words, variables), runPatchbay(folder, [...words, '--json'], variables)]);
+  const [text, json] = await Promise.all([runPatchbay(folder, words), runPatchbay(folder, [...words, '--json'])]);
   expectOneError(text, message);
   expect(text.stderr).toContain(`error: ${message}`);
   expect(expectOneReport(json, message).detail).toContain(message);
@@ -186,7 +181,7 @@ test('invalid values of a request are reported as options', async () => {
   };
   const url = await listen(respondWith(422, problem));
   const words = ['load', '--no-wait', '--module', 'tcp', '--version', '1.x', '--label', 'zone=north', '--service', url];
-  const [text, json] = await Promise.all([runPatchbay(folder, words, variables), runPatchbay(folder, [...words, '--json'], variables)]);
+  const [text, json] = await Promise.all([runPatchbay(folder, words), runPatchbay(folder, [...words, '--json'])]);
   expect(text).toEqual({
     code: 1,
     stdout: '',

@@ -292,6 +292,42 @@ test('skips malformed orders, and refuses a load whose image does not exist', as
   ]);
 });
 
+test('a module that was unloaded is not restored when the device attaches again in the same boot', async () => {
+  const policy = { strategy: 'inject', invalidation: 'nx' };
+  const [tcp, udp] = ['tcp', 'udp'].map((module) => ({ module, version: '1.0.0', image: `sha256:${'0'.repeat(64)}` }));
+  deliver(attach);
+  const unload = {
+    kind: 'unload-module',
+    order: newIdentifier('order'),
+    device,
+    sequence: 2,
+    load: newIdentifier('load'),
+    module: 'tcp',
+    ...policy,
+  };
+  deliver(unload);
+  await until(() => reportsOf('load-completed').length === 1, 'the unload is reported');
+  expect(reportsOf('load-completed')).toMatchObject([{ load: unload.load, result: { outcome: 'refused-not-loaded', current: null } }]);
+  deliver({ ...attach, order: newIdentifier('order'), sequence: 3, modules: [tcp] });
+  await until(() => reportsOf('device-attached').length === 2, 'the device is attached again');
+  expect(reportsOf('device-attached')).toMatchObject([{ failure: null }, { failure: null }]);
+  expect(requestedImages).toEqual([]);
+  // A patch set without an image, and one after its deadline, end with the versions of each member.
+  const set = { kind: 'load-patch-set', device, patchSet: { name: 'net', version: '1.0.0' }, ...policy };
+  const members = [
+    { action: 'load', ...udp },
+    { action: 'unload', module: 'tcp' },
+  ];
+  deliver({ ...set, order: newIdentifier('order'), sequence: 4, load: newIdentifier('load'), members });
+  deliver({ ...set, order: newIdentifier('order'), sequence: 5, load: newIdentifier('load'), members, remainingMilliseconds: 0 });
+  await until(() => reportsOf('load-completed').length === 3, 'the patch sets are reported');
+  const unchanged = ['udp', 'tcp'].map((module) => ({ module, previous: null, current: null }));
+  expect(reportsOf('load-completed').slice(1)).toMatchObject([
+    { result: { outcome: 'refused-image', previous: null, current: null, members: unchanged } },
+    { result: { outcome: 'expired', members: unchanged, steps: [{ step: 'received', module: 'udp' }, {}, {}] } },
+  ]);
+});
+
 test('the host registers again and opens a new stream when its stream breaks', async () => {
   const before = registrations;
   stream?.destroy();

@@ -1,8 +1,9 @@
-// `npm run fuzz:schedules -- --minutes N`: runs random schedules. Prints the seed of a failing operations and shrinks it.
+// `npm run fuzz:schedules -- --minutes N`: runs random schedules of single loads and of patch sets. Prints the seed of a failing schedule and shrinks it.
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
+import { PatchSetSimulation, patchSetSchedule } from './patch-set-simulation.ts';
 import { Simulation, schedule } from './simulation.ts';
 import { compiler } from './test-machine.ts';
 
@@ -10,7 +11,7 @@ import { compiler } from './test-machine.ts';
 const batch = 2_000;
 
 const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '1' }, seed: { type: 'string' }, path: { type: 'string' } },
+  options: { minutes: { type: 'string', default: '1' }, seed: { type: 'string' }, path: { type: 'string' }, only: { type: 'string' } },
 });
 const minutes = Number(values.minutes);
 if (!(minutes > 0)) {
@@ -19,23 +20,31 @@ if (!(minutes > 0)) {
 }
 
 const simulation = await Simulation.create();
+const patchSetSimulation = await PatchSetSimulation.create();
 await compiler.close();
+const properties = {
+  'single-loads': fc.asyncProperty(schedule, (operations) => simulation.run(operations)),
+  'patch-sets': fc.asyncProperty(patchSetSchedule, (operations) => patchSetSimulation.run(operations)),
+};
+const wanted = Object.entries(properties).filter(([name]) => values.only === undefined || values.only === name);
+if (wanted.length === 0) {
+  console.error(`--only is "${values.only}": expected ${Object.keys(properties).join(' or ')}`);
+  process.exit(2);
+}
 const deadline = Date.now() + minutes * 60_000;
 let schedules = 0;
 while (Date.now() < deadline) {
-  const details = await fc.check(
-    fc.asyncProperty(schedule, (operations) => simulation.run(operations)),
-    {
+  for (const [name, property] of wanted) {
+    const details = await fc.check<[unknown]>(property, {
       numRuns: batch,
       ...(values.seed === undefined ? {} : { seed: Number(values.seed) }),
       ...(values.path === undefined ? {} : { path: values.path }),
-    },
-  );
-  schedules += details.numRuns;
-  if (details.failed) {
+    });
+    schedules += details.numRuns;
+    if (!details.failed) continue;
     console.error(await fc.asyncDefaultReportMessage(details));
-    console.error(`\nRun it again: npm run fuzz:schedules -- --seed=${details.seed} --path ${details.counterexamplePath}`);
+    console.error(`\nRun it again: npm run fuzz:schedules -- --only ${name} --seed=${details.seed} --path ${details.counterexamplePath}`);
     process.exit(1);
   }
-  console.log(`${schedules} schedules, ${simulation.steps} steps: all invariants held`);
+  console.log(`${schedules} schedules, ${simulation.steps + patchSetSimulation.steps} steps: all invariants held`);
 }

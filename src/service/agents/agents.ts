@@ -16,7 +16,7 @@ import { encodeCapabilities, HostRecords } from '../hosts/repository.ts';
 import type { OrderDispatcher } from '../orders/order-dispatcher.ts';
 import { toOfferedOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
-import { notFound, Problem, registrationKeyRevoked } from '../problem.ts';
+import { notFound, Problem, registrationKeyRevoked, staleBoot } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { newSecret } from '../secrets.ts';
 import type { SigningKeyRecord } from '../signing-keys/repository.ts';
@@ -114,7 +114,7 @@ export class Agents {
     await checkBoot(store.readConnection, hostId, bootId);
     const readable = (record: OrderRecord) => this.#toOffered(record);
     return (async function* () {
-      for await (const record of orderDispatcher.stream(hostId, signal)) yield* readable(record);
+      for await (const record of orderDispatcher.stream({ hostId, bootId }, signal)) yield* readable(record);
     })();
   }
 
@@ -124,7 +124,7 @@ export class Agents {
    */
   async pollOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
     await checkBoot(this.#uses.store.readConnection, hostId, bootId);
-    return (await this.#uses.orderDispatcher.poll(hostId, after, signal)).flatMap((record) => this.#toOffered(record));
+    return (await this.#uses.orderDispatcher.poll({ hostId, bootId }, after, signal)).flatMap((record) => this.#toOffered(record));
   }
 
   /** Returns the order to send, or nothing if its row is damaged. Health lists the damaged order; the other orders still reach the host. */
@@ -181,6 +181,5 @@ async function checkBoot(connection: Connection, hostId: string, bootId: string)
   const host = await new HostRecords(connection).bootOf(hostId);
   if (host === null) throw notFound('host', hostId);
   if (!host.isRegistered) throw registrationKeyRevoked(host.name);
-  if (host.bootId !== bootId)
-    throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since then: register again`);
+  if (host.bootId !== bootId) throw staleBoot(host.name);
 }

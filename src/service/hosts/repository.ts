@@ -141,10 +141,15 @@ export class HostRecords {
       await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', chunk).execute();
   }
 
-  /** Makes this the order stream of a host. Ends its earlier stream on any replica. */
-  async setStream(id: string, streamId: string): Promise<void> {
-    await this.#connection.sql.updateTable('Host').set({ streamId }).where('id', '=', id).execute();
-    this.#connection.commitEffects.endedStreams.add(id);
+  /**
+   * Makes this the order stream of a host, if the boot is the last registered one. Ends its earlier stream on any replica.
+   * @returns Whether the boot is the last registered one.
+   */
+  async setStream(id: string, bootId: string, streamId: string): Promise<boolean> {
+    const ofBoot = this.#connection.sql.updateTable('Host').set({ streamId }).where('id', '=', id).where('bootId', '=', bootId);
+    const isSet = (await ofBoot.returning('id').execute()).length > 0;
+    if (isSet) this.#connection.commitEffects.endedStreams.add(id);
+    return isSet;
   }
 
   /** Ends the order streams of hosts on every replica. */

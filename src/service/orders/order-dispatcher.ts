@@ -8,13 +8,16 @@ import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { HostQueries } from '../hosts/queries.ts';
 import { HostRecords } from '../hosts/repository.ts';
-import { registrationKeyRevoked } from '../problem.ts';
+import { registrationKeyRevoked, staleBoot } from '../problem.ts';
 import { OrderOffers, offerIntervals } from './order-offers.ts';
 import type { OrderRecord } from './repository.ts';
 import { isUrgent, OrderRecords } from './repository.ts';
 
 /** Orders read per query. */
 const batchSize = 500;
+
+/** One run of a host process. Orders are for one boot: those of the next boot are for other, empty devices. */
+export type HostBoot = { readonly hostId: string; readonly bootId: string };
 
 /** The order stream of a host, at this replica of the service. */
 type OrderStream = { readonly id: string; readonly ending: AbortController };
@@ -72,9 +75,10 @@ export class OrderDispatcher {
   /**
    * Waits for orders of a host after a number, and returns them marked as dispatched. Returns none if the signal is aborted or the dispatcher closes.
    * Also returns unsettled orders up to that number when they are due for another offer: delivery is at least once.
-   * @throws {Problem} `unauthenticated` if the token of the host was revoked.
+   * @throws {Problem} `unauthenticated` if the token of the host was revoked; `stale-boot` if the host has registered another boot meanwhile.
    */
-  async poll(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
+  async poll(boot: HostBoot, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
+    const { hostId } = boot;
     const ended = AbortSignal.any([signal, this.#closed.signal]);
     while (!this.#closed.signal.aborted) {
       const { promise: woken, resolve } = Promise.withResolvers<void>();
@@ -84,7 +88,7 @@ export class OrderDispatcher {
       ended.addEventListener('abort', wake);
       const offersDue = setTimeout(wake, offerIntervals.first);
       try {
-        const orders = await this.#dispatch(hostId, after);
+        const orders = await this.#dispatch(boot, after);
         // A poll that does not wait still returns the orders that exist.
         if (orders.length > 0 || ended.aborted) return orders;
         await woken;
@@ -101,18 +105,22 @@ export class OrderDispatcher {
 
   /**
    * Yields every unsettled order of a host, then new ones, and repeats orders that remain unsettled. Ends when the signal is aborted, another stream of
-   * the host begins, or the dispatcher closes.
+   * the host begins, or the dispatcher closes. A stream of an earlier boot ends at once, and does not end the stream of the last registered boot.
    */
-  async *stream(hostId: string, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
+  async *stream(boot: HostBoot, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
+    const { hostId, bootId } = boot;
     const stream: OrderStream = { id: randomUUID(), ending: new AbortController() };
     const ended = AbortSignal.any([signal, stream.ending.signal, this.#closed.signal]);
+    const isLastBoot = await this.#store.transaction((connection) => new HostRecords(connection).setStream(hostId, bootId, stream.id));
+    if (!isLastBoot) return;
     this.#streams.get(hostId)?.ending.abort();
     this.#streams.set(hostId, stream);
     let last = 0;
     try {
-      await this.#store.transaction((connection) => new HostRecords(connection).setStream(hostId, stream.id));
+      // A later stream may have begun before this one was known here.
+      await this.#endIfReplaced(hostId);
       while (!ended.aborted) {
-        for (const order of await this.poll(hostId, last, ended)) {
+        for (const order of await this.poll(boot, last, ended)) {
           if (ended.aborted) return;
           // An urgent order may have overtaken orders that are not offered yet.
           if (!isUrgent(order)) last = Math.max(last, order.number);
@@ -125,29 +133,32 @@ export class OrderDispatcher {
   }
 
   /** Reads the next orders. Marks them as dispatched on disk before the host gets them, so that their loads cannot be cancelled after that. */
-  async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
-    const due = await this.#dispatchDue(hostId, after);
+  async #dispatch(boot: HostBoot, after: number): Promise<OrderRecord[]> {
+    const { hostId } = boot;
+    const due = await this.#dispatchDue(boot, after);
     if (due.length > 0) return due;
     const [first] = await new OrderRecords(this.#store.readConnection).next(hostId, after, agentLimits.ordersInFlight, 1);
-    if (first === undefined) return this.#dispatchUrgent(hostId, after);
-    return this.#offer(hostId, (connection) => new OrderRecords(connection).next(hostId, after, agentLimits.ordersInFlight, batchSize));
+    if (first === undefined) return this.#dispatchUrgent(boot, after);
+    return this.#offer(boot, (connection) => new OrderRecords(connection).next(hostId, after, agentLimits.ordersInFlight, batchSize));
   }
 
   /** Reads the urgent orders that are due, although the host has too many orders in flight for others. */
-  async #dispatchUrgent(hostId: string, after: number): Promise<OrderRecord[]> {
+  async #dispatchUrgent(boot: HostBoot, after: number): Promise<OrderRecord[]> {
+    const { hostId } = boot;
     const findDue = async (connection: Connection) => {
       const urgent = await new OrderRecords(connection).listUrgent(hostId, after, batchSize);
       return urgent.filter((order) => this.#offers.isDue(hostId, order));
     };
-    if ((await findDue(this.#store.readConnection)).length > 0) return this.#offer(hostId, findDue);
-    await checkAccess(this.#store.readConnection, hostId);
+    if ((await findDue(this.#store.readConnection)).length > 0) return this.#offer(boot, findDue);
+    await checkAccess(this.#store.readConnection, boot);
     return [];
   }
 
   /** Reads orders and marks them as dispatched in one transaction. */
-  #offer(hostId: string, read: (connection: Connection) => Promise<OrderRecord[]>): Promise<OrderRecord[]> {
+  #offer(boot: HostBoot, read: (connection: Connection) => Promise<OrderRecord[]>): Promise<OrderRecord[]> {
+    const { hostId } = boot;
     return this.#store.transaction(async (connection) => {
-      await checkAccess(connection, hostId);
+      await checkAccess(connection, boot);
       const found = await read(connection);
       await this.#onDispatched(
         connection,
@@ -163,14 +174,15 @@ export class OrderDispatcher {
    * Returns unsettled orders up to a number that are due for another offer. After a restored backup, the number of the host can be higher than any
    * number in the database: then this finds new orders too.
    */
-  async #dispatchDue(hostId: string, after: number): Promise<OrderRecord[]> {
+  async #dispatchDue(boot: HostBoot, after: number): Promise<OrderRecord[]> {
+    const { hostId } = boot;
     if (after === 0) return [];
     const orders = new OrderRecords(this.#store.readConnection);
     const isStream = this.#streams.has(hostId);
     if (!this.#offers.mayBeDue(hostId) && (isStream || (await orders.lastNumber()) >= after)) return [];
     const isDue = this.#offers.findDue(hostId, await orders.listUpTo(hostId, after, agentLimits.ordersInFlight)).length > 0;
     if (!isDue) return [];
-    return this.#offer(hostId, async (connection) => {
+    return this.#offer(boot, async (connection) => {
       return this.#offers
         .findDue(hostId, await new OrderRecords(connection).listUpTo(hostId, after, agentLimits.ordersInFlight))
         .slice(0, batchSize);
@@ -178,7 +190,10 @@ export class OrderDispatcher {
   }
 }
 
-/** @throws {Problem} `unauthenticated` if the token of the host was revoked. */
-async function checkAccess(connection: Connection, hostId: string): Promise<void> {
-  if ((await new HostRecords(connection).bootOf(hostId))?.isRegistered === false) throw registrationKeyRevoked(hostId);
+/** @throws {Problem} `unauthenticated` if the token of the host was revoked; `stale-boot` if the host has registered another boot. */
+async function checkAccess(connection: Connection, { hostId, bootId }: HostBoot): Promise<void> {
+  const host = await new HostRecords(connection).bootOf(hostId);
+  if (host === null) return;
+  if (!host.isRegistered) throw registrationKeyRevoked(hostId);
+  if (host.bootId !== bootId) throw staleBoot(host.name);
 }

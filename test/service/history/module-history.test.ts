@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Order } from '../../../src/protocol/agent.ts';
+import { isLoadOrder, Order } from '../../../src/protocol/agent.ts';
 import { DeviceState } from '../../../src/protocol/device-state.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { LoadReport } from '../../../src/protocol/load-report.ts';
@@ -40,7 +40,7 @@ const anyTime = fc.integer({ min: 0, max: 60 });
 /** Events of a device: the report of a load, a reboot of its host, or a module table reported without an order. */
 const anyEvent = fc.oneof(
   fc.record({
-    kind: fc.constantFrom('loaded' as const, 'reverted' as const),
+    kind: fc.constantFrom('loaded' as const, 'reverted' as const, 'unloaded' as const, 'unload-reverted' as const, 'not-loaded' as const),
     module: fc.constantFrom(...modules),
     version: fc.integer({ min: 1, max: 4 }),
     requestedAt: anyTime,
@@ -97,17 +97,8 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     if (event.isComplete) expect([...known.values()].filter(({ isPresent }) => isPresent)).toHaveLength(table.length);
     return;
   }
-  const { kind, module, requestedAt, swappedAt, endedAt, reportedAt } = event;
+  const { module, requestedAt, reportedAt } = event;
   const version = `${event.version}.0.0`;
-  const policy = {
-    strategy: 'drain',
-    invalidation: 'nx',
-    drainMilliseconds: null,
-    versionPolicy: 'newer',
-    downgradeReason: null,
-    similarityPolicy: 'require',
-    linkPolicy: 'require',
-  };
   const load = newIdentifier('load');
   const row = {
     ...buildKind,
@@ -122,6 +113,37 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     deadlineAt: null,
   };
   await records.loads.create([{ ...row, requestedAt: new Date(requestedAt), requestedBy: 'key_a', rollback: false, rolloutId: null }]);
+  const isUnload = event.kind !== 'loaded' && event.kind !== 'reverted';
+  const content = isUnload ? { kind: 'unload-module', module } : { kind: 'load', module, version, image };
+  const order = Order.parse({ ...newOrder(deviceId), load, ...content, ...policy });
+  const request = (await records.loads.requestsOf([load])).get(load);
+  const before = (await records.devices.versionsOf([deviceId], module)).get(deviceId);
+  if (isLoadOrder(order))
+    await recordLoaded(records.connection, changesOf({ order, report: reportOf(event), request }), new Date(reportedAt));
+  const after = (await records.devices.versionsOf([deviceId], module)).get(deviceId);
+  const expected = { loaded: version, unloaded: undefined, 'not-loaded': undefined, reverted: before, 'unload-reverted': before };
+  expect([event.kind, after]).toEqual([event.kind, expected[event.kind]]);
+}
+
+const policy = {
+  strategy: 'drain',
+  invalidation: 'nx',
+  drainMilliseconds: null,
+  versionPolicy: 'newer',
+  downgradeReason: null,
+  similarityPolicy: 'require',
+  linkPolicy: 'require',
+};
+const outcomes = {
+  loaded: 'replaced',
+  reverted: 'failed',
+  unloaded: 'unloaded',
+  'unload-reverted': 'cancelled',
+  'not-loaded': 'refused-not-loaded',
+} as const;
+
+/** Returns the report of a load. */
+function reportOf({ kind, version, swappedAt, endedAt }: Extract<Event, { readonly requestedAt: number }>): LoadReport {
   const step = (name: string, at: number, facts: object) => ({
     step: name,
     operation: name === 'loaded' ? 230 : name === 'table-updated' ? 240 : null,
@@ -130,26 +152,24 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     microseconds: 0,
     facts,
   });
-  const current = { version, image, address: '0x1000', pages: 2 };
-  const isReverted = kind === 'reverted';
-  const report = LoadReport.parse({
-    outcome: isReverted ? 'failed' : 'replaced',
+  return LoadReport.parse({
+    outcome: outcomes[kind],
     reason: null,
     previous: null,
-    current: isReverted ? null : current,
+    current: kind === 'loaded' ? { version: `${version}.0.0`, image, address: '0x1000', pages: 2 } : null,
     interrupted: 0,
     retried: 0,
     failed: 0,
     microseconds: 0,
     steps: [
-      step('loaded', swappedAt ?? 0, { address: '0x1000', pages: 2, selfCheck: 'none', stateWords: null }),
-      ...(swappedAt === null ? [] : [step('table-updated', swappedAt, { from: null, to: '0x1000' })]),
-      ...(isReverted ? [step('failed', endedAt, { during: 'references-reset', reason: '' })] : []),
+      ...(kind === 'loaded' || kind === 'reverted'
+        ? [step('loaded', swappedAt ?? 0, { address: '0x1000', pages: 2, selfCheck: 'none', stateWords: null })]
+        : []),
+      ...(swappedAt === null ? [] : [step('table-updated', swappedAt, { from: null, to: kind === 'unloaded' ? null : '0x1000' })]),
+      ...(kind === 'reverted' ? [step('failed', endedAt, { during: 'references-reset', reason: '' })] : []),
+      ...(kind === 'unload-reverted' ? [step('cancelled', endedAt, { during: 'checked-references', reason: '' })] : []),
     ],
   });
-  const order = Order.parse({ kind: 'load', ...newOrder(deviceId), load, module, version, image, ...policy });
-  const request = (await records.loads.requestsOf([load])).get(load);
-  if (order.kind === 'load') await recordLoaded(records.connection, changesOf({ order, report, request }), new Date(reportedAt));
 }
 
 const newOrder = (device: string) => ({ order: newIdentifier('order'), device, sequence: 1 });

@@ -24,6 +24,7 @@ const known = new Map<string, unknown[]>();
 
 beforeAll(async () => {
   await service.start();
+  agent.capabilities = ['unload-module'];
   await agent.register('host-a', ['device-1', 'device-2', 'device-3']);
   await agent.connect();
   const orders = await agent.order('attach-device', 3);
@@ -220,7 +221,19 @@ const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
     posts(
       'createLoads',
       '/v1/loads',
-      bodiesOf('createLoads', { module: fc.constant('tcp'), devices: oneDevice, labels: fc.constant(undefined) }),
+      bodiesOf('createLoads', {
+        module: fc.constant('tcp'),
+        version: fc.constantFrom('1.0.0', '1.1.0-rc.1+b.2'),
+        patchSet: fc.constant(undefined),
+        devices: oneDevice,
+        labels: fc.constant(undefined),
+      }),
+    ),
+  createUnloads: () =>
+    posts(
+      'createUnloads',
+      '/v1/unloads',
+      bodiesOf('createUnloads', { module: fc.constant('tcp'), devices: oneDevice, labels: fc.constant(undefined) }),
     ),
   createRollout: () =>
     fc.oneof(

@@ -107,6 +107,9 @@ function* examplesIn(value: unknown, pointer: string): Generator<{ schema: Schem
   for (const [name, inner] of Object.entries(rest)) yield* examplesIn(inner, `${pointer}/${name}`);
 }
 
+/** Optional properties that only reports of patch sets or unloads have: the example is the report of a build. */
+const ofOtherLoads = new Set(['members', 'module', 'forceReason', 'beforeUnload']);
+
 /**
  * Returns the properties in which a value differs from its schema. Schemas of responses accept further properties, so validation alone does not find
  * them. An example also has every optional property.
@@ -119,7 +122,8 @@ function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 're
     return variant === undefined ? [`${pointer} is none of its kinds`] : unlike(variant, value, kind, pointer);
   }
   const { properties, required, additionalProperties, items } = schema;
-  const mayLack = (name: string) => kind === 'response' && !(isList(required) && required.includes(name));
+  const isOptional = (name: string) => !(isList(required) && required.includes(name));
+  const mayLack = (name: string) => isOptional(name) && (kind === 'response' || ofOtherLoads.has(name));
   if (isList(value)) return isObject(items) ? value.flatMap((item, index) => unlike(items, item, kind, `${pointer}/${index}`)) : [];
   if (!isObject(value)) return [];
   const entries = Object.entries(value);
