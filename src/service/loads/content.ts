@@ -15,6 +15,7 @@ export type LoadContent =
   | { readonly kind: 'build'; readonly build: LoadableBuild }
   | {
       readonly kind: 'patch-set';
+      /** The set to load; of a rollback, the set whose load it reverts. */
       readonly patchSet: { readonly id: string; readonly name: string; readonly version: string };
       readonly members: readonly MemberContent[];
     }
@@ -98,10 +99,10 @@ export function toOrderContent(content: LoadContent, policy: LoadPolicy, device:
   }
 }
 
-/** Returns the facts of the audit event about the request of loads. */
-export function toAuditFacts(content: LoadContent, policy: LoadPolicy) {
+/** Returns the facts of the audit event about the request of loads. @param isRollback Whether the builds of a patch set depend on the device. */
+export function toAuditFacts(content: LoadContent, policy: LoadPolicy, isRollback: boolean) {
   const { kind } = content;
-  if (kind === 'build') return { kind, ...policy };
+  if (kind === 'build' || (kind === 'patch-set' && isRollback)) return { kind, ...policy };
   if (kind === 'patch-set')
     return {
       kind,
