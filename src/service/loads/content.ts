@@ -9,7 +9,9 @@ import type { NewLoad } from './repository.ts';
 export const loadKinds = ['build', 'patch-set', 'unload'] as const;
 
 /** One member of a patch set: a build to load, or a module to unload. */
-type MemberContent = { readonly action: 'load'; readonly build: LoadableBuild } | { readonly action: 'unload'; readonly module: string };
+export type MemberContent =
+  | { readonly action: 'load'; readonly build: LoadableBuild }
+  | { readonly action: 'unload'; readonly module: string };
 
 export type LoadContent =
   | { readonly kind: 'build'; readonly build: LoadableBuild }

@@ -36,10 +36,11 @@ export function unsupportedReason(host: string, kind: keyof typeof actions): str
  */
 export async function checkHostsSupport(
   connection: Connection,
-  devices: readonly Pick<SelectedDevice, 'hostId'>[],
+  targets: readonly { readonly device: Pick<SelectedDevice, 'hostId'> }[],
   kind: keyof typeof actions,
   created: 'load' | 'rollout' = 'load',
 ): Promise<void> {
+  const devices = targets.map(({ device }) => device);
   const names = [...(await findHostsWithout(connection, devices, kind)).values()];
   if (names.length === 0) return;
   const named = names.slice(0, namedHostLimit).join(', ');

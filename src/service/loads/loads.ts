@@ -227,7 +227,7 @@ async function createGroup(
     const content = await contentOf(request);
     const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);
     const targets = devices.map((device) => ({ device, content }));
-    if (content.kind === 'patch-set') await checkHostsSupport(connection, devices, 'load-patch-set');
+    if (content.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
     const { module, version } = toColumns(content);
     const facts = { version, ...('labels' in selector ? selector : {}) };
     return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, facts, requester };

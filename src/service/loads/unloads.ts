@@ -47,11 +47,7 @@ export class Unloads {
     const terms = { ...how, ...unusedPolicies };
     return this.#uses.store.transaction(async (connection) => {
       const targets = await findTargets(connection, await selectDevices(connection, selector), request);
-      await checkHostsSupport(
-        connection,
-        targets.map(({ device }) => device),
-        'unload-module',
-      );
+      await checkHostsSupport(connection, targets, 'unload-module');
       const facts = 'labels' in selector ? selector : {};
       const batch = { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);

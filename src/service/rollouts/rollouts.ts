@@ -83,7 +83,8 @@ export class Rollouts {
       checkHasImages(content);
       const { module, version, patchSetId } = content;
       const members = await selectMembersToUpdate(connection, request, content);
-      if (patchSetId !== null) await checkHostsSupport(connection, members, 'load-patch-set', 'rollout');
+      const targets = members.map((device) => ({ device }));
+      if (patchSetId !== null) await checkHostsSupport(connection, targets, 'load-patch-set', 'rollout');
       if ((await new RolloutRecords(connection).countOpen()) >= rolloutLimits.open)
         throw new Problem('too-many-rollouts', `limit reached: ${rolloutLimits.open} open rollouts. Wait for one to end, or abort one`);
       const now = this.#uses.clock.now();
