@@ -21,19 +21,23 @@ export type ReportedMemory = z.infer<z.ZodObject<typeof reportedMemory>>;
 export function memoryShortage(builds: readonly BuildRecord[], { memoryMap, programs }: ReportedMemory): string | null {
   // Removed pages stay reserved while a program runs, which may have their addresses. Without a running program, the next load frees them.
   const isHeld = programs.some(({ state }) => state === 'running');
-  let used = memoryMap.ranges
-    .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))
-    .map((range) => ({ firstPage: Number(range.address) / pageBytes, pages: range.pages }))
-    .toSorted(byFirstPage);
+  const ranges = memoryMap.ranges.map((range) => ({ ...range, firstPage: Number(range.address) / pageBytes }));
+  let used: Range[] = ranges.filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld));
+  let reclaimable: Range[] = ranges.filter((range) => range.reclaimable === true);
+  const findPlace = (occupied: readonly Range[], pages: number) => findGap(occupied.toSorted(byFirstPage), pages, 1, memoryMap.pages);
   for (const build of builds) {
     const pages = pagesFor(build.imageBytes);
-    const firstPage = findGap(used, pages, 1, memoryMap.pages);
+    const firstPage = findPlace([...used, ...reclaimable], pages) ?? findPlace(used, pages);
     if (firstPage === null) {
-      const reclaimable = sumOfPages(memoryMap.ranges.filter((range) => range.reclaimable === true));
-      const usage = { pages: memoryMap.pages, usedPages: sumOfPages(used) + reclaimable, reclaimablePages: reclaimable };
-      return outOfMemoryMessage(build, pages, usage);
+      const reclaimablePages = sumOfPages(reclaimable);
+      return outOfMemoryMessage(build, pages, {
+        pages: memoryMap.pages,
+        usedPages: sumOfPages(used) + reclaimablePages,
+        reclaimablePages,
+      });
     }
-    used = [...used, { firstPage, pages }].toSorted(byFirstPage);
+    used = [...used, { firstPage, pages }];
+    reclaimable = reclaimable.filter((range) => range.firstPage >= firstPage + pages || range.firstPage + range.pages <= firstPage);
   }
   return null;
 }
