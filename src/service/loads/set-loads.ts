@@ -1,13 +1,14 @@
 // The loads of patch sets that devices have not rolled back yet, from the version stacks of the modules.
 
 import type { Connection } from '../database/connection.ts';
-import { HistoryRecords } from '../history/repository.ts';
+import { HistoryRecords, type LoadedVersion } from '../history/repository.ts';
 import { readVersionStacks, type VersionStack } from '../history/version-stack.ts';
+import { PatchSetRecords } from '../patch-sets/repository.ts';
 
 /** The stacks of a device, by module. */
 export type DeviceStacks = ReadonlyMap<string, VersionStack>;
 
-/** A load of a patch set on a device, of which a version or more is in the stacks of its modules. */
+/** A load of a patch set on a device, of which a version or more is not reverted. */
 export type SetLoad = {
   readonly deviceId: string;
   readonly loadId: string;
@@ -36,11 +37,18 @@ export async function readDeviceStacks(
   return stacks;
 }
 
-/** Returns the loads of patch sets that have versions in the stacks of a device, latest first. */
+/** Returns the versions of a stack that are not reverted. The first version of a module is reverted once it is unloaded. */
+export function effectiveVersions({ versions }: VersionStack): readonly (LoadedVersion | null)[] {
+  const [top, version, below] = versions.toReversed();
+  const isFirstUnloaded = top === null && version !== undefined && version !== null && below === null;
+  return isFirstUnloaded ? versions.slice(0, -2) : versions;
+}
+
+/** Returns the loads of patch sets of which a version or more is not reverted on a device, latest first. */
 export function setLoadsOf(stacks: DeviceStacks): SetLoad[] {
   const loads = new Map<string, SetLoad>();
-  for (const { versions } of stacks.values())
-    for (const version of versions) {
+  for (const stack of stacks.values())
+    for (const version of effectiveVersions(stack)) {
       if (version === null || version.loadId === null || version.patchSet === null) continue;
       const { deviceId, loadId, patchSet, installedAt } = version;
       const known = loads.get(loadId);
@@ -65,4 +73,20 @@ export async function readSetChanges(
     for (const [loadId, version] of loaded) changes.get(loadId)?.push({ module, version, previous: removed.get(loadId) ?? null });
   }
   return changes;
+}
+
+/** Returns the versions to which these devices may return by the next rollbacks of each patch set. @param rollbacks Number of rollbacks. */
+export async function findVersionsBeforeSets(
+  connection: Connection,
+  deviceIds: readonly string[],
+  rollbacks: number,
+): Promise<{ readonly module: string; readonly version: string }[]> {
+  const modules = await new PatchSetRecords(connection).modulesOf(null);
+  const stacks = await readDeviceStacks(connection, deviceIds, modules);
+  const loads = [...stacks.values()].flatMap((ofDevice) => {
+    const bySet = Map.groupBy(setLoadsOf(ofDevice), ({ patchSet }) => patchSet.name);
+    return [...bySet.values()].flatMap((ofSet) => ofSet.slice(0, rollbacks));
+  });
+  const changes = [...(await readSetChanges(connection, loads, modules)).values()].flat();
+  return changes.flatMap(({ module, previous }) => (previous === null ? [] : [{ module, version: previous }]));
 }

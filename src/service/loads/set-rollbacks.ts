@@ -6,7 +6,15 @@ import { searchedVersions } from '../history/version-stack.ts';
 import { BuildRecords, type LoadableBuild } from '../modules/repository.ts';
 import { PatchSetRecords } from '../patch-sets/repository.ts';
 import type { LoadContent, MemberContent } from './content.ts';
-import { type DeviceStacks, readDeviceStacks, readSetChanges, type SetChange, type SetLoad, setLoadsOf } from './set-loads.ts';
+import {
+  type DeviceStacks,
+  effectiveVersions,
+  readDeviceStacks,
+  readSetChanges,
+  type SetChange,
+  type SetLoad,
+  setLoadsOf,
+} from './set-loads.ts';
 
 /** The rollback of a patch set on one device. */
 export type SetRollback =
@@ -73,6 +81,8 @@ function toRollback(reverted: SetLoad, changes: readonly SetChange[], buildOf: B
   return { kind: 'revert', reverted, changes, content: { kind: 'patch-set', patchSet: reverted.patchSet, members } };
 }
 
+const noStack = { versions: [], isComplete: true };
+
 /** Returns why a load of a patch set cannot be reverted: the first module that has another version since then, and what to do. Null if it can. */
 function findObstacle({ loadId, patchSet }: SetLoad, changes: readonly SetChange[], stacks: DeviceStacks): string | null {
   const set = `${patchSet.name}@${patchSet.version}`;
@@ -91,6 +101,9 @@ function findObstacle({ loadId, patchSet }: SetLoad, changes: readonly SetChange
   }
   if (stack?.isComplete !== true)
     return `${set} installed ${module}@${version}, which is not among the last ${searchedVersions} loads of ${module}`;
-  const others = changes.filter(isStacked).map((change) => change.module);
-  return `the ${module}@${version} of ${set} was rolled back separately, and ${current}: roll back the other modules of ${set} separately too (${others.join(', ')})`;
+  const rest = changes.filter((change) =>
+    effectiveVersions(stacks.get(change.module) ?? noStack).some((entry) => entry?.loadId === loadId),
+  );
+  const steps = rest.map((change) => `${change.previous === null ? 'unload' : 'roll back'} ${change.module}`);
+  return `the ${module}@${version} of ${set} was rolled back separately, and ${current}: revert the rest of ${set} separately too (${steps.join(', ')})`;
 }

@@ -41,6 +41,33 @@ test('an observed version is pushed, or popped to if it is in the stack', () => 
   expect(stackOf([...loaded('8', '9'), observed('7')], false)).toEqual(['8', '9', '7']);
 });
 
+/** `2 net` loads a patch set, `2 -` is unloaded afterwards, `2 <-` by a rollback. */
+const inSets = (...texts: string[]) =>
+  texts.map((text, index) => {
+    const [version = '', ...marks] = text.split(' ');
+    const patchSet = marks.includes('net') ? { id: 'pset_1', name: 'net', version: '1' } : null;
+    const unloadedBy = marks.includes('<-') ? ('rollback' as const) : marks.includes('-') ? ('load' as const) : null;
+    return { version: version.replace('<', ''), isRollback: version.startsWith('<'), loadId: `${index}`, patchSet, unloadedBy };
+  });
+
+test.each<[string, string[], (string | null)[]]>([
+  ['an unload', ['1 -'], [null, '1', null]],
+  ['a version that is loaded again after an unload', ['1 -', '1'], [null, '1']],
+  ['a patch set with the version that was unloaded', ['1 -', '1 net'], [null, '1', null, '1']],
+  ['a patch set with a lost version', ['1', '1 net'], [null, '1', '1']],
+  ['a rollback that unloads the first version', ['1 net <-'], [null]],
+  ['a rollback to a period without the module', ['1 -', '2 net <-'], [null, '1', null]],
+  ['a rollback that unloads, after another version', ['1 -', '2 net', '3 <-'], [null, '1', null]],
+  ['a rollback after an unload', ['1', '2 -', '<2'], [null, '1', '2']],
+])('with unloads and patch sets: %s', (_what, texts, versions) => {
+  expect(buildVersionStack(inSets(...texts), true).map((entry) => entry?.version ?? null)).toEqual(versions);
+});
+
+test('keeps the load of a version to which a rollback returns', () => {
+  const [first] = buildVersionStack(inSets('1 net', '2', '<1'), true).toReversed();
+  expect(first).toMatchObject({ version: '1', loadId: '0' });
+});
+
 const anyLoaded = fc.array(fc.record({ version: fc.constantFrom('1', '2', '3', '4', '5'), isRollback: fc.boolean() }), { maxLength: 40 });
 
 /** A linked stack. */

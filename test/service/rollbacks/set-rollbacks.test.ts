@@ -13,6 +13,7 @@ import { Store } from '../../../src/service/database/store.ts';
 import { changesOf } from '../../../src/service/history/load-changes.ts';
 import { recordLoaded, recordRestored } from '../../../src/service/history/module-history.ts';
 import { type LoadContent, patchSetContent, toColumns, toOrderContent } from '../../../src/service/loads/content.ts';
+import { findVersionsBeforeSets } from '../../../src/service/loads/set-loads.ts';
 import { findSetRollbacks } from '../../../src/service/loads/set-rollbacks.ts';
 import { orderedModules } from '../../../src/service/orders/orders.ts';
 import { chooseModuleTargets } from '../../../src/service/rollbacks/module-targets.ts';
@@ -234,7 +235,12 @@ class Model {
 
   /** Returns the latest load of a set that is not rolled back, if all its modules have what it put there; null if not. */
   revertible(name: string): SetLoad | null {
-    const had = ([module, level]: readonly [string, Level]) => [...levelsFrom(this.#levelOf(module))].includes(level);
+    const had = ([module, level]: readonly [string, Level]) => {
+      const top = this.#levelOf(module);
+      // The unload of a first version reverts it.
+      const isReverted = top.version === null && top.below === level && level.below?.version === null;
+      return !isReverted && [...levelsFrom(top)].includes(level);
+    };
     const latest = this.#setLoads.findLast((load) => load.name === name && [...load.after].some(had));
     return latest && [...latest.after].every(([module, level]) => this.#levelOf(module) === level) ? latest : null;
   }
@@ -297,6 +303,11 @@ async function apply(records: Records, device: SimulatedDevice, model: Model, op
         previous: version,
       }));
       expect(changes.toSorted(byModule)).toEqual(expected.toSorted(byModule));
+      // Retention keeps the images of these versions.
+      const kept = (await findVersionsBeforeSets(records.connection, [device.id], 1)).map(({ module, version }) => `${module}@${version}`);
+      expect(kept).toEqual(
+        expect.arrayContaining(changes.flatMap(({ module, previous }) => (previous === null ? [] : [`${module}@${previous}`]))),
+      );
       if (rollback?.kind !== 'revert' || load === null) return;
       await run(rollback.content, true);
       if (!reverts) model.rollBackSet(load);
@@ -319,6 +330,6 @@ test('rollbacks of sets and modules restore the module table of the model', { ti
         }
       });
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
 });
