@@ -96,13 +96,13 @@ async function readForecaster(
     linksOn: await forecastLinks(connection, builds, tables, policy),
     demandsOn: await resolveDemands(connection, modules, ids),
     drainConflictOn: drainConflicts(policy),
-    unsupporting: patchSet === null ? new Map<string, string>() : await findHostsWithout(connection, devices, 'load-patch-set'),
+    hostsWithout: patchSet === null ? new Map<string, string>() : await findHostsWithout(connection, devices, 'load-patch-set'),
   };
 }
 
 /** Applies the rules in the order of the device. */
 function forecastDevice(forecaster: Forecaster, { id, hostId }: SelectedDevice): Forecast {
-  const { patchSet, states, linksOn, unsupporting } = forecaster;
+  const { patchSet, states, linksOn, hostsWithout } = forecaster;
   const state = states.get(id) ?? null;
   const members = forecaster.members.map((member) => ({ member, current: member.currentVersion(id, state?.moduleTable) }));
   const changed = members.filter(({ member, current }) => current !== member.build.version);
@@ -111,7 +111,7 @@ function forecastDevice(forecaster: Forecaster, { id, hostId }: SelectedDevice):
     return { verdict, reason, current, warnings };
   };
   if (changed.length === 0) return forecast('already-installed', null);
-  const host = unsupporting.get(hostId);
+  const host = hostsWithout.get(hostId);
   if (host !== undefined) return forecast('unsupported-by-host', unsupportedReason(host, 'load-patch-set'));
   const refusal = findRefusal(forecaster, id, { members, changed });
   if (refusal !== null) return forecast(refusal.outcome, refusal.reason);

@@ -49,10 +49,10 @@ async function readSets(
   patchSet: PatchSetRecord,
   waiting: readonly WaitingDevice[],
 ): Promise<(device: WaitingDevice) => ContentOrReason> {
-  const unsupporting = await findHostsWithout(connection, waiting, 'load-patch-set');
+  const hostsWithout = await findHostsWithout(connection, waiting, 'load-patch-set');
   const contentOf = rollbackOf === null ? () => ({ content: patchSetContent(patchSet) }) : await readReverts(connection, patchSet, waiting);
   return (device) => {
-    const host = unsupporting.get(device.hostId);
+    const host = hostsWithout.get(device.hostId);
     return host === undefined ? contentOf(device) : { reason: unsupportedReason(host, 'load-patch-set') };
   };
 }

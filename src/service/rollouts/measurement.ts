@@ -49,7 +49,7 @@ export const Measurement = z
       .nullable()
       .default(null)
       .describe(
-        'The member of a patch set with the most failed calls of programs that call it themselves. Null without such calls, and for a build.',
+        'The member of a patch set with the highest number of failed calls, counting the programs that call it themselves. Null without such calls, and for a build.',
       ),
     before: z.object(figures).meta({
       id: 'BaselineMeasurement',
