@@ -191,10 +191,15 @@ export class HostedDevice {
   /** @param receivedAt When the host received the order, by its monotonic clock. */
   async #runLoad(order: LoadOrder, receivedAt: number): Promise<LoadReportInput> {
     const { remainingMilliseconds: remaining } = order;
-    if (remaining !== null && performance.now() - receivedAt >= remaining)
-      return unexecutedReport(order, 'expired', 'the deadline passed before the device started the load', this.state());
+    const isOverdue = () => remaining !== null && performance.now() - receivedAt >= remaining;
+    const expired = () => unexecutedReport(order, 'expired', 'the deadline passed before the device started the load', this.state());
+    if (isOverdue()) return expired();
     try {
-      const { members, ...report } = await this.#execute(order);
+      const start = await this.#prepare(order);
+      // The downloads may have waited for the service.
+      if (isOverdue()) return expired();
+      this.#runningLoad = order.load;
+      const { members, ...report } = await start();
       return { ...report, ...(members && { members: [...members] }) };
     } catch (error) {
       const isRefusal = error instanceof ImageError || error instanceof ProvenanceError || error instanceof ControlError;
@@ -204,44 +209,52 @@ export class HostedDevice {
     }
   }
 
-  #execute(order: LoadOrder): Promise<LoadReport> {
+  /** Downloads and verifies the builds of a load. Returns the function that runs the load. @throws as `#verifiedBuild`. */
+  #prepare(order: LoadOrder): Promise<() => Promise<LoadReport>> {
     switch (order.kind) {
       case 'load':
-        return this.#load(order);
+        return this.#prepareBuild(order);
       case 'unload-module':
-        return this.#unload(order);
+        return Promise.resolve(() => this.#unload(order));
       case 'load-patch-set':
-        return this.#loadPatchSet(order);
+        return this.#preparePatchSet(order);
     }
   }
 
-  async #load(order: OrderOf<'load'>): Promise<LoadReport> {
+  async #prepareBuild(order: OrderOf<'load'>): Promise<() => Promise<LoadReport>> {
     const { image, signedBy } = await this.#verifiedBuild(order);
-    this.#runningLoad = order.load;
-    const report = await this.#device.load({ image, signedBy, ...loadOptions(order) });
-    if (report.current !== null) this.#unloaded.delete(order.module);
-    return report;
+    return async () => {
+      const report = await this.#device.load({ image, signedBy, ...loadOptions(order) });
+      if (report.current !== null) this.#unloaded.delete(order.module);
+      return report;
+    };
   }
 
   async #unload(order: OrderOf<'unload-module'>): Promise<LoadReport> {
     const { module, strategy, invalidation, drainMilliseconds, forceReason } = order;
-    this.#runningLoad = order.load;
     const report = await this.#device.unload({ module, strategy, invalidation, forceReason, ...drainOption(drainMilliseconds) });
     if (report.current === null) this.#unloaded.add(module);
     return report;
   }
 
-  async #loadPatchSet(order: OrderOf<'load-patch-set'>): Promise<LoadReport> {
+  async #preparePatchSet(order: OrderOf<'load-patch-set'>): Promise<() => Promise<LoadReport>> {
     const members: PatchSetMember[] = [];
     for (const member of order.members)
       members.push(member.action === 'load' ? await this.#verifiedBuild(member) : { unload: member.module });
-    this.#runningLoad = order.load;
-    const report = await this.#device.loadPatchSet({ members, ...loadOptions(order) });
+    return async () => {
+      const report = await this.#device.loadPatchSet({ members, ...loadOptions(order) });
+      this.#recordUnloaded(order, report);
+      return report;
+    };
+  }
+
+  /** Records which members a patch set has unloaded. A set that was refused or failed has unloaded none, also if a member is not in memory. */
+  #recordUnloaded({ members }: OrderOf<'load-patch-set'>, report: LoadReport): void {
+    const isLoaded = report.outcome === 'installed' || report.outcome === 'replaced' || report.outcome === 'replaced-interrupting';
     const current = new Map((report.members ?? []).map((member) => [member.module, member.current]));
-    for (const { action, module } of order.members)
+    for (const { action, module } of members)
       if (current.get(module) != null) this.#unloaded.delete(module);
-      else if (action === 'unload') this.#unloaded.add(module);
-    return report;
+      else if (action === 'unload' && isLoaded) this.#unloaded.add(module);
   }
 
   /** @throws {ImageError} {ProvenanceError} or what the download throws. */

@@ -48,6 +48,8 @@ export const hookExports = ['before_unload', 'after_load'] as const satisfies re
 
 /** Maximum duration of one call of a lifecycle export, a start function or an `_initialize`, in milliseconds. */
 export const lifecycleMilliseconds = 100;
+/** Maximum duration of all such calls of one load together, in milliseconds: every device of the host waits for them. */
+export const loadLifecycleMilliseconds = 500;
 
 /** Layout of a module table entry in kernel memory. */
 export const tableEntry = {

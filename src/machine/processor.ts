@@ -263,6 +263,11 @@ export class Processor {
     return this.#atomicCalls.run(run, record);
   }
 
+  /** Runs a part of a load at a safepoint. Code of images that it runs to completion has a limit of time together. */
+  runLoad<Result>(part: () => Result): Result {
+    return this.#atomicCalls.runLoad(part);
+  }
+
   /** Runs code whose `kernel.state_write` and `kernel.state_read` use a state transfer. */
   transferState<Result>(transfer: StateTransfer, run: () => Result): Result {
     return this.#kernelCalls.transferState(transfer, run);

@@ -18,16 +18,16 @@ export function LoadsTable<Listed extends Load>({ loads, deviceNameOf }: Parts<L
   const columns: Column<Listed>[] = [
     {
       heading: 'Load',
-      cell: ({ id, module, version, rollback }) => (
+      cell: ({ id, kind, module, version, rollback }) => (
         <>
           <a href={loadPath(id)}>
             <Module module={module} version={version} />
           </a>
+          {kind !== 'build' && <span class="soft"> {kind}</span>}
           {rollback && <span class="soft"> rollback</span>}
         </>
       ),
     },
-    { heading: 'Kind', cell: ({ kind }) => kind },
     ...(deviceNameOf === undefined
       ? []
       : [

@@ -1,6 +1,6 @@
 // Atomic calls: image code that runs to completion without being suspended, outside of threads or on the running thread's frames.
 
-import { lifecycleMilliseconds, threadBlock } from '../abi.ts';
+import { lifecycleMilliseconds, loadLifecycleMilliseconds, threadBlock } from '../abi.ts';
 import type { Clock } from '../clock.ts';
 import { LimitError } from '../limit.ts';
 import type { KernelMemory } from '../memory/kernel-memory.ts';
@@ -22,6 +22,8 @@ export class AtomicCalls {
   readonly #block: number;
   /** Null while no atomic call is active. */
   #deadline: number | null = null;
+  /** When the calls of the running load must have ended; null if no load runs. */
+  #loadDeadline: number | null = null;
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
@@ -34,8 +36,20 @@ export class AtomicCalls {
 
   /** @throws {LimitError} if an atomic call is active and has run too long. */
   checkDeadline(now: number): void {
-    if (this.#deadline !== null && now > this.#deadline)
-      throw new LimitError(`it ran longer than ${lifecycleMilliseconds} ms, the limit for code that cannot be suspended`);
+    if (this.#deadline === null || now <= this.#deadline) return;
+    if (this.#loadDeadline !== null && now > this.#loadDeadline)
+      throw new LimitError(`the load ran code for more than ${loadLifecycleMilliseconds} ms, the limit for code that cannot be suspended`);
+    throw new LimitError(`it ran longer than ${lifecycleMilliseconds} ms, the limit for code that cannot be suspended`);
+  }
+
+  /** Runs a part of a load, in which all atomic calls together have `loadLifecycleMilliseconds`. */
+  runLoad<Result>(part: () => Result): Result {
+    this.#loadDeadline = this.#dependencies.clock.now() + loadLifecycleMilliseconds;
+    try {
+      return part();
+    } finally {
+      this.#loadDeadline = null;
+    }
   }
 
   /**
@@ -47,7 +61,7 @@ export class AtomicCalls {
     const { clock, running, ownership } = this.#dependencies;
     const outer = this.#deadline;
     const isAlone = running.thread === null && outer === null;
-    this.#deadline = outer ?? clock.now() + lifecycleMilliseconds;
+    this.#deadline = outer ?? Math.min(clock.now() + lifecycleMilliseconds, this.#loadDeadline ?? Number.POSITIVE_INFINITY);
     if (isAlone) running.stack = this.#block + threadBlock.frames;
     try {
       return record === null ? code() : ownership.runUnowned(record, code);

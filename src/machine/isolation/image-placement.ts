@@ -19,8 +19,9 @@ export function placeMembers(target: LoadTarget, members: readonly Member[]): Pl
   const placed: PlacedMember[] = [];
   try {
     const layouts = layOutMembers(target, members);
-    for (const member of members) placed.push(placeMember(target, members, member, layouts.get(member.module)));
-    const started = startImages(target, placed);
+    for (const member of largestFirst(members)) placed.push(placeMember(target, members, member, layouts.get(member.module)));
+    const inOrder = members.flatMap(({ module }) => placed.filter((member) => member.module === module));
+    const started = startImages(target, inOrder);
     for (const { reclaimed } of placed) target.retired.release(reclaimed);
     return { ok: true, placed: started };
   } catch (error) {
@@ -29,6 +30,12 @@ export function placeMembers(target: LoadTarget, members: readonly Member[]): Pl
     if (!(error instanceof Error)) throw error;
     return { ok: false, reason: sanitizeReason(error.message) };
   }
+}
+
+/** Sorts members by the size of their images, so that small images do not split the gaps that large ones need. */
+function largestFirst(members: readonly Member[]): Member[] {
+  const bytesOf = ({ arriving }: Member) => arriving?.image.bytes ?? 0;
+  return members.toSorted((left, right) => bytesOf(right) - bytesOf(left));
 }
 
 function discard(image: LoadedImage): void {
@@ -67,7 +74,7 @@ function writeImage(
   member: Member,
   { image, ...place }: { readonly range: MemoryRange; readonly offsets: readonly number[] } & Pick<ArrivingImage, 'image'>,
 ): LoadedImage {
-  const partners = new Set(members.map(({ module }) => module));
+  const partners = new Set(members.flatMap(({ module, arriving }) => (arriving === null ? [] : module)));
   const imports = () => ({ patchbay: { space: memory.table }, ...moduleTable.importsFor(image, partners) });
   return runForMember(member, () => new LoadedImage(processor, memory, image, place, imports));
 }

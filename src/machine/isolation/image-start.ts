@@ -12,8 +12,9 @@ type Started = PlacedMember & StartFacts;
 
 /** Starts the arriving images; the module table is as before when this returns. @throws {Error} if one does not start. */
 export function startImages({ processor, moduleTable }: LoadTarget, placed: readonly PlacedMember[]): Started[] {
+  // Not `point`: a module that is instantiated meanwhile may not import what the old version, which may stay, has no slot for.
   const enterNew = () => {
-    for (const { module, current } of placed) moduleTable.point(module, current);
+    for (const { module, current } of placed) moduleTable.update(module, current);
   };
   const enterOld = () => {
     for (const { module, previous } of placed) moduleTable.point(module, previous);

@@ -1,7 +1,6 @@
 // Interruption (operation 260 of FIG. 2): injects an error into every thread inside the versions that a load takes out of the module table.
 
 import { threadBlock } from '../abi.ts';
-import { wholeThread } from '../threads/thread.ts';
 import type { Invalidation, StepFacts } from './load-report.ts';
 import type { LoadTarget } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
@@ -38,8 +37,8 @@ export function interruptAccesses(target: LoadTarget, versions: readonly LeftVer
     const { count, outermost, record } = target.processor.accessesInside(thread, records);
     if (count === 0) continue;
     accesses += count;
-    // A thread that is being stopped exits anyway.
-    if (thread.injection?.target === wholeThread) continue;
+    // A thread that is being stopped exits anyway. So does one that a load with the invalidation `none` has interrupted further out, without waiting.
+    if (thread.injection !== null && thread.injection.target <= outermost) continue;
     const retryIn = retryInOf.get(record) ?? null;
     // There is nothing to retry in: the retry faults.
     if (retryIn === null) interruption.failed += 1;

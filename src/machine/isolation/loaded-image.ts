@@ -26,6 +26,8 @@ export class LoadedImage implements AccessibleImage {
   /** The image and its imports; null once no access may enter, so that code, instance and memory can be garbage-collected. */
   #code: { readonly image: ModuleImage; readonly imports: () => WebAssembly.Imports } | null;
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
+  /** Indices of the exports by name: a version gate finds an export at each access. */
+  #indices: ReadonlyMap<string, number> | null = null;
   #fuel: WebAssembly.Global | null = null;
   /** Whether stubs of a version gate are in its slots. */
   #isGated = false;
@@ -91,8 +93,11 @@ export class LoadedImage implements AccessibleImage {
 
   /** Returns the exported function with a name; null if there is none. */
   exported(name: string): WebAssembly.ExportedFunction | null {
-    const index = this.#code?.image.stamp.interface.exports.findIndex((exported) => exported.name === name) ?? -1;
-    return index < 0 ? null : this.functionAt(index);
+    if (this.#code === null) return null;
+    const { exports } = this.#code.image.stamp.interface;
+    this.#indices ??= new Map(exports.map((exported, index) => [exported.name, index]));
+    const index = this.#indices.get(name);
+    return index === undefined ? null : this.functionAt(index);
   }
 
   /** The image's stamp; null once no access may enter it. */
@@ -168,6 +173,7 @@ export class LoadedImage implements AccessibleImage {
   #dropCode(): void {
     this.#code = null;
     this.#functions = null;
+    this.#indices = null;
     this.#fuel = null;
   }
 

@@ -47,7 +47,7 @@ export async function runIsolationWorkflow(target: LoadTarget, request: LoadRequ
     else return refuseImage(recorder, request, member);
   }
   const load: Load = { target, request: { ...request, members }, recorder };
-  const swap = await target.processor.atSafepoint(() => swapImages(load));
+  const swap = await target.processor.atSafepoint(() => target.processor.runLoad(() => swapImages(load)));
   const report = await finish(load, swap);
   for (const { module } of swap.members) target.moduleTable.settle(module);
   return report;
@@ -169,11 +169,11 @@ function compareMember({ request, recorder }: Load, member: Member): Refusal | n
 }
 
 function refuseDrainConflict(load: Load, members: readonly Member[]): LoadReport | null {
-  if (load.request.kind !== 'patch-set') return null;
-  const drained = members.map(({ module, arriving, previous }) => {
-    return { module, arriving: arriving?.image.stamp ?? null, previous: previous?.stamp ?? null };
-  });
-  const conflict = findDrainConflict(drained, load.request.strategy);
+  const { target, request } = load;
+  if (request.kind !== 'patch-set') return null;
+  const arriving = members.flatMap((member) => member.arriving?.image.stamp ?? []);
+  const inMemory = target.moduleTable.loaded.flatMap(({ stamp }) => stamp ?? []);
+  const conflict = findDrainConflict({ arriving, inMemory }, request.strategy);
   return conflict && refuse(load, members, conflict.refusal, conflict.module);
 }
 
@@ -289,7 +289,8 @@ function isBypassedSet({ request }: Load, swapped: Swapped): boolean {
 
 /**
  * Reverts the swap: the table names the old versions again. The new version of a build is removed once the accesses that entered it have exited. Those
- * inside a patch set are interrupted and retry in the old versions, so that no thread runs a mix.
+ * inside versions that call each other, or themselves, are interrupted and retry in the old versions: they would call old versions, which may lack the
+ * slots of what they call.
  * @param report Called once the swap is reverted.
  */
 function revertSwap({ target, request }: Load, swapped: Swapped, report: () => LoadReport): LoadReport | Promise<LoadReport> {
@@ -304,7 +305,7 @@ function revertSwap({ target, request }: Load, swapped: Swapped, report: () => L
     }
   };
   const records = left.map(({ left: { record } }) => record);
-  if (request.kind !== 'patch-set') {
+  if (request.kind !== 'patch-set' && !left.some(({ left: image }) => callsItself(image))) {
     for (const { left: image } of left) revokeExecute(image, 'mark-invalid');
     if (left.length > 0) processor.onUnreferenced(records, 'counted', remove);
     return report();
@@ -316,6 +317,11 @@ function revertSwap({ target, request }: Load, swapped: Swapped, report: () => L
       resolve(report());
     });
   });
+}
+
+/** Returns whether a version that may be entered imports its own module. */
+function callsItself({ stamp }: LoadedImage): boolean {
+  return stamp?.interface.imports.some(({ module }) => module === stamp.module) ?? false;
 }
 
 /** Returns the report of a drain that timed out, with the accesses that are inside now. */

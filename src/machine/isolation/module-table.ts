@@ -99,10 +99,12 @@ export class ModuleTable {
     this.point(module, image);
   }
 
-  /** Makes accesses of a module without an image reach the slots of its old version, where stubs decide what to do. */
+  /**
+   * Makes accesses of a module without an image reach the slots of its old version, where stubs decide what to do. A program that keeps the address
+   * hard-coded keeps the record of the old version with it.
+   */
   leadToOldVersion(module: string, old: LoadedImage): void {
-    const { kernelMemory } = this.#processor;
-    kernelMemory.words[(this.#entryOf(module).address + tableEntry.address) >> 2] = old.range.firstSlot;
+    this.#writeEntry(this.#entryOf(module).address, old);
   }
 
   /** Returns the record of the module's accesses while no image is loaded. */
@@ -176,17 +178,16 @@ export class ModuleTable {
   ): number {
     const isKnown = entry.offsets.has(name);
     const offset = this.#offsetOf(entry, module, name, pending);
-    const { current } = entry;
-    const previous = isPartner ? null : entry.previous;
     // Past the slots of a version that is or may be in the table again are those of another module.
-    if ([current, previous].every((image) => image === null || offset < image.range.slots)) return offset;
+    const versions = isPartner ? [entry.current] : [entry.current, entry.previous];
+    const lacking = versions.find((image) => image !== null && offset >= image.range.slots);
+    if (!lacking) return offset;
     if (!isKnown) {
       entry.offsets.delete(name);
       entry.unused.push(offset);
     }
-    const inMemory = current ?? previous;
     throw new LimitError(
-      `${importer} imports ${module}.${name.slice(0, 100)}, but ${module}@${inMemory?.image.stamp.version} does not export it: load a version that exports it first`,
+      `${importer} imports ${module}.${name.slice(0, 100)}, but ${module}@${lacking.image.stamp.version} does not export it: load a version that exports it first`,
     );
   }
 

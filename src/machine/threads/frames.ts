@@ -84,11 +84,16 @@ export class Frames {
     return { count, outermost, record };
   }
 
-  /** Returns whether one of the running code's accesses is inside one of some images. */
+  /**
+   * Returns whether one of the running code's accesses is inside one of some images. The innermost access, of whose image no code has run yet, only
+   * counts if it entered by a hard-coded address: which image it enters through the module table is still open.
+   */
   isRunningInside(records: ReadonlySet<number>): boolean {
     const innermost = this.#running.stack - 4;
-    for (let address = (innermost & -threadBlock.bytes) + threadBlock.frames; address <= innermost; address += 4)
-      if (records.has((this.#words[address >> 2] ?? 0) & ~bypassBit)) return true;
+    for (let address = (innermost & -threadBlock.bytes) + threadBlock.frames; address <= innermost; address += 4) {
+      const frame = this.#words[address >> 2] ?? 0;
+      if (records.has(frame & ~bypassBit) && (address < innermost || (frame & bypassBit) !== 0)) return true;
+    }
     return false;
   }
 

@@ -1,6 +1,5 @@
 // Predicts how devices decide about one build of a load: by its image and its signatures, and by the version that they have.
 
-import { type DrainConflict, findDrainConflict } from '../../machine/isolation/drain-conflict.ts';
 import { compareVersions, type VersionDecision } from '../../machine/isolation/version-policy.ts';
 import { BuildProof, unreadableStatementMessage } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
@@ -16,8 +15,6 @@ import { SigningKeyRecords } from '../signing-keys/repository.ts';
 
 /** The comparison of a build with an installed version. */
 type Comparison = {
-  readonly version: string;
-  readonly interface: Interface;
   /** Why devices with the version would refuse the build; null: they would not. */
   readonly refusal: VersionDecision['refusal'];
   /** Why the state of the version is lost; null if it is not. */
@@ -26,7 +23,6 @@ type Comparison = {
 
 export class MemberForecast {
   readonly build: BuildRecord;
-  readonly interface: Interface;
   readonly #versions: ReadonlyMap<string, string>;
   readonly #comparisons: ReadonlyMap<string, Comparison>;
   readonly #proof: BuildProof | { readonly refusal: string };
@@ -38,7 +34,6 @@ export class MemberForecast {
     proof: BuildProof | { readonly refusal: string },
   ) {
     this.build = build;
-    this.interface = Interface.parse(build.interface);
     this.#versions = versions;
     this.#comparisons = comparisons;
     this.#proof = proof;
@@ -73,25 +68,6 @@ export class MemberForecast {
 /** A build of a load, and the version that a device has. */
 export type MemberOnDevice = { readonly member: MemberForecast; readonly current: string | null };
 
-/** Returns a function that finds out whether a patch set can drain on a device. Devices with the same versions share one result. */
-export function drainConflicts({ strategy }: Pick<LoadPolicy, 'strategy'>): (members: readonly MemberOnDevice[]) => DrainConflict | null {
-  const known = new Map<string, DrainConflict | null>();
-  return (members) => {
-    const key = JSON.stringify(members.map(({ current }) => current));
-    const found = known.get(key);
-    if (found !== undefined) return found;
-    const drained = members.map(({ member, current }) => {
-      const { module } = member.build;
-      const installed = member.comparisonWith(current);
-      const arriving = { version: member.build.version, interface: member.interface };
-      return { module, arriving, previous: installed === undefined ? null : { ...installed, module } };
-    });
-    const conflict = findDrainConflict(drained, strategy);
-    known.set(key, conflict);
-    return conflict;
-  };
-}
-
 /** Compares the build with installed versions. By version. */
 async function compareInstalled(
   connection: Connection,
@@ -104,9 +80,8 @@ async function compareInstalled(
   return new Map(
     inMemory.map((installed) => {
       const { version } = installed;
-      const types = Interface.parse(installed.interface);
-      const { refusal } = compareVersions(next, { version, interface: types }, policy);
-      return [version, { version, interface: types, refusal, stateLoss: describeStateLoss(installed, build) }];
+      const { refusal } = compareVersions(next, { version, interface: Interface.parse(installed.interface) }, policy);
+      return [version, { refusal, stateLoss: describeStateLoss(installed, build) }];
     }),
   );
 }

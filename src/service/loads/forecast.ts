@@ -7,7 +7,7 @@ import { DeviceRecords } from '../devices/repository.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { resolveDemands } from '../signature-policies/signature-demands.ts';
-import { drainConflicts, MemberForecast, type MemberOnDevice } from './forecast-member.ts';
+import { MemberForecast, type MemberOnDevice } from './forecast-member.ts';
 import { memoryShortage, reportedMemory } from './forecast-memory.ts';
 import { findHostsWithout, unsupportedReason } from './host-support.ts';
 import { forecastLinks, type LinkForecast, type ReportedTable, SharedTables } from './link-forecast.ts';
@@ -93,9 +93,8 @@ async function readForecaster(
     patchSet,
     states,
     members,
-    linksOn: await forecastLinks(connection, builds, tables, policy),
+    linksOn: await forecastLinks(connection, { isPatchSet: patchSet !== null, builds }, tables, policy),
     demandsOn: await resolveDemands(connection, modules, ids),
-    drainConflictOn: drainConflicts(policy),
     hostsWithout: patchSet === null ? new Map<string, string>() : await findHostsWithout(connection, devices, 'load-patch-set'),
   };
 }
@@ -116,6 +115,7 @@ function forecastDevice(forecaster: Forecaster, { id, hostId }: SelectedDevice):
   const refusal = findRefusal(forecaster, id, { members, changed });
   if (refusal !== null) return forecast(refusal.outcome, refusal.reason);
   const links = state && linksOn(state.moduleTable);
+  if (links?.drainConflict) return forecast(links.drainConflict.outcome, links.drainConflict.reason);
   if (links?.refusal) return forecast(links.refusal.outcome, links.refusal.reason);
   const lack =
     state &&
@@ -134,7 +134,7 @@ type Refusal = { readonly outcome: Forecast['verdict']; readonly reason: string 
 type Members = { readonly members: readonly MemberOnDevice[]; readonly changed: readonly MemberOnDevice[] };
 
 /** Returns why a device would refuse an image or a version, or null. */
-function findRefusal({ patchSet, demandsOn, drainConflictOn }: Forecaster, device: string, { members, changed }: Members): Refusal | null {
+function findRefusal({ demandsOn }: Forecaster, device: string, { members, changed }: Members): Refusal | null {
   for (const { member } of members) {
     const reason = member.imageRefusal(device, demandsOn);
     if (reason !== null) return { outcome: 'refused-image', reason };
@@ -143,7 +143,7 @@ function findRefusal({ patchSet, demandsOn, drainConflictOn }: Forecaster, devic
     const refusal = member.comparisonWith(current)?.refusal ?? null;
     if (refusal !== null) return refusal;
   }
-  return patchSet === null ? null : (drainConflictOn(members)?.refusal ?? null);
+  return null;
 }
 
 function describeWarnings({ patchSet }: Forecaster, changed: readonly MemberOnDevice[], links: LinkForecast | null): string[] {

@@ -45,6 +45,10 @@ export function describeOrder(order: Order): string {
       return `attach ${order.name} with ${order.modules.length} modules`;
     case 'load':
       return `load ${order.module} ${order.version} by ${order.strategy}`;
+    case 'load-patch-set':
+      return `load ${order.members.map((member) => (member.action === 'load' ? member.version : `no ${member.module}`)).join(', ')}`;
+    case 'unload-module':
+      return `unload ${order.module} by ${order.strategy}`;
     case 'inject-load':
       return `inject ${order.load}`;
     case 'cancel-load':

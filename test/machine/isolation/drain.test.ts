@@ -144,3 +144,38 @@ test('the next load starts when a drain was cancelled', async () => {
   expect(await loading).toMatchObject({ outcome: 'cancelled' });
   expect(await next).toMatchObject({ outcome: 'replaced-interrupting', previous: { version: '1.0.0' }, current: { version: '1.2.0' } });
 });
+
+test('after a drain is cancelled, a new version that imports its own module does not call what the old one lacks', async () => {
+  const exports = (first: number) =>
+    Array.from({ length: 9 }, (_, index) => `(func (export "f${index}") (param i32) (result i32) (i32.const ${first + index}))`).join('\n');
+  const waiting = `(module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (import "latch" "isOpen" (func $isOpen (result i32)))
+    (import "tcp" "more" (func $more (param i32) (result i32)))
+    (func (export "work") (param $n i32) (result i32)
+      (loop $wait (if (i32.eqz (call $isOpen)) (then (call $sleep (i32.const 1)) (br $wait))))
+      (call $more (local.get $n)))
+    ${exports(0)} (func (export "more") (param i32) (result i32) (i32.const 5)))`;
+  await machine.load(
+    'latch',
+    '1.0.0',
+    `(module (global $open (mut i32) (i32.const 0))
+      (func (export "isOpen") (result i32) (global.get $open))
+      (func (export "work") (param i32) (result i32) (global.set $open (i32.const 1)) (i32.const 0)))`,
+  );
+  await load('1.0.0', workModule(1));
+  // The slots of its exports follow those of the old version.
+  await machine.load('udp', '1.0.0', `(module ${exports(100)})`);
+  for (let index = 0; index < 9; index += 1) await machine.start(`u${index}`, { module: 'udp', export: `f${index}`, calls: 1 });
+  await machine.start('old', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
+  const loading = load('2.0.0', waiting, { strategy: 'drain' });
+  await until(() => machine.device.state().draining !== undefined);
+  await machine.start('new', { module: 'tcp', arguments: ['0'], calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
+  await machine.device.cancelDrain('not yet');
+  expect(await loading).toMatchObject({ outcome: 'cancelled' });
+  await machine.start('opener', { module: 'latch', arguments: ['0'], calls: 1 });
+  await until(() => machine.statistics('new').state === 'finished');
+  expect(machine.statistics('new')).toMatchObject({ lastResult: '1', callsFailed: 0, accessesRetried: 1 });
+});

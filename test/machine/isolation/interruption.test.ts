@@ -1,7 +1,17 @@
 // Injected errors: which accesses they target, what they undo, and what they leave running.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { compiler, createTestMachine, endless, quickModule, referenceCount, type TestMachine, until, workModule } from '../test-machine.ts';
+import {
+  compiler,
+  createTestMachine,
+  endless,
+  moduleImage,
+  quickModule,
+  referenceCount,
+  type TestMachine,
+  until,
+  workModule,
+} from '../test-machine.ts';
 
 let machine: TestMachine;
 beforeEach(() => {
@@ -138,4 +148,19 @@ test('stops a program while its accesses are being interrupted', async () => {
   expect(report.failed).toBe(0);
   expect(machine.statistics('p')).toMatchObject({ state: 'stopped', threads: 0, callsFailed: 0 });
   expect(referenceCount(machine, 'tcp')).toBe(0);
+});
+
+test('a load interrupts nothing further inside an access that an earlier load has interrupted without waiting for it', async () => {
+  await machine.load('tcp', '1.0.0', workModule(1));
+  await machine.load('http', '1.0.0', outerModule('tcp', 10));
+  await machine.start('p', { module: 'http', arguments: [endless], addressing: 'hard-coded', threads: 50, calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 50);
+  const http = await moduleImage('http', '2.0.0', outerModule('tcp', 20));
+  const tcp = await moduleImage('tcp', '2.0.0', quickModule(2));
+  const first = machine.device.load({ image: http, invalidation: 'none' });
+  const second = machine.device.load({ image: tcp });
+  expect(await first).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 50 });
+  expect(await second).toMatchObject({ current: { version: '2.0.0' }, failed: 0 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ callsFailed: 0, lastResult: String(Number(endless) + 22) });
 });

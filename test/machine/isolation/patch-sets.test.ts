@@ -2,6 +2,8 @@
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { type PatchSetOptions, patchSetLimit } from '../../../src/machine/device.ts';
+import { Processor } from '../../../src/machine/index.ts';
+import { SimulatedClock, settle } from '../simulated-clock.ts';
 import {
   compiler,
   createTestMachine,
@@ -66,6 +68,15 @@ async function membersOf(sources: Sources): Promise<PatchSetOptions['members']> 
 
 async function loadSet(sources: Sources, options: Omit<PatchSetOptions, 'members'> = {}) {
   return machine.device.loadPatchSet({ members: await membersOf(sources), drainMilliseconds: 600_000, ...options });
+}
+
+async function runUntilSettled<Result>(clock: SimulatedClock, running: Promise<Result>): Promise<Result> {
+  let isSettled = false;
+  const settled = running.finally(() => {
+    isSettled = true;
+  });
+  while (!isSettled) if (!(await clock.step())) await settle();
+  return settled;
 }
 
 const versions = () => Object.fromEntries(machine.device.state().moduleTable.map(({ module, version }) => [module, version]));
@@ -335,6 +346,25 @@ test('interrupts programs with hard-coded addresses inside an old version when t
   expect(machine.statistics('pinned')).toMatchObject({ lastResult: '22' });
 });
 
+test('the lifecycle exports of all members have a limit of time together, and the set changes nothing past it', async () => {
+  const slow = (plus: number) => `
+    (module (func (export "work") (param i32) (result i32) (i32.const ${plus}))
+      (func (export "self_check") (result i32) (local $n i32)
+        (loop $l (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 500000)))) (i32.const 0)))`;
+  await machine.close();
+  const clock = new SimulatedClock();
+  // Each check of the clock takes 5 ms: one member is far from its own limit.
+  machine = createTestMachine({ processor: new Processor({ clock }) });
+  const names = Array.from({ length: patchSetLimit }, (_, index) => `m${index}`);
+  const report = await runUntilSettled(clock, loadSet(Object.fromEntries(names.map((name) => [name, ['1.0.0', slow(1)]]))));
+  expect(report).toMatchObject({
+    outcome: 'failed',
+    reason: expect.stringMatching(/^m\d+@1\.0\.0: the load ran code for more than 500 ms/),
+  });
+  expect(machine.device.state().moduleTable).toEqual([]);
+  expect(await runUntilSettled(clock, machine.load('m0', '1.0.0', slow(1)))).toMatchObject({ outcome: 'installed' });
+});
+
 test('a set has a limited number of members, each module once, and pages that are invalidated', async () => {
   const members = await membersOf({ tcp: ['1.0.0', quickModule(1)] });
   const many = Array.from({ length: patchSetLimit + 1 }, (_, index) => ({ unload: `m${index}` }));
@@ -342,4 +372,84 @@ test('a set has a limited number of members, each module once, and pages that ar
   await expect(machine.device.loadPatchSet({ members: many })).rejects.toThrow('a patch set has 1 to 16 members, received 17');
   await expect(machine.device.loadPatchSet({ members: [...members, ...members] })).rejects.toThrow('tcp occurs twice');
   await expect(machine.device.loadPatchSet({ members, invalidation: 'none' })).rejects.toThrow('use nx, mark-invalid or delete');
+});
+
+test('places large images first, so that small ones do not split the gap that they need', async () => {
+  const large = `${quickModule(1).slice(0, -1)}(memory 1) (data (i32.const 0) "${'x'.repeat(36_000)}") (func (export "peek") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
+  const pages = (await machine.load('large', '1.0.0', large)).current?.pages ?? 0;
+  await machine.close();
+  // Gaps for a large and a small image, with one in use between them.
+  machine = createTestMachine({ ramPages: pages + 3 });
+  for (const [module, wat] of [['large', large] as const, ['between', quickModule(1)] as const, ['small', quickModule(1)] as const])
+    await machine.load(module, '1.0.0', wat);
+  for (const module of ['large', 'small']) await machine.device.unload({ module, invalidation: 'delete' });
+  const report = await loadSet({ a: ['1.0.0', quickModule(1)], b: ['1.0.0', large] });
+  expect(report).toMatchObject({ outcome: 'installed', members: [{ module: 'a' }, { module: 'b' }] });
+});
+
+test('refuses to drain if a new version changes a type that a module between old versions calls', async () => {
+  const next: Sources = {
+    tcp: ['2.0.0', '(module (func (export "work") (param i64) (result i32) (i32.const 9)))'],
+    http: ['2.0.0', quickModule(2)],
+  };
+  await loadSet({ tcp: ['1.0.0', quickModule(1)], middle: ['1.0.0', callerOf('tcp', 100)], http: ['1.0.0', waiterFor('middle', 10)] });
+  expect(await loadSet(next, { strategy: 'drain', similarityPolicy: 'off', linkPolicy: 'warn' })).toMatchObject({
+    outcome: 'refused-dissimilar',
+    reason: expect.stringContaining('tcp@2.0.0 changes the type of work, which middle@1.0.0 imports'),
+  });
+});
+
+test.each([
+  ['a build', false],
+  ['a patch set', true],
+])('after %s has failed, a module that its self-check called first never reaches the slots of another module', async (_what, isSet) => {
+  const exports = (first: number) =>
+    Array.from({ length: 9 }, (_, index) => `(func (export "f${index}") (param i32) (result i32) (i32.const ${first + index}))`).join('\n');
+  const between = `(module (import "tcp" "more" (func $more (param i32) (result i32)))
+    (func (export "work") (param $n i32) (result i32) (call $more (local.get $n))))`;
+  // Its self-check calls `between`, which calls it back, and then fails.
+  const failing = `(module (import "between" "work" (func $between (param i32) (result i32)))
+    (func (export "work") (param i32) (result i32) (i32.const 2))
+    ${exports(0)} (func (export "more") (param i32) (result i32) (i32.const 5))
+    (func (export "self_check") (result i32) (call $between (i32.const 0))))`;
+  await machine.load('tcp', '1.0.0', quickModule(1));
+  // The slots of its exports follow those of tcp.
+  await machine.load('udp', '1.0.0', `(module ${exports(100)})`);
+  for (let index = 0; index < 9; index += 1) await machine.start(`u${index}`, { module: 'udp', export: `f${index}`, calls: 1 });
+  await until(() => machine.device.state().programs.every(({ state }) => state === 'finished'));
+  await machine.load('between', '1.0.0', between, 'off');
+  const image = await moduleImage('tcp', '2.0.0', failing);
+  const report = isSet ? await machine.device.loadPatchSet({ members: [{ image }] }) : await machine.device.load({ image });
+  expect(report.outcome).toBe('failed');
+  await machine.start('p', { module: 'between', arguments: ['0'], calls: 1 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 0, callsFailed: 1 });
+  expect(machine.statistics('p').lastFailure).toContain('tcp@1.0.0 does not export it');
+});
+
+test('a member is not bound to a later version of a module that its set has unloaded, while that version may be reverted', async () => {
+  const exports = (first: number) =>
+    Array.from({ length: 9 }, (_, index) => `(func (export "f${index}") (param i32) (result i32) (i32.const ${first + index}))`).join('\n');
+  const importer = `(module (import "tcp" "more" (func $more (param i32) (result i32)))
+    (func (export "work") (param $n i32) (result i32) (call $more (local.get $n))))`;
+  await machine.load('tcp', '1.0.0', quickModule(1));
+  const members = [{ unload: 'tcp' }, { image: await moduleImage('http', '1.0.0', importer) }];
+  expect(await machine.device.loadPatchSet({ members, linkPolicy: 'off' })).toMatchObject({ outcome: 'replaced' });
+  await machine.load('tcp', '2.0.0', workModule(1));
+  // The slots of its exports follow those of tcp.
+  await machine.load('udp', '1.0.0', `(module ${exports(100)})`);
+  for (let index = 0; index < 9; index += 1) await machine.start(`u${index}`, { module: 'udp', export: `f${index}`, calls: 1 });
+  await machine.start('old', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
+  const more = `${quickModule(2).slice(0, -1)} ${exports(0)} (func (export "more") (param i32) (result i32) (i32.const 5)))`;
+  const loading = machine.device.load({ image: await moduleImage('tcp', '3.0.0', more), strategy: 'drain' });
+  await until(() => machine.device.state().draining !== undefined);
+  await machine.start('during', { module: 'http', arguments: ['0'], calls: 1 });
+  await until(() => machine.statistics('during').state === 'finished');
+  await machine.device.cancelDrain('not yet');
+  await loading;
+  await machine.start('after', { module: 'http', arguments: ['0'], calls: 1 });
+  await until(() => machine.statistics('after').state === 'finished');
+  expect(machine.statistics('after')).toMatchObject({ callsCompleted: 0, callsFailed: 1 });
+  await machine.device.stopProgram('old');
 });

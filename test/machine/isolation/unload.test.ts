@@ -121,3 +121,45 @@ test('a program that names an export after an unload was reverted never reaches 
     'tcp@1.0.0 does not export it: load a version that exports it first',
   );
 });
+
+/** Begins an unload that drains, and starts a program that looks up the address of the module meanwhile. */
+async function lookUpDuringDrain(argument: string) {
+  await machine.load('tcp', '1.0.0', workModule(1));
+  await machine.start('inside', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
+  const unloading = machine.device.unload({ module: 'tcp', strategy: 'drain', drainMilliseconds: 600_000, invalidation: 'delete' });
+  await until(() => machine.device.state().draining !== undefined);
+  await machine.start('pinned', { module: 'tcp', arguments: [argument], addressing: 'hard-coded', pauseMilliseconds: 1 });
+  const isInside = () => [...machine.processor.images.values()].some(({ bypassCount }) => bypassCount > 0);
+  await until(() => isInside() || machine.statistics('pinned').effects > 0 || machine.statistics('pinned').callsFailed > 0);
+  return { unloading };
+}
+
+test('a program that looks up an address during the drain of an unload is counted at that address after the drain is cancelled', async () => {
+  const { unloading } = await lookUpDuringDrain(endless);
+  expect(await machine.device.cancelDrain('needed after all')).toBe('cancelled');
+  await unloading;
+  expect(await machine.load('tcp', '2.0.0', quickModule(2))).toMatchObject({
+    outcome: 'replaced-interrupting',
+    interrupted: 2,
+    retried: 2,
+  });
+  await until(() => machine.statistics('pinned').callsFailed > 0);
+  expect(machine.device.abiViolations()).toMatchObject([{ program: 'pinned', module: 'tcp', version: '1.0.0', flag: 'nx' }]);
+});
+
+test('an address that a program looked up during the drain of an unload is never given to another module', async () => {
+  const { unloading } = await lookUpDuringDrain('0');
+  await machine.device.interruptDrain();
+  expect(await unloading).toMatchObject({ outcome: 'unloaded-interrupting' });
+  await machine.load('udp', '1.0.0', quickModule(100));
+  await machine.start('udp', { module: 'udp', arguments: ['0'], calls: 1 });
+  await until(() => machine.statistics('udp').state === 'finished');
+  const failedBefore = machine.statistics('pinned').callsFailed;
+  const completedBefore = machine.statistics('pinned').callsCompleted;
+  await until(
+    () => machine.statistics('pinned').callsFailed + machine.statistics('pinned').callsCompleted > failedBefore + completedBefore,
+  );
+  expect(machine.statistics('pinned')).toMatchObject({ callsCompleted: completedBefore });
+  expect(machine.device.abiViolations()).toMatchObject([{ program: 'pinned', module: 'tcp', version: '1.0.0', flag: 'not-present' }]);
+});

@@ -1,7 +1,6 @@
 // The progress of a draining load: the accesses that it waits for, by program.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
-import { Module } from '../../components/module.tsx';
 import { counted, countText } from '../../components/numbers.ts';
 import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
@@ -50,7 +49,7 @@ function Progress({ progress, nameOf }: Parts) {
   return (
     <>
       <p class="panel-body" role="status">
-        {counted(accesses, 'access', 'accesses')} inside <Module module={module} version={previousVersion} />, since{' '}
+        {counted(accesses, 'access', 'accesses')} inside <span class="code">{`${module}@${previousVersion}`}</span>, since{' '}
         <Timestamp at={since} />
         {requested.length > 0 && <span class="soft">. Requested: {requested.join(', ')}</span>}
       </p>
