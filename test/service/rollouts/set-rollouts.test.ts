@@ -147,6 +147,12 @@ test('a good set reaches every device, devices that have it are left out, and an
     { previousVersion: '1.2.0', reason: expect.stringContaining('the device now has dns@1.1.0') },
   ]);
   expect(await modulesOn()).toEqual([['dns@1.1.0', ...good.slice(1)], before, before]);
+  // A device with another version of one member does not have the set.
+  const partial = { patchSet: { name: 'net', version: '1.2.0' }, devices: devices.slice(0, 1), dryRun: true };
+  expect(await service.post('/v1/rollouts', partial)).toMatchObject({
+    status: 200,
+    body: { alreadyInstalled: 0, refused: 1, items: [{ forecast: 'refused-not-newer', reason: expect.stringContaining('dns@1.0.0') }] },
+  });
 });
 
 test('rejects a rollout without one content, of an unknown set, or with hosts that do not support patch sets', async () => {
