@@ -462,7 +462,7 @@ test('opens without sign-in if authentication is disabled', async () => {
   try {
     const page = await dashboard.open(`${open.url}/`, { role: null });
     await page.getByText('No devices yet.').waitFor();
-    await page.getByText('no device host has ever registered').waitFor();
+    await page.getByText('no device host is registered').waitFor();
     expect(await page.getByRole('button', { name: 'Sign out' }).count()).toBe(0);
     await page.goto(`${open.url}/loads`);
     await page.getByText('No loads yet.').waitFor();

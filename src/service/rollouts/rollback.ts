@@ -103,9 +103,12 @@ async function addDevices(
     devices.map(({ deviceId }) => deviceId),
     module,
   );
+  const decommissioned = await new DeviceRecords(connection).filterDecommissioned(devices.map(({ deviceId }) => deviceId));
   const added = devices.map(({ deviceId, previousVersion }, index): NewRolloutDevice => {
     const currentVersion = current.get(deviceId) ?? null;
     const device = { deviceId, position: last + index + 1, wave: 1, previousVersion: currentVersion };
+    if (decommissioned.has(deviceId))
+      return { ...device, version: currentVersion ?? '', state: 'skipped', reason: 'the device is decommissioned' };
     if (currentVersion !== version) {
       const actual = currentVersion === null ? `${module} is no longer loaded` : `the device now runs ${module}@${currentVersion}`;
       return { ...device, version: currentVersion ?? '', state: 'skipped', reason: actual };
