@@ -428,6 +428,7 @@ export class DeviceRecords {
           ),
         ),
       )
+      .orderBy('createdAt')
       .orderBy('id')
       .limit(limit)
       .execute();
