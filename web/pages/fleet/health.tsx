@@ -1,7 +1,9 @@
 // Health of the fleet: status with reasons, and counts of devices, hosts and loads.
 
+import { useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { Badge } from '../../components/badge.tsx';
+import { type Decommissionable, DecommissionDialog } from '../../components/decommission-dialog.tsx';
 import { LinkedText } from '../../components/linked.tsx';
 import { countText } from '../../components/numbers.ts';
 import { Panel } from '../../components/panel.tsx';
@@ -110,19 +112,34 @@ function Gauge({ heading, value, of, href, children }: GaugeParts) {
 }
 
 function Hosts({ hosts }: { readonly hosts: readonly Host[] }) {
+  const [target, setTarget] = useState<Decommissionable | null>(null);
+  const mayDecommission = useSignedIn().may('operator');
   if (hosts.length === 0) return null;
   const shown = hosts.slice(0, hostsShown);
   return (
-    <ul class="hosts" aria-label="Hosts">
-      {shown.map(({ id, name, status, devices, capacity }) => (
-        <li key={id}>
-          <a href={`/?host=${encodeURIComponent(name)}`}>{name}</a> <Badge tone={status === 'connected' ? 'good' : 'bad'}>{status}</Badge>
-          <span class="soft">
-            {countText(devices)} of {countText(capacity)} devices
-          </span>
-        </li>
-      ))}
-      {hosts.length > shown.length && <li class="soft">and {countText(hosts.length - shown.length)} more</li>}
-    </ul>
+    <>
+      {target !== null && <DecommissionDialog target={target} onClose={() => setTarget(null)} />}
+      <ul class="hosts" aria-label="Hosts">
+        {shown.map(({ id, name, status, devices, capacity }) => (
+          <li key={id}>
+            <a href={`/?host=${encodeURIComponent(name)}`}>{name}</a> <Badge tone={status === 'connected' ? 'good' : 'bad'}>{status}</Badge>
+            <span class="soft">
+              {countText(devices)} of {countText(capacity)} devices
+            </span>
+            {mayDecommission && (
+              <button
+                type="button"
+                class="plain"
+                aria-label={`Decommission the host ${name}`}
+                onClick={() => setTarget({ kind: 'host', id, name })}
+              >
+                Decommission…
+              </button>
+            )}
+          </li>
+        ))}
+        {hosts.length > shown.length && <li class="soft">and {countText(hosts.length - shown.length)} more</li>}
+      </ul>
+    </>
   );
 }
