@@ -55,7 +55,7 @@ export type Decommissioning = { readonly decommissionedAt: Date; readonly decomm
 type LabelledDevice = { readonly id: string; readonly labels: Readonly<Record<string, string>> };
 
 /** `connected`: the host is connected, and the device has attached in this boot of the host. */
-export const activeDeviceStatuses = ['connected', 'attaching', 'unreachable'] as const;
+const activeDeviceStatuses = ['connected', 'attaching', 'unreachable'] as const;
 export type ActiveDeviceStatus = (typeof activeDeviceStatuses)[number];
 export const deviceStatuses = [...activeDeviceStatuses, 'decommissioned'] as const;
 export type DeviceStatus = (typeof deviceStatuses)[number];

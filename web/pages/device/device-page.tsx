@@ -3,7 +3,6 @@
 import { useMemo, useState } from 'preact/hooks';
 import { type Client, unwrapResponse } from '../../../src/client/client.ts';
 import { DeviceBadge } from '../../components/badge.tsx';
-import { DecommissionDialog } from '../../components/decommission-dialog.tsx';
 import { countText } from '../../components/numbers.ts';
 import { PageHead } from '../../components/page-head.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
@@ -12,6 +11,7 @@ import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { type PageProps, withQuery } from '../../navigation/paths.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import { DecommissionDialog } from './decommission-dialog.tsx';
 import type { DeviceData } from './device-data.ts';
 import { DeviceLoads } from './device-loads.tsx';
 import { DeviceSamples } from './device-samples.ts';
@@ -102,9 +102,7 @@ export function DevicePage({ parameters }: PageProps) {
       </ResourceView>
       {device !== undefined && asking?.kind === 'load' && <LoadDialog device={device} given={asking.module} onClose={close} />}
       {device !== undefined && asking?.kind === 'rename' && <RenameDialog device={device} onClose={close} />}
-      {device !== undefined && asking?.kind === 'decommission' && (
-        <DecommissionDialog target={{ kind: 'device', id: device.id, name: device.name }} onClose={close} />
-      )}
+      {device !== undefined && asking?.kind === 'decommission' && <DecommissionDialog device={device} onClose={close} />}
       {device !== undefined && asking?.kind === 'unload' && <UnloadDialog device={device} module={asking.module} onClose={close} />}
       {device !== undefined && asking?.kind === 'rollback' && <RollbackDialog device={device} module={asking.module} onClose={close} />}
     </>
