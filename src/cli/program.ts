@@ -20,8 +20,13 @@ const operatorCommands: readonly TopLevelCommand[] = [
   },
   {
     name: 'device',
-    summary: 'list, show and watch devices; list ABI violations',
+    summary: 'list, show, watch, rename and decommission devices; list ABI violations',
     add: async (device) => (await import('./commands/device.ts')).addDeviceCommands(device),
+  },
+  {
+    name: 'device-host',
+    summary: 'list, show, rename and decommission device hosts',
+    add: async (deviceHost) => (await import('./commands/device-host.ts')).addDeviceHostCommands(deviceHost),
   },
   {
     name: 'module',

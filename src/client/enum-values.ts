@@ -15,6 +15,7 @@ export const addressings = values.Addressing;
 export const loadStates = values.LoadState;
 export const outcomes = values.LoadOutcome;
 export const deviceStatuses = values.DeviceStatus;
+export const hostStatuses = values.HostStatus;
 export const rolloutStates = values.RolloutState;
 export const rolloutDeviceStates = values.RolloutDeviceState;
 export const failureReactions = values.OnFailure;

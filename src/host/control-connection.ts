@@ -29,6 +29,8 @@ export class ControlError extends Error {
   readonly status: number;
   /** Whether the service has read the request and will never accept it. A truncated request gets a 400 without problem details, which is not final. */
   readonly isFinal: boolean;
+  /** Whether the service has decommissioned the host: no later request will succeed. */
+  readonly isDecommissioned: boolean;
   /** The detail of the problem; the complete message if the response has no problem details. */
   readonly detail: string;
   /** `Retry-After` of a 429 or 503 in milliseconds; 0 without one. */
@@ -39,6 +41,7 @@ export class ControlError extends Error {
     this.status = status;
     this.retryAfterMilliseconds = busyStatuses.has(status) ? (retryAfter ?? 0) : 0;
     this.isFinal = problem !== null && status < 500 && !retryableStatuses.has(status);
+    this.isDecommissioned = problem?.type === decommissionedType;
     this.detail = problem?.detail ?? message;
   }
 
@@ -48,13 +51,14 @@ export class ControlError extends Error {
   }
 }
 
+const decommissionedType = 'urn:patchbay:problem:decommissioned';
 const busyStatuses = new Set([429, 503]);
 /** Client errors of requests that may succeed later: timeout and rate limit. */
 const retryableStatuses = new Set([408, 429]);
 const rejectionStatuses = new Set([400, 413, 415, 422]);
 
 /** The part of problem details (RFC 9457) that a host reads. */
-const ProblemText = z.object({ detail: z.string().optional() });
+const ProblemText = z.object({ type: z.string().optional(), detail: z.string().optional() });
 type ProblemText = z.infer<typeof ProblemText>;
 
 /** Returns a string that the service accepts in reports: without control characters and unpaired surrogates, truncated to the limit. */

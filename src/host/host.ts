@@ -58,14 +58,25 @@ const establishedMilliseconds = 1_000;
  */
 const maxAcknowledgedReports = 2 * agentLimits.ordersInFlight;
 
+/** How long a timer of a decommissioned host runs, in milliseconds, while the host waits to be stopped. */
+const idleMilliseconds = 3_600_000;
+
 /** The service rejects the registration and would reject it again. The message says why and what to change. */
 export class RegistrationRejectedError extends Error {
   override readonly name = 'RegistrationRefused';
+  /** Whether an operator has decommissioned the host. */
+  readonly isDecommissioned: boolean;
+
+  constructor(message: string, isDecommissioned = false) {
+    super(message);
+    this.isDecommissioned = isDecommissioned;
+  }
 }
 
 /**
  * Runs a host until its signal is aborted. Waits for a service that is unreachable or busy. After the first registration, the host keeps its devices
- * running whatever the service responds.
+ * running whatever the service responds, unless it is decommissioned: then it stops its devices and waits to be stopped. It does not end by itself,
+ * because a supervisor would start it again, and it would register as a new host.
  * @throws {RegistrationRejectedError} if the first registration is rejected.
  */
 export async function runHost(options: HostOptions): Promise<void> {
@@ -102,6 +113,8 @@ class Host {
   /** Aborted and replaced at each registration, so that every task that waits for the service tries again. */
   #reachable = new AbortController();
   readonly #failed = new AbortController();
+  #isDecommissioned = false;
+  readonly #stop: AbortSignal;
   #stateSequence = 0;
   /** The interval that the service requested at the registration. */
   #heartbeatMilliseconds = 1_000;
@@ -109,6 +122,7 @@ class Host {
   constructor(options: HostOptions) {
     const signal = AbortSignal.any([options.signal, this.#failed.signal]);
     this.#options = { ...options, signal };
+    this.#stop = options.signal;
     this.#processor = new Processor({ imageMemory: options.imageMemory ?? defaultImageMemory });
     this.#connection = new ControlConnection(options.controlUrl, options.joinToken, signal);
     this.#images = new ImageCache((digest) => this.#download((connection) => connection.image(digest)));
@@ -129,6 +143,7 @@ class Host {
       await Promise.allSettled(tasks);
       this.#processor.close();
     }
+    while (this.#isDecommissioned && !this.#stop.aborted) await delay(idleMilliseconds, this.#stop);
   }
 
   async #runOrders(): Promise<void> {
@@ -149,6 +164,7 @@ class Host {
         const isResponse = isRefused || error instanceof ControlError;
         wasLost = !isResponse && this.#registeredAt >= startedAt && performance.now() - this.#registeredAt >= establishedMilliseconds;
         if (isRefused && this.#host === null) throw error;
+        if (isRefused && error.isDecommissioned) return this.#endDecommissioned(error.message);
         if (isRefused)
           logger.error(
             { reason: error.message },
@@ -159,6 +175,13 @@ class Host {
       if (performance.now() - startedAt >= steadyMilliseconds || wasLost) backOff.reset();
       await backOff.wait(signal, retryAfter);
     }
+  }
+
+  /** Ends all tasks of a host that the service has decommissioned. */
+  #endDecommissioned(reason: string): void {
+    this.#options.logger.fatal({ reason }, 'the host was decommissioned: its devices have stopped; stop this process');
+    this.#isDecommissioned = true;
+    this.#failed.abort();
   }
 
   /** Registers the host, and receives orders until the order stream ends. */
@@ -189,6 +212,7 @@ class Host {
       if (error instanceof ControlError && error.isFinal)
         throw new RegistrationRejectedError(
           `${controlUrl} rejects the registration of the host ${name} (${error.status}): ${error.detail}`,
+          error.isDecommissioned,
         );
       if (error instanceof z.ZodError)
         throw new RegistrationRejectedError(

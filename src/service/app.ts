@@ -8,6 +8,7 @@ import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
 import { addAgentRoutes } from './agents/routes.ts';
 import { addEventRoutes } from './audit/event-routes.ts';
 import { addAuditRoutes } from './audit/routes.ts';
+import { addDecommissioningRoutes } from './decommissioning/routes.ts';
 import { addDeviceRoutes } from './devices/routes.ts';
 import { addMetricsRoute } from './health/metrics-routes.ts';
 import { addOperationsRoutes } from './health/routes.ts';
@@ -106,6 +107,7 @@ export async function createService({
     addProvenanceRoutes(api, installation);
     addPatchSetRoutes(api, installation);
     addDeviceRoutes(api, installation);
+    addDecommissioningRoutes(api, installation);
     addHostRoutes(api, installation);
     addHistoryRoutes(api, installation);
     addProgramRoutes(api, installation);

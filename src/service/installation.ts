@@ -15,6 +15,7 @@ import { DamagedRows } from './database/damaged-rows.ts';
 import { DatabaseFileMonitor } from './database/file-monitor.ts';
 import type { RecurringJob } from './database/recurring-job.ts';
 import { Store } from './database/store.ts';
+import { Decommissioning } from './decommissioning/decommissioning.ts';
 import { Devices } from './devices/devices.ts';
 import { Health } from './health/health.ts';
 import { Metrics } from './health/metrics.ts';
@@ -82,6 +83,7 @@ export class Installation {
   readonly builds: Builds;
   readonly checkpoints: Checkpoints;
   readonly damagedRows: DamagedRows;
+  readonly decommissioning: Decommissioning;
   readonly denials: Denials;
   readonly devices: Devices;
   readonly events: EventFeed;
@@ -123,6 +125,7 @@ export class Installation {
     this.checkpoints = new Checkpoints(store, signingKeys);
     this.auditTrail = new AuditTrail(store, this.checkpoints);
     this.damagedRows = damagedRows;
+    this.decommissioning = new Decommissioning(dependencies);
     this.denials = new Denials(store);
     this.devices = new Devices(store, attachNewDevices);
     this.events = new EventFeed(store);

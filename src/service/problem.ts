@@ -12,6 +12,7 @@ const problemKinds = [
   'version-exists',
   'name-taken',
   'no-host',
+  'decommissioned',
   'not-attached',
   'not-loaded',
   'stale-boot',
@@ -79,6 +80,27 @@ export function notFound(kind: string, name: string, hint?: string): Problem {
 /** Returns the problem of a host whose registration key was revoked. */
 export function registrationKeyRevoked(host: string): Problem {
   return new Problem('unauthenticated', `the API key that host ${host} registered with was revoked: register with another key`);
+}
+
+/** Returns the problem of a change of a device or host that is decommissioned. */
+export function decommissioned(kind: 'device' | 'host', name: string): Problem {
+  return new Problem('decommissioned', `the ${kind} ${name} is decommissioned and can no longer be changed`);
+}
+
+/** Returns the problem of an agent whose host was decommissioned while it ran. */
+export function hostDecommissioned(name: string): Problem {
+  return new Problem(
+    'decommissioned',
+    `the host ${name} was decommissioned: stop this agent; if it starts again, it registers as a new host`,
+  );
+}
+
+/** Returns the problem of a name that another object has, or that it registers with. */
+export function nameTaken(kind: 'device' | 'host', name: string, holder: { readonly id: string; readonly name: string }): Problem {
+  const reason =
+    holder.name === name ? `is taken by the ${kind} ${holder.id}` : `is the one that the ${kind} ${holder.name} registers with`;
+  const detail = `the name "${name}" ${reason}: choose another name`;
+  return new Problem('name-taken', detail, { invalidValues: [{ pointer: '/name', detail }] });
 }
 
 /** Returns the problem of a request of an earlier boot of a host. */

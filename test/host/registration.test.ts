@@ -37,11 +37,13 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-const problem = (status: number, detail: string) => (response: ServerResponse) => {
-  response
-    .writeHead(status, { 'content-type': 'application/problem+json' })
-    .end(JSON.stringify({ type: 'urn:patchbay:problem:x', detail }));
-};
+const problem =
+  (status: number, detail: string, type = 'x') =>
+  (response: ServerResponse) => {
+    response
+      .writeHead(status, { 'content-type': 'application/problem+json' })
+      .end(JSON.stringify({ type: `urn:patchbay:problem:${type}`, detail }));
+  };
 const page = (status: number) => (response: ServerResponse) => {
   response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>a proxy</h1>');
 };
@@ -57,7 +59,7 @@ const registered = json(201, {
   signingKeys: [],
 });
 
-function run(): Promise<void> {
+function run(logger = pino({ enabled: false })): Promise<void> {
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('not listening');
   return runHost({
@@ -68,7 +70,7 @@ function run(): Promise<void> {
     capacity: 1,
     trustedKeys: null,
     signal: stop.signal,
-    logger: pino({ enabled: false }),
+    logger,
   });
 }
 
@@ -85,6 +87,20 @@ test.each([
   await expect(ended).rejects.toThrow(RegistrationRejectedError);
   await expect(ended).rejects.toThrow(/rack-1 \(4\d\d\): this is what to change/);
   expect(registrations).toBe(2);
+});
+
+test('ends its work once it is decommissioned, but not by itself: a supervisor would start it again', async () => {
+  responses = [registered, problem(409, 'it was decommissioned', 'decommissioned')];
+  const messages: unknown[] = [];
+  const ended = run(pino({ level: 'fatal' }, { write: (line) => messages.push(JSON.parse(line)) }));
+  await until(() => streams.length > 0, 'the host has an order stream');
+  for (const stream of streams) stream.end();
+  await until(() => messages.length > 0, 'the host has logged why it ends');
+  expect(messages).toMatchObject([{ reason: expect.stringContaining('it was decommissioned') }]);
+  const first = await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 100, 'still running'))]);
+  expect([first, registrations]).toEqual(['still running', 2]);
+  stop.abort();
+  await ended;
 });
 
 test('stops if the service has another protocol version', async () => {

@@ -180,6 +180,14 @@ test('creates a patch set', manyProcesses, async () => {
   expect(readFileSync(join(folder, 'net-2026-11.dsse.json'), 'utf8')).toMatch(/"payloadType": "application\/vnd\.in-toto\+json"/);
 });
 
+test('renames and decommissions devices and hosts', manyProcesses, async () => {
+  const output = await runPage('docs/how-to/decommission.md', folder);
+  expect(output).toMatch(/\nregisters +as embedded-1\n/);
+  // The two devices that it names, and the other two with their host.
+  expect(output.match(/decommissioned 2 devices, cancelled 0 open loads/g)).toHaveLength(2);
+  expect(output.match(/\nnorth +hst_\S+ +decommissioned +0 /g)).toHaveLength(1);
+});
+
 test('unloads modules', manyProcesses, async () => {
   const output = await runPage('docs/how-to/unload.md', folder);
   expect(output.match(/\nunloaded +1 +0 +0 +0\n/g)).toHaveLength(4);

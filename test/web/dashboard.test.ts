@@ -462,7 +462,7 @@ test('opens without sign-in if authentication is disabled', async () => {
   try {
     const page = await dashboard.open(`${open.url}/`, { role: null });
     await page.getByText('No devices yet.').waitFor();
-    await page.getByText('no device host has ever registered').waitFor();
+    await page.getByText('no device host is registered').waitFor();
     expect(await page.getByRole('button', { name: 'Sign out' }).count()).toBe(0);
     await page.goto(`${open.url}/loads`);
     await page.getByText('No loads yet.').waitFor();
@@ -597,4 +597,28 @@ test('rolls a patch set back from one of its modules', async () => {
   await heading(page, 'net@1.0.0 on rack-b-2').waitFor();
   await page.getByText('a rollback', { exact: true }).waitFor();
   await page.getByText('replaced', { exact: true }).first().waitFor();
+});
+
+test('renames and decommissions a device, and then its host', async () => {
+  const page = await dashboard.open(`/devices/${await dashboard.deviceOf('rack-b-1')}`);
+  await page.getByRole('button', { name: 'Rename…' }).click();
+  await page.getByRole('dialog', { name: 'Rename rack-b-1' }).getByLabel('Name').fill('router-1');
+  await page.getByRole('button', { name: 'Rename', exact: true }).click();
+  await heading(page, 'router-1').waitFor();
+  await page.getByRole('button', { name: 'Decommission…' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Decommission router-1' });
+  await dialog.getByLabel('Reason').fill('the board is broken');
+  await dialog.getByRole('button', { name: 'Decommission the device' }).click();
+  await page.getByText(/^Decommissioned .*: the board is broken\./).waitFor();
+  expect(await page.getByRole('button', { name: 'Load a build…' }).count()).toBe(0);
+  await page.goto(`${dashboard.service.url}/`);
+  await page.getByRole('button', { name: 'Decommission the host rack-b' }).click();
+  const ofHost = page.getByRole('dialog', { name: 'Decommission rack-b' });
+  await ofHost.getByLabel('Reason').fill('the rack was scrapped');
+  await ofHost.getByRole('button', { name: 'Decommission the host' }).click();
+  await page.getByRole('button', { name: 'Decommission the host rack-b' }).waitFor({ state: 'detached' });
+  expect((await dashboard.service.get('/v1/devices?status=decommissioned')).body.items?.map(({ name }) => name).toSorted()).toEqual([
+    'rack-b-2',
+    'router-1',
+  ]);
 });

@@ -12,7 +12,12 @@ export function Badge({ tone, children }: { readonly tone: Tone; readonly childr
   );
 }
 
-const deviceTones: Readonly<Record<Schemas['Device']['status'], Tone>> = { connected: 'good', attaching: 'warn', unreachable: 'bad' };
+const deviceTones: Readonly<Record<Schemas['Device']['status'], Tone>> = {
+  connected: 'good',
+  attaching: 'warn',
+  unreachable: 'bad',
+  decommissioned: 'plain',
+};
 
 export function DeviceBadge({ status }: Pick<Schemas['Device'], 'status'>) {
   return <Badge tone={deviceTones[status]}>{status}</Badge>;

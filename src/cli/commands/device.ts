@@ -1,12 +1,15 @@
-// `patchbay device`: lists, shows and watches devices, and lists their ABI violations.
+// `patchbay device`: lists, shows, watches, renames and decommissions devices, and lists their ABI violations.
 
 import { type Command, Option } from '@commander-js/extra-typings';
 import { type Schemas, unwrapResponse } from '../../client/client.ts';
 import { deviceStatuses } from '../../client/enum-values.ts';
 import { readNewestEventNumber } from '../../client/event-stream.ts';
+import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { formatDecommissioned, formatDecommissioning } from '../operator/decommissioning.ts';
 import { resolveDeviceId, resolveDeviceIds } from '../operator/device-names.ts';
 import { streamAndPrintEvents } from '../operator/event-output.ts';
+import { resolveSelection } from '../operator/load-options.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { collectValues, readLabels } from '../option-values.ts';
@@ -22,7 +25,9 @@ export function addDeviceCommands(device: Command): void {
     .description('List devices, newest first.')
     .option('--label <key=value>', 'only devices with this label; repeat it to require several labels', collectValues)
     .option('--host <host>', 'only devices of this host, by name or identifier')
-    .addOption(new Option('--status <status>', 'only devices with this status').choices(deviceStatuses))
+    .addOption(
+      new Option('--status <status>', 'only devices with this status (default: all except decommissioned ones)').choices(deviceStatuses),
+    )
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ label = [], host, status, ...options }, command) =>
@@ -107,6 +112,43 @@ export function addDeviceCommands(device: Command): void {
       }),
     );
   addExamples(watch, 'patchbay device watch', 'patchbay device watch rack-1-3 rack-1-4 --json');
+  addChangingCommands(device);
+}
+
+function addChangingCommands(device: Command): void {
+  const rename = device
+    .command('rename <device> <name>')
+    .description('Rename a device. Its host continues to register it with the name that it is configured with.')
+    .action((nameOrId, name, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const path = { device: await resolveDeviceId(context.client, nameOrId) };
+        const renamed = unwrapResponse(await context.client.PATCH('/v1/devices/{device}', { params: { path }, body: { name } }));
+        printResult(context, renamed, () => [`${nameOrId} is now called ${renamed.name}`]);
+        return exitCodes.success;
+      }),
+    );
+  addExamples(rename, 'patchbay device rename rack-1-3 router-7');
+
+  const decommission = device
+    .command('decommission [device...]')
+    .description('Remove devices from the fleet. Their history remains, and their names are free. It cannot be undone.')
+    .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+    .requiredOption('--reason <text>', 'reason, recorded with the devices and the loads that it cancels')
+    .action((nameOrId, { label, reason }, command) =>
+      runOperatorCommand(command, async (context) => {
+        if (nameOrId.length === 0 && label === undefined) throw new UsageError('name devices, or select them with --label');
+        const selection = await resolveSelection(context.client, nameOrId.length === 0 ? undefined : nameOrId, label);
+        const body = { ...selection, reason };
+        const result = unwrapResponse(await context.client.POST('/v1/devices/decommission', { body }));
+        printResult(context, result, () => [formatDecommissioning(result)]);
+        return exitCodes.success;
+      }),
+    );
+  addExamples(
+    decommission,
+    'patchbay device decommission rack-1-3 --reason "the board is broken"',
+    'patchbay device decommission --label rack=seven --reason "the rack was scrapped"',
+  );
 }
 
 function formatStatus(status: Schemas['Device']['status']): string {
@@ -130,6 +172,8 @@ function formatTaint({ tainted }: Schemas['ModuleTableEntry']): string {
 function formatDevice({
   id,
   name,
+  registeredName,
+  decommissioned,
   labels,
   host,
   status,
@@ -160,6 +204,8 @@ function formatDevice({
     `labels     ${formatLabels(labels) || '-'}`,
     `created    ${formatTime(createdAt)}`,
     `reported   ${formatTime(reportedAt)}`,
+    ...(registeredName === null ? [] : [`registers  as ${registeredName}`]),
+    ...formatDecommissioned(decommissioned),
     ...(attachFailure === null ? [] : [`failure    ${attachFailure}`]),
     ...drift.map(formatDrift),
     ...(links.some(({ resolved }) => resolved === false)

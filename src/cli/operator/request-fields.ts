@@ -76,6 +76,7 @@ const commandsOfCalls: readonly (readonly [call: RegExp, command: string])[] = [
   [/GET \/v1\/devices\/\S+\/programs\b/g, '"patchbay program list DEVICE"'],
   [/GET \/v1\/devices\/\S+/g, '"patchbay device show DEVICE"'],
   [/GET \/v1\/devices\b/g, '"patchbay device list"'],
+  [/GET \/v1\/hosts\b/g, '"patchbay device-host list"'],
   [/GET \/v1\/modules\/\S+\/builds\b/g, '"patchbay build list MODULE"'],
   [/POST \/v1\/modules\/\S+\/builds\b/g, '"patchbay build push"'],
   [/GET \/v1\/patch-sets\b/g, '"patchbay patch-set list"'],

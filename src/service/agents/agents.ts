@@ -11,12 +11,12 @@ import { processInSlices } from '../database/slices.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { Hosts } from '../hosts/hosts.ts';
-import type { HostRecord } from '../hosts/repository.ts';
+import type { HostRecord, KnownHost } from '../hosts/repository.ts';
 import { encodeCapabilities, HostRecords } from '../hosts/repository.ts';
 import type { OrderDispatcher } from '../orders/order-dispatcher.ts';
 import { toOfferedOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
-import { notFound, Problem, registrationKeyRevoked, staleBoot } from '../problem.ts';
+import { hostDecommissioned, notFound, Problem, registrationKeyRevoked, staleBoot } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { newSecret } from '../secrets.ts';
 import type { SigningKeyRecord } from '../signing-keys/repository.ts';
@@ -65,8 +65,8 @@ export class Agents {
    * Registers a host. With a new boot id, its devices are empty: each gets an order to reattach with the modules and programs that it had, and then
    * the orders that were not settled.
    * @param key The API key of the request, or null if the request has the join token. A key for one host registers only that host.
-   * @throws {Problem} `forbidden`; `unauthenticated` if the key was revoked; `name-taken` if another host has a device of the same name;
-   * `too-many-devices`.
+   * @throws {Problem} `forbidden`; `unauthenticated` if the key was revoked; `name-taken` if another host has a device of the same name, or another
+   * host was renamed to this one's name; `too-many-devices`; `decommissioned` if the host was decommissioned in this boot.
    */
   async register(registration: HostRegistration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
@@ -76,13 +76,16 @@ export class Agents {
     const token = `agt_${newSecret()}`;
     const { host, signingKeys } = await this.#uses.store.transaction(async (connection) => {
       if (key !== null) await checkNotRevoked(connection, key);
-      const known = await new HostRecords(connection).findByName(name);
+      const known = await findRegistered(connection, name);
       const isNewBoot = known?.bootId !== bootId;
+      if (isNewBoot && (await new HostRecords(connection).wasDecommissioned(name, bootId))) throw hostDecommissioned(name);
       const id = known?.id ?? newIdentifier('host');
       const credential = key?.id ?? this.#uses.hosts.joinTokenCredential;
       const contact = { registeredAt, unreachableSince: null };
       const capabilities = encodeCapabilities(registration.capabilities);
-      const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, capabilities, ...contact };
+      // A renamed host keeps its name.
+      const identity = { id, name: known?.name ?? name, bootId };
+      const host: HostRecord = { ...identity, capacity, tokenDigest: digestOf(token), credential, capabilities, ...contact };
       await new HostRecords(connection).save(host);
       const created = await registerDevices(connection, host, registration);
       if (known?.isUnreachable === true)
@@ -177,9 +180,23 @@ function filterByDevice(reports: Reports, devices: ReadonlySet<string>): Reports
   return { ...reports, reports: reports.reports.filter(({ device }) => devices.has(device)) };
 }
 
+/** Returns the host that registers with this name, or null. @throws {Problem} `name-taken` if another host was renamed to it. */
+async function findRegistered(connection: Connection, name: string): Promise<KnownHost | null> {
+  const hosts = await new HostRecords(connection).findByName(name);
+  const known = hosts.find((host) => (host.registeredName ?? host.name) === name);
+  const [other] = hosts;
+  if (known === undefined && other !== undefined)
+    throw new Problem(
+      'name-taken',
+      `the host name "${name}" is taken by the host ${other.id}, which was renamed to it: choose another name`,
+    );
+  return known ?? null;
+}
+
 async function checkBoot(connection: Connection, hostId: string, bootId: string): Promise<void> {
   const host = await new HostRecords(connection).bootOf(hostId);
   if (host === null) throw notFound('host', hostId);
+  if (host.isDecommissioned) throw hostDecommissioned(host.name);
   if (!host.isRegistered) throw registrationKeyRevoked(host.name);
   if (host.bootId !== bootId) throw staleBoot(host.name);
 }

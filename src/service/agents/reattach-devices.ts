@@ -34,7 +34,7 @@ export async function reattachDevices(connection: Connection, host: HostRecord, 
   const hostId = host.id;
   const devices = await new DeviceRecords(connection).listOnHost(hostId);
   const open = await new ProgramRecords(connection).listOpenOnHost(hostId);
-  const ended = await endStoppingPrograms(
+  const ended = await endPrograms(
     connection,
     open.filter(({ started, stopRequested }) => started && stopRequested),
   );
@@ -54,7 +54,7 @@ export async function reattachDevices(connection: Connection, host: HostRecord, 
         newOrder(device, attachOrderContent(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
       ),
     );
-    await new HistoryRecords(connection).endByReboot(ids, at);
+    await new HistoryRecords(connection).endAll(ids, at, 'reboot');
     await new DeviceRecords(connection).clearStates(ids);
   });
   await processInSlices(reissued, async (slice) => {
@@ -168,19 +168,20 @@ export async function attachNewDevices(
 }
 
 /**
- * Ends programs that had a stop order: they stopped when their host did. Stores the statistics that the device last reported.
+ * Ends programs that no longer run, because their host restarted or their device is decommissioned. Stores the statistics that the device last
+ * reported.
  * @returns The identifiers of the programs.
  */
-async function endStoppingPrograms(connection: Connection, stopping: readonly OpenProgram[]): Promise<Set<string>> {
-  const deviceIds = [...new Set(stopping.map(({ deviceId }) => deviceId))];
+export async function endPrograms(connection: Connection, ended: readonly OpenProgram[]): Promise<Set<string>> {
+  const deviceIds = [...new Set(ended.map(({ deviceId }) => deviceId))];
   const states = await new DeviceRecords(connection).statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
   await new ProgramRecords(connection).setFinalStatistics(
-    stopping.map(({ id, deviceId }) => {
+    ended.map(({ id, deviceId }) => {
       const last = states.get(deviceId)?.programs.find(({ program }) => program === id);
       return { id, statistics: stoppedStatistics(id, last) };
     }),
   );
-  return new Set(stopping.map(({ id }) => id));
+  return new Set(ended.map(({ id }) => id));
 }
 
 /** Returns the final statistics of a stopped program. @param last The statistics that its device last reported. */

@@ -40,21 +40,25 @@ export function deviceCreatedEvent({ id, name, hostId, ramPages, labels }: NewDe
 }
 
 /**
- * Creates the devices of a registration that do not exist yet. Sets the labels of the others, unless an operator has set them.
+ * Creates the devices of a registration that do not exist yet, except those that were decommissioned in this boot of the host. Sets the labels of the
+ * others, unless an operator has set them.
  * @returns The created devices.
  * @throws {Problem} `name-taken`, `too-many-devices`.
  */
 export async function registerDevices(connection: Connection, host: HostRecord, registration: HostRegistration): Promise<NewDevice[]> {
   const byName = new Map(registration.devices.map((device) => [device.name, device]));
-  const known: DeviceIdentity[] = [];
-  await processInSlices(
-    [...byName.keys()],
-    async (slice) => void known.push(...(await new DeviceRecords(connection).findIdentities(slice))),
-  );
-  const foreign = known.find(({ hostId }) => hostId !== host.id);
-  if (foreign !== undefined)
-    throw new Problem('name-taken', `the device name "${foreign.name}" is taken by a device of another host: choose another name`);
-  const created = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
+  const holders = new Map<string, DeviceIdentity>();
+  await processInSlices([...byName.keys()], async (slice) => {
+    for (const holder of await new DeviceRecords(connection).findIdentities(slice)) holders.set(holder.id, holder);
+  });
+  const known = [...holders.values()].flatMap((holder) => {
+    const registered = holder.registeredName ?? holder.name;
+    checkNames(holder, registered, host, byName);
+    return byName.has(registered) ? [{ ...holder, name: registered }] : [];
+  });
+  const decommissioned = await new DeviceRecords(connection).decommissionedNames(host.id, host.bootId);
+  const present = new Set([...known.map(({ name }) => name), ...decommissioned]);
+  const created = newDevices(host.id, [...byName.values()], present, host.registeredAt);
   if (created.length > 0) checkDeviceLimit(host.name, await new DeviceRecords(connection).countOnHost(host.id), created.length);
   const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
   await processInSlices(labelledByHost, (slice) =>
@@ -62,6 +66,19 @@ export async function registerDevices(connection: Connection, host: HostRecord, 
   );
   await processInSlices(created, (slice) => new DeviceRecords(connection).create(slice));
   return created;
+}
+
+/** Checks that a registration does not use the name of another device. @throws {Problem} `name-taken`. */
+function checkNames(
+  { id, name, hostId }: DeviceIdentity,
+  registered: string,
+  host: Pick<HostRecord, 'id'>,
+  byName: ReadonlyMap<string, unknown>,
+): void {
+  if (byName.has(registered) && hostId !== host.id)
+    throw new Problem('name-taken', `the device name "${registered}" is taken by a device of another host: choose another name`);
+  if (name !== registered && byName.has(name))
+    throw new Problem('name-taken', `the device name "${name}" is taken by the device ${id}, which was renamed to it: choose another name`);
 }
 
 /** @throws {Problem} `too-many-devices`. */

@@ -52,11 +52,11 @@ function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
         tags,
         summary: 'Register a device host',
         description:
-          'A host is identified by its name. A new boot ID means that its devices are empty: the service orders the host to attach them and to restore their modules and programs.',
+          'A host is identified by its name. A new boot ID means that its devices are empty: the service orders the host to attach them and to restore their modules and programs. The problem `decommissioned` is final: an operator has removed the host from the fleet, and the agent must stop.',
         body: HostRegistration,
         response: {
           201: RegisteredHost.describe('The host is registered.'),
-          ...problems('name-taken', 'too-many-devices', 'too-large', 'unsupported-media-type'),
+          ...problems('name-taken', 'too-many-devices', 'decommissioned', 'too-large', 'unsupported-media-type'),
         },
       },
     },
@@ -94,7 +94,7 @@ function addOrderStreamRoute(app: Api, { agents }: Uses): void {
         }),
         response: {
           200: { description: 'The order stream.', content: { 'text/event-stream': { schema: Order } } },
-          ...problems('stale-boot'),
+          ...problems('stale-boot', 'decommissioned'),
         },
       },
     },
@@ -137,7 +137,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
             .object({ orders: z.array(Order) })
             .meta({ id: 'Orders', examples: [{ orders: Order.meta()?.['examples'] ?? [] }] })
             .describe('The orders, by sequence.'),
-          ...problems('stale-boot'),
+          ...problems('stale-boot', 'decommissioned'),
         },
       },
     },
@@ -166,7 +166,7 @@ function addHeartbeatRoute(app: Api, { agents }: Uses): void {
         body: Heartbeat,
         response: {
           204: z.null().describe('The heartbeat was received.'),
-          ...problems('stale-boot', 'too-large', 'unsupported-media-type'),
+          ...problems('stale-boot', 'decommissioned', 'too-large', 'unsupported-media-type'),
         },
       },
     },
@@ -252,7 +252,7 @@ function addReportRoute(app: Api, { agents }: Uses): void {
         body: Reports,
         response: {
           204: z.null().describe('The reports are stored durably.'),
-          ...problems('stale-boot', 'too-large', 'unsupported-media-type', 'busy'),
+          ...problems('stale-boot', 'decommissioned', 'too-large', 'unsupported-media-type', 'busy'),
         },
       },
     },

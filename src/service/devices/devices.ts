@@ -14,7 +14,7 @@ import type { Store } from '../database/store.ts';
 import { HostRecords } from '../hosts/repository.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { LinkedModuleCache } from '../modules/linked-module-cache.ts';
-import { invalidValue, notFound, Problem } from '../problem.ts';
+import { decommissioned, invalidValue, nameTaken, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { type AbiViolationFilter, AbiViolationQueries, type AbiViolationRecord } from './abi-violation-queries.ts';
 import { buildModuleGraph, graphLimits, type ModuleGraph } from './module-graph.ts';
@@ -64,9 +64,7 @@ export class Devices {
   async create(request: NewDeviceRequest, requester: Requester, toResponse: ToResponse<DeviceView>): Promise<DeviceView> {
     const createdAt = new Date();
     return this.#store.transaction(async (connection) => {
-      const [taken] = await new DeviceRecords(connection).findByNames([request.name]);
-      if (taken !== undefined)
-        throw new Problem('name-taken', `the name "${request.name}" is taken by the device ${taken.id}: choose another name`);
+      await checkNameFree(connection, request.name, null);
       const host = this.#chooseHost(await new HostRecords(connection).listAll(), request.host);
       const { name, labels, ramPages } = request;
       const newDevice: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
@@ -101,9 +99,27 @@ export class Devices {
   }
 
   /**
+   * Renames a device. Its host continues to register it with the name that it had. Does nothing if the name is the same.
+   * @throws {Problem} `not-found`, `decommissioned`, `name-taken`.
+   */
+  async rename(id: string, name: string, requester: Requester): Promise<void> {
+    await this.#store.transaction(async (connection) => {
+      const device = await new DeviceRecords(connection).find(id);
+      if (device === null) throw notFound('device', id);
+      if (device.decommissionedAt !== null) throw decommissioned('device', device.name);
+      if (device.name === name) return;
+      await checkNameFree(connection, name, id);
+      const registered = device.registeredName ?? device.name;
+      await new DeviceRecords(connection).rename(id, name, registered === name ? null : registered);
+      const detail = { before: device.name, after: name, registeredName: registered };
+      await audit(connection, requester, new Date(), [{ action: 'device.renamed', object: id, detail }]);
+    });
+  }
+
+  /**
    * Replaces the labels of a device. The host does not change them when it registers again. Does nothing if the labels are the same.
    * @param isExpected Whether the current labels match the client's precondition.
-   * @throws {Problem} `not-found`, `precondition-failed`.
+   * @throws {Problem} `not-found`, `decommissioned`, `precondition-failed`.
    */
   async replaceLabels(
     id: string,
@@ -114,6 +130,7 @@ export class Devices {
     await this.#store.transaction(async (connection) => {
       const device = await new DeviceRecords(connection).find(id);
       if (device === null) throw notFound('device', id);
+      if (device.decommissionedAt !== null) throw decommissioned('device', device.name);
       const { labels: before, labelsByOperator } = device;
       if (!isExpected(before))
         throw new Problem(
@@ -188,6 +205,20 @@ export class Devices {
     if (freest.devices >= freest.capacity) throw new Problem('no-host', `all ${connected.length} connected hosts are full: ${start}`);
     return freest;
   }
+}
+
+/** @throws {Problem} `name-taken` if another device has the name, or registers with it. */
+async function checkNameFree(connection: Connection, name: string, ownId: string | null): Promise<void> {
+  const holder = (await new DeviceRecords(connection).findIdentities([name])).find(({ id }) => id !== ownId);
+  if (holder !== undefined) throw nameTaken('device', name, holder);
+}
+
+/** @throws {Problem} `decommissioned` if the device is. */
+export async function checkNotDecommissioned(
+  connection: Connection,
+  { id, name }: { readonly id: string; readonly name: string },
+): Promise<void> {
+  if ((await new DeviceRecords(connection).filterDecommissioned([id])).has(id)) throw decommissioned('device', name);
 }
 
 /** Returns a new device for each registered device whose name is not known. */

@@ -18,7 +18,7 @@ import type { QueryClient } from '../database/query-client.ts';
 import { type MarkedRows, mapReadable, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 import { checkDates } from '../database/undecodable-row.ts';
-import { type DeviceRecord, type DeviceStatus, toRecord } from './repository.ts';
+import { type ActiveDeviceStatus, type DeviceRecord, type DeviceStatus, toRecord } from './repository.ts';
 
 /** Unresolved drift of one module of a device. */
 export type DriftRecord = Pick<DeviceModuleModel, 'deviceId' | 'module' | 'version' | 'driftedFrom'> & { readonly driftedAt: Date };
@@ -44,6 +44,7 @@ export type DeviceFilter = TimeRange &
     /** At most about 100 identifiers; an empty list matches no device. */
     readonly ids?: readonly string[] | undefined;
     readonly hostId?: string | undefined;
+    /** Default: every status but `decommissioned`; any status, if identifiers are given. */
     readonly status?: DeviceStatus | undefined;
     readonly namePrefix?: string | undefined;
   };
@@ -76,9 +77,9 @@ export class DeviceQueries {
     } satisfies Prisma.DeviceFindManyArgs;
   }
 
-  /** Counts devices by status. */
-  async countByStatus(): Promise<Record<DeviceStatus, number>> {
-    const count = (status: DeviceStatus) => this.#client.device.count({ where: statusCondition(status) });
+  /** Counts devices by status. Leaves out decommissioned ones. */
+  async countByStatus(): Promise<Record<ActiveDeviceStatus, number>> {
+    const count = (status: ActiveDeviceStatus) => this.#client.device.count({ where: statusCondition(status) });
     return { connected: await count('connected'), attaching: await count('attaching'), unreachable: await count('unreachable') };
   }
 
@@ -165,7 +166,7 @@ function filterConditions(filter: DeviceFilter, page: PageByTime | PageByName): 
   return [
     ...(ids === undefined ? [] : [{ id: { in: [...ids] } }]),
     ...(hostId === undefined ? [] : [{ hostId }]),
-    ...(status === undefined ? [] : [statusCondition(status)]),
+    ...(status === undefined ? (ids === undefined || page.sort === 'name' ? [isActive] : []) : [statusCondition(status)]),
     ...(module === undefined && version === undefined ? [] : [{ modules: { some: { ...equalTo({ module, version }), ...isExpected } } }]),
     ...labelConditions(labels),
     ...(page.sort === 'name'
@@ -174,7 +175,10 @@ function filterConditions(filter: DeviceFilter, page: PageByTime | PageByName): 
   ];
 }
 
+const isActive: Prisma.DeviceWhereInput = { decommissionedAt: null };
+
 function statusCondition(status: DeviceStatus): Prisma.DeviceWhereInput {
-  if (status === 'unreachable') return { host: { unreachableSince: { not: null } } };
-  return { host: { unreachableSince: null }, attachedBootId: status === 'attaching' ? null : { not: null } };
+  if (status === 'decommissioned') return { decommissionedAt: { not: null } };
+  if (status === 'unreachable') return { ...isActive, host: { unreachableSince: { not: null } } };
+  return { ...isActive, host: { unreachableSince: null }, attachedBootId: status === 'attaching' ? null : { not: null } };
 }

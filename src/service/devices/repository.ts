@@ -44,14 +44,20 @@ export type NewDevice = {
 };
 
 /** Identifies a registered device. */
-export type DeviceIdentity = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'labelsByOperator'>;
-/** The data of a device for its host. */
+export type DeviceIdentity = Pick<DeviceModel, 'id' | 'name' | 'registeredName' | 'hostId' | 'labelsByOperator'>;
+/** The data of a device for its host. The name is the one that the host registers. */
 export type HostedDevice = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'ramPages'>;
+/** A device that a request names. */
+export type NamedDevice = Pick<DeviceModel, 'id' | 'hostId' | 'decommissionedAt'>;
+/** The end of a device or host: when, why, and the actor. */
+export type Decommissioning = { readonly decommissionedAt: Date; readonly decommissionReason: string; readonly decommissionedBy: string };
 
 type LabelledDevice = { readonly id: string; readonly labels: Readonly<Record<string, string>> };
 
 /** `connected`: the host is connected, and the device has attached in this boot of the host. */
-export const deviceStatuses = ['connected', 'attaching', 'unreachable'] as const;
+const activeDeviceStatuses = ['connected', 'attaching', 'unreachable'] as const;
+export type ActiveDeviceStatus = (typeof activeDeviceStatuses)[number];
+export const deviceStatuses = [...activeDeviceStatuses, 'decommissioned'] as const;
 export type DeviceStatus = (typeof deviceStatuses)[number];
 
 /** How error messages name a row. */
@@ -60,7 +66,7 @@ const deviceRow = { kind: 'device', table: 'Device', key: ['id'] } as const;
 const hostsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
   sql
     .selectFrom('Device')
-    .select(['id', 'hostId'])
+    .select(['id', 'hostId', 'decommissionedAt'])
     .where(({ ref }) => ids.includes(ref('id'))),
 );
 
@@ -76,6 +82,7 @@ const updateState = new RowStatement(
       .set(reported)
       .where('id', '=', id)
       .where('hostId', '=', hostId)
+      .where('decommissionedAt', 'is', null)
       .where(({ eb, or }) =>
         or([eb(reported.stateSequence, 'is', null), eb('stateSequence', 'is', null), eb('stateSequence', '<', reported.stateSequence)]),
       ),
@@ -133,7 +140,8 @@ const clearState = new RowStatement({ id: 'text' }, (sql, { id }) =>
 
 const updateRejection = new RowStatement(
   { rejectedAt: 'time', rejection: 'text', id: 'text', hostId: 'text' },
-  (sql, { id, hostId, ...rejection }) => sql.updateTable('Device').set(rejection).where('id', '=', id).where('hostId', '=', hostId),
+  (sql, { id, hostId, ...rejection }) =>
+    sql.updateTable('Device').set(rejection).where('id', '=', id).where('hostId', '=', hostId).where('decommissionedAt', 'is', null),
 );
 
 const clearRejection = new RowStatement({ id: 'text' }, (sql, { id }) =>
@@ -160,12 +168,36 @@ const labelsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
 const sequences = (sql: Kysely<Tables>) => sql.selectFrom('Device').select(['id', 'stateSequence']).where('stateSequence', 'is not', null);
 const sequencesOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) => sequences(sql).where(({ ref }) => ids.includes(ref('id'))));
 
-const identitiesByName = new PreparedQuery({ names: 'list' }, (sql, { names }) =>
+const identities = (sql: Kysely<Tables>) =>
   sql
     .selectFrom('Device')
     // Compared in SQL, so that an undecodable value counts as false and does not block the registration of a host.
-    .select(({ eb }) => ['id', 'name', 'hostId', eb('labelsByOperator', '=', true).as('labelsByOperator')])
-    .where(({ ref }) => names.includes(ref('name'))),
+    .select(({ eb }) => ['id', 'name', 'registeredName', 'hostId', eb('labelsByOperator', '=', true).as('labelsByOperator')])
+    .where('decommissionedAt', 'is', null);
+const identitiesByName = new PreparedQuery({ names: 'list' }, (sql, { names }) =>
+  identities(sql).where(({ ref }) => names.includes(ref('name'))),
+);
+const identitiesByRegisteredName = new PreparedQuery({ names: 'list' }, (sql, { names }) =>
+  identities(sql)
+    .where('registeredName', 'is not', null)
+    .where(({ ref }) => names.includes(ref('registeredName'))),
+);
+
+const endDevice = new RowStatement(
+  { decommissionedAt: 'time', decommissionReason: 'text', decommissionedBy: 'text', attachedBootId: 'text', id: 'text' },
+  (sql, { id, ...end }) =>
+    sql
+      .updateTable('Device')
+      .set({ ...end, attachFailure: null, rejectedAt: null, rejection: null })
+      .where('id', '=', id)
+      .where('decommissionedAt', 'is', null),
+);
+const clearDriftOfDevice = new RowStatement({ deviceId: 'text' }, (sql, { deviceId }) =>
+  sql
+    .updateTable('DeviceModule')
+    .set({ driftedAt: null, driftedFrom: null })
+    .where('deviceId', '=', deviceId)
+    .where('driftedAt', 'is not', null),
 );
 
 /** Compared in SQL, so that an undecodable time does not block the registration of a host. */
@@ -277,47 +309,112 @@ export class DeviceRecords {
   }
 
   /** Returns the devices that exist, with their hosts. */
-  async hostsOf(ids: readonly string[]): Promise<{ id: string; hostId: string }[]> {
+  async hostsOf(ids: readonly string[]): Promise<NamedDevice[]> {
     return ids.length === 0 ? [] : this.#connection.query(hostsOfDevices, { ids });
   }
 
+  /** Returns which of these devices are decommissioned. */
+  async filterDecommissioned(ids: readonly string[]): Promise<Set<string>> {
+    const ended = (await this.hostsOf(ids)).filter(({ decommissionedAt }) => decommissionedAt !== null);
+    return new Set(ended.map(({ id }) => id));
+  }
+
+  /** Returns the devices that are not decommissioned with these names. */
   async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {
     return readInChunks(names, async (chunk) => {
-      const devices = devicesWithHosts(this.#connection.sql).selectAll('Device').where('Device.name', 'in', chunk);
+      const devices = devicesWithHosts(this.#connection.sql)
+        .selectAll('Device')
+        .where('Device.name', 'in', chunk)
+        .where('Device.decommissionedAt', 'is', null);
       return this.#withLabels(await devices.execute());
     });
   }
 
-  /** Returns the devices with these names, on any host. */
+  /** Returns the devices that have one of these names or register with it, on any host, each once. Leaves out decommissioned ones. */
   async findIdentities(names: readonly string[]): Promise<DeviceIdentity[]> {
-    const devices = await this.#connection.query(identitiesByName, { names });
-    return devices.map((device) => ({ ...device, labelsByOperator: Boolean(device.labelsByOperator) }));
+    const found = [
+      ...(await this.#connection.query(identitiesByName, { names })),
+      ...(await this.#connection.query(identitiesByRegisteredName, { names })),
+    ];
+    const devices = new Map(found.map((device) => [device.id, device]));
+    return [...devices.values()].map((device) => ({ ...device, labelsByOperator: Boolean(device.labelsByOperator) }));
   }
 
-  /** Returns every device of a host. */
+  /** Sets the name of a device. @param registeredName The name that its host registers; null: the same. */
+  async rename(id: string, name: string, registeredName: string | null): Promise<void> {
+    await this.#connection.sql.updateTable('Device').set({ name, registeredName }).where('id', '=', id).execute();
+  }
+
+  /** Returns every device of a host that is not decommissioned. */
   async listOnHost(hostId: string): Promise<HostedDevice[]> {
     const devices = this.#connection.sql
       .selectFrom('Device')
-      .select(['id', 'name', 'hostId', 'ramPages'])
+      .select(({ fn }) => ['id', fn.coalesce('registeredName', 'name').as('name'), 'hostId', 'ramPages'])
       .where('hostId', '=', hostId)
+      .where('decommissionedAt', 'is', null)
       .orderBy('id', 'desc');
     return withoutMarks(await this.#connection.queryReadable(devices, deviceRow));
   }
 
+  /** Returns the first devices of a host that are not decommissioned. */
+  async firstOnHost(hostId: string, limit: number): Promise<string[]> {
+    const devices = this.#connection.sql
+      .selectFrom('Device')
+      .select('id')
+      .where('hostId', '=', hostId)
+      .where('decommissionedAt', 'is', null);
+    return (await devices.orderBy('createdAt').orderBy('id').limit(limit).execute()).map(({ id }) => id);
+  }
+
+  /** Returns the names that a host registered for devices that were decommissioned during a boot. */
+  async decommissionedNames(hostId: string, bootId: string): Promise<Set<string>> {
+    const devices = await this.#connection.sql
+      .selectFrom('Device')
+      .select(({ fn }) => fn.coalesce('registeredName', 'name').as('name'))
+      .where('hostId', '=', hostId)
+      .where('decommissionedAt', 'is not', null)
+      .where('attachedBootId', '=', bootId)
+      .execute();
+    return new Set(devices.map(({ name }) => name));
+  }
+
+  /**
+   * Decommissions devices, and clears what health reports about them: failures, rejections and drift.
+   * @param devices With the boot of the host in which each is decommissioned.
+   * @returns The identifiers of the devices that were not decommissioned before.
+   */
+  async decommission(
+    devices: readonly { readonly id: string; readonly attachedBootId: string }[],
+    end: Decommissioning,
+  ): Promise<Set<string>> {
+    const changes = await this.#connection.executeForRows(
+      endDevice,
+      devices.map((device) => ({ ...device, ...end })),
+    );
+    await this.#connection.executeForRows(
+      clearDriftOfDevice,
+      devices.map(({ id }) => ({ deviceId: id })),
+    );
+    return new Set(devices.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
+  }
+
+  /** Counts the devices of a host that are not decommissioned. */
   async countOnHost(hostId: string): Promise<number> {
     const { devices } = await this.#connection.sql
       .selectFrom('Device')
       .select(({ fn }) => fn.countAll<number | bigint>().as('devices'))
       .where('hostId', '=', hostId)
+      .where('decommissionedAt', 'is', null)
       .executeTakeFirstOrThrow();
     return Number(devices);
   }
 
-  /** Returns the identifiers and hosts of the devices with all of these labels, oldest first. */
+  /** Returns the identifiers and hosts of the devices with all of these labels, oldest first. Leaves out decommissioned ones. */
   async findByLabels(labels: Readonly<Record<string, string>>, limit: number): Promise<{ id: string; hostId: string }[]> {
     return this.#connection.sql
       .selectFrom('Device')
       .select(['id', 'hostId'])
+      .where('decommissionedAt', 'is', null)
       .where(({ and, exists, selectFrom }) =>
         and(
           Object.entries(labels).map(([key, value]) =>
@@ -331,6 +428,7 @@ export class DeviceRecords {
           ),
         ),
       )
+      .orderBy('createdAt')
       .orderBy('id')
       .limit(limit)
       .execute();
@@ -471,6 +569,7 @@ type DeviceRow = DeviceModel & { readonly isReachable: SqlBool };
 
 /** Adds labels and status to a device row. @param isReachable Whether its host is connected. */
 export function toRecord(device: DeviceModel, labels: Readonly<Record<string, string>>, isReachable: boolean): DeviceRecord {
+  if (device.decommissionedAt !== null) return { ...device, status: 'decommissioned', labels };
   const status = !isReachable ? 'unreachable' : device.attachedBootId === null ? 'attaching' : 'connected';
   return { ...device, status, labels };
 }

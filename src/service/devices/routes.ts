@@ -1,8 +1,9 @@
-// /v1/devices: creates, lists and reads devices, and replaces their labels.
+// /v1/devices: creates, lists, reads and renames devices, and replaces their labels.
 
 import { z } from 'zod';
 import { UnresolvedLink } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
+import { rejectNameOrder, toDecommissioned } from '../hosts/decommissioning-schemas.ts';
 import { computeEntityTag, ifMatchHeaders, ifNoneMatchHeaders, matchesIfMatch, matchesIfNoneMatch } from '../http/entity-tags.ts';
 import { parsePageByName, parsePageByTime, parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
@@ -16,6 +17,7 @@ import {
   AbiViolationPage,
   abiViolationQuery,
   Device,
+  DeviceChanges,
   DeviceDetail,
   DeviceLabels,
   DevicePage,
@@ -77,6 +79,7 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { id: ids, sort, label = {}, host, status, module, version, name } = request.query;
+      rejectNameOrder(sort, status);
       const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...parseTimeRange(request.query) };
       const page = await devices.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, {
@@ -104,6 +107,31 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
     },
     async ({ params }) => {
       const { view, graph } = await devices.getWithGraph(params.device);
+      return toDeviceDetail(view, graph);
+    },
+  );
+
+  app.patch(
+    '/v1/devices/:device',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'renameDevice',
+        tags,
+        summary: 'Rename a device',
+        description: 'The host continues to register the device with the name that it is configured with: the device remains the same.',
+        params: deviceParameter,
+        body: DeviceChanges,
+        response: {
+          200: DeviceDetail.describe('The renamed device.'),
+          ...problems('not-found', 'name-taken', 'decommissioned', 'too-large', 'unsupported-media-type'),
+        },
+      },
+    },
+    async (request) => {
+      const { device } = request.params;
+      await devices.rename(device, request.body.name, getRequester(request));
+      const { view, graph } = await devices.getWithGraph(device);
       return toDeviceDetail(view, graph);
     },
   );
@@ -176,7 +204,7 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
         body: NewDeviceLabels,
         response: {
           200: DeviceLabels.describe('The new labels, with their `ETag`.'),
-          ...problems('not-found', 'precondition-failed', 'too-large', 'unsupported-media-type'),
+          ...problems('not-found', 'decommissioned', 'precondition-failed', 'too-large', 'unsupported-media-type'),
         },
       },
     },
@@ -231,13 +259,13 @@ function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof Devi
 }
 
 function toDevice({ device, state, drift }: DeviceView): z.infer<typeof Device> {
-  const { id, name, labels, hostId, status, ramPages, createdAt } = device;
+  const { id, name, registeredName, labels, hostId, status, ramPages, createdAt } = device;
   const modules = Object.fromEntries((state?.moduleTable ?? []).map(({ module, version }) => [module, version]));
   const drifted = drift.map(({ module, driftedFrom, driftedAt }) => {
     return { module, expected: driftedFrom, observed: modules[module] ?? null, since: driftedAt.toISOString() };
   });
-  const facts = { id, name, labels: { ...labels }, host: hostId, status, modules, drift: drifted, ramPages };
-  return { ...facts, createdAt: createdAt.toISOString() };
+  const facts = { id, name, registeredName, labels: { ...labels }, host: hostId, status, modules, drift: drifted, ramPages };
+  return { ...facts, createdAt: createdAt.toISOString(), decommissioned: toDecommissioned(device) };
 }
 
 function toCreated(view: DeviceView): CreatedResponse<201, z.infer<typeof DeviceDetail>> {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DeviceId, DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
+import { Decommissioned } from '../hosts/decommissioning-schemas.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
 import { deviceLinks, exampleLinks } from './module-graph-schemas.ts';
@@ -29,7 +30,7 @@ const CurrentLabelValues = z.record(z.string(), z.string());
 const DeviceStatus = z
   .enum(deviceStatuses)
   .describe(
-    '`connected`: its host is connected and the device is attached. `attaching`: its host is connected and the device is booting. `unreachable`: the service received nothing from its host within the timeout.',
+    '`connected`: its host is connected and the device is attached. `attaching`: its host is connected and the device is booting. `unreachable`: the service received nothing from its host within the timeout. `decommissioned`: an operator has removed it from the fleet.',
   )
   .meta({ id: 'DeviceStatus' });
 
@@ -51,6 +52,7 @@ const Drift = z
 const exampleDevice = {
   id: exampleIdentifier('device'),
   name: 'router-7',
+  registeredName: null,
   labels: { zone: 'north' },
   host: exampleIdentifier('host'),
   status: 'connected',
@@ -58,12 +60,17 @@ const exampleDevice = {
   drift: [],
   ramPages: 256,
   createdAt: exampleTimes.registered,
+  decommissioned: null,
 };
 
 export const Device = z
   .object({
     id: identifier('device'),
     name: z.string(),
+    registeredName: z
+      .string()
+      .nullable()
+      .describe('The name that its host registers it with, if it was renamed. Null if that is its name.'),
     labels: CurrentLabelValues,
     host: identifier('host'),
     status: DeviceStatus,
@@ -77,6 +84,7 @@ export const Device = z
       ),
     ramPages: count,
     createdAt: timestamp,
+    decommissioned: Decommissioned.nullable().describe('Null if it is not decommissioned.'),
   })
   .meta({ id: 'Device', description: 'A simulated computer with its own memory, processor and module table.', examples: [exampleDevice] });
 
@@ -110,6 +118,7 @@ export const DeviceDetail = Device.extend({
     },
   ],
 });
+export const DeviceChanges = z.strictObject({ name: DisplayName }).meta({ id: 'DeviceChanges', examples: [{ name: 'router-north-7' }] });
 export const DevicePage = pageSchema('DevicePage', Device);
 
 export const NewDeviceLabels = z
@@ -145,7 +154,9 @@ export const deviceQuery = z.strictObject({
     .describe('Only devices of the host with this identifier or name.')
     .meta({ examples: ['rack-1'] }),
   status: DeviceStatus.optional()
-    .describe('Only devices with this status.')
+    .describe(
+      'Only devices with this status. Default: all but decommissioned ones; with `id`, all. Lists of decommissioned devices are sorted by `createdAt`.',
+    )
     .meta({ examples: ['connected'] }),
   module: moduleQuery.describe('Only devices with this module in the module table.'),
   version: versionQuery.describe('Only devices with this version in the module table; of `module`, if given.'),

@@ -9,10 +9,11 @@ const maxSelectedDevices = 10_000;
 
 export type Selector = { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
 export type SelectedDevice = { readonly id: string; readonly hostId: string };
+type KnownDevice = SelectedDevice & { readonly decommissionedAt: Date | null };
 
 /**
  * Returns every selected device once.
- * @throws {Problem} `invalid-value` if no device matches, too many match, or a named device does not exist.
+ * @throws {Problem} `invalid-value` if no device matches, too many match, or a named device does not exist or is decommissioned.
  */
 export async function selectDevices(connection: Connection, selector: Selector): Promise<SelectedDevice[]> {
   if ('labels' in selector) {
@@ -25,7 +26,7 @@ export async function selectDevices(connection: Connection, selector: Selector):
 
 /**
  * Reads the devices that several requests name.
- * @returns A function that returns each device of one request once. It throws {Problem} `invalid-value` if a device does not exist.
+ * @returns A function that returns each device of one request once. It throws {Problem} `invalid-value` if a device does not exist or is decommissioned.
  */
 export async function deviceResolver(
   connection: Connection,
@@ -35,13 +36,19 @@ export async function deviceResolver(
   return (named) => resolveNamed(known, named);
 }
 
-function resolveNamed(known: ReadonlyMap<string, SelectedDevice>, named: readonly string[]): SelectedDevice[] {
-  const invalidValues = named.flatMap((id, index) =>
-    known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `the device ${id} does not exist` }],
-  );
+function resolveNamed(known: ReadonlyMap<string, KnownDevice>, named: readonly string[]): SelectedDevice[] {
+  const invalidValues = named.flatMap((id, index) => {
+    const device = known.get(id);
+    if (device?.decommissionedAt === null) return [];
+    const detail = device === undefined ? `the device ${id} does not exist` : `the device ${id} is decommissioned`;
+    return [{ pointer: `/devices/${index}`, detail }];
+  });
   const [first] = invalidValues;
   if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; no load was created`, { invalidValues });
-  return [...new Set(named)].flatMap((id) => known.get(id) ?? []);
+  return [...new Set(named)].flatMap((id) => {
+    const device = known.get(id);
+    return device === undefined ? [] : [{ id, hostId: device.hostId }];
+  });
 }
 
 /** Returns the devices if they are within the limit. @throws {Problem} `invalid-value`. */

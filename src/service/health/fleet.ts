@@ -4,7 +4,7 @@ import type { Clock } from '../clock/service-clock.ts';
 import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
-import type { DeviceStatus } from '../devices/repository.ts';
+import type { ActiveDeviceStatus } from '../devices/repository.ts';
 import { HostQueries } from '../hosts/queries.ts';
 import { LoadQueries, type LoadTotal, type WaitingLoads } from '../loads/queries.ts';
 import { OrderQueries } from '../orders/queries.ts';
@@ -26,7 +26,7 @@ export type FleetHealth = {
   readonly status: 'healthy' | 'degraded';
   readonly reasons: readonly string[];
   readonly hosts: { readonly connected: number; readonly unreachable: number };
-  readonly devices: Readonly<Record<DeviceStatus, number>>;
+  readonly devices: Readonly<Record<ActiveDeviceStatus, number>>;
   readonly loads: {
     readonly queued: number;
     readonly dispatched: number;
@@ -69,7 +69,7 @@ export async function fleetHealth(
   const reasons = [
     ...faults,
     ...unread,
-    ...(hosts.connected + hosts.unreachable === 0 ? ['no device host has ever registered'] : []),
+    ...(hosts.connected + hosts.unreachable === 0 ? ['no device host is registered'] : []),
     ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${pluralize(count, 'device')} is unreachable`),
     ...(devices.attaching > 0 ? [`${pluralize(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} attaching`] : []),
     ...incompleteReasons(notWhole),

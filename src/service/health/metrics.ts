@@ -3,13 +3,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type LoadReport, Outcome } from '../../protocol/load-report.ts';
 import type { TransactionEnd } from '../database/transactions.ts';
-import type { DeviceStatus } from '../devices/repository.ts';
+import type { ActiveDeviceStatus } from '../devices/repository.ts';
 import { rolloutStates } from '../rollouts/steps.ts';
 
 /** The values of the gauges. */
 export type Gauges = {
   readonly hosts: Readonly<Record<'connected' | 'unreachable', number>>;
-  readonly devices: Readonly<Record<DeviceStatus, number>>;
+  readonly devices: Readonly<Record<ActiveDeviceStatus, number>>;
   readonly loads: Readonly<Record<'queued' | 'dispatched', number>>;
   /** Rollouts that have not ended, by state. */
   readonly rollouts: ReadonlyMap<string, number>;

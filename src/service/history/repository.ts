@@ -161,13 +161,13 @@ export class HistoryRecords {
   }
 
   /** Ends the current residencies on these devices after a boot, which empties their memories. No residency ends before it begins. */
-  async endByReboot(deviceIds: readonly string[], removedAt: Date): Promise<void> {
+  async endAll(deviceIds: readonly string[], removedAt: Date, removalCause: 'reboot' | 'decommissioned'): Promise<void> {
     for (const ids of splitIntoChunks(deviceIds))
       await this.#connection.sql
         .updateTable('HistoryEntry')
         .set((is) => ({
           removedAt: is.case().when('installedAt', '>', removedAt).then(is.ref('installedAt')).else(removedAt).end(),
-          removalCause: 'reboot',
+          removalCause,
           interrupted: 0,
         }))
         .where('removedAt', 'is', null)

@@ -1,12 +1,14 @@
 // Device hosts: authentication, heartbeats and lists.
 
 import { digestOf } from '../../machine/digest.ts';
+import { audit } from '../audit-events/entry.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { Problem } from '../problem.ts';
+import { decommissioned, nameTaken, notFound, Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
 import { equalsInConstantTime, slowDigest } from '../secrets.ts';
 import { type HostFilter, HostQueries } from './queries.ts';
 import type { Reachability } from './reachability.ts';
@@ -65,6 +67,33 @@ export class Hosts {
   /** The heartbeat interval of hosts, in milliseconds. */
   get heartbeatInterval(): number {
     return this.#reachability.heartbeatInterval;
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async get(id: string): Promise<HostWithDevices> {
+    const host = await new HostRecords(this.#store.readConnection).find(id);
+    if (host === null) throw notFound('host', id);
+    return host;
+  }
+
+  /**
+   * Renames a host. Its agent continues to register with the name that it had. Does nothing if the name is the same.
+   * @throws {Problem} `not-found`, `decommissioned`, `name-taken`.
+   */
+  async rename(id: string, name: string, requester: Requester): Promise<void> {
+    await this.#store.transaction(async (connection) => {
+      const records = new HostRecords(connection);
+      const host = await records.find(id);
+      if (host === null) throw notFound('host', id);
+      if (host.decommissionedAt !== null) throw decommissioned('host', host.name);
+      if (host.name === name) return;
+      const holder = (await records.findByName(name)).find((other) => other.id !== id);
+      if (holder !== undefined) throw nameTaken('host', name, holder);
+      const registered = host.registeredName ?? host.name;
+      await records.rename(id, name, registered === name ? null : registered);
+      const detail = { before: host.name, after: name, registeredName: registered };
+      await audit(connection, requester, new Date(), [{ action: 'host.renamed', object: id, detail }]);
+    });
   }
 
   list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageResult<HostWithDevices | DamagedItem, PageByTime | PageByName>> {

@@ -1,14 +1,14 @@
 // Lists and counts of hosts, read outside transactions.
 
 import type { Prisma } from '../database/generated/client.ts';
-import type { HostModel } from '../database/generated/models.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, mapReadable, restoreMarks } from '../database/readable-rows.ts';
+import { type MarkedRows, mapReadable, restoreMarks, withoutMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import type { HostWithDevices } from './repository.ts';
+import type { HostStatus, HostWithDevices } from './repository.ts';
 
-export type HostFilter = { readonly isReachable?: boolean | undefined };
+/** Default: every status but `decommissioned`. */
+export type HostFilter = { readonly status?: HostStatus | undefined };
 
 export class HostQueries {
   readonly #client: QueryClient;
@@ -26,16 +26,25 @@ export class HostQueries {
   }
 
   async list(filter: HostFilter, page: PageByTime | PageByName): Promise<MarkedRows<HostWithDevices>> {
-    const hosts = await this.#readable.host.findMany({ ...pageQuery(filter, page), include: withDeviceCount });
-    return mapReadable(restoreMarks(hosts), toHostWithDevices);
+    const hosts = restoreMarks(await this.#readable.host.findMany(pageQuery(filter, page)));
+    const devices = await this.#countDevices(withoutMarks(hosts).map(({ id }) => id));
+    return mapReadable(hosts, (host) => ({ ...host, devices: devices.get(host.id) ?? 0 }));
   }
 
-  /** Counts connected and unreachable hosts. */
+  /** Counts the devices of hosts that are not decommissioned, by host. Prisma's counts of filtered relations read all devices. */
+  async #countDevices(hostIds: readonly string[]): Promise<Map<string, number>> {
+    if (hostIds.length === 0) return new Map();
+    const where = { hostId: { in: [...hostIds] }, ...isActive };
+    const counts = await this.#client.device.groupBy({ by: ['hostId'], where, _count: { _all: true } });
+    return new Map(counts.map(({ hostId, _count }) => [hostId, _count._all]));
+  }
+
+  /** Counts connected and unreachable hosts. Leaves out decommissioned ones. */
   async countByReachability(): Promise<{ readonly connected: number; readonly unreachable: number }> {
     const { host: hosts } = this.#client;
     const [connected, unreachable] = [
-      await hosts.count({ where: { unreachableSince: null } }),
-      await hosts.count({ where: { unreachableSince: { not: null } } }),
+      await hosts.count({ where: statusCondition('connected') }),
+      await hosts.count({ where: statusCondition('unreachable') }),
     ];
     return { connected, unreachable };
   }
@@ -43,26 +52,27 @@ export class HostQueries {
   /** Returns the first unreachable hosts by name, with their device counts. */
   async unreachable(limit: number): Promise<{ readonly name: string; readonly devices: number }[]> {
     const hosts = await this.#client.host.findMany({
-      where: { unreachableSince: { not: null } },
+      where: statusCondition('unreachable'),
       orderBy: { name: 'asc' },
       take: limit,
-      select: { name: true, _count: { select: { devices: true } } },
+      select: { id: true, name: true },
     });
-    return hosts.map(({ name, _count }) => ({ name, devices: _count.devices }));
+    const devices = await this.#countDevices(hosts.map(({ id }) => id));
+    return hosts.map(({ id, name }) => ({ name, devices: devices.get(id) ?? 0 }));
   }
 }
 
-const withDeviceCount = { _count: { select: { devices: true } } } as const;
+const isActive = { decommissionedAt: null } as const;
 
-/** Moves the device count into the host record. */
-function toHostWithDevices({ _count, ...host }: HostModel & { readonly _count: { readonly devices: number } }): HostWithDevices {
-  return { ...host, devices: _count.devices };
+function statusCondition(status: HostStatus | undefined): Prisma.HostWhereInput {
+  if (status === undefined) return isActive;
+  if (status === 'decommissioned') return { decommissionedAt: { not: null } };
+  return { ...isActive, unreachableSince: status === 'connected' ? null : { not: null } };
 }
 
-function pageQuery({ isReachable }: HostFilter, page: PageByTime | PageByName) {
-  const reachability = isReachable === undefined ? {} : { unreachableSince: isReachable ? null : { not: null } };
+function pageQuery({ status }: HostFilter, page: PageByTime | PageByName) {
   return {
-    where: { AND: [reachability, ...pageConditions(page)] },
+    where: { AND: [statusCondition(status), ...pageConditions(page)] },
     orderBy: page.sort === 'name' ? { name: page.order } : [{ registeredAt: page.order }, { id: page.order }],
     take: page.limit,
   } satisfies Prisma.HostFindManyArgs;

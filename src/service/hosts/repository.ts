@@ -1,22 +1,29 @@
 // Device hosts.
 
+import type { Kysely } from 'kysely';
 import { type AgentCapability, agentCapabilities } from '../../protocol/agent.ts';
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { HostModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
+import type { Tables } from '../database/tables.ts';
 
-type OptionalColumn = 'credential' | 'capabilities';
+type DecommissioningColumn = 'decommissionedAt' | 'decommissionReason' | 'decommissionedBy';
+type OptionalColumn = 'credential' | 'capabilities' | 'registeredName' | DecommissioningColumn;
 export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | OptionalColumn> & Partial<Pick<HostModel, OptionalColumn>>;
+export const hostStatuses = ['connected', 'unreachable', 'decommissioned'] as const;
+export type HostStatus = (typeof hostStatuses)[number];
 /** The name of a host, and the kinds of orders that it executes besides those that every host executes. */
 export type CapableHost = Pick<HostModel, 'name'> & { readonly capabilities: readonly AgentCapability[] };
 /** The heartbeat count of a host that is not marked as unreachable. */
 export type HeartbeatCount = { readonly id: string; readonly count: number };
 /** The host of a token, and the credential that it registered with. */
 export type TokenHost = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
-export type KnownHost = Pick<HostModel, 'id' | 'bootId'> & { readonly isUnreachable: boolean };
-export type HostWithDevices = HostRecord & Pick<HostModel, 'capabilities'> & { readonly devices: number };
+export type KnownHost = Pick<HostModel, 'id' | 'name' | 'registeredName' | 'bootId'> & { readonly isUnreachable: boolean };
+/** `devices` counts those that are not decommissioned. */
+export type HostWithDevices = HostRecord &
+  Pick<HostModel, 'capabilities' | 'registeredName' | DecommissioningColumn> & { readonly devices: number };
 
 /** How error messages name a row. */
 const hostRow = { kind: 'host', table: 'Host', key: ['id'] } as const;
@@ -32,7 +39,12 @@ const hostOfToken = new PreparedQuery({ digest: 'text' }, (sql, { digest }) =>
 const bootOfHost = new PreparedQuery({ id: 'text' }, (sql, { id }) =>
   sql
     .selectFrom('Host')
-    .select((host) => ['name', 'bootId', host('tokenDigest', 'is not', null).as('isRegistered')])
+    .select((host) => [
+      'name',
+      'bootId',
+      host('tokenDigest', 'is not', null).as('isRegistered'),
+      host('decommissionedAt', 'is not', null).as('isDecommissioned'),
+    ])
     .where('id', '=', id),
 );
 
@@ -48,8 +60,24 @@ const selectHeartbeatCounts = new PreparedQuery({}, (sql) =>
     .selectFrom('Host')
     // The cast turns an invalid count into 0, so that it does not block reading the others.
     .select(({ cast }) => ['id', cast<number>('heartbeatCount', 'integer').as('count')])
-    .where('unreachableSince', 'is', null),
+    .where('unreachableSince', 'is', null)
+    .where('decommissionedAt', 'is', null),
 );
+
+/** A host whose boot is checked. */
+type RegisteredBoot = Pick<HostModel, 'name' | 'bootId'> & { readonly isRegistered: boolean; readonly isDecommissioned: boolean };
+
+const hostsWithDevices = (sql: Kysely<Tables>) =>
+  sql
+    .selectFrom('Host')
+    .selectAll('Host')
+    .select(({ selectFrom }) =>
+      selectFrom('Device')
+        .select(({ fn }) => fn.countAll<number | bigint>().as('count'))
+        .whereRef('Device.hostId', '=', 'Host.id')
+        .where('Device.decommissionedAt', 'is', null)
+        .as('devices'),
+    );
 
 export class HostRecords {
   readonly #connection: Connection;
@@ -58,21 +86,56 @@ export class HostRecords {
     this.#connection = connection;
   }
 
-  /** Returns the identifier, boot and reachability of the host with this name. */
-  async findByName(name: string): Promise<KnownHost | null> {
+  /** Returns the hosts that have this name or register with it: the one with the name, and the one that registers with it. Leaves out decommissioned ones. */
+  async findByName(name: string): Promise<KnownHost[]> {
     // Compared in SQL, so that a host with a damaged row can register, which rewrites the row.
-    const host = await this.#connection.sql
+    const hosts = await this.#connection.sql
       .selectFrom('Host')
-      .select((row) => ['id', 'bootId', row('unreachableSince', 'is not', null).as('isUnreachable')])
-      .where('name', '=', name)
-      .executeTakeFirst();
-    return host === undefined ? null : { ...host, isUnreachable: Boolean(host.isUnreachable) };
+      .select((row) => ['id', 'name', 'registeredName', 'bootId', row('unreachableSince', 'is not', null).as('isUnreachable')])
+      .where('decommissionedAt', 'is', null)
+      .where((host) => host.or({ name, registeredName: name }))
+      .execute();
+    return hosts.map((host) => ({ ...host, isUnreachable: Boolean(host.isUnreachable) }));
   }
 
+  /** Whether a host that registers with this name was decommissioned during this boot. */
+  async wasDecommissioned(name: string, bootId: string): Promise<boolean> {
+    const hosts = this.#connection.sql
+      .selectFrom('Host')
+      .select('id')
+      .where('bootId', '=', bootId)
+      .where('decommissionedAt', 'is not', null);
+    return (await hosts.where((host) => host.or({ name, registeredName: name })).executeTakeFirst()) !== undefined;
+  }
+
+  /** Returns the host with this identifier, or the one with this name that is not decommissioned. */
   async findByIdOrName(idOrName: string): Promise<Pick<HostRecord, 'id'> | null> {
     const hosts = this.#connection.sql.selectFrom('Host').select('id');
-    const found = await hosts.where((host) => host.or({ id: idOrName, name: idOrName })).executeTakeFirst();
+    const found = await hosts
+      .where((host) => host.or([host('id', '=', idOrName), host.and([host('name', '=', idOrName), host('decommissionedAt', 'is', null)])]))
+      .executeTakeFirst();
     return found ?? null;
+  }
+
+  /** Returns a host with its device count. */
+  async find(id: string): Promise<HostWithDevices | null> {
+    const host = await hostsWithDevices(this.#connection.sql).where('Host.id', '=', id).executeTakeFirst();
+    return host === undefined ? null : { ...host, devices: Number(host.devices) };
+  }
+
+  /** Sets the name of a host. @param registeredName The name that it registers with; null: the same. */
+  async rename(id: string, name: string, registeredName: string | null): Promise<void> {
+    await this.#connection.sql.updateTable('Host').set({ name, registeredName }).where('id', '=', id).execute();
+  }
+
+  /** Decommissions a host: revokes its token, and ends its order stream. */
+  async decommission(id: string, end: Pick<HostModel, DecommissioningColumn>): Promise<void> {
+    await this.#connection.sql
+      .updateTable('Host')
+      .set({ ...end, tokenDigest: null })
+      .where('id', '=', id)
+      .execute();
+    await this.endStreams([id]);
   }
 
   /** Returns the name and the capabilities of the host. */
@@ -100,10 +163,23 @@ export class HostRecords {
     return host === undefined ? null : { ...host, isUnreachable: Boolean(host.isUnreachable) };
   }
 
-  /** Returns the name and last registered boot of a host, and whether it has a token. */
-  async bootOf(id: string): Promise<{ readonly name: string; readonly bootId: string; readonly isRegistered: boolean } | null> {
+  /** Returns the name and last registered boot of a host, whether it has a token, and whether it is decommissioned. */
+  async bootOf(id: string): Promise<RegisteredBoot | null> {
     const [host] = await this.#connection.query(bootOfHost, { id });
-    return host === undefined ? null : { ...host, isRegistered: Boolean(host.isRegistered) };
+    if (host === undefined) return null;
+    return { ...host, isRegistered: Boolean(host.isRegistered), isDecommissioned: Boolean(host.isDecommissioned) };
+  }
+
+  /** Returns the last registered boot and the reachability of hosts, by identifier. */
+  async bootsOf(ids: readonly string[]): Promise<Map<string, { readonly bootId: string; readonly isReachable: boolean }>> {
+    const hosts = await readInChunks(ids, (chunk) =>
+      this.#connection.sql
+        .selectFrom('Host')
+        .select((host) => ['id', 'bootId', host('unreachableSince', 'is', null).as('isReachable')])
+        .where('id', 'in', chunk)
+        .execute(),
+    );
+    return new Map(hosts.map(({ id, bootId, isReachable }) => [id, { bootId, isReachable: Boolean(isReachable) }]));
   }
 
   /** Revokes the tokens of hosts that registered with a credential, and ends their order streams. Returns the identifiers of the hosts. */
@@ -119,10 +195,16 @@ export class HostRecords {
     return this.#connection.query(selectHeartbeatCounts, {});
   }
 
-  /** Returns which of these hosts are marked as unreachable. */
+  /** Returns which of these hosts are marked as unreachable. Leaves out decommissioned ones. */
   async filterUnreachable(ids: readonly string[]): Promise<string[]> {
     const hosts = await readInChunks(ids, (chunk) =>
-      this.#connection.sql.selectFrom('Host').select('id').where('id', 'in', chunk).where('unreachableSince', 'is not', null).execute(),
+      this.#connection.sql
+        .selectFrom('Host')
+        .select('id')
+        .where('id', 'in', chunk)
+        .where('unreachableSince', 'is not', null)
+        .where('decommissionedAt', 'is', null)
+        .execute(),
     );
     return hosts.map(({ id }) => id);
   }
@@ -171,17 +253,9 @@ export class HostRecords {
       .execute();
   }
 
-  /** Returns every host with its device count. */
+  /** Returns every host that is not decommissioned, with its device count. */
   async listAll(): Promise<HostWithDevices[]> {
-    const query = this.#connection.sql
-      .selectFrom('Host')
-      .selectAll('Host')
-      .select(({ selectFrom }) =>
-        selectFrom('Device')
-          .select(({ fn }) => fn.countAll<number | bigint>().as('count'))
-          .whereRef('Device.hostId', '=', 'Host.id')
-          .as('devices'),
-      );
+    const query = hostsWithDevices(this.#connection.sql).where('decommissionedAt', 'is', null);
     const hosts = withoutMarks(await this.#connection.queryReadable(query, hostRow));
     return hosts.map((host) => ({ ...host, devices: Number(host.devices) }));
   }

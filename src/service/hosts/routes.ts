@@ -1,13 +1,14 @@
-// /v1/hosts: lists device hosts.
+// /v1/hosts: lists, reads and renames device hosts.
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { parsePageByName, parsePageByTime, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
-import type { Api } from '../http/route.ts';
+import { type Api, getRequester } from '../http/route.ts';
+import { rejectNameOrder, toDecommissioned } from './decommissioning-schemas.ts';
 import type { Hosts } from './hosts.ts';
 import { decodeCapabilities, type HostWithDevices } from './repository.ts';
-import { Host, HostPage, hostQuery } from './schemas.ts';
+import { Host, HostChanges, HostPage, hostParameter, hostQuery } from './schemas.ts';
 
 export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts: Hosts; readonly damagedRows: DamagedRows }): void {
   app.get(
@@ -24,22 +25,65 @@ export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts
     },
     async (request, reply) => {
       const { sort, status } = request.query;
-      const filter = { isReachable: status === undefined ? undefined : status === 'connected' };
-      const page = await hosts.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
+      rejectNameOrder(sort, status);
+      const page = await hosts.list({ status }, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'host', schema: Host, idOf: ({ id }) => id, toItem: toHost, damagedRows });
+    },
+  );
+
+  app.get(
+    '/v1/hosts/:host',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getHost',
+        tags: ['hosts'],
+        summary: 'Get a device host',
+        params: hostParameter,
+        response: { 200: Host.describe('The host.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => toHost(await hosts.get(params.host)),
+  );
+
+  app.patch(
+    '/v1/hosts/:host',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'renameHost',
+        tags: ['hosts'],
+        summary: 'Rename a device host',
+        description: 'The agent continues to register with the name that it is configured with: the host remains the same.',
+        params: hostParameter,
+        body: HostChanges,
+        response: {
+          200: Host.describe('The renamed host.'),
+          ...problems('not-found', 'name-taken', 'decommissioned', 'too-large', 'unsupported-media-type'),
+        },
+      },
+    },
+    async (request) => {
+      const { host } = request.params;
+      await hosts.rename(host, request.body.name, getRequester(request));
+      return toHost(await hosts.get(host));
     },
   );
 }
 
-function toHost({ id, name, unreachableSince, devices, capacity, capabilities, registeredAt }: HostWithDevices): z.infer<typeof Host> {
+function toHost(host: HostWithDevices): z.infer<typeof Host> {
+  const { id, name, registeredName, unreachableSince, devices, capacity, capabilities, registeredAt } = host;
+  const decommissioned = toDecommissioned(host);
   return {
     id,
     name,
-    status: unreachableSince === null ? 'connected' : 'unreachable',
+    registeredName,
+    status: decommissioned !== null ? 'decommissioned' : unreachableSince === null ? 'connected' : 'unreachable',
     unreachableSince: unreachableSince?.toISOString() ?? null,
     devices,
     capacity,
     capabilities: decodeCapabilities(capabilities),
     registeredAt: registeredAt.toISOString(),
+    decommissioned,
   };
 }

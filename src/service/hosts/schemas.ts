@@ -3,25 +3,31 @@
 import { z } from 'zod';
 import { agentCapabilities } from '../../protocol/agent.ts';
 import { exampleTimes } from '../../protocol/examples.ts';
-import { exampleIdentifier } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
+import { Decommissioned } from './decommissioning-schemas.ts';
+import { hostStatuses } from './repository.ts';
 
 export const Host = z
   .object({
     id: identifier('host'),
     name: z.string(),
+    registeredName: z.string().nullable().describe('The name that it registers with, if it was renamed. Null if that is its name.'),
     status: z
-      .enum(['connected', 'unreachable'])
-      .describe('`unreachable`: the service received nothing from it within the timeout.')
+      .enum(hostStatuses)
+      .describe(
+        '`unreachable`: the service received nothing from it within the timeout. `decommissioned`: an operator has removed it from the fleet.',
+      )
       .meta({ id: 'HostStatus' }),
     unreachableSince: timestamp.nullable().describe('When the service declared the host unreachable. Null if it is connected.'),
-    devices: count.describe('Number of devices on the host.'),
+    devices: count.describe('Number of devices on the host, without decommissioned ones.'),
     capacity: count.describe('Maximum number of devices on the host.'),
     capabilities: z
       .array(z.enum(agentCapabilities).meta({ id: 'HostCapability' }))
       .describe('The kinds of orders that the host executes besides those that every host executes.'),
     registeredAt: timestamp,
+    decommissioned: Decommissioned.nullable().describe('Null if it is not decommissioned.'),
   })
   .meta({
     id: 'Host',
@@ -30,16 +36,22 @@ export const Host = z
       {
         id: exampleIdentifier('host'),
         name: 'rack-1',
+        registeredName: null,
         status: 'connected',
         unreachableSince: null,
         devices: 1,
         capacity: 100,
         capabilities: [...agentCapabilities],
         registeredAt: exampleTimes.registered,
+        decommissioned: null,
       },
     ],
   });
 export const HostPage = pageSchema('HostPage', Host);
+
+export const hostParameter = z.object({ host: identifier('host') });
+
+export const HostChanges = z.strictObject({ name: DisplayName }).meta({ id: 'HostChanges', examples: [{ name: 'rack-north-1' }] });
 
 export const hostQuery = z.strictObject({
   ...pageQuery,
@@ -53,6 +65,6 @@ export const hostQuery = z.strictObject({
   ...orderQuery,
   status: Host.shape.status
     .optional()
-    .describe('Only hosts with this status.')
+    .describe('Only hosts with this status. Default: all but decommissioned ones. Lists of these are sorted by `registeredAt`.')
     .meta({ examples: ['connected'] }),
 });

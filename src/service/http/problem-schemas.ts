@@ -15,6 +15,7 @@ export const problemTypes = {
   'version-exists': { status: 409, title: 'The version exists with different content' },
   'name-taken': { status: 409, title: 'The name is already in use' },
   'no-host': { status: 409, title: 'No device host is available' },
+  decommissioned: { status: 409, title: 'The device or host is decommissioned' },
   'not-attached': { status: 409, title: 'The device is not attached' },
   'not-loaded': { status: 409, title: 'The module is not loaded on the device' },
   'stale-boot': { status: 409, title: 'The host has registered with a newer boot ID' },

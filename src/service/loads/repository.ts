@@ -286,6 +286,19 @@ export class LoadRecords {
     return deviceIds.length === 0 ? [] : this.#connection.query(query, { deviceIds, module });
   }
 
+  /** Returns the loads of these devices that have not ended, in the order of their requests. */
+  async listOpenOn(deviceIds: readonly string[]): Promise<{ id: string; deviceId: string }[]> {
+    return readInChunks(deviceIds, (chunk) =>
+      this.#connection.sql
+        .selectFrom('Load')
+        .select(['id', 'deviceId'])
+        .where('deviceId', 'in', chunk)
+        .where('outcome', 'is', null)
+        .orderBy('id')
+        .execute(),
+    );
+  }
+
   /** Counts queued and dispatched loads by device; without an entry for a device without open loads. */
   async countOpen(deviceIds: readonly string[]): Promise<Map<string, number>> {
     if (deviceIds.length === 0) return new Map();

@@ -8,7 +8,7 @@ import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { HostQueries } from '../hosts/queries.ts';
 import { HostRecords } from '../hosts/repository.ts';
-import { registrationKeyRevoked, staleBoot } from '../problem.ts';
+import { hostDecommissioned, registrationKeyRevoked, staleBoot } from '../problem.ts';
 import { OrderOffers, offerIntervals } from './order-offers.ts';
 import type { OrderRecord } from './repository.ts';
 import { isUrgent, OrderRecords } from './repository.ts';
@@ -190,10 +190,11 @@ export class OrderDispatcher {
   }
 }
 
-/** @throws {Problem} `unauthenticated` if the token of the host was revoked; `stale-boot` if the host has registered another boot. */
+/** @throws {Problem} `decommissioned`; `unauthenticated` if the token of the host was revoked; `stale-boot` if the host has registered another boot. */
 async function checkAccess(connection: Connection, { hostId, bootId }: HostBoot): Promise<void> {
   const host = await new HostRecords(connection).bootOf(hostId);
   if (host === null) return;
+  if (host.isDecommissioned) throw hostDecommissioned(host.name);
   if (!host.isRegistered) throw registrationKeyRevoked(hostId);
   if (host.bootId !== bootId) throw staleBoot(host.name);
 }

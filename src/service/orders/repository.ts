@@ -181,6 +181,13 @@ export class OrderRecords {
     );
   }
 
+  /** Deletes every unsettled order of devices of a host. */
+  async removeOfDevices(hostId: string, deviceIds: readonly string[]): Promise<void> {
+    for (const chunk of splitIntoChunks(deviceIds))
+      await this.#connection.sql.deleteFrom('AgentOrder').where('hostId', '=', hostId).where('deviceId', 'in', chunk).execute();
+    this.#connection.commitEffects.hosts.add(hostId);
+  }
+
   /** Deletes every unsettled order of a host. */
   async removeUnsettled(hostId: string): Promise<void> {
     await this.#connection.sql.deleteFrom('AgentOrder').where('hostId', '=', hostId).execute();

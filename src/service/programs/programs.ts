@@ -12,13 +12,13 @@ import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import type { Devices, DeviceView } from '../devices/devices.ts';
+import { checkNotDecommissioned, type Devices, type DeviceView } from '../devices/devices.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { requireCompiled } from '../modules/compilation.ts';
 import { BuildQueries } from '../modules/queries.ts';
 import { newOrder } from '../orders/orders.ts';
 import { OrderRecords } from '../orders/repository.ts';
-import { type InvalidValue, invalidValue, notFound, Problem } from '../problem.ts';
+import { decommissioned, type InvalidValue, invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { storeDriver } from './drivers.ts';
@@ -60,7 +60,7 @@ export class Programs {
     this.#devices = devices;
   }
 
-  /** Compiles a driver and orders the device to start the program. @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
+  /** Compiles a driver and orders the device to start the program. @throws {Problem} `not-found`, `decommissioned`, `not-attached`, `not-loaded`, `invalid-value`. */
   async start(
     deviceId: string,
     request: NewProgramRequest,
@@ -76,6 +76,7 @@ export class Programs {
     const driver = requireCompiled(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
     const started = await this.#uses.store.transaction(async (connection) => {
+      await checkNotDecommissioned(connection, view.device);
       await storeDriver(connection, this.#uses, target, driver);
       const created = await new ProgramRecords(connection).create({
         id: newIdentifier('program'),
@@ -166,6 +167,7 @@ export class Programs {
   /** Returns the type of the called export, in the version that is in the device's memory. */
   async #exportType(view: DeviceView, request: NewProgramRequest): Promise<FunctionType> {
     const { device, state } = view;
+    if (device.decommissionedAt !== null) throw decommissioned('device', device.name);
     if (state === null)
       throw new Problem(
         'not-attached',

@@ -81,6 +81,20 @@ export class ProgramRecords {
     return withoutMarks(await this.#connection.queryReadable(open, programRow));
   }
 
+  /** Returns the programs on devices that have not ended. Leaves out undecodable rows. */
+  async listOpenOn(deviceIds: readonly string[]): Promise<OpenProgram[]> {
+    return readInChunks(deviceIds, async (chunk) => {
+      const open = this.#connection.sql
+        .selectFrom('Program')
+        .select(['id', 'deviceId', 'started', 'stopRequested'])
+        .where('deviceId', 'in', chunk)
+        .where('failure', 'is', null)
+        .where('statistics', 'is', null)
+        .orderBy('id');
+      return withoutMarks(await this.#connection.queryReadable(open, programRow));
+    });
+  }
+
   /** Returns programs by identifier. Leaves out undecodable rows. */
   async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
     return readInChunks(ids, async (chunk) => {

@@ -37,7 +37,7 @@ function addStartRoute(app: Api, { programs }: Uses): void {
         body: NewProgram,
         response: {
           202: Program.describe('The request is accepted. The device receives an order to start the program.'),
-          ...postProblems('not-found', 'not-attached', 'not-loaded'),
+          ...postProblems('not-found', 'decommissioned', 'not-attached', 'not-loaded'),
         },
       },
     },

@@ -93,9 +93,16 @@ export class ImageRecords {
     );
   }
 
-  /** Returns the identifiers of devices after an identifier, in ascending order. */
+  /** Returns the identifiers of devices after an identifier, in ascending order. Leaves out decommissioned ones, which need no image. */
   async deviceIdsAfter(id: string, limit: number): Promise<string[]> {
-    const devices = await this.#connection.sql.selectFrom('Device').select('id').where('id', '>', id).orderBy('id').limit(limit).execute();
+    const devices = await this.#connection.sql
+      .selectFrom('Device')
+      .select('id')
+      .where('id', '>', id)
+      .where('decommissionedAt', 'is', null)
+      .orderBy('id')
+      .limit(limit)
+      .execute();
     return devices.map((device) => device.id);
   }
 

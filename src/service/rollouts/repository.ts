@@ -1,6 +1,6 @@
 // Rows of rollouts, their waves and their devices.
 
-import { readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { RolloutDeviceModel, RolloutModel, RolloutWaveModel } from '../database/generated/models.ts';
@@ -269,7 +269,19 @@ export class RolloutRecords {
     return Number(numUpdatedRows);
   }
 
-  /** Sets failed devices to `waiting` again. Returns their number per wave. */
+  /** Skips devices in all open rollouts, unless they have loaded the build. */
+  async skipInOpenRollouts(deviceIds: readonly string[], reason: string): Promise<void> {
+    for (const chunk of splitIntoChunks(deviceIds))
+      await this.#connection.sql
+        .updateTable('RolloutDevice')
+        .set({ state: 'skipped', reason })
+        .where('deviceId', 'in', chunk)
+        .where('state', 'in', ['waiting', 'loading', 'failed'])
+        .where('rolloutId', 'in', (query) => query.selectFrom('Rollout').select('Rollout.id').where('endedAt', 'is', null))
+        .execute();
+  }
+
+  /** Sets failed devices to `waiting` again, except decommissioned ones. Returns their number per wave. */
   async retryFailed(rolloutId: string, waves: readonly number[], attempts: number): Promise<Map<number, number>> {
     const retried = await readInChunks(waves, (some) =>
       this.#connection.sql
@@ -279,6 +291,7 @@ export class RolloutRecords {
         .where('state', '=', 'failed')
         .where('wave', 'in', some)
         .where('attempts', '<', attempts)
+        .where('deviceId', 'not in', (query) => query.selectFrom('Device').select('Device.id').where('decommissionedAt', 'is not', null))
         .returning('wave')
         .execute(),
     );

@@ -104,8 +104,11 @@ async function addDevices(
 ): Promise<void> {
   const last = await new RolloutRecords(connection).lastPosition(rollback.id);
   const resultOf = patchSet === null ? await returnToBuilds(connection, record, devices) : await revertSet(connection, patchSet, devices);
+  const decommissioned = await new DeviceRecords(connection).filterDecommissioned(devices.map(({ deviceId }) => deviceId));
   const added = devices.map((device, index): NewRolloutDevice => {
-    return { deviceId: device.deviceId, position: last + index + 1, wave: 1, ...resultOf(device) };
+    const place = { deviceId: device.deviceId, position: last + index + 1, wave: 1 };
+    if (!decommissioned.has(device.deviceId)) return { ...place, ...resultOf(device) };
+    return { ...place, version: '', previousVersion: null, state: 'skipped', reason: 'the device is decommissioned' };
   });
   await new RolloutRecords(connection).addDevices(rollback.id, added);
 }

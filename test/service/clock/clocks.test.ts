@@ -159,7 +159,7 @@ test.each([hour, -hour, 10 * year, -40 * year])(
     await installation.hosts.authenticate(dying.token);
     const unreachable = async () => {
       await installation.hosts.authenticate(living.token);
-      const { items } = await installation.hosts.list({ isReachable: false }, { sort: 'name', order: 'asc', limit: 9, after: null });
+      const { items } = await installation.hosts.list({ status: 'unreachable' }, { sort: 'name', order: 'asc', limit: 9, after: null });
       return items.flatMap((host) => (host instanceof DamagedItem ? [] : host.name));
     };
     machine.ahead = 0;

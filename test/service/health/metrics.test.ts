@@ -184,13 +184,13 @@ test('measures requests by route template, not by path', async () => {
   for (const name of names) {
     await service.get(`/v1/devices/${name}?x=${name}`);
     await service.get(`/${name}`);
-    await service.request('PATCH', `/v1/devices/${name}`);
+    await service.request('DELETE', `/v1/devices/${name}`);
   }
   const moved = since(before, await scrape());
   const count = 'patchbay_http_request_duration_seconds_count';
   expect(moved(count, { method: 'GET', route: '/v1/devices/:device', status: '404' })).toBe(20);
   expect(moved(count, { method: 'GET', route: 'none', status: '404' })).toBe(20);
-  expect(moved(count, { method: 'PATCH', route: 'none', status: '405' })).toBe(20);
+  expect(moved(count, { method: 'DELETE', route: 'none', status: '405' })).toBe(20);
   expect(moved(count, { route: '/metrics', status: '200' })).toBe(1);
   expect(moved('patchbay_http_request_duration_seconds_bucket', { route: '/v1/devices/:device', le: '+Inf' })).toBe(20);
 });

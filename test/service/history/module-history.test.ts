@@ -61,7 +61,7 @@ type Event = typeof anyEvent extends fc.Arbitrary<infer Value> ? Value : never;
 
 async function apply(records: Records, deviceId: string, event: Event): Promise<void> {
   if (event.kind === 'reboot') {
-    await records.history.endByReboot([deviceId], new Date(event.at));
+    await records.history.endAll([deviceId], new Date(event.at), 'reboot');
     const installed = await records.devices.modulesOf([deviceId]);
     const table = installed
       .filter(({ module }) => !event.lost.includes(module))

@@ -7,7 +7,7 @@ import { Envelope } from '../../../src/proof/envelope.ts';
 import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
 import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { startDrain } from '../agents/agent.ts';
-import { firstOf, itemsOf, joinToken, type TestResponse, TestService, until } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, joinToken, type TestResponse, TestService, until } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import {
   documentText,
@@ -165,6 +165,15 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   // A separate object, because it is removed.
   revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', generatePrivateKey()) }),
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
+  renameDevice: async () => ({ 'path device': (await registerScrap('renamed-device')).device }),
+  getHost: async () => ({ 'path host': (await registerScrap('read')).host }),
+  renameHost: async () => ({ 'path host': (await registerScrap('renamed-host')).host }),
+  decommissionDevice: async () => ({ 'path device': (await registerScrap('device')).device }),
+  decommissionDevices: async () => {
+    await registerScrap('devices');
+    return {};
+  },
+  decommissionHost: async () => ({ 'path host': (await registerScrap('host')).host }),
   listAbiViolations: async () => ({ 'query program': holder }),
   createRollout: async () => load('1.0.0'),
   listPatchSets: async () => ({ 'query name': exampleSet().name, 'query version': exampleSet().version, 'query module': 'udp' }),
@@ -200,6 +209,15 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
     };
   },
 };
+
+/** Registers a host with one device, to be read, renamed or decommissioned. */
+async function registerScrap(name: string): Promise<{ readonly host: string; readonly device: string }> {
+  const devices = [{ name: `scrap-${name}`, labels: { zone: 'scrap' }, ramPages: 16 }];
+  const { host } = succeeded(
+    await service.post('/agent/v1/hosts', { name: `scrap-${name}`, bootId: `boot-of-${name}`, capacity: 1, devices }, bearer(joinToken)),
+  );
+  return { host: String(host), device: String(itemsOf(await service.get(`/v1/devices?host=${host}`))[0]?.id) };
+}
 
 /** A rollout that starts in a later year, on a device without a host. */
 const later = { startAt: '2100-01-01T00:00:00.000Z' };
@@ -246,6 +264,7 @@ async function loadNewer(): Promise<Readonly<Record<string, string>>> {
 /** Bodies that replace those of examples, which refer to keys that do not exist. */
 const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   approveWave: async () => ({ wave: 1 }),
+  decommissionDevices: async () => ({ labels: { zone: 'scrap' } }),
   // It conflicts with other rollouts.
   createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),

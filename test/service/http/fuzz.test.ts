@@ -24,6 +24,8 @@ const patience = 30_000;
 const service = new TestService();
 const connections = new HttpAgent({ keepAlive: true, maxSockets: atOnce });
 let known: Known;
+/** The values of requests that decommission: of devices that other requests do not need. */
+let scrap: Known;
 
 beforeAll(async () => {
   await service.start();
@@ -52,6 +54,8 @@ beforeAll(async () => {
   await join('silent', 'silent-1');
   const silent = firstOf(await service.get('/v1/devices?limit=1'));
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent.id] });
+  const scrapped = await join('scrap', 'scrap-1', 'scrap-2');
+  const scrappedDevices = itemsOf(await service.get(`/v1/devices?host=${scrapped.body.host}`)).map(({ id }) => id);
   const draining = await startDrain(service, '1.1.0');
   const rollouts = await makeRollouts(devices, silent.id);
   const loads = itemsOf(await service.get('/v1/loads'));
@@ -113,6 +117,7 @@ beforeAll(async () => {
     ['language', ['wat', 'wat', 'wat', 'cobol']],
     ['source', [workModule(3), workModule(4), workModule(5), workModule(6), 'nonsense']],
   ]);
+  scrap = new Map([...known, ['device', scrappedDevices], ['host', [scrapped.body.host]], ['labels', [{ zone: 'scrap' }]]]);
 });
 afterAll(async () => {
   connections.destroy();
@@ -175,7 +180,8 @@ function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
 
 function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
   const json = operation.requestBody?.content['application/json']?.schema;
-  const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', known);
+  const values = operation.operationId.startsWith('decommission') ? scrap : known;
+  const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', values);
   const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
   const body = fc.oneof(
     // Random values rarely form a useful combination.
@@ -187,7 +193,7 @@ function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
   );
   return fc
     .record({
-      parameters: fc.tuple(...operation.parameters.map(parameterOf)),
+      parameters: fc.tuple(...operation.parameters.map((parameter) => parameterOf(parameter, values))),
       body: operation.method === 'GET' ? fc.constant(undefined) : body,
       contentType: fc.oneof(
         { weight: 12, arbitrary: fc.constant('application/json') },
@@ -218,9 +224,9 @@ function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
     });
 }
 
-function parameterOf({ name, in: place, required, schema }: Parameter) {
+function parameterOf({ name, in: place, required, schema }: Parameter, values: Known) {
   if (fixed.has(name)) return fc.constant({ name, in: place, value: fixed.get(name) });
-  const value = fc.oneof({ weight: 5, arbitrary: validValue(schema, name, known) }, { weight: 1, arbitrary: hostileValue });
+  const value = fc.oneof({ weight: 5, arbitrary: validValue(schema, name, values) }, { weight: 1, arbitrary: hostileValue });
   const given = value.map((one) => ({ name, in: place, value: Array.isArray(one) ? one[0] : one }));
   return required || place === 'path' ? given : fc.option(given, { freq: 2 });
 }

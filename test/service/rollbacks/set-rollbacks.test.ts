@@ -101,7 +101,7 @@ class SimulatedDevice {
 
   async reboot(): Promise<void> {
     this.#time++;
-    await this.#records.history.endByReboot([this.id], new Date(this.#time));
+    await this.#records.history.endAll([this.id], new Date(this.#time), 'reboot');
     const wanted = [...this.#table].map(([module, version]) => ({ module, version, image: imageOf(module, version) }));
     const attach = { kind: 'attach-device', name: 'device', ramPages: 16, modules: wanted, programs: [], device: this.id };
     const order = Order.parse({ ...attach, order: newIdentifier('order'), sequence: 1 });

@@ -11,6 +11,7 @@ import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { type PageProps, withQuery } from '../../navigation/paths.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import { DecommissionDialog } from './decommission-dialog.tsx';
 import type { DeviceData } from './device-data.ts';
 import { DeviceLoads } from './device-loads.tsx';
 import { DeviceSamples } from './device-samples.ts';
@@ -20,6 +21,7 @@ import { Memory } from './memory.tsx';
 import { ModuleGraph } from './module-graph.tsx';
 import { ModuleTable } from './module-table.tsx';
 import { Programs } from './programs.tsx';
+import { RenameDialog } from './rename-dialog.tsx';
 import { RollbackDialog } from './rollback-dialog.tsx';
 import { UnloadDialog } from './unload-dialog.tsx';
 import { Violations } from './violations.tsx';
@@ -30,10 +32,11 @@ const interval = 1_000;
 /** Maximum programs shown, newest first. */
 const programLimit = 20;
 
-/** The open dialog: load a build (of one module or any), roll a module back, or unload it. */
+/** The open dialog: load a build (of one module or any), roll a module back, unload it; rename or decommission the device. */
 type OpenDialog =
   | { readonly kind: 'load'; readonly module: string | null }
-  | { readonly kind: 'rollback' | 'unload'; readonly module: string };
+  | { readonly kind: 'rollback' | 'unload'; readonly module: string }
+  | { readonly kind: 'rename' | 'decommission' };
 
 export function DevicePage({ parameters }: PageProps) {
   const id = parameters['device'] ?? '';
@@ -51,8 +54,8 @@ export function DevicePage({ parameters }: PageProps) {
     },
     { pollMilliseconds: interval, isRelevant: concerns },
   );
-  const mayLoad = may('operator');
   const device = watched.data?.device;
+  const mayLoad = may('operator') && device?.status !== 'decommissioned';
   const close = () => setAsking(null);
   return (
     <>
@@ -61,9 +64,17 @@ export function DevicePage({ parameters }: PageProps) {
         note={device !== undefined && <DeviceBadge status={device.status} />}
         actions={
           mayLoad && (
-            <button type="button" class="main" disabled={device === undefined} onClick={() => setAsking({ kind: 'load', module: null })}>
-              Load a build…
-            </button>
+            <>
+              <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'rename' })}>
+                Rename…
+              </button>
+              <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'decommission' })}>
+                Decommission…
+              </button>
+              <button type="button" class="main" disabled={device === undefined} onClick={() => setAsking({ kind: 'load', module: null })}>
+                Load a build…
+              </button>
+            </>
           )
         }
       />
@@ -90,6 +101,8 @@ export function DevicePage({ parameters }: PageProps) {
         )}
       </ResourceView>
       {device !== undefined && asking?.kind === 'load' && <LoadDialog device={device} given={asking.module} onClose={close} />}
+      {device !== undefined && asking?.kind === 'rename' && <RenameDialog device={device} onClose={close} />}
+      {device !== undefined && asking?.kind === 'decommission' && <DecommissionDialog device={device} onClose={close} />}
       {device !== undefined && asking?.kind === 'unload' && <UnloadDialog device={device} module={asking.module} onClose={close} />}
       {device !== undefined && asking?.kind === 'rollback' && <RollbackDialog device={device} module={asking.module} onClose={close} />}
     </>
@@ -110,19 +123,24 @@ const hostNames = new Map<string, string>();
 /** Returns the name of a host, from a cache after the first request. */
 async function hostName(client: Client, id: string, signal: AbortSignal): Promise<string> {
   if (!hostNames.has(id)) {
-    const { items } = unwrapResponse(await client.GET('/v1/hosts', { params: { query: { limit: 200 } }, signal }));
-    for (const host of items) hostNames.set(host.id, host.name);
+    const host = unwrapResponse(await client.GET('/v1/hosts/{host}', { params: { path: { host: id } }, signal }));
+    hostNames.set(id, host.name);
   }
   return hostNames.get(id) ?? id;
 }
 
 function Facts({ device, host }: DeviceData) {
-  const { id, labels, memoryMap, ramPages, reportedAt, attachFailure } = device;
+  const { id, labels, memoryMap, ramPages, reportedAt, attachFailure, decommissioned } = device;
   return (
     <section class="device-facts" aria-label="Facts">
       {device.status === 'unreachable' && (
         <p class="notice" data-is="warning">
           The host of this device is unreachable. The values below are the last that it reported.
+        </p>
+      )}
+      {decommissioned !== null && (
+        <p class="notice" data-is="warning">
+          Decommissioned <Age of={decommissioned.at} />: {decommissioned.reason}. The values below are the last that it reported.
         </p>
       )}
       {attachFailure !== null && (

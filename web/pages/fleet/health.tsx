@@ -1,5 +1,6 @@
 // Health of the fleet: status with reasons, and counts of devices, hosts and loads.
 
+import { useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { Badge } from '../../components/badge.tsx';
 import { LinkedText } from '../../components/linked.tsx';
@@ -9,6 +10,7 @@ import { ResourceView } from '../../components/resource-view.tsx';
 import { type Resource, useResource } from '../../live/resource.ts';
 import { useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import { DecommissionDialog } from './decommission-dialog.tsx';
 import './health.css';
 
 /** Polling interval in milliseconds: a silent host causes no event until it counts as unreachable. */
@@ -110,19 +112,39 @@ function Gauge({ heading, value, of, href, children }: GaugeParts) {
 }
 
 function Hosts({ hosts }: { readonly hosts: readonly Host[] }) {
+  const [ending, setEnding] = useState<Host | null>(null);
+  const mayDecommission = useSignedIn().may('operator');
   if (hosts.length === 0) return null;
-  const shown = hosts.slice(0, hostsShown);
+  const isConnected = ({ status }: Host) => status === 'connected';
+  // Those that need attention first.
+  const shown = [...hosts.filter((host) => !isConnected(host)), ...hosts.filter(isConnected)].slice(0, hostsShown);
   return (
-    <ul class="hosts" aria-label="Hosts">
-      {shown.map(({ id, name, status, devices, capacity }) => (
-        <li key={id}>
-          <a href={`/?host=${encodeURIComponent(name)}`}>{name}</a> <Badge tone={status === 'connected' ? 'good' : 'bad'}>{status}</Badge>
-          <span class="soft">
-            {countText(devices)} of {countText(capacity)} devices
-          </span>
-        </li>
-      ))}
-      {hosts.length > shown.length && <li class="soft">and {countText(hosts.length - shown.length)} more</li>}
-    </ul>
+    <>
+      {ending !== null && <DecommissionDialog host={ending} onClose={() => setEnding(null)} />}
+      <ul class="hosts" aria-label="Hosts">
+        {shown.map((host) => (
+          <HostItem key={host.id} host={host} onDecommission={mayDecommission ? () => setEnding(host) : null} />
+        ))}
+        {hosts.length > shown.length && <li class="soft">and {countText(hosts.length - shown.length)} more</li>}
+      </ul>
+    </>
+  );
+}
+
+type HostItemParts = { readonly host: Host; readonly onDecommission: (() => void) | null };
+
+function HostItem({ host: { name, status, devices, capacity }, onDecommission }: HostItemParts) {
+  return (
+    <li>
+      <a href={`/?host=${encodeURIComponent(name)}`}>{name}</a> <Badge tone={status === 'connected' ? 'good' : 'bad'}>{status}</Badge>
+      <span class="soft">
+        {countText(devices)} of {countText(capacity)} devices
+      </span>
+      {onDecommission !== null && (
+        <button type="button" class="plain" aria-label={`Decommission the host ${name}`} onClick={onDecommission}>
+          Decommission…
+        </button>
+      )}
+    </li>
   );
 }

@@ -214,7 +214,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   [
     'residencies that a reboot ends',
-    () => history.endByReboot(['x', 'y'], moment),
+    () => history.endAll(['x', 'y'], moment, 'reboot'),
     'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
   [
