@@ -700,7 +700,7 @@ test('range times can have any offset, with an unescaped +', async () => {
 
 test('the rejection of a filter states the expected syntax', async () => {
   const detailOf = async (path: string) => String((await service.get(path)).body['detail']);
-  expect(await detailOf('/v1/devices?label=host!=x')).toContain('must have the form key=value (equality is the only comparison)');
+  expect(await detailOf('/v1/devices?label=host!=x')).toContain('must have the form key=value (selector has other comparisons)');
   expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('in a query, write "+" as %2B: 1.0.0%2Bb1');
   for (const query of ['label=build+host=x', 'label=%20host=x', 'label=zone=north&label=host+=x'])
     expect(await detailOf(`/v1/devices?${query}`)).toContain('write it as %2B');
