@@ -96,6 +96,9 @@ export const DisplayName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "-" and "_", and start with a letter or digit');
 
+/** Returns whether a text has the form of a device identifier. */
+export const isDeviceId = (text: string) => /^dev_[0-9a-f]{32}$/.test(text);
+
 /** Identifier or name of a device. A text in the form of an identifier is an identifier. */
 export const DeviceReference = DisplayName.meta({ examples: [exampleIdentifier('device')] });
 
@@ -141,7 +144,7 @@ export type Labels = z.infer<typeof Labels>;
 /** A label selector as text. `parseLabelSelector` returns its requirements. */
 export const LabelSelectorText = z
   .string()
-  .max(selectorLimits.characters)
+  .max(selectorLimits.characters, { error: `must have up to ${selectorLimits.characters} characters`, abort: true })
   .superRefine((text, context) => {
     try {
       parseLabelSelector(text);

@@ -6,7 +6,7 @@ import { labelPatterns, labelRules } from './label-rules.ts';
 export const selectorLimits = {
   characters: 4_096,
   requirements: 32,
-  /** Values of one requirement. */
+  /** Values of all requirements. */
   values: 256,
 } as const;
 
@@ -70,6 +70,7 @@ function tokenize(text: string): Token[] {
 class Parser {
   readonly #tokens: readonly Token[];
   #index = 0;
+  #valueCount = 0;
 
   constructor(tokens: readonly Token[]) {
     this.#tokens = tokens;
@@ -128,6 +129,9 @@ class Parser {
   /** Returns the next value. It is empty if there is none. */
   #value(): string {
     const { kind, text, position } = this.#next;
+    this.#valueCount += 1;
+    if (this.#valueCount > selectorLimits.values)
+      throw new LabelSelectorError(position, `limit exceeded (${selectorLimits.values} values)`);
     if (kind === 'end' || text === ',' || text === ')') return '';
     if (kind !== 'word') throw this.#unexpected('a label value without spaces, quotes and the characters , ( ) = ! < >');
     if (!valuePattern.test(text)) throw new LabelSelectorError(position, `${JSON.stringify(text)} is too long: ${labelRules.value}`);
@@ -140,11 +144,8 @@ class Parser {
     if (!this.#accept('(')) throw this.#unexpected('"("');
     if (this.#next.text === ')') throw this.#unexpected('a label value');
     const values = new Set<string>();
-    do {
-      const { position } = this.#next;
-      values.add(this.#value());
-      if (values.size > selectorLimits.values) throw new LabelSelectorError(position, `limit exceeded (${selectorLimits.values} values)`);
-    } while (this.#accept(','));
+    do values.add(this.#value());
+    while (this.#accept(','));
     if (!this.#accept(')')) throw this.#unexpected('"," or ")"');
     return [...values];
   }

@@ -89,6 +89,7 @@ test('a selector has limits', () => {
   expect(parseLabelSelector(' '.repeat(characters - 1).concat('k'))).toHaveLength(1);
   expectRejection(`${series(requirements, 'k')},k`, series(requirements, 'k').length + 2, `limit exceeded (${requirements} requirements)`);
   expectRejection(`zone in (${series(values)},x)`, 10 + series(values).length + 1, `limit exceeded (${values} values)`);
+  expectRejection(`tier,rack=7,zone in (${series(values)})`, 22 + series(values).lastIndexOf(',') + 1, `limit exceeded (${values} values)`);
   expectRejection(' '.repeat(characters).concat('k'), characters + 1, `limit exceeded (${characters} characters)`);
 });
 

@@ -4,7 +4,7 @@ import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
+import { type SelectedDevice, type Selector, selectDevices, selectorFacts } from '../devices/selection.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { type CreatedLoads, createLoads, type LoadTerms, type Target } from '../loads/batches.ts';
@@ -67,7 +67,7 @@ export class Rollbacks {
         throw await nothingToRollBack(connection, skipped, request);
       if (targets.length === 0) throw new Problem('already-installed', `every selected device already runs ${module}@${to}`);
       const versions = [...new Set(targets.map(({ content }) => versionOf(content)))];
-      const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
+      const facts = { isRollback: true, versions, ...selectorFacts(selector) };
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       const accepted = { ...created, unchanged, skipped };

@@ -66,8 +66,8 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       },
     },
     async (request, reply) => {
-      const { devices: named, labels, to = null, drainMilliseconds = null, ...rest } = request.body;
-      const rollback = { ...rest, to, drainMilliseconds, selector: selectorOf({ devices: named, labels }) };
+      const { devices: named, labels, selector, to = null, drainMilliseconds = null, ...rest } = request.body;
+      const rollback = { ...rest, to, drainMilliseconds, selector: selectorOf({ devices: named, labels, selector }) };
       const accepted = await rollbacks.request(rollback, getRequester(request), (created) => toStoredResponse(toAcceptedRollback(created)));
       const { status, location, body } = toAcceptedRollback(accepted);
       return reply.status(status).header('location', location).send(body);

@@ -8,7 +8,7 @@ import { unknownBuildProblem } from '../loads/loads.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
-import { type Member, selectMembers, withoutVersion } from './membership.ts';
+import { type Member, selectMembers, selectorPointer, withoutVersion } from './membership.ts';
 import { assignWaves, type RolloutPlan } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -75,13 +75,8 @@ async function selectRequested(connection: Connection, request: RolloutRequest):
     throw invalidValue('/window/timeZone', `unknown time zone "${window.timeZone}": use an IANA name such as Europe/Berlin, or UTC`);
   const selected = await selectMembers(connection, request, selector, request.devices);
   if (selected.length === 0 && request.joining === null)
-    throw invalidValue(pointerOf(selector), 'no device matches: list the devices to see their labels and module versions');
+    throw invalidValue(selectorPointer(selector), 'no device matches: list the devices to see their labels and module versions');
   return selected;
-}
-
-function pointerOf({ devices, labels }: RolloutPlan['selector']): string {
-  if (devices !== null) return '/devices';
-  return labels === null ? '/runningVersion' : '/labels';
 }
 
 /** @throws {Problem} `rollout-conflict` if another open rollout of the module shares devices with this one. */

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { DisplayName, exampleIdentifier, Labels, ModuleName, Timestamp } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, ModuleName, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { count, DamagedItem, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
@@ -61,9 +61,10 @@ export const NewRollout = requireLabel(
         module: ModuleName,
         version,
         devices: selectorShape.devices.describe(
-          'Identifiers of the devices, in the order in which they get the build. Not allowed with `labels`.',
+          'Identifiers or names of the devices, in the order in which they get the build. Not allowed with `labels` and `selector`.',
         ),
-        labels: Labels.optional().describe('Selects each device that has all of these labels. Not allowed with `devices`.'),
+        labels: selectorShape.labels,
+        selector: selectorShape.selector,
         runningVersion: z
           .string()
           .max(256)
@@ -133,12 +134,16 @@ export const NewRollout = requireLabel(
     ),
   ),
 )
+  .refine(({ devices, labels, selector }) => selector === undefined || (devices === undefined && labels === undefined), {
+    path: ['selector'],
+    message: 'give devices, labels or selector, not several of them',
+  })
   .refine(({ devices, labels }) => devices === undefined || labels === undefined, {
     path: ['labels'],
-    message: 'give either devices or labels',
+    message: 'give devices, labels or selector, not several of them',
   })
-  .refine(({ devices, labels, runningVersion }) => devices !== undefined || labels !== undefined || runningVersion !== undefined, {
-    message: 'give devices, labels or runningVersion to select the devices',
+  .refine(({ devices, labels, selector, runningVersion }) => [devices, labels, selector, runningVersion].some((one) => one !== undefined), {
+    message: 'give devices, labels, selector or runningVersion to select the devices',
   })
   .refine(({ waves }) => waves.at(-1)?.upToPercent === 100, {
     path: ['waves'],
@@ -150,7 +155,7 @@ export const NewRollout = requireLabel(
   })
   .refine(({ dynamic, devices }) => !dynamic || devices === undefined, {
     path: ['dynamic'],
-    message: 'is not allowed with devices: select by labels or runningVersion',
+    message: 'is not allowed with devices: select by labels, selector or runningVersion',
   })
   .refine(({ dynamic, dynamicUntil }) => dynamic || dynamicUntil === undefined, {
     path: ['dynamicUntil'],
@@ -274,7 +279,7 @@ const exampleRollout = {
   name: 'tcp-1.1',
   module: 'tcp',
   version: exampleVersions.new.version,
-  selector: { devices: null, labels: { zone: 'north' }, runningVersion: null },
+  selector: { devices: null, labels: { zone: 'north' }, selector: null, runningVersion: null },
   state: 'running',
   waitingFor: 'soak',
   reason: null,
@@ -312,12 +317,13 @@ export const Rollout = z
       .object({
         devices: count.nullable().describe('Number of devices named in the request. Null if it named none.'),
         labels: z.record(z.string(), z.string()).nullable(),
+        selector: z.string().nullable().describe('The label selector of the request.'),
         runningVersion: z.string().nullable(),
       })
       .meta({
         id: 'RolloutSelector',
         description: 'The device selection of the request.',
-        examples: [{ devices: null, labels: { zone: 'north' }, runningVersion: null }],
+        examples: [{ devices: null, labels: { zone: 'north' }, selector: null, runningVersion: null }],
       }),
     state: RolloutState,
     waitingFor: z

@@ -75,6 +75,17 @@ type NewDevice = ReturnType<ReturnType<typeof newDevice>>;
 
 const labelTexts = ({ labels }: NewDevice) => Object.entries(labels).map(([key, value]) => `${key}=${value}`);
 
+/** Selectors, and the devices that they select. */
+const selectors: readonly (readonly [text: string, matches: (labels: NewDevice['labels']) => boolean])[] = [
+  ['zone in (north,west)', ({ zone }) => zone === 'north'],
+  ['zone!=north', ({ zone }) => zone !== 'north'],
+  ['zone notin (south,west),rack', ({ zone, rack }) => zone !== 'south' && rack !== undefined],
+  ['!rack', ({ rack }) => rack === undefined],
+  ['rack notin (7)', () => true],
+  ['rack,zone==south', ({ zone, rack }) => rack !== undefined && zone === 'south'],
+];
+const selectorTexts = ({ labels }: NewDevice) => selectors.flatMap(([text, matches]) => (matches(labels) ? [text] : []));
+
 const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => () => {
   const device = devices[random(12)];
   if (device === undefined) throw new Error('too few devices');
@@ -289,7 +300,9 @@ beforeAll(async () => {
           status: [one.status],
           host: [one.host.id, one.host.name],
           label: labelTexts(one),
-          name: prefixesOf(one.name),
+          selector: selectorTexts(one),
+          name: [one.name],
+          namePrefix: prefixesOf(one.name),
           module: one.modules.map(({ module }) => module),
           version: one.modules.map(({ version }) => version),
           'module version': one.modules.map(({ module, version }) => `${module} ${version}`),
@@ -310,6 +323,7 @@ beforeAll(async () => {
           batch: [load.batchId],
           device: [load.deviceId],
           label: labelTexts(on),
+          selector: selectorTexts(on),
           module: [load.module],
           version: [load.version],
           state: [load.state],
@@ -701,6 +715,7 @@ test('range times can have any offset, with an unescaped +', async () => {
 test('the rejection of a filter states the expected syntax', async () => {
   const detailOf = async (path: string) => String((await service.get(path)).body['detail']);
   expect(await detailOf('/v1/devices?label=host!=x')).toContain('must have the form key=value (selector has other comparisons)');
+  expect(await detailOf('/v1/devices?selector=zone+in+north')).toContain('at character 9: expected "(", received "north"');
   expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('in a query, write "+" as %2B: 1.0.0%2Bb1');
   for (const query of ['label=build+host=x', 'label=%20host=x', 'label=zone=north&label=host+=x'])
     expect(await detailOf(`/v1/devices?${query}`)).toContain('write it as %2B');
@@ -727,6 +742,10 @@ test.each([
   ['/v1/devices', 'label=host!=x', 'label'],
   ['/v1/devices', 'label=Zone=north', 'label'],
   ['/v1/devices', 'label=zone=north%0D%0A', 'label'],
+  ['/v1/devices', 'selector=', 'selector'],
+  ['/v1/devices', 'selector=Zone', 'selector'],
+  ['/v1/devices', 'selector=zone&selector=rack', 'selector'],
+  ['/v1/loads', 'selector=zone+in+()', 'selector'],
   ['/v1/loads', 'label=zone=north&label=rack!=1', 'label/1'],
   ['/v1/devices', 'label=host=%FF', 'label'],
   ['/v1/devices', 'label=host=%zz', 'label'],
@@ -747,6 +766,7 @@ test.each([
   ['/v1/audit', 'actor=Anna', 'actor'],
   ['/v1/audit/export', 'after=', 'after'],
   ['/v1/devices', 'name=Upper', 'name'],
+  ['/v1/devices', 'namePrefix=', 'namePrefix'],
   ['/v1/devices', 'sort=host', 'sort'],
   ['/v1/hosts', 'status=attaching', 'status'],
   ['/v1/modules', 'order=up', 'order'],
