@@ -7,9 +7,10 @@ import { readNewestEventNumber } from '../../client/event-stream.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { resolveDeviceId, resolveDeviceIds } from '../operator/device-names.ts';
 import { streamAndPrintEvents } from '../operator/event-output.ts';
+import { selectorOption, toLabelFilter } from '../operator/load-options.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
-import { collectValues, readLabels } from '../option-values.ts';
+import { collectValues } from '../option-values.ts';
 import { colour } from '../terminal/colours.ts';
 import { formatLabels } from '../terminal/labels.ts';
 import { formatTable } from '../terminal/table.ts';
@@ -21,14 +22,14 @@ export function addDeviceCommands(device: Command): void {
     .command('list')
     .description('List devices, newest first.')
     .option('--label <key=value>', 'only devices with this label; repeat it to require several labels', collectValues)
+    .addOption(selectorOption('only devices'))
     .option('--host <host>', 'only devices of this host, by name or identifier')
     .addOption(new Option('--status <status>', 'only devices with this status').choices(deviceStatuses))
     .addOption(limitOption())
     .addOption(allOption())
-    .action(({ label = [], host, status, ...options }, command) =>
+    .action(({ label, selector, host, status, ...options }, command) =>
       runOperatorCommand(command, async (context) => {
-        readLabels(label, '--label');
-        const filter = { ...(label.length === 0 ? {} : { label: [...label] }), ...(host ? { host } : {}), ...(status ? { status } : {}) };
+        const filter = { ...toLabelFilter(label, selector), ...(host ? { host } : {}), ...(status ? { status } : {}) };
         const devices = await readPages(options, async (page) =>
           unwrapResponse(await context.client.GET('/v1/devices', { params: { query: { ...page, ...filter } } })),
         );
@@ -40,7 +41,12 @@ export function addDeviceCommands(device: Command): void {
         return exitCodes.success;
       }),
     );
-  addExamples(list, 'patchbay device list', 'patchbay device list --label zone=north --status connected --all --json');
+  addExamples(
+    list,
+    'patchbay device list',
+    'patchbay device list --label zone=north --status connected --all --json',
+    'patchbay device list --selector "zone in (north,south),!beta"',
+  );
 
   const show = device
     .command('show <device>')

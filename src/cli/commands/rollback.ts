@@ -3,7 +3,14 @@
 import { type Command, Option } from '@commander-js/extra-typings';
 import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { addLoadOptions, deadlineOption, resolveSelection, supersedeOption, toLoadRequest } from '../operator/load-options.ts';
+import {
+  addLoadOptions,
+  deadlineOption,
+  resolveSelection,
+  selectorOption,
+  supersedeOption,
+  toLoadRequest,
+} from '../operator/load-options.ts';
 import { requestLoads } from '../operator/load-requests.ts';
 import { type CommandContext, printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { formatDeviceCount } from '../operator/rollout-output.ts';
@@ -16,6 +23,7 @@ export function addRollbackCommand(rollback: Command): void {
     rollback
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+      .addOption(selectorOption())
       .requiredOption('--module <name>', 'the module')
       .option('--to <version>', 'version to roll back to (default: the previous version of each device)')
       .requiredOption('--reason <text>', 'reason, recorded with each load')
@@ -31,13 +39,13 @@ export function addRollbackCommand(rollback: Command): void {
     .addOption(supersedeOption())
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
-    .action(({ device, label, module, to, reason, onMissingVersion, wait, ...terms }, command) =>
+    .action(({ device, label, selector, module, to, reason, onMissingVersion, wait, ...terms }, command) =>
       runOperatorCommand(command, async (context) => {
         const { client } = context;
         const body = {
           module,
           reason,
-          ...(await resolveSelection(client, device, label)),
+          ...(await resolveSelection(client, { device, label, selector })),
           ...(to && { to }),
           ...(onMissingVersion && { onMissingVersion }),
           ...toLoadRequest(terms),

@@ -152,11 +152,12 @@ export function formatRollout(rollout: Rollout): string[] {
   ];
 }
 
-function formatSelector({ selector: { devices, labels, runningVersion }, acceptsDevices, rollbackOf }: Rollout): string {
+function formatSelector({ selector: { devices, labels, selector, runningVersion }, acceptsDevices, rollbackOf }: Rollout): string {
   if (rollbackOf !== null) return `devices that received the build from ${rollbackOf}`;
   const parts = [
     ...(devices === null ? [] : [`${formatDeviceCount(devices)} by name`]),
     ...(labels === null ? [] : [formatLabels(labels)]),
+    ...(selector === null ? [] : [selector]),
     ...(runningVersion === null ? [] : [`running ${runningVersion}`]),
     ...(acceptsDevices ? ['devices that match later join'] : []),
   ];
