@@ -55,7 +55,7 @@ const operatorCommands: readonly TopLevelCommand[] = [
   },
   {
     name: 'rollback',
-    summary: 'roll devices back to a version that they had before',
+    summary: 'roll devices back to a version that they had before, or revert a patch set',
     add: async (rollback) => (await import('./commands/rollback.ts')).addRollbackCommand(rollback),
   },
   {

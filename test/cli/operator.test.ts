@@ -296,6 +296,29 @@ test('devices roll back to the version before, or to a given version', async () 
   });
 });
 
+test('devices roll a patch set back, after a dry run', async () => {
+  await service.push('extra', '1.0.0', workModule(1));
+  const builds = ['extra', 'work'].map((module) => ({ module, version: module === 'work' ? '1.1.0' : '1.0.0' }));
+  expect((await service.postRaw('/v1/patch-sets', { name: 'pair', version: '1.0.0', builds })).status).toBe(201);
+  expectSuccess(await command('load', '--patch-set', 'pair@1.0.0', '--device', 'rack-1'));
+  const rollBack = ['rollback', '--patch-set', 'pair', '--label', 'zone=north', '--reason', 'work is wrong'];
+  const preview = await command(...rollBack, '--dry-run');
+  expect(preview.stdout).toMatch(
+    /^DEVICE +ACTION +CHANGES +REASON\n.*\nrack-2 +skip +no load of the patch set pair .*\nrack-1 +roll-back +extra 1\.0\.0 → none, work 1\.1\.0 → 1\.0\.0 *\n$/,
+  );
+  const back = await command(...rollBack, '--on-missing-version', 'skip');
+  expect(back).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining('skipped, because they have no version to roll back to: 1 device'),
+  });
+  expect(back.stdout).toMatch(/\nreplaced +1 +/);
+  expect((await command('history', 'rack-1', 'extra')).stdout).toMatch(/\nextra +1\.0\.0 .* unloaded /);
+  expect(await command('rollback', '--label', 'zone=north', '--reason', 'why')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('either --module or --patch-set is required'),
+  });
+});
+
 test('commands that wait or follow resume after a restart of the service and miss nothing; a cancelled load sets the exit code', async () => {
   await stopAway();
   const tail = start('audit', 'tail', '-f', '--json');
@@ -312,7 +335,7 @@ test('commands that wait or follow resume after a restart of the service and mis
   await wait.waitForLine(/^reconnected to the service/);
   const queued = itemsOf(await service.get(`/v1/loads?batch=${batch}`));
   const listed = await command('load', 'list', '--device', 'away-1', '--state', 'queued');
-  expect(listed.stdout).toMatch(new RegExp(`\n${queued[0]?.id} +away-1 +work@1\\.1\\.0 +queued `));
+  expect(listed.stdout).toMatch(new RegExp(`\n${queued[0]?.id} +build +away-1 +work@1\\.1\\.0 +queued `));
   const cancelled = await command('load', 'cancel', String(queued[0]?.id));
   expect(cancelled).toMatchObject({ code: 0, stdout: `cancelled ${queued[0]?.id}\n` });
   expect(await wait.exited).toBe(4);

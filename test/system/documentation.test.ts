@@ -114,6 +114,7 @@ test('rolls back', manyProcesses, async () => {
   expect(output.match(/\nembedded-[34] .* installed +1(?=\n)/g)).toHaveLength(2);
   expect(output).toMatch(/"downgradeReason": "1\.1\.0 drops packets"/);
   expect(output).toMatch(/\nreplaced +1 +0 +0 +0\n/);
+  expect(output).toMatch(/\nembedded-3 +roll-back +arp 1\.0\.0 → none, routing 1\.1\.0 → 1\.0\.0\n/);
 });
 
 test('rolls out in waves', manyProcesses, async () => {

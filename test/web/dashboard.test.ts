@@ -7,7 +7,7 @@ import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../service/agents/agent.ts';
-import { itemsOf, TestService } from '../service/test-service.ts';
+import { itemsOf, TestService, workModule } from '../service/test-service.ts';
 import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
 let dashboard: Dashboard;
@@ -586,4 +586,28 @@ test('unloads a module, with the path of the unload in the figure', async () => 
   await page.getByText(`${installed?.version} at ${installed?.address}, now nothing`).waitFor();
   await page.getByRole('link', { name: 'rack-b-1' }).click();
   await page.getByRole('row', { name: /tcp@1\.\d\.0 unload unloaded/ }).waitFor();
+});
+
+test('rolls a patch set back from one of its modules', async () => {
+  const { service } = dashboard;
+  const device = await dashboard.deviceOf('rack-b-2');
+  await service.push('arp', '1.0.0', workModule(1));
+  const builds = [
+    { module: 'arp', version: '1.0.0' },
+    { module: 'tcp', version: '1.1.0' },
+  ];
+  expect((await service.postRaw('/v1/patch-sets', { name: 'net', version: '1.0.0', builds })).status).toBe(201);
+  expect((await service.postRaw('/v1/loads', { patchSet: { name: 'net', version: '1.0.0' }, devices: [device] })).status).toBe(202);
+  const page = await dashboard.open(`/devices/${device}`);
+  await page.getByRole('row', { name: /tcp 1\.1\.0/ }).waitFor();
+  await page.getByRole('button', { name: 'Roll tcp back' }).click();
+  const back = page.getByRole('dialog', { name: 'Roll tcp back on rack-b-2' });
+  await back.getByLabel('What to roll back').selectOption('patch set net@1.0.0');
+  await back.getByLabel('Reason').fill('arp floods the network');
+  await back.getByRole('row', { name: /arp 1\.0\.0 unload/ }).waitFor();
+  await back.getByRole('row', { name: /tcp 1\.1\.0 1\.0\.0/ }).waitFor();
+  await back.getByRole('button', { name: 'Revert net@1.0.0' }).click();
+  await heading(page, 'net@1.0.0 on rack-b-2').waitFor();
+  await page.getByText('a rollback', { exact: true }).waitFor();
+  await page.getByText('replaced', { exact: true }).first().waitFor();
 });

@@ -18,14 +18,32 @@ export type LatestResidency = Omit<
   'deviceId' | 'module' | 'observed' | Exclude<keyof Removal, 'removedAt' | 'removalCause'>
 >;
 
-/** A version installed by a load, or reported by the device without a load. */
+export type PatchSetOfLoad = { readonly id: string; readonly name: string; readonly version: string };
+
+/** A version installed by a load, or reported by the device without a load; or a restored version that a load unloaded. */
 export type LoadedVersion = {
   readonly deviceId: string;
   readonly version: string;
+  readonly installedAt: Date;
+  /** The load that installed it. Null if it was observed or restored. */
+  readonly loadId: string | null;
+  /** Whether that load was part of a rollback. */
   readonly isRollback: boolean;
+  /** The patch set of that load; null if the load was of another kind, or part of a rollback. */
+  readonly patchSet: PatchSetOfLoad | null;
   readonly isObserved: boolean;
+  /** The kind of load that unloaded it: a rollback or another one. Null if none did. */
+  readonly unloadedBy: 'load' | 'rollback' | null;
   /** Whether the module was unloaded, if this is the latest version of the device. */
   readonly isUnloaded: boolean;
+};
+
+/** A version that a load installed or removed, and the load. */
+export type LoadedOrRemoved = {
+  readonly deviceId: string;
+  readonly version: string;
+  readonly loadId: string | null;
+  readonly replacedByLoadId: string | null;
 };
 
 const insertResidency = new RowStatement(
@@ -97,6 +115,30 @@ const latestResidencies = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted 
     .where('number', '=', ({ ref }) => latestNumber(ref('wanted.first'), ref('wanted.second'))),
 );
 
+/** The columns from which `loadedVersions` derives its result. */
+type LoadedVersionRow = Pick<LoadedVersion, 'deviceId' | 'version' | 'installedAt' | 'loadId' | 'isObserved'> & {
+  readonly removalCause: string | null;
+  readonly rollback: boolean | null;
+  readonly patchSetId: string | null;
+  readonly loadModule: string | null;
+  readonly loadVersion: string | null;
+  readonly removalIsRollback: boolean | null;
+  readonly removalOutcome: string | null;
+  /** Databases without booleans return a number. */
+  readonly isUnloaded: boolean | number | null;
+};
+
+function toLoadedVersion(row: LoadedVersionRow): LoadedVersion {
+  const { removalCause, rollback, patchSetId, loadModule, loadVersion, removalIsRollback, removalOutcome, isUnloaded, ...version } = row;
+  const isRollback = rollback ?? false;
+  const isSet = patchSetId !== null && loadModule !== null && loadVersion !== null && !isRollback;
+  const patchSet = isSet ? { id: patchSetId, name: loadModule, version: loadVersion } : null;
+  // The swap of a failed or cancelled unload was reverted.
+  const isRemoved = removalCause === 'unloaded' && removalOutcome !== 'failed' && removalOutcome !== 'cancelled';
+  const unloadedBy = isRemoved ? (removalIsRollback === true ? 'rollback' : 'load') : null;
+  return { ...version, isRollback, patchSet, unloadedBy, isUnloaded: Boolean(isUnloaded) };
+}
+
 export class HistoryRecords {
   readonly #connection: Connection;
 
@@ -166,13 +208,15 @@ export class HistoryRecords {
 
   /**
    * Returns the latest versions per device that loads installed or that devices reported without a load (drift), in the order of installation.
-   * Restored versions and reverted swaps are omitted.
+   * Restored versions are omitted unless they were unloaded; reverted swaps are omitted.
    * @param limit Maximum number of versions per device.
    */
   async loadedVersions(deviceIds: readonly string[], module: string, limit: number): Promise<LoadedVersion[]> {
     const latestLoaded = (deviceId: Expression<string>, ofModule: Expression<string>) =>
       numbersLatestFirst(deviceId, ofModule)
-        .where((is) => is.or([is('residency.loadId', 'is not', null), is.ref('residency.observed')]))
+        .where((is) =>
+          is.or([is('residency.loadId', 'is not', null), is.ref('residency.observed'), is('residency.removalCause', '=', 'unloaded')]),
+        )
         .where((is) => is.or([is('residency.removalCause', 'is', null), is('residency.removalCause', '<>', 'reverted')]))
         .limit(limit);
     const rows = await readInChunks(deviceIds, (some) =>
@@ -182,10 +226,19 @@ export class HistoryRecords {
           join.on('loaded.number', 'in', ({ ref }) => latestLoaded(ref('installed.deviceId'), ref('installed.module'))),
         )
         .leftJoin('Load as load', 'load.id', 'loaded.loadId')
+        .leftJoin('Load as removal', 'removal.id', 'loaded.replacedByLoadId')
         .select(({ eb }) => [
           'loaded.deviceId',
           'loaded.version',
+          'loaded.installedAt',
+          'loaded.loadId',
+          'loaded.removalCause',
           'load.rollback',
+          'load.patchSetId',
+          'load.module as loadModule',
+          'load.version as loadVersion',
+          'removal.rollback as removalIsRollback',
+          'removal.outcome as removalOutcome',
           'loaded.observed as isObserved',
           // A version that was only observed may also have disappeared without an unload.
           eb
@@ -203,8 +256,37 @@ export class HistoryRecords {
         .orderBy('loaded.number')
         .execute(),
     );
-    return rows.map(({ rollback, isUnloaded, ...version }) => {
-      return { ...version, isRollback: rollback ?? false, isUnloaded: Boolean(isUnloaded) };
+    return rows.map(toLoadedVersion);
+  }
+
+  /** Returns the patch sets of loads, by load; without an entry for loads of other kinds. */
+  async patchSetsOf(loadIds: readonly string[]): Promise<Map<string, PatchSetOfLoad>> {
+    const loads = await readInChunks(loadIds, (some) =>
+      this.#connection.sql.selectFrom('Load').select(['id', 'patchSetId', 'module', 'version']).where('id', 'in', some).execute(),
+    );
+    return new Map(
+      loads.flatMap(({ id, patchSetId, module, version }) =>
+        patchSetId === null ? [] : [[id, { id: patchSetId, name: module, version }] as const],
+      ),
+    );
+  }
+
+  /** Returns the versions of a module that loads installed or removed. Reverted swaps are omitted. */
+  async loadedOrRemoved(
+    loads: readonly { readonly deviceId: string; readonly loadId: string }[],
+    module: string,
+  ): Promise<LoadedOrRemoved[]> {
+    return readInChunks(loads, (some) => {
+      const loadIds = some.map(({ loadId }) => loadId);
+      const devices = some.map(({ deviceId }) => deviceId);
+      return this.#connection.sql
+        .selectFrom('HistoryEntry')
+        .select(['deviceId', 'version', 'loadId', 'replacedByLoadId'])
+        .where('deviceId', 'in', devices)
+        .where('module', '=', module)
+        .where((is) => is.or([is('loadId', 'in', loadIds), is('replacedByLoadId', 'in', loadIds)]))
+        .where((is) => is.or([is('removalCause', 'is', null), is('removalCause', '<>', 'reverted')]))
+        .execute();
     });
   }
 

@@ -8,9 +8,8 @@ import { parsePageByName, parsePageByTimeAndNumber, parseTimeRange, sendPage } f
 import { problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import { buildParameters } from '../modules/schemas.ts';
-import type { History } from './history.ts';
+import type { History, Residency } from './history.ts';
 import type { DeviceOfBuild as DeviceOfBuildRecord } from './queries.ts';
-import type { HistoryRecord } from './repository.ts';
 import {
   DeviceOfBuild,
   DeviceOfBuildPage,
@@ -155,7 +154,7 @@ function lastAddressOf(address: string, pages: number): string {
   return `0x${(BigInt(address) + BigInt(Math.max(pages, 1) * pageBytes - 1)).toString(16)}`;
 }
 
-function toHistoryEntry(entry: HistoryRecord): z.infer<typeof HistoryEntry> {
+function toHistoryEntry(entry: Residency): z.infer<typeof HistoryEntry> {
   const { module, version, imageDigest, loadId, requestedBy, address, pages, installedAt, removedAt, replacedByLoadId, interrupted } =
     entry;
   const { shape } = HistoryEntry;
@@ -164,6 +163,7 @@ function toHistoryEntry(entry: HistoryRecord): z.infer<typeof HistoryEntry> {
     version,
     image: imageDigest,
     load: loadId,
+    patchSet: entry.patchSet,
     source: entry.observed ? 'observed' : loadId === null ? 'restored' : 'load',
     requestedBy,
     address,

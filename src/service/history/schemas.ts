@@ -7,6 +7,9 @@ import { Invalidation } from '../../protocol/load-report.ts';
 import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery, timeQuery } from '../http/list-schemas.ts';
 
+/** The patch set of a load. */
+export const LoadedPatchSet = z.object({ id: identifier('patch set'), name: z.string(), version }).meta({ id: 'LoadedPatchSet' });
+
 export const historyParameters = z.object({
   device: identifier('device'),
   module: ModuleName.describe('Name of the module.'),
@@ -18,6 +21,9 @@ export const HistoryEntry = z
     version,
     image: z.string().describe('SHA-256 of the image.'),
     load: identifier('load').nullable().describe('The load that installed the version. Null if `source` is not `load`.'),
+    patchSet: LoadedPatchSet.nullable().describe(
+      'The patch set that the load installed; of a rollback, the patch set that it reverted. Null if the load is of another kind, or none.',
+    ),
     source: z
       .enum(['load', 'restored', 'observed'])
       .describe(
@@ -57,6 +63,7 @@ export const HistoryEntry = z
         module: 'tcp',
         ...exampleVersions.old,
         load: exampleIdentifier('load'),
+        patchSet: { id: exampleIdentifier('patch set'), name: 'net-2026-11', version: '1.0.0' },
         source: 'load',
         requestedBy: exampleIdentifier('key'),
         lastAddress: '0x1fff',

@@ -189,7 +189,8 @@ function prepareBatch(
     return { load, order: newOrder(device, order, requester, requestedAt) };
   });
   const [first] = targets;
-  const detail = { module, ...facts, ...(first === undefined ? {} : toAuditFacts(first.content, policy)), devices: targets.length };
+  const contentFacts = first === undefined ? {} : toAuditFacts(first.content, policy, isRollback);
+  const detail = { module, ...facts, ...contentFacts, devices: targets.length };
   return {
     id: batchId,
     loads: created.map(({ load }) => load),

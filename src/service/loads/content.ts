@@ -9,12 +9,15 @@ import type { NewLoad } from './repository.ts';
 export const loadKinds = ['build', 'patch-set', 'unload'] as const;
 
 /** One member of a patch set: a build to load, or a module to unload. */
-type MemberContent = { readonly action: 'load'; readonly build: LoadableBuild } | { readonly action: 'unload'; readonly module: string };
+export type MemberContent =
+  | { readonly action: 'load'; readonly build: LoadableBuild }
+  | { readonly action: 'unload'; readonly module: string };
 
 export type LoadContent =
   | { readonly kind: 'build'; readonly build: LoadableBuild }
   | {
       readonly kind: 'patch-set';
+      /** The set to load; of a rollback, the set whose load it reverts. */
       readonly patchSet: { readonly id: string; readonly name: string; readonly version: string };
       readonly members: readonly MemberContent[];
     }
@@ -98,10 +101,10 @@ export function toOrderContent(content: LoadContent, policy: LoadPolicy, device:
   }
 }
 
-/** Returns the facts of the audit event about the request of loads. */
-export function toAuditFacts(content: LoadContent, policy: LoadPolicy) {
+/** Returns the facts of the audit event about the request of loads. @param isRollback Whether the builds of a patch set depend on the device. */
+export function toAuditFacts(content: LoadContent, policy: LoadPolicy, isRollback: boolean) {
   const { kind } = content;
-  if (kind === 'build') return { kind, ...policy };
+  if (kind === 'build' || (kind === 'patch-set' && isRollback)) return { kind, ...policy };
   if (kind === 'patch-set')
     return {
       kind,

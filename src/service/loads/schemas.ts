@@ -13,6 +13,7 @@ import {
   Strategy,
   VersionPolicy,
 } from '../../protocol/load-report.ts';
+import { LoadedPatchSet } from '../history/schemas.ts';
 import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, selectorQuery, versionQuery } from '../http/list-schemas.ts';
 import { loadKinds } from './content.ts';
@@ -128,7 +129,7 @@ export const AcceptedLoads = z
           id: identifier('load'),
           device: identifier('device'),
           version: version.describe(
-            'The version that the load installs. Of an unload: the installed version, as far as the service knows.',
+            'The version that the load installs. Of an unload: the installed version, as far as the service knows. Of the rollback of a patch set: the version of the set that it reverts.',
           ),
         })
         .meta({ id: 'AcceptedLoad' }),
@@ -159,8 +160,6 @@ const LoadKind = z
   .enum(loadKinds)
   .describe('`build`: loads one build. `patch-set`: loads all builds of a patch set in one step. `unload`: removes a module.')
   .meta({ id: 'LoadKind' });
-
-const LoadedPatchSet = z.object({ id: identifier('patch set'), name: z.string(), version }).meta({ id: 'LoadedPatchSet' });
 
 const { outcome, reason, interrupted, retried, failed } = exampleLoadReport;
 const exampleLoad = {
@@ -196,10 +195,12 @@ export const Load = z
     device: identifier('device'),
     kind: LoadKind,
     build: identifier('build').nullable().describe('The build to load. Null if `kind` is not `build`.'),
-    patchSet: LoadedPatchSet.nullable().describe('The patch set to load. Null if `kind` is not `patch-set`.'),
+    patchSet: LoadedPatchSet.nullable().describe(
+      'The patch set to load; of a rollback, the set whose load it reverts. Null if `kind` is not `patch-set`.',
+    ),
     module: z.string().describe('Name of the module; of the patch set, if `kind` is `patch-set`.'),
     version: version.describe(
-      'The version to load. If `kind` is `unload`: the installed version, as far as the service knew at the request.',
+      'The version to load. If `kind` is `unload`: the installed version, as far as the service knew at the request. Of the rollback of a patch set: the version of the set that it reverts.',
     ),
     ...Policy.shape,
     forceReason: z

@@ -32,6 +32,19 @@ export class PatchSetRecords {
     return this.#withMembers(await this.#patchSets().where('name', '=', name).where('version', '=', version).executeTakeFirst());
   }
 
+  /** Returns the names of the modules that versions of a patch set have; null: of any patch set. None if the patch set does not exist. */
+  async modulesOf(name: string | null): Promise<string[]> {
+    const members = await this.#connection.sql
+      .selectFrom('PatchSet')
+      .innerJoin('PatchSetMember', 'PatchSetMember.patchSetId', 'PatchSet.id')
+      .select('PatchSetMember.module')
+      .distinct()
+      .$if(name !== null, (query) => query.where('PatchSet.name', '=', name))
+      .orderBy('PatchSetMember.module')
+      .execute();
+    return members.map(({ module }) => module);
+  }
+
   #patchSets() {
     return this.#connection.sql.selectFrom('PatchSet').selectAll();
   }

@@ -12,6 +12,7 @@ import type { TimeKeeper } from '../clock/time-keeper.ts';
 import type { Connection } from '../database/connection.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
+import { findVersionsBeforeSets } from '../loads/set-loads.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { systemActor } from '../requester.ts';
 import type { ImageResidency } from './repository.ts';
@@ -86,6 +87,9 @@ async function pruneImages(store: Store, { keepImages, keepVersions }: Retention
     const deviceIds = await new ImageRecords(store.readConnection).deviceIdsAfter(last, deviceBatchSize);
     for (const digest of findRetainedImages(await new ImageRecords(store.readConnection).residenciesOf(deviceIds), keepVersions))
       unused.delete(digest);
+    // Versions may have been installed and removed since a patch set replaced a version, so that it is not among the newest.
+    const beforeSets = await findVersionsBeforeSets(store.readConnection, deviceIds, keepVersions);
+    for (const { imageDigest } of await new BuildRecords(store.readConnection).findLoadable(beforeSets)) unused.delete(imageDigest);
     last = deviceIds.at(-1) ?? '';
     if (deviceIds.length < deviceBatchSize) break;
     await delay(0);

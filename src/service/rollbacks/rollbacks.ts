@@ -1,30 +1,34 @@
-// Rollbacks: ordinary loads that return devices to an earlier version of a module.
+// Rollbacks: loads that return devices to an earlier version of a module, or to the versions before a patch set.
 
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type SelectedDevice, type Selector, selectDevices, selectorFacts } from '../devices/selection.ts';
-import { HistoryRecords } from '../history/repository.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
-import { type CreatedLoads, createLoads, type LoadTerms, type Target } from '../loads/batches.ts';
+import { type CreatedLoads, createLoads, type LoadTerms } from '../loads/batches.ts';
 import { versionOf } from '../loads/content.ts';
 import type { OnLoadsEnded } from '../loads/endings.ts';
-import { BuildRecords } from '../modules/repository.ts';
-import { Problem } from '../problem.ts';
+import { checkHostsSupport } from '../loads/host-support.ts';
+import { findSetRollbacks } from '../loads/set-rollbacks.ts';
+import { PatchSetRecords } from '../patch-sets/repository.ts';
+import { invalidValue, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { buildVersionStack } from './version-stack.ts';
+import type { Choice } from './choice.ts';
+import { chooseModuleTargets } from './module-targets.ts';
 
-/** Number of latest installed versions searched per device. */
-const historyLimit = 50;
 /** Devices that an error message names. */
 const namedDeviceLimit = 10;
 
+export type RollbackSubject =
+  /** `to` is a version that the devices had; null: the version before each device's current one. */
+  | { readonly kind: 'module'; readonly module: string; readonly to: string | null }
+  /** Each device returns to the versions before its latest load of the patch set with this name. */
+  | { readonly kind: 'patch-set'; readonly name: string };
+
 export type RollbackRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason'> & {
-  readonly module: string;
+  readonly subject: RollbackSubject;
   readonly selector: Selector;
-  /** A version that the devices had; null: the version before each device's current one. */
-  readonly to: string | null;
   readonly reason: string;
   /** Whether devices without a version to return to are skipped, or the whole request is rejected. */
   readonly onMissingVersion: 'reject' | 'skip';
@@ -37,7 +41,8 @@ export type CreatedRollback = CreatedLoads & {
   readonly skipped: readonly string[];
 };
 
-type Choice = ({ readonly kind: 'target' } & Target) | { readonly kind: 'unchanged' | 'missing'; readonly device: SelectedDevice };
+/** What a rollback would do on one device. */
+export type PreviewedRollback = { readonly choice: Choice; readonly name: string };
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
@@ -53,91 +58,89 @@ export class Rollbacks {
 
   /**
    * Creates one load for each device to roll back, all or none.
-   * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-installed`, `busy`.
+   * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-installed`, `unsupported-by-host`, `busy`.
    */
   async request(request: RollbackRequest, requester: Requester, toResponse: ToResponse<CreatedRollback>): Promise<CreatedRollback> {
-    const { module, selector, to, reason, onMissingVersion, ...how } = request;
+    const { subject, selector, reason, onMissingVersion, ...how } = request;
     const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
     return this.#uses.store.transaction(async (connection) => {
-      const choices = await chooseTargets(connection, await selectDevices(connection, selector), module, to);
+      const choices = await chooseTargets(connection, await selectDevices(connection, selector), subject);
       const targets = choices.filter((choice) => choice.kind === 'target');
       const unchanged = choices.flatMap(({ kind, device }) => (kind === 'unchanged' ? [device.id] : []));
-      const skipped = choices.flatMap(({ kind, device }) => (kind === 'missing' ? [device.id] : []));
-      if (skipped.length > 0 && (onMissingVersion === 'reject' || targets.length === 0))
-        throw await nothingToRollBack(connection, skipped, request);
-      if (targets.length === 0) throw new Problem('already-installed', `every selected device already runs ${module}@${to}`);
+      const missing = choices.filter((choice) => choice.kind === 'missing');
+      if (missing.length > 0 && (onMissingVersion === 'reject' || targets.length === 0))
+        throw await nothingToRollBack(connection, missing, subject);
+      if (targets.length === 0) throw alreadyInstalled(subject);
+      if (subject.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
       const versions = [...new Set(targets.map(({ content }) => versionOf(content)))];
       const facts = { isRollback: true, versions, ...selectorFacts(selector) };
+      const module = nameOf(subject);
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
-      const accepted = { ...created, unchanged, skipped };
+      const accepted = { ...created, unchanged, skipped: missing.map(({ device }) => device.id) };
       await storeResponse(connection, requester, toResponse, accepted);
       return accepted;
     });
   }
+
+  /** Returns what a rollback would do on each device, without creating loads. @throws {Problem} `invalid-value`. */
+  async preview({ subject, selector }: Pick<RollbackRequest, 'subject' | 'selector'>): Promise<PreviewedRollback[]> {
+    const connection = this.#uses.store.readConnection;
+    const choices = await chooseTargets(connection, await selectDevices(connection, selector), subject);
+    const named = await new DeviceRecords(connection).findMany(choices.map(({ device }) => device.id));
+    const names = new Map(named.map(({ id, name }) => [id, name]));
+    return choices.map((choice) => ({ choice, name: names.get(choice.device.id) ?? '' }));
+  }
+}
+
+function nameOf(subject: RollbackSubject): string {
+  return subject.kind === 'module' ? subject.module : subject.name;
 }
 
 /** Returns the rollback target of each device. */
-async function chooseTargets(
-  connection: Connection,
-  devices: readonly SelectedDevice[],
-  module: string,
-  to: string | null,
-): Promise<Choice[]> {
+function chooseTargets(connection: Connection, devices: readonly SelectedDevice[], subject: RollbackSubject): Promise<Choice[]> {
+  return subject.kind === 'module'
+    ? chooseModuleTargets(connection, devices, subject)
+    : chooseSetTargets(connection, devices, subject.name);
+}
+
+async function chooseSetTargets(connection: Connection, devices: readonly SelectedDevice[], name: string): Promise<Choice[]> {
+  if ((await new PatchSetRecords(connection).modulesOf(name)).length === 0)
+    throw invalidValue('/patchSet', `the patch set ${name} does not exist: correct the name`);
   const ids = devices.map(({ id }) => id);
-  const changes =
-    to === null ? await findPreviousVersions(connection, ids, module) : await findRequestedVersion(connection, ids, module, to);
-  const versions = [...new Set([...changes.values()].map(({ target }) => target))];
-  const builds = new Map((await new BuildRecords(connection).findMany(module, versions)).map((build) => [build.version, build]));
-  return devices.map((device) => {
-    const change = changes.get(device.id);
-    const build = builds.get(change?.target ?? '');
-    if (change === undefined || build === undefined) return { kind: 'missing', device };
-    return change.target === change.current ? { kind: 'unchanged', device } : { kind: 'target', device, content: { kind: 'build', build } };
+  const rollbacks = await findSetRollbacks(connection, ids, name);
+  return devices.flatMap((device): Choice[] => {
+    const found = rollbacks.get(device.id);
+    if (found === undefined) return [];
+    if (found.kind === 'impossible') return [{ kind: 'missing', device, reason: found.reason }];
+    const changes = found.changes.map(({ module, version, previous }) => ({ module, current: version, target: previous }));
+    return [{ kind: 'target', device, content: found.content, changes }];
   });
 }
 
-/** `current` is null if the module was unloaded. */
-type VersionChange = { readonly current: string | null; readonly target: string };
-
-/** Returns the previous version of each device that has one: after an unload, the version that was unloaded. */
-async function findPreviousVersions(connection: Connection, ids: readonly string[], module: string): Promise<Map<string, VersionChange>> {
-  const loaded = Map.groupBy(await new HistoryRecords(connection).loadedVersions(ids, module, historyLimit), ({ deviceId }) => deviceId);
-  return new Map(
-    [...loaded].flatMap(([id, versions]): (readonly [string, VersionChange])[] => {
-      const [latest, previous] = buildVersionStack(versions, versions.length < historyLimit).toReversed();
-      if (latest === undefined) return [];
-      if (versions.at(-1)?.isUnloaded === true) return [[id, { current: null, target: latest }]];
-      return previous === undefined ? [] : [[id, { current: latest, target: previous }]];
-    }),
-  );
+function alreadyInstalled(subject: RollbackSubject): Problem {
+  if (subject.kind === 'patch-set') throw new Error('every device has a rollback of the patch set, or a reason why not');
+  return new Problem('already-installed', `every selected device already runs ${subject.module}@${subject.to}`);
 }
 
-/** Returns the requested version for each device that had it. */
-async function findRequestedVersion(
-  connection: Connection,
-  ids: readonly string[],
-  module: string,
-  target: string,
-): Promise<Map<string, VersionChange>> {
-  const had = new Set(await new HistoryRecords(connection).findDevicesThatHad(ids, module, target));
-  const current = await new HistoryRecords(connection).loadedVersions(ids, module, 1);
-  return new Map(
-    current.flatMap(({ deviceId, version, isUnloaded }) => {
-      return had.has(deviceId) ? [[deviceId, { current: isUnloaded ? null : version, target }] as const] : [];
-    }),
-  );
-}
+type Missing = Extract<Choice, { kind: 'missing' }>;
 
-async function nothingToRollBack(connection: Connection, missing: readonly string[], { module, to }: RollbackRequest): Promise<Problem> {
-  const named = (await new DeviceRecords(connection).findMany(missing.slice(0, namedDeviceLimit))).map(({ name }) => name).toSorted();
+/** Returns the problem of devices without a version to return to; the message names the first ones with their reasons. */
+async function nothingToRollBack(connection: Connection, missing: readonly Missing[], subject: RollbackSubject): Promise<Problem> {
+  const some = missing.slice(0, namedDeviceLimit);
+  const named = await new DeviceRecords(connection).findMany(some.map(({ device }) => device.id));
+  const reasons = new Map(some.map(({ device, reason }) => [device.id, reason]));
+  const groups = [...Map.groupBy(named, ({ id }) => reasons.get(id) ?? '')];
+  const texts = groups.map(([reason, devices]) => describeMissing(reason, devices.map(({ name }) => name).toSorted(), subject));
   const others = missing.length > namedDeviceLimit ? ` and ${missing.length - namedDeviceLimit} more` : '';
-  const [reason, hint] =
-    to === null
-      ? [`no previous version of ${module} among the last ${historyLimit} loads`, 'Name a version']
-      : [`${module}@${to} was never installed`, 'See the history of the module on the device'];
-  return new Problem(
-    'nothing-to-roll-back',
-    `${reason} on ${named.join(', ')}${others}; no load was created. ${hint}, or skip these devices`,
-  );
+  return new Problem('nothing-to-roll-back', `${texts.join('; ')}${others}; no load was created. ${adviceOn(subject)}`);
+}
+
+function describeMissing(reason: string, names: readonly string[], { kind }: RollbackSubject): string {
+  return kind === 'module' ? `${reason} on ${names.join(', ')}` : `${names.join(', ')}: ${reason}`;
+}
+
+function adviceOn(subject: RollbackSubject): string {
+  if (subject.kind === 'patch-set') return 'To roll back the other devices, skip these';
+  return `${subject.to === null ? 'Name a version' : 'See the history of the module on the device'}, or skip these devices`;
 }

@@ -31,6 +31,9 @@ beforeAll(async () => {
   const devices = await service.connectedDevices(2);
   const pushed = await service.push('tcp', '1.0.0', workModule(1));
   await service.push('tcp', '1.1.0', workModule(2));
+  // Loads of other requests may have installed the newest version everywhere; with several, a rollout of a newer one is soon found.
+  const newer = ['2.0.0', '3.0.0', '4.0.0', '5.0.0'];
+  for (const version of newer) await service.push('tcp', version, workModule(2));
   await service.push('udp', '1.0.0', workModule(1));
   const builds = ['tcp', 'udp'].map((module) => ({ module, version: '1.0.0' }));
   const patchSet = await service.post('/v1/patch-sets', { name: 'net', version: '1.0.0', builds });
@@ -100,7 +103,7 @@ beforeAll(async () => {
     ['labels', [{ zone: 'north' }]],
     ['to', ['1.0.0', '1.1.0']],
     ['module', ['tcp']],
-    ['version', ['1.0.0', '1.1.0', 'next-minor']],
+    ['version', ['1.0.0', '1.1.0', 'next-minor', ...newer]],
     ['digest', [image.digest]],
     ['export', ['work']],
     // Small, so that the devices can run all of them.

@@ -113,6 +113,24 @@ const isPruned = async (minor: number, module = 'tcp') => {
   return JSON.stringify(body.image).includes('"prunedAt":null') ? false : 'pruned';
 };
 
+/** Loads icmp 1.0.0, a patch set with 1.1.0, and 1.2.0, which is rolled back. Newer builds follow. */
+async function loadPatchSetBetween(device: string): Promise<void> {
+  for (const minor of [0, 1, 2, 3]) await service.push('icmp', `1.${minor}.0`, sourceOf(minor));
+  await service.load('icmp', '1.0.0', [device]);
+  const patchSet = { name: 'net', version: '1.0.0' };
+  await service.push('arp', '1.1.0', sourceOf(1));
+  const builds = ['arp', 'icmp'].map((module) => ({ module, version: '1.1.0' }));
+  const created = await service.postRaw('/v1/patch-sets', { ...patchSet, builds });
+  expect(created.status).toBe(201);
+  expect((await service.postRaw('/v1/loads', { patchSet, devices: [device] })).status).toBe(202);
+  await service.load('icmp', '1.2.0', [device]);
+  expect((await service.post('/v1/rollbacks', { module: 'icmp', devices: [device], reason: 'to see' })).status).toBe(202);
+  await until('icmp has 1.1.0 again', async () => {
+    const { body } = await service.get(`/v1/devices/${device}`);
+    return body.moduleTable?.some(({ module, version }) => module === 'icmp' && version === '1.1.0') ?? false;
+  });
+}
+
 test('an image that no device has or can roll back to is deleted, and restored when its source is pushed again', async () => {
   await service.start();
   service.startHost('rack', 2);
@@ -121,6 +139,7 @@ test('an image that no device has or can roll back to is deleted, and restored w
   for (const minor of [0, 1]) await service.push('udp', `1.${minor}.0`, sourceOf(minor));
   for (const minor of [0, 1, 2, 3]) await service.load('tcp', `1.${minor}.0`, [first]);
   for (const minor of [1, 3]) await service.load('tcp', `1.${minor}.0`, [second]);
+  await loadPatchSetBetween(first);
   const program = await service.post(`/v1/devices/${first}/programs`, {
     name: 'caller',
     module: 'tcp',
@@ -137,6 +156,8 @@ test('an image that no device has or can roll back to is deleted, and restored w
   await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
   expect(await Promise.all([1, 2, 3, 4].map((minor) => imageStatus(minor)))).toEqual([200, 200, 200, 200]);
   expect(await imageStatus(1, 'udp')).toBe(200);
+  // The device can roll the patch set back to 1.0.0, although it has had two other versions since then.
+  expect(await imageStatus(0, 'icmp')).toBe(200);
 
   expect((await service.get('/v1/modules/tcp/builds/1.0.0/image')).body).toMatchObject({ type: 'urn:patchbay:problem:image-pruned' });
   const policy: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: 'to see' };

@@ -92,8 +92,7 @@ const device = 'dev_00000000000000000000000000000001';
 const rollBack = (to: string | null = null, request = repeatable) =>
   installation.rollbacks.request(
     {
-      module: 'tcp',
-      to,
+      subject: { kind: 'module', module: 'tcp', to },
       reason: 'a test',
       onMissingVersion: 'reject',
       strategy: 'inject',

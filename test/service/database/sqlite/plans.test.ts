@@ -82,7 +82,7 @@ const byIdentifier = { ...byName, after: { name: 'd0' } } as const;
 const range = { from: new Date(0), until: new Date() };
 const matching = (text: string) => ({ selector: parseLabelSelector(text) });
 
-const { audit, builds, checkpoints, devices, history, loads, orders, rollouts } = records;
+const { audit, builds, checkpoints, devices, history, loads, orders, patchSets, rollouts } = records;
 const auditQueries = new AuditQueries(reader);
 const checkpointQueries = new CheckpointQueries(reader);
 const abiViolationQueries = new AbiViolationQueries(reader);
@@ -321,6 +321,12 @@ test.each<[string, () => Promise<unknown>, string]>([
     () => history.loadedVersions(['d1', 'd2'], 'x', 10),
     'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
   ],
+  [
+    'versions that loads of a patch set installed or removed',
+    () => history.loadedOrRemoved([{ deviceId: 'd1', loadId: 'x' }], 'y'),
+    'HistoryEntry_deviceId_module_installedAt_idx (deviceId=? AND module=?)',
+  ],
+  ['modules of a patch set', () => patchSets.modulesOf('x'), 'PatchSet_name_version_key (name=?)'],
   [
     'rollouts in the way of one',
     () => rollouts.conflicts({ id: 'x', module: 'y' }, 'all'),

@@ -2,9 +2,11 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { buildVersionStack } from '../../../src/service/rollbacks/version-stack.ts';
+import { buildVersionStack, versionsOf } from '../../../src/service/history/version-stack.ts';
 
 type Loaded = { readonly version: string; readonly isRollback: boolean };
+
+const stackOf = (...[loads, isComplete]: Parameters<typeof buildVersionStack>) => versionsOf(buildVersionStack(loads, isComplete));
 
 /** `1.1.0` loads it, `<1.0.0` rolls back to it. */
 const loaded = (...texts: string[]): Loaded[] =>
@@ -23,20 +25,47 @@ test.each<[string, string[], string[]]>([
   ['a version that is in the stack twice', ['1', '2', '1', '3', '<1'], ['1', '2', '1']],
   ['a restored version counts once', ['1', '2', '2', '<1', '<1'], ['1']],
 ])('%s', (_what, texts, versions) => {
-  expect(buildVersionStack(loaded(...texts), true)).toEqual(versions);
+  expect(stackOf(loaded(...texts), true)).toEqual(versions);
 });
 
 test('knows nothing below a rollback target outside a truncated history', () => {
-  expect(buildVersionStack(loaded('9', '<8', '<7'), false)).toEqual(['7']);
-  expect(buildVersionStack(loaded('9', '<8', '<7', '10'), false)).toEqual(['7', '10']);
+  expect(stackOf(loaded('9', '<8', '<7'), false)).toEqual(['7']);
+  expect(stackOf(loaded('9', '<8', '<7', '10'), false)).toEqual(['7', '10']);
 });
 
 test('an observed version is pushed, or popped to if it is in the stack', () => {
   const observed = (version: string) => ({ version, isRollback: false, isObserved: true });
-  expect(buildVersionStack([...loaded('1', '2'), observed('3')], true)).toEqual(['1', '2', '3']);
-  expect(buildVersionStack([...loaded('1', '2', '3'), observed('1')], true)).toEqual(['1']);
+  expect(stackOf([...loaded('1', '2'), observed('3')], true)).toEqual(['1', '2', '3']);
+  expect(stackOf([...loaded('1', '2', '3'), observed('1')], true)).toEqual(['1']);
   // The known versions stay below a new observed version.
-  expect(buildVersionStack([...loaded('8', '9'), observed('7')], false)).toEqual(['8', '9', '7']);
+  expect(stackOf([...loaded('8', '9'), observed('7')], false)).toEqual(['8', '9', '7']);
+});
+
+/** `2 net` loads a patch set, `2 -` is unloaded afterwards, `2 <-` by a rollback. */
+const inSets = (...texts: string[]) =>
+  texts.map((text, index) => {
+    const [version = '', ...marks] = text.split(' ');
+    const patchSet = marks.includes('net') ? { id: 'pset_1', name: 'net', version: '1' } : null;
+    const unloadedBy = marks.includes('<-') ? ('rollback' as const) : marks.includes('-') ? ('load' as const) : null;
+    return { version: version.replace('<', ''), isRollback: version.startsWith('<'), loadId: `${index}`, patchSet, unloadedBy };
+  });
+
+test.each<[string, string[], (string | null)[]]>([
+  ['an unload', ['1 -'], [null, '1', null]],
+  ['a version that is loaded again after an unload', ['1 -', '1'], [null, '1']],
+  ['a patch set with the version that was unloaded', ['1 -', '1 net'], [null, '1', null, '1']],
+  ['a patch set with a lost version', ['1', '1 net'], [null, '1', '1']],
+  ['a rollback that unloads the first version', ['1 net <-'], [null]],
+  ['a rollback to a period without the module', ['1 -', '2 net <-'], [null, '1', null]],
+  ['a rollback that unloads, after another version', ['1 -', '2 net', '3 <-'], [null, '1', null]],
+  ['a rollback after an unload', ['1', '2 -', '<2'], [null, '1', '2']],
+])('with unloads and patch sets: %s', (_what, texts, versions) => {
+  expect(buildVersionStack(inSets(...texts), true).map((entry) => entry?.version ?? null)).toEqual(versions);
+});
+
+test('keeps the load of a version to which a rollback returns', () => {
+  const [first] = buildVersionStack(inSets('1 net', '2', '<1'), true).toReversed();
+  expect(first).toMatchObject({ version: '1', loadId: '0' });
 });
 
 const anyLoaded = fc.array(fc.record({ version: fc.constantFrom('1', '2', '3', '4', '5'), isRollback: fc.boolean() }), { maxLength: 40 });
@@ -60,7 +89,7 @@ function modelStack(all: readonly Loaded[]): string[] {
 test('equals the model for any loads and rollbacks', () => {
   fc.assert(
     fc.property(anyLoaded, (all) => {
-      expect(buildVersionStack(all, true)).toEqual(modelStack(all));
+      expect(stackOf(all, true)).toEqual(modelStack(all));
     }),
   );
 });
@@ -68,7 +97,7 @@ test('equals the model for any loads and rollbacks', () => {
 test('a truncated history yields the top of the full stack', () => {
   fc.assert(
     fc.property(anyLoaded, fc.nat(40), (all, cut) => {
-      const [whole, end] = [buildVersionStack(all, true), buildVersionStack(all.slice(cut), false)];
+      const [whole, end] = [stackOf(all, true), stackOf(all.slice(cut), false)];
       expect(whole.slice(whole.length - end.length)).toEqual(end);
     }),
   );
