@@ -129,7 +129,9 @@ test('keeps the filters of the fleet in the address, so that it can be shared', 
   const field = page.getByLabel('Label selector (press Enter)');
   await field.fill('zone in south');
   await page.keyboard.press('Enter');
-  expect(await field.evaluate('(input) => input.validationMessage')).toContain('at character 9: expected "("');
+  expect(await field.evaluate((input: { readonly validationMessage: string }) => input.validationMessage)).toContain(
+    'at character 9: expected "("',
+  );
   await field.fill('zone in (south,west), !beta');
   await page.keyboard.press('Enter');
   await page.waitForURL('**/?*&selector=zone+in+%28south%2Cwest%29%2C%21beta');
