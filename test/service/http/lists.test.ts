@@ -173,6 +173,7 @@ const newPolicy = (index: number) => ({
   name: `policy-${index}`,
   deviceId: null,
   labels: { zone: 'north' },
+  selector: null,
   module: null,
   publisherKeys: [],
   threshold: 1,
