@@ -10,7 +10,7 @@ import { type Draft, hasSelector, selections } from './rollout-draft.ts';
 type Parts = { readonly draft: Draft; readonly onChange: (changes: Partial<Draft>) => void };
 
 /** The fields shown for every kind of selector. */
-export function SelectionFields({ draft: { selectedBy, selector, runningVersion }, onChange }: Parts) {
+export function SelectionFields({ draft: { selectedBy, selector, runningVersion, isPatchSet }, onChange }: Parts) {
   return (
     <>
       <Choice label="Select devices by" value={selectedBy} options={selections} onChange={(value) => onChange({ selectedBy: value })} />
@@ -24,14 +24,16 @@ export function SelectionFields({ draft: { selectedBy, selector, runningVersion 
           onChange={(value) => onChange({ selector: value })}
         />
       )}
-      <Text
-        label="Installed version (range)"
-        pointer="/runningVersion"
-        placeholder="<1.1.0"
-        maxLength={256}
-        value={runningVersion}
-        onChange={(value) => onChange({ runningVersion: value })}
-      />
+      {!isPatchSet && (
+        <Text
+          label="Installed version (range)"
+          pointer="/runningVersion"
+          placeholder="<1.1.0"
+          maxLength={256}
+          value={runningVersion}
+          onChange={(value) => onChange({ runningVersion: value })}
+        />
+      )}
     </>
   );
 }
@@ -59,7 +61,11 @@ export function DeviceSelection({ draft, onChange }: Parts) {
       </p>
     );
   return hasSelector(draft) ? null : (
-    <p class="soft">Enter a label selector, a version range or both. The rollout selects the devices that match all of them.</p>
+    <p class="soft">
+      {draft.isPatchSet
+        ? 'Enter a label selector.'
+        : 'Enter a label selector, a version range or both. The rollout selects the devices that match all of them.'}
+    </p>
   );
 }
 
