@@ -139,10 +139,10 @@ export default {
     {
       name: 'web-knows-the-client',
       comment:
-        'The dashboard uses the public API. From src it imports the client, the back-off rule, the comparison of interfaces and, in its verification, src/proof.',
+        'The dashboard uses the public API. From src it imports the client, the back-off rule, the syntax of label selectors, the comparison of interfaces and, in its verification, src/proof.',
       severity: 'error',
       from: { path: '^web/' },
-      to: { path: '^src/(?!client/|protocol/back-off\\.ts|machine/isolation/similarity\\.ts|proof/)' },
+      to: { path: '^src/(?!client/|protocol/(back-off|label-selector)\\.ts|machine/isolation/similarity\\.ts|proof/)' },
     },
     { name: 'web-verifies-in-one-place', severity: 'error', from: { path: '^web/(?!verification/)' }, to: { path: '^src/proof/' } },
     {

@@ -1,6 +1,7 @@
 // Reads the values of options, environment variables and files.
 
 import { readFileSync } from 'node:fs';
+import { LabelSelectorError, parseLabelSelector } from '../protocol/label-selector.ts';
 import { UsageError } from './errors.ts';
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug'];
@@ -67,6 +68,17 @@ export function readLabels(texts: readonly string[], flag = '--labels'): Record<
     labels.set(key, value);
   }
   return Object.fromEntries(labels);
+}
+
+/** Returns a label selector from the option `--selector`. @throws {UsageError} */
+export function readSelector(text: string): string {
+  try {
+    parseLabelSelector(text);
+    return text;
+  } catch (error) {
+    if (!(error instanceof LabelSelectorError)) throw error;
+    throw new UsageError(`--selector: ${error.message}`);
+  }
 }
 
 /** Returns dependencies from texts of the form `module=range`. @throws {UsageError} */

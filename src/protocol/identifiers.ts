@@ -4,6 +4,8 @@ import { randomUUIDv7 } from 'node:crypto';
 import { parse as parseVersion } from 'semver';
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from './examples.ts';
+import { labelLimit, labelPatterns, labelRules } from './label-rules.ts';
+import { LabelSelectorError, parseLabelSelector, selectorLimits } from './label-selector.ts';
 
 /** The identifier prefix of each kind of object. */
 export const identifierPrefixes = {
@@ -94,6 +96,12 @@ export const DisplayName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "-" and "_", and start with a letter or digit');
 
+/** Returns whether a text has the form of a device identifier. */
+export const isDeviceId = (text: string) => /^dev_[0-9a-f]{32}$/.test(text);
+
+/** Identifier or name of a device. A text in the form of an identifier is an identifier. */
+export const DeviceReference = DisplayName.meta({ examples: [exampleIdentifier('device')] });
+
 /** Name of an export or import of a module: any text that WebAssembly allows, including the empty text. The compiler limits it to 4,096 bytes. */
 export const ExportName = z
   .string()
@@ -123,21 +131,6 @@ export const Digest = z
   .brand<'Digest'>();
 export type Digest = z.infer<typeof Digest>;
 
-/** Maximum labels of one device. */
-export const labelLimit = 16;
-
-/** Patterns of label keys and values, shared by registrations, requests and queries, so that a label that one accepts can be found by the others. */
-export const labelPatterns = {
-  key: '[a-z0-9][a-z0-9._/-]{0,62}',
-  /** No control characters: a value with a trailing line break would look like another value. */
-  value: String.raw`[^\u0000-\u001f\u007f-\u009f]{0,63}`,
-} as const;
-/** The patterns as text, for error messages. */
-export const labelRules = {
-  key: 'a label key is 1 to 63 of a-z, 0-9, ".", "-", "_" and "/", and starts with a letter or digit',
-  value: 'a label value is up to 63 characters, without line breaks, tabs or other control characters',
-} as const;
-
 const LabelKey = z.string().regex(new RegExp(`^${labelPatterns.key}$`), labelRules.key);
 const LabelValue = z.string().regex(new RegExp(`^${labelPatterns.value}$`), labelRules.value);
 
@@ -147,6 +140,20 @@ export const Labels = z
   .refine((labels) => Object.keys(labels).length <= labelLimit, `must have up to ${labelLimit} labels`)
   .meta({ id: 'Labels', maxProperties: labelLimit, examples: [{ zone: 'north' }] });
 export type Labels = z.infer<typeof Labels>;
+
+/** A label selector as text. `parseLabelSelector` returns its requirements. */
+export const LabelSelectorText = z
+  .string()
+  .max(selectorLimits.characters, { error: `must have up to ${selectorLimits.characters} characters`, abort: true })
+  .superRefine((text, context) => {
+    try {
+      parseLabelSelector(text);
+    } catch (error) {
+      if (!(error instanceof LabelSelectorError)) throw error;
+      context.addIssue({ code: 'custom', message: `must be a label selector such as zone in (north,south),!beta; ${error.message}` });
+    }
+  })
+  .meta({ examples: ['zone in (north,south),model!=x,!beta'] });
 
 /** A byte address in a device's memory: `0x` and hexadecimal digits. */
 export const Address = z

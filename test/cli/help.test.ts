@@ -50,7 +50,7 @@ test.each([
   [['build', 'psh', 'x.ts'], "unknown command 'psh' (Did you mean push?)", 'patchbay build'],
   [['load', '--modul', 'tcp'], "unknown option '--modul' (Did you mean --module?)", 'patchbay load'],
   [['load', 'lst'], 'unknown command "load lst": expected list, show, watch, inject, cancel, or load with options', 'patchbay load'],
-  [['load', '--module', 'tcp', '--version', '1.0.0'], 'select devices with either --device or --label', 'patchbay load'],
+  [['load', '--module', 'tcp', '--version', '1.0.0'], 'select devices with either --device, --label or --selector', 'patchbay load'],
   [
     ['device', 'list', '--status', 'lost'],
     "option '--status <status>' argument 'lost' is invalid. Allowed choices are connected, attaching, unreachable.",
@@ -62,6 +62,12 @@ test.each([
   [
     ['load', '--module', 'tcp', '--version', '1.0.0', '--label', 'zone=north', '--label', 'zone=south'],
     '--label: conflicting values for the label zone: "north" and "south"',
+    'patchbay load',
+  ],
+  [['device', 'list', '-l', 'zone in north'], '--selector: at character 9: expected "(", received "north"', 'patchbay device list'],
+  [
+    ['load', '--module', 'tcp', '--version', '1.0.0', '--selector', ''],
+    '--selector: at character 1: expected a label key or "!", received the end of the selector',
     'patchbay load',
   ],
   [['--service', 'here', 'health'], '--service: expected a URL like http://127.0.0.1:7070, received "here"', 'patchbay health'],

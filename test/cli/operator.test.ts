@@ -189,7 +189,7 @@ test('a source that does not compile is reported by file, line and column', asyn
 });
 
 test('devices are listed with filters, and shown by name', async () => {
-  const listed = await command('device', 'list', '--label', 'zone=north', '--status', 'connected', '--json');
+  const listed = await command('device', 'list', '--label', 'zone=north', '-l', 'zone,!beta', '--status', 'connected', '--json');
   expect(parseStdout(listed)['items']).toMatchObject([{ labels: { zone: 'north' } }, { labels: { zone: 'north' } }]);
   const shown = await command('device', 'show', 'rack-1');
   expect(shown).toMatchObject({ code: 0, stdout: expect.stringContaining(`rack-1  ${devices[1]}  connected`) });
@@ -202,7 +202,7 @@ test('devices are listed with filters, and shown by name', async () => {
 });
 
 test('load waits, prints a summary, and exits with 3 if devices refuse loads', async () => {
-  const loaded = await command('load', '--module', 'work', '--version', '1.0.0', '--label', 'zone=north');
+  const loaded = await command('load', '--module', 'work', '--version', '1.0.0', '--selector', 'zone in (north,west),!beta');
   expectSuccess(loaded);
   expect(loaded.stdout).toMatch(/^OUTCOME +LOADS .*\n.*\ninstalled +2 +0 +0 +0\n$/);
   expect(loaded.stderr).toMatch(/^waiting for 2 loads in batch bat_\w+\n$/);

@@ -126,7 +126,22 @@ test('keeps the filters of the fleet in the address, so that it can be shared', 
   await page.getByText('2 devices shown.').waitFor();
   expect(page.url()).toBe(address);
   expect(await page.getByLabel('Name begins with').inputValue()).toBe('rack-b');
-  await page.getByLabel('Label (press Enter)').fill('zone=nowhere');
+  const field = page.getByLabel('Label selector (press Enter)');
+  await field.fill('zone in south');
+  await page.keyboard.press('Enter');
+  expect(await field.evaluate((input: { readonly validationMessage: string }) => input.validationMessage)).toContain(
+    'at character 9: expected "("',
+  );
+  await field.fill('zone in (south,west), !beta');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(({ searchParams }) => searchParams.get('selector') === 'zone in (south,west),!beta');
+  await page.getByText('2 devices shown.').waitFor();
+  await field.fill('fleet!=tests');
+  await page.keyboard.press('Enter');
+  await page.getByText('No device matches the filters.').waitFor();
+  await page.getByRole('button', { name: 'Remove the requirement fleet!=tests' }).click();
+  await page.getByText('2 devices shown.').waitFor();
+  await field.fill('zone=nowhere');
   await page.keyboard.press('Enter');
   await page.getByText('No device matches the filters.').waitFor();
   await page.getByRole('button', { name: 'Clear all filters' }).click();

@@ -48,9 +48,9 @@ describe('rollouts', () => {
     await heading(page, 'New rollout').waitFor();
     await page.getByRole('combobox', { name: 'Version', exact: true }).selectOption('1.1.0');
     await page.getByLabel('Name', { exact: true }).fill('tcp-1.1');
-    await page.getByLabel('Labels', { exact: true }).fill('zone');
-    await page.getByText('Invalid labels').waitFor();
-    await page.getByLabel('Labels', { exact: true }).fill('zone=north');
+    await page.getByLabel('Label selector', { exact: true }).fill('zone in north');
+    await page.getByText('Invalid label selector: at character 9: expected "("').waitFor();
+    await page.getByLabel('Label selector', { exact: true }).fill('zone in (north,west)');
     await button(page, 'Remove wave 2').click();
     const [first, last] = [page.getByRole('group', { name: 'Wave 1' }), page.getByRole('group', { name: 'Wave 2' })];
     for (const wave of [first, last]) await wave.getByLabel('Soak time').fill('0');
@@ -195,7 +195,7 @@ describe('rollouts', () => {
     const program = { name: 'held', module: 'hold', export: 'hold', arguments: [600_000], threads: 1 };
     const stops = [await dashboard.run(one, program), await dashboard.run(another, program)];
     const page = await dashboard.open('/rollouts/new?module=hold&version=1.1.0');
-    await page.getByLabel('Labels', { exact: true }).fill('zone=north');
+    await page.getByLabel('Label selector', { exact: true }).fill('zone=north');
     await page.getByText('Options: no devices join later').click();
     await page.getByLabel('devices that match later join the last wave').check();
     await page.getByLabel('Interrupted accesses per device').fill('0');
@@ -308,7 +308,7 @@ describe('builds', () => {
       .click();
     await heading(page, 'New rollout').waitFor();
     expect(await page.getByLabel('Installed version (range)').count()).toBe(0);
-    await page.getByLabel('Labels', { exact: true }).fill('zone=north');
+    await page.getByLabel('Label selector', { exact: true }).fill('zone=north');
     await button(page, 'Preview').click();
     await page.getByText('Would load on 2 devices').waitFor();
     await button(page, 'Roll out pair@1.0.0').click();

@@ -9,10 +9,10 @@ import { exitCodes } from '../exit-codes.ts';
 import { formatDecommissioned, formatDecommissioning } from '../operator/decommissioning.ts';
 import { resolveDeviceId, resolveDeviceIds } from '../operator/device-names.ts';
 import { streamAndPrintEvents } from '../operator/event-output.ts';
-import { resolveSelection } from '../operator/load-options.ts';
+import { resolveSelection, selectorOption, toLabelFilter } from '../operator/load-options.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
-import { collectValues, readLabels } from '../option-values.ts';
+import { collectValues } from '../option-values.ts';
 import { colour } from '../terminal/colours.ts';
 import { formatLabels } from '../terminal/labels.ts';
 import { formatTable } from '../terminal/table.ts';
@@ -24,16 +24,16 @@ export function addDeviceCommands(device: Command): void {
     .command('list')
     .description('List devices, newest first.')
     .option('--label <key=value>', 'only devices with this label; repeat it to require several labels', collectValues)
+    .addOption(selectorOption('only devices'))
     .option('--host <host>', 'only devices of this host, by name or identifier')
     .addOption(
       new Option('--status <status>', 'only devices with this status (default: all except decommissioned ones)').choices(deviceStatuses),
     )
     .addOption(limitOption())
     .addOption(allOption())
-    .action(({ label = [], host, status, ...options }, command) =>
+    .action(({ label, selector, host, status, ...options }, command) =>
       runOperatorCommand(command, async (context) => {
-        readLabels(label, '--label');
-        const filter = { ...(label.length === 0 ? {} : { label: [...label] }), ...(host ? { host } : {}), ...(status ? { status } : {}) };
+        const filter = { ...toLabelFilter(label, selector), ...(host ? { host } : {}), ...(status ? { status } : {}) };
         const devices = await readPages(options, async (page) =>
           unwrapResponse(await context.client.GET('/v1/devices', { params: { query: { ...page, ...filter } } })),
         );
@@ -45,7 +45,12 @@ export function addDeviceCommands(device: Command): void {
         return exitCodes.success;
       }),
     );
-  addExamples(list, 'patchbay device list', 'patchbay device list --label zone=north --status connected --all --json');
+  addExamples(
+    list,
+    'patchbay device list',
+    'patchbay device list --label zone=north --status connected --all --json',
+    'patchbay device list --selector "zone in (north,south),!beta"',
+  );
 
   const show = device
     .command('show <device>')
@@ -133,11 +138,14 @@ function addChangingCommands(device: Command): void {
     .command('decommission [device...]')
     .description('Remove devices from the fleet. Their history remains, and their names are free. It cannot be undone.')
     .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+    .addOption(selectorOption('every device'))
     .requiredOption('--reason <text>', 'reason, recorded with the devices and the loads that it cancels')
-    .action((nameOrId, { label, reason }, command) =>
+    .action((nameOrId, { label, selector, reason }, command) =>
       runOperatorCommand(command, async (context) => {
-        if (nameOrId.length === 0 && label === undefined) throw new UsageError('name devices, or select them with --label');
-        const selection = await resolveSelection(context.client, nameOrId.length === 0 ? undefined : nameOrId, label);
+        const device = nameOrId.length === 0 ? undefined : nameOrId;
+        if (device === undefined && label === undefined && selector === undefined)
+          throw new UsageError('name devices, or select them with --label or --selector');
+        const selection = await resolveSelection(context.client, { device, label, selector });
         const body = { ...selection, reason };
         const result = unwrapResponse(await context.client.POST('/v1/devices/decommission', { body }));
         printResult(context, result, () => [formatDecommissioning(result)]);

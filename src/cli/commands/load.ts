@@ -12,7 +12,9 @@ import {
   deadlineOption,
   formatPolicy,
   resolveSelection,
+  selectorOption,
   supersedeOption,
+  toLabelFilter,
   toLoadRequest,
   toVersionRequest,
   versionPolicyOption,
@@ -44,7 +46,8 @@ export function addLoadCommands(load: Command): void {
       .option('--version <version>', 'the version to load')
       .option('--patch-set <name@version>', 'the patch set to load, instead of --module and --version')
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
-      .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues),
+      .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+      .addOption(selectorOption()),
     'require',
   )
     .addOption(versionPolicyOption())
@@ -61,12 +64,12 @@ export function addLoadCommands(load: Command): void {
           throw new UsageError(
             `unknown command "load ${unexpected}": expected ${load.commands.map((subcommand) => subcommand.name()).join(', ')}, or load with options`,
           );
-        const { device, label, versionPolicy, reason, ...terms } = options;
+        const { device, label, selector, versionPolicy, reason, ...terms } = options;
         const { name, request } = readContent(options);
         const body = {
           ...request,
           ...toVersionRequest(versionPolicy, reason),
-          ...(await resolveSelection(context.client, device, label)),
+          ...(await resolveSelection(context.client, { device, label, selector })),
           ...toLoadRequest(terms),
         };
         return requestLoads(context, name, async () => unwrapResponse(await context.client.POST('/v1/loads', { body })), {
@@ -78,6 +81,7 @@ export function addLoadCommands(load: Command): void {
     load,
     'patchbay load --module tcp --version 1.1.0 --label zone=north',
     'patchbay load --patch-set net-2026-11@1.0.0 --label zone=north',
+    'patchbay load --module tcp --version 1.1.0 --selector "zone in (north,south),model!=x,!beta"',
     'patchbay load --module tcp --version 1.1.0 --device rack-1-3 --strategy drain-then-inject --drain-milliseconds 5000',
     'patchbay load --module tcp --version 1.0.0 --device rack-1-3 --version-policy downgrade --reason "1.1.0 drops packets"',
   );
@@ -94,17 +98,20 @@ function addListCommand(load: Command): void {
     .description('List loads, newest first.')
     .option('--batch <batch>', 'only loads of this batch, which one request created')
     .option('--device <device>', 'only loads of this device, by name or identifier')
+    .option('--label <key=value>', 'only loads of devices with this label; repeat it to require several labels', collectValues)
+    .addOption(selectorOption('only loads of devices'))
     .option('--module <name>', 'only loads of this module')
     .addOption(new Option('--state <state>', 'only loads in this state').choices(loadStates))
     .addOption(new Option('--outcome <outcome>', 'only loads with this outcome').choices(outcomes))
     .addOption(limitOption())
     .addOption(allOption())
-    .action(({ batch, device, module, state, outcome, ...options }, command) =>
+    .action(({ batch, device, label, selector, module, state, outcome, ...options }, command) =>
       runOperatorCommand(command, async (context) => {
         const { client } = context;
         const filter = {
           ...(batch && { batch }),
           ...(device && { device: await resolveDeviceId(client, device) }),
+          ...toLabelFilter(label, selector),
           ...(module && { module }),
           ...(state && { state }),
           ...(outcome && { outcome }),

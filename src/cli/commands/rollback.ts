@@ -4,7 +4,14 @@ import { type Command, Option } from '@commander-js/extra-typings';
 import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { CommandError, UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { addLoadOptions, deadlineOption, resolveSelection, supersedeOption, toLoadRequest } from '../operator/load-options.ts';
+import {
+  addLoadOptions,
+  deadlineOption,
+  resolveSelection,
+  selectorOption,
+  supersedeOption,
+  toLoadRequest,
+} from '../operator/load-options.ts';
 import { requestLoads } from '../operator/load-requests.ts';
 import { type CommandContext, printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { formatDeviceCount } from '../operator/rollout-output.ts';
@@ -21,6 +28,7 @@ export function addRollbackCommand(rollback: Command): void {
     rollback
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+      .addOption(selectorOption())
       .option('--module <name>', 'the module')
       .option('--patch-set <name>', 'the patch set whose latest load to revert, instead of --module')
       .option('--to <version>', 'version to roll back to (default: the previous version of each device)')
@@ -38,14 +46,14 @@ export function addRollbackCommand(rollback: Command): void {
     .option('--dry-run', 'only show what the rollback would do on each device')
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
-    .action(({ device, label, module, patchSet, to, reason, onMissingVersion, dryRun, wait, ...terms }, command) =>
+    .action(({ device, label, selector, module, patchSet, to, reason, onMissingVersion, dryRun, wait, ...terms }, command) =>
       runOperatorCommand(command, async (context) => {
         const { client } = context;
         const { name, ...subject } = toSubject(module, patchSet);
         const body = {
           ...subject,
           reason,
-          ...(await resolveSelection(client, device, label)),
+          ...(await resolveSelection(client, { device, label, selector })),
           ...(to && { to }),
           ...(onMissingVersion && { onMissingVersion }),
           ...toLoadRequest(terms),

@@ -10,6 +10,7 @@ import {
   addLoadOptions,
   deadlineOption,
   resolveSelection,
+  selectorOption,
   supersedeOption,
   toLoadRequest,
   toVersionRequest,
@@ -53,6 +54,7 @@ export function addCreateCommand(rollout: Command): void {
       .option('--patch-set <name@version>', 'the patch set to roll out, instead of --module and --version')
       .option('--device <device>', 'device, by name or identifier; may be repeated, in rollout order', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+      .addOption(selectorOption())
       .option(
         '--running-version <range>',
         'only devices with an installed version of the module in this range, like ">=1.0.0 <1.1.0"; not with --patch-set',
@@ -118,15 +120,16 @@ export function addCreateCommand(rollout: Command): void {
     .addHelpText('after', `${wavesText}\n${rolloutExitCodesText}`)
     .action((options, command) =>
       runOperatorCommand(command, async (context) => {
-        const { device, label, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
+        const { device, label, selector, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
         const { startAt, window, dynamic, dynamicUntil, onConflict, versionPolicy, reason, rollbackDeadline, dryRun } = options;
-        if (device === undefined && label === undefined && runningVersion === undefined)
-          throw new UsageError('select devices with --device, --label or --running-version');
+        const isSelected = [device, label, selector].some((one) => one !== undefined);
+        if (!isSelected && runningVersion === undefined)
+          throw new UsageError('select devices with --device, --label, --selector or --running-version');
         const content = readContent(options);
         const body: Schemas['NewRollout'] = {
           ...content.request,
           ...toVersionRequest(versionPolicy, reason),
-          ...(device === undefined && label === undefined ? {} : await resolveSelection(context.client, device, label)),
+          ...(isSelected ? await resolveSelection(context.client, { device, label, selector }) : {}),
           ...(runningVersion && { runningVersion }),
           ...(name && { name }),
           ...(wave && { waves: [...wave] }),
@@ -151,6 +154,7 @@ export function addCreateCommand(rollout: Command): void {
     create,
     'patchbay rollout create --module tcp --version 1.1.0 --label zone=north --dry-run',
     'patchbay rollout create --module tcp --version 1.1.0 --label zone=north --wave 1,soak=300 --wave 20% --wave 100%,approval --on-failure rollback',
+    'patchbay rollout create --module tcp --version 1.1.0 --selector "tier,zone notin (north,south)" --dynamic --no-wait',
     'patchbay rollout create --patch-set net-2026-11@1.0.0 --label zone=north --on-failure rollback',
     'patchbay rollout create --module tcp --version 1.1.0 --running-version "<1.1.0" --window "sat,sun 22:00-04:00 Europe/Berlin" --rate 60 --no-wait',
   );

@@ -2,14 +2,13 @@
 
 import { type Command, Option } from '@commander-js/extra-typings';
 import { assertSuccess, type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
-import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { resolveDeviceId } from '../operator/device-names.ts';
 import { resolveIdentifier } from '../operator/identifiers.ts';
+import { resolveSelection, selectorOption } from '../operator/load-options.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { resolvePublisherKeyIds } from '../operator/publisher-key-names.ts';
-import { collectValues, readInteger, readLabels } from '../option-values.ts';
+import { collectValues, readInteger } from '../option-values.ts';
 import { formatLabels } from '../terminal/labels.ts';
 import { addExamples } from './examples.ts';
 
@@ -22,6 +21,7 @@ export function addSignaturePolicyCommands(signaturePolicy: Command): void {
     .description('Require signatures of these publishers for every build that is loaded on a device, or on all devices with some labels.')
     .option('--device <device>', 'the device, by name or identifier')
     .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+    .addOption(selectorOption())
     .option('--module <name>', 'only builds of this module (default: every module)')
     .addOption(
       new Option('--publisher-key <key>', 'accepted publisher key, by name or identifier; may be repeated')
@@ -29,11 +29,11 @@ export function addSignaturePolicyCommands(signaturePolicy: Command): void {
         .makeOptionMandatory(),
     )
     .option('--threshold <count>', 'number of these keys that must have signed (default: all)')
-    .action((name, { device, label = [], module, publisherKey, threshold }, command) =>
+    .action((name, { device, label, selector, module, publisherKey, threshold }, command) =>
       runOperatorCommand(command, async (context) => {
-        if ((device === undefined) === (label.length === 0)) throw new UsageError('select devices with either --device or --label');
-        const scope =
-          device === undefined ? { labels: readLabels(label, '--label') } : { device: await resolveDeviceId(context.client, device) };
+        const one = device === undefined ? undefined : [device];
+        const selection = await resolveSelection(context.client, { device: one, label, selector });
+        const scope = 'devices' in selection ? { device: String(selection.devices[0]) } : selection;
         const required = threshold === undefined ? {} : { threshold: readInteger('threshold', threshold, 1, keyLimit) };
         const publisherKeys = await resolvePublisherKeyIds(context.client, publisherKey);
         const body = { name, ...scope, ...(module === undefined ? {} : { module }), publisherKeys, ...required };
@@ -45,6 +45,7 @@ export function addSignaturePolicyCommands(signaturePolicy: Command): void {
   addExamples(
     add,
     'patchbay signature-policy add released --label zone=north --publisher-key release-team',
+    'patchbay signature-policy add released --selector "zone in (north,south),!beta" --publisher-key release-team',
     'patchbay signature-policy add two-of-three --device rack-1-3 --module tcp --publisher-key a --publisher-key b --publisher-key c --threshold 2',
   );
 
@@ -90,7 +91,7 @@ async function readPolicies(client: Client, query: { readonly limit: number }): 
 }
 
 /** Returns the requirement of a policy in one line. */
-function formatRequirement({ device, labels, module, publisherKeys, threshold }: Schemas['SignaturePolicy']): string {
+function formatRequirement({ device, labels, selector, module, publisherKeys, threshold }: Schemas['SignaturePolicy']): string {
   const keys = publisherKeys.length === 1 ? publisherKeys[0] : `${threshold} of ${publisherKeys.join(', ')}`;
-  return `${device ?? formatLabels(labels ?? {})} requires signatures by ${keys} for ${module ?? 'every module'}`;
+  return `${device ?? selector ?? formatLabels(labels ?? {})} requires signatures by ${keys} for ${module ?? 'every module'}`;
 }

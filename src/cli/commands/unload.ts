@@ -3,7 +3,14 @@
 import type { Command } from '@commander-js/extra-typings';
 import { unwrapResponse } from '../../client/client.ts';
 import { UsageError } from '../errors.ts';
-import { addUnloadOptions, deadlineOption, resolveSelection, supersedeOption, toLoadRequest } from '../operator/load-options.ts';
+import {
+  addUnloadOptions,
+  deadlineOption,
+  resolveSelection,
+  selectorOption,
+  supersedeOption,
+  toLoadRequest,
+} from '../operator/load-options.ts';
 import { requestLoads } from '../operator/load-requests.ts';
 import { runOperatorCommand } from '../operator/operator.ts';
 import { collectValues } from '../option-values.ts';
@@ -15,11 +22,8 @@ export function addUnloadCommand(unload: Command): void {
     unload
       .argument('<module>', 'the module')
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
-      .option(
-        '--label <key=value>',
-        'every device with this label that has the module; repeat it to require several labels',
-        collectValues,
-      ),
+      .option('--label <key=value>', 'every device with this label that has the module; repeat it to require several labels', collectValues)
+      .addOption(selectorOption('every device with the module')),
   )
     .option('--force', 'unload the module although modules in memory import it; requires --reason')
     .option('--reason <text>', 'reason for --force, recorded with each load')
@@ -27,12 +31,12 @@ export function addUnloadCommand(unload: Command): void {
     .addOption(supersedeOption())
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
-    .action((module, { device, label, force, reason, wait, ...terms }, command) =>
+    .action((module, { device, label, selector, force, reason, wait, ...terms }, command) =>
       runOperatorCommand(command, async (context) => {
         if ((force === true) !== (reason !== undefined)) throw new UsageError('--force and --reason require each other');
         const body = {
           module,
-          ...(await resolveSelection(context.client, device, label)),
+          ...(await resolveSelection(context.client, { device, label, selector })),
           ...(reason && { forceReason: reason }),
           ...toLoadRequest(terms),
         };
@@ -44,6 +48,7 @@ export function addUnloadCommand(unload: Command): void {
     complete,
     'patchbay unload tcp --device rack-1-3',
     'patchbay unload tcp --label zone=north --strategy drain-then-inject --drain-milliseconds 5000 --invalidation delete',
+    'patchbay unload tcp --selector "zone notin (north,south)"',
     'patchbay unload tcp --device rack-1-3 --force --reason "udp is unloaded next"',
   );
 }

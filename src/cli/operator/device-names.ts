@@ -12,10 +12,9 @@ export function resolveDeviceIds(client: Client, namesOrIds: readonly string[]):
 /** Returns the identifier of a device. @throws {CommandError} if no device has the name. */
 export async function resolveDeviceId(client: Client, nameOrId: string): Promise<string> {
   if (isIdentifier(nameOrId)) return nameOrId;
-  // The filter matches prefixes: in the order of names, the exact match is the first.
-  const query = { name: nameOrId, sort: 'name' as const, limit: 1 };
+  const query = { name: nameOrId, limit: 1 };
   const [device] = unwrapResponse(await client.GET('/v1/devices', { params: { query } })).items;
-  if (device?.name !== nameOrId) throw new CommandError(`there is no device "${nameOrId}": "patchbay device list" lists devices`);
+  if (device === undefined) throw new CommandError(`there is no device "${nameOrId}": "patchbay device list" lists devices`);
   return device.id;
 }
 

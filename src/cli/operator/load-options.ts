@@ -4,14 +4,34 @@ import { type Command, Option, type OptionValues } from '@commander-js/extra-typ
 import type { Client, Schemas } from '../../client/client.ts';
 import { invalidations, linkPolicies, similarityPolicies, strategies, versionPolicies } from '../../client/enum-values.ts';
 import { UsageError } from '../errors.ts';
-import { readInteger, readLabels } from '../option-values.ts';
+import { readInteger, readLabels, readSelector } from '../option-values.ts';
 import { resolveDeviceIds } from './device-names.ts';
 
-/** Returns the devices or labels that select the devices of a request. @throws {UsageError} {CommandError} */
-export async function resolveSelection(client: Client, device: readonly string[] | undefined, label: readonly string[] | undefined) {
-  if ((device === undefined) === (label === undefined)) throw new UsageError('select devices with either --device or --label');
+type SelectionOptions = {
+  readonly device?: readonly string[] | undefined;
+  readonly label?: readonly string[] | undefined;
+  readonly selector?: string | undefined;
+};
+
+/** Returns the members of a request that select its devices. @throws {UsageError} {CommandError} */
+export async function resolveSelection(client: Client, { device, label, selector }: SelectionOptions) {
+  if ([device, label, selector].filter((one) => one !== undefined).length !== 1)
+    throw new UsageError('select devices with either --device, --label or --selector');
+  if (selector !== undefined) return { selector };
   return device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await resolveDeviceIds(client, device) };
 }
+
+/** Returns the query parameters that select devices by labels. @throws {UsageError} */
+export function toLabelFilter(label: readonly string[] = [], selector: string | undefined) {
+  readLabels(label, '--label');
+  return { ...(label.length === 0 ? {} : { label: [...label] }), ...(selector !== undefined && { selector }) };
+}
+
+/** @param selected What the selector selects. */
+export const selectorOption = (selected = 'every device') =>
+  new Option('-l, --selector <selector>', `${selected} that matches this label selector, like "zone in (north,south),!beta"`).argParser(
+    readSelector,
+  );
 
 export const versionPolicyOption = () =>
   new Option('--version-policy <policy>', 'versions that may replace the installed version (default: newer)').choices(versionPolicies);

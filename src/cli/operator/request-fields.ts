@@ -6,7 +6,7 @@ import type { Schemas } from '../../client/client.ts';
 /** Options whose name differs from the field; the first that the command has counts. */
 const optionNames: Readonly<Record<string, readonly string[]>> = {
   labels: ['label'],
-  devices: ['device', 'label'],
+  devices: ['device', 'label', 'selector'],
   device: ['device', 'host'],
   name: ['name', 'device', 'rollout'],
   pauseMilliseconds: ['pause'],

@@ -161,11 +161,17 @@ function describeTarget({ patchSet, rollbackOf }: Rollout): string {
     : `, reverted on each device to the versions before rollout ${rollbackOf}`;
 }
 
-function formatSelector({ selector: { devices, labels, runningVersion }, acceptsDevices, patchSet, rollbackOf }: Rollout): string {
+function formatSelector({
+  selector: { devices, labels, selector, runningVersion },
+  acceptsDevices,
+  patchSet,
+  rollbackOf,
+}: Rollout): string {
   if (rollbackOf !== null) return `devices that received the ${patchSet === null ? 'build' : 'patch set'} from ${rollbackOf}`;
   const parts = [
     ...(devices === null ? [] : [`${formatDeviceCount(devices)} by name`]),
     ...(labels === null ? [] : [formatLabels(labels)]),
+    ...(selector === null ? [] : [selector]),
     ...(runningVersion === null ? [] : [`running ${runningVersion}`]),
     ...(acceptsDevices ? ['devices that match later join'] : []),
   ];

@@ -1,8 +1,10 @@
 // Lists and counts of devices, read outside transactions.
 
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { readInChunks } from '../database/chunks.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../database/generated/models.ts';
+import { deviceConditions, labelsOfRequirement } from '../database/label-conditions.ts';
 import {
   type Comparison,
   equalTo,
@@ -34,7 +36,7 @@ export type IncompleteDevices = { readonly count: number; readonly first: readon
 
 /** Criteria on rows of other tables. */
 export type DeviceCriteria = {
-  readonly labels: Readonly<Record<string, string>>;
+  readonly selector?: LabelSelector | undefined;
   /** Name of a module in the device's memory. */
   readonly module?: string | undefined;
   readonly version?: string | undefined;
@@ -46,6 +48,7 @@ export type DeviceFilter = TimeRange &
     readonly hostId?: string | undefined;
     /** Default: every status but `decommissioned`; any status, if identifiers are given. */
     readonly status?: DeviceStatus | undefined;
+    readonly name?: string | undefined;
     readonly namePrefix?: string | undefined;
   };
 
@@ -140,27 +143,24 @@ const maxCandidates = 100;
 /**
  * Returns a small set of devices that contains every device with these criteria. Returns null if the set exceeds the maximum or there are no criteria.
  */
-export async function candidateDevices(client: QueryClient, { labels, module, version }: DeviceCriteria): Promise<string[] | null> {
+export async function candidateDevices(client: QueryClient, { selector = [], module, version }: DeviceCriteria): Promise<string[] | null> {
   const firstIds = { select: { deviceId: true }, take: maxCandidates + 1 } as const;
   // The order of the index, which is the cheapest.
   const orderBy = [{ version: 'asc' as const }, { deviceId: 'asc' as const }];
-  const reads = Object.entries(labels).map(([key, value]) => client.deviceLabel.findMany({ where: { key, value }, ...firstIds }));
+  const reads = selector
+    .filter(({ isNegated }) => !isNegated)
+    .map((requirement) => client.deviceLabel.findMany({ where: labelsOfRequirement(requirement), ...firstIds }));
   if (module !== undefined || version !== undefined)
     reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy, ...firstIds }));
   const [fewest] = (await Promise.all(reads)).toSorted((left, right) => left.length - right.length);
   return fewest === undefined || fewest.length > maxCandidates ? null : fewest.map(({ deviceId }) => deviceId);
 }
 
-/** Returns conditions for devices that have all of these labels. */
-export function labelConditions(labels: Readonly<Record<string, string>>): Prisma.DeviceWhereInput[] {
-  return Object.entries(labels).map(([key, value]) => ({ labels: { some: { key, value } } }));
-}
-
 /** Modules that a device is expected to have: others were unloaded, or disappeared after nothing had loaded them. */
 const isExpected = { OR: [{ driftedAt: { not: null } }, { driftedFrom: null }] };
 
 function filterConditions(filter: DeviceFilter, page: PageByTime | PageByName): Prisma.DeviceWhereInput[] {
-  const { ids, labels, hostId, status, module, version, namePrefix = '' } = filter;
+  const { ids, selector = [], hostId, status, module, version, name: exactName, namePrefix = '' } = filter;
   const createdAt = (comparison: Comparison<Date>): Prisma.DeviceWhereInput => ({ createdAt: comparison });
   const name = (comparison: Comparison<string>): Prisma.DeviceWhereInput => ({ name: comparison });
   return [
@@ -168,7 +168,8 @@ function filterConditions(filter: DeviceFilter, page: PageByTime | PageByName): 
     ...(hostId === undefined ? [] : [{ hostId }]),
     ...(status === undefined ? (ids === undefined || page.sort === 'name' ? [isActive] : []) : [statusCondition(status)]),
     ...(module === undefined && version === undefined ? [] : [{ modules: { some: { ...equalTo({ module, version }), ...isExpected } } }]),
-    ...labelConditions(labels),
+    ...deviceConditions(selector),
+    ...(exactName === undefined ? [] : [{ name: exactName }]),
     ...(page.sort === 'name'
       ? [...nameConditions(namePrefix, page, name), ...rangeConditions(filter, createdAt)]
       : [...prefixConditions(namePrefix, name), ...timeConditions(filter, page, createdAt, (id) => ({ id }))]),

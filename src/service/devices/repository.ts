@@ -2,11 +2,13 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import type { ExpressionBuilder, Kysely, SqlBool } from 'kysely';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
+import { matchesSelector } from '../database/label-conditions.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { readOrFallBack, withoutMarks } from '../database/readable-rows.ts';
 import type { Tables } from '../database/tables.ts';
@@ -68,6 +70,14 @@ const hostsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
     .selectFrom('Device')
     .select(['id', 'hostId', 'decommissionedAt'])
     .where(({ ref }) => ids.includes(ref('id'))),
+);
+
+const hostsOfNamedDevices = new PreparedQuery({ names: 'list' }, (sql, { names }) =>
+  sql
+    .selectFrom('Device')
+    .select(['id', 'name', 'hostId'])
+    .where(({ ref }) => names.includes(ref('name')))
+    .where('decommissionedAt', 'is', null),
 );
 
 const updateAttachment = new RowStatement({ attachedBootId: 'text', attachFailure: 'text?', id: 'text' }, (sql, { id, ...attachment }) =>
@@ -319,6 +329,11 @@ export class DeviceRecords {
     return new Set(ended.map(({ id }) => id));
   }
 
+  /** Returns the devices with these names, with their hosts. Leaves out decommissioned ones. */
+  async hostsOfNamed(names: readonly string[]): Promise<{ id: string; name: string; hostId: string }[]> {
+    return names.length === 0 ? [] : this.#connection.query(hostsOfNamedDevices, { names });
+  }
+
   /** Returns the devices that are not decommissioned with these names. */
   async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {
     return readInChunks(names, async (chunk) => {
@@ -409,25 +424,13 @@ export class DeviceRecords {
     return Number(devices);
   }
 
-  /** Returns the identifiers and hosts of the devices with all of these labels, oldest first. Leaves out decommissioned ones. */
-  async findByLabels(labels: Readonly<Record<string, string>>, limit: number): Promise<{ id: string; hostId: string }[]> {
+  /** Returns the identifiers and hosts of the devices that a selector matches, oldest first. Leaves out decommissioned ones. */
+  async findMatching(selector: LabelSelector, limit: number): Promise<{ id: string; hostId: string }[]> {
     return this.#connection.sql
       .selectFrom('Device')
       .select(['id', 'hostId'])
       .where('decommissionedAt', 'is', null)
-      .where(({ and, exists, selectFrom }) =>
-        and(
-          Object.entries(labels).map(([key, value]) =>
-            exists(
-              selectFrom('DeviceLabel')
-                .select('deviceId')
-                .whereRef('deviceId', '=', 'Device.id')
-                .where('key', '=', key)
-                .where('value', '=', value),
-            ),
-          ),
-        ),
-      )
+      .where((device) => matchesSelector(device, selector))
       .orderBy('createdAt')
       .orderBy('id')
       .limit(limit)

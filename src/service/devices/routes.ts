@@ -26,6 +26,7 @@ import {
   NewDevice,
   NewDeviceLabels,
 } from './schemas.ts';
+import { toLabelSelector } from './selection.ts';
 
 const tags = ['devices'];
 
@@ -78,9 +79,10 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
       },
     },
     async (request, reply) => {
-      const { id: ids, sort, label = {}, host, status, module, version, name } = request.query;
+      const { id: ids, sort, label: labels, selector, host, status, module, version, name, namePrefix } = request.query;
       rejectNameOrder(sort, status);
-      const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...parseTimeRange(request.query) };
+      const criteria = { selector: toLabelSelector({ labels, selector }), module, version };
+      const filter = { ...criteria, ids, host, status, name, namePrefix, ...parseTimeRange(request.query) };
       const page = await devices.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'device',

@@ -6,7 +6,7 @@ import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DeviceId, DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { Decommissioned } from '../hosts/decommissioning-schemas.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
-import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
+import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, selectorQuery, versionQuery } from '../http/list-schemas.ts';
 import { deviceLinks, exampleLinks } from './module-graph-schemas.ts';
 import { deviceStatuses } from './repository.ts';
 
@@ -150,6 +150,7 @@ export const deviceQuery = z.strictObject({
   ...orderQuery,
   ...rangeQuery,
   label: labelQuery.describe('Only devices with this label, as `key=value`. If repeated, only devices with all of the labels.'),
+  selector: selectorQuery.describe('Only devices that match this label selector. Combined with `label`, devices that match both.'),
   host: DisplayName.optional()
     .describe('Only devices of the host with this identifier or name.')
     .meta({ examples: ['rack-1'] }),
@@ -161,6 +162,9 @@ export const deviceQuery = z.strictObject({
   module: moduleQuery.describe('Only devices with this module in the module table.'),
   version: versionQuery.describe('Only devices with this version in the module table; of `module`, if given.'),
   name: DisplayName.optional()
+    .describe('Only the device with this name.')
+    .meta({ examples: ['router-7'] }),
+  namePrefix: DisplayName.optional()
     .describe('Only devices whose name starts with this text.')
     .meta({ examples: ['router-'] }),
 });

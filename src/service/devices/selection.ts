@@ -1,5 +1,7 @@
-// Selects the devices of a request, by identifiers or by labels.
+// Selects the devices of a request, by identifiers or names, by labels, or by a label selector.
 
+import { isDeviceId } from '../../protocol/identifiers.ts';
+import { type LabelSelector, parseLabelSelector, selectorOfLabels } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { DeviceRecords } from './repository.ts';
@@ -7,7 +9,9 @@ import { DeviceRecords } from './repository.ts';
 /** Maximum number of devices in one request. */
 const maxSelectedDevices = 10_000;
 
-export type Selector = { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
+/** The devices of a request: identifiers or names, labels, or a label selector as text. */
+export type Selector = { readonly devices: readonly string[] } | LabelCriterion;
+type LabelCriterion = { readonly labels: Readonly<Record<string, string>> } | { readonly selector: string };
 export type SelectedDevice = { readonly id: string; readonly hostId: string };
 type KnownDevice = SelectedDevice & { readonly decommissionedAt: Date | null };
 
@@ -16,12 +20,27 @@ type KnownDevice = SelectedDevice & { readonly decommissionedAt: Date | null };
  * @throws {Problem} `invalid-value` if no device matches, too many match, or a named device does not exist or is decommissioned.
  */
 export async function selectDevices(connection: Connection, selector: Selector): Promise<SelectedDevice[]> {
-  if ('labels' in selector) {
-    const devices = await new DeviceRecords(connection).findByLabels(selector.labels, maxSelectedDevices + 1);
-    if (devices.length === 0) throw invalidValue('/labels', 'no device has all of these labels: list the devices to see their labels');
-    return checkSelectionSize(devices, '/labels', maxSelectedDevices);
-  }
-  return (await deviceResolver(connection, selector.devices))(selector.devices);
+  if ('devices' in selector) return (await deviceResolver(connection, selector.devices))(selector.devices);
+  const pointer = 'labels' in selector ? '/labels' : '/selector';
+  const devices = await new DeviceRecords(connection).findMatching(toLabelSelector(selector), maxSelectedDevices + 1);
+  if (devices.length === 0) throw invalidValue(pointer, 'no device has these labels: list the devices to see their labels');
+  return checkSelectionSize(devices, pointer, maxSelectedDevices);
+}
+
+/** Returns the requirements of labels and of a selector that a schema has validated. Null and undefined have none. */
+export function toLabelSelector({
+  labels,
+  selector,
+}: {
+  readonly labels?: Readonly<Record<string, string>> | null | undefined;
+  readonly selector?: string | null | undefined;
+}): LabelSelector {
+  return [...selectorOfLabels(labels ?? {}), ...(typeof selector === 'string' ? parseLabelSelector(selector) : [])];
+}
+
+/** Returns how a request selects devices, for the audit trail. It does not repeat identifiers: the loads name their devices. */
+export function selectorFacts(selector: Selector): LabelCriterion | Record<string, never> {
+  return 'devices' in selector ? {} : selector;
 }
 
 /**
@@ -32,7 +51,11 @@ export async function deviceResolver(
   connection: Connection,
   all: readonly string[],
 ): Promise<(named: readonly string[]) => SelectedDevice[]> {
-  const known = new Map((await new DeviceRecords(connection).hostsOf([...new Set(all)])).map((device) => [device.id, device]));
+  const texts = [...new Set(all)];
+  const records = new DeviceRecords(connection);
+  const known = new Map((await records.hostsOf(texts.filter(isDeviceId))).map((device) => [device.id, device]));
+  for (const { name, id, hostId } of await records.hostsOfNamed(texts.filter((text) => !isDeviceId(text))))
+    known.set(name, { id, hostId, decommissionedAt: null });
   return (named) => resolveNamed(known, named);
 }
 
@@ -45,10 +68,8 @@ function resolveNamed(known: ReadonlyMap<string, KnownDevice>, named: readonly s
   });
   const [first] = invalidValues;
   if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; no load was created`, { invalidValues });
-  return [...new Set(named)].flatMap((id) => {
-    const device = known.get(id);
-    return device === undefined ? [] : [{ id, hostId: device.hostId }];
-  });
+  const devices = named.flatMap((text) => known.get(text) ?? []).map(({ id, hostId }) => ({ id, hostId }));
+  return [...new Map(devices.map((device) => [device.id, device])).values()];
 }
 
 /** Returns the devices if they are within the limit. @throws {Problem} `invalid-value`. */

@@ -9,11 +9,10 @@ import {
   type identifierPrefixes,
   identifierSchema,
   isVersion,
-  labelLimit,
-  labelPatterns,
-  labelRules,
+  LabelSelectorText,
   ModuleName,
 } from '../../protocol/identifiers.ts';
+import { labelLimit, labelPatterns, labelRules } from '../../protocol/label-rules.ts';
 
 export const orderQuery = {
   order: z
@@ -55,7 +54,7 @@ export const rangeQuery = {
   until: timeQuery('later').optional().describe('Only items before this time (RFC 3339).'),
 };
 
-const labelRule = `must have the form key=value (equality is the only comparison), up to ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;
+const labelRule = `must have the form key=value (selector has other comparisons), up to ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;
 /** Keys contain no space, but an unescaped `+` is decoded as one. */
 const spaceInKey = /^[^=]* /;
 
@@ -87,6 +86,9 @@ export const labelQuery = z
   })
   .optional()
   .meta({ 'x-examples': { zone: { value: ['zone=north'] } } });
+
+/** A label selector in a query. */
+export const selectorQuery = LabelSelectorText.optional();
 
 const digits = '^[0-9]{1,15}$';
 const number = z

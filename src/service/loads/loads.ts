@@ -10,7 +10,7 @@ import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { deviceResolver, type Selector, selectDevices } from '../devices/selection.ts';
+import { deviceResolver, type Selector, selectDevices, selectorFacts } from '../devices/selection.ts';
 import { createDuplicateCheck, storeResponses, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { type PatchSetRecord, PatchSetRecords } from '../patch-sets/repository.ts';
@@ -194,7 +194,7 @@ function groupRequests(queued: readonly QueuedRequest[]): QueuedRequest[][] {
   for (const item of queued) {
     const { selector, supersede } = item.request;
     // A request that supersedes loads reads them from the database; the number of devices with some labels is not known yet. Both form a group alone.
-    const devices = supersede || 'labels' in selector ? maxDevicesPerGroup : selector.devices.length;
+    const devices = supersede || !('devices' in selector) ? maxDevicesPerGroup : selector.devices.length;
     const last = groups.at(-1);
     if (last !== undefined && devices <= room) last.push(item);
     else {
@@ -229,7 +229,7 @@ async function createGroup(
     const targets = devices.map((device) => ({ device, content }));
     if (content.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
     const { module, version } = toColumns(content);
-    const facts = { version, ...('labels' in selector ? selector : {}) };
+    const facts = { version, ...selectorFacts(selector) };
     return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, facts, requester };
   };
   const batches: PromiseSettledResult<Batch>[] = [];

@@ -1,12 +1,14 @@
 // Lists and counts of loads, read outside transactions.
 
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { LoadModel } from '../database/generated/models.ts';
+import { deviceConditions } from '../database/label-conditions.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
 import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { candidateDevices, labelConditions } from '../devices/queries.ts';
+import { candidateDevices } from '../devices/queries.ts';
 import type { LoadCompletion, openStates } from './repository.ts';
 
 /** A load in a list. */
@@ -23,8 +25,8 @@ export type LoadTotal = Pick<LoadCompletion, 'outcome' | 'interrupted' | 'failed
 const isOpen = { outcome: null };
 
 export type LoadFilter = TimeRange & {
-  /** Labels of the device. */
-  readonly labels: Readonly<Record<string, string>>;
+  /** Selects devices by their labels. */
+  readonly selector?: LabelSelector | undefined;
   readonly batchId?: string | undefined;
   readonly deviceId?: string | undefined;
   readonly module?: string | undefined;
@@ -46,10 +48,10 @@ export class LoadQueries {
     return restoreMarks(await this.#readable.load.findMany(await this.#pageQuery(filter, page)));
   }
 
-  async #pageQuery({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {
+  async #pageQuery({ selector = [], from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {
     const requestedAt = (comparison: Comparison<Date>): Prisma.LoadWhereInput => ({ requestedAt: comparison });
-    const ofDevice = labelConditions(labels);
-    const candidates = await candidateDevices(this.#client, { labels });
+    const ofDevice = deviceConditions(selector);
+    const candidates = await candidateDevices(this.#client, { selector });
     const areOpen = state !== undefined && state !== 'completed';
     return {
       where: {

@@ -3,6 +3,7 @@
 import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
+import { toLabelSelector } from '../devices/selection.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
@@ -47,6 +48,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
       const {
         devices,
         labels,
+        selector,
         drainMilliseconds = null,
         downgradeReason = null,
         module = '',
@@ -56,7 +58,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
       } = request.body;
       const wanted = patchSet === undefined ? { module, version } : { patchSet };
       const terms = { ...rest, drainMilliseconds, downgradeReason };
-      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels }) };
+      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector }) };
       const accepted = await loads.request(load, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -77,7 +79,7 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
         tags,
         summary: 'Unload a module from devices',
         description:
-          'Creates one load of the kind `unload` for each selected device that has the module, or none at all if one cannot be created. Each removes the module from the module table of its device and ends with one outcome. Devices without the module are skipped if they are selected by labels; a named device without it is a `not-loaded` problem.',
+          'Creates one load of the kind `unload` for each selected device that has the module, or none at all if one cannot be created. Each removes the module from the module table of its device and ends with one outcome. Devices without the module are skipped if they are selected by labels or a selector; a named device without it is a `not-loaded` problem.',
         body: NewUnloads,
         response: {
           202: AcceptedLoads.describe(
@@ -88,8 +90,8 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
       },
     },
     async (request, reply) => {
-      const { devices, labels, drainMilliseconds = null, forceReason = null, ...rest } = request.body;
-      const unload = { ...rest, drainMilliseconds, forceReason, selector: selectorOf({ devices, labels }) };
+      const { devices, labels, selector, drainMilliseconds = null, forceReason = null, ...rest } = request.body;
+      const unload = { ...rest, drainMilliseconds, forceReason, selector: selectorOf({ devices, labels, selector }) };
       const accepted = await unloads.request(unload, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -157,8 +159,9 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
       },
     },
     async (request, reply) => {
-      const { batch, device, label = {}, module, version, state, outcome } = request.query;
-      const filter = { batchId: batch, deviceId: device, labels: label, module, version, state, outcome, ...parseTimeRange(request.query) };
+      const { batch, device, label: labels, selector, module, version, state, outcome } = request.query;
+      const ofDevice = { deviceId: device, selector: toLabelSelector({ labels, selector }) };
+      const filter = { ...ofDevice, batchId: batch, module, version, state, outcome, ...parseTimeRange(request.query) };
       const page = await loads.list(filter, parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'load', schema: Load, idOf: ({ id }) => id, toItem: toLoad, damagedRows });
     },

@@ -15,7 +15,7 @@ import {
 } from '../../protocol/load-report.ts';
 import { LoadedPatchSet } from '../history/schemas.ts';
 import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
-import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
+import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, selectorQuery, versionQuery } from '../http/list-schemas.ts';
 import { loadKinds } from './content.ts';
 import { loadStates } from './repository.ts';
 import { exactlyOneSelector, Policy, requireDowngradeReason, requireDrainStrategy, selectorShape, termsShape } from './terms-schemas.ts';
@@ -84,6 +84,7 @@ export const NewLoads = requireDowngradeReason(
   examples: [
     { module: 'tcp', version: '1.1.0', labels: { zone: 'north' } },
     { patchSet: { name: 'net-2026-11', version: '1.0.0' }, labels: { zone: 'north' } },
+    { module: 'tcp', version: '1.1.0', selector: 'zone in (north,south),!beta' },
   ],
 });
 
@@ -277,6 +278,9 @@ export const loadQuery = z.strictObject({
   device: identifierQuery('device').describe('Only loads for this device.'),
   label: labelQuery.describe(
     'Only loads of devices that now have this label, as `key=value`. If repeated, devices with all of the labels.',
+  ),
+  selector: selectorQuery.describe(
+    'Only loads of devices that now match this label selector. Combined with `label`, devices that match both.',
   ),
   module: moduleQuery.describe('Only loads of this module, or of the patch set with this name.'),
   version: versionQuery.describe('Only loads of this version. Of unloads: of the installed version.'),

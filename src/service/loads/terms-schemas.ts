@@ -1,7 +1,7 @@
 // Parts of every request that creates loads: the device selector, the strategy and the deadline.
 
 import { z } from 'zod';
-import { DeviceId, Labels } from '../../protocol/identifiers.ts';
+import { DeviceReference, LabelSelectorText, Labels } from '../../protocol/identifiers.ts';
 import {
   Invalidation,
   invalidationDescription,
@@ -11,22 +11,38 @@ import {
   Strategy,
   VersionPolicy,
 } from '../../protocol/load-report.ts';
+import type { Selector } from '../devices/selection.ts';
 import { count } from '../http/common-schemas.ts';
 
-/** Maximum number of device identifiers in one request. Labels may select more. */
+/** Maximum number of devices that one request names. Labels may select more. */
 const namedDevicesLimit = 10_000;
 
 export const selectorShape = {
-  devices: z.array(DeviceId).min(1).max(namedDevicesLimit).optional().describe('Identifiers of the devices. Give either this or `labels`.'),
-  labels: Labels.optional().describe('Selects each device that has all of these labels. Give either this or `devices`.'),
+  devices: z
+    .array(DeviceReference)
+    .min(1)
+    .max(namedDevicesLimit)
+    .optional()
+    .describe('Identifiers or names of the devices. Give this, `labels` or `selector`.'),
+  labels: Labels.optional().describe('Selects each device that has all of these labels. Give this, `devices` or `selector`.'),
+  selector: LabelSelectorText.optional().describe(
+    'Selects each device that matches this label selector, in the syntax of Kubernetes: requirements such as `zone=north`, `zone!=north`, `zone in (north,south)`, `zone notin (north)`, `zone` (has the label) and `!zone` (does not have it), separated by commas. `!=` and `notin` also match devices without the label. Give this, `devices` or `labels`.',
+  ),
 };
 
-type Selected = { readonly devices?: z.infer<typeof DeviceId>[] | undefined; readonly labels?: Labels | undefined };
+type Selected = {
+  readonly devices?: readonly string[] | undefined;
+  readonly labels?: Labels | undefined;
+  readonly selector?: string | undefined;
+};
 
-/** Returns the schema with a check that exactly one of `devices` and `labels` is given. */
+/** Returns the schema with a check that exactly one of `devices`, `labels` and `selector` is given. */
 export function exactlyOneSelector<Schema extends z.ZodType<Selected>>(schema: Schema): Schema {
   return requireLabel(
-    schema.refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'expected either devices or labels'),
+    schema.refine(
+      ({ devices, labels, selector }) => [devices, labels, selector].filter((one) => one !== undefined).length === 1,
+      'expected exactly one of devices, labels and selector',
+    ),
   );
 }
 
@@ -39,8 +55,9 @@ export function requireLabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>
 }
 
 /** Returns the selector of a request that passed `exactlyOneSelector`. */
-export function selectorOf({ devices, labels }: Selected) {
-  return devices === undefined ? { labels: labels ?? {} } : { devices };
+export function selectorOf({ devices, labels, selector }: Selected): Selector {
+  if (devices !== undefined) return { devices };
+  return selector === undefined ? { labels: labels ?? {} } : { selector };
 }
 
 export const termsShape = {

@@ -4,7 +4,7 @@ import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
+import { type SelectedDevice, type Selector, selectDevices, selectorFacts } from '../devices/selection.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
@@ -39,7 +39,7 @@ export class Unloads {
   }
 
   /**
-   * Creates one load for each device that has the module, all or none. Devices without the module are skipped if they were selected by labels.
+   * Creates one load for each device that has the module, all or none. Devices without the module are skipped unless the request names them.
    * @throws {Problem} `invalid-value`, `not-loaded`, `unsupported-by-host`, `busy`.
    */
   async request(request: UnloadRequest, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
@@ -48,7 +48,7 @@ export class Unloads {
     return this.#uses.store.transaction(async (connection) => {
       const targets = await findTargets(connection, await selectDevices(connection, selector), request);
       await checkHostsSupport(connection, targets, 'unload-module');
-      const facts = 'labels' in selector ? selector : {};
+      const facts = selectorFacts(selector);
       const batch = { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       await storeResponse(connection, requester, toResponse, created);
@@ -72,7 +72,7 @@ async function findTargets(
     return version === undefined ? [] : [{ device, content: { kind: 'unload', module, version, forceReason } }];
   });
   const missing = devices.filter(({ id }) => !versions.has(id));
-  if (missing.length === 0 || (targets.length > 0 && 'labels' in selector)) return targets;
+  if (missing.length === 0 || (targets.length > 0 && !('devices' in selector))) return targets;
   throw await notLoaded(connection, missing, module);
 }
 

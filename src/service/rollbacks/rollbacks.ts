@@ -4,7 +4,7 @@ import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
+import { type SelectedDevice, type Selector, selectDevices, selectorFacts } from '../devices/selection.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { type CreatedLoads, createLoads, type LoadTerms } from '../loads/batches.ts';
 import { versionOf } from '../loads/content.ts';
@@ -73,7 +73,7 @@ export class Rollbacks {
       if (targets.length === 0) throw alreadyInstalled(subject);
       if (subject.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
       const versions = [...new Set(targets.map(({ content }) => versionOf(content)))];
-      const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
+      const facts = { isRollback: true, versions, ...selectorFacts(selector) };
       const module = nameOf(subject);
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);

@@ -72,8 +72,8 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       },
     },
     async (request, reply) => {
-      const { devices: named, labels, drainMilliseconds = null, dryRun, ...rest } = request.body;
-      const rollback = { ...rest, subject: subjectOf(rest), drainMilliseconds, selector: selectorOf({ devices: named, labels }) };
+      const { devices: named, labels, selector, drainMilliseconds = null, dryRun, ...rest } = request.body;
+      const rollback = { ...rest, subject: subjectOf(rest), drainMilliseconds, selector: selectorOf({ devices: named, labels, selector }) };
       if (dryRun) return reply.status(200).send(toPreview(await rollbacks.preview(rollback)));
       const accepted = await rollbacks.request(rollback, getRequester(request), (created) => toStoredResponse(toAcceptedRollback(created)));
       const { status, location, body } = toAcceptedRollback(accepted);

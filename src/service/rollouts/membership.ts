@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { satisfies } from 'semver';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { checkSelectionSize, type SelectedDevice, selectDevices } from '../devices/selection.ts';
+import { checkSelectionSize, type SelectedDevice, selectDevices, toLabelSelector } from '../devices/selection.ts';
 import { type RolloutContent, versionsOn } from './content.ts';
 import { type RolloutSelector, rolloutLimits } from './plan.ts';
 import type { NewRolloutDevice } from './repository.ts';
@@ -24,27 +24,33 @@ export type Member = SelectedDevice & { readonly currentVersion: string | null }
 export async function selectMembers(
   connection: Connection,
   content: RolloutContent,
-  { labels, runningVersion }: RolloutSelector,
+  criteria: RolloutSelector,
   named: readonly string[] | null,
 ): Promise<Member[]> {
-  const selected = named === null ? await selectByLabels(connection, labels ?? {}) : await selectDevices(connection, { devices: named });
+  const selected = named === null ? await selectByLabels(connection, criteria) : await selectDevices(connection, { devices: named });
   const versions = await versionsOn(
     connection,
     selected.map(({ id }) => id),
     content,
   );
   const members = selected.map(({ id, hostId }) => ({ id, hostId, currentVersion: versions.get(id) ?? null }));
-  const matching = members.filter(({ currentVersion }) => isRunning(currentVersion, runningVersion));
+  const matching = members.filter(({ currentVersion }) => isRunning(currentVersion, criteria.runningVersion));
   if (named !== null) return matching;
   const { module, version } = content;
   const hashes = new Map(matching.map(({ id }) => [id, createHash('sha256').update(`${module}@${version} ${id}`).digest('hex')]));
   return matching.toSorted((left, right) => ((hashes.get(left.id) ?? '') < (hashes.get(right.id) ?? '') ? -1 : 1));
 }
 
-async function selectByLabels(connection: Connection, labels: Readonly<Record<string, string>>): Promise<SelectedDevice[]> {
-  const pointer = Object.keys(labels).length === 0 ? '/runningVersion' : '/labels';
-  const found = await new DeviceRecords(connection).findByLabels(labels, rolloutLimits.devices + 1);
-  return checkSelectionSize(found, pointer, rolloutLimits.devices);
+async function selectByLabels(connection: Connection, criteria: RolloutSelector): Promise<SelectedDevice[]> {
+  const found = await new DeviceRecords(connection).findMatching(toLabelSelector(criteria), rolloutLimits.devices + 1);
+  return checkSelectionSize(found, selectorPointer(criteria), rolloutLimits.devices);
+}
+
+/** Returns the pointer of the member of a request that selects the devices. */
+export function selectorPointer({ devices, labels, selector }: RolloutSelector): string {
+  if (devices !== null) return '/devices';
+  if (selector !== null) return '/selector';
+  return labels === null ? '/runningVersion' : '/labels';
 }
 
 const isRunning = (current: string | null, range: string | null) =>

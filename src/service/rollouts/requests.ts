@@ -6,7 +6,7 @@ import { DeviceRecords } from '../devices/repository.ts';
 import { type Forecast, type ForecastContent, forecastLoads } from '../loads/forecast.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { findContent, type RequestedContent, type RolloutContent, type WantedContent } from './content.ts';
-import { type Member, selectMembers, withoutVersion } from './membership.ts';
+import { type Member, selectMembers, selectorPointer, withoutVersion } from './membership.ts';
 import { assignWaves, type RolloutPlan } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -62,13 +62,8 @@ async function selectRequested(connection: Connection, request: RolloutRequest, 
     throw invalidValue('/window/timeZone', `unknown time zone "${window.timeZone}": use an IANA name such as Europe/Berlin, or UTC`);
   const selected = await selectMembers(connection, content, selector, request.devices);
   if (selected.length === 0 && request.joining === null)
-    throw invalidValue(pointerOf(selector), 'no device matches: list the devices to see their labels and module versions');
+    throw invalidValue(selectorPointer(selector), 'no device matches: list the devices to see their labels and module versions');
   return selected;
-}
-
-function pointerOf({ devices, labels }: RolloutPlan['selector']): string {
-  if (devices !== null) return '/devices';
-  return labels === null ? '/runningVersion' : '/labels';
 }
 
 /** @throws {Problem} `rollout-conflict` if another open rollout of the same modules shares devices with this one. */

@@ -114,7 +114,7 @@ export class Rollouts {
         devices: members.length,
         waves: waves.length,
         onFailure,
-        selector: JSON.stringify(selector).slice(0, 1_000),
+        selector: JSON.stringify(selector).slice(0, 5_000),
       };
       await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
       const created = await readView(connection, await findRollout(connection, id), now);

@@ -127,10 +127,22 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
 }
 
 function toRequest(body: NewRollout): RolloutRequest {
-  const { module = '', version = '', patchSet, devices, labels, runningVersion, waves, soakSeconds, dynamic, dynamicUntil } = body;
+  const {
+    module = '',
+    version = '',
+    patchSet,
+    devices,
+    labels = null,
+    selector = null,
+    runningVersion = null,
+    waves,
+    soakSeconds,
+    dynamic,
+    dynamicUntil,
+  } = body;
   const plan: RolloutPlan = {
     name: body.name ?? null,
-    selector: { devices: devices?.length ?? null, labels: labels ?? null, runningVersion: runningVersion ?? null },
+    selector: { devices: devices?.length ?? null, labels, selector, runningVersion },
     waves: waves.map((wave) => ({
       size:
         wave.devices === undefined

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { DisplayName, exampleIdentifier, Labels, Timestamp } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { LoadedPatchSet } from '../history/schemas.ts';
 import { count, DamagedItem, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
@@ -62,9 +62,10 @@ export const NewRollout = requireLabel(
             .meta({ examples: ['tcp-1.1'] }),
           ...contentShape,
           devices: selectorShape.devices.describe(
-            'Identifiers of the devices, in the order in which they get the build. Not allowed with `labels`.',
+            'Identifiers or names of the devices, in the order in which they get the build. Not allowed with `labels` and `selector`.',
           ),
-          labels: Labels.optional().describe('Selects each device that has all of these labels. Not allowed with `devices`.'),
+          labels: selectorShape.labels,
+          selector: selectorShape.selector,
           runningVersion: z
             .string()
             .max(256)
@@ -137,16 +138,20 @@ export const NewRollout = requireLabel(
     ),
   ),
 )
+  .refine(({ devices, labels, selector }) => selector === undefined || (devices === undefined && labels === undefined), {
+    path: ['selector'],
+    message: 'give devices, labels or selector, not several of them',
+  })
   .refine(({ patchSet, runningVersion }) => patchSet === undefined || runningVersion === undefined, {
     path: ['runningVersion'],
-    message: 'is not allowed with patchSet, whose modules have versions of their own: select by devices or labels',
+    message: 'is not allowed with patchSet, whose modules have versions of their own: select by devices, labels or selector',
   })
   .refine(({ devices, labels }) => devices === undefined || labels === undefined, {
     path: ['labels'],
-    message: 'give either devices or labels',
+    message: 'give devices, labels or selector, not several of them',
   })
-  .refine(({ devices, labels, runningVersion }) => devices !== undefined || labels !== undefined || runningVersion !== undefined, {
-    message: 'give devices, labels or runningVersion to select the devices',
+  .refine(({ devices, labels, selector, runningVersion }) => [devices, labels, selector, runningVersion].some((one) => one !== undefined), {
+    message: 'give devices, labels, selector or runningVersion to select the devices',
   })
   .refine(({ waves }) => waves.at(-1)?.upToPercent === 100, {
     path: ['waves'],
@@ -158,7 +163,7 @@ export const NewRollout = requireLabel(
   })
   .refine(({ dynamic, devices }) => !dynamic || devices === undefined, {
     path: ['dynamic'],
-    message: 'is not allowed with devices: select by labels or runningVersion',
+    message: 'is not allowed with devices: select by labels, selector or runningVersion',
   })
   .refine(({ dynamic, dynamicUntil }) => dynamic || dynamicUntil === undefined, {
     path: ['dynamicUntil'],
@@ -285,7 +290,7 @@ const exampleRollout = {
   patchSet: null,
   module: 'tcp',
   version: exampleVersions.new.version,
-  selector: { devices: null, labels: { zone: 'north' }, runningVersion: null },
+  selector: { devices: null, labels: { zone: 'north' }, selector: null, runningVersion: null },
   state: 'running',
   waitingFor: 'soak',
   reason: null,
@@ -324,12 +329,13 @@ export const Rollout = z
       .object({
         devices: count.nullable().describe('Number of devices named in the request. Null if it named none.'),
         labels: z.record(z.string(), z.string()).nullable(),
+        selector: z.string().nullable().describe('The label selector of the request.'),
         runningVersion: z.string().nullable(),
       })
       .meta({
         id: 'RolloutSelector',
         description: 'The device selection of the request.',
-        examples: [{ devices: null, labels: { zone: 'north' }, runningVersion: null }],
+        examples: [{ devices: null, labels: { zone: 'north' }, selector: null, runningVersion: null }],
       }),
     state: RolloutState,
     waitingFor: z

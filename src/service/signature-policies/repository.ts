@@ -17,7 +17,7 @@ const PublisherKeys = z.array(z.string());
 const policiesOfModules = new PreparedQuery({ modules: 'list' }, (sql, { modules }) =>
   sql
     .selectFrom('SignaturePolicy')
-    .select(['id', 'name', 'deviceId', 'labels', 'module', 'publisherKeys', 'threshold', 'createdAt'])
+    .select(['id', 'name', 'deviceId', 'labels', 'selector', 'module', 'publisherKeys', 'threshold', 'createdAt'])
     .where(({ or, eb, ref }) => or([eb('module', 'is', null), modules.includes(ref('module'))]))
     .orderBy('createdAt')
     .orderBy('id'),

@@ -158,8 +158,8 @@ function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
 }
 
 function toRequest(body: z.infer<typeof NewSignaturePolicy>): SignaturePolicyRequest {
-  const { device, labels = {}, module = null, threshold = null, ...rest } = body;
-  return { ...rest, module, threshold, scope: device === undefined ? { labels } : { device } };
+  const { device = null, labels = null, selector = null, module = null, threshold = null, ...rest } = body;
+  return { ...rest, module, threshold, scope: { deviceId: device, labels, selector } };
 }
 
 function toCreated(policy: SignaturePolicyRecord): CreatedResponse<201, z.infer<typeof SignaturePolicy>> {
@@ -167,12 +167,13 @@ function toCreated(policy: SignaturePolicyRecord): CreatedResponse<201, z.infer<
 }
 
 function toPolicy(policy: SignaturePolicyRecord): z.infer<typeof SignaturePolicy> {
-  const { id, name, deviceId, labels, module, publisherKeys, threshold, createdAt } = policy;
+  const { id, name, deviceId, labels, selector, module, publisherKeys, threshold, createdAt } = policy;
   return {
     id,
     name,
     device: deviceId,
     labels: labels && { ...labels },
+    selector,
     module,
     publisherKeys: [...publisherKeys],
     threshold,

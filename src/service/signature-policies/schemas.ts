@@ -3,7 +3,15 @@
 import { z } from 'zod';
 import { policyLimits } from '../../protocol/agent.ts';
 import { exampleTimes } from '../../protocol/examples.ts';
-import { DeviceId, DisplayName, exampleIdentifier, Labels, ModuleName, PublisherKeyId } from '../../protocol/identifiers.ts';
+import {
+  DeviceId,
+  DisplayName,
+  exampleIdentifier,
+  LabelSelectorText,
+  Labels,
+  ModuleName,
+  PublisherKeyId,
+} from '../../protocol/identifiers.ts';
 import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
 
@@ -17,13 +25,21 @@ const examplePolicy = { name: 'released', labels: { zone: 'north' }, publisherKe
 export const NewSignaturePolicy = z
   .strictObject({
     name: DisplayName.describe('Display name, unique among signature policies.'),
-    device: DeviceId.optional().describe('The device that the policy applies to. Give either this or `labels`.'),
-    labels: Labels.optional().describe('The policy applies to each device that has all of these labels. Give either this or `device`.'),
+    device: DeviceId.optional().describe('The device that the policy applies to. Give this, `labels` or `selector`.'),
+    labels: Labels.optional().describe(
+      'The policy applies to each device that has all of these labels. Give this, `device` or `selector`.',
+    ),
+    selector: LabelSelectorText.optional().describe(
+      'The policy applies to each device that matches this label selector. Give this, `device` or `labels`.',
+    ),
     module: ModuleName.optional().describe('The module that the policy applies to. Default: all modules.'),
     publisherKeys: publisherKeys.describe('Identifiers of the publisher keys whose signatures count.'),
     threshold: threshold.optional().describe('Number of these keys that must have signed the build. Default: all of them.'),
   })
-  .refine(({ device, labels }) => (device === undefined) !== (labels === undefined), 'give either device or labels')
+  .refine(
+    ({ device, labels, selector }) => [device, labels, selector].filter((one) => one !== undefined).length === 1,
+    'give exactly one of device, labels and selector',
+  )
   .refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
     path: ['labels'],
     message: 'must not be empty',
@@ -39,11 +55,18 @@ export const SignaturePolicy = z
   .object({
     id: identifier('signature policy'),
     name: z.string(),
-    device: z.string().nullable().describe('The device that the policy applies to. Null if it applies to devices by `labels`.'),
+    device: z
+      .string()
+      .nullable()
+      .describe('The device that the policy applies to. Null if it applies to devices by `labels` or `selector`.'),
     labels: z
       .record(z.string(), z.string())
       .nullable()
-      .describe('The policy applies to each device that has all of these labels. Null if it applies to `device`.'),
+      .describe('The policy applies to each device that has all of these labels. Null if it applies to `device` or by `selector`.'),
+    selector: z
+      .string()
+      .nullable()
+      .describe('The policy applies to each device that matches this label selector. Null if it applies to `device` or by `labels`.'),
     module: z.string().nullable().describe('The module that the policy applies to. Null: all modules.'),
     publisherKeys: z.array(z.string()).describe('Identifiers of the publisher keys whose signatures count, unless revoked.'),
     threshold: threshold.describe('Number of these keys that must have signed the build.'),
@@ -53,7 +76,14 @@ export const SignaturePolicy = z
     id: 'SignaturePolicy',
     description: 'The publisher signatures that devices require of a build before they load it.',
     examples: [
-      { id: exampleIdentifier('signature policy'), device: null, module: 'tcp', ...examplePolicy, createdAt: exampleTimes.registered },
+      {
+        id: exampleIdentifier('signature policy'),
+        device: null,
+        selector: null,
+        module: 'tcp',
+        ...examplePolicy,
+        createdAt: exampleTimes.registered,
+      },
     ],
   });
 export const SignaturePolicyPage = pageSchema('SignaturePolicyPage', SignaturePolicy);

@@ -1,8 +1,10 @@
 // Resolves the signatures that policies require for a load, for each of its devices.
 
 import type { SignatureRequirement } from '../../proof/build-proof.ts';
+import { matchesLabelSelector } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
+import { toLabelSelector } from '../devices/selection.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import type { SignaturePolicyRecord } from './repository.ts';
 import { SignaturePolicyRecords } from './repository.ts';
@@ -16,26 +18,25 @@ export async function resolveDemands(connection: Connection, modules: readonly s
   if (policies.length === 0) return () => [];
   const named = new Set(policies.flatMap(({ publisherKeys }) => publisherKeys));
   const keys = new Map((await new PublisherKeyRecords(connection).findMany([...named])).map((key) => [key.id, key]));
-  const byLabels = policies.some(({ labels }) => labels !== null);
+  const byLabels = policies.some(({ deviceId }) => deviceId === null);
   const labels = byLabels ? await new DeviceRecords(connection).labelsOf(deviceIds) : new Map<string, Record<string, string>>();
   const demands = policies.map((policy) => {
     // Signatures of a revoked key do not count: other keys must sign, or the demand cannot be met.
     const usable = policy.publisherKeys.flatMap((id) => keys.get(id) ?? []).filter(({ revokedAt }) => revokedAt === null);
     const { id, name, threshold } = policy;
-    return { policy, demand: { policy: id, name, publicKeys: usable.map(({ publicKey }) => publicKey), threshold } };
+    const demand = { policy: id, name, publicKeys: usable.map(({ publicKey }) => publicKey), threshold };
+    return { policy, selector: toLabelSelector(policy), demand };
   });
   return (module, device) => {
-    return demands.filter(({ policy }) => appliesTo(policy, module, device, labels.get(device) ?? {})).map(({ demand }) => demand);
+    const ofDevice = new Map(Object.entries(labels.get(device) ?? {}));
+    return demands
+      .filter(({ policy, selector }) => appliesTo(policy, module, device) && matchesLabelSelector(selector, ofDevice))
+      .map(({ demand }) => demand);
   };
 }
 
-function appliesTo(
-  { deviceId, labels, module: only }: SignaturePolicyRecord,
-  module: string,
-  device: string,
-  deviceLabels: Readonly<Record<string, string>>,
-): boolean {
-  if (only !== null && only !== module) return false;
-  if (labels === null) return deviceId === device;
-  return Object.entries(labels).every(([key, value]) => deviceLabels[key] === value);
+/** Returns whether a policy applies to builds of a module on a device that its labels or its selector match. */
+
+function appliesTo({ deviceId, module: only }: SignaturePolicyRecord, module: string, device: string): boolean {
+  return (only === null || only === module) && (deviceId === null || deviceId === device);
 }

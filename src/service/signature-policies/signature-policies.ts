@@ -23,8 +23,8 @@ const policyLimit = 100;
 /** The content of a policy. */
 export type SignaturePolicyRequest = {
   readonly name: string;
-  /** One device, or all devices with these labels. */
-  readonly scope: { readonly device: string } | { readonly labels: Readonly<Record<string, string>> };
+  /** One device, or all devices with some labels. One of the members is not null. */
+  readonly scope: Pick<SignaturePolicyRecord, 'deviceId' | 'labels' | 'selector'>;
   /** Null: every module. */
   readonly module: string | null;
   /** Identifiers of publisher keys. */
@@ -112,11 +112,20 @@ function toAuditEntry(change: 'created' | 'replaced' | 'removed', object: string
 }
 
 /** Returns the content of a policy for the audit trail. All values are strings, because the details of a change nest two of these records. */
-function describePolicy({ name, deviceId, labels, module, publisherKeys, threshold }: SignaturePolicyRecord): Record<string, string> {
+function describePolicy({
+  name,
+  deviceId,
+  labels,
+  selector,
+  module,
+  publisherKeys,
+  threshold,
+}: SignaturePolicyRecord): Record<string, string> {
   return {
     name,
     ...(deviceId === null ? {} : { device: deviceId }),
     ...(labels === null ? {} : { labels: formatLabels(labels) }),
+    ...(selector === null ? {} : { selector }),
     ...(module === null ? {} : { module }),
     publisherKeys: publisherKeys.join(','),
     threshold: String(threshold),
@@ -157,8 +166,8 @@ async function validate(
   const taken = await new SignaturePolicyRecords(connection).findByName(name);
   if (taken !== null && taken.id !== id)
     throw new Problem('name-taken', `the name "${name}" is used by the signature policy ${taken.id}: choose another name`);
-  if ('device' in scope && (await new DeviceRecords(connection).find(scope.device)) === null)
-    throw invalidValue('/device', `device ${scope.device} does not exist`);
+  if (scope.deviceId !== null && (await new DeviceRecords(connection).find(scope.deviceId)) === null)
+    throw invalidValue('/device', `device ${scope.deviceId} does not exist`);
   const keys = new Map((await new PublisherKeyRecords(connection).findMany(publisherKeys)).map((key) => [key.id, key]));
   for (const [index, keyId] of publisherKeys.entries()) {
     const key = keys.get(keyId);
@@ -166,6 +175,5 @@ async function validate(
     if (key.revokedAt !== null)
       throw invalidValue(`/publisherKeys/${index}`, `the publisher key ${key.name} was revoked: remove it, or name another key`);
   }
-  const [deviceId, labels] = 'device' in scope ? [scope.device, null] : [null, scope.labels];
-  return { name, deviceId, labels, module, publisherKeys, threshold: threshold ?? publisherKeys.length };
+  return { name, ...scope, module, publisherKeys, threshold: threshold ?? publisherKeys.length };
 }

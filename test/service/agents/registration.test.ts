@@ -40,7 +40,7 @@ test('a host can register devices up to the limit, and another registration cann
   expect(tooMany).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:too-many-devices' } });
   expect(tooMany.body.detail).toMatch(/^limit exceeded \(20000 devices per host\): the host \S+ has 19999 devices and registers 2 more/);
   expect(await register(randomUUID(), devices('e', 2))).toMatchObject({ status: 409 });
-  expect(itemsOf(await service.get('/v1/devices?name=e-'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/devices?namePrefix=e-'))).toEqual([]);
   expect(await register(bootId, [...devices('d', 3), ...devices('e', 1)])).toMatchObject({ status: 201, body: { devices: limit } });
   // Existing devices do not count again.
   expect(await register(randomUUID(), devices('d', limit - 1))).toMatchObject({ status: 201, body: { devices: limit } });

@@ -86,7 +86,7 @@ test('logs the events of each request of a batch', async () => {
   );
   const source = { module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' } as const;
   await installation.builds.push(source, requester, () => ({ status: 201, contentType: null, location: null, body: '' }));
-  const page = await installation.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 30, after: null });
+  const page = await installation.devices.list({}, { sort: 'name', order: 'asc', limit: 30, after: null });
   const items = page.items.flatMap((item) => (item instanceof DamagedItem ? [] : item));
   const terms = {
     strategy: 'inject',

@@ -268,7 +268,7 @@ test('a clock that is ahead expires no event and no image', async () => {
     null,
     requester,
   );
-  const [view] = (await installation.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 1, after: null })).items;
+  const [view] = (await installation.devices.list({}, { sort: 'name', order: 'asc', limit: 1, after: null })).items;
   const id = view === undefined || view instanceof DamagedItem ? '' : view.device.id;
   for (let turn = 0; turn < 300; turn += 1) await relabel(id, { turn: String(turn) });
   await installation.close();

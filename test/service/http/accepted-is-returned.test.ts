@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { labelPatterns } from '../../../src/protocol/identifiers.ts';
+import { labelPatterns } from '../../../src/protocol/label-rules.ts';
 import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { Agent, attached, state } from '../agents/agent.ts';
 import { bearer, itemsOf, joinToken, type TestResponse, TestService, workModule } from '../test-service.ts';
@@ -227,13 +227,19 @@ const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
         patchSet: fc.constant(undefined),
         devices: oneDevice,
         labels: fc.constant(undefined),
+        selector: fc.constant(undefined),
       }),
     ),
   createUnloads: () =>
     posts(
       'createUnloads',
       '/v1/unloads',
-      bodiesOf('createUnloads', { module: fc.constant('tcp'), devices: oneDevice, labels: fc.constant(undefined) }),
+      bodiesOf('createUnloads', {
+        module: fc.constant('tcp'),
+        devices: oneDevice,
+        labels: fc.constant(undefined),
+        selector: fc.constant(undefined),
+      }),
     ),
   createRollout: () =>
     fc.oneof(
@@ -262,6 +268,7 @@ const rolloutMembers = {
   runningVersion: fc.constantFrom(undefined, '>=0.0.1', '1.x || 2.x'),
   ...plainRollout,
   labels: fc.constant(undefined),
+  selector: fc.constant(undefined),
   waves: fc.constant(undefined),
   dynamic: fc.constant(false),
   dynamicUntil: fc.constant(undefined),

@@ -75,6 +75,17 @@ type NewDevice = ReturnType<ReturnType<typeof newDevice>>;
 
 const labelTexts = ({ labels }: NewDevice) => Object.entries(labels).map(([key, value]) => `${key}=${value}`);
 
+/** Selectors, and the devices that they select. */
+const selectors: readonly (readonly [text: string, matches: (labels: NewDevice['labels']) => boolean])[] = [
+  ['zone in (north,west)', ({ zone }) => zone === 'north'],
+  ['zone!=north', ({ zone }) => zone !== 'north'],
+  ['zone notin (south,west),rack', ({ zone, rack }) => zone !== 'south' && rack !== undefined],
+  ['!rack', ({ rack }) => rack === undefined],
+  ['rack notin (7)', () => true],
+  ['rack,zone==south', ({ zone, rack }) => rack !== undefined && zone === 'south'],
+];
+const selectorTexts = ({ labels }: NewDevice) => selectors.flatMap(([text, matches]) => (matches(labels) ? [text] : []));
+
 const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => () => {
   const device = devices[random(12)];
   if (device === undefined) throw new Error('too few devices');
@@ -162,6 +173,7 @@ const newPolicy = (index: number) => ({
   name: `policy-${index}`,
   deviceId: null,
   labels: { zone: 'north' },
+  selector: null,
   module: null,
   publisherKeys: [],
   threshold: 1,
@@ -289,7 +301,8 @@ beforeAll(async () => {
           status: [one.status],
           host: [one.host.id, one.host.name],
           label: labelTexts(one),
-          name: prefixesOf(one.name),
+          selector: selectorTexts(one),
+          namePrefix: prefixesOf(one.name),
           module: one.modules.map(({ module }) => module),
           version: one.modules.map(({ version }) => version),
           'module version': one.modules.map(({ module, version }) => `${module} ${version}`),
@@ -310,6 +323,7 @@ beforeAll(async () => {
           batch: [load.batchId],
           device: [load.deviceId],
           label: labelTexts(on),
+          selector: selectorTexts(on),
           module: [load.module],
           version: [load.version],
           state: [load.state],
@@ -594,7 +608,7 @@ test('devices are found by the maximum number of identifiers in a query', async 
   const [one, another] = [wanted.find(({ selectedBy }) => selectedBy['label']?.includes('zone=north')), wanted.at(-1)];
   const few = await service.get(`/v1/devices?${query([one?.mark, newIdentifier('device')])}&label=zone=north`);
   expect(itemsOf(few).map(({ id }) => id)).toEqual([one?.mark]);
-  expect(itemsOf(await service.get(`/v1/devices?${query([another?.mark])}&name=none`))).toEqual([]);
+  expect(itemsOf(await service.get(`/v1/devices?${query([another?.mark])}&namePrefix=none`))).toEqual([]);
   const tooMany = await service.get(`/v1/devices?${query(Array.from({ length: 101 }, () => another?.mark))}`);
   expect(tooMany).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/id' }] } });
 });
@@ -700,7 +714,8 @@ test('range times can have any offset, with an unescaped +', async () => {
 
 test('the rejection of a filter states the expected syntax', async () => {
   const detailOf = async (path: string) => String((await service.get(path)).body['detail']);
-  expect(await detailOf('/v1/devices?label=host!=x')).toContain('must have the form key=value (equality is the only comparison)');
+  expect(await detailOf('/v1/devices?label=host!=x')).toContain('must have the form key=value (selector has other comparisons)');
+  expect(await detailOf('/v1/devices?selector=zone+in+north')).toContain('at character 9: expected "(", received "north"');
   expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('in a query, write "+" as %2B: 1.0.0%2Bb1');
   for (const query of ['label=build+host=x', 'label=%20host=x', 'label=zone=north&label=host+=x'])
     expect(await detailOf(`/v1/devices?${query}`)).toContain('write it as %2B');
@@ -727,6 +742,10 @@ test.each([
   ['/v1/devices', 'label=host!=x', 'label'],
   ['/v1/devices', 'label=Zone=north', 'label'],
   ['/v1/devices', 'label=zone=north%0D%0A', 'label'],
+  ['/v1/devices', 'selector=', 'selector'],
+  ['/v1/devices', 'selector=Zone', 'selector'],
+  ['/v1/devices', 'selector=zone&selector=rack', 'selector'],
+  ['/v1/loads', 'selector=zone+in+()', 'selector'],
   ['/v1/loads', 'label=zone=north&label=rack!=1', 'label/1'],
   ['/v1/devices', 'label=host=%FF', 'label'],
   ['/v1/devices', 'label=host=%zz', 'label'],
@@ -747,6 +766,7 @@ test.each([
   ['/v1/audit', 'actor=Anna', 'actor'],
   ['/v1/audit/export', 'after=', 'after'],
   ['/v1/devices', 'name=Upper', 'name'],
+  ['/v1/devices', 'namePrefix=', 'namePrefix'],
   ['/v1/devices', 'sort=host', 'sort'],
   ['/v1/hosts', 'status=attaching', 'status'],
   ['/v1/modules', 'order=up', 'order'],

@@ -81,6 +81,7 @@ beforeAll(async () => {
     name: 'demand',
     deviceId: null,
     labels: { zone: 'odd' },
+    selector: null,
     module: 'tcp',
     publisherKeys: ['not registered'],
     threshold: 1,

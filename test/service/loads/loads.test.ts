@@ -178,6 +178,7 @@ test('a signature policy for one module does not apply to another', async () => 
     name: 'of-tcp',
     deviceId: one,
     labels: null,
+    selector: null,
     publisherKeys: [],
     threshold: 1,
     createdAt: at,

@@ -571,7 +571,13 @@ describe('preview and progress', () => {
 
   test('devices that match later join a dynamic rollout until it is closed', async () => {
     const module = await newModule('dynamic', devices);
-    const { id } = await roll({ module, version: '1.1.0', labels: { ring: 'inner' }, dynamic: true, waves: [{ upToPercent: 100 }] });
+    const { id } = await roll({
+      module,
+      version: '1.1.0',
+      selector: 'ring in (inner,core),!retired',
+      dynamic: true,
+      waves: [{ upToPercent: 100 }],
+    });
     await waitsFor(id, 'devices');
     // A device of another open rollout joins only after that rollout ends.
     const startAt = new Date(Date.now() + 3_600_000).toISOString();

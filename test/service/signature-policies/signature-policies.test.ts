@@ -94,6 +94,23 @@ describe('a device', () => {
     expect(await outcomes(await pushModule())).toEqual(['installed', 'installed']);
   });
 
+  test('matches a policy by its label selector at the time of the request', async () => {
+    const policy = await createPolicy({ selector: 'zone in (north,west),!beta', publisherKeys: [first.id] });
+    expect(policy.body).toMatchObject({ device: null, labels: null, selector: 'zone in (north,west),!beta' });
+    const labels = (given: Record<string, string>) => service.request('PUT', `/v1/devices/${two}/labels`, { labels: given });
+    await labels({ zone: 'west' });
+    expect(await outcomes(await pushModule())).toEqual([refused, refused]);
+    await labels({ zone: 'west', beta: 'yes' });
+    expect(await outcomes(await pushModule())).toEqual([refused, 'installed']);
+    await labels({});
+    await remove(policy);
+    const negative = await createPolicy({ selector: 'zone!=north', publisherKeys: [first.id] });
+    expect(await outcomes(await pushModule())).toEqual(['installed', refused]);
+    await remove(negative);
+    const [removed] = itemsOf(await service.get(`/v1/audit?object=${negative.body.id}&action=signature-policy.removed`));
+    expect(removed?.['detail']).toMatchObject({ selector: 'zone!=north' });
+  });
+
   test('requires signatures only for the module of the policy', async () => {
     const [module, other] = [await pushModule(), await pushModule()];
     const policy = await createPolicy({ labels: { zone: 'north' }, module, publisherKeys: [first.id] });
@@ -178,6 +195,7 @@ describe('a policy', () => {
       id: expect.stringMatching(/^sgp_[0-9a-f]{32}$/),
       ...content(),
       device: null,
+      selector: null,
       module: null,
       threshold: 2,
       createdAt: expect.any(String),
@@ -214,6 +232,8 @@ describe('a policy', () => {
       [{ publisherKeys: [first.id] }, ''],
       [{ device: one, labels: { zone: 'north' }, publisherKeys: [first.id] }, ''],
       [{ labels: {}, publisherKeys: [first.id] }, '/labels'],
+      [{ labels: { zone: 'north' }, selector: 'zone', publisherKeys: [first.id] }, ''],
+      [{ selector: 'zone in north', publisherKeys: [first.id] }, '/selector'],
       [{ device: 'dev_00000000000000000000000000000000', publisherKeys: [first.id] }, '/device'],
       [{ device: one, publisherKeys: [] }, '/publisherKeys'],
       [{ device: one, publisherKeys: [first.id, first.id] }, '/publisherKeys'],

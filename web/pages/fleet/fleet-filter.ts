@@ -2,12 +2,13 @@
 
 import { deviceStatuses } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
+import { formatLabelSelector, LabelSelectorError, parseLabelSelector } from '../../../src/protocol/label-selector.ts';
 
 export type FleetQuery = NonNullable<paths['/v1/devices']['get']['parameters']['query']>;
 
 /** Maximum labels of a filter, the same as of a device. */
 const labelLimit = 16;
-const single = ['name', 'status', 'host', 'module', 'version', 'sort'] as const;
+const single = ['name', 'status', 'host', 'module', 'version', 'selector', 'sort'] as const;
 export type FilterName = (typeof single)[number];
 
 /** Returns the API filter of an address; ignores unknown values. */
@@ -17,12 +18,13 @@ export function fleetQueryOf(query: URLSearchParams): FleetQuery {
   const labels = labelsOf(query);
   return {
     sort: text('sort') === 'createdAt' ? 'createdAt' : 'name',
-    ...(text('name') === '' ? {} : { name: text('name') }),
+    ...(text('name') === '' ? {} : { namePrefix: text('name') }),
     ...(status === undefined ? {} : { status }),
     ...(text('host') === '' ? {} : { host: text('host') }),
     ...(text('module') === '' ? {} : { module: text('module') }),
     ...(text('version') === '' ? {} : { version: text('version') }),
     ...(labels.length === 0 ? {} : { label: labels }),
+    ...(text('selector') === '' ? {} : { selector: text('selector') }),
   };
 }
 
@@ -61,4 +63,28 @@ export function withoutLabel(query: URLSearchParams, label: string): URLSearchPa
   const changed = new URLSearchParams(query);
   changed.delete('label', label);
   return changed;
+}
+
+/** Returns the requirements of the label selector of the filter, each as text. An invalid selector is returned as one text. */
+export function requirementsOf(query: URLSearchParams): string[] {
+  const text = query.get('selector') ?? '';
+  if (text === '') return [];
+  try {
+    return parseLabelSelector(text).map((requirement) => formatLabelSelector([requirement]));
+  } catch (error) {
+    if (error instanceof LabelSelectorError) return [text];
+    throw error;
+  }
+}
+
+/** Returns the filter with requirements added. @param text A label selector. */
+export function withSelector(query: URLSearchParams, text: string): URLSearchParams {
+  const added = parseLabelSelector(text).map((requirement) => formatLabelSelector([requirement]));
+  return withFilter(query, 'selector', [...new Set([...requirementsOf(query), ...added])].join(','));
+}
+
+/** Returns the filter without a requirement. */
+export function withoutRequirement(query: URLSearchParams, requirement: string): URLSearchParams {
+  const others = requirementsOf(query).filter((one) => one !== requirement);
+  return withFilter(query, 'selector', others.join(','));
 }

@@ -4,12 +4,22 @@ import { useState } from 'preact/hooks';
 import { unwrapResponse } from '../../../src/client/client.ts';
 import { deviceStatuses } from '../../../src/client/enum-values.ts';
 import { ChoiceFilter, TextFilter } from '../../components/filter-field.tsx';
+import { maxSelectorLength, selectorFault } from '../../components/label-selector.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
 import '../../components/filters.css';
 import { useSignedIn } from '../../session/session.tsx';
-import { type FilterName, isNarrowed, labelsOf, withFilter, withLabel, withoutLabel } from './fleet-filter.ts';
+import {
+  type FilterName,
+  isNarrowed,
+  labelsOf,
+  requirementsOf,
+  withFilter,
+  withoutLabel,
+  withoutRequirement,
+  withSelector,
+} from './fleet-filter.ts';
 
 /** Maximum suggested modules and versions; others can be typed. */
 const offeredLimit = 200;
@@ -44,7 +54,7 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
           maxLength={256}
           {...of('version')}
         />
-        <LabelField onAdd={(label) => go(withLabel(query, label))} />
+        <SelectorField onAdd={(selector) => go(withSelector(query, selector))} />
         <ChoiceFilter label="Order" any="by name" options={['createdAt']} {...of('sort')} />
       </search>
       {isNarrowed(query) && (
@@ -52,6 +62,16 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
           {labels.map((label) => (
             <button key={label} type="button" onClick={() => go(withoutLabel(query, label))} aria-label={`Remove the label ${label}`}>
               {label} ×
+            </button>
+          ))}
+          {requirementsOf(query).map((requirement) => (
+            <button
+              key={requirement}
+              type="button"
+              onClick={() => go(withoutRequirement(query, requirement))}
+              aria-label={`Remove the requirement ${requirement}`}
+            >
+              {requirement} ×
             </button>
           ))}
           <button type="button" class="plain" onClick={() => navigate('/')}>
@@ -63,7 +83,7 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
   );
 }
 
-function LabelField({ onAdd }: { readonly onAdd: (label: string) => void }) {
+function SelectorField({ onAdd }: { readonly onAdd: (selector: string) => void }) {
   const [text, setText] = useState('');
   const add = (event: Event) => {
     event.preventDefault();
@@ -73,17 +93,18 @@ function LabelField({ onAdd }: { readonly onAdd: (label: string) => void }) {
   return (
     <form onSubmit={add}>
       <label>
-        <span>Label (press Enter)</span>
+        <span>Label selector (press Enter)</span>
         <input
           autoComplete="off"
           spellcheck={false}
-          placeholder="zone=north"
+          placeholder="zone in (north,south),!beta"
           required
-          pattern="[^=]+=.*"
-          title="key=value"
-          maxLength={128}
+          maxLength={maxSelectorLength}
           value={text}
-          onInput={({ currentTarget }) => setText(currentTarget.value)}
+          onInput={({ currentTarget }) => {
+            currentTarget.setCustomValidity(selectorFault(currentTarget.value) ?? '');
+            setText(currentTarget.value);
+          }}
         />
       </label>
     </form>

@@ -25,7 +25,7 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
   const { client } = useSignedIn();
   const [name, setName] = useState('');
   const offered = useResource(name, async (signal) => {
-    const query = { sort: 'name' as const, limit: offeredLimit, ...(name === '' ? {} : { name }) };
+    const query = { sort: 'name' as const, limit: offeredLimit, ...(name === '' ? {} : { namePrefix: name }) };
     return unwrapResponse(await client.GET('/v1/devices', { params: { query }, signal }));
   });
   const isChosen = (id: string) => chosen.some((one) => one.id === id);

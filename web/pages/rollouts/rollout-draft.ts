@@ -1,6 +1,7 @@
 // The state of the rollout form, and its conversion into a request body.
 
 import type { Schemas } from '../../../src/client/client.ts';
+import { selectorFault } from '../../components/label-selector.ts';
 import {
   defaultLoadOptions,
   defaultVersionPolicy,
@@ -47,8 +48,8 @@ export type Draft = {
   readonly selectedBy: (typeof selections)[number];
   /** The devices selected by name, in order. */
   readonly devices: readonly NamedDevice[];
-  /** The labels, such as `zone=north, tier=edge`. */
-  readonly labels: string;
+  /** A label selector, such as `zone in (north,south),!beta`; empty: none. */
+  readonly selector: string;
   readonly runningVersion: string;
   /** Whether devices that match later join, and until when; empty: until the rollout is closed. */
   readonly acceptsDevices: boolean;
@@ -82,7 +83,7 @@ export function defaultDraft(module: string, version: string, isPatchSet = false
     name: '',
     selectedBy: 'labels and versions',
     devices: [],
-    labels: '',
+    selector: '',
     runningVersion: '',
     acceptsDevices: false,
     acceptsDevicesUntil: '',
@@ -126,21 +127,10 @@ export function addWave(waves: readonly WaveDraft[]): WaveDraft[] {
   return [...waves.slice(0, -1), { key, unit: 'devices', size: 1, ...defaultWave }, ...waves.slice(-1)];
 }
 
-/** Parses labels such as `zone=north, tier=edge`; returns null if the syntax is invalid. */
-export function parseLabels(text: string): Record<string, string> | null {
-  const parts = text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '');
-  const pairs = parts.map((part) => /^([^=\s]+)=(\S*)$/.exec(part));
-  if (pairs.includes(null)) return null;
-  return Object.fromEntries(pairs.flatMap((pair) => (pair === null ? [] : [[pair[1] ?? '', pair[2] ?? '']])));
-}
-
 /** Whether the draft selects devices. */
-export function hasSelector({ selectedBy, devices, labels, runningVersion }: Draft): boolean {
+export function hasSelector({ selectedBy, devices, selector, runningVersion }: Draft): boolean {
   if (selectedBy === 'name') return devices.length > 0;
-  return parseLabels(labels) !== null && (labels.trim() !== '' || runningVersion.trim() !== '');
+  return selector.trim() === '' ? runningVersion.trim() !== '' : selectorFault(selector) === null;
 }
 
 export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
@@ -172,12 +162,11 @@ export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'>
   };
 }
 
-function selectorBody({ selectedBy, devices, labels, runningVersion, acceptsDevices, acceptsDevicesUntil }: Draft) {
-  const chosen = parseLabels(labels) ?? {};
+function selectorBody({ selectedBy, devices, selector, runningVersion, acceptsDevices, acceptsDevicesUntil }: Draft) {
   const running = runningVersion.trim() === '' ? {} : { runningVersion: runningVersion.trim() };
   if (selectedBy === 'name') return { devices: devices.map(({ id }) => id), ...running };
   return {
-    ...(Object.keys(chosen).length === 0 ? {} : { labels: chosen }),
+    ...(selector.trim() === '' ? {} : { selector: selector.trim() }),
     ...running,
     ...(acceptsDevices ? { dynamic: true, ...(acceptsDevicesUntil === '' ? {} : { dynamicUntil: acceptsDevicesUntil }) } : {}),
   };

@@ -104,11 +104,17 @@ export function scheduleText({ devicesInFlight, loadsPerMinute, startAt, window 
 }
 
 /** Describes the device selector. */
-export function selectorText({ selector: { devices, labels, runningVersion }, acceptsDevices, patchSet, rollbackOf }: Rollout): string {
+export function selectorText({
+  selector: { devices, labels, selector, runningVersion },
+  acceptsDevices,
+  patchSet,
+  rollbackOf,
+}: Rollout): string {
   if (rollbackOf !== null) return `devices that got the ${patchSet === null ? 'build' : 'patch set'} from the rolled-back rollout`;
   const parts = [
     ...(devices === null ? [] : [`${counted(devices, 'device')} by name`]),
     ...(labels === null ? [] : Object.entries(labels).map(([key, value]) => `${key}=${value}`)),
+    ...(selector === null ? [] : [selector]),
     ...(runningVersion === null ? [] : [`running ${runningVersion}`]),
     ...(acceptsDevices ? ['devices that match later'] : []),
   ];

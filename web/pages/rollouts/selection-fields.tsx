@@ -2,24 +2,26 @@
 
 import { useFieldError } from '../../components/field-errors.tsx';
 import { Checkbox, Choice, Text } from '../../components/fields.tsx';
+import { maxSelectorLength, selectorFault } from '../../components/label-selector.ts';
 import { TimeField } from '../../components/time-field.tsx';
 import { DevicePicker } from './device-picker.tsx';
-import { type Draft, hasSelector, parseLabels, selections } from './rollout-draft.ts';
+import { type Draft, hasSelector, selections } from './rollout-draft.ts';
 
 type Parts = { readonly draft: Draft; readonly onChange: (changes: Partial<Draft>) => void };
 
 /** The fields shown for every kind of selector. */
-export function SelectionFields({ draft: { selectedBy, labels, runningVersion, isPatchSet }, onChange }: Parts) {
+export function SelectionFields({ draft: { selectedBy, selector, runningVersion, isPatchSet }, onChange }: Parts) {
   return (
     <>
       <Choice label="Select devices by" value={selectedBy} options={selections} onChange={(value) => onChange({ selectedBy: value })} />
       {selectedBy === 'labels and versions' && (
         <Text
-          label="Labels"
-          pointer="/labels"
-          placeholder="zone=north, tier=edge"
-          value={labels}
-          onChange={(value) => onChange({ labels: value })}
+          label="Label selector"
+          pointer="/selector"
+          placeholder="zone in (north,south),!beta"
+          maxLength={maxSelectorLength}
+          value={selector}
+          onChange={(value) => onChange({ selector: value })}
         />
       )}
       {!isPatchSet && (
@@ -39,7 +41,7 @@ export function SelectionFields({ draft: { selectedBy, labels, runningVersion, i
 /** The device picker, or what the selector still needs. */
 export function DeviceSelection({ draft, onChange }: Parts) {
   const fault = useFieldError('/devices');
-  const { selectedBy, module, devices, labels } = draft;
+  const { selectedBy, module, devices, selector } = draft;
   if (selectedBy === 'name')
     return (
       <>
@@ -51,17 +53,18 @@ export function DeviceSelection({ draft, onChange }: Parts) {
         )}
       </>
     );
-  if (parseLabels(labels) === null)
+  const selectorError = selector.trim() === '' ? null : selectorFault(selector);
+  if (selectorError !== null)
     return (
       <p class="error-message" role="alert">
-        Invalid labels: expected key=value pairs separated by commas, such as zone=north, tier=edge
+        Invalid label selector: {selectorError}
       </p>
     );
   return hasSelector(draft) ? null : (
     <p class="soft">
       {draft.isPatchSet
-        ? 'Enter labels. The rollout selects the devices that have all of them.'
-        : 'Enter labels, a version range or both. The rollout selects the devices that match all of them.'}
+        ? 'Enter a label selector.'
+        : 'Enter a label selector, a version range or both. The rollout selects the devices that match all of them.'}
     </p>
   );
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { parseLabelSelector } from '../../../../src/protocol/label-selector.ts';
 import { AuditQueries } from '../../../../src/service/audit/queries.ts';
 import { hashStoredEvent } from '../../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
@@ -50,7 +51,7 @@ test('migrates a database of an earlier version without losing data', async () =
   database.close();
   const store = await Store.open(file);
   const loadQueries = new LoadQueries(store.reader);
-  const filter = { labels: { zone: 'north' }, module: 'tcp', version: '1.0.0' };
+  const filter = { selector: parseLabelSelector('zone=north'), module: 'tcp', version: '1.0.0' };
   expect(await new DeviceQueries(store.reader).list(filter, firstPage)).toMatchObject([
     { id: 'd', labelsByOperator: false, labels: { zone: 'north' } },
   ]);
@@ -64,7 +65,7 @@ test('migrates a database of an earlier version without losing data', async () =
     { outcome: 'failed', report: null },
   ]);
   const found = async (wanted: { state?: string; module?: string }) =>
-    (await loadQueries.list({ labels: {}, ...wanted }, firstPage)).map(({ id }) => id).toSorted();
+    (await loadQueries.list(wanted, firstPage)).map(({ id }) => id).toSorted();
   expect(await Promise.all([found({}), found({ state: 'queued' }), found({ state: 'dispatched' }), found({ state: 'completed' })])).toEqual(
     [...[['l', 'm', 'n'], ['l'], [], ['m', 'n']]],
   );

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parseLabelSelector } from '../../../../src/protocol/label-selector.ts';
 import { CheckpointQueries } from '../../../../src/service/audit/checkpoint-queries.ts';
 import { AuditQueries } from '../../../../src/service/audit/queries.ts';
 import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
@@ -33,7 +34,7 @@ beforeAll(async () => {
   const createdAt = new Date();
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: createdAt, tokenDigest: null, unreachableSince: null };
   await records.hosts.save(host);
-  const devices = Array.from({ length: 200 }, (_, index) => ({
+  const created = Array.from({ length: 200 }, (_, index) => ({
     id: `d${index}`,
     name: `device-${index}`,
     hostId: 'h',
@@ -41,7 +42,7 @@ beforeAll(async () => {
     createdAt,
     labels: { all: 'yes', ...(index < 3 ? { few: 'yes' } : {}) },
   }));
-  await records.devices.create(devices);
+  await records.devices.create(created);
   // A build that one device has, and another had.
   const residency = {
     module: 'x',
@@ -79,9 +80,9 @@ const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1
 const byPosition = { sort: 'number', order: 'asc', limit: 51, after: { number: 7 } } as const;
 const byIdentifier = { ...byName, after: { name: 'd0' } } as const;
 const range = { from: new Date(0), until: new Date() };
-const noLabels = { labels: {} };
+const matching = (text: string) => ({ selector: parseLabelSelector(text) });
 
-const { audit, builds, checkpoints, history, loads, orders, patchSets, rollouts } = records;
+const { audit, builds, checkpoints, devices, history, loads, orders, patchSets, rollouts } = records;
 const auditQueries = new AuditQueries(reader);
 const checkpointQueries = new CheckpointQueries(reader);
 const abiViolationQueries = new AbiViolationQueries(reader);
@@ -104,49 +105,37 @@ function readsAll(step: string): boolean {
 }
 
 test.each<[string, () => Promise<unknown>, string]>([
-  ['loads', () => loadQueries.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
-  [
-    'loads of a batch',
-    () => loadQueries.list({ ...noLabels, batchId: 'x' }, byTime),
-    'Load_batchId_requestedAt_id_idx (batchId=? AND requestedAt<?)',
-  ],
+  ['loads', () => loadQueries.list(range, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
+  ['loads of a batch', () => loadQueries.list({ batchId: 'x' }, byTime), 'Load_batchId_requestedAt_id_idx (batchId=? AND requestedAt<?)'],
   [
     'loads of a device',
-    () => loadQueries.list({ ...noLabels, deviceId: 'x' }, byTime),
+    () => loadQueries.list({ deviceId: 'x' }, byTime),
     'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt<?)',
   ],
   [
     'completed loads of a device',
-    () => loadQueries.list({ ...noLabels, deviceId: 'x', state: 'completed', outcome: 'failed' }, first),
+    () => loadQueries.list({ deviceId: 'x', state: 'completed', outcome: 'failed' }, first),
     'Load_deviceId_requestedAt_id_idx (deviceId=?)',
   ],
-  [
-    'loads of a module',
-    () => loadQueries.list({ ...noLabels, module: 'x' }, byTime),
-    'Load_module_requestedAt_id_idx (module=? AND requestedAt<?)',
-  ],
+  ['loads of a module', () => loadQueries.list({ module: 'x' }, byTime), 'Load_module_requestedAt_id_idx (module=? AND requestedAt<?)'],
   [
     'loads of a version of a module',
-    () => loadQueries.list({ ...noLabels, ...range, module: 'x', version: 'y' }, byTime),
+    () => loadQueries.list({ ...range, module: 'x', version: 'y' }, byTime),
     'Load_version_module_requestedAt_id_idx (version=? AND module=? AND requestedAt>? AND requestedAt<?)',
   ],
   [
     'failed loads of a module',
-    () => loadQueries.list({ ...noLabels, module: 'x', outcome: 'failed' }, byTime),
+    () => loadQueries.list({ module: 'x', outcome: 'failed' }, byTime),
     'Load_ended_module_outcome_requestedAt_id_idx (module=? AND outcome=? AND requestedAt<?)',
   ],
   [
     'waiting loads of a module',
-    () => loadQueries.list({ ...noLabels, module: 'x', state: 'queued' }, byTime),
+    () => loadQueries.list({ module: 'x', state: 'queued' }, byTime),
     'Load_open_requestedAt_id_idx (requestedAt<?)',
   ],
-  [
-    'failed loads',
-    () => loadQueries.list({ ...noLabels, outcome: 'x' }, byTime),
-    'Load_ended_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)',
-  ],
-  ['waiting loads', () => loadQueries.list({ ...noLabels, state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
-  ['completed loads', () => loadQueries.list({ ...noLabels, state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
+  ['failed loads', () => loadQueries.list({ outcome: 'x' }, byTime), 'Load_ended_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)'],
+  ['waiting loads', () => loadQueries.list({ state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
+  ['completed loads', () => loadQueries.list({ state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
   ['the first load that waits', () => loadQueries.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
   ['loads that are overdue', () => loads.listOverdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
   [
@@ -154,22 +143,20 @@ test.each<[string, () => Promise<unknown>, string]>([
     () => orders.next('x', 5, 10, 10),
     'AgentOrder_hostId_cancelledAt_number_idx (hostId=? AND cancelledAt=? AND number>?)',
   ],
-  ['devices', () => deviceQueries.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
-  ['devices by name', () => deviceQueries.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
+  ['devices', () => deviceQueries.list(range, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
+  ['devices by name', () => deviceQueries.list({}, byName), 'Device_name_key (name>? AND name<?)'],
+  ['devices of a prefix by name', () => deviceQueries.list({ namePrefix: 'dev' }, byName), 'Device_name_key (name>? AND name<?)'],
+  ['devices of a host', () => deviceQueries.list({ hostId: 'x' }, byTime), 'Device_hostId_createdAt_id_idx (hostId=? AND createdAt<?)'],
+  ['devices with a label of many', () => deviceQueries.list(matching('all=yes'), byTime), 'Device_createdAt_id_idx (createdAt<?)'],
   [
-    'devices of a prefix by name',
-    () => deviceQueries.list({ ...noLabels, namePrefix: 'dev' }, byName),
-    'Device_name_key (name>? AND name<?)',
+    'devices that a selector excludes few of',
+    () => deviceQueries.list(matching('few notin (yes),!none'), byTime),
+    'Device_createdAt_id_idx (createdAt<?)',
   ],
-  [
-    'devices of a host',
-    () => deviceQueries.list({ ...noLabels, hostId: 'x' }, byTime),
-    'Device_hostId_createdAt_id_idx (hostId=? AND createdAt<?)',
-  ],
-  ['devices with a label of many', () => deviceQueries.list({ labels: { all: 'yes' } }, byTime), 'Device_createdAt_id_idx (createdAt<?)'],
+  ['the device with a name', () => deviceQueries.list({ name: 'device-1' }, { ...byName, after: null }), 'Device_name_key (name=?)'],
   [
     'attaching devices',
-    () => deviceQueries.list({ ...noLabels, status: 'attaching' }, byTime),
+    () => deviceQueries.list({ status: 'attaching' }, byTime),
     'Device_attachedBootId_createdAt_id_idx (attachedBootId=? AND createdAt<?)',
   ],
   ['events', () => auditQueries.list(range, byNumber), 'AuditEvent_at_idx (at>? AND at<?)'],
@@ -303,23 +290,32 @@ test.each<[string, () => Promise<unknown>, string]>([
 });
 
 test.each<[string, () => Promise<unknown>, string]>([
-  ['devices with a label of few', () => deviceQueries.list({ labels: { few: 'yes' } }, byTime), 'sqlite_autoindex_Device_1 (id=?)'],
+  ['devices with a label of few', () => deviceQueries.list(matching('few=yes'), byTime), 'sqlite_autoindex_Device_1 (id=?)'],
   [
-    'devices by their identifiers',
-    () => deviceQueries.list({ ...noLabels, ids: ['dev_a', 'dev_b'] }, byTime),
+    'devices with one of the values of a label',
+    () => deviceQueries.list(matching('few in (yes,no),all'), byTime),
     'sqlite_autoindex_Device_1 (id=?)',
   ],
-  ['devices with labels', () => deviceQueries.list({ labels: { all: 'yes', few: 'yes' } }, byName), 'sqlite_autoindex_Device_1 (id=?)'],
+  [
+    'labels with one of some values',
+    () => deviceQueries.list(matching('few in (yes,no)'), byTime),
+    'DeviceLabel_key_value_deviceId_idx (key=? AND value=?)',
+  ],
+  ['devices of a request with a label', () => devices.findMatching(parseLabelSelector('few=yes'), 10), 'sqlite_autoindex_Device_1 (id=?)'],
+  [
+    'labels of a request',
+    () => devices.findMatching(parseLabelSelector('few in (yes,no),all!=no'), 10),
+    'DeviceLabel_key_value_deviceId_idx (key=? AND value=?)',
+  ],
+  ['devices of a request by name', () => devices.hostsOfNamed(['device-1', 'device-2']), 'Device_name_key (name=?)'],
+  ['devices by their identifiers', () => deviceQueries.list({ ids: ['dev_a', 'dev_b'] }, byTime), 'sqlite_autoindex_Device_1 (id=?)'],
+  ['devices with labels', () => deviceQueries.list(matching('all=yes,few=yes'), byName), 'sqlite_autoindex_Device_1 (id=?)'],
   [
     'loads of devices with a label of few',
-    () => loadQueries.list({ labels: { few: 'yes' }, ...range }, byTime),
+    () => loadQueries.list({ ...matching('few=yes'), ...range }, byTime),
     'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt>? AND requestedAt<?)',
   ],
-  [
-    'devices of a prefix by time',
-    () => deviceQueries.list({ ...noLabels, namePrefix: 'dev' }, first),
-    'Device_name_key (name>? AND name<?)',
-  ],
+  ['devices of a prefix by time', () => deviceQueries.list({ namePrefix: 'dev' }, first), 'Device_name_key (name>? AND name<?)'],
   [
     'versions that loads installed on devices',
     () => history.loadedVersions(['d1', 'd2'], 'x', 10),
@@ -346,11 +342,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['waiting loads of devices', () => loads.listQueued(['d1'], { module: 'x', isPatchSet: false }), 'Load_open_deviceId_idx (deviceId=?)'],
   ['the build of an image', () => builds.findByImageDigest('x'), 'Build_imageDigest_idx (imageDigest=?)'],
   ['how builds were made', () => audit.findByAction('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
-  [
-    'loads of a version',
-    () => loadQueries.list({ ...noLabels, version: 'x' }, byTime),
-    'Load_version_module_requestedAt_id_idx (version=?)',
-  ],
+  ['loads of a version', () => loadQueries.list({ version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],
 ])('%s are looked up by index and sorted, without reading other rows', async (_what, read, index) => {
   const plans = await plansOf(read);
   expect(
