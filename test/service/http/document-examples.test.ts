@@ -371,7 +371,8 @@ beforeAll(async () => {
   real.set('query until', '2100-01-01T00:00:00.000Z');
   real.set('query at', '2100-01-01T00:00:00.000Z');
   real.set('query version', String(build['version']));
-  real.set('query name', String((await service.get(`/v1/devices/${device}`)).body.name));
+  const { name } = (await service.get(`/v1/devices/${device}`)).body;
+  for (const parameter of ['name', 'namePrefix']) real.set(`query ${parameter}`, String(name));
   real.set('header if-match', '*');
   real.set('header if-none-match', '"of-something-else"');
   // No wait.
