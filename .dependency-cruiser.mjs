@@ -132,7 +132,7 @@ export default {
       severity: 'error',
       from: { path: '^src/service/' },
       to: {
-        path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|images/function-type|memory/random-access-memory|isolation/(version-policy|link-policy))\\.ts)',
+        path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|images/function-type|memory/random-access-memory|isolation/(version-policy|link-policy|drain-conflict))\\.ts)',
       },
     },
     { name: 'client-imports-protocol-only', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },

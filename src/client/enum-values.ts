@@ -58,4 +58,5 @@ export const forecastRefuses = {
   'refused-unresolved': true,
   'refused-image': true,
   'out-of-memory': true,
+  'unsupported-by-host': true,
 } as const satisfies Record<Schemas['LoadForecast'], boolean>;

@@ -127,6 +127,23 @@ test('a dry run shows waves, refusals and conflicts, and changes nothing', async
   expect((await rollout('abort', String(id))).code).toBe(0);
 });
 
+test('a patch set is previewed and rolled out', async () => {
+  for (const module of ['set-a', 'set-b']) await prepare(module);
+  const builds = ['set-a', 'set-b'].map((module) => ({ module, version: '1.1.0' }));
+  expect((await service.post('/v1/patch-sets', { name: 'both', version: '1.0.0', builds })).status).toBe(201);
+  const options = ['create', '--patch-set', 'both@1.0.0', '--label', 'zone=north', '--wave', '100%', '--soak', '0'];
+  const [preview, unknown] = await Promise.all([rollout(...options, '--dry-run'), rollout(...options.with(2, 'both@2.0.0'))]);
+  expect(preview).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^both@1\.0\.0 would go to 3 devices\n/) });
+  expect(unknown).toMatchObject({ code: 1, stderr: expect.stringMatching(/: --patch-set: the patch set both@2\.0\.0 does not exist/) });
+  expect(await rollout(...options)).toMatchObject({ code: 0, stdout: expect.stringContaining(' is completed') });
+  const [created] = itemsOf(await service.get('/v1/rollouts?module=both'));
+  const id = String(created?.id);
+  expect((await rollout('rollback', id, '--reason', 'test')).code).toBe(0);
+  const [shown, reverted] = await Promise.all([rollout('show', id), rollout('show', String((await newest()).id))]);
+  expect(shown.stdout).toMatch(/^patch set {4}both@1\.0\.0$/m);
+  expect(reverted.stdout).toContain(`patch set    both@1.0.0, reverted on each device to the versions before rollout ${id}\n`);
+});
+
 test('a rollout is watched until it ends: a line per change, and a table or a JSON document at the end', async () => {
   await prepare('lines');
   const watched = await rollout('create', ...inTwoWaves('lines'));
@@ -451,6 +468,12 @@ test.each([
   [
     ['create', '--module', 'x', '--version', '1.0.0', '--label', 'b=c', '--on-failure', 'stop'],
     'Allowed choices are pause, rollback, continue',
+  ],
+  [['create', '--label', 'a=b'], 'either --module and --version or --patch-set are required'],
+  [['create', '--label', 'a=b', '--patch-set', 'net'], '--patch-set: expected name@version, received "net"'],
+  [
+    ['create', '--label', 'a=b', '--patch-set', 'net@1.0.0', '--module', 'tcp'],
+    '--patch-set cannot be combined with --module and --version',
   ],
   [['approve', 'x'], "required option '--wave <number>' not specified"],
   [['rollback', 'x'], "required option '--reason <text>' not specified"],

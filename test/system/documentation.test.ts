@@ -176,6 +176,7 @@ test('creates a patch set', manyProcesses, async () => {
   expect(output).toMatch(/\nexit code 1\n/);
   expect(output).toMatch(/dns@1\.0\.0 requires udp \^1\.0\.0, but the set contains udp@2\.0\.0: .*in that range: 1\.0\.0/);
   expect(output).toMatch(/\ninstalled +4 +0 +0 +0\n/);
+  expect(output).toMatch(/\n +1 +passed +1 +1 +0 .*\n +2 +passed +3 +3 +0 .*\n\n(?:rol_\w+) is completed\n/);
   expect(readFileSync(join(folder, 'net-2026-11.dsse.json'), 'utf8')).toMatch(/"payloadType": "application\/vnd\.in-toto\+json"/);
 });
 

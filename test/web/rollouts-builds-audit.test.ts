@@ -293,6 +293,32 @@ describe('builds', () => {
     await heading(page, 'dns@1.0.0').waitFor();
   });
 
+  test('a patch set is rolled out from its row, and the page of the rollout names its builds', async () => {
+    for (const [module, version] of [
+      ['pair-a', '1.0.0'],
+      ['pair-b', '1.0.0'],
+    ] as const)
+      await dashboard.push(module, version, '(module (func (export "ask")))');
+    const builds = ['pair-a', 'pair-b'].map((module) => ({ module, version: '1.0.0' }));
+    await dashboard.service.post('/v1/patch-sets', { name: 'pair', version: '1.0.0', builds });
+    const page = await dashboard.open('/builds');
+    await page
+      .getByRole('row', { name: /^pair@1\.0\.0 / })
+      .getByRole('link', { name: 'Roll out…' })
+      .click();
+    await heading(page, 'New rollout').waitFor();
+    expect(await page.getByLabel('Installed version (range)').count()).toBe(0);
+    await page.getByLabel('Labels', { exact: true }).fill('zone=north');
+    await button(page, 'Preview').click();
+    await page.getByText('Would load on 2 devices').waitFor();
+    await button(page, 'Roll out pair@1.0.0').click();
+    await heading(page, 'pair@1.0.0').waitFor();
+    await page.getByRole('link', { name: 'pair-b@1.0.0' }).waitFor();
+    const [open] = itemsOf(await dashboard.service.get('/v1/rollouts?module=pair'));
+    expect(open).toMatchObject({ patchSet: { name: 'pair', version: '1.0.0' } });
+    await dashboard.service.post(`/v1/rollouts/${open?.id}/abort`, {});
+  });
+
   test('files are dropped or chosen: a source appears in the editor, a prebuilt module shows its size', async () => {
     const page = await dashboard.open('/builds', { role: 'publisher' });
     await heading(page, 'Builds').waitFor();

@@ -43,6 +43,9 @@ export const rolloutPath = (rollout: string) => `/rollouts/${encodeURIComponent(
 export const modulePath = (module: string) => `/builds/${encodeURIComponent(module)}`;
 export const buildPath = (module: string, version: string) => `${modulePath(module)}/${encodeURIComponent(version)}`;
 
+/** Returns the path of the form of a rollout of a patch set. @param content Its name and version, like `net@1.0.0`. */
+export const newRolloutPath = (content: { readonly patchSet: string }) => withQuery('/rollouts/new', new URLSearchParams(content));
+
 /** Returns a path with a query, without `?` if the query is empty. */
 export function withQuery(path: string, query: URLSearchParams): string {
   const text = query.toString();

@@ -13,9 +13,10 @@ const objectLimit = 20;
 const none: Names = new Map();
 
 /** Returns the display name: by default the build. A rollback is named after the rollout that it rolls back. */
-export function rolloutName(rollout: Pick<Schemas['Rollout'], 'name' | 'module' | 'version' | 'rollbackOf'>): string {
-  const { module, version } = rollout;
-  const name = rollout.name ?? (version === null ? module : `${module}@${version}`);
+export function rolloutName(rollout: Pick<Schemas['Rollout'], 'name' | 'module' | 'version' | 'patchSet' | 'rollbackOf'>): string {
+  const { module, version, patchSet } = rollout;
+  const installed = version ?? patchSet?.version ?? null;
+  const name = rollout.name ?? (installed === null ? module : `${module}@${installed}`);
   return rollout.rollbackOf === null ? name : `Rollback of ${name}`;
 }
 

@@ -6,6 +6,7 @@ import { loadStates, outcomes } from '../../client/enum-values.ts';
 import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { readDeviceNames, resolveDeviceId } from '../operator/device-names.ts';
+import { readContent } from '../operator/load-content.ts';
 import {
   addLoadOptions,
   deadlineOption,
@@ -61,9 +62,9 @@ export function addLoadCommands(load: Command): void {
             `unknown command "load ${unexpected}": expected ${load.commands.map((subcommand) => subcommand.name()).join(', ')}, or load with options`,
           );
         const { device, label, versionPolicy, reason, ...terms } = options;
-        const { name, ...content } = toContent(options);
+        const { name, request } = readContent(options);
         const body = {
-          ...content,
+          ...request,
           ...toVersionRequest(versionPolicy, reason),
           ...(await resolveSelection(context.client, device, label)),
           ...toLoadRequest(terms),
@@ -85,24 +86,6 @@ export function addLoadCommands(load: Command): void {
   addWatchCommand(load);
   addInjectCommand(load);
   addCancelCommand(load);
-}
-
-type ContentOptions = {
-  readonly module?: string | undefined;
-  readonly version?: string | undefined;
-  readonly patchSet?: string | undefined;
-};
-
-/** Returns what to load as members of a request, and the name of the module or patch set. @throws {UsageError} */
-function toContent({ module, version, patchSet }: ContentOptions) {
-  if (patchSet !== undefined) {
-    if (module !== undefined || version !== undefined) throw new UsageError('--patch-set cannot be combined with --module and --version');
-    const [, name, setVersion] = /^([^@]+)@(.+)$/.exec(patchSet) ?? [];
-    if (name === undefined || setVersion === undefined) throw new UsageError(`--patch-set: expected name@version, received "${patchSet}"`);
-    return { name, patchSet: { name, version: setVersion } };
-  }
-  if (module === undefined || version === undefined) throw new UsageError('either --module and --version or --patch-set are required');
-  return { name: module, module, version };
 }
 
 function addListCommand(load: Command): void {

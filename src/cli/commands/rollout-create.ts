@@ -1,10 +1,11 @@
-// `patchbay rollout create`: rolls a build out in waves, or previews the rollout.
+// `patchbay rollout create`: rolls a build or a patch set out in waves, or previews the rollout.
 
 import { type Command, Option } from '@commander-js/extra-typings';
 import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { failureReactions, forecastRefuses } from '../../client/enum-values.ts';
 import { UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { type NamedContent, readContent } from '../operator/load-content.ts';
 import {
   addLoadOptions,
   deadlineOption,
@@ -15,7 +16,7 @@ import {
   versionPolicyOption,
 } from '../operator/load-options.ts';
 import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
-import { describeRollout, formatBuild, formatDeviceCount } from '../operator/rollout-output.ts';
+import { describeRollout, formatDeviceCount } from '../operator/rollout-output.ts';
 import { watchRollout } from '../operator/rollout-progress.ts';
 import { maxSoakSeconds, readThreshold, readWave, readWindow, toThresholds } from '../operator/rollout-request.ts';
 import { collectValues, readInteger, readTime } from '../option-values.ts';
@@ -46,12 +47,16 @@ export function addCreateCommand(rollout: Command): void {
   const create = addLoadOptions(
     rollout
       .command('create')
-      .description('Roll out a build in waves, and watch the rollout until it ends.')
-      .requiredOption('--module <name>', 'the module')
-      .requiredOption('--version <version>', 'the version to roll out')
+      .description('Roll out a build or a patch set in waves, and watch the rollout until it ends.')
+      .option('--module <name>', 'the module')
+      .option('--version <version>', 'the version to roll out')
+      .option('--patch-set <name@version>', 'the patch set to roll out, instead of --module and --version')
       .option('--device <device>', 'device, by name or identifier; may be repeated, in rollout order', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
-      .option('--running-version <range>', 'only devices with an installed version of the module in this range, like ">=1.0.0 <1.1.0"')
+      .option(
+        '--running-version <range>',
+        'only devices with an installed version of the module in this range, like ">=1.0.0 <1.1.0"; not with --patch-set',
+      )
       .option('--name <name>', 'name of the rollout')
       .option('--wave <spec...>', 'wave, like 5, 10% or 5,soak=300,approval; see below', collectWave)
       .option('--soak <seconds>', 'soak time: how long the programs of a wave are measured after its last load (default: 60)', (text) =>
@@ -96,7 +101,7 @@ export function addCreateCommand(rollout: Command): void {
       .addOption(
         new Option(
           '--on-conflict <reaction>',
-          'reaction if open rollouts of the module include some of the devices: reject the request, or queue the rollout (default: reject)',
+          'reaction if open rollouts of the same modules include some of the devices: reject the request, or queue the rollout (default: reject)',
         ).choices(['reject', 'queue']),
       ),
     'require',
@@ -113,13 +118,13 @@ export function addCreateCommand(rollout: Command): void {
     .addHelpText('after', `${wavesText}\n${rolloutExitCodesText}`)
     .action((options, command) =>
       runOperatorCommand(command, async (context) => {
-        const { module, version, device, label, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
+        const { device, label, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
         const { startAt, window, dynamic, dynamicUntil, onConflict, versionPolicy, reason, rollbackDeadline, dryRun } = options;
         if (device === undefined && label === undefined && runningVersion === undefined)
           throw new UsageError('select devices with --device, --label or --running-version');
+        const content = readContent(options);
         const body: Schemas['NewRollout'] = {
-          module,
-          version,
+          ...content.request,
           ...toVersionRequest(versionPolicy, reason),
           ...(device === undefined && label === undefined ? {} : await resolveSelection(context.client, device, label)),
           ...(runningVersion && { runningVersion }),
@@ -139,13 +144,14 @@ export function addCreateCommand(rollout: Command): void {
           ...(rollbackDeadline && { rollbackDeadlineSeconds: rollbackDeadline }),
           ...(dryRun && { dryRun }),
         };
-        return requestRollout(context, body, options.wait);
+        return requestRollout(context, content, body, options.wait);
       }),
     );
   addExamples(
     create,
     'patchbay rollout create --module tcp --version 1.1.0 --label zone=north --dry-run',
     'patchbay rollout create --module tcp --version 1.1.0 --label zone=north --wave 1,soak=300 --wave 20% --wave 100%,approval --on-failure rollback',
+    'patchbay rollout create --patch-set net-2026-11@1.0.0 --label zone=north --on-failure rollback',
     'patchbay rollout create --module tcp --version 1.1.0 --running-version "<1.1.0" --window "sat,sun 22:00-04:00 Europe/Berlin" --rate 60 --no-wait',
   );
 }
@@ -156,7 +162,12 @@ const collectWave = (text: string, before: readonly Schemas['NewWave'][] = []): 
 ];
 
 /** Requests the rollout or its preview, and prints the result. */
-async function requestRollout(context: CommandContext, body: Schemas['NewRollout'], isWatching: boolean): Promise<ExitCode> {
+async function requestRollout(
+  context: CommandContext,
+  content: NamedContent,
+  body: Schemas['NewRollout'],
+  isWatching: boolean,
+): Promise<ExitCode> {
   let created: Schemas['Rollout'] | Preview;
   try {
     created = unwrapResponse(await context.client.POST('/v1/rollouts', { body }));
@@ -168,7 +179,7 @@ async function requestRollout(context: CommandContext, body: Schemas['NewRollout
   }
   if ('items' in created) {
     const preview = created;
-    printResult(context, preview, () => formatPreview(preview, body));
+    printResult(context, preview, () => formatPreview(preview, content, body));
     return preview.refused > 0 ? exitCodes.loadsRefused : exitCodes.success;
   }
   const rollout = created;
@@ -177,14 +188,15 @@ async function requestRollout(context: CommandContext, body: Schemas['NewRollout
   return exitCodes.success;
 }
 
-function formatPreview({ devices, alreadyInstalled, unreachable, refused, waves, conflicts, items }: Preview, body: Schemas['NewRollout']) {
+function formatPreview(preview: Preview, { name, version }: NamedContent, body: Schemas['NewRollout']) {
+  const { devices, alreadyInstalled, unreachable, refused, waves, conflicts, items } = preview;
   const others = conflicts.map(
     ({ rollout, devices: count }) => `the open rollout ${rollout} includes ${formatDeviceCount(count)} of these`,
   );
   const reaction =
     body.onConflict === 'queue' ? 'this rollout would wait for it' : 'the request would be rejected without --on-conflict queue';
   return [
-    `${formatBuild(body)} would go to ${formatDeviceCount(devices - alreadyInstalled)}`,
+    `${name}@${version} would go to ${formatDeviceCount(devices - alreadyInstalled)}`,
     ...(alreadyInstalled === 0 ? [] : [`skipped, because they have it: ${alreadyInstalled}`]),
     ...(unreachable === 0 ? [] : [`on unreachable hosts, so that their loads would wait: ${unreachable}`]),
     ...others.map((other) => `${other}: ${reaction}`),

@@ -37,7 +37,7 @@ function addListCommand(rollout: Command): void {
     .command('list')
     .description('List rollouts, newest first.')
     .addOption(new Option('--state <state>', 'only rollouts in this state').choices(rolloutStates))
-    .option('--module <name>', 'only rollouts of this module')
+    .option('--module <name>', 'only rollouts of this module, or of the patch set with this name')
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ state, module, ...options }, command) =>

@@ -24,9 +24,11 @@ const stateColours = {
 /** Returns the state in its colour. */
 export const colourRolloutState = (state: Rollout['state']) => colour(stateColours[state], state);
 
-/** Returns the build of a rollout, like `tcp@1.1.0`; of a rollback only the module, because its devices have different versions. */
-export const formatBuild = ({ module, version }: Pick<Rollout, 'module' | 'version'>) =>
-  version === null ? module : `${module}@${version}`;
+/** Returns the build or patch set of a rollout, like `tcp@1.1.0`; of the rollback of a build only the module, because its devices have different versions. */
+export function formatBuild({ module, version, patchSet }: Pick<Rollout, 'module' | 'version' | 'patchSet'>): string {
+  const installed = version ?? patchSet?.version ?? null;
+  return installed === null ? module : `${module}@${installed}`;
+}
 
 export const formatDeviceCount = (count: number) => (count === 1 ? '1 device' : `${count} devices`);
 
@@ -45,7 +47,7 @@ export function describeWait(rollout: Rollout): string | null {
     case 'start-time':
       return `its start time ${formatTime(startAt)}`;
     case 'earlier-rollouts':
-      return 'earlier rollouts of the module that include some of its devices';
+      return 'earlier rollouts of the same modules that include some of its devices';
     case 'approval':
       return `the approval of wave ${wave}: patchbay rollout approve ${id} --wave ${wave}`;
     case 'operator':
@@ -126,13 +128,13 @@ function formatThresholds({ verdicts }: Wave): string[] {
 
 /** Returns everything about a rollout except its single devices. */
 export function formatRollout(rollout: Rollout): string[] {
-  const { id, name, state, deviceCounts, reason, waves, rollbackOf, rolledBackBy } = rollout;
+  const { id, name, patchSet, state, deviceCounts, reason, waves, rollbackOf, rolledBackBy } = rollout;
   const current = waves.find(({ number }) => number === rollout.wave) ?? waves.at(-1);
   const wait = describeWait(rollout);
   const counts = Object.entries(deviceCounts).filter(([, count]) => count > 0);
   return [
     `${name ?? formatBuild(rollout)}  ${id}  ${colourRolloutState(state)}`,
-    `build        ${formatBuild(rollout)}${rollbackOf === null ? '' : `, each device to its version before rollout ${rollbackOf}`}`,
+    `${patchSet === null ? 'build        ' : 'patch set    '}${formatBuild(rollout)}${rollbackOf === null ? '' : describeTarget(rollout)}`,
     `selection    ${formatSelector(rollout)}`,
     `devices      ${counts.map(([deviceState, count]) => `${count} ${deviceState}`).join(', ') || '-'}`,
     `requester    ${rollout.requestedBy}`,
@@ -152,8 +154,15 @@ export function formatRollout(rollout: Rollout): string[] {
   ];
 }
 
-function formatSelector({ selector: { devices, labels, runningVersion }, acceptsDevices, rollbackOf }: Rollout): string {
-  if (rollbackOf !== null) return `devices that received the build from ${rollbackOf}`;
+/** Returns what a rollback restores. */
+function describeTarget({ patchSet, rollbackOf }: Rollout): string {
+  return patchSet === null
+    ? `, each device to its version before rollout ${rollbackOf}`
+    : `, reverted on each device to the versions before rollout ${rollbackOf}`;
+}
+
+function formatSelector({ selector: { devices, labels, runningVersion }, acceptsDevices, patchSet, rollbackOf }: Rollout): string {
+  if (rollbackOf !== null) return `devices that received the ${patchSet === null ? 'build' : 'patch set'} from ${rollbackOf}`;
   const parts = [
     ...(devices === null ? [] : [`${formatDeviceCount(devices)} by name`]),
     ...(labels === null ? [] : [formatLabels(labels)]),

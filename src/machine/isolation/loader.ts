@@ -2,12 +2,12 @@
 // inside the old versions exit by themselves, or get an injected error and retry in the new ones. A patch set swaps all its entries at one safepoint.
 
 import assert from 'node:assert/strict';
-import { isSameFunctionType } from '../images/function-type.ts';
 import type { Image } from '../images/image.ts';
 import { isVerified, unverifiedMessage } from '../images/verified-image.ts';
 import { formatAddress } from '../memory/random-access-memory.ts';
 import { sanitizeReason } from '../reason.ts';
 import { Drain, type DrainEnding } from './drain.ts';
+import { findDrainConflict } from './drain-conflict.ts';
 import { noAfterLoad, runAfterLoad } from './hooks.ts';
 import { placeMembers } from './image-placement.ts';
 import {
@@ -151,7 +151,7 @@ function compare(load: Load, members: readonly Member[]): LoadReport | null {
     const refusal = compareMember(load, member);
     if (refusal !== null) return refuse(load, members, refusal, member.module);
   }
-  return findDrainConflict(load, members);
+  return refuseDrainConflict(load, members);
 }
 
 type Refusal = { readonly outcome: Outcome; readonly reason: string };
@@ -168,28 +168,13 @@ function compareMember({ request, recorder }: Load, member: Member): Refusal | n
   return request.kind === 'patch-set' && isKept(member) ? null : refusal;
 }
 
-/**
- * While a patch set drains, old versions are called through the addresses of new ones, by each other and by modules between them, so that the types must
- * be the same.
- */
-function findDrainConflict(load: Load, members: readonly Member[]): LoadReport | null {
+function refuseDrainConflict(load: Load, members: readonly Member[]): LoadReport | null {
   const { target, request } = load;
-  if (request.kind !== 'patch-set' || request.strategy === 'inject') return null;
-  for (const { module, arriving, previous } of members) {
-    if (arriving === null || previous?.stamp === undefined || previous.stamp === null) continue;
-    const { similarity } = compareVersions(arriving.image.stamp, previous.stamp, { versionPolicy: 'different', similarityPolicy: 'off' });
-    const changed = previous.stamp.interface.exports.filter(({ name }) => similarity.changed.includes(name));
-    if (changed.length === 0) continue;
-    for (const importer of target.moduleTable.loaded) {
-      const imported = importer.stamp?.interface.imports.find(
-        (link) => link.module === module && changed.some((exported) => exported.name === link.name && isSameFunctionType(exported, link)),
-      );
-      if (imported === undefined) continue;
-      const reason = `${module}@${arriving.image.stamp.version} changes the type of ${imported.name}, which ${nameOf(importer)} imports: old and new versions cannot run side by side; use strategy inject`;
-      return refuse(load, members, { outcome: 'refused-dissimilar', reason: sanitizeReason(reason) }, module);
-    }
-  }
-  return null;
+  if (request.kind !== 'patch-set') return null;
+  const arriving = members.flatMap((member) => member.arriving?.image.stamp ?? []);
+  const inMemory = target.moduleTable.loaded.flatMap(({ stamp }) => stamp ?? []);
+  const conflict = findDrainConflict({ arriving, inMemory }, request.strategy);
+  return conflict && refuse(load, members, conflict.refusal, conflict.module);
 }
 
 function refuse({ request, recorder }: Load, members: readonly Member[], refusal: Refusal, module: string | null = null): LoadReport {

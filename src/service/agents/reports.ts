@@ -200,7 +200,7 @@ async function applyLoads(connection: Connection, hostId: string, loads: readonl
   await resolveConfirmedDrift(connection, changes);
   for (const { order, report } of loads) {
     const isLate = !completedNow.has(order.load);
-    if (order.kind === 'load' && requests.get(order.load)?.rolloutId != null)
+    if (order.kind !== 'unload-module' && requests.get(order.load)?.rolloutId != null)
       await settleReportedLoad(connection, order, { ...report, at, isLate });
   }
   return loads.map(({ order, report }) => {

@@ -144,15 +144,17 @@ export class HostRecords {
     return host === undefined ? null : { name: host.name, capabilities: decodeCapabilities(host.capabilities) };
   }
 
-  /** Returns the names of those of these hosts that do not have a capability, sorted. */
-  async namesWithoutCapability(ids: readonly string[], capability: AgentCapability): Promise<string[]> {
+  /** Returns those of these hosts that do not have a capability, sorted by name. */
+  async findWithoutCapability(
+    ids: readonly string[],
+    capability: AgentCapability,
+  ): Promise<{ readonly id: string; readonly name: string }[]> {
     const hosts = await readInChunks(ids, (chunk) =>
-      this.#connection.sql.selectFrom('Host').select(['name', 'capabilities']).where('id', 'in', chunk).execute(),
+      this.#connection.sql.selectFrom('Host').select(['id', 'name', 'capabilities']).where('id', 'in', chunk).execute(),
     );
     return hosts
       .filter(({ capabilities }) => !decodeCapabilities(capabilities).includes(capability))
-      .map(({ name }) => name)
-      .toSorted();
+      .toSorted((left, right) => (left.name < right.name ? -1 : 1));
   }
 
   /** Returns the host with this token digest. */

@@ -199,14 +199,13 @@ function prepareBatch(
   };
 }
 
-/** Returns the devices that have reached the limit of open loads. @param module The module of the builds to load. */
+/** Returns the devices that have reached the limit of open loads. @param subject The module or patch set to load. */
 export async function devicesWithFullQueue(
   connection: Connection,
   deviceIds: readonly string[],
-  module: string,
+  subject: QueueSubject,
   terms: Pick<LoadTerms, 'supersede'>,
 ): Promise<string[]> {
-  const subject = { module, isPatchSet: false };
   return findFullQueues(connection, deviceIds, subject, terms, await new LoadRecords(connection).countOpen(deviceIds));
 }
 

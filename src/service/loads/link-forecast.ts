@@ -1,5 +1,6 @@
-// Predicts by their module tables which devices would refuse a build because of unresolved links.
+// Predicts by their module tables which devices would refuse a load because of unresolved links.
 
+import { type DrainConflict, findDrainConflict } from '../../machine/isolation/drain-conflict.ts';
 import { checkLinks, describeLinks, type LinkDecision, type LinkedModule } from '../../machine/isolation/link-policy.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
@@ -29,6 +30,8 @@ export class SharedTables {
 }
 
 export type LinkForecast = {
+  /** Why a patch set could not drain; null if it can, or for a build. */
+  readonly drainConflict: DrainConflict['refusal'] | null;
   readonly refusal: LinkDecision['refusal'];
   /** Why the links could not be checked; otherwise null. */
   readonly unknown: string | null;
@@ -36,25 +39,30 @@ export type LinkForecast = {
   readonly warnings: readonly string[];
 };
 
-const noRefusal: LinkForecast = { refusal: null, unknown: null, warnings: [] };
+const noRefusal: LinkForecast = { drainConflict: null, refusal: null, unknown: null, warnings: [] };
 
-/** Returns the forecast of a build for each shared table. */
+/** The builds that arrive together, and may import each other. */
+type Arriving = { readonly isPatchSet: boolean; readonly builds: readonly BuildRecord[] };
+
+/** Returns the forecast of a load for each shared table. */
 export async function forecastLinks(
   connection: Connection,
-  build: BuildRecord,
+  { isPatchSet, builds }: Arriving,
   tables: SharedTables,
-  { linkPolicy }: Pick<LoadPolicy, 'linkPolicy'>,
+  { linkPolicy, strategy }: Pick<LoadPolicy, 'linkPolicy' | 'strategy'>,
 ): Promise<(table: ReportedTable) => LinkForecast> {
-  if (linkPolicy === 'off') return () => noRefusal;
+  if (linkPolicy === 'off' && !isPatchSet) return () => noRefusal;
   const images = new Set(tables.all.flatMap((table) => table.map(({ image }) => image)));
   const modules = await readModules(connection, [...images]);
-  const arriving = [toLinkedModule(build)];
+  const arriving = builds.map(toLinkedModule);
   const forecastOf = (table: ReportedTable): LinkForecast => {
-    const unknown = table.find(({ image }) => !modules.has(image));
-    if (unknown !== undefined) return { ...noRefusal, unknown: unknownModuleMessage(unknown) };
     const inMemory = table.flatMap(({ image }) => modules.get(image) ?? []);
+    const drainConflict = isPatchSet ? (findDrainConflict({ arriving, inMemory }, strategy)?.refusal ?? null) : null;
+    if (linkPolicy === 'off') return { ...noRefusal, drainConflict };
+    const unknown = table.find(({ image }) => !modules.has(image));
+    if (unknown !== undefined) return { ...noRefusal, drainConflict, unknown: unknownModuleMessage(unknown) };
     const { refusal, unresolved } = checkLinks({ arriving, inMemory }, linkPolicy);
-    return { refusal, unknown: null, warnings: refusal === null ? describeLinks(unresolved, { arriving }) : [] };
+    return { drainConflict, refusal, unknown: null, warnings: refusal === null ? describeLinks(unresolved, { arriving }) : [] };
   };
   const forecasts = new Map(tables.all.map((table) => [table, forecastOf(table)]));
   return (table) => forecasts.get(table) ?? noRefusal;

@@ -32,7 +32,7 @@ const deadlineInterval = 1_000;
 /** Maximum number of loads that one transaction ends. */
 const expiryBatchSize = 500;
 
-type NamedVersion = { readonly name: string; readonly version: string };
+export type NamedVersion = { readonly name: string; readonly version: string };
 /** What to load: a build or a patch set. */
 type Wanted = { readonly module: string; readonly version: string } | { readonly patchSet: NamedVersion };
 
@@ -263,8 +263,8 @@ async function contentResolver(
   };
 }
 
-/** @throws {Problem} `invalid-value`. */
-async function findPatchSet(connection: Connection, { name, version }: NamedVersion): Promise<PatchSetRecord> {
+/** Returns the patch set that a request names. @throws {Problem} `invalid-value`. */
+export async function findPatchSet(connection: Connection, { name, version }: NamedVersion): Promise<PatchSetRecord> {
   const patchSet = await new PatchSetRecords(connection).findByVersion(name, version);
   if (patchSet === null)
     throw invalidValue('/patchSet', `the patch set ${name}@${version} does not exist: create it first, or correct the name or the version`);

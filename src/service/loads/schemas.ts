@@ -26,7 +26,7 @@ export const loadParameter = z.object({ load: identifier('load') });
 const PatchSetReference = z.strictObject({ name: PatchSetName, version }).meta({ id: 'PatchSetReference' });
 
 /** What a request loads: a build or a patch set; `requireOneContent` checks that exactly one is given. */
-const contentShape = {
+export const contentShape = {
   module: ModuleName.optional().describe('The module of the build to load, with `version`. Give either this or `patchSet`.'),
   version: version.optional().describe('The version of the build to load. Required with `module`.'),
   patchSet: PatchSetReference.optional().describe(
@@ -37,7 +37,7 @@ const contentShape = {
 type Content = { readonly module?: unknown; readonly version?: unknown; readonly patchSet?: unknown; readonly invalidation: string };
 
 /** Returns the schema with a check that either a build or a patch set is given. */
-function requireOneContent<Schema extends z.ZodType<Content>>(schema: Schema): Schema {
+export function requireOneContent<Schema extends z.ZodType<Content>>(schema: Schema): Schema {
   return schema
     .refine(
       ({ module, patchSet }) => (module === undefined) !== (patchSet === undefined),

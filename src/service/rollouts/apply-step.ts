@@ -43,7 +43,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       return;
     case 'start':
       await new RolloutRecords(connection).update(id, { state: 'running', startedAt: now });
-      await log('started', { module: record.module, version: record.version });
+      await log('started', { module: record.module, version: record.version, ...(record.patchSetId && { patchSet: record.patchSetId }) });
       return;
     case 'ask-approval':
       await new RolloutRecords(connection).updateWave(id, step.wave, { state: 'awaiting-approval' });
@@ -73,7 +73,8 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       await log('wave-passed', { wave: step.wave });
       return;
     case 'fail-wave': {
-      const { failure, wave } = step;
+      const { wave } = step;
+      const failure = describeFailure(view, step.failure);
       await log('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
       if (plan.onFailure === 'continue') {
         await new RolloutRecords(connection).updateWave(id, wave, { failureIgnored: true, failure });
@@ -94,4 +95,9 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       await log('completed', { loaded: view.deviceCounts.loaded, failed: view.deviceCounts.failed, skipped: view.deviceCounts.skipped });
       return;
   }
+}
+
+/** Returns why a wave failed; of a patch set with its name. */
+function describeFailure({ patchSet }: RolloutView, failure: string): string {
+  return patchSet === null ? failure : `${patchSet.name}@${patchSet.version}: ${failure}`;
 }

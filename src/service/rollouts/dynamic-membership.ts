@@ -3,6 +3,7 @@
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { systemActor } from '../requester.ts';
+import { contentOf, readPatchSet } from './content.ts';
 import { type Member, selectMembers, toWaitingDevice, withoutVersion } from './membership.ts';
 import { RolloutPlan, rolloutLimits } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
@@ -22,10 +23,11 @@ export function acceptsDevices({ acceptsDevicesUntil }: Pick<RolloutRecord, 'acc
 /** Returns the devices that can join a rollout now. Devices of another open rollout of the module wait until that rollout ends. */
 export async function findJoiningDevices(connection: Connection, id: string): Promise<Member[]> {
   const record = await new RolloutRecords(connection).find(id);
-  if (record === null || record.version === null || record.state !== 'running') return [];
-  const { module, version } = record;
+  if (record === null || record.rollbackOf !== null || record.state !== 'running') return [];
+  const content = contentOf(record, await readPatchSet(connection, record));
+  if (content === null) return [];
   const { selector } = RolloutPlan.parse(record.plan);
-  const members = withoutVersion(await selectMembers(connection, { module, version }, selector, null), version);
+  const members = withoutVersion(await selectMembers(connection, content, selector, null), content.version);
   const known = await new RolloutRecords(connection).findMembers(
     id,
     members.map((member) => member.id),

@@ -3,9 +3,8 @@
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { createLoads, devicesWithFullQueue, queueFullMessage } from '../loads/batches.ts';
-import type { BuildRecord } from '../modules/repository.ts';
-import { BuildRecords } from '../modules/repository.ts';
 import { type Requester, systemActor } from '../requester.ts';
+import { readContents } from './load-contents.ts';
 import { nextLoadTime } from './load-rate.ts';
 import { RolloutRecords } from './repository.ts';
 import { settleUnreportedLoads } from './settlement.ts';
@@ -17,35 +16,23 @@ const batchSize = 250;
 /** Creates the next loads of a wave and returns the hosts that have new orders. A device for which no load can be created is set to `failed`. */
 export async function requestLoads(
   connection: Connection,
-  { record, plan }: RolloutView,
+  view: RolloutView,
   { wave, count }: { readonly wave: number; readonly count: number },
   now: Date,
 ): Promise<string[]> {
+  const { record, plan, patchSet } = view;
   const { id, module, version, rollbackOf, requestedBy } = record;
   const waiting = await new RolloutRecords(connection).waitingDevices(id, wave, Math.min(count, batchSize));
-  const builds = new Map<string, BuildRecord>();
-  for (const build of await new BuildRecords(connection).findMany(module, [...new Set(waiting.map((device) => device.version))]))
-    builds.set(build.version, build);
-  const full = new Set(
-    await devicesWithFullQueue(
-      connection,
-      waiting.map(({ deviceId }) => deviceId),
-      module,
-      plan.terms,
-    ),
-  );
-  const targets = waiting.flatMap(({ deviceId, hostId, version: wanted }) => {
-    const build = builds.get(wanted);
-    if (full.has(deviceId) || build === undefined || build.imagePrunedAt !== null) return [];
-    return [{ device: { id: deviceId, hostId }, content: { kind: 'build' as const, build } }];
+  const contentOf = await readContents(connection, view, waiting);
+  const ids = waiting.map(({ deviceId }) => deviceId);
+  const full = new Set(await devicesWithFullQueue(connection, ids, { module, isPatchSet: patchSet !== null }, plan.terms));
+  const found = waiting.map((device) => {
+    const { deviceId, hostId } = device;
+    return { device: { id: deviceId, hostId }, ...(full.has(deviceId) ? { reason: queueFullMessage(deviceId) } : contentOf(device)) };
   });
-  const isTarget = new Set(targets.map(({ device }) => device.id));
-  const failed = waiting.filter(({ deviceId }) => !isTarget.has(deviceId));
-  const pruned = (wanted: string) => `the image of ${module}@${wanted} was pruned: push the same source again`;
-  await new RolloutRecords(connection).setFailed(
-    id,
-    failed.map(({ deviceId, version: wanted }) => ({ deviceId, reason: full.has(deviceId) ? queueFullMessage(deviceId) : pruned(wanted) })),
-  );
+  const targets = found.flatMap((target) => ('content' in target ? [target] : []));
+  const failed = found.flatMap((target) => ('reason' in target ? [{ deviceId: target.device.id, reason: target.reason }] : []));
+  await new RolloutRecords(connection).setFailed(id, failed);
   if (targets.length > 0) {
     const isRollback = rollbackOf !== null;
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };

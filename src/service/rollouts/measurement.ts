@@ -17,13 +17,21 @@ export const Baseline = z.object({
   others: z.array(z.string()),
   /** All calls served by the version before. For programs that call the module indirectly: the calls of the version that they call themselves. */
   before: Calls,
-  /** ABI violations of the module: programs with a stale address. */
+  /** ABI violations of the modules: programs with a stale address. */
   abiViolations: count,
+  /** The member of the patch set that each program calls. Empty for a build, and for programs that call no member themselves. */
+  members: z.record(z.string(), z.string()).default({}),
 });
 export type Baseline = z.infer<typeof Baseline>;
 
 /** Calls of programs since their devices loaded the new version, and of the version before. */
-export type Activity = { readonly since: Calls; readonly before: Calls; readonly abiViolations: number };
+export type Activity = {
+  readonly since: Calls;
+  readonly before: Calls;
+  readonly abiViolations: number;
+  /** Failed calls since then, by the called member of a patch set. Empty for a build. */
+  readonly failedByMember: Readonly<Record<string, number>>;
+};
 
 const figures = {
   calls: count.describe('Number of calls that ended, including failed ones.'),
@@ -36,6 +44,13 @@ export const Measurement = z
   .object({
     ...figures,
     abiViolations: count.describe('Number of ABI violations: programs that called removed code at a stale address.'),
+    worstMember: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe(
+        'The member of a patch set with the highest number of failed calls, counting the programs that call it themselves. Null without such calls, and for a build.',
+      ),
     before: z.object(figures).meta({
       id: 'BaselineMeasurement',
       description: 'The same figures for the previous version. They include only calls that the programs counted.',
@@ -50,6 +65,7 @@ export const Measurement = z
         failedCalls: 0,
         p99Microseconds: 447,
         abiViolations: 0,
+        worstMember: null,
         before: { calls: 90_112, failedCalls: 3, p99Microseconds: 431 },
       },
     ],
@@ -57,14 +73,17 @@ export const Measurement = z
 export type Measurement = z.infer<typeof Measurement>;
 
 const noCalls: Calls = { completed: 0, failed: 0, latency: { microseconds: [], calls: [] } };
-export const noMeasurement: Measurement = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
+export const noMeasurement: Measurement = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0, failedByMember: {} });
 
-/** A successful load of a version. */
+/** The versions of a module that a load swapped; null: the module was or is not loaded. */
+export type SwappedVersions = { readonly version: string | null; readonly previousVersion: string | null };
+
+/** A successful load. */
 export type Swap = {
-  readonly module: string;
-  readonly version: string;
-  /** The replaced version; null if the module was not loaded before. */
-  readonly previousVersion: string | null;
+  /** The modules that the rollout changes. */
+  readonly modules: readonly string[];
+  /** The swapped versions by module; without the members of a patch set that the device had already. */
+  readonly versions: ReadonlyMap<string, SwappedVersions>;
   /** The state that the device reported before the load; null if unknown. */
   readonly before: DeviceState | null;
 };
@@ -76,13 +95,16 @@ export type Swap = {
 export function captureBaseline(state: DeviceState, swap: Swap, { direct, indirect }: Callers): Baseline {
   const isAffected = ({ program }: ProgramStatistics) => direct.has(program) || indirect.has(program);
   const programs = state.programs.filter(isAffected);
-  const replaced = programs.map(({ program, versions }) =>
-    direct.has(program) ? versions.filter(({ version }) => version === swap.previousVersion) : versions.slice(-1),
-  );
+  const swappedFor = (program: string) => swap.versions.get(direct.get(program) ?? '');
+  const replaced = programs.map(({ program, versions }) => {
+    const swapped = swappedFor(program);
+    return swapped === undefined ? versions.slice(-1) : versions.filter(({ version }) => version === swapped.previousVersion);
+  });
   const atSwap = ({ program, versions }: ProgramStatistics) => {
-    if (!direct.has(program)) return versions;
+    const swapped = swappedFor(program);
+    if (swapped === undefined) return versions;
     const earlier = swap.before?.programs.find((statistics) => statistics.program === program)?.versions ?? [];
-    const isNewVersion = ({ version }: { readonly version: string }) => version === swap.version;
+    const isNewVersion = ({ version }: { readonly version: string }) => version === swapped.version;
     return [...versions.filter((statistics) => !isNewVersion(statistics)), ...earlier.filter(isNewVersion)];
   };
   return {
@@ -90,6 +112,7 @@ export function captureBaseline(state: DeviceState, swap: Swap, { direct, indire
     others: state.programs.filter((statistics) => !isAffected(statistics)).map(({ program }) => program),
     before: sumVersions(replaced.flat()),
     abiViolations: findEarlierViolations(state, swap).length,
+    members: swap.modules.length === 1 ? {} : Object.fromEntries(direct),
   };
 }
 
@@ -97,23 +120,27 @@ export function captureBaseline(state: DeviceState, swap: Swap, { direct, indire
  * Returns the violations that the load did not cause: those reported before the load, and those by an address of a version other than the replaced
  * one. Independent of the device's clock.
  */
-function findEarlierViolations(state: DeviceState, { module, previousVersion, before }: Swap) {
+function findEarlierViolations(state: DeviceState, { modules, versions, before }: Swap) {
   const known = new Set(before?.abiViolations.newest.map(violationKey));
-  return state.abiViolations.newest.filter(
-    (violation) => violation.module === module && (violation.version !== previousVersion || known.has(violationKey(violation))),
-  );
+  return state.abiViolations.newest.filter((violation) => {
+    if (!modules.includes(violation.module)) return false;
+    return violation.version !== versions.get(violation.module)?.previousVersion || known.has(violationKey(violation));
+  });
 }
 
-const violationKey = ({ program, version, address }: DeviceState['abiViolations']['newest'][number]) => `${program} ${address} ${version}`;
+type Violation = DeviceState['abiViolations']['newest'][number];
+
+/** Identifies a violation: addresses are not reused while a program holds them. */
+const violationKey = ({ program, version, address }: Violation) => `${program} ${address} ${version}`;
 
 /**
  * Returns the calls since the baseline. All calls of a program that restarted with its device count.
- * @param callers The programs that call the module now; includes programs started since the baseline.
+ * @param callers The programs that call one of the modules now; includes programs started since the baseline.
  */
 export function measureActivity(
-  { programs, before, abiViolations }: Baseline,
+  { programs, before, abiViolations, members }: Baseline,
   state: DeviceState,
-  module: string,
+  modules: readonly string[],
   callers: Callers,
 ): Activity {
   const affected = state.programs.filter(
@@ -123,14 +150,29 @@ export function measureActivity(
     const current = sumVersions(versions);
     const start = programs[program];
     const hasRestarted = start === undefined || current.completed < start.completed || current.failed < start.failed;
-    return hasRestarted ? current : subtractCalls(current, start);
+    return { program, calls: hasRestarted ? current : subtractCalls(current, start) };
   });
-  const found = countViolations(state, module);
-  return { since: sumCalls(since), before, abiViolations: found < abiViolations ? found : found - abiViolations };
+  const found = countViolations(state, modules);
+  const memberOf = (program: string) => (modules.length === 1 ? undefined : (members[program] ?? callers.direct.get(program)));
+  return {
+    since: sumCalls(since.map(({ calls }) => calls)),
+    before,
+    abiViolations: found < abiViolations ? found : found - abiViolations,
+    failedByMember: sumByMember(since.map(({ program, calls }) => ({ member: memberOf(program), failed: calls.failed }))),
+  };
 }
 
-function countViolations({ abiViolations }: DeviceState, module: string): number {
-  return abiViolations.newest.filter((violation) => violation.module === module).length;
+function countViolations({ abiViolations }: DeviceState, modules: readonly string[]): number {
+  return abiViolations.newest.filter((violation) => modules.includes(violation.module)).length;
+}
+
+type FailedCalls = { readonly member: string | undefined; readonly failed: number };
+
+function sumByMember(calls: readonly FailedCalls[]): Record<string, number> {
+  const sums = new Map<string, number>();
+  for (const { member, failed } of calls)
+    if (member !== undefined && failed > 0) sums.set(member, sumCounts([sums.get(member) ?? 0, failed]));
+  return Object.fromEntries(sums);
 }
 
 /** Returns the measurement of several devices together. */
@@ -139,11 +181,15 @@ export function aggregate(activities: readonly Activity[]): Measurement {
     since: sumCalls(activities.map(({ since }) => since)),
     before: sumCalls(activities.map(({ before }) => before)),
     abiViolations: activities.reduce((total, { abiViolations }) => total + abiViolations, 0),
+    failedByMember: sumByMember(
+      activities.flatMap(({ failedByMember }) => Object.entries(failedByMember).map(([member, failed]) => ({ member, failed }))),
+    ),
   });
 }
 
-function toMeasured({ since, before, abiViolations }: Activity): Measurement {
-  return { ...toFigures(since), abiViolations, before: toFigures(before) };
+function toMeasured({ since, before, abiViolations, failedByMember }: Activity): Measurement {
+  const byFailures = Object.entries(failedByMember).toSorted(([left, most], [right, more]) => more - most || (left < right ? -1 : 1));
+  return { ...toFigures(since), abiViolations, worstMember: byFailures[0]?.[0] ?? null, before: toFigures(before) };
 }
 
 function toFigures({ completed, failed, latency }: Calls) {

@@ -5,32 +5,38 @@ import { satisfies } from 'semver';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { checkSelectionSize, type SelectedDevice, selectDevices } from '../devices/selection.ts';
+import { type RolloutContent, versionsOn } from './content.ts';
 import { type RolloutSelector, rolloutLimits } from './plan.ts';
 import type { NewRolloutDevice } from './repository.ts';
 
-/** A selected device and its current version of the module as last reported; null if the module is not loaded. */
+/**
+ * A selected device and its current version of the module as last reported; null if the module is not loaded. Of a patch set: its version, or null if
+ * the device does not have all its builds.
+ */
 export type Member = SelectedDevice & { readonly currentVersion: string | null };
 
 /**
- * Returns the selected devices without duplicates, in the order in which they load the build. Named devices keep their order. Other devices are
- * ordered by a hash of build and device: this mixes hosts and ages, so that the first waves are a sample, and is the same for the same build.
+ * Returns the selected devices without duplicates, in the order in which they load the content. Named devices keep their order. Other devices are
+ * ordered by a hash of content and device: this mixes hosts and ages, so that the first waves are a sample, and is the same for the same content.
  * @param named The named devices; null if devices are selected by labels and versions alone.
  * @throws {Problem} `invalid-value` if a device does not exist or too many are selected.
  */
 export async function selectMembers(
   connection: Connection,
-  { module, version }: { readonly module: string; readonly version: string },
+  content: RolloutContent,
   { labels, runningVersion }: RolloutSelector,
   named: readonly string[] | null,
 ): Promise<Member[]> {
   const selected = named === null ? await selectByLabels(connection, labels ?? {}) : await selectDevices(connection, { devices: named });
-  const versions = await new DeviceRecords(connection).versionsOf(
+  const versions = await versionsOn(
+    connection,
     selected.map(({ id }) => id),
-    module,
+    content,
   );
   const members = selected.map(({ id, hostId }) => ({ id, hostId, currentVersion: versions.get(id) ?? null }));
   const matching = members.filter(({ currentVersion }) => isRunning(currentVersion, runningVersion));
   if (named !== null) return matching;
+  const { module, version } = content;
   const hashes = new Map(matching.map(({ id }) => [id, createHash('sha256').update(`${module}@${version} ${id}`).digest('hex')]));
   return matching.toSorted((left, right) => ((hashes.get(left.id) ?? '') < (hashes.get(right.id) ?? '') ? -1 : 1));
 }

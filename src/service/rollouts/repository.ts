@@ -41,6 +41,9 @@ export type WaitingDevice = { readonly deviceId: string; readonly hostId: string
 /** A device that loaded the version, and its version before. */
 export type PatchedDevice = Pick<RolloutDeviceModel, 'deviceId' | 'previousVersion'>;
 
+/** The module or the patch set of a rollout. */
+export type RolloutSubject = Pick<RolloutModel, 'module' | 'patchSetId'>;
+
 /** Another open rollout, and how many of the devices it has. */
 export type Conflict = { readonly rolloutId: string; readonly devices: number };
 
@@ -390,41 +393,71 @@ export class RolloutRecords {
   }
 
   /**
-   * Returns open rollouts of the same module that share devices with a rollout, oldest first.
+   * Returns open rollouts of the same modules that share devices with a rollout, oldest first.
    * @param which `earlier`: rollouts that have begun or were requested before. Identifiers sort by creation time. Even with a wrong clock, only one of
    * two rollouts with the same devices begins.
    */
-  async conflicts({ id, module }: Pick<RolloutModel, 'id' | 'module'>, which: 'earlier' | 'all'): Promise<Conflict[]> {
-    const conflicts = await this.#connection.sql
-      .selectFrom('Rollout as open')
-      .innerJoin('RolloutDevice as other', 'other.rolloutId', 'open.id')
-      .innerJoin('RolloutDevice as own', (join) => join.onRef('own.deviceId', '=', 'other.deviceId').on('own.rolloutId', '=', id))
-      .select(({ fn }) => ['other.rolloutId', fn.countAll<number | bigint>().as('devices')])
-      .where('open.endedAt', 'is', null)
-      .where('open.module', '=', module)
-      .where('open.id', '<>', id)
-      .$if(which === 'earlier', (query) => query.where((open) => open.or([open('open.id', '<', id), open('open.state', '<>', 'pending')])))
-      .groupBy('other.rolloutId')
-      .orderBy('other.rolloutId')
-      .execute();
-    return conflicts.map(({ rolloutId, devices }) => ({ rolloutId, devices: Number(devices) }));
+  async conflicts(rollout: RolloutSubject & { readonly id: string }, which: 'earlier' | 'all'): Promise<Conflict[]> {
+    const { id } = rollout;
+    const others = (await this.#openWithModulesOf(rollout)).filter((open) => which === 'all' || open.id < id || open.state !== 'pending');
+    return this.countSharedDevices(
+      id,
+      others.map((other) => other.id),
+    );
+  }
+
+  /** Returns how many devices a rollout shares with others, sorted by rollout. Rollouts with none of its devices are omitted. */
+  async countSharedDevices(id: string, others: readonly string[]): Promise<Conflict[]> {
+    const shared = await readInChunks(others, (some) =>
+      this.#connection.sql
+        .selectFrom('RolloutDevice as other')
+        // Keeps the planner from reading all devices of the rollout, of which others mostly have none.
+        .crossJoin('RolloutDevice as own')
+        .select(({ fn }) => ['other.rolloutId', fn.countAll<number | bigint>().as('devices')])
+        .where('other.rolloutId', 'in', some)
+        .where('own.rolloutId', '=', id)
+        .whereRef('own.deviceId', '=', 'other.deviceId')
+        .groupBy('other.rolloutId')
+        .orderBy('other.rolloutId')
+        .execute(),
+    );
+    return shared.map(({ rolloutId, devices }) => ({ rolloutId, devices: Number(devices) }));
   }
 
   /**
-   * Returns, by rollout, which of these devices other open rollouts of the module have. Rollouts with none of the devices are omitted.
-   * @param rollout The rollout to leave out, and the module.
+   * Returns, by rollout, which of these devices other open rollouts of the modules have. Rollouts with none of the devices are omitted.
+   * @param rollout The rollout to leave out, and its module or patch set.
    */
   async findDevicesInOtherRollouts(
-    { id, module }: { readonly id: string | null; readonly module: string },
+    rollout: RolloutSubject & { readonly id: string | null },
     deviceIds: readonly string[],
   ): Promise<Map<string, Set<string>>> {
-    const { sql } = this.#connection;
-    const open = await sql.selectFrom('Rollout').select('id').where('endedAt', 'is', null).where('module', '=', module).execute();
     const shared = new Map<string, Set<string>>();
-    for (const other of open.filter((rollout) => rollout.id !== id)) {
+    for (const other of await this.#openWithModulesOf(rollout)) {
       const devices = await this.findMembers(other.id, deviceIds);
       if (devices.size > 0) shared.set(other.id, devices);
     }
     return shared;
+  }
+
+  /** Returns the other open rollouts that change a module of a rollout, sorted by identifier. */
+  async #openWithModulesOf({ id, ...subject }: RolloutSubject & { readonly id: string | null }) {
+    const modules = await this.#modulesOf(subject);
+    const setsWith = this.#connection.sql.selectFrom('PatchSetMember').select('patchSetId').where('module', 'in', modules);
+    const open = await this.#connection.sql
+      .selectFrom('Rollout')
+      .select(['id', 'state'])
+      .where('endedAt', 'is', null)
+      .where((is) => is.or([is.and([is('patchSetId', 'is', null), is('module', 'in', modules)]), is('patchSetId', 'in', setsWith)]))
+      .orderBy('id')
+      .execute();
+    return open.filter((other) => other.id !== id);
+  }
+
+  /** Returns the modules that a rollout changes. */
+  async #modulesOf({ module, patchSetId }: RolloutSubject): Promise<string[]> {
+    if (patchSetId === null) return [module];
+    const members = await this.#connection.sql.selectFrom('PatchSetMember').select('module').where('patchSetId', '=', patchSetId).execute();
+    return members.map((member) => member.module);
   }
 }

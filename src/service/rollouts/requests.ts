@@ -1,13 +1,11 @@
-// Resolves a rollout request: its build, its devices and their waves, conflicts with other rollouts, and the preview of a dry run.
+// Resolves a rollout request: its content, its devices and their waves, conflicts with other rollouts, and the preview of a dry run.
 
 import { validRange } from 'semver';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type Forecast, forecastLoads } from '../loads/forecast.ts';
-import { unknownBuildProblem } from '../loads/loads.ts';
-import type { BuildRecord } from '../modules/repository.ts';
-import { BuildRecords } from '../modules/repository.ts';
+import { type Forecast, type ForecastContent, forecastLoads } from '../loads/forecast.ts';
 import { invalidValue, Problem } from '../problem.ts';
+import { findContent, type RequestedContent, type RolloutContent, type WantedContent } from './content.ts';
 import { type Member, selectMembers, withoutVersion } from './membership.ts';
 import { assignWaves, type RolloutPlan } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
@@ -18,8 +16,7 @@ import { isTimeZone } from './schedule-window.ts';
 const namedConflictLimit = 5;
 
 export type RolloutRequest = {
-  readonly module: string;
-  readonly version: string;
+  readonly content: WantedContent;
   readonly plan: RolloutPlan;
   /** The named devices; null if devices are selected by labels or versions. */
   readonly devices: readonly string[] | null;
@@ -31,7 +28,7 @@ type PreviewedDevice = {
   readonly device: string;
   readonly name: string;
   readonly isReachable: boolean;
-  /** Null: the device has the version and is left out. */
+  /** Null: the device has the version, or the whole patch set, and is left out. */
   readonly wave: number | null;
   readonly forecast: Forecast;
 };
@@ -44,36 +41,26 @@ export type Preview = {
   readonly conflicts: readonly { readonly rollout: string; readonly devices: number }[];
 };
 
-/** @throws {Problem} `invalid-value`. */
-export async function findBuild(
-  connection: Connection,
-  { module, version }: Pick<RolloutRequest, 'module' | 'version'>,
-): Promise<BuildRecord> {
-  const build = await new BuildRecords(connection).find(module, version);
-  if (build === null) throw await unknownBuildProblem(connection, module, version);
-  return build;
-}
-
-/** Returns the devices that will load the build, in order. @throws {Problem} `invalid-value`, `already-installed`. */
-export async function selectMembersToUpdate(connection: Connection, request: RolloutRequest): Promise<Member[]> {
-  return excludeUpToDate(await selectRequested(connection, request), request);
+/** Returns the devices that will load the content, in order. @throws {Problem} `invalid-value`, `already-installed`. */
+export async function selectMembersToUpdate(connection: Connection, request: RolloutRequest, content: RolloutContent): Promise<Member[]> {
+  return excludeUpToDate(await selectRequested(connection, request, content), request, content);
 }
 
 /** Returns the devices without the version. @throws {Problem} `already-installed` if all devices of a rollout that is not dynamic have it. */
-function excludeUpToDate(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
+function excludeUpToDate(selected: readonly Member[], { joining }: RolloutRequest, { module, version }: RolloutContent): Member[] {
   const members = withoutVersion(selected, version);
   if (members.length === 0 && joining === null)
     throw new Problem('already-installed', `every selected device already runs ${module}@${version}`);
   return members;
 }
 
-async function selectRequested(connection: Connection, request: RolloutRequest): Promise<Member[]> {
+async function selectRequested(connection: Connection, request: RolloutRequest, content: RolloutContent): Promise<Member[]> {
   const { selector, window } = request.plan;
   if (selector.runningVersion !== null && validRange(selector.runningVersion) === null)
     throw invalidValue('/runningVersion', `"${selector.runningVersion}" is not a semver range, expected for example ">=1.0.0 <2.0.0"`);
   if (window !== null && !isTimeZone(window.timeZone))
     throw invalidValue('/window/timeZone', `unknown time zone "${window.timeZone}": use an IANA name such as Europe/Berlin, or UTC`);
-  const selected = await selectMembers(connection, request, selector, request.devices);
+  const selected = await selectMembers(connection, content, selector, request.devices);
   if (selected.length === 0 && request.joining === null)
     throw invalidValue(pointerOf(selector), 'no device matches: list the devices to see their labels and module versions');
   return selected;
@@ -84,8 +71,8 @@ function pointerOf({ devices, labels }: RolloutPlan['selector']): string {
   return labels === null ? '/runningVersion' : '/labels';
 }
 
-/** @throws {Problem} `rollout-conflict` if another open rollout of the module shares devices with this one. */
-export async function checkNoConflict(connection: Connection, rollout: Pick<RolloutRecord, 'id' | 'module'>): Promise<void> {
+/** @throws {Problem} `rollout-conflict` if another open rollout of the same modules shares devices with this one. */
+export async function checkNoConflict(connection: Connection, rollout: Pick<RolloutRecord, 'id' | 'module' | 'patchSetId'>): Promise<void> {
   const conflicts = await new RolloutRecords(connection).conflicts(rollout, 'all');
   if (conflicts.length === 0) return;
   const named = conflicts
@@ -94,18 +81,18 @@ export async function checkNoConflict(connection: Connection, rollout: Pick<Roll
   const others = conflicts.length > namedConflictLimit ? ` and ${conflicts.length - namedConflictLimit} more` : '';
   throw new Problem(
     'rollout-conflict',
-    `open rollouts of ${rollout.module} on the same devices: ${named.join(', ')}${others}. Wait for them, abort them, or set "onConflict": "queue"`,
+    `open rollouts of ${rollout.patchSetId === null ? rollout.module : `modules of ${rollout.module}`} on the same devices: ${named.join(', ')}${others}. Wait for them, abort them, or set "onConflict": "queue"`,
   );
 }
 
 /** @throws {Problem} `invalid-value`, `already-installed`. */
 export async function previewRollout(connection: Connection, request: RolloutRequest): Promise<Preview> {
-  const build = await findBuild(connection, request);
-  const selected = await selectRequested(connection, request);
-  const members = excludeUpToDate(selected, request);
+  const content = await findContent(connection, request.content);
+  const selected = await selectRequested(connection, request, content);
+  const members = excludeUpToDate(selected, request, content);
   const numbers = assignWaves(request.plan.waves, members.length);
   const waves = new Map(members.map(({ id }, index) => [id, numbers[index] ?? null]));
-  const forecasts = await forecastLoads(connection, build, selected, request.plan.terms);
+  const forecasts = await forecastLoads(connection, toForecastContent(content), selected, request.plan.terms);
   const devices = await new DeviceRecords(connection).reachabilityOf(selected.map(({ id }) => id));
   const previewed = selected.flatMap(({ id }): PreviewedDevice[] => {
     const device = devices.get(id);
@@ -113,7 +100,11 @@ export async function previewRollout(connection: Connection, request: RolloutReq
     if (device === undefined || forecast === undefined) return [];
     return [{ device: id, name: device.name, isReachable: device.isReachable, wave: waves.get(id) ?? null, forecast }];
   });
-  const others = await new RolloutRecords(connection).findDevicesInOtherRollouts({ id: null, module: request.module }, [...waves.keys()]);
+  const others = await new RolloutRecords(connection).findDevicesInOtherRollouts({ id: null, ...content }, [...waves.keys()]);
   const conflicts = [...others].map(([rollout, shared]) => ({ rollout, devices: shared.size }));
   return { devices: previewed, waves: request.plan.waves.length, conflicts };
+}
+
+function toForecastContent({ version, patchSetId, builds }: RequestedContent): ForecastContent {
+  return { patchSet: patchSetId === null ? null : { version }, builds };
 }

@@ -4,9 +4,11 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
+import type { PatchSetRecord } from '../patch-sets/repository.ts';
 import { type Requester, systemActor } from '../requester.ts';
 import { cancelRemaining } from './cancellation.ts';
 import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
+import { readReverts } from './load-contents.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
 import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -33,7 +35,7 @@ export async function beginRollback(
   requester: Requester,
   now: Date,
 ): Promise<void> {
-  const { id, module } = record;
+  const { id, module, patchSetId } = record;
   await cancelRemaining(connection, id, 'rolled back', requester, now);
   await new RolloutRecords(connection).update(id, { state: 'rolling-back', reason, endedAt: null, acceptsDevicesUntil: null });
   const rollbackId = rolledBackBy ?? newIdentifier('rollout');
@@ -42,6 +44,7 @@ export async function beginRollback(
       id: rollbackId,
       module,
       version: null,
+      patchSetId,
       plan: createRollbackPlan(plan, reason),
       state: 'running',
       rollbackOf: id,
@@ -76,11 +79,12 @@ export async function nextRollbackStep(
   return acceptsDevices(rollback, now) ? { kind: 'close-rollback', rollback } : null;
 }
 
-export async function applyRollbackStep(connection: Connection, { record }: RolloutView, step: RollbackStep, now: Date): Promise<void> {
+export async function applyRollbackStep(connection: Connection, view: RolloutView, step: RollbackStep, now: Date): Promise<void> {
+  const { record } = view;
   const { rollback } = step;
   switch (step.kind) {
     case 'add-devices':
-      await addDevices(connection, record, rollback, step.devices);
+      await addDevices(connection, view, rollback, step.devices);
       if (rollback.endedAt !== null) await reopenRollback(connection, rollback);
       return;
     case 'close-rollback':
@@ -94,21 +98,34 @@ export async function applyRollbackStep(connection: Connection, { record }: Roll
 
 async function addDevices(
   connection: Connection,
-  { module, version }: RolloutRecord,
+  { record, patchSet }: RolloutView,
   rollback: RolloutRecord,
   devices: readonly PatchedDevice[],
-) {
+): Promise<void> {
   const last = await new RolloutRecords(connection).lastPosition(rollback.id);
-  const current = await new DeviceRecords(connection).versionsOf(
-    devices.map(({ deviceId }) => deviceId),
-    module,
-  );
+  const resultOf = patchSet === null ? await returnToBuilds(connection, record, devices) : await revertSet(connection, patchSet, devices);
   const decommissioned = await new DeviceRecords(connection).filterDecommissioned(devices.map(({ deviceId }) => deviceId));
-  const added = devices.map(({ deviceId, previousVersion }, index): NewRolloutDevice => {
+  const left = { version: '', previousVersion: null, state: 'skipped', reason: 'the device is decommissioned' };
+  const added = devices.map((device, index): NewRolloutDevice => {
+    const { deviceId } = device;
+    return { deviceId, position: last + index + 1, wave: 1, ...(decommissioned.has(deviceId) ? left : resultOf(device)) };
+  });
+  await new RolloutRecords(connection).addDevices(rollback.id, added);
+}
+
+/** What a rollback does with a device. */
+type RollbackOfDevice = Pick<NewRolloutDevice, 'version' | 'previousVersion' | 'state' | 'reason'>;
+
+async function returnToBuilds(
+  connection: Connection,
+  { module, version }: RolloutRecord,
+  devices: readonly PatchedDevice[],
+): Promise<(device: PatchedDevice) => RollbackOfDevice> {
+  const ids = devices.map(({ deviceId }) => deviceId);
+  const current = await new DeviceRecords(connection).versionsOf(ids, module);
+  return ({ deviceId, previousVersion }) => {
     const currentVersion = current.get(deviceId) ?? null;
-    const device = { deviceId, position: last + index + 1, wave: 1, previousVersion: currentVersion };
-    if (decommissioned.has(deviceId))
-      return { ...device, version: currentVersion ?? '', state: 'skipped', reason: 'the device is decommissioned' };
+    const device = { previousVersion: currentVersion };
     if (currentVersion !== version) {
       const actual = currentVersion === null ? `${module} is no longer loaded` : `the device now runs ${module}@${currentVersion}`;
       return { ...device, version: currentVersion ?? '', state: 'skipped', reason: actual };
@@ -118,8 +135,33 @@ async function addDevices(
     if (previousVersion === version)
       return { ...device, version: previousVersion, state: 'skipped', reason: `the device ran ${module}@${version} before the rollout` };
     return { ...device, version: previousVersion, state: 'waiting', reason: null };
-  });
-  await new RolloutRecords(connection).addDevices(rollback.id, added);
+  };
+}
+
+/** Devices on which the patch set cannot be reverted as a whole fail, unless they have none of its builds. */
+async function revertSet(
+  connection: Connection,
+  patchSet: PatchSetRecord,
+  devices: readonly PatchedDevice[],
+): Promise<(device: PatchedDevice) => RollbackOfDevice> {
+  const { name, version, members } = patchSet;
+  const revertOf = await readReverts(connection, patchSet, devices);
+  const ids = devices.map(({ deviceId }) => deviceId);
+  const remaining = new Set<string>();
+  for (const member of members)
+    for (const [id, current] of await new DeviceRecords(connection).versionsOf(ids, member.module))
+      if (current === member.version) remaining.add(id);
+  return (device) => {
+    const result = { version: '', previousVersion: version };
+    if (device.previousVersion === version)
+      return { ...result, version, state: 'skipped', reason: `the device had ${name}@${version} before the rollout` };
+    const revert = revertOf(device);
+    if ('content' in revert) return { ...result, state: 'waiting', reason: null };
+    const hasNone = !remaining.has(device.deviceId);
+    return hasNone
+      ? { ...result, previousVersion: null, state: 'skipped', reason: `the device no longer has a build of ${name}@${version}` }
+      : { ...result, state: 'failed', reason: revert.reason };
+  };
 }
 
 async function reopenRollback(connection: Connection, { id }: RolloutRecord): Promise<void> {

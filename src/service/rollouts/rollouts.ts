@@ -12,9 +12,10 @@ import { undecodablePosition } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
-import { checkHasImage } from '../modules/pruned-image.ts';
+import { checkHostsSupport } from '../loads/host-support.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
+import { checkHasImages, findContent, modulesOf, type RolloutContent, readPatchSet } from './content.ts';
 import type { Decision } from './decisions.ts';
 import { type MeasuredDevice, measureDevices } from './device-measurement.ts';
 import { joinableForever } from './dynamic-membership.ts';
@@ -23,7 +24,7 @@ import { assignWaves, type RolloutPlan, rolloutLimits } from './plan.ts';
 import { type RolloutDeviceFilter, type RolloutFilter, RolloutQueries } from './queries.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
-import { checkNoConflict, findBuild, type Preview, previewRollout, type RolloutRequest, selectMembersToUpdate } from './requests.ts';
+import { checkNoConflict, type Preview, previewRollout, type RolloutRequest, selectMembersToUpdate } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
 import { type RolloutView, readView } from './status.ts';
 
@@ -73,13 +74,17 @@ export class Rollouts {
 
   /**
    * Accepts a rollout, which then advances in the background.
-   * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `rollout-conflict`, `too-many-rollouts`.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `unsupported-by-host`, `rollout-conflict`, `too-many-rollouts`.
    */
   async request(request: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
-    const { module, version, plan, joining } = request;
+    const { plan, joining } = request;
     const view = await this.#uses.store.transaction(async (connection) => {
-      checkHasImage(await findBuild(connection, request));
-      const members = await selectMembersToUpdate(connection, request);
+      const content = await findContent(connection, request.content);
+      checkHasImages(content);
+      const { module, version, patchSetId } = content;
+      const members = await selectMembersToUpdate(connection, request, content);
+      const targets = members.map((device) => ({ device }));
+      if (patchSetId !== null) await checkHostsSupport(connection, targets, 'load-patch-set', 'rollout');
       if ((await new RolloutRecords(connection).countOpen()) >= rolloutLimits.open)
         throw new Problem('too-many-rollouts', `limit reached: ${rolloutLimits.open} open rollouts. Wait for one to end, or abort one`);
       const now = this.#uses.clock.now();
@@ -88,6 +93,7 @@ export class Rollouts {
         id,
         module,
         version,
+        patchSetId,
         plan,
         state: 'pending',
         rollbackOf: null,
@@ -104,8 +110,7 @@ export class Rollouts {
       if (plan.onConflict === 'reject') await checkNoConflict(connection, rollout);
       const { waves, onFailure, selector } = plan;
       const detail = {
-        module,
-        version,
+        ...describeContent(content),
         devices: members.length,
         waves: waves.length,
         onFailure,
@@ -163,6 +168,7 @@ export class Rollouts {
     const { readConnection, reader } = this.#uses.store;
     const queries = new RolloutQueries(reader);
     const rollout = await findRollout(readConnection, filter.rolloutId);
+    const modules = modulesOf(rollout, await readPatchSet(readConnection, rollout));
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => queries.devices(filter, wanted),
       positionOf: ({ position }) => ({ number: position }),
@@ -171,7 +177,7 @@ export class Rollouts {
     const items = await readViewsOrMarks(
       page.items,
       ({ deviceId }) => deviceId,
-      (some) => measureDevices(readConnection, rollout, some),
+      (some) => measureDevices(readConnection, { id: rollout.id, modules }, some),
     );
     return { ...page, items };
   }
@@ -222,6 +228,12 @@ async function viewOrMark(connection: Connection, record: RolloutRecord, now: Da
     if (!isDamagedRowError(error)) throw error;
     return new DamagedItem(record.id, error);
   }
+}
+
+/** Returns the content for the audit trail. */
+function describeContent({ module, version, patchSetId, builds }: RolloutContent) {
+  if (patchSetId === null) return { module, version };
+  return { module, version, patchSet: patchSetId, builds: builds.map((build) => `${build.module}@${build.version}`) };
 }
 
 async function findRollout(connection: Connection, id: string) {

@@ -35,13 +35,13 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
         tags,
         summary: 'Create a rollout',
         description:
-          'Loads a build on devices in waves. A wave passes when its loads have ended, its soak time is over and no threshold is exceeded; then the next wave starts. ' +
+          'Loads a build or a patch set on devices in waves. A wave passes when its loads have ended, its soak time is over and no threshold is exceeded; then the next wave starts. ' +
           'A rollout resumes by itself after a restart of the service. With `dryRun`, returns a preview and creates nothing.',
         body: NewRollout,
         response: {
           200: RolloutPreview.describe('With `dryRun`: the preview.'),
           202: Rollout.describe('The rollout is accepted. `Location` is its path.'),
-          ...postProblems('image-pruned', 'already-installed', 'rollout-conflict', 'too-many-rollouts'),
+          ...postProblems('image-pruned', 'already-installed', 'unsupported-by-host', 'rollout-conflict', 'too-many-rollouts'),
         },
       },
     },
@@ -127,7 +127,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
 }
 
 function toRequest(body: NewRollout): RolloutRequest {
-  const { module, version, devices, labels, runningVersion, waves, soakSeconds, dynamic, dynamicUntil } = body;
+  const { module = '', version = '', patchSet, devices, labels, runningVersion, waves, soakSeconds, dynamic, dynamicUntil } = body;
   const plan: RolloutPlan = {
     name: body.name ?? null,
     selector: { devices: devices?.length ?? null, labels: labels ?? null, runningVersion: runningVersion ?? null },
@@ -150,7 +150,8 @@ function toRequest(body: NewRollout): RolloutRequest {
     onConflict: body.onConflict,
   };
   const until = dynamicUntil === undefined ? null : new Date(dynamicUntil);
-  return { module, version, plan, devices: devices ?? null, joining: dynamic ? { until } : null };
+  const content = patchSet === undefined ? { module, version } : { patchSet };
+  return { content, plan, devices: devices ?? null, joining: dynamic ? { until } : null };
 }
 
 function omitUndefined(thresholds: NewRollout['thresholds']) {
@@ -162,13 +163,14 @@ export function toAccepted(view: RolloutView): CreatedResponse<202, Rollout> {
   return { status: 202, location: `/v1/rollouts/${view.record.id}`, body: toRollout(view) };
 }
 
-export function toRollout({ record, plan, ...view }: RolloutView): Rollout {
+export function toRollout({ record, plan, patchSet, ...view }: RolloutView): Rollout {
   const { id, module, version, rollbackOf, requestedBy, acceptsDevicesUntil } = record;
   const { terms, window } = plan;
   const now = new Date();
   return {
     id,
     name: plan.name,
+    patchSet: patchSet && { id: patchSet.id, name: patchSet.name, version: patchSet.version },
     module,
     version,
     selector: plan.selector,
@@ -221,7 +223,7 @@ function toWave({ number, state, plan, record, deviceCounts, results, verdicts }
 }
 
 function toPreview({ devices, waves, conflicts }: Preview): z.infer<typeof RolloutPreview> {
-  const isRefused = (verdict: string) => verdict.startsWith('refused-') || verdict === 'out-of-memory';
+  const isRefused = (verdict: string) => verdict.startsWith('refused-') || verdict === 'out-of-memory' || verdict === 'unsupported-by-host';
   return {
     devices: devices.length,
     alreadyInstalled: devices.filter(({ wave }) => wave === null).length,

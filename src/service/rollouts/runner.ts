@@ -5,8 +5,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Store } from '../database/store.ts';
 import { applyStep, isActionable, type PlannedStep, planNextStep } from './apply-step.ts';
+import { modulesOf } from './content.ts';
+import type { MeasuredRollout } from './device-measurement.ts';
 import { acceptsDevices, addJoiningDevices, findJoiningDevices } from './dynamic-membership.ts';
-import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 import type { RolloutView } from './status.ts';
 import type { WaitingFor } from './steps.ts';
@@ -107,7 +108,7 @@ export class RolloutRunner {
   async #applyStep({ view, step }: PlannedStep): Promise<void> {
     const { store, clock } = this.#uses;
     const { id } = view.record;
-    if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#storeMeasurements(view.record, step.wave);
+    if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#storeMeasurements(view, step.wave);
     await store.transaction(async (connection) => {
       // Planned again in the transaction: an operator may have paused the rollout, or a load may have ended.
       const planned = await planNextStep(connection, id, clock.now());
@@ -127,7 +128,7 @@ export class RolloutRunner {
     if (wave === null) return;
     const startedAt = performance.now();
     const measuredAt = this.#uses.clock.now();
-    const { measured } = await this.#measurer.measure(record, wave.number);
+    const { measured } = await this.#measurer.measure(toMeasuredRollout(view), wave.number);
     if (isWaitingForMeasurement(view) || !isDeepStrictEqual(measured, wave.results.measured))
       await this.#uses.store.transaction((connection) =>
         new RolloutRecords(connection).updateWave(record.id, wave.number, { measured, measuredAt }),
@@ -137,9 +138,9 @@ export class RolloutRunner {
   }
 
   /** Stores the measurement of each device of a wave at its evaluation. */
-  async #storeMeasurements(record: RolloutRecord, wave: number): Promise<void> {
-    const { id } = record;
-    const { devices } = await this.#measurer.measure(record, wave);
+  async #storeMeasurements(view: RolloutView, wave: number): Promise<void> {
+    const { id } = view.record;
+    const { devices } = await this.#measurer.measure(toMeasuredRollout(view), wave);
     const measurements = [...devices].map(([deviceId, measured]) => ({ deviceId, measured }));
     for (let first = 0; first < measurements.length; first += measuredBatchSize)
       await this.#uses.store.transaction((connection) =>
@@ -152,6 +153,10 @@ export class RolloutRunner {
     for (const map of [this.#nextCheck, this.#nextMeasurement, this.#nextJoining, this.#waves, this.faults])
       for (const id of map.keys()) if (!ids.has(id)) map.delete(id);
   }
+}
+
+function toMeasuredRollout({ record, patchSet }: RolloutView): MeasuredRollout {
+  return { id: record.id, modules: modulesOf(record, patchSet) };
 }
 
 /** Returns whether a rollout's time has come, and if so schedules the next one after `interval` milliseconds. */

@@ -2,12 +2,13 @@
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { DisplayName, exampleIdentifier, Labels, ModuleName, Timestamp } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, Labels, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
+import { LoadedPatchSet } from '../history/schemas.ts';
 import { count, DamagedItem, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { verdicts } from '../loads/forecast.ts';
-import { LoadOutcome } from '../loads/schemas.ts';
+import { contentShape, LoadOutcome, requireOneContent } from '../loads/schemas.ts';
 import { Policy, requireDowngradeReason, requireDrainStrategy, requireLabel, selectorShape, termsShape } from '../loads/terms-schemas.ts';
 import { Measurement } from './measurement.ts';
 import { defaultThresholds, NewThresholds, OnConflict, OnFailure, rolloutLimits, ScheduleWindow, Thresholds } from './plan.ts';
@@ -54,85 +55,92 @@ const day = 24 * 3_600;
 export const NewRollout = requireLabel(
   requireDowngradeReason(
     requireDrainStrategy(
-      z.strictObject({
-        name: DisplayName.optional()
-          .describe('Display name.')
-          .meta({ examples: ['tcp-1.1'] }),
-        module: ModuleName,
-        version,
-        devices: selectorShape.devices.describe(
-          'Identifiers of the devices, in the order in which they get the build. Not allowed with `labels`.',
-        ),
-        labels: Labels.optional().describe('Selects each device that has all of these labels. Not allowed with `devices`.'),
-        runningVersion: z
-          .string()
-          .max(256)
-          .optional()
-          .describe('Only devices whose installed version of the module is in this range (npm semver range).')
-          .meta({ examples: ['>=1.0.0 <1.1.0'] }),
-        waves: z
-          .array(NewWave)
-          .min(1)
-          .max(rolloutLimits.waves)
-          .default(defaultWaves)
-          .describe(
-            'The waves, in order. The first is the canary; the last must be `"upToPercent": 100`. Devices selected by labels or version are assigned to waves in a shuffled order.',
+      requireOneContent(
+        z.strictObject({
+          name: DisplayName.optional()
+            .describe('Display name.')
+            .meta({ examples: ['tcp-1.1'] }),
+          ...contentShape,
+          devices: selectorShape.devices.describe(
+            'Identifiers of the devices, in the order in which they get the build. Not allowed with `labels`.',
           ),
-        soakSeconds: soakSeconds.default(60),
-        thresholds: NewThresholds.optional(),
-        onFailure: OnFailure.default('pause'),
-        devicesInFlight: z
-          .int()
-          .min(1)
-          .max(rolloutLimits.devicesInFlight)
-          .default(100)
-          .describe('Maximum number of loads in progress at the same time.'),
-        loadsPerMinute: z
-          .int()
-          .min(1)
-          .max(rolloutLimits.loadsPerMinute)
-          .optional()
-          .describe('Maximum number of loads requested per minute, evenly spaced. Default: no limit.'),
-        startAt: Timestamp.optional()
-          .describe('Earliest start of the rollout (RFC 3339). Default: at once.')
-          .meta({ examples: [exampleTimes.requested] }),
-        window: ScheduleWindow.optional(),
-        dynamic: z
-          .boolean()
-          .default(false)
-          .describe('Whether devices that match later join the last wave. The last wave then stays open until `dynamicUntil`.'),
-        dynamicUntil: Timestamp.optional()
-          .describe('Until when devices join (RFC 3339). Default: until an operator closes the rollout.')
-          .meta({ examples: [exampleTimes.deadline] }),
-        onConflict: OnConflict.default('reject').describe(
-          'What happens if an open rollout of the module includes some of the devices. `reject`: reject this request. `queue`: start this rollout after the other one has ended.',
-        ),
-        ...termsShape,
-        deadlineSeconds: z
-          .int()
-          .min(1)
-          .max(30 * day)
-          .default(600)
-          .describe('A load that has not completed after this many seconds ends as `expired`, and its device counts as failed.'),
-        rollbackDeadlineSeconds: z
-          .int()
-          .min(1)
-          .max(30 * day)
-          .default(day)
-          .describe('The same deadline for the loads of a rollback of this rollout.'),
-        versionPolicy: VersionPolicy.default('newer').describe('As in `createLoads`.'),
-        downgradeReason: z
-          .string()
-          .min(1)
-          .max(1_000)
-          .optional()
-          .describe('Reason for the downgrade; required with, and only allowed with, `versionPolicy` `downgrade`.'),
-        similarityPolicy: SimilarityPolicy.default('require').describe('As in `createLoads`.'),
-        dryRun: z.boolean().default(false).describe('Whether to return a preview and create nothing.'),
-      }),
+          labels: Labels.optional().describe('Selects each device that has all of these labels. Not allowed with `devices`.'),
+          runningVersion: z
+            .string()
+            .max(256)
+            .optional()
+            .describe(
+              'Only devices whose installed version of the module is in this range (npm semver range). Not allowed with `patchSet`, whose modules have versions of their own.',
+            )
+            .meta({ examples: ['>=1.0.0 <1.1.0'] }),
+          waves: z
+            .array(NewWave)
+            .min(1)
+            .max(rolloutLimits.waves)
+            .default(defaultWaves)
+            .describe(
+              'The waves, in order. The first is the canary; the last must be `"upToPercent": 100`. Devices selected by labels or version are assigned to waves in a shuffled order.',
+            ),
+          soakSeconds: soakSeconds.default(60),
+          thresholds: NewThresholds.optional(),
+          onFailure: OnFailure.default('pause'),
+          devicesInFlight: z
+            .int()
+            .min(1)
+            .max(rolloutLimits.devicesInFlight)
+            .default(100)
+            .describe('Maximum number of loads in progress at the same time.'),
+          loadsPerMinute: z
+            .int()
+            .min(1)
+            .max(rolloutLimits.loadsPerMinute)
+            .optional()
+            .describe('Maximum number of loads requested per minute, evenly spaced. Default: no limit.'),
+          startAt: Timestamp.optional()
+            .describe('Earliest start of the rollout (RFC 3339). Default: at once.')
+            .meta({ examples: [exampleTimes.requested] }),
+          window: ScheduleWindow.optional(),
+          dynamic: z
+            .boolean()
+            .default(false)
+            .describe('Whether devices that match later join the last wave. The last wave then stays open until `dynamicUntil`.'),
+          dynamicUntil: Timestamp.optional()
+            .describe('Until when devices join (RFC 3339). Default: until an operator closes the rollout.')
+            .meta({ examples: [exampleTimes.deadline] }),
+          onConflict: OnConflict.default('reject').describe(
+            'What happens if an open rollout of the same modules includes some of the devices. `reject`: reject this request. `queue`: start this rollout after the other one has ended.',
+          ),
+          ...termsShape,
+          deadlineSeconds: z
+            .int()
+            .min(1)
+            .max(30 * day)
+            .default(600)
+            .describe('A load that has not completed after this many seconds ends as `expired`, and its device counts as failed.'),
+          rollbackDeadlineSeconds: z
+            .int()
+            .min(1)
+            .max(30 * day)
+            .default(day)
+            .describe('The same deadline for the loads of a rollback of this rollout.'),
+          versionPolicy: VersionPolicy.default('newer').describe('As in `createLoads`.'),
+          downgradeReason: z
+            .string()
+            .min(1)
+            .max(1_000)
+            .optional()
+            .describe('Reason for the downgrade; required with, and only allowed with, `versionPolicy` `downgrade`.'),
+          similarityPolicy: SimilarityPolicy.default('require').describe('As in `createLoads`.'),
+          dryRun: z.boolean().default(false).describe('Whether to return a preview and create nothing.'),
+        }),
+      ),
     ),
   ),
 )
+  .refine(({ patchSet, runningVersion }) => patchSet === undefined || runningVersion === undefined, {
+    path: ['runningVersion'],
+    message: 'is not allowed with patchSet, whose modules have versions of their own: select by devices or labels',
+  })
   .refine(({ devices, labels }) => devices === undefined || labels === undefined, {
     path: ['labels'],
     message: 'give either devices or labels',
@@ -167,6 +175,7 @@ export const NewRollout = requireLabel(
         thresholds: { failedCallsPercent: 1, latencyIncreasePercent: 50 },
         onFailure: 'rollback',
       },
+      { patchSet: { name: 'net-2026-11', version: '1.0.0' }, labels: { zone: 'north' } },
     ],
   });
 export type NewRollout = z.infer<typeof NewRollout>;
@@ -208,6 +217,7 @@ const exampleMeasured = {
   failedCalls: 0,
   p99Microseconds: 447,
   abiViolations: 0,
+  worstMember: null,
   before: { calls: 90_112, failedCalls: 3, p99Microseconds: 431 },
 };
 const exampleDeviceCounts = { waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 0 };
@@ -272,6 +282,7 @@ const RolloutState = z
 const exampleRollout = {
   id: exampleIdentifier('rollout'),
   name: 'tcp-1.1',
+  patchSet: null,
   module: 'tcp',
   version: exampleVersions.new.version,
   selector: { devices: null, labels: { zone: 'north' }, runningVersion: null },
@@ -306,7 +317,8 @@ export const Rollout = z
   .object({
     id: identifier('rollout'),
     name: z.string().nullable(),
-    module: z.string(),
+    patchSet: LoadedPatchSet.nullable().describe('The patch set that devices get, or that a rollback reverts. Null for a build.'),
+    module: z.string().describe('Name of the module or of the patch set.'),
     version: version.nullable().describe('Null in a rollback, which restores the previous version of each device.'),
     selector: z
       .object({
@@ -354,7 +366,7 @@ export const Rollout = z
     startedAt: timestamp.nullable(),
     endedAt: timestamp.nullable().describe('When the rollout ended and all its loads had ended. Null until then.'),
   })
-  .meta({ id: 'Rollout', description: 'Loads one build on many devices in waves.', examples: [exampleRollout] });
+  .meta({ id: 'Rollout', description: 'Loads one build or patch set on many devices in waves.', examples: [exampleRollout] });
 export type Rollout = z.infer<typeof Rollout>;
 export const RolloutPage = pageSchema('RolloutPage', Rollout);
 
@@ -362,7 +374,7 @@ export const rolloutQuery = z.strictObject({
   ...pageQuery,
   ...orderQuery,
   ...rangeQuery,
-  module: moduleQuery.describe('Only rollouts of this module.'),
+  module: moduleQuery.describe('Only rollouts of this module, or of the patch set with this name.'),
   state: RolloutState.optional()
     .describe('Only rollouts in this state.')
     .meta({ examples: ['running'] }),
@@ -393,8 +405,12 @@ export const RolloutDevice = z
     deviceName: z.string(),
     position: z.int().min(1).describe('Position in the order in which devices get the build, from 1.'),
     wave: z.int().min(1),
-    version: version.describe('The version that the device gets. Empty if a rollback found no previous version.'),
-    previousVersion: version.nullable().describe('The version that the device had before. Null if it had none or if unknown.'),
+    version: version.describe(
+      'The version that the device gets: of the module or of the patch set. Empty if a rollback found no previous version, or if it reverts a patch set.',
+    ),
+    previousVersion: version
+      .nullable()
+      .describe('The version that the device had before: of the module or of the patch set. Null if it had none or if unknown.'),
     state: RolloutDeviceState,
     attempts: count.describe('Number of loads that were requested for the device.'),
     load: identifier('load').nullable().describe('The newest load for the device.'),
@@ -448,20 +464,24 @@ export const reportQuery = z.strictObject({
 export const RolloutPreview = z
   .object({
     devices: count.describe('Number of selected devices.'),
-    alreadyInstalled: count.describe('Number of selected devices that already have the version. They are left out.'),
+    alreadyInstalled: count.describe(
+      'Number of selected devices that already have the version, or all builds of the patch set. They are left out.',
+    ),
     unreachable: count.describe('Number of selected devices on unreachable hosts. Their loads wait until the host connects.'),
-    refused: count.describe('Number of selected devices that would refuse the build or lack the memory, as far as the service knows.'),
+    refused: count.describe(
+      'Number of selected devices that would refuse the load, lack the memory or do not support patch sets, as far as the service knows.',
+    ),
     waves: z.array(z.object({ number: z.int().min(1), devices: count }).meta({ id: 'PreviewedWave' })),
     conflicts: z
       .array(z.object({ rollout: identifier('rollout'), devices: count }).meta({ id: 'PreviewedConflict' }))
-      .describe('Open rollouts of the module that include some of the devices.'),
+      .describe('Open rollouts of the same modules that include some of the devices.'),
     items: z.array(
       z
         .object({
           device: identifier('device'),
           deviceName: z.string(),
           wave: z.int().min(1).nullable().describe('Number of its wave. Null if the device already has the version and is left out.'),
-          currentVersion: version.nullable(),
+          currentVersion: version.nullable().describe('Of a patch set: null unless the device has all its builds.'),
           reachable: z.boolean(),
           forecast: z.enum(verdicts).describe('Expected outcome of the load, as far as the service knows.').meta({ id: 'LoadForecast' }),
           reason: z

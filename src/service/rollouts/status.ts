@@ -2,6 +2,8 @@
 
 import type { Connection } from '../database/connection.ts';
 import { RowError } from '../database/damaged-rows.ts';
+import type { PatchSetRecord } from '../patch-sets/repository.ts';
+import { readPatchSet } from './content.ts';
 import { acceptsDevices } from './dynamic-membership.ts';
 import { loadAllowance } from './load-rate.ts';
 import { Measurement, noMeasurement } from './measurement.ts';
@@ -37,6 +39,8 @@ export type WaveView = {
 /** A rollout without its individual devices. */
 export type RolloutView = {
   readonly record: RolloutRecord;
+  /** Null if the rollout loads a build. */
+  readonly patchSet: PatchSetRecord | null;
   readonly state: RolloutState;
   readonly plan: RolloutPlan;
   readonly waves: readonly WaveView[];
@@ -60,6 +64,7 @@ export async function readView(connection: Connection, record: RolloutRecord, no
   const rollback = await new RolloutRecords(connection).findRollbackOf(record.id);
   const view = {
     record,
+    patchSet: await readPatchSet(connection, record),
     state: parseState(record.state),
     plan,
     waves,

@@ -86,14 +86,14 @@ function latencyIncrease({ p99Microseconds, before }: Measurement): Fraction | n
 }
 
 function describeExceeded({ threshold, limit, measured: figure }: Verdict, { devices, failedLoads, measured }: WaveResults): string {
-  const { calls, failedCalls, abiViolations, p99Microseconds, before } = measured;
+  const { calls, failedCalls, abiViolations, p99Microseconds, worstMember, before } = measured;
   switch (threshold) {
     case 'failedLoadsPercent':
       return `${failedLoads} of ${devices} loads failed; limit: ${limit}%`;
     case 'interruptedAccesses':
       return `${figure} accesses interrupted per device; limit: ${limit}`;
     case 'failedCallsPercent':
-      return `${failedCalls} of ${calls} calls failed (before: ${before.failedCalls} of ${before.calls}); limit: +${limit} percentage ${limit === 1 ? 'point' : 'points'}`;
+      return `${failedCalls} of ${calls} calls failed (before: ${before.failedCalls} of ${before.calls})${worstMember === null ? '' : `, most of them in ${worstMember}`}; limit: +${limit} percentage ${limit === 1 ? 'point' : 'points'}`;
     case 'abiViolations':
       return `${abiViolations} ${abiViolations === 1 ? 'program' : 'programs'} with a stale address; limit: ${limit}`;
     case 'latencyIncreasePercent':

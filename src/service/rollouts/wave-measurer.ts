@@ -2,9 +2,9 @@
 
 import { setImmediate } from 'node:timers/promises';
 import type { Store } from '../database/store.ts';
-import { readActivity } from './device-measurement.ts';
+import { type MeasuredRollout, readActivity } from './device-measurement.ts';
 import { type Activity, aggregate, type Measurement } from './measurement.ts';
-import type { RolloutRecord, StateVersion } from './repository.ts';
+import type { StateVersion } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
 /** Devices read at once, before yielding to the event loop. */
@@ -23,7 +23,7 @@ export class WaveMeasurer {
 
   /** Measures the loaded devices of a wave by their last reported states. */
   async measure(
-    { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
+    { id, modules }: MeasuredRollout,
     wave: number,
   ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
     const rollouts = new RolloutRecords(this.#store.readConnection);
@@ -37,7 +37,7 @@ export class WaveMeasurer {
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !activities.has(deviceId));
     for (let first = 0; first < changed.length; first += batchSize) {
       for (const measurable of await rollouts.measurableDevices(id, changed.slice(first, first + batchSize))) {
-        const activity = await readActivity(this.#store.readConnection, module, measurable);
+        const activity = await readActivity(this.#store.readConnection, modules, measurable);
         if (activity !== null) activities.set(measurable.deviceId, { state: stateKey(measurable), activity });
       }
       await setImmediate();

@@ -59,6 +59,7 @@ test('of two rollouts with the same devices, the later waits even if a clock set
     id,
     module: 'tcp',
     version: '1.0.0',
+    patchSetId: null,
     plan: {},
     state,
     rollbackOf: null,

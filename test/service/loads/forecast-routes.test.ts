@@ -36,7 +36,12 @@ async function buildOf(module: string, version: string): Promise<BuildRecord> {
 /** Returns the forecast of a load. */
 async function forecastOf(module: string, version: string, policy: RequestedPolicy = {}, on = device): Promise<Forecast | undefined> {
   const how = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', linkPolicy: 'require', ...policy });
-  const forecasts = await forecastLoads(store.readConnection, await buildOf(module, version), [{ id: on, hostId: '' }], how);
+  const forecasts = await forecastLoads(
+    store.readConnection,
+    { patchSet: null, builds: [await buildOf(module, version)] },
+    [{ id: on, hostId: '' }],
+    how,
+  );
   return forecasts.get(on);
 }
 

@@ -104,7 +104,7 @@ beforeAll(async () => {
 const forecast = async (records = new Records(store.readConnection)) => {
   const build = await records.builds.find('tcp', '2.0.0');
   if (build === null) throw new Error('no build');
-  return forecastLoads(records.connection, build, devices, policy);
+  return forecastLoads(records.connection, { patchSet: null, builds: [build] }, devices, policy);
 };
 
 test('forecasts 10,000 devices by their versions and signature requirements', async () => {

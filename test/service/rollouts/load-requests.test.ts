@@ -65,7 +65,7 @@ beforeEach(async () => {
       await builds.create({ id: version, ...facts, sourceDigest: '', imageDigest: image, imageBytes: 1 });
     }
     const rollout = { id: 'r', module: 'tcp', version: '2.0.0', plan, state: 'running', reason: null, rollbackOf: null, requestedAt: now };
-    const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, acceptsDevicesUntil: null };
+    const times = { requestedBy: 'key_a', startedAt: now, patchSetId: null, endedAt: null, nextLoadAt: null, acceptsDevicesUntil: null };
     await rollouts.create({ ...rollout, ...times }, [{ number: 1, state: 'loading', startedAt: now }]);
     const device = { wave: 1, version: '2.0.0', state: 'waiting', reason: null, previousVersion: '1.0.0' };
     await rollouts.addDevices(
@@ -142,7 +142,11 @@ test('fails devices whose build has no image', async () => {
   await inTransaction(store, ({ builds }) => builds.setPruned([digest('2')], now));
   expect(await request(3)).toEqual([]);
   for (const device of await devicesOf())
-    expect(device).toMatchObject({ state: 'failed', attempts: 0, reason: expect.stringContaining('push the same source again') });
+    expect(device).toMatchObject({
+      state: 'failed',
+      attempts: 0,
+      reason: expect.stringContaining('push the same source under the same version'),
+    });
 });
 
 test('keeps the images that an open rollout may still load or roll back to', async () => {

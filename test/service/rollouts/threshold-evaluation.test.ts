@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { DeviceState } from '../../../src/protocol/device-state.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { noCallers } from '../../../src/service/rollouts/callers.ts';
-import { aggregate, captureBaseline, type Measurement, measureActivity } from '../../../src/service/rollouts/measurement.ts';
+import { aggregate, Baseline, captureBaseline, type Measurement, measureActivity } from '../../../src/service/rollouts/measurement.ts';
 import { defaultThresholds, type Thresholds } from '../../../src/service/rollouts/plan.ts';
 import {
   describeFailure,
@@ -20,6 +20,7 @@ const measured: Measurement = {
   failedCalls: 0,
   p99Microseconds: 100,
   abiViolations: 0,
+  worstMember: null,
   before: { calls: 1_000, failedCalls: 0, p99Microseconds: 100 },
 };
 const well: WaveResults = { devices: 100, loaded: 100, failedLoads: 0, interruptedAccesses: 0, measured };
@@ -173,9 +174,10 @@ const caller = newIdentifier('program');
 const other = newIdentifier('program');
 const unrelated = newIdentifier('program');
 /** One program calls the module, another calls a module that imports it. */
-const callers = { direct: new Set([caller]), indirect: new Set([other]) };
+const callers = { direct: new Map([[caller, 'tcp']]), indirect: new Set([other]) };
 
-const swap = { module: 'tcp', version: '1.1.0', previousVersion: '1.0.0', before: null };
+const versions = { version: '1.1.0', previousVersion: '1.0.0' };
+const swap = { modules: ['tcp'], versions: new Map([['tcp', versions]]), before: null };
 
 type Version = { readonly version: string; readonly completed: number; readonly failed: number; readonly microseconds?: number };
 
@@ -244,26 +246,27 @@ test('measures the calls since the load, and the calls of the version before', (
     },
     5,
   );
-  expect(aggregate([measureActivity(baseline, later, 'tcp', noCallers)])).toEqual({
+  expect(aggregate([measureActivity(baseline, later, ['tcp'], noCallers)])).toEqual({
     // The new version served two calls before the device reported.
     calls: 42 + 5 + 7 + 1,
     failedCalls: 5 + 1,
     p99Microseconds: 60,
     abiViolations: 2,
+    worstMember: null,
     before: { calls: 101 + 12, failedCalls: 1 + 2, p99Microseconds: 50 },
   });
-  expect(aggregate([measureActivity(baseline, atLoad, 'tcp', noCallers)])).toMatchObject({
+  expect(aggregate([measureActivity(baseline, atLoad, ['tcp'], noCallers)])).toMatchObject({
     calls: 2,
     failedCalls: 0,
     abiViolations: 0,
   });
-  expect(aggregate([measureActivity(baseline, later, 'tcp', noCallers), measureActivity(baseline, later, 'tcp', noCallers)])).toMatchObject(
-    {
-      calls: 110,
-      abiViolations: 4,
-      before: { calls: 226 },
-    },
-  );
+  expect(
+    aggregate([measureActivity(baseline, later, ['tcp'], noCallers), measureActivity(baseline, later, ['tcp'], noCallers)]),
+  ).toMatchObject({
+    calls: 110,
+    abiViolations: 4,
+    before: { calls: 226 },
+  });
 });
 
 test('ignores calls of an earlier residency of the version, and earlier ABI violations', () => {
@@ -285,11 +288,19 @@ test('ignores calls of an earlier residency of the version, and earlier ABI viol
     },
     5,
   );
-  const before = measureActivity(captureBaseline(atLoad, { ...swap, before: earlier }, callers), atLoad, 'tcp', noCallers);
+  const before = measureActivity(captureBaseline(atLoad, { ...swap, before: earlier }, callers), atLoad, ['tcp'], noCallers);
   expect(aggregate([before])).toMatchObject({ calls: 5, failedCalls: 1, abiViolations: 3, before: { calls: 95 } });
   // The load did not cause violations by an address of a version that it did not replace, even if they were not reported before.
-  const found = captureBaseline(atLoad, { ...swap, previousVersion: '1.0.5', before: earlier }, callers);
-  expect(aggregate([measureActivity(found, atLoad, 'tcp', noCallers)])).toMatchObject({ abiViolations: 0 });
+  const found = captureBaseline(
+    atLoad,
+    {
+      ...swap,
+      versions: new Map([['tcp', { ...versions, previousVersion: '1.0.5' }]]),
+      before: earlier,
+    },
+    callers,
+  );
+  expect(aggregate([measureActivity(found, atLoad, ['tcp'], noCallers)])).toMatchObject({ abiViolations: 0 });
 });
 
 test('counts all calls of a new program and of a program restarted with its device', () => {
@@ -302,5 +313,52 @@ test('counts all calls of a new program and of a program restarted with its devi
     { [caller]: [{ version: '1.1.0', completed: 7, failed: 1 }], [other]: [{ version: '1.1.0', completed: 3, failed: 0 }] },
     1,
   );
-  expect(aggregate([measureActivity(baseline, restarted, 'tcp', callers)])).toMatchObject({ calls: 11, failedCalls: 1, abiViolations: 1 });
+  expect(aggregate([measureActivity(baseline, restarted, ['tcp'], callers)])).toMatchObject({
+    calls: 11,
+    failedCalls: 1,
+    abiViolations: 1,
+  });
+});
+
+test('measures the programs of all members of a patch set together', () => {
+  const modules = ['tcp', 'dns', 'udp'];
+  const calling = {
+    direct: new Map([
+      [caller, 'tcp'],
+      [other, 'dns'],
+      [unrelated, 'udp'],
+    ]),
+    indirect: new Set<string>(),
+  };
+  // The device had the udp of the set already.
+  const swapped = new Map([
+    ['tcp', versions],
+    ['dns', { version: '3.0.0', previousVersion: '2.0.0' }],
+  ]);
+  const programs = (tcp: Version[], dns: Version[], udp: Version) => ({ [caller]: tcp, [other]: dns, [unrelated]: [udp] });
+  const [oldTcp, oldDns] = [
+    { version: '1.0.0', completed: 100, failed: 1 },
+    { version: '2.0.0', completed: 50, failed: 2 },
+  ];
+  const udp = { version: '9.0.0', completed: 30, failed: 3 };
+  const atLoad = reported(programs([oldTcp], [oldDns, { version: '3.0.0', completed: 1, failed: 0 }], udp), 2);
+  const baseline = captureBaseline(atLoad, { modules, versions: swapped, before: reported({}, 2) }, calling);
+  const later = reported(
+    programs([oldTcp, { version: '1.1.0', completed: 10, failed: 4 }], [oldDns, { version: '3.0.0', completed: 20, failed: 5 }], {
+      ...udp,
+      completed: 37,
+    }),
+    3,
+  );
+  const activity = measureActivity(Baseline.parse(baseline), later, modules, noCallers);
+  expect(aggregate([activity, activity])).toMatchObject({
+    calls: 2 * (10 + 4 + 20 + 5 + 7),
+    failedCalls: 2 * (4 + 5),
+    // A violation of tcp was reported since; that of udp, whose version stays, was there before.
+    abiViolations: 2,
+    worstMember: 'dns',
+    before: { calls: 2 * (101 + 52 + 33), failedCalls: 2 * (1 + 2 + 3) },
+  });
+  const one = captureBaseline(atLoad, { ...swap, before: null }, callers);
+  expect(aggregate([measureActivity(one, later, ['tcp'], noCallers)])).toMatchObject({ worstMember: null });
 });

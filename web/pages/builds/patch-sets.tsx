@@ -2,14 +2,14 @@
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { ListEnd } from '../../components/list-end.tsx';
-import { Module } from '../../components/module.tsx';
 import { ObjectName } from '../../components/object-name.tsx';
 import { Panel } from '../../components/panel.tsx';
+import { PatchSetMembers } from '../../components/patch-set-members.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
 import { usePages } from '../../live/pages.ts';
-import { buildPath } from '../../navigation/paths.ts';
+import { newRolloutPath } from '../../navigation/paths.ts';
 import { useActorNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 
@@ -17,7 +17,7 @@ type PatchSet = Schemas['PatchSet'];
 
 /** @param module Null: patch sets of all modules. */
 export function PatchSets({ module }: { readonly module: string | null }) {
-  const { client } = useSignedIn();
+  const { client, may } = useSignedIn();
   const names = useActorNames();
   const patchSets = usePages<PatchSet>(
     `patch sets ${module ?? ''}`,
@@ -41,9 +41,10 @@ export function PatchSets({ module }: { readonly module: string | null }) {
                 keyOf={({ id }) => id}
                 columns={[
                   { heading: 'Patch set', cell: ({ id, name, version }) => <code title={id}>{`${name}@${version}`}</code> },
-                  { heading: 'Builds', isWide: true, cell: (patchSet) => <Members patchSet={patchSet} /> },
+                  { heading: 'Builds', isWide: true, cell: (patchSet) => <PatchSetMembers patchSet={patchSet} /> },
                   { heading: 'Created', cell: ({ createdAt }) => <Timestamp at={createdAt} /> },
                   { heading: 'Created by', cell: ({ createdBy }) => <ObjectName id={createdBy} names={names} /> },
+                  ...(may('operator') ? [{ heading: 'Roll out', cell: toRollOut }] : []),
                 ]}
               />
               <ListEnd pages={patchSets} shown={items.length} what={items.length === 1 ? 'patch set' : 'patch sets'} />
@@ -55,11 +56,4 @@ export function PatchSets({ module }: { readonly module: string | null }) {
   );
 }
 
-function Members({ patchSet: { members } }: { readonly patchSet: PatchSet }) {
-  return members.flatMap(({ module, version }, index) => [
-    index === 0 ? '' : ', ',
-    <a key={module} href={buildPath(module, version)}>
-      <Module module={module} version={version} />
-    </a>,
-  ]);
-}
+const toRollOut = ({ name, version }: PatchSet) => <a href={newRolloutPath({ patchSet: `${name}@${version}` })}>Roll out…</a>;

@@ -102,6 +102,7 @@ function ForecastNotice({ forecast: { forecast, reason, warnings, currentVersion
     'refused-unresolved': 'The device would refuse the build: unresolved links.',
     'refused-image': 'The device would refuse the image.',
     'out-of-memory': 'The load would fail: out of memory.',
+    'unsupported-by-host': 'The agent of the host does not support the load.',
   }[forecast];
   return (
     <p class="notice" data-is={isWilling && warnings.length === 0 ? 'well' : 'warning'} role="status">

@@ -28,7 +28,30 @@ import './rollouts.css';
 const offeredLimit = 200;
 
 export function NewRolloutPage() {
-  const { client, may } = useSignedIn();
+  const { may } = useSignedIn();
+  const { query } = useLocation();
+  const [, name, version] = /^([^@]+)@(.+)$/.exec(query.get('patchSet') ?? '') ?? [];
+  return (
+    <>
+      <PageHead heading="New rollout" />
+      {!may('operator') ? (
+        <p class="notice">
+          A rollout requires the role operator. <a href="/rollouts">All rollouts</a>
+        </p>
+      ) : name !== undefined && version !== undefined ? (
+        <RolloutForm initial={defaultDraft(name, version, true)} versions={[version]}>
+          <Choice label="Patch set" pointer="/patchSet" value={name} options={[name]} onChange={() => {}} />
+        </RolloutForm>
+      ) : (
+        <BuildRollout />
+      )}
+    </>
+  );
+}
+
+/** The form of a rollout of a build, with a choice of modules. */
+function BuildRollout() {
+  const { client } = useSignedIn();
   const { query } = useLocation();
   const [chosen, setChosen] = useState(query.get('module'));
   const modules = useResource('modules', async (signal) =>
@@ -43,46 +66,37 @@ export function NewRolloutPage() {
     return unwrapResponse(await client.GET('/v1/modules/{module}/builds', { params, signal })).items.map(({ version }) => version);
   });
   return (
-    <>
-      <PageHead heading="New rollout" />
-      {!may('operator') ? (
-        <p class="notice">
-          A rollout requires the role operator. <a href="/rollouts">All rollouts</a>
-        </p>
-      ) : (
-        <ResourceView resource={modules} what="modules">
-          {(names) =>
-            module === null ? (
-              <p class="empty">
-                No builds yet. <a href="/builds">Push a build</a>.
-              </p>
-            ) : (
-              <ResourceView resource={builds} what="builds">
-                {(versions) => {
-                  const [newest] = versions;
-                  if (newest === undefined) return builds.isChanging ? null : <p class="empty">{module} has no builds.</p>;
-                  const asked = query.get('module') === module ? query.get('version') : null;
-                  return (
-                    <RolloutForm
-                      key={module}
-                      initial={defaultDraft(module, asked !== null && versions.includes(asked) ? asked : newest)}
-                      versions={versions}
-                    >
-                      <Choice
-                        label="Module"
-                        value={module}
-                        options={names.includes(module) ? names : [module, ...names]}
-                        onChange={setChosen}
-                      />
-                    </RolloutForm>
-                  );
-                }}
-              </ResourceView>
-            )
-          }
-        </ResourceView>
-      )}
-    </>
+    <ResourceView resource={modules} what="modules">
+      {(names) =>
+        module === null ? (
+          <p class="empty">
+            No builds yet. <a href="/builds">Push a build</a>.
+          </p>
+        ) : (
+          <ResourceView resource={builds} what="builds">
+            {(versions) => {
+              const [newest] = versions;
+              if (newest === undefined) return builds.isChanging ? null : <p class="empty">{module} has no builds.</p>;
+              const asked = query.get('module') === module ? query.get('version') : null;
+              return (
+                <RolloutForm
+                  key={module}
+                  initial={defaultDraft(module, asked !== null && versions.includes(asked) ? asked : newest)}
+                  versions={versions}
+                >
+                  <Choice
+                    label="Module"
+                    value={module}
+                    options={names.includes(module) ? names : [module, ...names]}
+                    onChange={setChosen}
+                  />
+                </RolloutForm>
+              );
+            }}
+          </ResourceView>
+        )
+      }
+    </ResourceView>
   );
 }
 

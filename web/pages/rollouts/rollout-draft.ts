@@ -39,8 +39,10 @@ export type NamedDevice = { readonly id: string; readonly name: string };
 export type ScheduleWindow = Schemas['ScheduleWindow'];
 
 export type Draft = {
+  /** Name of the module or of the patch set. */
   readonly module: string;
   readonly version: string;
+  readonly isPatchSet: boolean;
   readonly name: string;
   readonly selectedBy: (typeof selections)[number];
   /** The devices selected by name, in order. */
@@ -72,10 +74,11 @@ export type Draft = {
 const defaultWave = { soakSeconds: 60, approval: false, limits: null };
 
 /** Returns the service's defaults: one canary device, 10 percent, then all devices. */
-export function defaultDraft(module: string, version: string): Draft {
+export function defaultDraft(module: string, version: string, isPatchSet = false): Draft {
   return {
     module,
     version,
+    isPatchSet,
     name: '',
     selectedBy: 'labels and versions',
     devices: [],
@@ -141,11 +144,11 @@ export function hasSelector({ selectedBy, devices, labels, runningVersion }: Dra
 }
 
 export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
-  const { module, version, name, waves, limits, onFailure, devicesInFlight, onConflict, startAt, window, loadsPerMinute } = draft;
+  const { module, version, isPatchSet, name, waves, limits, onFailure, devicesInFlight, onConflict, startAt, window, loadsPerMinute } =
+    draft;
   const { deadlineSeconds, rollbackDeadlineSeconds, supersede } = draft;
   return {
-    module,
-    version,
+    ...(isPatchSet ? { patchSet: { name: module, version } } : { module, version }),
     ...(name.trim() === '' ? {} : { name: name.trim() }),
     ...selectorBody(draft),
     waves: waves.map(({ unit, size, soakSeconds, approval, limits: own }) => ({

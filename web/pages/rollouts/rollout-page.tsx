@@ -8,6 +8,7 @@ import { Module } from '../../components/module.tsx';
 import { ObjectName } from '../../components/object-name.tsx';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
+import { PatchSetMembers } from '../../components/patch-set-members.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { Timestamp, timeText } from '../../components/times.tsx';
 import { useResource } from '../../live/resource.ts';
@@ -130,7 +131,7 @@ function Status({ rollout }: { readonly rollout: Rollout }) {
 }
 
 function Facts({ rollout, names }: { readonly rollout: Rollout; readonly names: Names }) {
-  const { module, version, deviceCounts, downgradeReason, onFailure } = rollout;
+  const { module, version, patchSet, deviceCounts, downgradeReason, onFailure } = rollout;
   const { requestedAt, requestedBy, startedAt, endedAt } = rollout;
   return (
     <dl class="rollout-facts">
@@ -140,20 +141,24 @@ function Facts({ rollout, names }: { readonly rollout: Rollout; readonly names: 
           <DeviceCounts deviceCounts={deviceCounts} />
         </dd>
       </div>
-      <div>
-        <dt>Build</dt>
-        <dd>
-          {version === null ? (
-            <>
-              <Module module={module} />, each to its previous version
-            </>
-          ) : (
-            <a href={buildPath(module, version)}>
-              <Module module={module} version={version} />
-            </a>
-          )}
-        </dd>
-      </div>
+      {patchSet === null ? (
+        <div>
+          <dt>Build</dt>
+          <dd>
+            {version === null ? (
+              <>
+                <Module module={module} />, each to its previous version
+              </>
+            ) : (
+              <a href={buildPath(module, version)}>
+                <Module module={module} version={version} />
+              </a>
+            )}
+          </dd>
+        </div>
+      ) : (
+        <PatchSetFacts id={patchSet.id} name={`${patchSet.name}@${patchSet.version}`} isReverted={rollout.rollbackOf !== null} />
+      )}
       <div>
         <dt>Selector</dt>
         <dd>{selectorText(rollout)}</dd>
@@ -199,5 +204,32 @@ function Facts({ rollout, names }: { readonly rollout: Rollout; readonly names: 
         </div>
       )}
     </dl>
+  );
+}
+
+type PatchSetParts = { readonly id: string; readonly name: string; readonly isReverted: boolean };
+
+/** The patch set of a rollout, and its builds. */
+function PatchSetFacts({ id, name, isReverted }: PatchSetParts) {
+  const { client } = useSignedIn();
+  const found = useResource(id, async (signal) =>
+    unwrapResponse(await client.GET('/v1/patch-sets/{patchSet}', { params: { path: { patchSet: id } }, signal })),
+  );
+  return (
+    <>
+      <div>
+        <dt>Patch set</dt>
+        <dd>
+          <a href="/builds" class="code" title={id}>
+            {name}
+          </a>
+          {isReverted && ', reverted to the versions before it'}
+        </dd>
+      </div>
+      <div class="wide">
+        <dt>Builds</dt>
+        <dd>{found.data === null ? <span class="soft">{id}</span> : <PatchSetMembers patchSet={found.data} />}</dd>
+      </div>
+    </>
   );
 }

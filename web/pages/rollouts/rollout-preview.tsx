@@ -32,11 +32,11 @@ export function RolloutPreview({
         </strong>
         {alreadyInstalled > 0 && (
           <span>
-            {counted(alreadyInstalled, 'device')} already {alreadyInstalled === 1 ? 'has' : 'have'} the build and would be skipped.
+            {counted(alreadyInstalled, 'device')} already {alreadyInstalled === 1 ? 'has' : 'have'} it and would be skipped.
           </span>
         )}
         {unreachable > 0 && <span>{counted(unreachable, 'device is', 'devices are')} unreachable. Their loads would wait.</span>}
-        {refused > 0 && <span>{counted(refused, 'device')} would refuse the build.</span>}
+        {refused > 0 && <span>{counted(refused, 'device')} would refuse it.</span>}
         {[...warnings].slice(0, namedLimit).map(([warning, { length }]) => (
           <span key={warning}>
             Warning: on {counted(length, 'device')}, {warning}.
@@ -44,15 +44,15 @@ export function RolloutPreview({
         ))}
         {conflicts.map(({ rollout, devices: count }) => (
           <span key={rollout}>
-            Conflict: {counted(count, 'device')} in rollout <a href={rolloutPath(rollout)}>{names.get(rollout) ?? rollout}</a> of the
-            module.
+            Conflict: {counted(count, 'device')} in rollout <a href={rolloutPath(rollout)}>{names.get(rollout) ?? rollout}</a> of the same
+            modules.
           </span>
         ))}
       </p>
       {refusing.length > 0 && (
         <>
           <Table
-            caption="Devices that would refuse the build"
+            caption="Devices that would refuse the load"
             rows={refusing.slice(0, namedLimit)}
             keyOf={({ device }) => device}
             columns={[

@@ -64,7 +64,7 @@ export function waitingForText(rollout: Rollout, time: (at: string) => string): 
     case 'start-time':
       return `the start time${startAt === null ? '' : ` at ${time(startAt)}`}`;
     case 'earlier-rollouts':
-      return 'earlier rollouts of the module with the same devices';
+      return 'earlier rollouts of the same modules with the same devices';
     case 'approval':
       return `approval of wave ${wave}`;
     case 'operator':
@@ -104,8 +104,8 @@ export function scheduleText({ devicesInFlight, loadsPerMinute, startAt, window 
 }
 
 /** Describes the device selector. */
-export function selectorText({ selector: { devices, labels, runningVersion }, acceptsDevices, rollbackOf }: Rollout): string {
-  if (rollbackOf !== null) return 'devices that got the build from the rolled-back rollout';
+export function selectorText({ selector: { devices, labels, runningVersion }, acceptsDevices, patchSet, rollbackOf }: Rollout): string {
+  if (rollbackOf !== null) return `devices that got the ${patchSet === null ? 'build' : 'patch set'} from the rolled-back rollout`;
   const parts = [
     ...(devices === null ? [] : [`${counted(devices, 'device')} by name`]),
     ...(labels === null ? [] : Object.entries(labels).map(([key, value]) => `${key}=${value}`)),

@@ -67,13 +67,15 @@ export function RolloutsPage() {
       <Panel heading="Rollouts" note="newest first">
         <search class="filters">
           <ChoiceFilter label="State" any="any" options={rolloutStates} {...of('state')} />
-          <TextFilter label="Module" placeholder="tcp" {...of('module')} />
+          <TextFilter label="Module or patch set" placeholder="tcp" {...of('module')} />
         </search>
         <ResourceView resource={rollouts} what="rollouts">
           {(items) =>
             items.length === 0 ? (
               <p class="empty">
-                {isNarrowed ? 'No rollout matches the filters. ' : 'No rollouts yet. A rollout loads one build on many devices, in waves.'}
+                {isNarrowed
+                  ? 'No rollout matches the filters. '
+                  : 'No rollouts yet. A rollout loads one build or patch set on many devices, in waves.'}
                 {isNarrowed && (
                   <button type="button" class="plain" onClick={() => navigate('/rollouts')}>
                     Show all rollouts
@@ -93,9 +95,18 @@ export function RolloutsPage() {
   );
 }
 
+function Content({ rollout: { module, version, patchSet } }: { readonly rollout: Rollout }) {
+  if (patchSet === null) return <Module module={module} version={version} />;
+  return (
+    <span class="code">
+      {patchSet.name}@{patchSet.version}
+    </span>
+  );
+}
+
 const columns: readonly Column<Rollout>[] = [
   { heading: 'Rollout', cell: (rollout) => <a href={rolloutPath(rollout.id)}>{rolloutName(rollout)}</a> },
-  { heading: 'Build', cell: ({ module, version }) => <Module module={module} version={version} /> },
+  { heading: 'Content', cell: (rollout) => <Content rollout={rollout} /> },
   { heading: 'State', cell: ({ state }) => <Badge tone={stateTones[state]}>{state}</Badge> },
   {
     heading: 'Wave',

@@ -9,7 +9,7 @@ import { type Draft, hasSelector, parseLabels, selections } from './rollout-draf
 type Parts = { readonly draft: Draft; readonly onChange: (changes: Partial<Draft>) => void };
 
 /** The fields shown for every kind of selector. */
-export function SelectionFields({ draft: { selectedBy, labels, runningVersion }, onChange }: Parts) {
+export function SelectionFields({ draft: { selectedBy, labels, runningVersion, isPatchSet }, onChange }: Parts) {
   return (
     <>
       <Choice label="Select devices by" value={selectedBy} options={selections} onChange={(value) => onChange({ selectedBy: value })} />
@@ -22,14 +22,16 @@ export function SelectionFields({ draft: { selectedBy, labels, runningVersion },
           onChange={(value) => onChange({ labels: value })}
         />
       )}
-      <Text
-        label="Installed version (range)"
-        pointer="/runningVersion"
-        placeholder="<1.1.0"
-        maxLength={256}
-        value={runningVersion}
-        onChange={(value) => onChange({ runningVersion: value })}
-      />
+      {!isPatchSet && (
+        <Text
+          label="Installed version (range)"
+          pointer="/runningVersion"
+          placeholder="<1.1.0"
+          maxLength={256}
+          value={runningVersion}
+          onChange={(value) => onChange({ runningVersion: value })}
+        />
+      )}
     </>
   );
 }
@@ -56,7 +58,11 @@ export function DeviceSelection({ draft, onChange }: Parts) {
       </p>
     );
   return hasSelector(draft) ? null : (
-    <p class="soft">Enter labels, a version range or both. The rollout selects the devices that match all of them.</p>
+    <p class="soft">
+      {draft.isPatchSet
+        ? 'Enter labels. The rollout selects the devices that have all of them.'
+        : 'Enter labels, a version range or both. The rollout selects the devices that match all of them.'}
+    </p>
   );
 }
 

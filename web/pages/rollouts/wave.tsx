@@ -104,6 +104,7 @@ function Calls({ wave: { measured, interruptedAccesses } }: { readonly wave: Wav
         <dt>Failed calls</dt>
         <dd>
           {countText(measured.failedCalls)} <span class="soft">before {countText(before.failedCalls)}</span>
+          {measured.worstMember !== null && <span class="soft">, most in {measured.worstMember}</span>}
         </dd>
       </div>
       <div>

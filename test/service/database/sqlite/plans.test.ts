@@ -332,8 +332,13 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   ['modules of a patch set', () => patchSets.modulesOf('x'), 'PatchSet_name_version_key (name=?)'],
   [
-    'rollouts in the way of one',
-    () => rollouts.conflicts({ id: 'x', module: 'y' }, 'all'),
+    'open rollouts of a module',
+    () => rollouts.conflicts({ id: 'x', module: 'y', patchSetId: null }, 'all'),
+    'Rollout_endedAt_requestedAt_id_idx (endedAt=?)',
+  ],
+  [
+    'devices that rollouts share',
+    () => rollouts.countSharedDevices('x', ['y', 'z']),
     'sqlite_autoindex_RolloutDevice_1 (rolloutId=? AND deviceId=?)',
   ],
   ['the device of a load', () => rollouts.reopenRolledBack('x'), 'RolloutDevice_loadId_idx (loadId=?)'],
