@@ -105,10 +105,10 @@ async function addDevices(
   const last = await new RolloutRecords(connection).lastPosition(rollback.id);
   const resultOf = patchSet === null ? await returnToBuilds(connection, record, devices) : await revertSet(connection, patchSet, devices);
   const decommissioned = await new DeviceRecords(connection).filterDecommissioned(devices.map(({ deviceId }) => deviceId));
+  const left = { version: '', previousVersion: null, state: 'skipped', reason: 'the device is decommissioned' };
   const added = devices.map((device, index): NewRolloutDevice => {
-    const place = { deviceId: device.deviceId, position: last + index + 1, wave: 1 };
-    if (!decommissioned.has(device.deviceId)) return { ...place, ...resultOf(device) };
-    return { ...place, version: '', previousVersion: null, state: 'skipped', reason: 'the device is decommissioned' };
+    const { deviceId } = device;
+    return { deviceId, position: last + index + 1, wave: 1, ...(decommissioned.has(deviceId) ? left : resultOf(device)) };
   });
   await new RolloutRecords(connection).addDevices(rollback.id, added);
 }
