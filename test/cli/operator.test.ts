@@ -317,6 +317,14 @@ test('devices roll a patch set back, after a dry run', async () => {
     code: 2,
     stderr: expect.stringContaining('either --module or --patch-set is required'),
   });
+  expect(await command(...rollBack, '--module', 'work')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--module cannot be combined with --patch-set'),
+  });
+  expect(await command('rollback', '--patch-set', 'pair@1.0.0', '--label', 'zone=north', '--reason', 'why')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--patch-set: expected a name without a version, received "pair@1.0.0"'),
+  });
 });
 
 test('commands that wait or follow resume after a restart of the service and miss nothing; a cancelled load sets the exit code', async () => {
