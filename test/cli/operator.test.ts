@@ -321,6 +321,7 @@ test('devices roll a patch set back, after a dry run', async () => {
     code: 2,
     stderr: expect.stringContaining('--module cannot be combined with --patch-set'),
   });
+  expect((await command('load', 'watch', 'lod_missing')).stderr).not.toContain('the load continues');
   expect(await command('rollback', '--patch-set', 'pair@1.0.0', '--label', 'zone=north', '--reason', 'why')).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('--patch-set: expected a name without a version, received "pair@1.0.0"'),
