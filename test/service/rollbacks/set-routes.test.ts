@@ -81,7 +81,7 @@ test('a rollback reverts a patch set in one load, and the next one the set befor
   const third = (await service.load('tcp', '1.3.0', [device]))[0]?.id;
 
   const detail =
-    'real-1: net@1.1.0 installed tcp@1.2.0, but the device now has tcp@1.3.0: roll back tcp first, until the device has the tcp@1.2.0 of net@1.1.0 again; no load was created. To roll back the other devices, skip these';
+    'real-1: net@1.1.0 installed tcp@1.2.0, but the device now has tcp@1.3.0: roll back tcp first, until the device has the tcp@1.2.0 of net@1.1.0 again; no load was created';
   const refused = { status: 409, body: { type: 'urn:patchbay:problem:nothing-to-roll-back', detail } };
   expect([await rollBack(), await rollBack({ onMissingVersion: 'skip' })]).toMatchObject([refused, refused]);
   const skipped = {
