@@ -306,6 +306,7 @@ test('devices roll a patch set back, after a dry run', async () => {
   expect(preview.stdout).toMatch(
     /^DEVICE +ACTION +CHANGES +REASON\n.*\nrack-2 +skip +no load of the patch set pair .*\nrack-1 +roll-back +extra 1\.0\.0 → none, work 1\.1\.0 → 1\.0\.0 *\n$/,
   );
+  expect(preview.stderr).toContain('without --on-missing-version skip, the rollback is rejected');
   const back = await command(...rollBack, '--on-missing-version', 'skip');
   expect(back).toMatchObject({
     code: 0,

@@ -103,5 +103,7 @@ async function previewRollback(context: CommandContext, body: Body): Promise<Exi
     const more = sorted.length > rowLimit ? [`and ${sorted.length - rowLimit} more; --json lists all`] : [];
     return [...formatTable(['DEVICE', 'ACTION', 'CHANGES', 'REASON'], rows), ...more];
   });
+  if (body.onMissingVersion !== 'skip' && preview.items.some(({ action }) => action === 'skip'))
+    printNote(context, 'some devices have no version to roll back to: without --on-missing-version skip, the rollback is rejected');
   return exitCodes.success;
 }
