@@ -35,7 +35,7 @@ const operatorCommands: readonly TopLevelCommand[] = [
   },
   {
     name: 'load',
-    summary: 'load a version on devices; list, show and cancel loads',
+    summary: 'load a version on devices; list, show, watch and cancel loads, and end drains early',
     add: async (load) => (await import('./commands/load.ts')).addLoadCommands(load),
   },
   {

@@ -250,6 +250,7 @@ test('messages of the service name commands and options instead of calls and fie
     'give --drain-milliseconds with a drain strategy',
   );
   const create = await createCommand('patchbay rollout create');
+  expect(describeInCommandTerms('the last wave must be { "upToPercent": 100 }', create)).toBe('the last wave must be 100%');
   expect(describeInCommandTerms('wait, or set "onConflict": "queue"', create)).toBe('wait, or set --on-conflict queue');
   expect(describeInCommandTerms('"downgradeReason" is required, "1.x" is no version', create)).toBe(
     '--reason is required, "1.x" is no version',

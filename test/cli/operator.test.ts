@@ -306,6 +306,7 @@ test('devices roll a patch set back, after a dry run', async () => {
   expect(preview.stdout).toMatch(
     /^DEVICE +ACTION +CHANGES +REASON\n.*\nrack-2 +skip +no load of the patch set pair .*\nrack-1 +roll-back +extra 1\.0\.0 → none, work 1\.1\.0 → 1\.0\.0 *\n$/,
   );
+  expect(preview.stderr).toContain('without --on-missing-version skip, the rollback is rejected');
   const back = await command(...rollBack, '--on-missing-version', 'skip');
   expect(back).toMatchObject({
     code: 0,
@@ -316,6 +317,15 @@ test('devices roll a patch set back, after a dry run', async () => {
   expect(await command('rollback', '--label', 'zone=north', '--reason', 'why')).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('either --module or --patch-set is required'),
+  });
+  expect(await command(...rollBack, '--module', 'work')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--module cannot be combined with --patch-set'),
+  });
+  expect((await command('load', 'watch', 'lod_missing')).stderr).not.toContain('the load continues');
+  expect(await command('rollback', '--patch-set', 'pair@1.0.0', '--label', 'zone=north', '--reason', 'why')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--patch-set: expected a name without a version, received "pair@1.0.0"'),
   });
 });
 

@@ -191,7 +191,7 @@ test('renames and decommissions devices and hosts', manyProcesses, async () => {
 test('unloads modules', manyProcesses, async () => {
   const output = await runPage('docs/how-to/unload.md', folder);
   expect(output.match(/\nunloaded +1 +0 +0 +0\n/g)).toHaveLength(4);
-  expect(output).toMatch(/refused-imported +1 [\s\S]*log@1\.0\.0, which is in memory, imports clock\.now[\s\S]*exit code 3/);
+  expect(output).toMatch(/refused-imported +1 [\s\S]*log@1\.0\.0, which is in memory, imports timer\.now[\s\S]*exit code 3/);
   expect(output).toMatch(/\ninstalled +2 +0 +0 +0\n/);
   expect(output).toMatch(/ unloaded\b/);
 });

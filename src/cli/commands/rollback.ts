@@ -81,7 +81,9 @@ export function addRollbackCommand(rollback: Command): void {
 /** Returns what to roll back as members of a request, and its name. @throws {UsageError} unless exactly one is given. */
 function toSubject(module: string | undefined, patchSet: string | undefined) {
   if (module !== undefined && patchSet === undefined) return { name: module, module };
+  if (patchSet?.includes('@')) throw new UsageError(`--patch-set: expected a name without a version, received "${patchSet}"`);
   if (patchSet !== undefined && module === undefined) return { name: patchSet, patchSet };
+  if (module !== undefined) throw new UsageError('--module cannot be combined with --patch-set');
   throw new UsageError('either --module or --patch-set is required');
 }
 
@@ -109,5 +111,7 @@ async function previewRollback(context: CommandContext, body: Body): Promise<Exi
     const more = sorted.length > rowLimit ? [`and ${sorted.length - rowLimit} more; --json lists all`] : [];
     return [...formatTable(['DEVICE', 'ACTION', 'CHANGES', 'REASON'], rows), ...more];
   });
+  if (body.onMissingVersion !== 'skip' && preview.items.some(({ action }) => action === 'skip'))
+    printNote(context, 'some devices have no version to roll back to: without --on-missing-version skip, the rollback is rejected');
   return exitCodes.success;
 }

@@ -38,7 +38,7 @@ export const versionPolicyOption = () =>
 const strategyOption = () =>
   new Option('--strategy <strategy>', 'how accesses inside the old version end (default: inject)').choices(strategies);
 const drainOption = () =>
-  new Option('--drain-milliseconds <count>', 'maximum wait of a drain strategy').argParser((text) =>
+  new Option('--drain-milliseconds <count>', 'maximum wait of a drain strategy (default: 10000)').argParser((text) =>
     readInteger('drain-milliseconds', text, 0, 3_600_000),
   );
 const invalidationOption = () =>

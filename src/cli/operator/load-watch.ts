@@ -35,6 +35,8 @@ export async function watchLoad({ client, isJson, signal }: CommandContext, id: 
       await delay(pollInterval, undefined, { signal });
     }
   } catch (error) {
+    // The load may not exist if the first request failed.
+    if (printed === '') throw error;
     throw new WaitError(error, `the load continues: patchbay load show ${id}`);
   }
 }

@@ -103,6 +103,7 @@ function joinOption(command: CommandUnknownOpts, field: string, value: string): 
 export function describeInCommandTerms(detail: string, command: CommandUnknownOpts): string {
   const withCommands = commandsOfCalls.reduce((text, [call, name]) => text.replaceAll(call, name), detail.replaceAll('`', ''));
   return withCommands
+    .replaceAll(/\{ "upToPercent": (\d+) \}/g, '$1%')
     .replaceAll(/\b(?:GET|POST|PUT|PATCH|DELETE) \/\S*[^\s.,;:)]|\/v1\/\S*[^\s.,;:)]/g, 'the API')
     .replaceAll(/"([a-z]+(?:[A-Z][a-z]+)*)": ?"?([\w.-]+)"?/g, (text, field, value) => joinOption(command, field, value) ?? text)
     .replaceAll(/(?<![\w/.-])("?)([a-z]+(?:[A-Z][a-z]+)+)\1(?![\w"/-])/g, (text, _quote, field) => findOption(command, field) ?? text);

@@ -35,9 +35,9 @@ export const NewPatchSet = z
       .max(buildLimits.max, `must have up to ${buildLimits.max} builds: split the set`)
       .superRefine((builds, context) => {
         for (const [index, { module }] of builds.entries()) {
-          const first = builds.findIndex((build) => build.module === module);
-          if (first === index) continue;
-          const message = `names ${module} again (first at /builds/${first}): a patch set has one build of each module, so remove one of the two`;
+          const first = builds.find((build) => build.module === module);
+          if (first === builds[index] || first === undefined) continue;
+          const message = `names ${module} again, after ${module}@${first.version}: a patch set has one build of each module, so remove one of the two`;
           context.addIssue({ code: 'custom', path: [index, 'module'], message });
         }
       })

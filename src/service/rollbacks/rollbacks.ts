@@ -69,7 +69,7 @@ export class Rollbacks {
       const unchanged = choices.flatMap(({ kind, device }) => (kind === 'unchanged' ? [device.id] : []));
       const missing = choices.filter((choice) => choice.kind === 'missing');
       if (missing.length > 0 && (onMissingVersion === 'reject' || targets.length === 0))
-        throw await nothingToRollBack(connection, missing, subject);
+        throw await nothingToRollBack(connection, missing, subject, targets.length > 0);
       if (targets.length === 0) throw alreadyInstalled(subject);
       if (subject.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
       const versions = [...new Set(targets.map(({ content }) => versionOf(content)))];
@@ -126,21 +126,29 @@ function alreadyInstalled(subject: RollbackSubject): Problem {
 type Missing = Extract<Choice, { kind: 'missing' }>;
 
 /** Returns the problem of devices without a version to return to; the message names the first ones with their reasons. */
-async function nothingToRollBack(connection: Connection, missing: readonly Missing[], subject: RollbackSubject): Promise<Problem> {
+async function nothingToRollBack(
+  connection: Connection,
+  missing: readonly Missing[],
+  subject: RollbackSubject,
+  canSkip: boolean,
+): Promise<Problem> {
   const some = missing.slice(0, namedDeviceLimit);
   const named = await new DeviceRecords(connection).findMany(some.map(({ device }) => device.id));
   const reasons = new Map(some.map(({ device, reason }) => [device.id, reason]));
   const groups = [...Map.groupBy(named, ({ id }) => reasons.get(id) ?? '')];
   const texts = groups.map(([reason, devices]) => describeMissing(reason, devices.map(({ name }) => name).toSorted(), subject));
   const others = missing.length > namedDeviceLimit ? ` and ${missing.length - namedDeviceLimit} more` : '';
-  return new Problem('nothing-to-roll-back', `${texts.join('; ')}${others}; no load was created. ${adviceOn(subject)}`);
+  return new Problem('nothing-to-roll-back', `${texts.join('; ')}${others}; no load was created${adviceOn(subject, canSkip)}`);
 }
 
 function describeMissing(reason: string, names: readonly string[], { kind }: RollbackSubject): string {
   return kind === 'module' ? `${reason} on ${names.join(', ')}` : `${names.join(', ')}: ${reason}`;
 }
 
-function adviceOn(subject: RollbackSubject): string {
-  if (subject.kind === 'patch-set') return 'To roll back the other devices, skip these';
-  return `${subject.to === null ? 'Name a version' : 'See the history of the module on the device'}, or skip these devices`;
+/** @param canSkip Whether other devices have a version to return to. */
+function adviceOn(subject: RollbackSubject, canSkip: boolean): string {
+  const skip = 'use "onMissingVersion": "skip" to roll back only the other devices';
+  if (subject.kind === 'patch-set') return canSkip ? `. Change these devices first, or ${skip}` : '';
+  const advice = subject.to === null ? '. Name a version' : '. See the history of the module on the device';
+  return canSkip ? `${advice}, or ${skip}` : advice;
 }

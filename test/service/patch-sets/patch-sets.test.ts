@@ -192,7 +192,7 @@ describe('a set that could never be loaded is rejected', () => {
     [
       'two builds of one module',
       ['tcp@1.0.0', 'udp@1.1.0', 'tcp@1.2.0'],
-      [['/builds/2/module', 'names tcp again (first at /builds/0): a patch set has one build of each module']],
+      [['/builds/2/module', 'names tcp again, after tcp@1.0.0: a patch set has one build of each module']],
     ],
     ['a reserved module', ['kernel@1.0.0', 'udp@1.1.0'], [['/builds/0/module', 'keeps for itself']]],
     [
