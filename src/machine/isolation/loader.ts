@@ -90,10 +90,10 @@ function swapImages(load: Load): Swap {
   const notLoaded = (report: LoadReport): Swap => ({ kind: 'not-loaded', report, members: found });
   const refusal = compare(load, found) ?? link(load, found);
   if (refusal !== null) return notLoaded(refusal);
-  const kept = found.filter(isKept);
+  const kept = request.kind === 'patch-set' ? found.filter(isKept) : [];
   const placement = placeMembers(
     target,
-    found.filter((member) => !isKept(member)),
+    found.filter((member) => !kept.includes(member)),
   );
   if (!placement.ok) return notLoaded(fail(recorder, request.kind, { during: 'loaded', reason: placement.reason, members: found }));
   const { placed } = placement;
