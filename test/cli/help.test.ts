@@ -53,7 +53,7 @@ test.each([
   [['load', '--module', 'tcp', '--version', '1.0.0'], 'select devices with either --device, --label or --selector', 'patchbay load'],
   [
     ['device', 'list', '--status', 'lost'],
-    "option '--status <status>' argument 'lost' is invalid. Allowed choices are connected, attaching, unreachable.",
+    "option '--status <status>' argument 'lost' is invalid. Allowed choices are connected, attaching, unreachable, decommissioned.",
     'patchbay device list',
   ],
   [['device', 'list', '--limit', '0'], '--limit: expected a whole number from 1 to 100000, received "0"', 'patchbay device list'],

@@ -80,7 +80,7 @@ test('identifiers in camel case are in the code', () => {
 });
 
 /** Options of other programs. */
-const foreignOptions = ['--fail-with-body', '--max-time', '--data-binary', '--project', '--write'];
+const foreignOptions = ['--fail-with-body', '--max-time', '--data-binary', '--data-urlencode', '--project', '--write'];
 
 test('options and environment variables exist', () => {
   const sources = [...files.filter((file) => /\.tsx?$|^package\.json$/.test(file) && !file.includes('/generated/')), 'docker-compose.yml'];

@@ -177,11 +177,12 @@ function withParametersInOrder(operation: Json): Json {
   return { ...operation, parameters: operation['parameters'].toSorted((left, right) => placeOf(left) - placeOf(right)) };
 }
 
-/** Marks a JSON body as optional if none of its members is required: the service reads an absent body as `{}`. */
+/** Marks a JSON body as optional if it may have no member: the service reads an absent body as `{}`. */
 function withOptionalBody(operation: Json, document: JsonObject): Json {
   if (!isObject(operation) || !isObject(operation['requestBody'])) return operation;
   const schema = resolved(memberOf(operation['requestBody'], 'content', 'application/json', 'schema'), document);
-  if (!isObject(schema) || schema['type'] !== 'object' || schema['required'] !== undefined) return operation;
+  if (!isObject(schema) || schema['type'] !== 'object') return operation;
+  if (schema['required'] !== undefined || schema['minProperties'] !== undefined) return operation;
   return { ...operation, requestBody: { ...operation['requestBody'], required: false } };
 }
 

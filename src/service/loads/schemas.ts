@@ -81,6 +81,8 @@ export const NewLoads = requireDowngradeReason(
   ),
 ).meta({
   id: 'NewLoads',
+  // The content and the devices are required, each in one of several members.
+  minProperties: 2,
   examples: [
     { module: 'tcp', version: '1.1.0', labels: { zone: 'north' } },
     { patchSet: { name: 'net-2026-11', version: '1.0.0' }, labels: { zone: 'north' } },

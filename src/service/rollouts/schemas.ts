@@ -171,6 +171,8 @@ export const NewRollout = requireLabel(
   })
   .meta({
     id: 'NewRollout',
+    // The content and the devices are required, each in one of several members.
+    minProperties: 2,
     examples: [
       {
         module: 'tcp',

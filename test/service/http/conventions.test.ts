@@ -28,7 +28,7 @@ test('an unknown path returns a problem that refers to the documentation', async
 test('an unsupported method returns the supported ones', async () => {
   const response = await service.request('DELETE', '/v1/devices/dev_00000000000000000000000000000000');
   expect(response).toMatchObject({ status: 405, body: { type: 'urn:patchbay:problem:method-not-allowed' } });
-  expect(response.headers.get('allow')).toBe('GET, HEAD');
+  expect(response.headers.get('allow')).toBe('GET, HEAD, PATCH');
 });
 
 test('pages of any size contain every item once, in order', async () => {

@@ -1,2 +1,2 @@
 -- AlterTable
-ALTER TABLE "Rollout" ADD COLUMN "patchSetId" TEXT;
+ALTER TABLE "Rollout" ADD COLUMN "patchSetId" TEXT COLLATE "C";

@@ -1,2 +1,2 @@
 -- Signature policies may select devices by a label selector.
-ALTER TABLE "SignaturePolicy" ADD COLUMN "selector" TEXT;
+ALTER TABLE "SignaturePolicy" ADD COLUMN "selector" TEXT COLLATE "C";
