@@ -366,7 +366,7 @@ async function measureInterruption(name: string, threads: number, images: Interr
   const rounds = warmUpRounds + interruptedThreads.measured / threads;
   for (let round = 0; round < rounds; round += 1) {
     times.push(await interruptionTime(threads, images));
-    floors.push(await rejectionFloor(threads));
+    floors.push(await rejectionFloor(threads, images.old.length));
   }
   const [time, floor] = [median(times.slice(warmUpRounds)), median(floors.slice(warmUpRounds))];
   const ratio = time / floor;
@@ -413,15 +413,19 @@ async function interruptionTime(threads: number, { old, next, code }: Interrupte
   return (end.startedMicroseconds + end.microseconds - swap.startedMicroseconds) / 1_000;
 }
 
-/** Returns the milliseconds to reject a number of suspended stacks with an exception that wasm catches. */
-async function rejectionFloor(threads: number): Promise<number> {
+/** Returns the milliseconds to reject a number of suspended stacks, some calls deep, with an exception that the outermost function catches. */
+async function rejectionFloor(threads: number, depth: number): Promise<number> {
   const tag = new WebAssembly.Tag({ parameters: ['i32'] });
   const rejects: ((error: unknown) => void)[] = [];
   const suspend = new WebAssembly.Suspending(() => new Promise<void>((_, reject) => rejects.push(reject)));
+  const inner = Array.from({ length: depth }, (_, index) => `(func $f${index} (call_indirect (i32.const ${index})))`);
+  const elements = ['$suspend', ...inner.map((_, index) => `$f${index}`)];
   const text = `(module (import "m" "suspend" (func $suspend)) (import "m" "tag" (tag $tag (param i32)))
-    (func (export "run") (block $caught (result i32) (try_table (catch $tag $caught) (call $suspend)) (return)) drop))`;
+    (table ${elements.length} funcref) (elem (i32.const 0) ${elements.join(' ')}) ${inner.join(' ')}
+    (func (export "run")
+      (block $caught (result i32) (try_table (catch $tag $caught) (call_indirect (i32.const ${depth}))) (return)) drop))`;
   const module = binaryen.parseText(text);
-  module.setFeatures(binaryen.Features.ExceptionHandling);
+  module.setFeatures(binaryen.Features.ExceptionHandling | binaryen.Features.ReferenceTypes);
   const code = new WebAssembly.Module(new Uint8Array(module.emitBinary()));
   const run = WebAssembly.promising(getExportedFunction(new WebAssembly.Instance(code, { m: { suspend, tag } }).exports, 'run'));
   const ended = Promise.all(Array.from({ length: threads }, () => run()));
