@@ -6,7 +6,7 @@ import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords, type NamedDevice } from '../devices/repository.ts';
-import { type Selector, selectDevices } from '../devices/selection.ts';
+import { readNamed, type Selector, selectDevices } from '../devices/selection.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { HostRecords } from '../hosts/repository.ts';
 import { endLoads } from '../loads/endings.ts';
@@ -103,15 +103,14 @@ function total(results: readonly DecommissioningResult[]): DecommissioningResult
 /** Returns the identifiers of the selected devices, each once; named ones also if they are decommissioned. @throws {Problem} `invalid-value`. */
 async function selectIds(connection: Connection, selector: Selector): Promise<string[]> {
   if (!('devices' in selector)) return (await selectDevices(connection, selector)).map(({ id }) => id);
-  const ids = [...new Set(selector.devices)];
-  const known = new Set((await new DeviceRecords(connection).hostsOf(ids)).map(({ id }) => id));
-  const invalidValues = selector.devices.flatMap((id, index) =>
-    known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `the device ${id} does not exist` }],
+  const known = await readNamed(connection, selector.devices);
+  const invalidValues = selector.devices.flatMap((text, index) =>
+    known.has(text) ? [] : [{ pointer: `/devices/${index}`, detail: `the device ${text} does not exist` }],
   );
   const [first] = invalidValues;
   if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; no device was decommissioned`, { invalidValues });
-  if (ids.length === 0) throw invalidValue('/devices', 'expected one device or more');
-  return ids;
+  if (known.size === 0) throw invalidValue('/devices', 'expected one device or more');
+  return [...new Set([...known.values()].map(({ id }) => id))];
 }
 
 /**

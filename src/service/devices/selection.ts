@@ -51,12 +51,18 @@ export async function deviceResolver(
   connection: Connection,
   all: readonly string[],
 ): Promise<(named: readonly string[]) => SelectedDevice[]> {
+  const known = await readNamed(connection, all);
+  return (named) => resolveNamed(known, named);
+}
+
+/** Returns devices by the identifiers or names that requests give. An identifier also finds a decommissioned device; a name does not. */
+export async function readNamed(connection: Connection, all: readonly string[]): Promise<ReadonlyMap<string, KnownDevice>> {
   const texts = [...new Set(all)];
   const records = new DeviceRecords(connection);
-  const known = new Map((await records.hostsOf(texts.filter(isDeviceId))).map((device) => [device.id, device]));
+  const known = new Map<string, KnownDevice>((await records.hostsOf(texts.filter(isDeviceId))).map((device) => [device.id, device]));
   for (const { name, id, hostId } of await records.hostsOfNamed(texts.filter((text) => !isDeviceId(text))))
     known.set(name, { id, hostId, decommissionedAt: null });
-  return (named) => resolveNamed(known, named);
+  return known;
 }
 
 function resolveNamed(known: ReadonlyMap<string, KnownDevice>, named: readonly string[]): SelectedDevice[] {

@@ -178,6 +178,14 @@ test('a device on a living host stops its programs', async () => {
     return itemsOf(await service.get(`/v1/audit?object=${program.id}&action=program.stopped`)).length === 1;
   });
   expect(await service.load('tcp', '1.1.0', [second])).toMatchObject([{ outcome: 'replaced' }]);
+  // By name, beside identifiers of devices that are decommissioned already.
+  const [remaining] = await devicesOf('live');
+  expect(await service.post('/v1/devices/decommission', { devices: [first, 'no-such-device'], reason })).toMatchObject({
+    status: 422,
+    body: { errors: [{ pointer: '/devices/1', detail: 'the device no-such-device does not exist' }] },
+  });
+  const { body } = await service.post('/v1/devices/decommission', { devices: [first, remaining?.name ?? '', second], reason });
+  expect(body).toEqual({ devices: [second], cancelledLoads: 0 });
   await stop();
 });
 
