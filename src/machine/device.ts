@@ -7,7 +7,7 @@ import type { ImageInterface } from './images/stamp.ts';
 import { isVerified, unverifiedMessage, type VerifiedImage } from './images/verified-image.ts';
 import type { Drain, DrainState } from './isolation/drain.ts';
 import type { LoadReport, VersionPolicy } from './isolation/load-report.ts';
-import type { ArrivingImage, DeviceThread, LoadRequest } from './isolation/load-request.ts';
+import { type ArrivingImage, type DeviceThread, type LoadRequest, type MemberRequest, moduleOf } from './isolation/load-request.ts';
 import type { LoadedImage } from './isolation/loaded-image.ts';
 import { runIsolationWorkflow } from './isolation/loader.ts';
 import { type LinkedInterface, ModuleTable } from './isolation/module-table.ts';
@@ -121,10 +121,10 @@ function requestOf({ versionPolicy = 'newer', ...policies }: Policies): Omit<Loa
 }
 
 /** @throws {RangeError} if the members are not those of a patch set, or if programs with hard-coded addresses could run old members with new ones. */
-function checkPatchSet(members: PatchSetOptions['members'], { invalidation }: Policies): void {
+function checkPatchSet(members: readonly MemberRequest<Image>[], { invalidation }: Policies): void {
   if (members.length < 1 || members.length > patchSetLimit)
     throw new RangeError(`a patch set has 1 to ${patchSetLimit} members, received ${members.length}`);
-  const modules = members.map((member) => ('unload' in member ? member.unload : member.image.stamp.module));
+  const modules = members.map(moduleOf);
   const repeated = modules.find((module, index) => modules.indexOf(module) !== index);
   if (repeated !== undefined) throw new RangeError(`a patch set has each module once: ${repeated} occurs twice`);
   if (invalidation === 'none')
@@ -174,8 +174,8 @@ export class Device {
    * @throws {RangeError} if the set has no member, more than `patchSetLimit`, a module twice, or pages that stay executable.
    */
   async loadPatchSet({ members, ...policies }: PatchSetOptions): Promise<LoadReport> {
-    checkPatchSet(members, policies);
     const requested = members.map((member) => ('unload' in member ? member : { signedBy: [], ...member }));
+    checkPatchSet(requested, policies);
     return this.#runSerially(() => this.#load({ ...requestOf(policies), kind: 'patch-set', members: requested }));
   }
 

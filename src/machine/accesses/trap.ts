@@ -1,4 +1,4 @@
-// Explains traps in terms of the device: a fetch from a page that must not be executed is a segmentation segmentationFault with an address, a page and a flag.
+// Explains traps in terms of the device: a fetch from a page that must not be executed is a segmentation fault with an address, a page and a flag.
 
 import { frameLimit } from '../abi.ts';
 import { formatAddress, type MemoryRange } from '../memory/random-access-memory.ts';
@@ -20,7 +20,7 @@ export type Violation = {
 
 export type Trap = {
   readonly message: string;
-  /** True for a segmentation segmentationFault, false for an error of the running code. */
+  /** True for a segmentation fault, false for an error of the running code. */
   readonly isSegmentationFault: boolean;
   readonly violation: Omit<Violation, 'program'> | null;
 };
@@ -82,7 +82,7 @@ const segmentationFault = (text: string, violation: Trap['violation'] = null): T
 
 const flagTexts = { 'not-present': 'not present', invalid: 'marked invalid', nx: 'marked NX' } as const;
 
-/** Returns the flag that makes a fetch from a range segmentationFault; null if a fetch succeeds. */
+/** Returns the flag that makes a fetch from a range fault; null if a fetch succeeds. */
 function faultFlag({ present, valid, nx }: MemoryRange): Violation['flag'] | null {
   if (!present) return 'not-present';
   if (!valid) return 'invalid';

@@ -47,6 +47,11 @@ export type ArrivingImage<Kind extends Image = ModuleImage> = {
 /** What a load does with one module: loads a version, or unloads the version in memory. */
 export type MemberRequest<Kind extends Image = ModuleImage> = ArrivingImage<Kind> | { readonly unload: string };
 
+/** Returns the name of the module that a member is about. */
+export function moduleOf(member: MemberRequest<Image>): string {
+  return 'unload' in member ? member.unload : member.image.stamp.module;
+}
+
 export type LoadKind = 'build' | 'patch-set' | 'unload';
 
 export type LoadRequest<Kind extends Image = ModuleImage> = {

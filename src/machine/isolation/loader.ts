@@ -18,10 +18,18 @@ import {
   noInterruption,
   revokeExecute,
 } from './interruption.ts';
-import { checkLinks, checkUnload } from './link-policy.ts';
-import { complete, fail, unchanged } from './load-ending.ts';
+import { checkLinks, checkUnload, type LinkedModules } from './link-policy.ts';
+import { complete, fail, type MemberVersions, unchanged } from './load-ending.ts';
 import { type LoadReport, type Outcome, type StepFacts, StepRecorder } from './load-report.ts';
-import type { ArrivingImage, LoadRequest, LoadTarget, Member, MemberRequest, SwappedMember } from './load-request.ts';
+import {
+  type ArrivingImage,
+  type LoadRequest,
+  type LoadTarget,
+  type Member,
+  type MemberRequest,
+  moduleOf,
+  type SwappedMember,
+} from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import type { PlacedMember, StartFacts } from './placed-member.ts';
 import type { Reclaimed } from './retired-images.ts';
@@ -125,7 +133,7 @@ function lookUp({ target, request, recorder }: Load): Member[] {
   for (const member of request.members) if (!('unload' in member)) recordReceived(recorder, request, member);
   return request.members.map((member) => {
     const arriving = 'unload' in member ? null : member;
-    const module = 'unload' in member ? member.unload : member.image.stamp.module;
+    const module = moduleOf(member);
     const previous = target.moduleTable.lookUp(module);
     const facts = { address: previous && addressOf(previous), version: previous?.image.stamp.version ?? null };
     recorder.record('looked-up', facts, memberOf(request, module));
@@ -171,10 +179,17 @@ function compareMember({ request, recorder }: Load, member: Member): Refusal | n
 function refuseDrainConflict(load: Load, members: readonly Member[]): LoadReport | null {
   const { target, request } = load;
   if (request.kind !== 'patch-set') return null;
-  const arriving = members.flatMap((member) => member.arriving?.image.stamp ?? []);
-  const inMemory = target.moduleTable.loaded.flatMap(({ stamp }) => stamp ?? []);
-  const conflict = findDrainConflict({ arriving, inMemory }, request.strategy);
+  const conflict = findDrainConflict(linkedModules(target, members), request.strategy);
   return conflict && refuse(load, members, conflict.refusal, conflict.module);
+}
+
+/** Returns the modules of a load, and those in the module table before it. */
+function linkedModules({ moduleTable }: LoadTarget, members: readonly Member[]): Required<LinkedModules> {
+  return {
+    arriving: members.flatMap(({ arriving }) => arriving?.image.stamp ?? []),
+    inMemory: moduleTable.loaded.flatMap(({ stamp }) => stamp ?? []),
+    leaving: members.flatMap(({ arriving, module }) => (arriving === null ? module : [])),
+  };
 }
 
 function refuse({ request, recorder }: Load, members: readonly Member[], refusal: Refusal, module: string | null = null): LoadReport {
@@ -187,13 +202,9 @@ function link(load: Load, members: readonly Member[]): LoadReport | null {
   const { target, request, recorder } = load;
   const { kind, linkPolicy, forceReason } = request;
   if (linkPolicy === 'off') return null;
-  const inMemory = target.moduleTable.loaded.flatMap(({ stamp }) => stamp ?? []);
-  const arriving = members.flatMap((member) => member.arriving?.image.stamp ?? []);
-  const leaving = members.flatMap((member) => (member.arriving === null ? member.module : []));
+  const modules = linkedModules(target, members);
   const { unresolved, refusal } =
-    kind === 'unload'
-      ? checkUnload(leaving[0] ?? '', inMemory, forceReason !== null)
-      : checkLinks({ arriving, inMemory, leaving }, linkPolicy);
+    kind === 'unload' ? checkUnload(modules.leaving[0] ?? '', modules.inMemory, forceReason !== null) : checkLinks(modules, linkPolicy);
   recorder.record('linked', {
     linkPolicy,
     unresolved: unresolved.slice(0, maxListedLinks),
@@ -330,16 +341,17 @@ function failDrain({ request, recorder }: Load, swapped: Swapped): () => LoadRep
   const referenceCount = countReferences(old);
   const accesses = referenceCount === 1 ? '1 access was' : `${referenceCount} accesses were`;
   const versions = request.kind === 'patch-set' ? old.map(nameOf).join(', ') : (old[0]?.image.stamp.version ?? '');
-  const advice = `drain longer, or use strategy inject`;
-  const reason = sanitizeReason(`${accesses} still inside ${versions} after ${request.drainMilliseconds} ms: ${advice}`);
-  return () => fail(recorder, request.kind, { during: 'references-reset', reason, members: allOf(swapped) });
+  const reason = sanitizeReason(
+    `${accesses} still inside ${versions} after ${request.drainMilliseconds} ms: drain longer, or use strategy inject`,
+  );
+  return () => fail(recorder, request.kind, { during: 'references-reset', reason, members: versionsOf(request, swapped) });
 }
 
 /** The drain was cancelled. */
 function cancelDrain({ request, recorder }: Load, swapped: Swapped, cause: string): LoadReport {
   const reason = sanitizeReason(cause);
   recorder.record('cancelled', { during: 'checked-references', reason });
-  return complete(recorder, request.kind, { outcome: 'cancelled', reason, members: allOf(swapped).map(unchanged) });
+  return complete(recorder, request.kind, { outcome: 'cancelled', reason, members: versionsOf(request, swapped).map(unchanged) });
 }
 
 /** Waits until the interrupted accesses have exited. */
@@ -375,13 +387,9 @@ function invalidateAll({ target, request, recorder }: Load, { members }: Swapped
 
 /** Operation 280. */
 function succeed({ request, recorder }: Load, swapped: Swapped, { interrupted, failed }: Interruption): LoadReport {
-  const members = [...swapped.members, ...swapped.kept.map(unchanged)];
-  const inOrder = request.members.flatMap((requested) => {
-    const name = 'unload' in requested ? requested.unload : requested.image.stamp.module;
-    return members.filter(({ module }) => module === name);
-  });
   const outcome = outcomeOf(request, swapped, interrupted);
-  return complete(recorder, request.kind, { outcome, members: inOrder, interrupted, retried: interrupted - failed, failed });
+  const members = versionsOf(request, swapped);
+  return complete(recorder, request.kind, { outcome, members, interrupted, retried: interrupted - failed, failed });
 }
 
 function outcomeOf({ kind }: LoadRequest, swapped: Swapped, interrupted: number): Outcome {
@@ -390,6 +398,11 @@ function outcomeOf({ kind }: LoadRequest, swapped: Swapped, interrupted: number)
   return interrupted > 0 ? 'replaced-interrupting' : 'replaced';
 }
 
-const allOf = ({ members, kept }: Swapped): Member[] => [...members, ...kept];
+/** Returns the versions of all members, in the order of the request. */
+function versionsOf({ members: requested }: LoadRequest, { members, kept }: Swapped): MemberVersions[] {
+  const byModule = new Map([...members, ...kept.map(unchanged)].map((member) => [member.module, member]));
+  return requested.flatMap((member) => byModule.get(moduleOf(member)) ?? []);
+}
+
 const addressOf = (loaded: LoadedImage) => formatAddress(loaded.range.firstPage);
 const nameOf = ({ image: { stamp } }: LoadedImage) => `${stamp.module}@${stamp.version}`;
