@@ -12,13 +12,13 @@ import { startDrain } from '../agents/agent.ts';
 import { firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
-import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
+import { hostileValue, type Known, likeExample, nearly, validValue } from './fuzzing/values.ts';
 
 const cases = 1_200;
 /** Concurrent requests of one case. */
 const atOnce = 16;
 /** Maximum cases of an operation until one succeeds. */
-const roundsForEach = 60;
+const roundsForEach = 200;
 const patience = 30_000;
 
 const service = new TestService();
@@ -89,7 +89,7 @@ beforeAll(async () => {
     ['publisherKey', toBeRevoked],
     ['publisherKeys', [[publisherKey]]],
     ['signaturePolicy', policies],
-    ['patchSet', [patchSet.body.id]],
+    ['patchSet', [patchSet.body.id, { name: 'net', version: '1.0.0' }]],
     ['builds', [builds]],
     ['threshold', [1]],
     ['if-match', ['*']],
@@ -105,6 +105,7 @@ beforeAll(async () => {
     ['keyId', [signed.keyid]],
     ['signature', [signed.sig]],
     ['labels', [{ zone: 'north' }]],
+    ['selector', ['zone=north', 'zone in (north,south),!beta']],
     ['to', ['1.0.0', '1.1.0']],
     ['module', ['tcp']],
     ['version', ['1.0.0', '1.1.0', 'next-minor', ...newer]],
@@ -117,7 +118,13 @@ beforeAll(async () => {
     ['language', ['wat', 'wat', 'wat', 'cobol']],
     ['source', [workModule(3), workModule(4), workModule(5), workModule(6), 'nonsense']],
   ]);
-  scrap = new Map([...known, ['device', scrappedDevices], ['host', [scrapped.body.host]], ['labels', [{ zone: 'scrap' }]]]);
+  scrap = new Map([
+    ...known,
+    ['device', scrappedDevices],
+    ['host', [scrapped.body.host]],
+    ['labels', [{ zone: 'scrap' }]],
+    ['selector', ['zone=scrap']],
+  ]);
 });
 afterAll(async () => {
   connections.destroy();
@@ -185,7 +192,12 @@ function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
   const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
   const body = fc.oneof(
     // Random values rarely form a useful combination.
-    { weight: examples.length === 0 ? 0 : 2, arbitrary: fc.constantFrom(...examples, undefined).map(toText) },
+    ...(examples.length === 0
+      ? []
+      : [
+          { weight: 1, arbitrary: fc.constantFrom(...examples, undefined).map(toText) },
+          { weight: 3, arbitrary: fc.oneof(...examples.map((example) => likeExample(example, '', values))).map(toText) },
+        ]),
     { weight: 4, arbitrary: valid.map(toText) },
     { weight: 4, arbitrary: nearly(valid).map(toText) },
     { weight: 1, arbitrary: hostileValue.map(toText) },

@@ -40,12 +40,30 @@ export type Known = ReadonlyMap<string, readonly unknown[]>;
 
 /** Generates values that the schema allows; for known names mostly known values. */
 export function validValue(schemaOrReference: Schema, name: string, known: Known, depth = 0): fc.Arbitrary<unknown> {
-  const knownValues = known.get(name);
-  const byType = ofType(resolved(schemaOrReference), name, known, depth);
-  return knownValues === undefined
-    ? byType
-    : fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...knownValues) }, { weight: 1, arbitrary: byType });
+  const type = resolved(schemaOrReference)['type'];
+  return mostlyKnown(
+    ofType(resolved(schemaOrReference), name, known, depth),
+    known.get(name),
+    (value) => type === undefined || isOfType(value, type),
+  );
 }
+
+/** Generates mostly those known values that fit. */
+function mostlyKnown(
+  otherwise: fc.Arbitrary<unknown>,
+  values: readonly unknown[] = [],
+  fits: (value: unknown) => boolean,
+): fc.Arbitrary<unknown> {
+  const fitting = values.filter(fits);
+  return fitting.length === 0
+    ? otherwise
+    : fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...fitting) }, { weight: 1, arbitrary: otherwise });
+}
+
+const typeOf = (value: unknown) => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value);
+
+/** Checks a value against the type of a JSON schema: one name may be an id in a path, and an object in a body. */
+const isOfType = (value: unknown, type: unknown) => typeOf(value) === (type === 'integer' ? 'number' : type);
 
 function ofType(schema: Schema, name: string, known: Known, depth: number): fc.Arbitrary<unknown> {
   const variants = [schema['anyOf'], schema['oneOf']].find(Array.isArray);
@@ -120,6 +138,17 @@ function objectOf(schema: Schema, known: Known, depth: number): fc.Arbitrary<unk
   );
   const requiredKeys = Array.isArray(required) ? required.filter((key): key is string => typeof key === 'string') : [];
   return fc.record(Object.fromEntries(arbitraries), { requiredKeys });
+}
+
+/** Generates variants of an example with known values: examples combine properties that random values rarely combine. */
+export function likeExample(example: unknown, name: string, known: Known): fc.Arbitrary<unknown> {
+  return mostlyKnown(ofExample(example, name, known), known.get(name), (value) => typeOf(value) === typeOf(example));
+}
+
+function ofExample(example: unknown, name: string, known: Known): fc.Arbitrary<unknown> {
+  if (Array.isArray(example)) return fc.tuple(...example.map((item) => likeExample(item, singular(name), known)));
+  if (typeof example !== 'object' || example === null) return fc.constant(example);
+  return fc.record(Object.fromEntries(Object.entries(example).map(([key, value]) => [key, likeExample(value, key, known)])));
 }
 
 /** Changes one thing in a value: removes, replaces, adds or repeats it. */
