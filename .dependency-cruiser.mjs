@@ -19,6 +19,7 @@ const serviceOrder = [
   'orders',
   'signature-policies',
   'devices',
+  'sign-in',
   'keys',
   'hosts',
   'provenance',

@@ -18,6 +18,8 @@ export const identifierPrefixes = {
   program: 'prg',
   order: 'ord',
   key: 'key',
+  user: 'usr',
+  session: 'ses',
   'signing key': 'sgk',
   'publisher key': 'pub',
   'signature policy': 'sgp',

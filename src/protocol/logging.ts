@@ -14,8 +14,9 @@ export type LoggerSettings = {
 };
 
 const censor = '[redacted]';
-/** Matches API keys and agent tokens, even if truncated, and any value after `Bearer` except the placeholders `TOKEN` and `KEY` of messages. */
-const secretForms = /patchbay_[0-9a-f]{32}_[\w-]+|agt_[\w-]+|\bBearer +(?!(?:TOKEN|KEY)`)[^\s"\\]+/gi;
+/** Matches API keys, agent tokens, sessions and JWTs, even if truncated, the query of a return from the identity provider, and any value after `Bearer` except the placeholders `TOKEN` and `KEY` of messages. */
+const secretForms =
+  /patchbay_[0-9a-f]{32}_[\w-]+|agt_[\w-]+|\bses_[0-9a-f]{32}_[\w-]+|\beyJ[\w-]+\.[\w.-]+|(?<=\/sign-in\/callback\?)[^\s"\\]+|\bBearer +(?!(?:TOKEN|KEY)`)[^\s"\\]+/gi;
 /** Matches headers with secrets of any form, and their values. */
 const secretHeaders = /("(?:(?:proxy-)?authorization|(?:set-)?cookie)":)(?:"(?:[^"\\]|\\.)*"|\[(?:"(?:[^"\\]|\\.)*",?)*\])/gi;
 

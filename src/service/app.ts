@@ -1,5 +1,6 @@
 // The service: an installation with its REST API, documentation and dashboard.
 
+import cookies from '@fastify/cookie';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { pino } from 'pino';
@@ -40,6 +41,7 @@ import { addRollbackRoutes } from './rollbacks/routes.ts';
 import { addRolloutDecisionRoutes } from './rollouts/decision-routes.ts';
 import { addRolloutDeviceRoutes } from './rollouts/device-routes.ts';
 import { addRolloutRoutes } from './rollouts/routes.ts';
+import { addSignInRoutes } from './sign-in/routes.ts';
 import { addSignaturePolicyRoutes } from './signature-policies/routes.ts';
 import { addSigningKeyRoutes } from './signing-keys/routes.ts';
 
@@ -63,7 +65,7 @@ export async function createService({
   trustedProxies = [],
   ...settings
 }: ServiceOptions): Promise<FastifyInstance> {
-  const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken] });
+  const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken, ...(settings.provider?.clientSecret == null ? [] : [settings.provider.clientSecret])] });
   const installation = await Installation.open(database, settings, log);
   // Typed as Fastify's logger, so that the application has Fastify's default type.
   const loggerInstance: FastifyBaseLogger = log;
@@ -97,6 +99,7 @@ export async function createService({
   rejectInvalidUnicode(app);
   addRequestMetrics(app, installation.metrics.registry);
   await protectBrowsers(app);
+  await app.register(cookies);
   await addLoadShedding(app, limits);
   addAccessControl(app, installation, keys, await createRateLimiter(app, limits));
   await addDocumentation(app);
@@ -121,6 +124,7 @@ export async function createService({
     addMetricsRoute(api, installation);
     addEventRoutes(api, installation);
     addKeyRoutes(api, installation);
+    addSignInRoutes(api, installation);
     addSigningKeyRoutes(api, installation);
     addPublisherKeyRoutes(api, installation);
     addSignaturePolicyRoutes(api, installation);

@@ -40,6 +40,8 @@ import { type RetentionSettings, schedulePruning } from './retention/retention.t
 import { Rollbacks } from './rollbacks/rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
 import { settleUnreportedLoads } from './rollouts/settlement.ts';
+import { IdentityProvider, type ProviderSettings } from './sign-in/identity-provider.ts';
+import { Users } from './sign-in/users.ts';
 import { SignaturePolicies } from './signature-policies/signature-policies.ts';
 import { SigningKeyRecords } from './signing-keys/repository.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
@@ -61,6 +63,8 @@ export type InstallationSettings = {
   readonly environmentFaults?: () => readonly string[];
   /** A compiler that other users in this process share and close; by default the installation has its own. */
   readonly sharedCompiler?: Compiler;
+  /** The identity provider that people sign in with; by default none. */
+  readonly provider?: ProviderSettings | null;
   /** The time source; by default the clocks of the machine. */
   readonly time?: TimeSource;
 };
@@ -102,6 +106,7 @@ export class Installation {
   readonly rollbacks: Rollbacks;
   readonly rollouts: Rollouts;
   readonly unloads: Unloads;
+  readonly users: Users;
   readonly #dependencies: Dependencies;
   readonly #reachability: Reachability;
   readonly #environmentFaults: () => readonly string[];
@@ -132,7 +137,7 @@ export class Installation {
     this.history = new History(store);
     this.hosts = new Hosts(store, this.#reachability, joinToken);
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
-    this.keys = new Keys(store);
+    this.keys = new Keys(dependencies);
     this.loads = new Loads(dependencies, settleUnreportedLoads);
     this.patchSets = new PatchSets(dependencies);
     this.programs = new Programs(dependencies, this.devices);
@@ -142,6 +147,7 @@ export class Installation {
     this.signingKeys = signingKeys;
     this.rollbacks = new Rollbacks(dependencies, settleUnreportedLoads);
     this.rollouts = new Rollouts(dependencies);
+    this.users = new Users(dependencies, settings.provider == null ? null : new IdentityProvider(settings.provider, dependencies.clock));
     this.unloads = new Unloads(dependencies, settleUnreportedLoads);
     this.health = new Health({
       ...dependencies,
@@ -264,7 +270,7 @@ async function openSigningKeys(store: Store, settings: SigningKeySettings) {
 
 /** Returns whether a database has signing keys or API keys; without them it is new, or has lost its data. */
 async function hasKeys(connection: Connection): Promise<boolean> {
-  return (await new SigningKeyRecords(connection).count()) > 0 || (await new KeyRecords(connection).count({})) > 0;
+  return (await new SigningKeyRecords(connection).count()) > 0 || (await new KeyRecords(connection).hasAny());
 }
 
 /** Calls `beforeCreation` if a database has no keys yet. */

@@ -18,6 +18,7 @@ const problemKinds = [
   'stale-boot',
   'last-admin',
   'too-many-keys',
+  'too-many-users',
   'too-many-devices',
   'too-many-policies',
   'too-many-signatures',
@@ -41,6 +42,7 @@ const problemKinds = [
   'too-many-requests',
   'overloaded',
   'database-unavailable',
+  'provider-unavailable',
 ] as const;
 export type ProblemKind = (typeof problemKinds)[number];
 

@@ -12,23 +12,34 @@ const included: Readonly<Record<Role, readonly Role[]>> = {
   agent: ['agent'],
 };
 
-/** Returns the roles that a role includes, itself among them. */
-export function grantedRoles(role: Role): Role[] {
-  return [...included[role]];
+/** Returns the roles that some roles include, themselves among them. */
+export function includedRoles(granted: readonly Role[]): Role[] {
+  return roles.filter((role) => grantRole(granted, role));
 }
 
-/** Returns whether a role includes another. */
-export function grantsRole(role: Role, needed: Role): boolean {
-  return included[role].includes(needed);
+/** Returns whether one of the roles includes another. */
+export function grantRole(granted: readonly Role[], needed: Role): boolean {
+  return granted.some((role) => included[role].includes(needed));
 }
 
 /** Returns the roles that include a role. */
 export function rolesGranting(needed: Role): Role[] {
-  return roles.filter((role) => grantsRole(role, needed));
+  return roles.filter((role) => grantRole([role], needed));
 }
 
 /** The prefix of every API key; no other token of the service begins with it. */
 export const keyPrefix = 'patchbay_';
 
 /** The holder of an API key. */
-export type KeyHolder = { readonly id: string; readonly role: Role; readonly host: string | null };
+export type KeyHolder = {
+  readonly id: string;
+  readonly role: Role;
+  readonly host: string | null;
+  /** When the key stops working; null: never. */
+  readonly expiresAt: Date | null;
+  /** Maximum requests a minute; null: the limit of the service. */
+  readonly requestsPerMinute: number | null;
+};
+
+/** A person or another client whom the identity provider knows. */
+export type UserHolder = { readonly id: string; readonly roles: readonly Role[]; readonly expiresAt: Date };

@@ -47,6 +47,8 @@ export class TestService {
   prepare: (app: FastifyInstance) => void = () => {};
   /** Set it before the start; by default nothing is deleted. */
   retention: RetentionSettings = retainEverything;
+  /** The identity provider; set it before the start. */
+  provider: ServiceOptions['provider'] = null;
   /** The key of an administrator, the default credential of requests. */
   key = '';
   /** Set it before the start to share the signing keys. */
@@ -83,6 +85,7 @@ export class TestService {
       limits: this.limits,
       trustedProxies: this.trustedProxies,
       retention: this.retention,
+      provider: this.provider ?? null,
       sharedCompiler,
       signingKeys: { privateKeys: this.privateKeys, isLost: this.isSigningKeyLost },
       adminKey: this.keys === 'off' ? null : { when: 'first start', keep: (secret) => this.#keepKey(secret) },

@@ -60,6 +60,34 @@ export function addServeCommand(command: Command, load: () => Promise<typeof ser
       '--unreachable-after <seconds>',
       'time since the last contact after which a host and its devices are unreachable (PATCHBAY_UNREACHABLE_AFTER, default: 15)',
     )
+    .option(
+      '--public-url <url>',
+      'origin at which people use the service, such as https://patchbay.example.com (PATCHBAY_PUBLIC_URL, default: that of each request)',
+    )
+    .option(
+      '--oidc-issuer <url>',
+      'OpenID Connect identity provider with which people sign in to the dashboard (PATCHBAY_OIDC_ISSUER, default: none)',
+    )
+    .option('--oidc-client-id <id>', 'identifier of this service at the provider (PATCHBAY_OIDC_CLIENT_ID)')
+    .option(
+      '--oidc-client-secret-file <file>',
+      'file with the secret of this service at the provider (PATCHBAY_OIDC_CLIENT_SECRET_FILE; PATCHBAY_OIDC_CLIENT_SECRET: the secret itself; default: a public client without a secret)',
+    )
+    .option(
+      '--oidc-roles <rules>',
+      'roles by values of the role claim, such as admin=platform-admins,viewer=*; * is everyone whom the provider knows (PATCHBAY_OIDC_ROLES)',
+    )
+    .option(
+      '--oidc-role-claim <claim>',
+      'claim with the values, or the path to it, such as realm_access.roles (PATCHBAY_OIDC_ROLE_CLAIM, default: groups)',
+    )
+    .option('--oidc-scopes <scopes>', 'scopes that are requested (PATCHBAY_OIDC_SCOPES, default: openid profile email)')
+    .option(
+      '--oidc-audience <audience>',
+      'accept access tokens of the provider for this audience as API keys (PATCHBAY_OIDC_AUDIENCE, default: accept none)',
+    )
+    .option('--oidc-name <name>', 'name of the provider on the sign-in page (PATCHBAY_OIDC_NAME, default: its host)')
+    .option('--session-hours <n>', 'hours after which people must sign in again (PATCHBAY_SESSION_HOURS, default: 8)')
     .option('--log-level <level>', 'fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, default: warn)')
     .addHelpText('after', '\n`npm start -- …` is the same command.')
     .action((options) => runUntilShutdown(async (stopped) => (await load())(options, stopped)));

@@ -16,6 +16,7 @@ import { findUnavailability, PoolerError } from '../../service/database/unavaila
 import type { KeyPolicy } from '../../service/http/access.ts';
 import { defaultLimits } from '../../service/http/request-limits.ts';
 import type { RetentionSettings } from '../../service/retention/retention.ts';
+import type { ProviderSettings } from '../../service/sign-in/identity-provider.ts';
 import { SigningKeyError } from '../../service/signing-keys/signing-keys.ts';
 import { CommandError, UsageError } from '../errors.ts';
 import { readImageMemory, readInteger, readLogLevel } from '../option-values.ts';
@@ -23,6 +24,7 @@ import { describeAdminKey, installAdminKey, writeAdminKey } from './admin-key.ts
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { findExposedFiles, findExposedFolders } from './exposed-files.ts';
 import { rejectFileUrl } from './file-url.ts';
+import { providerVariables, readProvider, readUrl } from './identity-provider.ts';
 import { readOrCreateJoinToken } from './join-token.ts';
 import { listSigningKeyFiles, openPrivateKeys } from './signing-keys.ts';
 import { readTrustedProxies } from './trusted-proxies.ts';
@@ -57,6 +59,7 @@ type ServeSettings = {
   readonly token: string | undefined;
   readonly tokenFile: string;
   readonly unreachableAfter: number;
+  readonly provider: ProviderSettings | null;
   readonly logLevel: string;
 };
 
@@ -76,7 +79,9 @@ const variables = {
   keepVersions: 'PATCHBAY_KEEP_VERSIONS',
   rateLimit: 'PATCHBAY_RATE_LIMIT',
   trustedProxies: 'PATCHBAY_TRUSTED_PROXIES',
+  publicUrl: 'PATCHBAY_PUBLIC_URL',
   logLevel: 'PATCHBAY_LOG_LEVEL',
+  ...providerVariables,
 } as const;
 
 /** The options of the command, unparsed. */
@@ -129,8 +134,21 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
     token: environment['PATCHBAY_TOKEN'],
     tokenFile: setting('tokenFile') || join(folder, 'join-token'),
     unreachableAfter: readInteger('unreachable-after', setting('unreachableAfter', '15'), 1, 3_600) * 1_000,
+    provider: readProvider(setting, {
+      publicUrl: readPublicUrl(setting('publicUrl')),
+      clientSecret: environment['PATCHBAY_OIDC_CLIENT_SECRET'],
+    }),
     logLevel: readLogLevel(setting('logLevel', 'warn')),
   };
+}
+
+/** Returns the origin at which people use the service; null for an empty text. @throws {UsageError} */
+function readPublicUrl(text: string): URL | null {
+  if (text === '') return null;
+  const url = readUrl('--public-url', text);
+  if (url.pathname !== '/')
+    throw new UsageError(`--public-url: expected a URL without a path, received "${text}": the dashboard needs an origin of its own`);
+  return url;
 }
 
 /** Returns a database URL without its password. */
@@ -234,6 +252,7 @@ function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: S
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: storeAdminKey },
     limits: { ...defaultLimits, requestsPerMinute },
     trustedProxies,
+    provider: settings.provider,
     logger: { level: logLevel, stream: createLossyStream(process.stderr.fd) },
   });
 }

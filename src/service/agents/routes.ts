@@ -98,8 +98,9 @@ function addOrderStreamRoute(app: Api, { agents }: Uses): void {
         },
       },
     },
-    async ({ params, query }, reply) => {
-      const stream = await eventStream(reply.raw, async (gone) =>
+    async (request, reply) => {
+      const { params, query } = request;
+      const stream = await eventStream(request, reply.raw, async (gone) =>
         serverSentEvents(await agents.streamOrders(params.host, query.bootId, gone)),
       );
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);

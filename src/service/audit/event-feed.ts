@@ -18,6 +18,7 @@ export const eventTypes = [
   'build',
   'patch-set',
   'key',
+  'user',
   'signing-key',
   'publisher-key',
   'signature-policy',

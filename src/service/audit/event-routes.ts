@@ -2,7 +2,7 @@
 
 import type { AuditRecord } from '../audit-events/repository.ts';
 import { DamagedItem, type DamagedRows, readOrMark } from '../database/damaged-rows.ts';
-import { actorName, getCaller } from '../http/access.ts';
+import { actorName, type Caller, getCaller } from '../http/access.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
@@ -39,34 +39,35 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { query, headers } = request;
-      const stream = await eventStream(reply.raw, async (closed) => {
+      const stream = await eventStream(request, reply.raw, async (closed) => {
         // Read before the response starts, so that all later events are in the stream.
         const after = headers['last-event-id'] ?? query.after ?? (await events.lastNumber());
         await events.checkAvailable(after);
         const types = query.types ?? eventTypes;
-        const followed = events.follow(after, [...new Set<EventType>([...types, 'key'])], closed);
-        return serverSentEvents(untilRevoked(followed, actorName(getCaller(request))), types.includes('key'), damagedRows);
+        const followed = events.follow(after, [...new Set<EventType>([...types, 'key', 'user'])], closed);
+        return serverSentEvents(untilSignedOut(followed, getCaller(request)), types, damagedRows);
       });
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
 }
 
-/** Yields the events up to and including the one that revokes the key. */
-async function* untilRevoked(events: AsyncIterable<AuditRecord>, key: string): AsyncGenerator<AuditRecord> {
+/** Yields the events up to and including the one that revokes the key, or signs the user out. */
+async function* untilSignedOut(events: AsyncIterable<AuditRecord>, caller: Caller): AsyncGenerator<AuditRecord> {
+  const ending = caller.kind === 'user' ? 'user.signed-out' : 'key.revoked';
   for await (const event of events) {
     yield event;
-    if (event.action === 'key.revoked' && event.object === key) return;
+    if (event.action === ending && event.object === actorName(caller)) return;
   }
 }
 
 async function* serverSentEvents(
   events: AsyncIterable<AuditRecord>,
-  withKeys: boolean,
+  types: readonly EventType[],
   damagedRows: DamagedRows,
 ): AsyncGenerator<ServerSentEvent> {
   for await (const event of events) {
-    if (!withKeys && event.action.startsWith('key.')) continue;
+    if (!types.some((type) => event.action.startsWith(`${type}.`))) continue;
     const data = readOrMark(event, String(event.number), toAuditEvent);
     // A damaged event is left out, so that it does not end the stream.
     if (data instanceof DamagedItem) damagedRows.record('audit event', data);

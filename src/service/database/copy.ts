@@ -28,7 +28,7 @@ export class CopyError extends Error {
 }
 
 /** Tables that others refer to, in dependency order. */
-const firstTables = ['Image', 'Build', 'PatchSet', 'Host', 'Device', 'Load'];
+const firstTables = ['Image', 'Build', 'PatchSet', 'Host', 'Device', 'Load', 'User'];
 /** The table of the audit head. Migrations create its row; the copy replaces it at the end. */
 const head = 'AuditHead';
 /** Tables with a number sequence that must continue. */

@@ -51,8 +51,10 @@ const tables: Readonly<Record<TableName, Table>> = {
   rollout: table('rollout'),
   rolloutDevice: table('rollout device', ['rolloutId', 'deviceId'], ['deviceId']),
   rolloutWave: table('rollout wave', ['rolloutId', 'number']),
+  session: table('session'),
   signaturePolicy: table('signature policy'),
   signingKey: table('signing key'),
+  user: table('user'),
 };
 
 export const tableNames = Object.keys(tables);

@@ -30,8 +30,10 @@ import type {
   RolloutDeviceModel,
   RolloutModel,
   RolloutWaveModel,
+  SessionModel,
   SignaturePolicyModel,
   SigningKeyModel,
+  UserModel,
 } from './generated/models.ts';
 import type { Json } from './json.ts';
 
@@ -75,6 +77,8 @@ export type Tables = {
   readonly Rollout: Table<RolloutModel>;
   readonly RolloutDevice: Table<RolloutDeviceModel, 'attempts'>;
   readonly RolloutWave: Table<RolloutWaveModel, 'failureIgnored'>;
+  readonly Session: Table<SessionModel>;
   readonly SignaturePolicy: Table<SignaturePolicyModel>;
+  readonly User: Table<UserModel>;
   readonly SigningKey: Table<SigningKeyModel>;
 };

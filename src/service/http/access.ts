@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { grantsRole, type KeyHolder, keyPrefix, type Role, rolesGranting } from '../roles.ts';
+import { grantRole, type KeyHolder, keyPrefix, type Role, rolesGranting, type UserHolder } from '../roles.ts';
 import { rejectCrossOrigin } from './browser-protection.ts';
 
 /**
@@ -20,6 +20,7 @@ export type KeyPolicy = 'required' | 'off';
 export type Caller =
   | { readonly kind: 'unknown' | 'anyone' }
   | ({ readonly kind: 'key' } & KeyHolder)
+  | ({ readonly kind: 'user' } & UserHolder)
   | { readonly kind: 'join-token' }
   | { readonly kind: 'host'; readonly id: string };
 
@@ -29,6 +30,12 @@ export type Authentication = {
     /** Returns the holder of an API key. @throws {Problem} `unauthenticated`. */
     authenticate(key: string | null): Promise<KeyHolder>;
   };
+  readonly users: {
+    /** Returns the holder of a session. @throws {Problem} `unauthenticated`. */
+    authenticateSession(secret: string): Promise<UserHolder>;
+    /** Returns the holder of a token of the identity provider. @throws {Problem} `unauthenticated`, `provider-unavailable`. */
+    authenticateToken(token: string, requestId: string): Promise<UserHolder>;
+  };
   readonly hosts: {
     /** Returns the identifier of the host with this token. @throws {Problem} `unauthenticated`. */
     authenticate(token: string | null): Promise<string>;
@@ -36,10 +43,13 @@ export type Authentication = {
     checkJoinToken(token: string | null): void;
   };
   readonly denials: {
-    /** Notes an attempt of a key at what its role does not allow. */
-    record(holder: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void>;
+    /** Notes an attempt of a key or a user at what its roles do not allow. */
+    record(denied: Denied, needed: Role, operation: string, requester: Requester): Promise<void>;
   };
 };
+
+/** A key or user whose roles do not allow a request. */
+export type Denied = { readonly kind: 'key' | 'user'; readonly id: string; readonly roles: readonly Role[] };
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -80,10 +90,33 @@ const loopbackHost = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?$/;
 const hostParameter = z.object({ host: z.string() });
 
 const callers = new WeakMap<FastifyRequest, Caller>();
+const authentications = new WeakMap<FastifyRequest, Authentication>();
 
 /** Returns the caller of a request; `unknown` until the request is authenticated. */
 export function getCaller(request: FastifyRequest): Caller {
   return callers.get(request) ?? { kind: 'unknown' };
+}
+
+/** Returns whether the key, token or session of a request is still valid; true for other callers. */
+export async function isStillAuthenticated(request: FastifyRequest): Promise<boolean> {
+  const authentication = authentications.get(request);
+  const { kind } = getCaller(request);
+  if (authentication === undefined || (kind !== 'key' && kind !== 'user')) return true;
+  try {
+    await authenticate(request, authentication);
+    return true;
+  } catch (error) {
+    // Not if the database or the provider is unavailable for a moment.
+    return !(error instanceof Problem && error.kind === 'unauthenticated');
+  }
+}
+
+/** Returns the time until the credential of a request expires, in milliseconds; infinite if it does not. */
+export function millisecondsUntilExpiry(request: FastifyRequest): number {
+  const caller = getCaller(request);
+  const expiresAt = caller.kind === 'key' || caller.kind === 'user' ? caller.expiresAt : null;
+  // At least a second: the clock of the service, which decides, may be behind.
+  return expiresAt === null ? Number.POSITIVE_INFINITY : Math.max(1_000, expiresAt.getTime() - Date.now());
 }
 
 /** Returns the name of a caller in the audit trail. */
@@ -102,6 +135,30 @@ export function actorName(caller: Caller): string {
 /** Returns the token of `Authorization: Bearer TOKEN` (RFC 6750), or null. */
 export function bearerToken({ headers }: Pick<FastifyRequest, 'headers'>): string | null {
   return /^Bearer +([^ ]+) *$/i.exec(headers.authorization ?? '')?.[1] ?? null;
+}
+
+/** The cookie of a session, which a browser sends instead of a token. Only pages of the service can use it. */
+const sessionCookie = 'patchbay-session';
+
+/** Returns the secret of the session of a request, or null. */
+export function sessionSecret(request: FastifyRequest): string | null {
+  return request.cookies[sessionCookie] ?? null;
+}
+
+/** Sets the cookie of a session, or deletes it (null). Scripts cannot read it, and requests of other sites do not carry it. */
+export function setSessionCookie(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  session: { readonly secret: string; readonly expiresAt: Date } | null,
+): void {
+  const options = { path: '/', httpOnly: true, sameSite: 'strict', secure: request.protocol === 'https' } as const;
+  if (session === null) reply.clearCookie(sessionCookie, options);
+  else reply.setCookie(sessionCookie, session.secret, { ...options, expires: session.expiresAt });
+}
+
+/** Returns the credential of a request: its token, otherwise its session; null without any. */
+export function credentialOf(request: FastifyRequest): string | null {
+  return bearerToken(request) ?? sessionSecret(request);
 }
 
 /**
@@ -123,6 +180,7 @@ export function addAccessControl(
   });
   app.addHook('onRequest', async (request, reply) => {
     try {
+      authentications.set(request, authentication);
       callers.set(request, await authorize(request, authentication, keys));
     } finally {
       await count(request, reply);
@@ -142,7 +200,7 @@ async function authorize(request: FastifyRequest, authentication: Authentication
         authentication.hosts.checkJoinToken(token);
         return { kind: 'join-token' };
       }
-      return checkRole(request, authentication, await authentication.keys.authenticate(token), 'agent');
+      return checkRole(request, authentication, { kind: 'key', ...(await authentication.keys.authenticate(token)) }, 'agent');
     }
     case 'host': {
       const id = await authentication.hosts.authenticate(token);
@@ -152,7 +210,7 @@ async function authorize(request: FastifyRequest, authentication: Authentication
       return { kind: 'host', id };
     }
     default:
-      if (policy === 'required') return checkRole(request, authentication, await authentication.keys.authenticate(token), access);
+      if (policy === 'required') return checkRole(request, authentication, await authenticate(request, authentication), access);
       checkIsLocal(request);
       // Without API keys, a page of another origin must not start an expensive operation, such as an export. Following a link is allowed.
       if (request.headers['sec-fetch-mode'] !== 'navigate') rejectCrossOrigin(request);
@@ -160,16 +218,42 @@ async function authorize(request: FastifyRequest, authentication: Authentication
   }
 }
 
-async function checkRole(request: FastifyRequest, { denials }: Authentication, holder: KeyHolder, needed: Role): Promise<Caller> {
-  if (grantsRole(holder.role, needed)) return { kind: 'key', ...holder };
+type Holder = Extract<Caller, { kind: 'key' | 'user' }>;
+
+/** A JWT (RFC 7519): three parts, of which the first is a JSON object. API keys have no dot. */
+const jwtPattern = /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/;
+
+/** Returns the holder of the key, the token of the identity provider, or the session of a request. @throws {Problem} `unauthenticated`, `provider-unavailable`. */
+async function authenticate(request: FastifyRequest, { keys, users }: Authentication): Promise<Holder> {
+  const token = bearerToken(request);
+  if (token !== null && jwtPattern.test(token)) return { kind: 'user', ...(await users.authenticateToken(token, request.id)) };
+  const session = token === null ? sessionSecret(request) : null;
+  if (session === null) return { kind: 'key', ...(await keys.authenticate(token)) };
+  // A browser adds the cookie to requests of any page.
+  rejectCrossOrigin(request);
+  return { kind: 'user', ...(await users.authenticateSession(session)) };
+}
+
+/** Returns the roles of a key or user. */
+export function rolesOf(holder: Holder): readonly Role[] {
+  return holder.kind === 'key' ? [holder.role] : holder.roles;
+}
+
+async function checkRole(request: FastifyRequest, { denials }: Authentication, holder: Holder, needed: Role): Promise<Caller> {
+  const roles = rolesOf(holder);
+  if (grantRole(roles, needed)) return holder;
   const operation = `${request.method} ${request.routeOptions.url}`;
+  const { kind, id } = holder;
   // The request is denied even if the audit event cannot be written.
-  await denials.record(holder, needed, operation, { actor: holder.id, requestId: request.id }).catch((error: unknown) => {
+  await denials.record({ kind, id, roles }, needed, operation, { actor: id, requestId: request.id }).catch((error: unknown) => {
     request.log.error({ err: error }, 'could not record a denied request in the audit trail');
   });
+  const has = roles.length === 0 ? 'no role' : `the role ${roles.join(' and ')}`;
   throw new Problem(
     'forbidden',
-    `the API key has the role ${holder.role}, but the operation requires ${rolesGranting(needed).join(' or ')}: ask an administrator for such a key`,
+    kind === 'key'
+      ? `the API key has ${has}, but the operation requires ${rolesGranting(needed).join(' or ')}: ask an administrator for such a key`
+      : `you have ${has}, but the operation requires ${rolesGranting(needed).join(' or ')}: ask an administrator for the role`,
   );
 }
 

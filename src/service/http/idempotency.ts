@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AlreadyProcessed, type IdempotencyStore, type StoredResponse } from '../idempotency/idempotency-store.ts';
 import { Problem } from '../problem.ts';
 import type { IdempotentRequest } from '../requester.ts';
-import { actorName, bearerToken, getCaller } from './access.ts';
+import { actorName, credentialOf, getCaller } from './access.ts';
 
 /** Maximum length of a key, in characters. */
 const maxKeyLength = 255;
@@ -37,7 +37,7 @@ export function addIdempotency(app: FastifyInstance, store: IdempotencyStore): v
       key,
       route: `${request.method} ${request.url}`,
       body: bodyText(request.body),
-      sealedBy: request.routeOptions.config.respondsWithSecret ? (bearerToken(request) ?? '') : null,
+      sealedBy: request.routeOptions.config.respondsWithSecret ? (credentialOf(request) ?? '') : null,
     };
     const stored = await store.begin(idempotentRequest);
     if (stored === null) {

@@ -47,6 +47,7 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
         { name: 'programs', description: 'Programs that call modules on devices.' },
         { name: 'loads', description: 'Builds loaded on devices by the isolation workflow.' },
         { name: 'keys', description: 'API keys and their roles.' },
+        { name: 'users', description: 'People and other clients of the identity provider.' },
         { name: 'audit', description: 'The audit trail: who did what to which object and when, with proofs that no event was changed.' },
         { name: 'signing keys', description: 'The keys that the service signs provenance and checkpoints with.' },
         { name: 'publisher keys', description: 'Public keys of publishers who sign builds.' },

@@ -29,6 +29,7 @@ export const problemTypes = {
   'too-many-rollouts': { status: 409, title: 'The limit of open rollouts is reached' },
   'last-admin': { status: 409, title: 'The last admin key cannot be revoked' },
   'too-many-keys': { status: 409, title: 'The limit of keys is reached' },
+  'too-many-users': { status: 409, title: 'The limit of users is reached' },
   'too-many-devices': { status: 409, title: 'The device limit of the host is reached' },
   'trail-broken': { status: 409, title: 'The audit trail was altered' },
   'image-pruned': { status: 409, title: 'The image of the build has been pruned' },
@@ -48,6 +49,7 @@ export const problemTypes = {
   damaged: { status: 500, title: 'The stored object is damaged' },
   internal: { status: 500, title: 'Internal error' },
   overloaded: { status: 503, title: 'The service is overloaded' },
+  'provider-unavailable': { status: 503, title: 'The identity provider is unavailable' },
   'database-unavailable': { status: 503, title: 'The database is unavailable' },
 } as const;
 export type ProblemType = keyof typeof problemTypes;

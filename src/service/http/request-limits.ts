@@ -93,7 +93,7 @@ export async function createRateLimiter(
     timeWindow: 60_000,
     keyGenerator: (request) =>
       isUnknown(request) ? `${isPage(request) ? 'pages' : 'refused'} ${clientAddress(request)}` : actorName(getCaller(request)),
-    max: (request) => (isUnknown(request) ? unauthenticatedPerMinute : requestsPerMinute),
+    max: (request) => (isUnknown(request) ? unauthenticatedPerMinute : Math.min(requestsPerMinute, ownLimit(request))),
   });
   return async (request, reply) => {
     if (request.routeOptions.config.exemptFromRateLimit) return;
@@ -110,6 +110,12 @@ export async function createRateLimiter(
         },
       );
   };
+}
+
+/** Returns the maximum requests a minute of the key of a request. */
+function ownLimit(request: FastifyRequest): number {
+  const caller = getCaller(request);
+  return caller.kind === 'key' ? (caller.requestsPerMinute ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
 }
 
 /** Returns whether the request is for a public route; a request for an unknown path counts as rejected. */

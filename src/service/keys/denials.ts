@@ -1,9 +1,10 @@
-// Records requests that a key's role does not permit in the audit trail, once per minute for each key and operation.
+// Records requests that the roles of a key or user do not permit in the audit trail, once per minute for each of them and operation.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Store } from '../database/store.ts';
+import type { Denied } from '../http/access.ts';
 import type { Requester } from '../requester.ts';
-import type { KeyHolder, Role } from '../roles.ts';
+import type { Role } from '../roles.ts';
 
 /** Milliseconds in which the same denial is recorded once. */
 const interval = 60_000;
@@ -20,7 +21,7 @@ export class Denials {
   }
 
   /** @param operation Method and route of the request. */
-  async record({ id, role }: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void> {
+  async record({ kind, id, roles }: Denied, needed: Role, operation: string, requester: Requester): Promise<void> {
     if (performance.now() - this.#since > interval) {
       this.#remembered = new Set();
       this.#since = performance.now();
@@ -28,10 +29,10 @@ export class Denials {
     const denial = `${id} ${operation}`;
     if (this.#remembered.has(denial) || this.#remembered.size >= rememberedLimit) return;
     this.#remembered.add(denial);
-    const detail = { operation, role, needed };
+    const detail = { operation, role: roles.join(' '), needed };
     try {
       await this.#store.transaction((connection) =>
-        audit(connection, requester, new Date(), [{ action: 'key.denied', object: id, outcome: 'refused', detail }]),
+        audit(connection, requester, new Date(), [{ action: `${kind}.denied`, object: id, outcome: 'refused', detail }]),
       );
     } catch (error) {
       // The next denial is recorded.

@@ -3,6 +3,7 @@
 import { digestOf } from '../../machine/digest.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import { LocalRecurringJob } from '../database/local-recurring-job.ts';
@@ -13,7 +14,7 @@ import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { HostRecords } from '../hosts/repository.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
-import { notFound, Problem } from '../problem.ts';
+import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, systemActor } from '../requester.ts';
 import { type KeyHolder, keyPrefix, type Role, roles } from '../roles.ts';
 import { equalsInConstantTime, newSecret } from '../secrets.ts';
@@ -21,7 +22,7 @@ import { KeyQueries } from './queries.ts';
 import type { KeyFilter, KeyRecord } from './repository.ts';
 import { KeyRecords } from './repository.ts';
 
-/** Maximum number of keys that are not revoked. */
+/** Maximum number of valid keys. */
 const keyLimit = 1_000;
 
 /** Interval at which the times of last use are stored, in milliseconds. */
@@ -29,23 +30,33 @@ const usesInterval = 60_000;
 
 const keyPattern = new RegExp(`^${keyPrefix}([0-9a-f]{32})_[A-Za-z0-9_-]{43}$`);
 
-export type NewKeyRequest = { readonly name: string; readonly role: Role; readonly host: string | null };
+export type NewKeyRequest = {
+  readonly name: string;
+  readonly role: Role;
+  readonly host: string | null;
+  /** Null: never. */
+  readonly expiresAt: Date | null;
+  /** Null: the limit of the service. */
+  readonly requestsPerMinute: number | null;
+};
 /** A key with its secret, which is not shown again. */
 export type CreatedKey = { readonly key: KeyRecord; readonly secret: string };
 
 export class Keys {
   readonly #store: Store;
+  readonly #clock: Clock;
   /** Times of last use that are not stored yet: they are batched, so that a request needs no transaction for it. */
   readonly #uses = new Map<string, Date>();
 
-  constructor(store: Store) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }) {
     this.#store = store;
+    this.#clock = clock;
   }
 
-  /** @throws {Problem} `name-taken`, `too-many-keys`. */
+  /** @throws {Problem} `name-taken`, `too-many-keys`, `invalid-value` if it would have expired already. */
   async create(request: NewKeyRequest, requester: Requester, toResponse: ToResponse<CreatedKey>): Promise<CreatedKey> {
     return this.#store.transaction(async (connection) => {
-      const created = await createKey(connection, request, requester);
+      const created = await createKey(connection, request, requester, this.#clock.now());
       await storeResponse(connection, requester, toResponse, created);
       return created;
     });
@@ -57,10 +68,11 @@ export class Keys {
    */
   async createAdmin(when: 'first start' | 'always', save: (secret: string) => void): Promise<void> {
     await this.#store.transaction(async (connection) => {
-      if (when === 'first start' && (await new KeyRecords(connection).count({})) > 0) return;
+      if (when === 'first start' && (await new KeyRecords(connection).hasAny())) return;
       const id = newIdentifier('key');
       const name = `admin-${id.slice(-8)}`;
-      save((await createKey(connection, { name, role: 'admin', host: null }, systemActor, id)).secret);
+      const request = { name, role: 'admin', host: null, expiresAt: null, requestsPerMinute: null } as const;
+      save((await createKey(connection, request, systemActor, this.#clock.now(), id)).secret);
     });
   }
 
@@ -85,9 +97,12 @@ export class Keys {
     return this.#store.transaction(async (connection) => {
       const key = await findKey(connection, id);
       if (key.revokedAt !== null) return key;
-      if (key.role === 'admin' && (await new KeyRecords(connection).count({ role: 'admin', isRevoked: false })) === 1)
-        throw new Problem('last-admin', `${key.name} is the only key with the role admin: create another before you revoke it`);
-      const revokedAt = new Date();
+      const revokedAt = this.#clock.now();
+      if (await isLastAdmin(connection, key, revokedAt))
+        throw new Problem(
+          'last-admin',
+          `${key.name} is the only key with the role admin that does not expire: create another before you revoke it`,
+        );
       await new KeyRecords(connection).revoke(id, revokedAt);
       const { name, role, host } = key;
       const hostsEnded = await new HostRecords(connection).revokeTokens(id);
@@ -110,8 +125,15 @@ export class Keys {
     }
     if (key.revokedAt !== null)
       throw new Problem('unauthenticated', `the API key ${key.name} was revoked: ask an administrator for a new key`);
-    this.#uses.set(key.id, new Date());
-    return { id: key.id, role: toRole(key.role), host: key.host };
+    const now = this.#clock.now();
+    if (key.expiresAt !== null && key.expiresAt <= now)
+      throw new Problem(
+        'unauthenticated',
+        `the API key ${key.name} expired at ${key.expiresAt.toISOString()}: ask an administrator for a new key`,
+      );
+    this.#uses.set(key.id, now);
+    const { host, expiresAt, requestsPerMinute } = key;
+    return { id: key.id, role: toRole(key.role), host, expiresAt, requestsPerMinute };
   }
 
   /** Starts storing times of last use periodically, on each replica. */
@@ -145,22 +167,32 @@ export function toRole(text: string): Role {
 
 async function createKey(
   connection: Connection,
-  { name, role, host }: NewKeyRequest,
+  { name, role, host, expiresAt, requestsPerMinute }: NewKeyRequest,
   requester: Requester,
+  createdAt: Date,
   id = newIdentifier('key'),
 ): Promise<CreatedKey> {
-  const taken = await new KeyRecords(connection).findByName(name);
+  if (expiresAt !== null && expiresAt <= createdAt)
+    throw invalidValue('/expiresAt', `is not after the time of the service, ${createdAt.toISOString()}`);
+  const taken = await new KeyRecords(connection).findByName(name, createdAt);
   if (taken !== null)
     throw new Problem('name-taken', `the name "${name}" is used by the key ${taken.id}: choose another name, or revoke that key`);
-  if ((await new KeyRecords(connection).count({ isRevoked: false })) >= keyLimit)
+  if ((await new KeyRecords(connection).countValid({ at: createdAt })) >= keyLimit)
     throw new Problem('too-many-keys', `limit reached: ${keyLimit} keys. Revoke unused keys`);
   const secret = `${keyPrefix}${id.slice(id.indexOf('_') + 1)}_${newSecret()}`;
-  const createdAt = new Date();
+  const terms = { name, role, host, expiresAt, requestsPerMinute };
   const createdBy = requester.actor;
-  const key: KeyRecord = { id, name, role, host, secretDigest: digestOf(secret), createdAt, createdBy, lastUsedAt: null, revokedAt: null };
+  const key: KeyRecord = { id, ...terms, secretDigest: digestOf(secret), createdAt, createdBy, lastUsedAt: null, revokedAt: null };
   await new KeyRecords(connection).create(key);
-  await audit(connection, requester, createdAt, [{ action: 'key.created', object: id, detail: { name, role, host } }]);
+  const detail = { ...terms, expiresAt: expiresAt?.toISOString() ?? null };
+  await audit(connection, requester, createdAt, [{ action: 'key.created', object: id, detail }]);
   return { key, secret };
+}
+
+/** Returns whether revoking a key would leave no key with the role `admin` that does not expire. */
+async function isLastAdmin(connection: Connection, { role, expiresAt }: KeyRecord, at: Date): Promise<boolean> {
+  if (role !== 'admin' || expiresAt !== null) return false;
+  return (await new KeyRecords(connection).countValid({ at, role: 'admin', isPermanent: true })) === 1;
 }
 
 async function findKey(connection: Connection, id: string): Promise<KeyRecord> {

@@ -6,9 +6,23 @@ import { PreparedQuery } from '../database/prepared-statements.ts';
 
 export type KeyRecord = ApiKeyModel;
 export type KeyFilter = { readonly role?: string | undefined; readonly isRevoked?: boolean | undefined };
+/** Keys that are neither revoked nor expired. */
+type ValidKeys = { readonly at: Date; readonly role?: string; readonly isPermanent?: true };
 
 // Named: a column that is added while the service runs would make the statement another.
-const keyColumns = ['id', 'name', 'role', 'host', 'secretDigest', 'createdAt', 'createdBy', 'lastUsedAt', 'revokedAt'] as const;
+const keyColumns = [
+  'id',
+  'name',
+  'role',
+  'host',
+  'secretDigest',
+  'createdAt',
+  'createdBy',
+  'lastUsedAt',
+  'revokedAt',
+  'expiresAt',
+  'requestsPerMinute',
+] as const;
 /** Each request asks for its key. */
 const keyById = new PreparedQuery({ id: 'text' }, (sql, { id }) => sql.selectFrom('ApiKey').select(keyColumns).where('id', '=', id));
 
@@ -28,21 +42,31 @@ export class KeyRecords {
     return key ?? null;
   }
 
-  /** Returns the key with a name that is not revoked. */
-  async findByName(name: string): Promise<KeyRecord | null> {
-    const { sql } = this.#connection;
-    const key = await sql.selectFrom('ApiKey').selectAll().where('name', '=', name).where('revokedAt', 'is', null).executeTakeFirst();
+  /** Returns the valid key with a name. */
+  async findByName(name: string, at: Date): Promise<KeyRecord | null> {
+    const key = await this.#valid({ at }).where('name', '=', name).selectAll().executeTakeFirst();
     return key ?? null;
   }
 
-  async count({ role, isRevoked }: KeyFilter): Promise<number> {
-    const { count } = await this.#connection.sql
-      .selectFrom('ApiKey')
+  /** Returns whether any key was ever created. */
+  async hasAny(): Promise<boolean> {
+    return (await this.#connection.sql.selectFrom('ApiKey').select('id').limit(1).executeTakeFirst()) !== undefined;
+  }
+
+  async countValid(keys: ValidKeys): Promise<number> {
+    const { count } = await this.#valid(keys)
       .select(({ fn }) => fn.countAll<number | bigint>().as('count'))
-      .$if(role !== undefined, (keys) => keys.where('role', '=', role ?? ''))
-      .$if(isRevoked !== undefined, (keys) => keys.where('revokedAt', isRevoked === true ? 'is not' : 'is', null))
       .executeTakeFirstOrThrow();
     return Number(count);
+  }
+
+  #valid({ at, role, isPermanent }: ValidKeys) {
+    return this.#connection.sql
+      .selectFrom('ApiKey')
+      .where('revokedAt', 'is', null)
+      .where(({ or, eb }) => or([eb('expiresAt', 'is', null), eb('expiresAt', '>', at)]))
+      .$if(role !== undefined, (keys) => keys.where('role', '=', role ?? ''))
+      .$if(isPermanent === true, (keys) => keys.where('expiresAt', 'is', null));
   }
 
   async revoke(id: string, revokedAt: Date): Promise<void> {

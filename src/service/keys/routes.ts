@@ -2,18 +2,23 @@
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { getCaller } from '../http/access.ts';
+import { getCaller, rolesOf } from '../http/access.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
-import { grantedRoles } from '../roles.ts';
+import { includedRoles } from '../roles.ts';
 import { type Keys, type CreatedKey as KeyWithSecret, toRole } from './keys.ts';
 import type { KeyRecord } from './repository.ts';
 import { CreatedKey, CurrentKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from './schemas.ts';
 
 const tags = ['keys'];
 
-type Uses = { readonly keys: Keys; readonly damagedRows: DamagedRows };
+type Uses = {
+  readonly keys: Keys;
+  /** Finds the user of a request. */
+  readonly users: { find(id: string): Promise<{ readonly name: string | null }> };
+  readonly damagedRows: DamagedRows;
+};
 
 export function addKeyRoutes(app: Api, uses: Uses): void {
   addCreationRoute(app, uses);
@@ -39,15 +44,16 @@ function addCreationRoute(app: Api, { keys }: Uses): void {
       },
     },
     async (request, reply) => {
-      const { host = null, ...rest } = request.body;
-      const created = await keys.create({ ...rest, host }, getRequester(request), (created) => toStoredResponse(toCreated(created)));
+      const { host = null, expiresAt, ...rest } = request.body;
+      const terms = { ...rest, host, expiresAt: expiresAt === null ? null : new Date(expiresAt) };
+      const created = await keys.create(terms, getRequester(request), (created) => toStoredResponse(toCreated(created)));
       const { status, location, body } = toCreated(created);
       return reply.status(status).header('location', location).header('cache-control', 'no-store').send(body);
     },
   );
 }
 
-function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
+function addReadingRoutes(app: Api, { keys, users, damagedRows }: Uses): void {
   app.get(
     '/v1/keys',
     {
@@ -75,16 +81,26 @@ function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
       schema: {
         operationId: 'getCurrentKey',
         tags,
-        summary: 'Get the current API key',
-        description: 'Returns the API key of the request and its roles. If authentication is disabled, the role is `admin`.',
-        response: { 200: CurrentKey.describe('The key of the request, without its secret.'), ...problems() },
+        summary: 'Get the current API key or user',
+        description:
+          'Returns the API key of the request, or the user who signed in, with their roles. If authentication is disabled, the role is `admin`.',
+        response: { 200: CurrentKey.describe('The key or user of the request.'), ...problems() },
       },
     },
     async (request) => {
       const caller = getCaller(request);
-      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, grantedRoles: grantedRoles('admin') };
-      const { id, name, role } = toKey(await keys.find(caller.id));
-      return { id, name, role, grantedRoles: grantedRoles(role) };
+      if (caller.kind !== 'key' && caller.kind !== 'user')
+        return { id: null, name: null, role: 'admin' as const, expiresAt: null, grantedRoles: includedRoles(['admin']) };
+      const { name } = await (caller.kind === 'key' ? keys.find(caller.id) : users.find(caller.id));
+      const granted = rolesOf(caller);
+      const { id, expiresAt } = caller;
+      return {
+        id,
+        name,
+        role: granted[0] ?? ('viewer' as const),
+        expiresAt: expiresAt?.toISOString() ?? null,
+        grantedRoles: includedRoles(granted),
+      };
     },
   );
 
@@ -127,12 +143,15 @@ function toCreated({ key, secret }: KeyWithSecret): CreatedResponse<201, z.infer
   return { status: 201, location: `/v1/keys/${key.id}`, body: { ...toKey(key), secret } };
 }
 
-function toKey({ id, name, role, host, createdAt, createdBy, lastUsedAt, revokedAt }: KeyRecord): z.infer<typeof Key> {
+function toKey(key: KeyRecord): z.infer<typeof Key> {
+  const { id, name, role, host, requestsPerMinute, createdAt, createdBy, expiresAt, lastUsedAt, revokedAt } = key;
   return {
     id,
     name,
     role: toRole(role),
     host,
+    expiresAt: expiresAt?.toISOString() ?? null,
+    requestsPerMinute,
     createdAt: createdAt.toISOString(),
     createdBy,
     lastUsedAt: lastUsedAt?.toISOString() ?? null,

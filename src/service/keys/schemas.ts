@@ -1,7 +1,7 @@
 // Schemas of API keys.
 
 import { z } from 'zod';
-import { DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, Timestamp } from '../../protocol/identifiers.ts';
 import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { roles } from '../roles.ts';
@@ -21,6 +21,8 @@ const keyExample = {
   name: 'release-pipeline',
   role: 'publisher',
   host: null,
+  expiresAt: '2027-11-23T09:30:00.000Z',
+  requestsPerMinute: null,
   createdAt: '2026-11-23T09:30:00.000Z',
   createdBy: 'key_019365a0b1c27d3e8f4a5b6c7d8e9f0a',
   lastUsedAt: null,
@@ -29,17 +31,28 @@ const keyExample = {
 
 export const NewKey = z
   .strictObject({
-    name: DisplayName.describe('Display name, unique among keys that are not revoked.'),
+    name: DisplayName.describe('Display name, unique among valid keys.'),
     role: Role,
     host: DisplayName.optional().describe(
       'Name of the host that the key can register. Required with, and only allowed with, the role `agent`.',
     ),
+    expiresAt: Timestamp.nullable()
+      .default(null)
+      .describe('When the key stops working (RFC 3339). Null: never.')
+      .meta({ examples: [keyExample.expiresAt] }),
+    requestsPerMinute: z
+      .int()
+      .min(1)
+      .max(1_000_000_000)
+      .nullable()
+      .default(null)
+      .describe('Maximum requests of the key a minute, if it is less than the limit of the service. Null: the limit of the service.'),
   })
   .refine(({ role, host }) => (role === 'agent') === (host !== undefined), {
     path: ['host'],
     message: 'is required with "role": "agent", and not allowed otherwise',
   })
-  .meta({ id: 'NewKey', examples: [{ name: 'release-pipeline', role: 'publisher' }] });
+  .meta({ id: 'NewKey', examples: [{ name: 'release-pipeline', role: 'publisher', expiresAt: keyExample.expiresAt }] });
 
 export const Key = z
   .object({
@@ -47,10 +60,12 @@ export const Key = z
     name: z.string(),
     role: Role,
     host: z.string().nullable().describe('Name of the host that a key with the role `agent` can register. Null for other roles.'),
+    expiresAt: timestamp.nullable().describe('When the key stops working. Null: never.'),
+    requestsPerMinute: z.int().nullable().describe('Maximum requests of the key a minute. Null: the limit of the service.'),
     createdAt: timestamp,
     createdBy: z.string().describe('Identifier of the API key that created it, or `service`.'),
     lastUsedAt: timestamp.nullable().describe('When the key was last used, accurate to a minute. Null if never.'),
-    revokedAt: timestamp.nullable().describe('When the key was revoked. Null if it is valid.'),
+    revokedAt: timestamp.nullable().describe('When the key was revoked. Null if it was not.'),
   })
   .meta({ id: 'Key', description: 'An API key, without its secret.', examples: [keyExample] });
 
@@ -64,17 +79,22 @@ export const CreatedKey = Key.extend({
 });
 export const CurrentKey = z
   .object({
-    id: identifier('key').nullable().describe('Null if authentication is disabled.'),
-    name: z.string().nullable(),
-    role: Role,
+    id: z
+      .string()
+      .nullable()
+      .describe('Identifier of the API key, or of the user who signed in. Null if authentication is disabled.')
+      .meta({ examples: [exampleIdentifier('key')] }),
+    name: z.string().nullable().describe('Name of the key or user. Null if unknown.'),
+    role: Role.describe('The role of the key; the first role of a user who has several.'),
+    expiresAt: timestamp.nullable().describe('When the key, token or session stops working. Null: never.'),
     grantedRoles: z
       .array(Role)
-      .describe('The roles that the key has: its own and those that its role includes. An operation requires one of them.'),
+      .describe('The roles that the key or user has: its own and those that these include. An operation requires one of them.'),
   })
   .meta({
     id: 'CurrentKey',
-    description: 'The API key of the request.',
-    examples: [{ id: exampleIdentifier('key'), name: 'on-call', role: 'operator', grantedRoles: ['viewer', 'operator'] }],
+    description: 'The API key of the request, or the user who signed in.',
+    examples: [{ id: exampleIdentifier('key'), name: 'on-call', role: 'operator', expiresAt: null, grantedRoles: ['viewer', 'operator'] }],
   });
 export const KeyPage = pageSchema('KeyPage', Key);
 

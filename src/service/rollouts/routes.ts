@@ -119,8 +119,9 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
         },
       },
     },
-    async ({ params }, reply) => {
-      const stream = await eventStream(reply.raw, async (closed) => serverSentEvents(await rollouts.follow(params.rollout, closed)));
+    async (request, reply) => {
+      const { rollout } = request.params;
+      const stream = await eventStream(request, reply.raw, async (closed) => serverSentEvents(await rollouts.follow(rollout, closed)));
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );

@@ -190,6 +190,8 @@ const newKey = (index: number) => ({
   createdBy: 'test',
   lastUsedAt: null,
   revokedAt: random(2) === 0 ? anyTime() : null,
+  expiresAt: null,
+  requestsPerMinute: null,
 });
 
 const newResidency = (deviceId: string) => (index: number) => ({

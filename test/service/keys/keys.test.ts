@@ -20,7 +20,7 @@ test('creates a key, shows its secret once, and lists it without the secret', as
   const created = await create('pipeline', 'publisher');
   expect(created).toMatchObject({
     status: 201,
-    body: { name: 'pipeline', role: 'publisher', host: null, lastUsedAt: null, revokedAt: null },
+    body: { name: 'pipeline', role: 'publisher', host: null, expiresAt: null, requestsPerMinute: null, lastUsedAt: null, revokedAt: null },
   });
   expect(created.body.id).toMatch(/^key_[0-9a-f]{32}$/);
   expect(created.headers.get('location')).toBe(`/v1/keys/${created.body.id}`);
@@ -41,7 +41,13 @@ test('returns the roles of the current key', async () => {
   const created = await create('on-call', 'operator');
   const current = await service.get('/v1/keys/current', bearer(String(created.body.secret)));
   expect(current).toMatchObject({ status: 200 });
-  expect(current.body).toEqual({ id: created.body.id, name: 'on-call', role: 'operator', grantedRoles: ['viewer', 'operator'] });
+  expect(current.body).toEqual({
+    id: created.body.id,
+    name: 'on-call',
+    role: 'operator',
+    expiresAt: null,
+    grantedRoles: ['viewer', 'operator'],
+  });
   expect((await service.get('/v1/keys/current')).body).toMatchObject({
     role: 'admin',
     grantedRoles: ['viewer', 'operator', 'publisher', 'admin'],
@@ -54,7 +60,13 @@ test('a service without authentication permits every request', async () => {
   await open.start();
   try {
     const { body } = await open.get('/v1/keys/current');
-    expect(body).toEqual({ id: null, name: null, role: 'admin', grantedRoles: ['viewer', 'operator', 'publisher', 'admin'] });
+    expect(body).toEqual({
+      id: null,
+      name: null,
+      role: 'admin',
+      expiresAt: null,
+      grantedRoles: ['viewer', 'operator', 'publisher', 'admin'],
+    });
   } finally {
     await open.close();
   }
@@ -117,6 +129,50 @@ test('a revoked key stops working immediately, and its name is free', async () =
   expect(itemsOf(await service.get('/v1/keys?revoked=false'))).toMatchObject([{ role: 'admin' }]);
   expect((await create('reader', 'viewer')).status).toBe(201);
   expect(await create('reader', 'operator')).toMatchObject(problem(409, 'name-taken'));
+});
+
+test('a key stops working when it expires, its streams end, and its name is free', async () => {
+  const expiresAt = new Date(Date.now() + 2_000);
+  // Any offset is accepted, and UTC returned.
+  const inAnotherZone = `${new Date(expiresAt.getTime() + 7_200_000).toISOString().slice(0, -1)}+02:00`;
+  const { status, body } = await service.post('/v1/keys', { name: 'visitor', role: 'viewer', expiresAt: inAnotherZone });
+  expect({ status, expiresAt: body.expiresAt }).toEqual({ status: 201, expiresAt: expiresAt.toISOString() });
+  const headers = bearer(String(body.secret));
+  const stream = await fetch(`${service.url}/v1/events`, { headers });
+  expect((await service.get('/v1/keys/current', headers)).body).toMatchObject({ expiresAt: expiresAt.toISOString() });
+  expect(await create('visitor', 'viewer')).toMatchObject(problem(409, 'name-taken'));
+  await stream.text();
+  expect(new Date() >= expiresAt).toBe(true);
+  expect(await service.get('/v1/devices', headers)).toMatchObject({ status: 401, body: { detail: expect.stringContaining('expired at') } });
+  expect((await create('visitor', 'viewer')).status).toBe(201);
+});
+
+test('rejects a key that would have expired already', async () => {
+  const request = { name: 'late', role: 'viewer', expiresAt: '2020-01-01T00:00:00Z' } as const;
+  expect(await service.post('/v1/keys', request)).toMatchObject({
+    status: 422,
+    body: { errors: [{ pointer: '/expiresAt', detail: expect.stringContaining('is not after the time of the service') }] },
+  });
+});
+
+test('an admin key that expires does not replace one that does not', async () => {
+  const [first] = itemsOf(await service.get('/v1/keys'));
+  const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+  const temporary = await service.post('/v1/keys', { name: 'temporary', role: 'admin', expiresAt });
+  expect(await service.post(`/v1/keys/${first?.id}/revoke`, undefined)).toMatchObject(problem(409, 'last-admin'));
+  expect((await service.post(`/v1/keys/${temporary.body.id}/revoke`, undefined)).status).toBe(200);
+});
+
+test('limits the requests of a key to its quota, and those of no other', async () => {
+  const { body } = await service.post('/v1/keys', { name: 'script', role: 'viewer', requestsPerMinute: 3 });
+  const headers = bearer(String(body.secret));
+  const statuses: number[] = [];
+  for (let count = 0; count < 4; count += 1) statuses.push((await service.get('/v1/devices', headers)).status);
+  expect(statuses).toEqual([200, 200, 200, 429]);
+  const refused = await service.get('/v1/devices', headers);
+  expect(refused).toMatchObject({ status: 429, body: { detail: expect.stringContaining('3 requests per minute') } });
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect((await service.get('/v1/devices')).status).toBe(200);
 });
 
 test('rejects the revocation of the last admin key', async () => {

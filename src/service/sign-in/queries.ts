@@ -1,0 +1,26 @@
+// Queries of users, outside transactions.
+
+import type { Prisma } from '../database/generated/client.ts';
+import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';
+import type { QueryClient } from '../database/query-client.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
+import type { Reader } from '../database/reader.ts';
+import type { UserRecord } from './repository.ts';
+
+export class UserQueries {
+  readonly #readable: QueryClient;
+
+  constructor({ readable }: Reader) {
+    this.#readable = readable;
+  }
+
+  async list(page: PageByTime): Promise<MarkedRows<UserRecord>> {
+    const createdAt = (comparison: Comparison<Date>): Prisma.UserWhereInput => ({ createdAt: comparison });
+    const users = await this.#readable.user.findMany({
+      where: { AND: timeConditions({}, page, createdAt, (id) => ({ id })) },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
+      take: page.limit,
+    });
+    return restoreMarks(users);
+  }
+}
