@@ -41,6 +41,15 @@ export function readTime(flag: string, text: string): string {
   return time.toISOString();
 }
 
+const hour = 3_600_000;
+
+/** Returns a time from a flag: a time, or a number of hours or days from now, such as `12h` or `90d`. @throws {UsageError} */
+export function readTimeOrDuration(flag: string, text: string): string {
+  const [, number, unit] = /^(\d{1,6})([hd])$/.exec(text) ?? [];
+  if (number === undefined) return readTime(flag, text);
+  return new Date(Date.now() + Number(number) * (unit === 'd' ? 24 * hour : hour)).toISOString();
+}
+
 /**
  * Returns the content of a file.
  * @param flag The flag that named the file; empty for an argument.

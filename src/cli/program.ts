@@ -74,6 +74,11 @@ const operatorCommands: readonly TopLevelCommand[] = [
     add: async (key) => (await import('./commands/key.ts')).addKeyCommands(key),
   },
   {
+    name: 'user',
+    summary: 'list and sign out the people and clients of the identity provider',
+    add: async (user) => (await import('./commands/user.ts')).addUserCommands(user),
+  },
+  {
     name: 'publisher-key',
     summary: 'register, list and revoke the public keys of publishers who sign builds',
     add: async (publisherKey) => (await import('./commands/publisher-key.ts')).addPublisherKeyCommands(publisherKey),

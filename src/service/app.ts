@@ -65,7 +65,13 @@ export async function createService({
   trustedProxies = [],
   ...settings
 }: ServiceOptions): Promise<FastifyInstance> {
-  const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken, ...(settings.provider?.clientSecret == null ? [] : [settings.provider.clientSecret])] });
+  const log =
+    logger === false
+      ? pino({ enabled: false })
+      : createLogger({
+          ...logger,
+          secrets: [settings.joinToken, ...(settings.provider?.clientSecret == null ? [] : [settings.provider.clientSecret])],
+        });
   const installation = await Installation.open(database, settings, log);
   // Typed as Fastify's logger, so that the application has Fastify's default type.
   const loggerInstance: FastifyBaseLogger = log;

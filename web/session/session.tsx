@@ -1,4 +1,4 @@
-// The session: the API key and its roles.
+// The session: an API key, or a cookie after signing in with the identity provider; and the roles.
 
 import { type ComponentChildren, createContext } from 'preact';
 import { useCallback, useContext, useEffect, useMemo, useState } from 'preact/hooks';
@@ -20,7 +20,7 @@ type Session =
 type SignIn = (key: string, isRemembered: boolean) => Promise<Failure | null>;
 export type SessionControls = { readonly session: Session; readonly signIn: SignIn; readonly signOut: () => void };
 
-/** Opens a session with the stored key, or without a key if the service requires none. */
+/** Opens a session with the stored key, or without a key if the browser has a session cookie or the service requires no key. */
 export function useSession(): SessionControls {
   const [session, setSession] = useState<Session>({ kind: 'opening' });
   const [attempts, setAttempts] = useState(0);
@@ -40,7 +40,12 @@ export function useSession(): SessionControls {
       }
       const client = createPatchbayClient(location.origin, key, async (request) => {
         const response = await fetch(request);
-        if (response.status === 401) expire('The API key is no longer valid. It was revoked, or this is another service.');
+        if (response.status === 401)
+          expire(
+            key === null
+              ? 'The session has ended. Sign in again.'
+              : 'The API key is no longer valid. It was revoked, it expired, or this is another service.',
+          );
         return response;
       });
       setSession({ kind: 'signed-in', client, key, who });
@@ -70,7 +75,12 @@ export function useSession(): SessionControls {
     },
     [open],
   );
-  const signOut = useCallback(() => expire(null), [expire]);
+  const signOut = useCallback(() => {
+    const client = session.kind === 'signed-in' && session.key === null ? session.client : null;
+    // A session of the identity provider is in a cookie, which only the service can delete.
+    if (client !== null) client.DELETE('/v1/sessions/current').finally(() => expire(null));
+    else expire(null);
+  }, [session, expire]);
   return { session, signIn, signOut };
 }
 

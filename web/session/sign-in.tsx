@@ -1,9 +1,18 @@
-// The sign-in form: verifies an API key and stores it if the user agrees.
+// The sign-in page: the identity provider if there is one, and a form that verifies an API key and stores it if the user agrees.
 
-import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { createPatchbayClient, type Schemas } from '../../src/client/client.ts';
 import type { Failure } from '../live/failure.ts';
 import type { SessionControls } from './session.tsx';
 import './sign-in.css';
+
+/** Why the identity provider did not sign someone in, by the value of `?sign-in=`. */
+const providerFailures: ReadonlyMap<string, string> = new Map([
+  ['no-role', 'You are signed in at the identity provider, but no rule gives you a role here. Ask an administrator.'],
+  ['unavailable', 'The identity provider cannot be reached. Try again later, or use an API key.'],
+  ['expired', 'Signing in took too long, or the browser refused cookies. Try again.'],
+  ['failed', 'The identity provider did not sign you in. Try again; the log of the service has the reason.'],
+]);
 
 type Parts = { readonly reason: string | null; readonly signIn: SessionControls['signIn'] };
 
@@ -26,11 +35,21 @@ export function SignIn({ reason, signIn }: Parts) {
     setFailure(rejected);
     field.current?.focus();
   };
-  const text = failure === null ? reason : `${failure.title}: ${failure.detail}`;
+  const provider = useProvider();
+  const [providerFailure] = useState(() => providerFailures.get(new URLSearchParams(location.search).get('sign-in') ?? '') ?? null);
+  const text = failure === null ? (reason ?? providerFailure) : `${failure.title}: ${failure.detail}`;
   return (
     <main id="main" class="sign-in">
       <form onSubmit={submit}>
         <h1>Sign in to Patchbay</h1>
+        {provider !== null && (
+          <>
+            <a class="main" href={`${provider.path}?return=${encodeURIComponent(currentPage())}`}>
+              Sign in with {provider.name}
+            </a>
+            <p class="soft">Or use an API key:</p>
+          </>
+        )}
         <p class="soft">
           Enter an API key. The first key is in the file <code>admin-key</code> next to the database. An administrator creates others.
         </p>
@@ -63,4 +82,26 @@ export function SignIn({ reason, signIn }: Parts) {
       </form>
     </main>
   );
+}
+
+type Provider = NonNullable<Schemas['SignInOptions']['provider']>;
+
+/** Returns the identity provider; null while it is unknown, and without one. */
+function useProvider(): Provider | null {
+  const [provider, setProvider] = useState<Provider | null>(null);
+  useEffect(() => {
+    // Without an answer, an API key still works.
+    createPatchbayClient(location.origin)
+      .GET('/v1/sign-in-options')
+      .then(({ data }) => setProvider(data?.provider ?? null))
+      .catch(() => {});
+  }, []);
+  return provider;
+}
+
+/** Returns the current page, without the reason of a failed attempt. */
+function currentPage(): string {
+  const query = new URLSearchParams(location.search);
+  query.delete('sign-in');
+  return `${location.pathname}${query.size === 0 ? '' : `?${query}`}`;
 }

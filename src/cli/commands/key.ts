@@ -7,6 +7,7 @@ import { exitCodes } from '../exit-codes.ts';
 import { resolveIdentifier } from '../operator/identifiers.ts';
 import { printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { readInteger, readTimeOrDuration } from '../option-values.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
@@ -16,9 +17,22 @@ export function addKeyCommands(key: Command): void {
     .description('Create an API key, and print its secret. The service cannot show the secret again.')
     .addOption(new Option('--role <role>', 'role of the key').choices(roles).makeOptionMandatory())
     .option('--host <name>', 'with --role agent: the host that the key can register')
-    .action((name, { role, host }, command) =>
+    .option(
+      '--expires-at <time>',
+      'when the key stops working, such as 2027-06-30T00:00:00Z, or in how long, such as 12h or 90d (default: never)',
+    )
+    .option('--requests-per-minute <n>', 'maximum requests of the key a minute (default: the limit of the service)')
+    .action((name, { role, host, expiresAt, requestsPerMinute }, command) =>
       runOperatorCommand(command, async (context) => {
-        const body = { name, role, ...(host === undefined ? {} : { host }) };
+        const body = {
+          name,
+          role,
+          ...(host === undefined ? {} : { host }),
+          ...(expiresAt === undefined ? {} : { expiresAt: readTimeOrDuration('expires-at', expiresAt) }),
+          ...(requestsPerMinute === undefined
+            ? {}
+            : { requestsPerMinute: readInteger('requests-per-minute', requestsPerMinute, 1, 1_000_000_000) }),
+        };
         const created = unwrapResponse(await context.client.POST('/v1/keys', { body }));
         printNote(context, `created the key ${created.name} (${created.id}) with the role ${created.role}; its secret is shown only once:`);
         printResult(context, created, () => [created.secret]);
@@ -28,6 +42,7 @@ export function addKeyCommands(key: Command): void {
   addExamples(
     create,
     'patchbay key create release-pipeline --role publisher > release-pipeline.key',
+    'patchbay key create visitor --role viewer --expires-at 30d',
     'patchbay key create rack-7 --role agent --host rack-7',
   );
 
@@ -44,10 +59,11 @@ export function addKeyCommands(key: Command): void {
         const readPage = async (query: { limit: number }) =>
           unwrapResponse(await context.client.GET('/v1/keys', { params: { query: { ...filter, ...query } } }));
         printList(context, await readPages(pages, readPage), {
-          headings: ['KEY', 'NAME', 'ROLE', 'HOST', 'CREATED', revoked ? 'REVOKED' : 'LAST USED'],
-          row: ({ id, name, role: keyRole, host, createdAt, lastUsedAt, revokedAt }) => {
+          headings: ['KEY', 'NAME', 'ROLE', 'HOST', 'CREATED', 'EXPIRES', revoked ? 'REVOKED' : 'LAST USED'],
+          row: ({ id, name, role: keyRole, host, createdAt, expiresAt, lastUsedAt, revokedAt }) => {
             const last = revoked ? revokedAt : lastUsedAt;
-            return [id, name, keyRole, host ?? '', formatTime(createdAt), last === null ? 'never' : formatTime(last)];
+            const timeOrNever = (time: string | null) => (time === null ? 'never' : formatTime(time));
+            return [id, name, keyRole, host ?? '', formatTime(createdAt), timeOrNever(expiresAt), timeOrNever(last)];
           },
           empty: 'no keys found',
         });

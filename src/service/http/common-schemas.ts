@@ -17,7 +17,7 @@ export function identifier(kind: keyof typeof identifierPrefixes) {
 export const actor = z
   .string()
   .nullable()
-  .describe('Identifier of the API key that requested it. Null if unknown.')
+  .describe('Identifier of the API key or user that requested it. Null if unknown.')
   .meta({ examples: [exampleIdentifier('key')] });
 
 export const timestamp = z.iso

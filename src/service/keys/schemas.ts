@@ -63,7 +63,7 @@ export const Key = z
     expiresAt: timestamp.nullable().describe('When the key stops working. Null: never.'),
     requestsPerMinute: z.int().nullable().describe('Maximum requests of the key a minute. Null: the limit of the service.'),
     createdAt: timestamp,
-    createdBy: z.string().describe('Identifier of the API key that created it, or `service`.'),
+    createdBy: z.string().describe('Identifier of the API key or user that created it, or `service`.'),
     lastUsedAt: timestamp.nullable().describe('When the key was last used, accurate to a minute. Null if never.'),
     revokedAt: timestamp.nullable().describe('When the key was revoked. Null if it was not.'),
   })

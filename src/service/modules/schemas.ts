@@ -103,7 +103,7 @@ export const Build = z
         'Whether accesses can leave state in the module: mutable globals, tables or memory. Null if unknown: pushed before the service recorded it.',
       ),
     createdAt: timestamp,
-    pushedBy: z.string().nullable().describe('Identifier of the API key that pushed it. Null if unknown.'),
+    pushedBy: z.string().nullable().describe('Identifier of the API key or user that pushed it. Null if unknown.'),
     signedBy: z
       .array(z.string())
       .describe('Key IDs of the keys that signed its provenance: a signing key of the service, and publisher keys.'),

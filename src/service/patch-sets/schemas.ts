@@ -62,7 +62,7 @@ export const PatchSet = z
     version,
     members: z.array(Member).describe('The builds, sorted by module.'),
     createdAt: timestamp,
-    createdBy: z.string().describe('Identifier of the API key that created it.'),
+    createdBy: z.string().describe('Identifier of the API key or user that created it.'),
     signedBy: z.array(z.string()).describe('Key IDs of the keys that signed its provenance: a signing key of the service.'),
   })
   .meta({

@@ -24,7 +24,7 @@ export const PublisherKey = z
     keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), used as `keyid` in envelopes.'),
     publicKey: z.string().describe('The Ed25519 public key in PEM.'),
     createdAt: timestamp,
-    createdBy: z.string().describe('Identifier of the API key that registered it.'),
+    createdBy: z.string().describe('Identifier of the API key or user that registered it.'),
     revokedAt: timestamp.nullable().describe('When the key was revoked. Its signatures do not count from then on. Null if it is valid.'),
   })
   .meta({

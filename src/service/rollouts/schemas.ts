@@ -272,7 +272,7 @@ const Wave = z
       .describe(
         'Whether the rollout continues despite the failure, because `onFailure` is `continue` or an operator resumed it. The wave is no longer evaluated.',
       ),
-    approvedBy: z.string().nullable().describe('Identifier of the API key that approved it. Null if not approved.'),
+    approvedBy: z.string().nullable().describe('Identifier of the API key or user that approved it. Null if not approved.'),
     startedAt: timestamp.nullable(),
     soakUntil: timestamp.nullable(),
     endedAt: timestamp.nullable(),
@@ -369,7 +369,7 @@ export const Rollout = z
     requestedAt: timestamp,
     requestedBy: z
       .string()
-      .describe('Identifier of the API key that requested it.')
+      .describe('Identifier of the API key or user that requested it.')
       .meta({ examples: [exampleIdentifier('key')] }),
     startedAt: timestamp.nullable(),
     endedAt: timestamp.nullable().describe('When the rollout ended and all its loads had ended. Null until then.'),
