@@ -43,3 +43,6 @@ export type KeyHolder = {
 
 /** A person or another client whom the identity provider knows. */
 export type UserHolder = { readonly id: string; readonly roles: readonly Role[]; readonly expiresAt: Date };
+
+/** A key or user whose roles do not allow a request. */
+export type Denied = { readonly kind: 'key' | 'user'; readonly id: string; readonly roles: readonly Role[] };

@@ -90,7 +90,7 @@ type Provider = NonNullable<Schemas['SignInOptions']['provider']>;
 function useProvider(): Provider | null {
   const [provider, setProvider] = useState<Provider | null>(null);
   useEffect(() => {
-    // Without an answer, an API key still works.
+    // If this fails, an API key still works.
     createPatchbayClient(location.origin)
       .GET('/v1/sign-in-options')
       .then(({ data }) => setProvider(data?.provider ?? null))

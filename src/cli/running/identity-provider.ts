@@ -75,7 +75,7 @@ function readRoleRules(text: string): RoleRule[] {
     });
   if (rules.length === 0)
     throw new UsageError(
-      '--oidc-issuer requires --oidc-roles, such as admin=platform-admins,viewer=*: without it, nobody who signs in has a role',
+      '--oidc-issuer requires --oidc-roles, such as admin=platform-admins,viewer=*: without it, people who sign in have no role',
     );
   if (rules.length > ruleLimit) throw new UsageError(`--oidc-roles: expected up to ${ruleLimit} rules, received ${rules.length}`);
   return rules;

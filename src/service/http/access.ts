@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { grantRole, type KeyHolder, keyPrefix, type Role, rolesGranting, type UserHolder } from '../roles.ts';
+import { type Denied, grantRole, type KeyHolder, keyPrefix, type Role, rolesGranting, type UserHolder } from '../roles.ts';
 import { rejectCrossOrigin } from './browser-protection.ts';
 
 /**
@@ -47,9 +47,6 @@ export type Authentication = {
     record(denied: Denied, needed: Role, operation: string, requester: Requester): Promise<void>;
   };
 };
-
-/** A key or user whose roles do not allow a request. */
-export type Denied = { readonly kind: 'key' | 'user'; readonly id: string; readonly roles: readonly Role[] };
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -133,7 +130,7 @@ export function actorName(caller: Caller): string {
 }
 
 /** Returns the token of `Authorization: Bearer TOKEN` (RFC 6750), or null. */
-export function bearerToken({ headers }: Pick<FastifyRequest, 'headers'>): string | null {
+function bearerToken({ headers }: Pick<FastifyRequest, 'headers'>): string | null {
   return /^Bearer +([^ ]+) *$/i.exec(headers.authorization ?? '')?.[1] ?? null;
 }
 

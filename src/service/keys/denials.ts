@@ -2,9 +2,8 @@
 
 import { audit } from '../audit-events/entry.ts';
 import type { Store } from '../database/store.ts';
-import type { Denied } from '../http/access.ts';
 import type { Requester } from '../requester.ts';
-import type { Role } from '../roles.ts';
+import type { Denied, Role } from '../roles.ts';
 
 /** Milliseconds in which the same denial is recorded once. */
 const interval = 60_000;

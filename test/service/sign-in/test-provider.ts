@@ -110,7 +110,7 @@ export class TestProvider {
     });
   }
 
-  /** Signs the next person in, with all that the service asks for. */
+  /** Signs the next person in, with the scopes that the service asks for. */
   async #decide(provider: Provider, ...[request, response]: Parameters<Provider['interactionDetails']>): Promise<void> {
     const { params } = await provider.interactionDetails(request, response);
     if (this.next === null)
