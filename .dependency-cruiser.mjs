@@ -19,6 +19,7 @@ const serviceOrder = [
   'orders',
   'signature-policies',
   'devices',
+  'groups',
   'keys',
   'hosts',
   'provenance',

@@ -10,6 +10,7 @@ import { addEventRoutes } from './audit/event-routes.ts';
 import { addAuditRoutes } from './audit/routes.ts';
 import { addDecommissioningRoutes } from './decommissioning/routes.ts';
 import { addDeviceRoutes } from './devices/routes.ts';
+import { addGroupRoutes } from './groups/routes.ts';
 import { addMetricsRoute } from './health/metrics-routes.ts';
 import { addOperationsRoutes } from './health/routes.ts';
 import { addHistoryRoutes } from './history/routes.ts';
@@ -108,6 +109,7 @@ export async function createService({
     addPatchSetRoutes(api, installation);
     addDeviceRoutes(api, installation);
     addDecommissioningRoutes(api, installation);
+    addGroupRoutes(api, installation);
     addHostRoutes(api, installation);
     addHistoryRoutes(api, installation);
     addProgramRoutes(api, installation);

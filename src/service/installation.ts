@@ -17,6 +17,8 @@ import type { RecurringJob } from './database/recurring-job.ts';
 import { Store } from './database/store.ts';
 import { Decommissioning } from './decommissioning/decommissioning.ts';
 import { Devices } from './devices/devices.ts';
+import { LabelEdits } from './devices/label-edits.ts';
+import { Groups } from './groups/groups.ts';
 import { Health } from './health/health.ts';
 import { Metrics } from './health/metrics.ts';
 import { History } from './history/history.ts';
@@ -40,7 +42,7 @@ import { type RetentionSettings, schedulePruning } from './retention/retention.t
 import { Rollbacks } from './rollbacks/rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
 import { settleUnreportedLoads } from './rollouts/settlement.ts';
-import { SignaturePolicies } from './signature-policies/signature-policies.ts';
+import { policiesOfGroup, SignaturePolicies } from './signature-policies/signature-policies.ts';
 import { SigningKeyRecords } from './signing-keys/repository.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
 
@@ -87,10 +89,12 @@ export class Installation {
   readonly denials: Denials;
   readonly devices: Devices;
   readonly events: EventFeed;
+  readonly groups: Groups;
   readonly health: Health;
   readonly history: History;
   readonly hosts: Hosts;
   readonly keys: Keys;
+  readonly labelEdits: LabelEdits;
   readonly loads: Loads;
   readonly metrics = new Metrics();
   readonly patchSets: PatchSets;
@@ -129,10 +133,12 @@ export class Installation {
     this.denials = new Denials(store);
     this.devices = new Devices(store, attachNewDevices);
     this.events = new EventFeed(store);
+    this.groups = new Groups(store, policiesOfGroup);
     this.history = new History(store);
     this.hosts = new Hosts(store, this.#reachability, joinToken);
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
     this.keys = new Keys(store);
+    this.labelEdits = new LabelEdits(store);
     this.loads = new Loads(dependencies, settleUnreportedLoads);
     this.patchSets = new PatchSets(dependencies);
     this.programs = new Programs(dependencies, this.devices);

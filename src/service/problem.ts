@@ -20,6 +20,8 @@ const problemKinds = [
   'too-many-keys',
   'too-many-devices',
   'too-many-policies',
+  'too-many-groups',
+  'group-in-use',
   'too-many-signatures',
   'not-queued',
   'not-draining',

@@ -21,6 +21,7 @@ import { buildModuleGraph, graphLimits, type ModuleGraph } from './module-graph.
 import { type DeviceFilter, DeviceQueries, type DriftRecord } from './queries.ts';
 import type { DeviceRecord, NewDevice } from './repository.ts';
 import { DeviceRecords } from './repository.ts';
+import { resolveCriteria, type SelectionCriteria } from './selection.ts';
 
 export type NewDeviceRequest = {
   readonly name: string;
@@ -138,22 +139,31 @@ export class Devices {
           `the labels of ${device.name} have changed since they were read: read them again, then repeat the request`,
         );
       if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
-      await new DeviceRecords(connection).setOperatorLabels(id, labels);
+      await new DeviceRecords(connection).setOperatorLabels([{ id, labels }]);
       await audit(connection, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
     });
   }
 
-  /** Lists devices. @param filter `host` is an identifier or a name; an unknown host has no devices. */
+  /**
+   * Lists devices.
+   * @param filter `host` is an identifier or a name; an unknown host has no devices.
+   * @throws {Problem} `invalid-value` if the group does not exist.
+   */
   async list(
-    { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
+    {
+      host,
+      criteria = {},
+      ...filter
+    }: Omit<DeviceFilter, 'hostId' | 'selector'> & { readonly host?: string | undefined; readonly criteria?: SelectionCriteria },
     page: PageByTime | PageByName,
   ): Promise<PageResult<DeviceView | DamagedItem, PageByTime | PageByName>> {
     const { reader, readConnection } = this.#store;
     const devices = new DeviceQueries(reader);
     const hostId = host === undefined ? undefined : (await new HostRecords(readConnection).findByIdOrName(host))?.id;
+    const selector = await resolveCriteria(readConnection, criteria, 'query:group');
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
     const found = await readMarkedPage(page, {
-      read: (chunkPage) => devices.list({ ...filter, hostId }, chunkPage),
+      read: (chunkPage) => devices.list({ ...filter, selector, hostId }, chunkPage),
       positionOfUndecodable: page.sort === 'name' ? undecodablePosition.byName : undecodablePosition.byTime,
       positionOf: ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
       bytesOf: ({ state }) => JSON.stringify(state).length,

@@ -10,6 +10,7 @@ import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { AbiViolationRecord } from './abi-violation-queries.ts';
 import type { Devices, DeviceView } from './devices.ts';
+import type { LabelEdits } from './label-edits.ts';
 import { buildModuleGraph, type ModuleGraph as Graph, graphLimits, type ModuleLink } from './module-graph.ts';
 import { ModuleGraph } from './module-graph-schemas.ts';
 import {
@@ -23,19 +24,22 @@ import {
   DevicePage,
   deviceParameter,
   deviceQuery,
+  LabelEdit,
+  LabelEditResult,
   NewDevice,
   NewDeviceLabels,
 } from './schemas.ts';
-import { toLabelSelector } from './selection.ts';
+import { selectorOf } from './selection-schemas.ts';
 
 const tags = ['devices'];
 
-type Uses = { readonly devices: Devices; readonly damagedRows: DamagedRows };
+type Uses = { readonly devices: Devices; readonly labelEdits: LabelEdits; readonly damagedRows: DamagedRows };
 
 export function addDeviceRoutes(app: Api, uses: Uses): void {
   addInventoryRoutes(app, uses);
   addModuleGraphRoute(app, uses);
   addLabelRoutes(app, uses);
+  addLabelEditRoute(app, uses);
   addAbiViolationRoute(app, uses);
 }
 
@@ -79,10 +83,10 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
       },
     },
     async (request, reply) => {
-      const { id: ids, sort, label: labels, selector, host, status, module, version, name, namePrefix } = request.query;
+      const { id: ids, sort, label: labels, selector, group, host, status, module, version, name, namePrefix } = request.query;
       rejectNameOrder(sort, status);
-      const criteria = { selector: toLabelSelector({ labels, selector }), module, version };
-      const filter = { ...criteria, ids, host, status, name, namePrefix, ...parseTimeRange(request.query) };
+      const criteria = { labels, selector, group };
+      const filter = { criteria, module, version, ids, host, status, name, namePrefix, ...parseTimeRange(request.query) };
       const page = await devices.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'device',
@@ -216,6 +220,31 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
       await devices.replaceLabels(params.device, body.labels, isExpected, getRequester(request));
       const labels = toLabels(body.labels);
       return reply.header('etag', computeEntityTag(labels)).send(labels);
+    },
+  );
+}
+
+function addLabelEditRoute(app: Api, { labelEdits }: Uses): void {
+  app.post(
+    '/v1/devices/labels',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'editDeviceLabels',
+        tags,
+        summary: 'Edit labels of several devices',
+        description:
+          'Sets and removes labels of the selected devices, up to 100 devices in one transaction; their other labels remain. From then on, the labels that the hosts of changed devices register are ignored. ' +
+          'If a device would have more than 16 labels, the request is rejected and no label is changed. If the request fails midway, repeat it to continue.',
+        body: LabelEdit,
+        response: { 200: LabelEditResult.describe('The labels are set and removed, or with `dryRun`: the preview.'), ...postProblems() },
+      },
+    },
+    async (request) => {
+      const { set, remove, dryRun, ...selected } = request.body;
+      const [selector, edit] = [selectorOf(selected), { set, remove }];
+      const result = dryRun ? await labelEdits.preview(selector, edit) : await labelEdits.apply(selector, edit, getRequester(request));
+      return { devices: [...result.devices], unchanged: result.unchanged, dryRun };
     },
   );
 }

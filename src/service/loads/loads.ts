@@ -10,7 +10,14 @@ import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { deviceResolver, type Selector, selectDevices, selectorFacts } from '../devices/selection.ts';
+import {
+  deviceResolver,
+  resolveCriteria,
+  type SelectionCriteria,
+  type Selector,
+  selectDevices,
+  selectorFacts,
+} from '../devices/selection.ts';
 import { createDuplicateCheck, storeResponses, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { type PatchSetRecord, PatchSetRecords } from '../patch-sets/repository.ts';
@@ -152,9 +159,15 @@ export class Loads {
     return findLoad(this.#uses.store.readConnection, id);
   }
 
-  list(filter: LoadFilter, page: PageByTime): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
+  /** Lists loads. @param criteria Selects their devices. @throws {Problem} `invalid-value` if the group does not exist. */
+  async list(
+    { criteria = {}, ...filter }: Omit<LoadFilter, 'selector'> & { readonly criteria?: SelectionCriteria },
+    page: PageByTime,
+  ): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
+    const { reader, readConnection } = this.#uses.store;
+    const selector = await resolveCriteria(readConnection, criteria, 'query:group');
     return readMarkedPage(page, {
-      read: (chunkPage) => new LoadQueries(this.#uses.store.reader).list(filter, chunkPage),
+      read: (chunkPage) => new LoadQueries(reader).list({ ...filter, selector }, chunkPage),
       positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
