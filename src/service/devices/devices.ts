@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { HostRegistration } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
-import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
+import { isDeviceId, type Labels, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { type DamagedItem, readViewsOrMarks } from '../database/damaged-rows.ts';
@@ -37,6 +37,9 @@ export type DeviceView = {
   readonly state: DeviceState | null;
   readonly drift: readonly DriftRecord[];
 };
+
+/** The part of a device that its ETag covers. */
+export type DeviceNames = Pick<DeviceRecord, 'id' | 'name' | 'registeredName'>;
 
 /** The capacity of a host and its number of devices. */
 type HostCapacity = {
@@ -82,6 +85,14 @@ export class Devices {
     });
   }
 
+  /** Returns the identifier of the device with an identifier or a name. Does not check that an identifier exists. @throws {Problem} `not-found`. */
+  async findId(reference: string): Promise<string> {
+    if (isDeviceId(reference)) return reference;
+    const [device] = await new DeviceRecords(this.#store.readConnection).hostsOfNamed([reference]);
+    if (device === undefined) throw notFound('device', reference);
+    return device.id;
+  }
+
   /** @throws {Problem} `not-found`. */
   async get(id: string): Promise<DeviceView> {
     const { reader, readConnection } = this.#store;
@@ -101,13 +112,16 @@ export class Devices {
 
   /**
    * Renames a device. Its host continues to register it with the name that it had. Does nothing if the name is the same.
-   * @throws {Problem} `not-found`, `decommissioned`, `name-taken`.
+   * @param isExpected Whether the current names match the client's precondition.
+   * @throws {Problem} `not-found`, `decommissioned`, `precondition-failed`, `name-taken`.
    */
-  async rename(id: string, name: string, requester: Requester): Promise<void> {
+  async rename(id: string, name: string, isExpected: (current: DeviceNames) => boolean, requester: Requester): Promise<void> {
     await this.#store.transaction(async (connection) => {
       const device = await new DeviceRecords(connection).find(id);
       if (device === null) throw notFound('device', id);
       if (device.decommissionedAt !== null) throw decommissioned('device', device.name);
+      if (!isExpected(device))
+        throw new Problem('precondition-failed', `the device is now called ${device.name}: read it again, then repeat the request`);
       if (device.name === name) return;
       await checkNameFree(connection, name, id);
       const registered = device.registeredName ?? device.name;

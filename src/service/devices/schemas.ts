@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { DeviceId, DisplayName, exampleIdentifier, LabelKey, Labels } from '../../protocol/identifiers.ts';
+import { DeviceId, DisplayName, exampleIdentifier, isDeviceId, LabelKey, Labels } from '../../protocol/identifiers.ts';
 import { groupQuery } from '../groups/schemas.ts';
 import { Decommissioned } from '../hosts/decommissioning-schemas.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
@@ -12,10 +12,19 @@ import { deviceLinks, exampleLinks } from './module-graph-schemas.ts';
 import { deviceStatuses } from './repository.ts';
 import { requireSelector, selectorShape } from './selection-schemas.ts';
 
-export const deviceParameter = z.object({ device: identifier('device') });
+/** The device in a path. A path with a malformed text gets 404. */
+export const pathDevice = z
+  .string()
+  .max(64)
+  .describe('Identifier or name of a device. A text in the form of an identifier is an identifier; a name finds no decommissioned device.')
+  .meta({ examples: [exampleIdentifier('device')] });
+export const deviceParameter = z.object({ device: pathDevice });
+
+/** A name that paths and requests can tell from an identifier. Hosts may register devices with other names. */
+const NewDeviceName = DisplayName.refine((name) => !isDeviceId(name), 'has the form of an identifier: choose another name');
 export const NewDevice = z
   .strictObject({
-    name: DisplayName,
+    name: NewDeviceName,
     labels: Labels.default({}),
     ramPages: z.int().min(16).max(65_536).default(256).describe('Executable memory in pages of 4 KiB.'),
     host: z
@@ -120,7 +129,7 @@ export const DeviceDetail = Device.extend({
     },
   ],
 });
-export const DeviceChanges = z.strictObject({ name: DisplayName }).meta({ id: 'DeviceChanges', examples: [{ name: 'router-north-7' }] });
+export const DeviceChanges = z.strictObject({ name: NewDeviceName }).meta({ id: 'DeviceChanges', examples: [{ name: 'router-north-7' }] });
 export const DevicePage = pageSchema('DevicePage', Device);
 
 export const NewDeviceLabels = z

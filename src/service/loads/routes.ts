@@ -163,7 +163,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
       const { batch, device, label: labels, selector, group, module, version, state, outcome } = request.query;
       const filter = {
         criteria: { labels, selector, group },
-        deviceId: device,
+        device,
         batchId: batch,
         module,
         version,

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { Drain, exampleDrain } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { exampleIdentifier, ModuleName, PatchSetName } from '../../protocol/identifiers.ts';
+import { DeviceReference, exampleIdentifier, ModuleName, PatchSetName } from '../../protocol/identifiers.ts';
 import {
   exampleLoadReport,
   examplePolicy,
@@ -279,7 +279,7 @@ export const loadQuery = z.strictObject({
   ...orderQuery,
   ...rangeQuery,
   batch: identifierQuery('batch').describe('Only loads that one request created.'),
-  device: identifierQuery('device').describe('Only loads for this device.'),
+  device: DeviceReference.optional().describe('Only loads for the device with this identifier or name.'),
   label: labelQuery.describe(
     'Only loads of devices that now have this label, as `key=value`. If repeated, devices with all of the labels.',
   ),
