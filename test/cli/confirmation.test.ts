@@ -7,7 +7,10 @@ import { confirm } from '../../src/cli/operator/confirmation.ts';
 /** Returns what is written to a terminal, and whether the answer confirms. @param answer Null: the input ends without one. */
 async function ask(answer: string | null, isTTY = true) {
   const [input, output] = [Object.assign(new PassThrough(), { isTTY }), Object.assign(new PassThrough(), { isTTY })];
-  let isAsked = false;
+  let [isAsked, written] = [false, ''];
+  output.on('data', (chunk) => {
+    written += String(chunk);
+  });
   const question = async () => {
     isAsked = true;
     return 'Decommission 3 devices?';
@@ -19,7 +22,7 @@ async function ask(answer: string | null, isTTY = true) {
     () => 'confirmed',
     (error: unknown) => String(error),
   );
-  return { result, isAsked, written: String(output.read() ?? '') };
+  return { result, isAsked, written };
 }
 
 test.each(['y', 'Y', 'yes', ' YES '])('the answer %j confirms', async (answer) => {
