@@ -130,3 +130,25 @@ test.each(requests)('%s rejects an invalid selector with its position, and a sel
     });
   expect(await post({ devices: ['No Name'] })).toMatchObject({ status: 422, body: { errors: [{ pointer: '/devices/0' }] } });
 });
+
+test('a path names a device by its identifier or its name', async () => {
+  const id = idOf('west-1');
+  for (const reference of [id, 'west-1']) {
+    expect(await service.get(`/v1/devices/${reference}`)).toMatchObject({ status: 200, body: { id, name: 'west-1' } });
+    expect(await service.get(`/v1/devices/${reference}/modules`)).toMatchObject({ status: 200 });
+    expect((await service.get(`/v1/devices/${reference}/labels`)).body).toEqual({ labels: { zone: 'west' } });
+  }
+  const [byId, byName] = [await service.get(`/v1/loads?device=${id}`), await service.get('/v1/loads?device=west-1')];
+  expect(itemsOf(byName)).toEqual(itemsOf(byId));
+  expect(itemsOf(byName).length).toBeGreaterThan(0);
+  expect(itemsOf(await service.get('/v1/loads?device=west-2'))).toEqual([]);
+  for (const unknown of ['west-2', `dev_${'0'.repeat(32)}`, 'No%20Name'])
+    expect(await service.get(`/v1/devices/${unknown}`)).toMatchObject({ status: 404, body: { type: 'urn:patchbay:problem:not-found' } });
+});
+
+test('a device in the form of an identifier cannot be created, and a path reads it as one', async () => {
+  const name = `dev_${'0'.repeat(32)}`;
+  expect(await service.post('/v1/devices', { name })).toMatchObject({ status: 422, body: { errors: [{ pointer: '/name' }] } });
+  const renamed = await service.request('PATCH', '/v1/devices/west-1', { name });
+  expect(renamed).toMatchObject({ status: 422, body: { errors: [{ pointer: '/name' }] } });
+});
