@@ -20,6 +20,7 @@ const serviceOrder = [
   'signature-policies',
   'devices',
   'sign-in',
+  'groups',
   'keys',
   'hosts',
   'provenance',

@@ -8,6 +8,7 @@ export const pagePaths = [
   { name: 'rollouts', path: '/rollouts' },
   { name: 'new-rollout', path: '/rollouts/new' },
   { name: 'rollout', path: '/rollouts/:rollout' },
+  { name: 'groups', path: '/groups' },
   { name: 'modules', path: '/builds' },
   { name: 'builds', path: '/builds/:module' },
   { name: 'build', path: '/builds/:module/:version' },

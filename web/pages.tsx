@@ -9,6 +9,7 @@ import { BuildsPage } from './pages/builds/builds-page.tsx';
 import { ModulesPage } from './pages/builds/modules-page.tsx';
 import { DevicePage } from './pages/device/device-page.tsx';
 import { FleetPage } from './pages/fleet/fleet-page.tsx';
+import { GroupsPage } from './pages/groups/groups-page.tsx';
 import { LoadPage } from './pages/load/load-page.tsx';
 import { LoadsPage } from './pages/loads/loads-page.tsx';
 import { NewRolloutPage } from './pages/rollouts/new-rollout-page.tsx';
@@ -23,6 +24,7 @@ export const pages: Readonly<Record<PageName, FunctionComponent<PageProps>>> = {
   rollouts: RolloutsPage,
   'new-rollout': NewRolloutPage,
   rollout: RolloutPage,
+  groups: GroupsPage,
   modules: ModulesPage,
   builds: BuildsPage,
   build: BuildPage,

@@ -79,6 +79,21 @@ export function readLabels(texts: readonly string[], flag = '--labels'): Record<
   return Object.fromEntries(labels);
 }
 
+/** The labels to set and to remove, and the devices that a command names. */
+type LabelWords = { readonly set: Record<string, string>; readonly remove: string[]; readonly devices: string[] };
+
+/** Returns a label edit from words in the syntax of kubectl: `key=value` sets a label, `key-` removes it; other words are devices. @throws {UsageError} */
+export function readLabelEdit(words: readonly string[]): LabelWords {
+  const assignments = words.filter((word) => word.includes('='));
+  const removals = words.filter((word) => !word.includes('=') && word.endsWith('-'));
+  if (assignments.length + removals.length === 0) throw new UsageError('give labels to set, like zone=north, or to remove, like beta-');
+  const set = readLabels(assignments, '<word>');
+  const remove = removals.map((word) => word.slice(0, -1));
+  const both = remove.find((key) => set[key] !== undefined);
+  if (both !== undefined) throw new UsageError(`the label ${both} is set and removed: give one of both`);
+  return { set, remove, devices: words.filter((word) => !word.includes('=') && !word.endsWith('-')) };
+}
+
 /** Returns a label selector from the option `--selector`. @throws {UsageError} */
 export function readSelector(text: string): string {
   try {

@@ -20,8 +20,13 @@ const operatorCommands: readonly TopLevelCommand[] = [
   },
   {
     name: 'device',
-    summary: 'list, show, watch, rename and decommission devices; list ABI violations',
+    summary: 'list, show, watch, label, rename and decommission devices; list ABI violations',
     add: async (device) => (await import('./commands/device.ts')).addDeviceCommands(device),
+  },
+  {
+    name: 'group',
+    summary: 'create, list, show, edit and delete named groups of devices',
+    add: async (group) => (await import('./commands/group.ts')).addGroupCommands(group),
   },
   {
     name: 'device-host',

@@ -24,6 +24,7 @@ export const identifierPrefixes = {
   'publisher key': 'pub',
   'signature policy': 'sgp',
   rollout: 'rol',
+  group: 'grp',
 } as const;
 
 /** The digits of all identifiers in examples. */
@@ -104,6 +105,12 @@ export const isDeviceId = (text: string) => /^dev_[0-9a-f]{32}$/.test(text);
 /** Identifier or name of a device. A text in the form of an identifier is an identifier. */
 export const DeviceReference = DisplayName.meta({ examples: [exampleIdentifier('device')] });
 
+/** Returns whether a text has the form of a group identifier. */
+export const isGroupId = (text: string) => /^grp_[0-9a-f]{32}$/.test(text);
+
+/** Identifier or name of a group. A text in the form of an identifier is an identifier. */
+export const GroupReference = DisplayName.meta({ examples: ['north'] });
+
 /** Name of an export or import of a module: any text that WebAssembly allows, including the empty text. The compiler limits it to 4,096 bytes. */
 export const ExportName = z
   .string()
@@ -133,7 +140,7 @@ export const Digest = z
   .brand<'Digest'>();
 export type Digest = z.infer<typeof Digest>;
 
-const LabelKey = z.string().regex(new RegExp(`^${labelPatterns.key}$`), labelRules.key);
+export const LabelKey = z.string().regex(new RegExp(`^${labelPatterns.key}$`), labelRules.key);
 const LabelValue = z.string().regex(new RegExp(`^${labelPatterns.value}$`), labelRules.value);
 
 /** Labels of a device: keys and values. */

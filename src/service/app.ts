@@ -10,7 +10,8 @@ import { addAgentRoutes } from './agents/routes.ts';
 import { addEventRoutes } from './audit/event-routes.ts';
 import { addAuditRoutes } from './audit/routes.ts';
 import { addDecommissioningRoutes } from './decommissioning/routes.ts';
-import { addDeviceRoutes } from './devices/routes.ts';
+import { addDeviceRoutes, resolveDeviceNames } from './devices/routes.ts';
+import { addGroupRoutes } from './groups/routes.ts';
 import { addMetricsRoute } from './health/metrics-routes.ts';
 import { addOperationsRoutes } from './health/routes.ts';
 import { addHistoryRoutes } from './history/routes.ts';
@@ -112,11 +113,13 @@ export async function createService({
   await app.register(async (scope) => {
     const api = scope.withTypeProvider<ZodTypeProvider>();
     addIdempotency(scope, installation.idempotencyStore);
+    resolveDeviceNames(api, installation);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), installation));
     addProvenanceRoutes(api, installation);
     addPatchSetRoutes(api, installation);
     addDeviceRoutes(api, installation);
     addDecommissioningRoutes(api, installation);
+    addGroupRoutes(api, installation);
     addHostRoutes(api, installation);
     addHistoryRoutes(api, installation);
     addProgramRoutes(api, installation);

@@ -21,6 +21,8 @@ const problemKinds = [
   'too-many-users',
   'too-many-devices',
   'too-many-policies',
+  'too-many-groups',
+  'group-in-use',
   'too-many-signatures',
   'not-queued',
   'not-draining',

@@ -50,7 +50,11 @@ test.each([
   [['build', 'psh', 'x.ts'], "unknown command 'psh' (Did you mean push?)", 'patchbay build'],
   [['load', '--modul', 'tcp'], "unknown option '--modul' (Did you mean --module?)", 'patchbay load'],
   [['load', 'lst'], 'unknown command "load lst": expected list, show, watch, inject, cancel, or load with options', 'patchbay load'],
-  [['load', '--module', 'tcp', '--version', '1.0.0'], 'select devices with either --device, --label or --selector', 'patchbay load'],
+  [
+    ['load', '--module', 'tcp', '--version', '1.0.0'],
+    'select devices with either --device, or one or more of --label, --selector and --group',
+    'patchbay load',
+  ],
   [
     ['device', 'list', '--status', 'lost'],
     "option '--status <status>' argument 'lost' is invalid. Allowed choices are connected, attaching, unreachable, decommissioned.",

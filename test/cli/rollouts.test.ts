@@ -456,10 +456,10 @@ test('a name means the open rollout, or the newest if all have ended', async () 
 });
 
 test.each([
-  [['create', '--module', 'x', '--version', '1.0.0'], 'select devices with --device, --label, --selector or --running-version'],
+  [['create', '--module', 'x', '--version', '1.0.0'], 'select devices with --device, --label, --selector, --group or --running-version'],
   [
     ['create', '--module', 'x', '--version', '1.0.0', '--device', 'a', '--label', 'b=c'],
-    'select devices with either --device, --label or --selector',
+    'select devices with either --device, or one or more of --label, --selector and --group',
   ],
   [
     ['create', '--module', 'x', '--version', '1.0.0', '--label', 'b=c', '--reason', 'd'],

@@ -138,7 +138,10 @@ test('a policy requires a device or labels, and active publisher keys', async ()
     add('--label', 'zone=north', '--publisher-key', 'unknown'),
     add('--label', 'zone=north', '--publisher-key', 'careful', '--threshold', 'all'),
   ]);
-  expect(neither).toMatchObject({ code: 2, stderr: expect.stringContaining('select devices with either --device, --label or --selector') });
+  expect(neither).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('select devices with either --device, or one or more of --label, --selector and --group'),
+  });
   expect(noKey).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no active publisher key named "unknown"') });
   expect(noCount).toMatchObject({
     code: 2,

@@ -180,6 +180,14 @@ test('creates a patch set', manyProcesses, async () => {
   expect(readFileSync(join(folder, 'net-2026-11.dsse.json'), 'utf8')).toMatch(/"payloadType": "application\/vnd\.in-toto\+json"/);
 });
 
+test('labels devices and groups them', manyProcesses, async () => {
+  const output = await runPage('docs/how-to/groups.md', folder);
+  expect(output).toContain('would change 2 devices, 0 unchanged');
+  expect(output.match(/^changed 2 devices, 0 unchanged$/gm)).toHaveLength(3);
+  expect(output).toMatch(/selector +zone=north,!beta\ndevices +2\n/);
+  expect(output).toContain('deleted the group northern-sites');
+});
+
 test('renames and decommissions devices and hosts', manyProcesses, async () => {
   const output = await runPage('docs/how-to/decommission.md', folder);
   expect(output).toMatch(/\nregisters +as embedded-1\n/);

@@ -614,6 +614,41 @@ test('rolls a patch set back from one of its modules', async () => {
   await page.getByText('replaced', { exact: true }).first().waitFor();
 });
 
+test('creates a group, shows its devices, edits their labels, and deletes the group', async () => {
+  const page = await dashboard.open('/groups');
+  await page.getByText('No groups yet.').waitFor();
+  await page.getByRole('button', { name: 'New group…' }).click();
+  const creation = page.getByRole('dialog', { name: 'New group' });
+  await creation.getByLabel('Name').fill('rack');
+  await creation.getByLabel('Label selector').fill('zone in south');
+  await creation.getByText('Invalid label selector: at character 9: expected "("').waitFor();
+  await creation.getByLabel('Label selector').fill('zone=south');
+  await creation.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('button', { name: 'Edit rack' }).click();
+  const editing = page.getByRole('dialog', { name: 'Edit rack' });
+  await editing.getByLabel('Name').fill('second-rack');
+  await editing.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('link', { name: 'second-rack' }).click();
+  await heading(page, 'Fleet').waitFor();
+  await page.getByText('2 devices shown.').waitFor();
+  await page.getByRole('button', { name: 'Edit labels of these devices…' }).click();
+  const labels = page.getByRole('dialog', { name: 'Edit labels of 2 devices' });
+  await labels.getByLabel('Labels, separated by spaces').fill('owner');
+  await labels.getByText('Write each label as key=value').waitFor();
+  await labels.getByLabel('Labels, separated by spaces').fill('owner=team fleet-');
+  await labels.getByRole('button', { name: 'Edit labels of 2 devices' }).click();
+  await page.getByRole('link', { name: 'owner=team' }).first().waitFor();
+  expect(itemsOf(await dashboard.service.get('/v1/devices?selector=owner%3Dteam,!fleet'))).toHaveLength(2);
+  await page.goto(`${dashboard.service.url}/loads?group=second-rack&selector=owner`);
+  await page.getByText(/\d+ loads? shown\./).waitFor();
+  await page.getByLabel('Label selector').fill('owner!=team');
+  await page.getByText('No load matches the filters.').waitFor();
+  await page.goto(`${dashboard.service.url}/groups`);
+  await page.getByRole('button', { name: 'Delete second-rack' }).click();
+  await page.getByRole('button', { name: 'Delete the group' }).click();
+  await page.getByText('No groups yet.').waitFor();
+});
+
 test('renames and decommissions a device, and then its host', async () => {
   const page = await dashboard.open(`/devices/${await dashboard.deviceOf('rack-b-1')}`);
   await page.getByRole('button', { name: 'Rename…' }).click();

@@ -4,6 +4,7 @@ import { type Command, Option } from '@commander-js/extra-typings';
 import { type Schemas, unwrapResponse } from '../../client/client.ts';
 import { hostStatuses } from '../../client/enum-values.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { confirm, yesOption } from '../operator/confirmation.ts';
 import { formatDecommissioned, formatDecommissioning } from '../operator/decommissioning.ts';
 import { resolveHostId } from '../operator/host-names.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
@@ -72,9 +73,15 @@ function addChangingCommands(deviceHost: Command): void {
     .command('decommission <host>')
     .description('Remove a host and its devices from the fleet. Their history remains, and their names are free. It cannot be undone.')
     .requiredOption('--reason <text>', 'reason, recorded with the host, its devices and the loads that it cancels')
-    .action((nameOrId, { reason }, command) =>
+    .addOption(yesOption())
+    .action((nameOrId, { reason, yes }, command) =>
       runOperatorCommand(command, async (context) => {
         const path = { host: await resolveHostId(context.client, nameOrId) };
+        if (yes === undefined)
+          await confirm(async () => {
+            const { devices } = unwrapResponse(await context.client.GET('/v1/hosts/{host}', { params: { path } }));
+            return `Decommission the host ${nameOrId} and its ${devices} devices? It cannot be undone.`;
+          }, context.signal);
         const result = unwrapResponse(await context.client.POST('/v1/hosts/{host}/decommission', { params: { path }, body: { reason } }));
         printResult(context, result, () => [`the host ${nameOrId} is decommissioned`, formatDecommissioning(result)]);
         return exitCodes.success;

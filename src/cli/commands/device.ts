@@ -1,18 +1,19 @@
-// `patchbay device`: lists, shows, watches, renames and decommissions devices, and lists their ABI violations.
+// `patchbay device`: lists, shows, watches, labels, renames and decommissions devices, and lists their ABI violations.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { type Schemas, unwrapResponse } from '../../client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { deviceStatuses } from '../../client/enum-values.ts';
 import { readNewestEventNumber } from '../../client/event-stream.ts';
 import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { confirm, yesOption } from '../operator/confirmation.ts';
 import { formatDecommissioned, formatDecommissioning } from '../operator/decommissioning.ts';
 import { resolveDeviceId, resolveDeviceIds } from '../operator/device-names.ts';
 import { streamAndPrintEvents } from '../operator/event-output.ts';
-import { resolveSelection, selectorOption, toLabelFilter } from '../operator/load-options.ts';
+import { groupOption, resolveSelection, selectorOption, toLabelFilter } from '../operator/load-options.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
-import { collectValues } from '../option-values.ts';
+import { collectValues, readLabelEdit } from '../option-values.ts';
 import { colour } from '../terminal/colours.ts';
 import { formatLabels } from '../terminal/labels.ts';
 import { formatTable } from '../terminal/table.ts';
@@ -25,15 +26,16 @@ export function addDeviceCommands(device: Command): void {
     .description('List devices, newest first.')
     .option('--label <key=value>', 'only devices with this label; repeat it to require several labels', collectValues)
     .addOption(selectorOption('only devices'))
+    .addOption(groupOption('only devices'))
     .option('--host <host>', 'only devices of this host, by name or identifier')
     .addOption(
       new Option('--status <status>', 'only devices with this status (default: all except decommissioned ones)').choices(deviceStatuses),
     )
     .addOption(limitOption())
     .addOption(allOption())
-    .action(({ label, selector, host, status, ...options }, command) =>
+    .action(({ label, selector, group, host, status, ...options }, command) =>
       runOperatorCommand(command, async (context) => {
-        const filter = { ...toLabelFilter(label, selector), ...(host ? { host } : {}), ...(status ? { status } : {}) };
+        const filter = { ...toLabelFilter({ label, selector, group }), ...(host ? { host } : {}), ...(status ? { status } : {}) };
         const devices = await readPages(options, async (page) =>
           unwrapResponse(await context.client.GET('/v1/devices', { params: { query: { ...page, ...filter } } })),
         );
@@ -117,7 +119,44 @@ export function addDeviceCommands(device: Command): void {
       }),
     );
   addExamples(watch, 'patchbay device watch', 'patchbay device watch rack-1-3 rack-1-4 --json');
+  addLabelCommand(device);
   addChangingCommands(device);
+}
+
+function addLabelCommand(device: Command): void {
+  const label = device
+    .command('label [word...]')
+    .description(
+      'Set and remove labels of devices: "zone=north" sets a label, "beta-" removes one, and any other word is the name or identifier of a device.',
+    )
+    .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
+    .addOption(selectorOption())
+    .addOption(groupOption())
+    .option('--dry-run', 'print how many devices would change, and change nothing')
+    .action((words, { label: labels, selector, group, dryRun = false }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const { devices, ...edit } = readLabelEdit(words);
+        const device = devices.length === 0 ? undefined : devices;
+        if ([device, labels, selector, group].every((one) => one === undefined))
+          throw new UsageError('name devices, or select them with --label, --selector or --group');
+        const selection = await resolveSelection(context.client, { device, label: labels, selector, group });
+        const body = { ...selection, ...edit, dryRun };
+        const result = unwrapResponse(await context.client.POST('/v1/devices/labels', { body }));
+        printResult(context, result, () => [formatLabelEdit(result)]);
+        return exitCodes.success;
+      }),
+    );
+  addExamples(
+    label,
+    'patchbay device label rack-1-3 zone=north beta-',
+    'patchbay device label --selector "rack in (seven,eight)" zone=north --dry-run',
+    'patchbay device label --group north owner=network-team',
+  );
+}
+
+function formatLabelEdit({ devices, unchanged, dryRun }: Schemas['LabelEditResult']): string {
+  const changed = `${devices.length} ${devices.length === 1 ? 'device' : 'devices'}`;
+  return dryRun ? `would change ${changed}, ${unchanged} unchanged` : `changed ${changed}, ${unchanged} unchanged`;
 }
 
 function addChangingCommands(device: Command): void {
@@ -139,13 +178,16 @@ function addChangingCommands(device: Command): void {
     .description('Remove devices from the fleet. Their history remains, and their names are free. It cannot be undone.')
     .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
     .addOption(selectorOption('every device'))
+    .addOption(groupOption('every device'))
     .requiredOption('--reason <text>', 'reason, recorded with the devices and the loads that it cancels')
-    .action((nameOrId, { label, selector, reason }, command) =>
+    .addOption(yesOption())
+    .action((nameOrId, { label, selector, group, reason, yes }, command) =>
       runOperatorCommand(command, async (context) => {
         const device = nameOrId.length === 0 ? undefined : nameOrId;
-        if (device === undefined && label === undefined && selector === undefined)
-          throw new UsageError('name devices, or select them with --label or --selector');
-        const selection = await resolveSelection(context.client, { device, label, selector });
+        if ([device, label, selector, group].every((one) => one === undefined))
+          throw new UsageError('name devices, or select them with --label, --selector or --group');
+        const selection = await resolveSelection(context.client, { device, label, selector, group });
+        if (yes === undefined) await confirm(() => decommissionQuestion(context.client, selection), context.signal);
         const body = { ...selection, reason };
         const result = unwrapResponse(await context.client.POST('/v1/devices/decommission', { body }));
         printResult(context, result, () => [formatDecommissioning(result)]);
@@ -158,6 +200,21 @@ function addChangingCommands(device: Command): void {
     'patchbay device decommission --label rack=seven --reason "the rack was scrapped"',
   );
 }
+
+/** Devices that the question counts. */
+const countedDevices = 200;
+
+/** Returns the question before devices are decommissioned, with their number. */
+async function decommissionQuestion(client: Client, selection: Awaited<ReturnType<typeof resolveSelection>>): Promise<string> {
+  if ('devices' in selection) return questionOf(String(selection.devices.length));
+  const { labels = {}, ...filter } = selection;
+  const label = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  const query = { ...filter, ...(label.length === 0 ? {} : { label }), limit: countedDevices };
+  const { items, next } = unwrapResponse(await client.GET('/v1/devices', { params: { query } }));
+  return questionOf(next === null ? String(items.length) : `more than ${items.length}`);
+}
+
+const questionOf = (count: string) => `Decommission ${count} ${count === '1' ? 'device' : 'devices'}? It cannot be undone.`;
 
 function formatStatus(status: Schemas['Device']['status']): string {
   return colour(status === 'connected' ? 'green' : status === 'attaching' ? 'yellow' : 'red', status);

@@ -11,6 +11,7 @@ import {
   addLoadOptions,
   deadlineOption,
   formatPolicy,
+  groupOption,
   resolveSelection,
   selectorOption,
   supersedeOption,
@@ -47,7 +48,8 @@ export function addLoadCommands(load: Command): void {
       .option('--patch-set <name@version>', 'the patch set to load, instead of --module and --version')
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
-      .addOption(selectorOption()),
+      .addOption(selectorOption())
+      .addOption(groupOption()),
     'require',
   )
     .addOption(versionPolicyOption())
@@ -64,12 +66,12 @@ export function addLoadCommands(load: Command): void {
           throw new UsageError(
             `unknown command "load ${unexpected}": expected ${load.commands.map((subcommand) => subcommand.name()).join(', ')}, or load with options`,
           );
-        const { device, label, selector, versionPolicy, reason, ...terms } = options;
+        const { device, label, selector, group, versionPolicy, reason, ...terms } = options;
         const { name, request } = readContent(options);
         const body = {
           ...request,
           ...toVersionRequest(versionPolicy, reason),
-          ...(await resolveSelection(context.client, { device, label, selector })),
+          ...(await resolveSelection(context.client, { device, label, selector, group })),
           ...toLoadRequest(terms),
         };
         return requestLoads(context, name, async () => unwrapResponse(await context.client.POST('/v1/loads', { body })), {
@@ -100,18 +102,19 @@ function addListCommand(load: Command): void {
     .option('--device <device>', 'only loads of this device, by name or identifier')
     .option('--label <key=value>', 'only loads of devices with this label; repeat it to require several labels', collectValues)
     .addOption(selectorOption('only loads of devices'))
+    .addOption(groupOption('only loads of devices'))
     .option('--module <name>', 'only loads of this module')
     .addOption(new Option('--state <state>', 'only loads in this state').choices(loadStates))
     .addOption(new Option('--outcome <outcome>', 'only loads with this outcome').choices(outcomes))
     .addOption(limitOption())
     .addOption(allOption())
-    .action(({ batch, device, label, selector, module, state, outcome, ...options }, command) =>
+    .action(({ batch, device, label, selector, group, module, state, outcome, ...options }, command) =>
       runOperatorCommand(command, async (context) => {
         const { client } = context;
         const filter = {
           ...(batch && { batch }),
           ...(device && { device: await resolveDeviceId(client, device) }),
-          ...toLabelFilter(label, selector),
+          ...toLabelFilter({ label, selector, group }),
           ...(module && { module }),
           ...(state && { state }),
           ...(outcome && { outcome }),

@@ -7,6 +7,7 @@ import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import {
   addLoadOptions,
   deadlineOption,
+  groupOption,
   resolveSelection,
   selectorOption,
   supersedeOption,
@@ -29,6 +30,7 @@ export function addRollbackCommand(rollback: Command): void {
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
       .addOption(selectorOption())
+      .addOption(groupOption())
       .option('--module <name>', 'the module')
       .option('--patch-set <name>', 'the patch set whose latest load to revert, instead of --module')
       .option('--to <version>', 'version to roll back to (default: the previous version of each device)')
@@ -46,14 +48,14 @@ export function addRollbackCommand(rollback: Command): void {
     .option('--dry-run', 'only show what the rollback would do on each device')
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
-    .action(({ device, label, selector, module, patchSet, to, reason, onMissingVersion, dryRun, wait, ...terms }, command) =>
+    .action(({ device, label, selector, group, module, patchSet, to, reason, onMissingVersion, dryRun, wait, ...terms }, command) =>
       runOperatorCommand(command, async (context) => {
         const { client } = context;
         const { name, ...subject } = toSubject(module, patchSet);
         const body = {
           ...subject,
           reason,
-          ...(await resolveSelection(client, { device, label, selector })),
+          ...(await resolveSelection(client, { device, label, selector, group })),
           ...(to && { to }),
           ...(onMissingVersion && { onMissingVersion }),
           ...toLoadRequest(terms),

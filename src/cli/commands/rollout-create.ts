@@ -9,6 +9,7 @@ import { type NamedContent, readContent } from '../operator/load-content.ts';
 import {
   addLoadOptions,
   deadlineOption,
+  groupOption,
   resolveSelection,
   selectorOption,
   supersedeOption,
@@ -55,6 +56,7 @@ export function addCreateCommand(rollout: Command): void {
       .option('--device <device>', 'device, by name or identifier; may be repeated, in rollout order', collectValues)
       .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
       .addOption(selectorOption())
+      .addOption(groupOption())
       .option(
         '--running-version <range>',
         'only devices with an installed version of the module in this range, like ">=1.0.0 <1.1.0"; not with --patch-set',
@@ -120,16 +122,16 @@ export function addCreateCommand(rollout: Command): void {
     .addHelpText('after', `${wavesText}\n${rolloutExitCodesText}`)
     .action((options, command) =>
       runOperatorCommand(command, async (context) => {
-        const { device, label, selector, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
+        const { device, label, selector, group, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
         const { startAt, window, dynamic, dynamicUntil, onConflict, versionPolicy, reason, rollbackDeadline, dryRun } = options;
-        const isSelected = [device, label, selector].some((one) => one !== undefined);
+        const isSelected = [device, label, selector, group].some((one) => one !== undefined);
         if (!isSelected && runningVersion === undefined)
-          throw new UsageError('select devices with --device, --label, --selector or --running-version');
+          throw new UsageError('select devices with --device, --label, --selector, --group or --running-version');
         const content = readContent(options);
         const body: Schemas['NewRollout'] = {
           ...content.request,
           ...toVersionRequest(versionPolicy, reason),
-          ...(isSelected ? await resolveSelection(context.client, { device, label, selector }) : {}),
+          ...(isSelected ? await resolveSelection(context.client, { device, label, selector, group }) : {}),
           ...(runningVersion && { runningVersion }),
           ...(name && { name }),
           ...(wave && { waves: [...wave] }),

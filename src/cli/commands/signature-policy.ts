@@ -4,7 +4,7 @@ import { type Command, Option } from '@commander-js/extra-typings';
 import { assertSuccess, type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { resolveIdentifier } from '../operator/identifiers.ts';
-import { resolveSelection, selectorOption } from '../operator/load-options.ts';
+import { groupOption, resolveSelection, selectorOption } from '../operator/load-options.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { resolvePublisherKeyIds } from '../operator/publisher-key-names.ts';
@@ -22,6 +22,7 @@ export function addSignaturePolicyCommands(signaturePolicy: Command): void {
     .option('--device <device>', 'the device, by name or identifier')
     .option('--label <key=value>', 'every device with this label; repeat it to require several labels', collectValues)
     .addOption(selectorOption())
+    .addOption(groupOption())
     .option('--module <name>', 'only builds of this module (default: every module)')
     .addOption(
       new Option('--publisher-key <key>', 'accepted publisher key, by name or identifier; may be repeated')
@@ -29,10 +30,10 @@ export function addSignaturePolicyCommands(signaturePolicy: Command): void {
         .makeOptionMandatory(),
     )
     .option('--threshold <count>', 'number of these keys that must have signed (default: all)')
-    .action((name, { device, label, selector, module, publisherKey, threshold }, command) =>
+    .action((name, { device, label, selector, group, module, publisherKey, threshold }, command) =>
       runOperatorCommand(command, async (context) => {
         const one = device === undefined ? undefined : [device];
-        const selection = await resolveSelection(context.client, { device: one, label, selector });
+        const selection = await resolveSelection(context.client, { device: one, label, selector, group });
         const scope = 'devices' in selection ? { device: String(selection.devices[0]) } : selection;
         const required = threshold === undefined ? {} : { threshold: readInteger('threshold', threshold, 1, keyLimit) };
         const publisherKeys = await resolvePublisherKeyIds(context.client, publisherKey);
@@ -91,7 +92,8 @@ async function readPolicies(client: Client, query: { readonly limit: number }): 
 }
 
 /** Returns the requirement of a policy in one line. */
-function formatRequirement({ device, labels, selector, module, publisherKeys, threshold }: Schemas['SignaturePolicy']): string {
+function formatRequirement({ device, labels, selector, group, module, publisherKeys, threshold }: Schemas['SignaturePolicy']): string {
   const keys = publisherKeys.length === 1 ? publisherKeys[0] : `${threshold} of ${publisherKeys.join(', ')}`;
-  return `${device ?? selector ?? formatLabels(labels ?? {})} requires signatures by ${keys} for ${module ?? 'every module'}`;
+  const criteria = [labels && formatLabels(labels), selector, group && `group ${group}`].filter((text) => text !== null);
+  return `${device ?? criteria.join(' and ')} requires signatures by ${keys} for ${module ?? 'every module'}`;
 }

@@ -6,6 +6,7 @@ import { UsageError } from '../errors.ts';
 import {
   addUnloadOptions,
   deadlineOption,
+  groupOption,
   resolveSelection,
   selectorOption,
   supersedeOption,
@@ -23,7 +24,8 @@ export function addUnloadCommand(unload: Command): void {
       .argument('<module>', 'the module')
       .option('--device <device>', 'device, by name or identifier; may be repeated', collectValues)
       .option('--label <key=value>', 'every device with this label that has the module; repeat it to require several labels', collectValues)
-      .addOption(selectorOption('every device with the module')),
+      .addOption(selectorOption('every device with the module'))
+      .addOption(groupOption('every device with the module')),
   )
     .option('--force', 'unload the module although modules in memory import it; requires --reason')
     .option('--reason <text>', 'reason for --force, recorded with each load')
@@ -31,12 +33,12 @@ export function addUnloadCommand(unload: Command): void {
     .addOption(supersedeOption())
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
-    .action((module, { device, label, selector, force, reason, wait, ...terms }, command) =>
+    .action((module, { device, label, selector, group, force, reason, wait, ...terms }, command) =>
       runOperatorCommand(command, async (context) => {
         if ((force === true) !== (reason !== undefined)) throw new UsageError('--force and --reason require each other');
         const body = {
           module,
-          ...(await resolveSelection(context.client, { device, label, selector })),
+          ...(await resolveSelection(context.client, { device, label, selector, group })),
           ...(reason && { forceReason: reason }),
           ...toLoadRequest(terms),
         };

@@ -11,21 +11,33 @@ type SelectionOptions = {
   readonly device?: readonly string[] | undefined;
   readonly label?: readonly string[] | undefined;
   readonly selector?: string | undefined;
+  readonly group?: string | undefined;
 };
 
 /** Returns the members of a request that select its devices. @throws {UsageError} {CommandError} */
-export async function resolveSelection(client: Client, { device, label, selector }: SelectionOptions) {
-  if ([device, label, selector].filter((one) => one !== undefined).length !== 1)
-    throw new UsageError('select devices with either --device, --label or --selector');
-  if (selector !== undefined) return { selector };
-  return device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await resolveDeviceIds(client, device) };
+export async function resolveSelection(client: Client, { device, label, selector, group }: SelectionOptions) {
+  if ((device === undefined) === [label, selector, group].every((one) => one === undefined))
+    throw new UsageError('select devices with either --device, or one or more of --label, --selector and --group');
+  if (device !== undefined) return { devices: await resolveDeviceIds(client, device) };
+  return {
+    ...(label === undefined ? {} : { labels: readLabels(label, '--label') }),
+    ...(selector === undefined ? {} : { selector }),
+    ...(group === undefined ? {} : { group }),
+  };
 }
 
-/** Returns the query parameters that select devices by labels. @throws {UsageError} */
-export function toLabelFilter(label: readonly string[] = [], selector: string | undefined) {
+/** Returns the query parameters that select devices by labels, a selector and a group. @throws {UsageError} */
+export function toLabelFilter({ label = [], selector, group }: Omit<SelectionOptions, 'device'>) {
   readLabels(label, '--label');
-  return { ...(label.length === 0 ? {} : { label: [...label] }), ...(selector !== undefined && { selector }) };
+  return {
+    ...(label.length === 0 ? {} : { label: [...label] }),
+    ...(selector !== undefined && { selector }),
+    ...(group !== undefined && { group }),
+  };
 }
+
+/** @param selected What the group contains. */
+export const groupOption = (selected = 'every device') => new Option('--group <group>', `${selected} of this group, by name or identifier`);
 
 /** @param selected What the selector selects. */
 export const selectorOption = (selected = 'every device') =>

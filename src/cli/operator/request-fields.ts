@@ -6,7 +6,7 @@ import type { Schemas } from '../../client/client.ts';
 /** Options whose name differs from the field; the first that the command has counts. */
 const optionNames: Readonly<Record<string, readonly string[]>> = {
   labels: ['label'],
-  devices: ['device', 'label', 'selector'],
+  devices: ['device', 'label', 'selector', 'group'],
   device: ['device', 'host'],
   name: ['name', 'device', 'rollout'],
   pauseMilliseconds: ['pause'],
@@ -87,6 +87,7 @@ const commandsOfCalls: readonly (readonly [call: RegExp, command: string])[] = [
   [/GET \/v1\/rollouts\b/g, '"patchbay rollout list"'],
   [/POST \/v1\/rollouts\b/g, '"patchbay rollout create"'],
   [/POST \/v1\/rollbacks\b/g, '"patchbay rollback"'],
+  [/GET \/v1\/groups\b/g, '"patchbay group list"'],
   [/GET \/v1\/keys\b/g, '"patchbay key list"'],
   [/POST \/v1\/keys\b/g, '"patchbay key create"'],
   [/GET \/v1\/publisher-keys\b/g, '"patchbay publisher-key list"'],

@@ -162,7 +162,7 @@ function describeTarget({ patchSet, rollbackOf }: Rollout): string {
 }
 
 function formatSelector({
-  selector: { devices, labels, selector, runningVersion },
+  selector: { devices, labels, selector, group, runningVersion },
   acceptsDevices,
   patchSet,
   rollbackOf,
@@ -172,6 +172,7 @@ function formatSelector({
     ...(devices === null ? [] : [`${formatDeviceCount(devices)} by name`]),
     ...(labels === null ? [] : [formatLabels(labels)]),
     ...(selector === null ? [] : [selector]),
+    ...(group === null ? [] : [`group ${group.name} (${group.selector})`]),
     ...(runningVersion === null ? [] : [`running ${runningVersion}`]),
     ...(acceptsDevices ? ['devices that match later join'] : []),
   ];

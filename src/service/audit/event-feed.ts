@@ -14,6 +14,7 @@ export const eventTypes = [
   'rollout',
   'device',
   'host',
+  'group',
   'program',
   'build',
   'patch-set',

@@ -33,6 +33,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   build: table('build'),
   checkpoint: table('checkpoint', ['size']),
   device: table('device'),
+  deviceGroup: table('group'),
   deviceLabel: table('device label', ['deviceId', 'key']),
   deviceModule: table('device module', ['deviceId', 'module']),
   historyEntry: table('history entry', ['number']),

@@ -11,6 +11,7 @@ import type {
   AuditTileModel,
   BuildModel,
   CheckpointModel,
+  DeviceGroupModel,
   DeviceLabelModel,
   DeviceModel,
   DeviceModuleModel,
@@ -59,6 +60,7 @@ export type Tables = {
   readonly Build: Table<BuildModel>;
   readonly Checkpoint: Table<CheckpointModel>;
   readonly Device: Table<DeviceModel, 'labelsByOperator'>;
+  readonly DeviceGroup: Table<DeviceGroupModel>;
   readonly DeviceLabel: Table<DeviceLabelModel>;
   readonly DeviceModule: Table<DeviceModuleModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;

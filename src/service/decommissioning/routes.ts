@@ -1,10 +1,10 @@
 // Decommissions devices and hosts: POST /v1/devices/{device}/decommission, /v1/devices/decommission and /v1/hosts/{host}/decommission.
 
 import { deviceParameter } from '../devices/schemas.ts';
+import { selectorOf } from '../devices/selection-schemas.ts';
 import { hostParameter } from '../hosts/schemas.ts';
 import { postProblems } from '../http/problem-schemas.ts';
 import { type Api, getRequester } from '../http/route.ts';
-import { selectorOf } from '../loads/terms-schemas.ts';
 import type { Decommissioning, DecommissioningResult } from './decommissioning.ts';
 import { DecommissionDevices, DecommissionedDevices, DecommissionRequest } from './schemas.ts';
 

@@ -2,8 +2,8 @@
 
 import { z } from 'zod';
 import { exampleIdentifier } from '../../protocol/identifiers.ts';
+import { requireSelector, selectorShape } from '../devices/selection-schemas.ts';
 import { count, identifier } from '../http/common-schemas.ts';
-import { exactlyOneSelector, selectorShape } from '../loads/terms-schemas.ts';
 
 const reason = z
   .string()
@@ -14,7 +14,7 @@ const exampleReason = 'the rack was scrapped';
 
 export const DecommissionRequest = z.strictObject({ reason }).meta({ id: 'DecommissionRequest', examples: [{ reason: exampleReason }] });
 
-export const DecommissionDevices = exactlyOneSelector(z.strictObject({ ...selectorShape, reason })).meta({
+export const DecommissionDevices = requireSelector(z.strictObject({ ...selectorShape, reason })).meta({
   id: 'DecommissionDevices',
   examples: [{ labels: { rack: 'seven' }, reason: exampleReason }],
 });

@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { HostRegistration } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
-import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
+import { isDeviceId, type Labels, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { type DamagedItem, readViewsOrMarks } from '../database/damaged-rows.ts';
@@ -21,6 +21,7 @@ import { buildModuleGraph, graphLimits, type ModuleGraph } from './module-graph.
 import { type DeviceFilter, DeviceQueries, type DriftRecord } from './queries.ts';
 import type { DeviceRecord, NewDevice } from './repository.ts';
 import { DeviceRecords } from './repository.ts';
+import { resolveCriteria, type SelectionCriteria } from './selection.ts';
 
 export type NewDeviceRequest = {
   readonly name: string;
@@ -36,6 +37,9 @@ export type DeviceView = {
   readonly state: DeviceState | null;
   readonly drift: readonly DriftRecord[];
 };
+
+/** The part of a device that its ETag covers. */
+export type DeviceNames = Pick<DeviceRecord, 'id' | 'name' | 'registeredName'>;
 
 /** The capacity of a host and its number of devices. */
 type HostCapacity = {
@@ -81,6 +85,14 @@ export class Devices {
     });
   }
 
+  /** Returns the identifier of the device with an identifier or a name. Does not check that an identifier exists. @throws {Problem} `not-found`. */
+  async findId(reference: string): Promise<string> {
+    if (isDeviceId(reference)) return reference;
+    const [device] = await new DeviceRecords(this.#store.readConnection).hostsOfNamed([reference]);
+    if (device === undefined) throw notFound('device', reference);
+    return device.id;
+  }
+
   /** @throws {Problem} `not-found`. */
   async get(id: string): Promise<DeviceView> {
     const { reader, readConnection } = this.#store;
@@ -100,13 +112,16 @@ export class Devices {
 
   /**
    * Renames a device. Its host continues to register it with the name that it had. Does nothing if the name is the same.
-   * @throws {Problem} `not-found`, `decommissioned`, `name-taken`.
+   * @param isExpected Whether the current names match the client's precondition.
+   * @throws {Problem} `not-found`, `decommissioned`, `precondition-failed`, `name-taken`.
    */
-  async rename(id: string, name: string, requester: Requester): Promise<void> {
+  async rename(id: string, name: string, isExpected: (current: DeviceNames) => boolean, requester: Requester): Promise<void> {
     await this.#store.transaction(async (connection) => {
       const device = await new DeviceRecords(connection).find(id);
       if (device === null) throw notFound('device', id);
       if (device.decommissionedAt !== null) throw decommissioned('device', device.name);
+      if (!isExpected(device))
+        throw new Problem('precondition-failed', `the device is now called ${device.name}: read it again, then repeat the request`);
       if (device.name === name) return;
       await checkNameFree(connection, name, id);
       const registered = device.registeredName ?? device.name;
@@ -138,22 +153,31 @@ export class Devices {
           `the labels of ${device.name} have changed since they were read: read them again, then repeat the request`,
         );
       if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
-      await new DeviceRecords(connection).setOperatorLabels(id, labels);
+      await new DeviceRecords(connection).setOperatorLabels([{ id, labels }]);
       await audit(connection, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
     });
   }
 
-  /** Lists devices. @param filter `host` is an identifier or a name; an unknown host has no devices. */
+  /**
+   * Lists devices.
+   * @param filter `host` is an identifier or a name; an unknown host has no devices.
+   * @throws {Problem} `invalid-value` if the group does not exist.
+   */
   async list(
-    { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
+    {
+      host,
+      criteria = {},
+      ...filter
+    }: Omit<DeviceFilter, 'hostId' | 'selector'> & { readonly host?: string | undefined; readonly criteria?: SelectionCriteria },
     page: PageByTime | PageByName,
   ): Promise<PageResult<DeviceView | DamagedItem, PageByTime | PageByName>> {
     const { reader, readConnection } = this.#store;
     const devices = new DeviceQueries(reader);
     const hostId = host === undefined ? undefined : (await new HostRecords(readConnection).findByIdOrName(host))?.id;
+    const selector = await resolveCriteria(readConnection, criteria, 'query:group');
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
     const found = await readMarkedPage(page, {
-      read: (chunkPage) => devices.list({ ...filter, hostId }, chunkPage),
+      read: (chunkPage) => devices.list({ ...filter, selector, hostId }, chunkPage),
       positionOfUndecodable: page.sort === 'name' ? undecodablePosition.byName : undecodablePosition.byTime,
       positionOf: ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
       bytesOf: ({ state }) => JSON.stringify(state).length,

@@ -168,6 +168,9 @@ const insertLabel = new RowStatement({ deviceId: 'text', key: 'text', value: 'te
 const removeLabels = new RowStatement({ deviceId: 'text' }, (sql, { deviceId }) =>
   sql.deleteFrom('DeviceLabel').where('deviceId', '=', deviceId),
 );
+const markLabelsByOperator = new RowStatement({ id: 'text' }, (sql, { id }) =>
+  sql.updateTable('Device').set({ labelsByOperator: true }).where('id', '=', id),
+);
 const labelsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
   sql
     .selectFrom('DeviceLabel')
@@ -285,10 +288,13 @@ export class DeviceRecords {
     );
   }
 
-  /** Sets the labels of a device, and marks them as set by an operator. */
-  async setOperatorLabels(id: string, labels: Readonly<Record<string, string>>): Promise<void> {
-    await this.setLabels([{ id, labels }]);
-    await this.#connection.sql.updateTable('Device').set({ labelsByOperator: true }).where('id', '=', id).execute();
+  /** Sets the labels of devices, and marks them as set by an operator. */
+  async setOperatorLabels(devices: readonly LabelledDevice[]): Promise<void> {
+    await this.setLabels(devices);
+    await this.#connection.executeForRows(
+      markLabelsByOperator,
+      devices.map(({ id }) => ({ id })),
+    );
   }
 
   async find(id: string): Promise<DeviceRecord | null> {

@@ -4,12 +4,20 @@ import { z } from 'zod';
 import { UnresolvedLink } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { rejectNameOrder, toDecommissioned } from '../hosts/decommissioning-schemas.ts';
-import { computeEntityTag, ifMatchHeaders, ifNoneMatchHeaders, matchesIfMatch, matchesIfNoneMatch } from '../http/entity-tags.ts';
+import {
+  computeEntityTag,
+  ifMatchHeaders,
+  ifNoneMatchHeaders,
+  matchesIfMatch,
+  matchesIfNoneMatch,
+  nameEntityTag,
+} from '../http/entity-tags.ts';
 import { parsePageByName, parsePageByTime, parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { AbiViolationRecord } from './abi-violation-queries.ts';
-import type { Devices, DeviceView } from './devices.ts';
+import type { DeviceNames, Devices, DeviceView } from './devices.ts';
+import type { LabelEdits } from './label-edits.ts';
 import { buildModuleGraph, type ModuleGraph as Graph, graphLimits, type ModuleLink } from './module-graph.ts';
 import { ModuleGraph } from './module-graph-schemas.ts';
 import {
@@ -23,20 +31,31 @@ import {
   DevicePage,
   deviceParameter,
   deviceQuery,
+  LabelEdit,
+  LabelEditResult,
   NewDevice,
   NewDeviceLabels,
 } from './schemas.ts';
-import { toLabelSelector } from './selection.ts';
+import { selectorOf } from './selection-schemas.ts';
 
 const tags = ['devices'];
 
-type Uses = { readonly devices: Devices; readonly damagedRows: DamagedRows };
+type Uses = { readonly devices: Devices; readonly labelEdits: LabelEdits; readonly damagedRows: DamagedRows };
 
 export function addDeviceRoutes(app: Api, uses: Uses): void {
   addInventoryRoutes(app, uses);
   addModuleGraphRoute(app, uses);
   addLabelRoutes(app, uses);
+  addLabelEditRoute(app, uses);
   addAbiViolationRoute(app, uses);
+}
+
+/** Replaces the name of the device in a path by its identifier, before the handlers of the routes that are added later. */
+export function resolveDeviceNames(app: Api, { devices }: Pick<Uses, 'devices'>): void {
+  app.addHook('preHandler', async ({ params }) => {
+    if (typeof params !== 'object' || params === null || !('device' in params)) return;
+    if (typeof params.device === 'string') params.device = await devices.findId(params.device);
+  });
 }
 
 function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
@@ -79,10 +98,10 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
       },
     },
     async (request, reply) => {
-      const { id: ids, sort, label: labels, selector, host, status, module, version, name, namePrefix } = request.query;
+      const { id: ids, sort, label: labels, selector, group, host, status, module, version, name, namePrefix } = request.query;
       rejectNameOrder(sort, status);
-      const criteria = { selector: toLabelSelector({ labels, selector }), module, version };
-      const filter = { ...criteria, ids, host, status, name, namePrefix, ...parseTimeRange(request.query) };
+      const criteria = { labels, selector, group };
+      const filter = { criteria, module, version, ids, host, status, name, namePrefix, ...parseTimeRange(request.query) };
       const page = await devices.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'device',
@@ -102,14 +121,15 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
         operationId: 'getDevice',
         tags,
         summary: 'Get a device',
-        description: 'Returns the device with its module table and memory map.',
+        description:
+          'Returns the device with its module table and memory map. The `ETag` changes with the name of the device. Send it as `If-Match` to rename the device only if its name has not changed.',
         params: deviceParameter,
         response: { 200: DeviceDetail.describe('The device, with the state that it last reported.'), ...problems('not-found') },
       },
     },
-    async ({ params }) => {
+    async ({ params }, reply) => {
       const { view, graph } = await devices.getWithGraph(params.device);
-      return toDeviceDetail(view, graph);
+      return reply.header('etag', nameEntityTag(view.device)).send(toDeviceDetail(view, graph));
     },
   );
 
@@ -121,20 +141,24 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
         operationId: 'renameDevice',
         tags,
         summary: 'Rename a device',
-        description: 'The host continues to register the device with the name that it is configured with: the device remains the same.',
+        description:
+          'The host continues to register the device with the name that it is configured with: the device remains the same. ' +
+          'With `If-Match`, the request fails with 412 if the name has changed since the device was read.',
         params: deviceParameter,
+        headers: ifMatchHeaders,
         body: DeviceChanges,
         response: {
-          200: DeviceDetail.describe('The renamed device.'),
-          ...problems('not-found', 'name-taken', 'decommissioned', 'too-large', 'unsupported-media-type'),
+          200: DeviceDetail.describe('The renamed device, with its `ETag`.'),
+          ...problems('not-found', 'name-taken', 'decommissioned', 'precondition-failed', 'too-large', 'unsupported-media-type'),
         },
       },
     },
-    async (request) => {
-      const { device } = request.params;
-      await devices.rename(device, request.body.name, getRequester(request));
-      const { view, graph } = await devices.getWithGraph(device);
-      return toDeviceDetail(view, graph);
+    async (request, reply) => {
+      const { params, headers, body } = request;
+      const isExpected = (current: DeviceNames) => matchesIfMatch(headers, nameEntityTag(current));
+      await devices.rename(params.device, body.name, isExpected, getRequester(request));
+      const { view, graph } = await devices.getWithGraph(params.device);
+      return reply.header('etag', nameEntityTag(view.device)).send(toDeviceDetail(view, graph));
     },
   );
 }
@@ -216,6 +240,31 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
       await devices.replaceLabels(params.device, body.labels, isExpected, getRequester(request));
       const labels = toLabels(body.labels);
       return reply.header('etag', computeEntityTag(labels)).send(labels);
+    },
+  );
+}
+
+function addLabelEditRoute(app: Api, { labelEdits }: Uses): void {
+  app.post(
+    '/v1/devices/labels',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'editDeviceLabels',
+        tags,
+        summary: 'Edit labels of several devices',
+        description:
+          'Sets and removes labels of the selected devices, up to 100 devices in one transaction; their other labels remain. From then on, the labels that the hosts of changed devices register are ignored. ' +
+          'If a device would have more than 16 labels, the request is rejected and no label is changed. If the request fails midway, repeat it to continue.',
+        body: LabelEdit,
+        response: { 200: LabelEditResult.describe('The labels are set and removed, or with `dryRun`: the preview.'), ...postProblems() },
+      },
+    },
+    async (request) => {
+      const { set, remove, dryRun, ...selected } = request.body;
+      const [selector, edit] = [selectorOf(selected), { set, remove }];
+      const result = dryRun ? await labelEdits.preview(selector, edit) : await labelEdits.apply(selector, edit, getRequester(request));
+      return { devices: [...result.devices], unchanged: result.unchanged, dryRun };
     },
   );
 }

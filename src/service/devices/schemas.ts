@@ -3,17 +3,28 @@
 import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { DeviceId, DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
+import { DeviceId, DisplayName, exampleIdentifier, isDeviceId, LabelKey, Labels } from '../../protocol/identifiers.ts';
+import { groupQuery } from '../groups/schemas.ts';
 import { Decommissioned } from '../hosts/decommissioning-schemas.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, selectorQuery, versionQuery } from '../http/list-schemas.ts';
 import { deviceLinks, exampleLinks } from './module-graph-schemas.ts';
 import { deviceStatuses } from './repository.ts';
+import { requireSelector, selectorShape } from './selection-schemas.ts';
 
-export const deviceParameter = z.object({ device: identifier('device') });
+/** The device in a path. A path with a malformed text gets 404. */
+export const pathDevice = z
+  .string()
+  .max(64)
+  .describe('Identifier or name of a device. A text in the form of an identifier is an identifier; a name finds no decommissioned device.')
+  .meta({ examples: [exampleIdentifier('device')] });
+export const deviceParameter = z.object({ device: pathDevice });
+
+/** A name that paths and requests can tell from an identifier. Hosts may register devices with other names. */
+const NewDeviceName = DisplayName.refine((name) => !isDeviceId(name), 'has the form of an identifier: choose another name');
 export const NewDevice = z
   .strictObject({
-    name: DisplayName,
+    name: NewDeviceName,
     labels: Labels.default({}),
     ramPages: z.int().min(16).max(65_536).default(256).describe('Executable memory in pages of 4 KiB.'),
     host: z
@@ -118,7 +129,7 @@ export const DeviceDetail = Device.extend({
     },
   ],
 });
-export const DeviceChanges = z.strictObject({ name: DisplayName }).meta({ id: 'DeviceChanges', examples: [{ name: 'router-north-7' }] });
+export const DeviceChanges = z.strictObject({ name: NewDeviceName }).meta({ id: 'DeviceChanges', examples: [{ name: 'router-north-7' }] });
 export const DevicePage = pageSchema('DevicePage', Device);
 
 export const NewDeviceLabels = z
@@ -128,6 +139,41 @@ export const NewDeviceLabels = z
 export const DeviceLabels = z
   .object({ labels: CurrentLabelValues })
   .meta({ id: 'DeviceLabels', description: 'The labels of a device.', examples: [{ labels: { zone: 'north' } }] });
+
+/** Maximum number of label keys that one request removes. */
+const removalLimit = 100;
+
+export const LabelEdit = requireSelector(
+  z.strictObject({
+    ...selectorShape,
+    set: Labels.default({}).describe('Labels to set on each device: new ones, and new values of existing ones.'),
+    remove: z
+      .array(LabelKey)
+      .max(removalLimit)
+      .default([])
+      .describe('Keys of labels to remove from each device. Devices without them are not changed.'),
+    dryRun: z.boolean().default(false).describe('Whether to return which devices would change, and change nothing.'),
+  }),
+)
+  .refine(({ set, remove }) => Object.keys(set).length + remove.length > 0, 'expected a label or more in set or remove')
+  .refine(({ set, remove }) => remove.every((key) => set[key] === undefined), {
+    path: ['remove'],
+    message: 'must not contain a key of set',
+  })
+  .meta({
+    id: 'LabelEdit',
+    // The devices and the labels are required, each in one of several members.
+    minProperties: 2,
+    examples: [{ selector: 'rack=seven', set: { zone: 'north' }, remove: ['beta'] }],
+  });
+
+export const LabelEditResult = z
+  .object({
+    devices: z.array(identifier('device')).describe('The devices whose labels changed, or would change with `dryRun`.'),
+    unchanged: count.describe('Number of other selected devices: they have these labels already.'),
+    dryRun: z.boolean(),
+  })
+  .meta({ id: 'LabelEditResult', examples: [{ devices: [exampleIdentifier('device')], unchanged: 1, dryRun: false }] });
 
 /** Maximum number of device identifiers in one query. */
 const namedLimit = 100;
@@ -150,7 +196,10 @@ export const deviceQuery = z.strictObject({
   ...orderQuery,
   ...rangeQuery,
   label: labelQuery.describe('Only devices with this label, as `key=value`. If repeated, only devices with all of the labels.'),
-  selector: selectorQuery.describe('Only devices that match this label selector. Combined with `label`, devices that match both.'),
+  selector: selectorQuery.describe(
+    'Only devices that match this label selector. Combined with `label` or `group`, devices that match all.',
+  ),
+  group: groupQuery.describe('Only devices of the group with this identifier or name.'),
   host: DisplayName.optional()
     .describe('Only devices of the host with this identifier or name.')
     .meta({ examples: ['rack-1'] }),

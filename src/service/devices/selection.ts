@@ -1,46 +1,82 @@
-// Selects the devices of a request, by identifiers or names, by labels, or by a label selector.
+// Selects the devices of a request: by identifiers or names, or by labels, a label selector and a group.
 
 import { isDeviceId } from '../../protocol/identifiers.ts';
 import { type LabelSelector, parseLabelSelector, selectorOfLabels } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
+import { resolveGroup } from '../groups/groups.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { DeviceRecords } from './repository.ts';
 
 /** Maximum number of devices in one request. */
 const maxSelectedDevices = 10_000;
 
-/** The devices of a request: identifiers or names, labels, or a label selector as text. */
-export type Selector = { readonly devices: readonly string[] } | LabelCriterion;
-type LabelCriterion = { readonly labels: Readonly<Record<string, string>> } | { readonly selector: string };
+/** The devices of a request: identifiers or names, or criteria. */
+export type Selector = { readonly devices: readonly string[] } | SelectionCriteria;
+/** Criteria that devices must all meet: labels, a label selector as text, and the name or identifier of a group. At least one is given. */
+export type SelectionCriteria = {
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly selector?: string | undefined;
+  readonly group?: string | undefined;
+};
 export type SelectedDevice = { readonly id: string; readonly hostId: string };
 type KnownDevice = SelectedDevice & { readonly decommissionedAt: Date | null };
 
 /**
  * Returns every selected device once.
+ * @param effect What the rejected request did, for the message.
  * @throws {Problem} `invalid-value` if no device matches, too many match, or a named device does not exist or is decommissioned.
  */
-export async function selectDevices(connection: Connection, selector: Selector): Promise<SelectedDevice[]> {
-  if ('devices' in selector) return (await deviceResolver(connection, selector.devices))(selector.devices);
-  const pointer = 'labels' in selector ? '/labels' : '/selector';
-  const devices = await new DeviceRecords(connection).findMatching(toLabelSelector(selector), maxSelectedDevices + 1);
+export async function selectDevices(connection: Connection, selector: Selector, effect = 'no load was created'): Promise<SelectedDevice[]> {
+  if ('devices' in selector) return resolveNamed(await readNamed(connection, selector.devices), selector.devices, effect);
+  const pointer = criteriaPointer(selector);
+  const devices = await new DeviceRecords(connection).findMatching(await resolveCriteria(connection, selector), maxSelectedDevices + 1);
   if (devices.length === 0) throw invalidValue(pointer, 'no device has these labels: list the devices to see their labels');
   return checkSelectionSize(devices, pointer, maxSelectedDevices);
 }
 
-/** Returns the requirements of labels and of a selector that a schema has validated. Null and undefined have none. */
+/** Returns the pointer of the member of a request that selects the devices; of the first, if it combines several. */
+function criteriaPointer({ labels, selector }: SelectionCriteria): string {
+  if (labels !== undefined) return '/labels';
+  return selector !== undefined ? '/selector' : '/group';
+}
+
+/**
+ * Returns the requirements of criteria.
+ * @param pointer JSON pointer of the group, or `query:` and the parameter.
+ * @throws {Problem} `invalid-value` if the group does not exist.
+ */
+export async function resolveCriteria(
+  connection: Connection,
+  { labels, selector, group }: SelectionCriteria,
+  pointer?: string,
+): Promise<LabelSelector> {
+  const found = group === undefined ? null : await resolveGroup(connection, group, pointer);
+  return toLabelSelector({ labels, selector, groupSelector: found?.selector });
+}
+
+/** Returns the requirements of labels, of a selector, and of the selector of a group, all validated. Null and undefined have none. */
 export function toLabelSelector({
   labels,
   selector,
+  groupSelector,
 }: {
   readonly labels?: Readonly<Record<string, string>> | null | undefined;
   readonly selector?: string | null | undefined;
+  readonly groupSelector?: string | null | undefined;
 }): LabelSelector {
-  return [...selectorOfLabels(labels ?? {}), ...(typeof selector === 'string' ? parseLabelSelector(selector) : [])];
+  const texts = [selector, groupSelector].filter((text) => typeof text === 'string');
+  return [...selectorOfLabels(labels ?? {}), ...texts.flatMap(parseLabelSelector)];
 }
 
 /** Returns how a request selects devices, for the audit trail. It does not repeat identifiers: the loads name their devices. */
-export function selectorFacts(selector: Selector): LabelCriterion | Record<string, never> {
-  return 'devices' in selector ? {} : selector;
+export function selectorFacts(selector: Selector): Record<string, string | Record<string, string>> {
+  if ('devices' in selector) return {};
+  const { labels, selector: text, group } = selector;
+  return {
+    ...(labels === undefined ? {} : { labels: { ...labels } }),
+    ...(text === undefined ? {} : { selector: text }),
+    ...(group === undefined ? {} : { group }),
+  };
 }
 
 /**
@@ -52,7 +88,7 @@ export async function deviceResolver(
   all: readonly string[],
 ): Promise<(named: readonly string[]) => SelectedDevice[]> {
   const known = await readNamed(connection, all);
-  return (named) => resolveNamed(known, named);
+  return (named) => resolveNamed(known, named, 'no load was created');
 }
 
 /** Returns devices by the identifiers or names that requests give. An identifier also finds a decommissioned device; a name does not. */
@@ -65,7 +101,7 @@ export async function readNamed(connection: Connection, all: readonly string[]):
   return known;
 }
 
-function resolveNamed(known: ReadonlyMap<string, KnownDevice>, named: readonly string[]): SelectedDevice[] {
+function resolveNamed(known: ReadonlyMap<string, KnownDevice>, named: readonly string[], effect: string): SelectedDevice[] {
   const invalidValues = named.flatMap((id, index) => {
     const device = known.get(id);
     if (device?.decommissionedAt === null) return [];
@@ -73,7 +109,7 @@ function resolveNamed(known: ReadonlyMap<string, KnownDevice>, named: readonly s
     return [{ pointer: `/devices/${index}`, detail }];
   });
   const [first] = invalidValues;
-  if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; no load was created`, { invalidValues });
+  if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; ${effect}`, { invalidValues });
   const devices = named.flatMap((text) => known.get(text) ?? []).map(({ id, hostId }) => ({ id, hostId }));
   return [...new Map(devices.map((device) => [device.id, device])).values()];
 }

@@ -17,6 +17,9 @@ import { HostRecords } from './repository.ts';
 
 const joinTokenPrefix = 'join-token:';
 
+/** The part of a host that its ETag covers. */
+export type HostNames = Pick<HostWithDevices, 'id' | 'name' | 'registeredName'>;
+
 export class Hosts {
   readonly #store: Store;
   readonly #reachability: Reachability;
@@ -78,14 +81,17 @@ export class Hosts {
 
   /**
    * Renames a host. Its agent continues to register with the name that it had. Does nothing if the name is the same.
-   * @throws {Problem} `not-found`, `decommissioned`, `name-taken`.
+   * @param isExpected Whether the current names match the client's precondition.
+   * @throws {Problem} `not-found`, `decommissioned`, `precondition-failed`, `name-taken`.
    */
-  async rename(id: string, name: string, requester: Requester): Promise<void> {
+  async rename(id: string, name: string, isExpected: (current: HostNames) => boolean, requester: Requester): Promise<void> {
     await this.#store.transaction(async (connection) => {
       const records = new HostRecords(connection);
       const host = await records.find(id);
       if (host === null) throw notFound('host', id);
       if (host.decommissionedAt !== null) throw decommissioned('host', host.name);
+      if (!isExpected(host))
+        throw new Problem('precondition-failed', `the host is now called ${host.name}: read it again, then repeat the request`);
       if (host.name === name) return;
       const holder = (await records.findByName(name)).find((other) => other.id !== id);
       if (holder !== undefined) throw nameTaken('host', name, holder);

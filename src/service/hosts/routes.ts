@@ -2,11 +2,12 @@
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
+import { ifMatchHeaders, matchesIfMatch, nameEntityTag } from '../http/entity-tags.ts';
 import { parsePageByName, parsePageByTime, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, getRequester } from '../http/route.ts';
 import { rejectNameOrder, toDecommissioned } from './decommissioning-schemas.ts';
-import type { Hosts } from './hosts.ts';
+import type { HostNames, Hosts } from './hosts.ts';
 import { decodeCapabilities, type HostWithDevices } from './repository.ts';
 import { Host, HostChanges, HostPage, hostParameter, hostQuery } from './schemas.ts';
 
@@ -39,11 +40,16 @@ export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts
         operationId: 'getHost',
         tags: ['hosts'],
         summary: 'Get a device host',
+        description:
+          'The `ETag` changes with the name of the host. Send it as `If-Match` to rename the host only if its name has not changed.',
         params: hostParameter,
         response: { 200: Host.describe('The host.'), ...problems('not-found') },
       },
     },
-    async ({ params }) => toHost(await hosts.get(params.host)),
+    async ({ params }, reply) => {
+      const host = await hosts.get(params.host);
+      return reply.header('etag', nameEntityTag(host)).send(toHost(host));
+    },
   );
 
   app.patch(
@@ -54,19 +60,24 @@ export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts
         operationId: 'renameHost',
         tags: ['hosts'],
         summary: 'Rename a device host',
-        description: 'The agent continues to register with the name that it is configured with: the host remains the same.',
+        description:
+          'The agent continues to register with the name that it is configured with: the host remains the same. ' +
+          'With `If-Match`, the request fails with 412 if the name has changed since the host was read.',
         params: hostParameter,
+        headers: ifMatchHeaders,
         body: HostChanges,
         response: {
-          200: Host.describe('The renamed host.'),
-          ...problems('not-found', 'name-taken', 'decommissioned', 'too-large', 'unsupported-media-type'),
+          200: Host.describe('The renamed host, with its `ETag`.'),
+          ...problems('not-found', 'name-taken', 'decommissioned', 'precondition-failed', 'too-large', 'unsupported-media-type'),
         },
       },
     },
-    async (request) => {
-      const { host } = request.params;
-      await hosts.rename(host, request.body.name, getRequester(request));
-      return toHost(await hosts.get(host));
+    async (request, reply) => {
+      const { params, headers, body } = request;
+      const isExpected = (current: HostNames) => matchesIfMatch(headers, nameEntityTag(current));
+      await hosts.rename(params.host, body.name, isExpected, getRequester(request));
+      const host = await hosts.get(params.host);
+      return reply.header('etag', nameEntityTag(host)).send(toHost(host));
     },
   );
 }

@@ -38,6 +38,19 @@ export const ifNoneMatchHeaders = z.looseObject({
     .meta({ 'x-examples': exampleTags }),
 });
 
+/** Returns the ETag of a device or host: it changes with its name, not with what it reports. */
+export function nameEntityTag({
+  id,
+  name,
+  registeredName,
+}: {
+  readonly id: string;
+  readonly name: string;
+  readonly registeredName: string | null;
+}): string {
+  return computeEntityTag({ id, name, registeredName });
+}
+
 /** Whether `If-Match` allows a change of what has this tag. A weak tag is none of what is to be the same to the letter. */
 export function matchesIfMatch(headers: z.output<typeof ifMatchHeaders>, current: string): boolean {
   const named = headers['if-match'] ?? '*';

@@ -34,6 +34,8 @@ export const problemTypes = {
   'trail-broken': { status: 409, title: 'The audit trail was altered' },
   'image-pruned': { status: 409, title: 'The image of the build has been pruned' },
   pruned: { status: 410, title: 'The requested events have been pruned' },
+  'too-many-groups': { status: 409, title: 'The limit of groups is reached' },
+  'group-in-use': { status: 409, title: 'Other objects depend on the group' },
   'too-many-policies': { status: 409, title: 'The limit of signature policies is reached' },
   'too-many-signatures': { status: 409, title: 'The signature limit of the build is reached' },
   'precondition-failed': { status: 412, title: 'The object has changed: its ETag does not match' },

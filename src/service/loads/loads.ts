@@ -10,7 +10,15 @@ import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { deviceResolver, type Selector, selectDevices, selectorFacts } from '../devices/selection.ts';
+import {
+  deviceResolver,
+  readNamed,
+  resolveCriteria,
+  type SelectionCriteria,
+  type Selector,
+  selectDevices,
+  selectorFacts,
+} from '../devices/selection.ts';
 import { createDuplicateCheck, storeResponses, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { type PatchSetRecord, PatchSetRecords } from '../patch-sets/repository.ts';
@@ -152,9 +160,28 @@ export class Loads {
     return findLoad(this.#uses.store.readConnection, id);
   }
 
-  list(filter: LoadFilter, page: PageByTime): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
+  /**
+   * Lists loads.
+   * @param filter `criteria` selects their devices. `device` is an identifier or a name; an unknown one has no loads.
+   * @throws {Problem} `invalid-value` if the group does not exist.
+   */
+  async list(
+    {
+      criteria = {},
+      device,
+      ...filter
+    }: Omit<LoadFilter, 'selector' | 'deviceId'> & {
+      readonly criteria?: SelectionCriteria;
+      readonly device?: string | undefined;
+    },
+    page: PageByTime,
+  ): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
+    const { reader, readConnection } = this.#uses.store;
+    const selector = await resolveCriteria(readConnection, criteria, 'query:group');
+    const deviceId = device === undefined ? undefined : (await readNamed(readConnection, [device])).get(device)?.id;
+    if (device !== undefined && deviceId === undefined) return { items: [], next: null, pageAfter: () => page };
     return readMarkedPage(page, {
-      read: (chunkPage) => new LoadQueries(this.#uses.store.reader).list(filter, chunkPage),
+      read: (chunkPage) => new LoadQueries(reader).list({ ...filter, selector, deviceId }, chunkPage),
       positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),

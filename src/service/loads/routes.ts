@@ -3,7 +3,7 @@
 import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { toLabelSelector } from '../devices/selection.ts';
+import { selectorOf } from '../devices/selection-schemas.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
@@ -12,7 +12,7 @@ import type { DrainProgress } from './drains.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, type LoadProgress, loadParameter, loadQuery, NewLoads, NewUnloads } from './schemas.ts';
-import { Policy, selectorOf } from './terms-schemas.ts';
+import { Policy } from './terms-schemas.ts';
 import type { Unloads } from './unloads.ts';
 
 const tags = ['loads'];
@@ -49,6 +49,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
         devices,
         labels,
         selector,
+        group,
         drainMilliseconds = null,
         downgradeReason = null,
         module = '',
@@ -58,7 +59,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
       } = request.body;
       const wanted = patchSet === undefined ? { module, version } : { patchSet };
       const terms = { ...rest, drainMilliseconds, downgradeReason };
-      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector }) };
+      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector, group }) };
       const accepted = await loads.request(load, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -90,8 +91,8 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
       },
     },
     async (request, reply) => {
-      const { devices, labels, selector, drainMilliseconds = null, forceReason = null, ...rest } = request.body;
-      const unload = { ...rest, drainMilliseconds, forceReason, selector: selectorOf({ devices, labels, selector }) };
+      const { devices, labels, selector, group, drainMilliseconds = null, forceReason = null, ...rest } = request.body;
+      const unload = { ...rest, drainMilliseconds, forceReason, selector: selectorOf({ devices, labels, selector, group }) };
       const accepted = await unloads.request(unload, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -159,9 +160,17 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
       },
     },
     async (request, reply) => {
-      const { batch, device, label: labels, selector, module, version, state, outcome } = request.query;
-      const ofDevice = { deviceId: device, selector: toLabelSelector({ labels, selector }) };
-      const filter = { ...ofDevice, batchId: batch, module, version, state, outcome, ...parseTimeRange(request.query) };
+      const { batch, device, label: labels, selector, group, module, version, state, outcome } = request.query;
+      const filter = {
+        criteria: { labels, selector, group },
+        device,
+        batchId: batch,
+        module,
+        version,
+        state,
+        outcome,
+        ...parseTimeRange(request.query),
+      };
       const page = await loads.list(filter, parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'load', schema: Load, idOf: ({ id }) => id, toItem: toLoad, damagedRows });
     },

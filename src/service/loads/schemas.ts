@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { Drain, exampleDrain } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { exampleIdentifier, ModuleName, PatchSetName } from '../../protocol/identifiers.ts';
+import { DeviceReference, exampleIdentifier, ModuleName, PatchSetName } from '../../protocol/identifiers.ts';
 import {
   exampleLoadReport,
   examplePolicy,
@@ -13,12 +13,14 @@ import {
   Strategy,
   VersionPolicy,
 } from '../../protocol/load-report.ts';
+import { requireSelector, selectorShape } from '../devices/selection-schemas.ts';
+import { groupQuery } from '../groups/schemas.ts';
 import { LoadedPatchSet } from '../history/schemas.ts';
 import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, selectorQuery, versionQuery } from '../http/list-schemas.ts';
 import { loadKinds } from './content.ts';
 import { loadStates } from './repository.ts';
-import { exactlyOneSelector, Policy, requireDowngradeReason, requireDrainStrategy, selectorShape, termsShape } from './terms-schemas.ts';
+import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape } from './terms-schemas.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
 
@@ -55,7 +57,7 @@ export function requireOneContent<Schema extends z.ZodType<Content>>(schema: Sch
 
 export const NewLoads = requireDowngradeReason(
   requireDrainStrategy(
-    exactlyOneSelector(
+    requireSelector(
       requireOneContent(
         z.strictObject({
           ...contentShape,
@@ -91,7 +93,7 @@ export const NewLoads = requireDowngradeReason(
 });
 
 export const NewUnloads = requireDrainStrategy(
-  exactlyOneSelector(
+  requireSelector(
     z.strictObject({
       module: ModuleName,
       ...selectorShape,
@@ -277,13 +279,14 @@ export const loadQuery = z.strictObject({
   ...orderQuery,
   ...rangeQuery,
   batch: identifierQuery('batch').describe('Only loads that one request created.'),
-  device: identifierQuery('device').describe('Only loads for this device.'),
+  device: DeviceReference.optional().describe('Only loads for the device with this identifier or name.'),
   label: labelQuery.describe(
     'Only loads of devices that now have this label, as `key=value`. If repeated, devices with all of the labels.',
   ),
   selector: selectorQuery.describe(
-    'Only loads of devices that now match this label selector. Combined with `label`, devices that match both.',
+    'Only loads of devices that now match this label selector. Combined with `label` or `group`, devices that match all.',
   ),
+  group: groupQuery.describe('Only loads of devices that are now in the group with this identifier or name.'),
   module: moduleQuery.describe('Only loads of this module, or of the patch set with this name.'),
   version: versionQuery.describe('Only loads of this version. Of unloads: of the installed version.'),
   state: LoadState.optional()

@@ -1,7 +1,6 @@
-// Parts of every request that creates loads: the device selector, the strategy and the deadline.
+// Parts of every request that creates loads: the strategy and the deadline.
 
 import { z } from 'zod';
-import { DeviceReference, LabelSelectorText, Labels } from '../../protocol/identifiers.ts';
 import {
   Invalidation,
   invalidationDescription,
@@ -11,54 +10,7 @@ import {
   Strategy,
   VersionPolicy,
 } from '../../protocol/load-report.ts';
-import type { Selector } from '../devices/selection.ts';
 import { count } from '../http/common-schemas.ts';
-
-/** Maximum number of devices that one request names. Labels may select more. */
-const namedDevicesLimit = 10_000;
-
-export const selectorShape = {
-  devices: z
-    .array(DeviceReference)
-    .min(1)
-    .max(namedDevicesLimit)
-    .optional()
-    .describe('Identifiers or names of the devices. Give this, `labels` or `selector`.'),
-  labels: Labels.optional().describe('Selects each device that has all of these labels. Give this, `devices` or `selector`.'),
-  selector: LabelSelectorText.optional().describe(
-    'Selects each device that matches this label selector, in the syntax of Kubernetes: requirements such as `zone=north`, `zone!=north`, `zone in (north,south)`, `zone notin (north)`, `zone` (has the label) and `!zone` (does not have it), separated by commas. `!=` and `notin` also match devices without the label. Give this, `devices` or `labels`.',
-  ),
-};
-
-type Selected = {
-  readonly devices?: readonly string[] | undefined;
-  readonly labels?: Labels | undefined;
-  readonly selector?: string | undefined;
-};
-
-/** Returns the schema with a check that exactly one of `devices`, `labels` and `selector` is given. */
-export function exactlyOneSelector<Schema extends z.ZodType<Selected>>(schema: Schema): Schema {
-  return requireLabel(
-    schema.refine(
-      ({ devices, labels, selector }) => [devices, labels, selector].filter((one) => one !== undefined).length === 1,
-      'expected exactly one of devices, labels and selector',
-    ),
-  );
-}
-
-/** Returns the schema with a check that `labels`, if given, is not empty. */
-export function requireLabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>(schema: Schema): Schema {
-  return schema.refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
-    path: ['labels'],
-    message: 'expected one label or more',
-  });
-}
-
-/** Returns the selector of a request that passed `exactlyOneSelector`. */
-export function selectorOf({ devices, labels, selector }: Selected): Selector {
-  if (devices !== undefined) return { devices };
-  return selector === undefined ? { labels: labels ?? {} } : { selector };
-}
 
 export const termsShape = {
   strategy: Strategy.default('inject').describe(

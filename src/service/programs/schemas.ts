@@ -6,11 +6,12 @@ import { exampleStatistics as exampleReport, ProgramStatistics } from '../../pro
 import { exampleFunction, exampleTimes } from '../../protocol/examples.ts';
 import { DisplayName, ExportName, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { FunctionType } from '../../protocol/interface.ts';
+import { pathDevice } from '../devices/schemas.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { programStates } from './programs.ts';
 
-export const programParameters = z.object({ device: identifier('device'), program: identifier('program') });
+export const programParameters = z.object({ device: pathDevice, program: identifier('program') });
 
 export const NewProgram = z
   .strictObject({

@@ -2,13 +2,13 @@
 
 import type { z } from 'zod';
 import type { Devices } from '../devices/devices.ts';
+import { selectorOf } from '../devices/selection-schemas.ts';
 import { historyParameters } from '../history/schemas.ts';
 import { postProblems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import { versionOf } from '../loads/content.ts';
 import { locationOf, toAccepted } from '../loads/routes.ts';
 import { AcceptedLoads } from '../loads/schemas.ts';
-import { selectorOf } from '../loads/terms-schemas.ts';
 import type { CreatedRollback, PreviewedRollback, RollbackSubject, Rollbacks } from './rollbacks.ts';
 import { AcceptedRollback, ModuleRollback, NewRollback, RollbackPreview } from './schemas.ts';
 
@@ -72,8 +72,13 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       },
     },
     async (request, reply) => {
-      const { devices: named, labels, selector, drainMilliseconds = null, dryRun, ...rest } = request.body;
-      const rollback = { ...rest, subject: subjectOf(rest), drainMilliseconds, selector: selectorOf({ devices: named, labels, selector }) };
+      const { devices: named, labels, selector, group, drainMilliseconds = null, dryRun, ...rest } = request.body;
+      const rollback = {
+        ...rest,
+        subject: subjectOf(rest),
+        drainMilliseconds,
+        selector: selectorOf({ devices: named, labels, selector, group }),
+      };
       if (dryRun) return reply.status(200).send(toPreview(await rollbacks.preview(rollback)));
       const accepted = await rollbacks.request(rollback, getRequester(request), (created) => toStoredResponse(toAcceptedRollback(created)));
       const { status, location, body } = toAcceptedRollback(accepted);

@@ -4,9 +4,10 @@ import { z } from 'zod';
 import { exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName, PatchSetName } from '../../protocol/identifiers.ts';
 import { SimilarityPolicy } from '../../protocol/load-report.ts';
+import { requireSelector, selectorShape } from '../devices/selection-schemas.ts';
 import { identifier, version } from '../http/common-schemas.ts';
 import { AcceptedLoads, exampleAccepted } from '../loads/schemas.ts';
-import { exactlyOneSelector, requireDrainStrategy, selectorShape, termsShape } from '../loads/terms-schemas.ts';
+import { requireDrainStrategy, termsShape } from '../loads/terms-schemas.ts';
 
 const rollbackShape = {
   to: version
@@ -57,7 +58,7 @@ function requireOneSubject<Schema extends z.ZodType<Subject>>(schema: Schema): S
     });
 }
 
-export const NewRollback = requireDrainStrategy(exactlyOneSelector(requireOneSubject(z.strictObject(newRollbackShape)))).meta({
+export const NewRollback = requireDrainStrategy(requireSelector(requireOneSubject(z.strictObject(newRollbackShape)))).meta({
   id: 'NewRollback',
   examples: [
     { module: 'tcp', labels: { zone: 'north' }, reason, onMissingVersion: 'skip' },

@@ -42,15 +42,19 @@ export async function selectMembers(
 }
 
 async function selectByLabels(connection: Connection, criteria: RolloutSelector): Promise<SelectedDevice[]> {
-  const found = await new DeviceRecords(connection).findMatching(toLabelSelector(criteria), rolloutLimits.devices + 1);
+  const found = await new DeviceRecords(connection).findMatching(
+    toLabelSelector({ ...criteria, groupSelector: criteria.group?.selector }),
+    rolloutLimits.devices + 1,
+  );
   return checkSelectionSize(found, selectorPointer(criteria), rolloutLimits.devices);
 }
 
 /** Returns the pointer of the member of a request that selects the devices. */
-export function selectorPointer({ devices, labels, selector }: RolloutSelector): string {
+export function selectorPointer({ devices, labels, selector, group }: RolloutSelector): string {
   if (devices !== null) return '/devices';
   if (selector !== null) return '/selector';
-  return labels === null ? '/runningVersion' : '/labels';
+  if (labels !== null) return '/labels';
+  return group === null ? '/runningVersion' : '/group';
 }
 
 const isRunning = (current: string | null, range: string | null) =>

@@ -113,13 +113,15 @@ export type OnFailure = z.infer<typeof OnFailure>;
 /** The reaction when another open rollout of the module has some of the devices. */
 export const OnConflict = z.enum(['reject', 'queue']);
 
-/** Selects devices by name, by labels, by a label selector, or all; `runningVersion` restricts them further. */
+/** Selects devices by name, or those that match labels, a label selector and a group, or all; `runningVersion` restricts them further. */
 export const RolloutSelector = z.object({
   /** Number of named devices; their identifiers are stored as the rollout's devices. */
   devices: z.int().nullable(),
   labels: z.record(z.string(), z.string()).nullable(),
   /** A label selector. Plans that older versions of the service have stored have none. */
   selector: z.string().nullable().default(null),
+  /** A group, with its selector at the request: a later change of the group does not change the rollout. */
+  group: z.object({ id: z.string(), name: z.string(), selector: z.string() }).nullable().default(null),
   /** A range of semantic versions. */
   runningVersion: z.string().nullable(),
 });

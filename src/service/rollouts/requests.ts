@@ -3,6 +3,7 @@
 import { validRange } from 'semver';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
+import { resolveGroup } from '../groups/groups.ts';
 import { type Forecast, type ForecastContent, forecastLoads } from '../loads/forecast.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { findContent, type RequestedContent, type RolloutContent, type WantedContent } from './content.ts';
@@ -17,8 +18,11 @@ const namedConflictLimit = 5;
 
 export type RolloutRequest = {
   readonly content: WantedContent;
+  /** Without the group, which `withGroup` adds. */
   readonly plan: RolloutPlan;
-  /** The named devices; null if devices are selected by labels or versions. */
+  /** Identifier or name of the group; null: none. */
+  readonly group: string | null;
+  /** The named devices; null if devices are selected by labels, groups or versions. */
   readonly devices: readonly string[] | null;
   /** Not null for a dynamic rollout. `until` null: devices join until an operator closes the rollout. */
   readonly joining: { readonly until: Date | null } | null;
@@ -40,6 +44,13 @@ export type Preview = {
   /** Open rollouts that share devices with this one. */
   readonly conflicts: readonly { readonly rollout: string; readonly devices: number }[];
 };
+
+/** Returns the request with its group in the plan. @throws {Problem} `invalid-value` if the group does not exist. */
+export async function withGroup(connection: Connection, request: RolloutRequest): Promise<RolloutRequest> {
+  if (request.group === null) return request;
+  const { id, name, selector } = await resolveGroup(connection, request.group);
+  return { ...request, plan: { ...request.plan, selector: { ...request.plan.selector, group: { id, name, selector } } } };
+}
 
 /** Returns the devices that will load the content, in order. @throws {Problem} `invalid-value`, `already-installed`. */
 export async function selectMembersToUpdate(connection: Connection, request: RolloutRequest, content: RolloutContent): Promise<Member[]> {
@@ -81,7 +92,8 @@ export async function checkNoConflict(connection: Connection, rollout: Pick<Roll
 }
 
 /** @throws {Problem} `invalid-value`, `already-installed`. */
-export async function previewRollout(connection: Connection, request: RolloutRequest): Promise<Preview> {
+export async function previewRollout(connection: Connection, requested: RolloutRequest): Promise<Preview> {
+  const request = await withGroup(connection, requested);
   const content = await findContent(connection, request.content);
   const selected = await selectRequested(connection, request, content);
   const members = excludeUpToDate(selected, request, content);

@@ -176,7 +176,7 @@ function createRollbackPlan(
 ): RolloutPlan {
   return {
     name,
-    selector: { devices: null, labels: null, selector: null, runningVersion: null },
+    selector: { devices: null, labels: null, selector: null, group: null, runningVersion: null },
     waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: noThresholds }],
     terms: {
       ...terms,

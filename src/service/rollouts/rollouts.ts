@@ -24,7 +24,7 @@ import { assignWaves, type RolloutPlan, rolloutLimits } from './plan.ts';
 import { type RolloutDeviceFilter, type RolloutFilter, RolloutQueries } from './queries.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
-import { checkNoConflict, type Preview, previewRollout, type RolloutRequest, selectMembersToUpdate } from './requests.ts';
+import { checkNoConflict, type Preview, previewRollout, type RolloutRequest, selectMembersToUpdate, withGroup } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
 import { type RolloutView, readView } from './status.ts';
 
@@ -76,9 +76,10 @@ export class Rollouts {
    * Accepts a rollout, which then advances in the background.
    * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `unsupported-by-host`, `rollout-conflict`, `too-many-rollouts`.
    */
-  async request(request: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
-    const { plan, joining } = request;
+  async request(requested: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
     const view = await this.#uses.store.transaction(async (connection) => {
+      const request = await withGroup(connection, requested);
+      const { plan, joining } = request;
       const content = await findContent(connection, request.content);
       checkHasImages(content);
       const { module, version, patchSetId } = content;

@@ -135,6 +135,7 @@ function toRequest(body: NewRollout): RolloutRequest {
     devices,
     labels = null,
     selector = null,
+    group = null,
     runningVersion = null,
     waves,
     soakSeconds,
@@ -143,7 +144,7 @@ function toRequest(body: NewRollout): RolloutRequest {
   } = body;
   const plan: RolloutPlan = {
     name: body.name ?? null,
-    selector: { devices: devices?.length ?? null, labels, selector, runningVersion },
+    selector: { devices: devices?.length ?? null, labels, selector, group: null, runningVersion },
     waves: waves.map((wave) => ({
       size:
         wave.devices === undefined
@@ -164,7 +165,7 @@ function toRequest(body: NewRollout): RolloutRequest {
   };
   const until = dynamicUntil === undefined ? null : new Date(dynamicUntil);
   const content = patchSet === undefined ? { module, version } : { patchSet };
-  return { content, plan, devices: devices ?? null, joining: dynamic ? { until } : null };
+  return { content, plan, group, devices: devices ?? null, joining: dynamic ? { until } : null };
 }
 
 function omitUndefined(thresholds: NewRollout['thresholds']) {

@@ -4,12 +4,13 @@ import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
+import { hasCriteria, requireLabel, selectorShape } from '../devices/selection-schemas.ts';
 import { LoadedPatchSet } from '../history/schemas.ts';
 import { count, DamagedItem, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { verdicts } from '../loads/forecast.ts';
 import { contentShape, LoadOutcome, requireOneContent } from '../loads/schemas.ts';
-import { Policy, requireDowngradeReason, requireDrainStrategy, requireLabel, selectorShape, termsShape } from '../loads/terms-schemas.ts';
+import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape } from '../loads/terms-schemas.ts';
 import { Measurement } from './measurement.ts';
 import { defaultThresholds, NewThresholds, OnConflict, OnFailure, rolloutLimits, ScheduleWindow, Thresholds } from './plan.ts';
 import { rolloutDeviceStates, rolloutStates, waitingReasons, waveStates } from './steps.ts';
@@ -62,10 +63,13 @@ export const NewRollout = requireLabel(
             .meta({ examples: ['tcp-1.1'] }),
           ...contentShape,
           devices: selectorShape.devices.describe(
-            'Identifiers or names of the devices, in the order in which they get the build. Not allowed with `labels` and `selector`.',
+            'Identifiers or names of the devices, in the order in which they get the build. Not allowed with `labels`, `selector` and `group`.',
           ),
           labels: selectorShape.labels,
           selector: selectorShape.selector,
+          group: selectorShape.group.describe(
+            'Selects the devices of the group with this identifier or name. The rollout keeps the selector that the group has at the request, also if it is dynamic.',
+          ),
           runningVersion: z
             .string()
             .max(256)
@@ -138,20 +142,16 @@ export const NewRollout = requireLabel(
     ),
   ),
 )
-  .refine(({ devices, labels, selector }) => selector === undefined || (devices === undefined && labels === undefined), {
-    path: ['selector'],
-    message: 'give devices, labels or selector, not several of them',
+  .refine(({ devices, ...criteria }) => devices === undefined || !hasCriteria(criteria), {
+    path: ['devices'],
+    message: 'is not allowed with labels, selector and group: give either devices or the others',
   })
   .refine(({ patchSet, runningVersion }) => patchSet === undefined || runningVersion === undefined, {
     path: ['runningVersion'],
-    message: 'is not allowed with patchSet, whose modules have versions of their own: select by devices, labels or selector',
+    message: 'is not allowed with patchSet, whose modules have versions of their own: select by devices, labels, selector or group',
   })
-  .refine(({ devices, labels }) => devices === undefined || labels === undefined, {
-    path: ['labels'],
-    message: 'give devices, labels or selector, not several of them',
-  })
-  .refine(({ devices, labels, selector, runningVersion }) => [devices, labels, selector, runningVersion].some((one) => one !== undefined), {
-    message: 'give devices, labels, selector or runningVersion to select the devices',
+  .refine(({ devices, runningVersion, ...criteria }) => devices !== undefined || runningVersion !== undefined || hasCriteria(criteria), {
+    message: 'give devices, labels, selector, group or runningVersion to select the devices',
   })
   .refine(({ waves }) => waves.at(-1)?.upToPercent === 100, {
     path: ['waves'],
@@ -163,7 +163,7 @@ export const NewRollout = requireLabel(
   })
   .refine(({ dynamic, devices }) => !dynamic || devices === undefined, {
     path: ['dynamic'],
-    message: 'is not allowed with devices: select by labels, selector or runningVersion',
+    message: 'is not allowed with devices: select by labels, selector, group or runningVersion',
   })
   .refine(({ dynamic, dynamicUntil }) => dynamic || dynamicUntil === undefined, {
     path: ['dynamicUntil'],
@@ -292,7 +292,7 @@ const exampleRollout = {
   patchSet: null,
   module: 'tcp',
   version: exampleVersions.new.version,
-  selector: { devices: null, labels: { zone: 'north' }, selector: null, runningVersion: null },
+  selector: { devices: null, labels: { zone: 'north' }, selector: null, group: null, runningVersion: null },
   state: 'running',
   waitingFor: 'soak',
   reason: null,
@@ -332,12 +332,17 @@ export const Rollout = z
         devices: count.nullable().describe('Number of devices named in the request. Null if it named none.'),
         labels: z.record(z.string(), z.string()).nullable(),
         selector: z.string().nullable().describe('The label selector of the request.'),
+        group: z
+          .object({ id: identifier('group'), name: z.string(), selector: z.string() })
+          .nullable()
+          .describe('The group of the request, with its name and its label selector at that time. Null if it named none.')
+          .meta({ id: 'RolloutGroup', examples: [{ id: exampleIdentifier('group'), name: 'north', selector: 'zone=north' }] }),
         runningVersion: z.string().nullable(),
       })
       .meta({
         id: 'RolloutSelector',
         description: 'The device selection of the request.',
-        examples: [{ devices: null, labels: { zone: 'north' }, selector: null, runningVersion: null }],
+        examples: [{ devices: null, labels: { zone: 'north' }, selector: null, group: null, runningVersion: null }],
       }),
     state: RolloutState,
     waitingFor: z

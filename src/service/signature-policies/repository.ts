@@ -17,7 +17,7 @@ const PublisherKeys = z.array(z.string());
 const policiesOfModules = new PreparedQuery({ modules: 'list' }, (sql, { modules }) =>
   sql
     .selectFrom('SignaturePolicy')
-    .select(['id', 'name', 'deviceId', 'labels', 'selector', 'module', 'publisherKeys', 'threshold', 'createdAt'])
+    .select(['id', 'name', 'deviceId', 'labels', 'selector', 'groupId', 'module', 'publisherKeys', 'threshold', 'createdAt'])
     .where(({ or, eb, ref }) => or([eb('module', 'is', null), modules.includes(ref('module'))]))
     .orderBy('createdAt')
     .orderBy('id'),
@@ -55,6 +55,12 @@ export class SignaturePolicyRecords {
   /** Returns the policies for builds of one of the modules, oldest first. */
   async findForModules(modules: readonly string[]): Promise<SignaturePolicyRecord[]> {
     return (await this.#connection.query(policiesOfModules, { modules })).map(toPolicyRecord);
+  }
+
+  /** Returns the names of the policies that apply to a group, oldest first. */
+  async namesOfGroup(groupId: string): Promise<string[]> {
+    const policies = this.#connection.sql.selectFrom('SignaturePolicy').select('name').where('groupId', '=', groupId);
+    return (await policies.orderBy('createdAt').orderBy('id').execute()).map(({ name }) => name);
   }
 
   async count(): Promise<number> {

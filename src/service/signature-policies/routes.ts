@@ -158,8 +158,8 @@ function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
 }
 
 function toRequest(body: z.infer<typeof NewSignaturePolicy>): SignaturePolicyRequest {
-  const { device = null, labels = null, selector = null, module = null, threshold = null, ...rest } = body;
-  return { ...rest, module, threshold, scope: { deviceId: device, labels, selector } };
+  const { device = null, labels = null, selector = null, group = null, module = null, threshold = null, ...rest } = body;
+  return { ...rest, module, threshold, scope: { device, labels, selector, group } };
 }
 
 function toCreated(policy: SignaturePolicyRecord): CreatedResponse<201, z.infer<typeof SignaturePolicy>> {
@@ -167,13 +167,14 @@ function toCreated(policy: SignaturePolicyRecord): CreatedResponse<201, z.infer<
 }
 
 function toPolicy(policy: SignaturePolicyRecord): z.infer<typeof SignaturePolicy> {
-  const { id, name, deviceId, labels, selector, module, publisherKeys, threshold, createdAt } = policy;
+  const { id, name, deviceId, labels, selector, groupId, module, publisherKeys, threshold, createdAt } = policy;
   return {
     id,
     name,
     device: deviceId,
     labels: labels && { ...labels },
     selector,
+    group: groupId,
     module,
     publisherKeys: [...publisherKeys],
     threshold,

@@ -4,9 +4,10 @@ import { z } from 'zod';
 import { policyLimits } from '../../protocol/agent.ts';
 import { exampleTimes } from '../../protocol/examples.ts';
 import {
-  DeviceId,
+  DeviceReference,
   DisplayName,
   exampleIdentifier,
+  GroupReference,
   LabelSelectorText,
   Labels,
   ModuleName,
@@ -25,20 +26,25 @@ const examplePolicy = { name: 'released', labels: { zone: 'north' }, publisherKe
 export const NewSignaturePolicy = z
   .strictObject({
     name: DisplayName.describe('Display name, unique among signature policies.'),
-    device: DeviceId.optional().describe('The device that the policy applies to. Give this, `labels` or `selector`.'),
+    device: DeviceReference.optional().describe(
+      'Identifier or name of the device that the policy applies to. Give either this, or one or more of `labels`, `selector` and `group`.',
+    ),
     labels: Labels.optional().describe(
-      'The policy applies to each device that has all of these labels. Give this, `device` or `selector`.',
+      'The policy applies to each device that has all of these labels; with `selector` or `group`, that matches all.',
     ),
     selector: LabelSelectorText.optional().describe(
-      'The policy applies to each device that matches this label selector. Give this, `device` or `labels`.',
+      'The policy applies to each device that matches this label selector; with `labels` or `group`, that matches all.',
+    ),
+    group: GroupReference.optional().describe(
+      'Identifier or name of a group. The policy applies to each device that is in the group when a load is requested.',
     ),
     module: ModuleName.optional().describe('The module that the policy applies to. Default: all modules.'),
     publisherKeys: publisherKeys.describe('Identifiers of the publisher keys whose signatures count.'),
     threshold: threshold.optional().describe('Number of these keys that must have signed the build. Default: all of them.'),
   })
   .refine(
-    ({ device, labels, selector }) => [device, labels, selector].filter((one) => one !== undefined).length === 1,
-    'give exactly one of device, labels and selector',
+    ({ device, labels, selector, group }) => (device === undefined) !== [labels, selector, group].every((one) => one === undefined),
+    'give either device, or one or more of labels, selector and group',
   )
   .refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
     path: ['labels'],
@@ -58,15 +64,13 @@ export const SignaturePolicy = z
     device: z
       .string()
       .nullable()
-      .describe('The device that the policy applies to. Null if it applies to devices by `labels` or `selector`.'),
+      .describe('Identifier of the device that the policy applies to. Null if it applies by `labels`, `selector` or `group`.'),
     labels: z
       .record(z.string(), z.string())
       .nullable()
-      .describe('The policy applies to each device that has all of these labels. Null if it applies to `device` or by `selector`.'),
-    selector: z
-      .string()
-      .nullable()
-      .describe('The policy applies to each device that matches this label selector. Null if it applies to `device` or by `labels`.'),
+      .describe('The policy applies to each device that has all of these labels. Null if it does not depend on labels.'),
+    selector: z.string().nullable().describe('The policy applies to each device that matches this label selector. Null if it has none.'),
+    group: z.string().nullable().describe('Identifier of the group whose devices the policy applies to. Null if it has none.'),
     module: z.string().nullable().describe('The module that the policy applies to. Null: all modules.'),
     publisherKeys: z.array(z.string()).describe('Identifiers of the publisher keys whose signatures count, unless revoked.'),
     threshold: threshold.describe('Number of these keys that must have signed the build.'),
@@ -80,6 +84,7 @@ export const SignaturePolicy = z
         id: exampleIdentifier('signature policy'),
         device: null,
         selector: null,
+        group: null,
         module: 'tcp',
         ...examplePolicy,
         createdAt: exampleTimes.registered,

@@ -5,6 +5,7 @@ import { matchesLabelSelector } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { toLabelSelector } from '../devices/selection.ts';
+import { GroupRecords } from '../groups/repository.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import type { SignaturePolicyRecord } from './repository.ts';
 import { SignaturePolicyRecords } from './repository.ts';
@@ -20,12 +21,13 @@ export async function resolveDemands(connection: Connection, modules: readonly s
   const keys = new Map((await new PublisherKeyRecords(connection).findMany([...named])).map((key) => [key.id, key]));
   const byLabels = policies.some(({ deviceId }) => deviceId === null);
   const labels = byLabels ? await new DeviceRecords(connection).labelsOf(deviceIds) : new Map<string, Record<string, string>>();
+  const groups = await new GroupRecords(connection).selectorsOf(policies.flatMap(({ groupId }) => groupId ?? []));
   const demands = policies.map((policy) => {
     // Signatures of a revoked key do not count: other keys must sign, or the demand cannot be met.
     const usable = policy.publisherKeys.flatMap((id) => keys.get(id) ?? []).filter(({ revokedAt }) => revokedAt === null);
     const { id, name, threshold } = policy;
     const demand = { policy: id, name, publicKeys: usable.map(({ publicKey }) => publicKey), threshold };
-    return { policy, selector: toLabelSelector(policy), demand };
+    return { policy, selector: toLabelSelector({ ...policy, groupSelector: policy.groupId && groups.get(policy.groupId) }), demand };
   });
   return (module, device) => {
     const ofDevice = new Map(Object.entries(labels.get(device) ?? {}));
@@ -35,8 +37,7 @@ export async function resolveDemands(connection: Connection, modules: readonly s
   };
 }
 
-/** Returns whether a policy applies to builds of a module on a device that its labels or its selector match. */
-
+/** Returns whether a policy applies to builds of a module on a device that its labels, its selector and its group match. */
 function appliesTo({ deviceId, module: only }: SignaturePolicyRecord, module: string, device: string): boolean {
   return (only === null || only === module) && (deviceId === null || deviceId === device);
 }

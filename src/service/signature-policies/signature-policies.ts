@@ -9,7 +9,8 @@ import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
-import { DeviceRecords } from '../devices/repository.ts';
+import { readNamed } from '../devices/selection.ts';
+import { resolveGroup } from '../groups/groups.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
@@ -23,8 +24,13 @@ const policyLimit = 100;
 /** The content of a policy. */
 export type SignaturePolicyRequest = {
   readonly name: string;
-  /** One device, or all devices with some labels. One of the members is not null. */
-  readonly scope: Pick<SignaturePolicyRecord, 'deviceId' | 'labels' | 'selector'>;
+  /** One device, or the devices that match all other members. At least one member is not null. */
+  readonly scope: Pick<SignaturePolicyRecord, 'labels' | 'selector'> & {
+    /** Identifier or name. */
+    readonly device: string | null;
+    /** Identifier or name. */
+    readonly group: string | null;
+  };
   /** Null: every module. */
   readonly module: string | null;
   /** Identifiers of publisher keys. */
@@ -117,6 +123,7 @@ function describePolicy({
   deviceId,
   labels,
   selector,
+  groupId,
   module,
   publisherKeys,
   threshold,
@@ -126,6 +133,7 @@ function describePolicy({
     ...(deviceId === null ? {} : { device: deviceId }),
     ...(labels === null ? {} : { labels: formatLabels(labels) }),
     ...(selector === null ? {} : { selector }),
+    ...(groupId === null ? {} : { group: groupId }),
     ...(module === null ? {} : { module }),
     publisherKeys: publisherKeys.join(','),
     threshold: String(threshold),
@@ -166,8 +174,9 @@ async function validate(
   const taken = await new SignaturePolicyRecords(connection).findByName(name);
   if (taken !== null && taken.id !== id)
     throw new Problem('name-taken', `the name "${name}" is used by the signature policy ${taken.id}: choose another name`);
-  if (scope.deviceId !== null && (await new DeviceRecords(connection).find(scope.deviceId)) === null)
-    throw invalidValue('/device', `device ${scope.deviceId} does not exist`);
+  const { device, group, ...criteria } = scope;
+  const deviceId = device && (await findDevice(connection, device));
+  const groupId = group && (await resolveGroup(connection, group)).id;
   const keys = new Map((await new PublisherKeyRecords(connection).findMany(publisherKeys)).map((key) => [key.id, key]));
   for (const [index, keyId] of publisherKeys.entries()) {
     const key = keys.get(keyId);
@@ -175,5 +184,17 @@ async function validate(
     if (key.revokedAt !== null)
       throw invalidValue(`/publisherKeys/${index}`, `the publisher key ${key.name} was revoked: remove it, or name another key`);
   }
-  return { name, ...scope, module, publisherKeys, threshold: threshold ?? publisherKeys.length };
+  return { name, deviceId, ...criteria, groupId, module, publisherKeys, threshold: threshold ?? publisherKeys.length };
+}
+
+/** Returns the identifier of the device with an identifier or a name. @throws {Problem} `invalid-value`. */
+async function findDevice(connection: Connection, reference: string): Promise<string> {
+  const device = (await readNamed(connection, [reference])).get(reference);
+  if (device === undefined) throw invalidValue('/device', `the device ${reference} does not exist`);
+  return device.id;
+}
+
+/** Returns the policies that apply to a group, as text. */
+export async function policiesOfGroup(connection: Connection, groupId: string): Promise<string[]> {
+  return (await new SignaturePolicyRecords(connection).namesOfGroup(groupId)).map((name) => `the signature policy ${name}`);
 }

@@ -219,3 +219,40 @@ test('a viewer cannot decommission', async () => {
   for (const path of [`/v1/hosts/${host}/decommission`, '/v1/devices/decommission', `/v1/devices/${host}/decommission`] as const)
     expect((await service.request('POST', path, { reason }, asViewer)).status).toBe(403);
 });
+
+test('a rename with If-Match fails if the name has changed since it was read', async () => {
+  const { ids } = await startAgent('tagged', ['tagged-1']);
+  for (const path of [`/v1/devices/${ids[0]}`, `/v1/hosts/${await hostNamed('tagged')}`]) {
+    const etag = (await service.request('GET', path)).headers.get('etag') ?? '';
+    const rename = (name: string) => service.request('PATCH', path, { name }, { 'if-match': etag });
+    const renamed = await rename('tagged-once');
+    expect(renamed).toMatchObject({ status: 200, body: { name: 'tagged-once' } });
+    expect(renamed.headers.get('etag')).toBe((await service.request('GET', path)).headers.get('etag'));
+    expect(statusAndType(await rename('tagged-twice'))).toEqual([412, problem('precondition-failed')]);
+    expect((await service.request('GET', path)).body['name']).toBe('tagged-once');
+  }
+});
+
+test('more devices than one transaction takes are decommissioned, by a selector and with their host', async () => {
+  const many = (rack: string) => ({
+    name: rack,
+    bootId: randomUUID(),
+    capacity: 300,
+    devices: Array.from({ length: 205 }, (_, index) => ({ name: `${rack}-${index}`, labels: { rack }, ramPages: 16 })),
+  });
+  for (const rack of ['many-a', 'many-b'])
+    expect((await service.post('/agent/v1/hosts', many(rack), bearer(service.joinToken))).status).toBe(201);
+  const host = await hostNamed('many-a');
+  await service.post('/v1/groups', { name: 'many', selector: 'rack=many-b' });
+  const [byGroup, byHost] = [
+    await service.post('/v1/devices/decommission', { group: 'many', reason }),
+    await service.post(`/v1/hosts/${host}/decommission`, { reason }),
+  ];
+  for (const { status, body } of [byGroup, byHost]) {
+    expect(status).toBe(200);
+    expect(new Set(body.devices).size).toBe(205);
+  }
+  for (const rack of ['many-a', 'many-b']) expect(itemsOf(await service.get(`/v1/devices?label=rack=${rack}`))).toEqual([]);
+  const events = itemsOf(await service.get('/v1/audit?action=device.decommissioned&limit=200'));
+  expect(events).toHaveLength(200);
+});

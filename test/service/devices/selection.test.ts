@@ -58,6 +58,7 @@ test('labels and a selector of equalities select the same devices', async () => 
   const selected = await select({ labels: { zone: 'north', model: 'x' } });
   expect(selected).toMatchObject([{ deviceName: 'north-1' }]);
   expect(await select({ selector: 'zone=north,model==x' })).toEqual(selected);
+  expect(await select({ labels: { zone: 'north' }, selector: 'model=x' })).toEqual(selected);
   const both = itemsOf(await service.get('/v1/devices?label=zone=north&selector=tier'));
   expect(both.map(({ name }) => name)).toEqual(['north-2']);
 });
@@ -110,7 +111,7 @@ const requests: readonly (readonly [path: string, body: object])[] = [
   ['/v1/rollbacks', { module: 'tcp', reason: 'why' }],
   ['/v1/rollouts', { module: 'tcp', version: '1.0.0' }],
 ];
-test.each(requests)('%s rejects an invalid selector with its position, and several selectors', async (path, body) => {
+test.each(requests)('%s rejects an invalid selector with its position, and a selector with devices', async (path, body) => {
   const post = (members: object) => service.postRaw(path, { ...body, ...members });
   for (const [selector, detail] of [
     ['zone in north', 'at character 9: expected "(", received "north"'],
@@ -122,10 +123,32 @@ test.each(requests)('%s rejects an invalid selector with its position, and sever
       status: 422,
       body: { errors: [{ in: 'body', pointer: '/selector', detail: expect.stringContaining(detail ?? '') }] },
     });
-  for (const other of [{ labels: { zone: 'north' } }, { devices: ['west-1'] }])
-    expect(await post({ selector: 'zone', ...other })).toMatchObject({
+  for (const other of [{ labels: { zone: 'north' } }, { selector: 'zone' }])
+    expect(await post({ devices: ['west-1'], ...other })).toMatchObject({
       status: 422,
-      body: { errors: [{ detail: expect.stringContaining('devices, labels') }] },
+      body: { errors: [{ detail: expect.stringContaining('either devices') }] },
     });
   expect(await post({ devices: ['No Name'] })).toMatchObject({ status: 422, body: { errors: [{ pointer: '/devices/0' }] } });
+});
+
+test('a path names a device by its identifier or its name', async () => {
+  const id = idOf('west-1');
+  for (const reference of [id, 'west-1']) {
+    expect(await service.get(`/v1/devices/${reference}`)).toMatchObject({ status: 200, body: { id, name: 'west-1' } });
+    expect(await service.get(`/v1/devices/${reference}/modules`)).toMatchObject({ status: 200 });
+    expect((await service.get(`/v1/devices/${reference}/labels`)).body).toEqual({ labels: { zone: 'west' } });
+  }
+  const [byId, byName] = [await service.get(`/v1/loads?device=${id}`), await service.get('/v1/loads?device=west-1')];
+  expect(itemsOf(byName)).toEqual(itemsOf(byId));
+  expect(itemsOf(byName).length).toBeGreaterThan(0);
+  expect(itemsOf(await service.get('/v1/loads?device=west-2'))).toEqual([]);
+  for (const unknown of ['west-2', `dev_${'0'.repeat(32)}`, 'No%20Name'])
+    expect(await service.get(`/v1/devices/${unknown}`)).toMatchObject({ status: 404, body: { type: 'urn:patchbay:problem:not-found' } });
+});
+
+test('a device in the form of an identifier cannot be created, and a path reads it as one', async () => {
+  const name = `dev_${'0'.repeat(32)}`;
+  expect(await service.post('/v1/devices', { name })).toMatchObject({ status: 422, body: { errors: [{ pointer: '/name' }] } });
+  const renamed = await service.request('PATCH', '/v1/devices/west-1', { name });
+  expect(renamed).toMatchObject({ status: 422, body: { errors: [{ pointer: '/name' }] } });
 });

@@ -174,6 +174,7 @@ const newPolicy = (index: number) => ({
   deviceId: null,
   labels: { zone: 'north' },
   selector: null,
+  groupId: null,
   module: null,
   publisherKeys: [],
   threshold: 1,

@@ -82,6 +82,7 @@ beforeAll(async () => {
     deviceId: null,
     labels: { zone: 'odd' },
     selector: null,
+    groupId: null,
     module: 'tcp',
     publisherKeys: ['not registered'],
     threshold: 1,

@@ -179,6 +179,7 @@ test('a signature policy for one module does not apply to another', async () => 
     deviceId: one,
     labels: null,
     selector: null,
+    groupId: null,
     publisherKeys: [],
     threshold: 1,
     createdAt: at,

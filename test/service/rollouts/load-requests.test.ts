@@ -25,7 +25,7 @@ const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
 
 const plan: RolloutPlan = {
   name: null,
-  selector: { devices: 3, labels: null, selector: null, runningVersion: null },
+  selector: { devices: 3, labels: null, selector: null, group: null, runningVersion: null },
   waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: { ...defaultThresholds } }],
   terms: defaultTerms,
   devicesInFlight: 100,

@@ -8,7 +8,7 @@ export type FleetQuery = NonNullable<paths['/v1/devices']['get']['parameters']['
 
 /** Maximum labels of a filter, the same as of a device. */
 const labelLimit = 16;
-const single = ['name', 'status', 'host', 'module', 'version', 'selector', 'sort'] as const;
+const single = ['name', 'status', 'host', 'module', 'version', 'selector', 'group', 'sort'] as const;
 export type FilterName = (typeof single)[number];
 
 /** Returns the API filter of an address; ignores unknown values. */
@@ -24,6 +24,7 @@ export function fleetQueryOf(query: URLSearchParams): FleetQuery {
     ...(text('module') === '' ? {} : { module: text('module') }),
     ...(text('version') === '' ? {} : { version: text('version') }),
     ...(labels.length === 0 ? {} : { label: labels }),
+    ...(text('group') === '' ? {} : { group: text('group') }),
     ...(text('selector') === '' ? {} : { selector: text('selector') }),
   };
 }

@@ -9,6 +9,7 @@ import { useResource } from '../../live/resource.ts';
 import { navigate } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
 import '../../components/filters.css';
+import { useGroupNames } from '../../session/group-names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import {
   type FilterName,
@@ -26,6 +27,7 @@ const offeredLimit = 200;
 
 export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams; readonly hosts: readonly string[] }) {
   const { client } = useSignedIn();
+  const groups = useGroupNames();
   const module = query.get('module') ?? '';
   const modules = useResource(
     'modules',
@@ -54,6 +56,7 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
           maxLength={256}
           {...of('version')}
         />
+        <TextFilter label="Group" placeholder="north" offered={groups} {...of('group')} />
         <SelectorField onAdd={(selector) => go(withSelector(query, selector))} />
         <ChoiceFilter label="Order" any="by name" options={['createdAt']} {...of('sort')} />
       </search>

@@ -1,5 +1,6 @@
 // The fleet page: health, and the devices with their versions.
 
+import { useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { DeviceBadge } from '../../components/badge.tsx';
 import { ListEnd } from '../../components/list-end.tsx';
@@ -17,6 +18,7 @@ import { useSignedIn } from '../../session/session.tsx';
 import { fleetQueryOf, isNarrowed, withLabel } from './fleet-filter.ts';
 import { FleetFilters } from './fleet-filters.tsx';
 import { Health } from './health.tsx';
+import { LabelsDialog } from './labels-dialog.tsx';
 
 /** Maximum hosts whose names are shown. */
 const hostLimit = 200;
@@ -24,8 +26,9 @@ const hostLimit = 200;
 const isOfTheFleet = ({ action }: LiveEvent) => /^(device|host|load)\./.test(action);
 
 export function FleetPage() {
-  const { client } = useSignedIn();
+  const { client, may } = useSignedIn();
   const { query } = useLocation();
+  const [areLabelsEdited, setLabelsEdited] = useState(false);
   const asked = fleetQueryOf(query);
   const devices = usePages(
     JSON.stringify(asked),
@@ -53,6 +56,18 @@ export function FleetPage() {
               <>
                 <Table caption="Devices" columns={columns(query, hostNames)} rows={items} keyOf={({ id }) => id} />
                 <ListEnd pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
+                {may('operator') && (
+                  <button type="button" onClick={() => setLabelsEdited(true)}>
+                    Edit labels of these devices…
+                  </button>
+                )}
+                {areLabelsEdited && (
+                  <LabelsDialog
+                    devices={items.filter(({ status }) => status !== 'decommissioned').map(({ id }) => id)}
+                    hasMore={devices.more !== null || devices.isTruncated}
+                    onClose={() => setLabelsEdited(false)}
+                  />
+                )}
               </>
             )
           }

@@ -5,6 +5,7 @@ import { type Client, type Schemas, unwrapResponse } from '../../../src/client/c
 import { loadStates, outcomes } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
 import { ChoiceFilter, TextFilter } from '../../components/filter-field.tsx';
+import { maxSelectorLength, selectorFault } from '../../components/label-selector.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, useLocation } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
@@ -14,11 +15,12 @@ import { LoadsTable } from '../../components/loads-table.tsx';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
+import { useGroupNames } from '../../session/group-names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 
 type LoadsQuery = NonNullable<paths['/v1/loads']['get']['parameters']['query']>;
-const texts = ['module', 'version', 'device', 'batch'] as const;
-type FilterName = (typeof texts)[number] | 'state' | 'outcome';
+const texts = ['module', 'version', 'device', 'batch', 'group'] as const;
+type FilterName = (typeof texts)[number] | 'state' | 'outcome' | 'selector';
 /** A load with the name of its device; null if the device no longer exists. */
 type NamedLoad = Schemas['Load'] & { readonly deviceName: string | null };
 /** Loads per page, and maximum devices that one request names. */
@@ -30,7 +32,14 @@ function loadsQueryOf(query: URLSearchParams): LoadsQuery {
   const state = loadStates.find((one) => one === query.get('state'));
   const outcome = outcomes.find((one) => one === query.get('outcome'));
   const given = texts.flatMap((name) => ((query.get(name) ?? '') === '' ? [] : [[name, query.get(name) ?? ''] as const]));
-  return { ...Object.fromEntries(given), ...(state === undefined ? {} : { state }), ...(outcome === undefined ? {} : { outcome }) };
+  const selector = query.get('selector') ?? '';
+  const isSelector = selector !== '' && selectorFault(selector) === null;
+  return {
+    ...Object.fromEntries(given),
+    ...(isSelector ? { selector } : {}),
+    ...(state === undefined ? {} : { state }),
+    ...(outcome === undefined ? {} : { outcome }),
+  };
 }
 
 /** Requests the unknown device names of a page of loads. */
@@ -50,6 +59,7 @@ async function fetchDeviceNames(
 export function LoadsPage() {
   const { client } = useSignedIn();
   const { query } = useLocation();
+  const groups = useGroupNames();
   const asked = loadsQueryOf(query);
   /** Device names never change. */
   const names = useRef(new Map<string, string>());
@@ -71,6 +81,8 @@ export function LoadsPage() {
       navigate(withQuery('/loads', changed), 'replace');
     },
   });
+  const selector = query.get('selector') ?? '';
+  const fault = selector === '' ? null : selectorFault(selector);
   const isNarrowed = Object.keys(asked).length > 0;
   return (
     <>
@@ -81,9 +93,16 @@ export function LoadsPage() {
           <ChoiceFilter label="Outcome" any="any" options={outcomes} {...of('outcome')} />
           <TextFilter label="Module" placeholder="tcp" {...of('module')} />
           <TextFilter label="Version" placeholder="1.1.0" maxLength={256} {...of('version')} />
-          <TextFilter label="Device" placeholder="dev_…" {...of('device')} />
+          <TextFilter label="Device" placeholder="router-7" {...of('device')} />
+          <TextFilter label="Group" placeholder="north" offered={groups} {...of('group')} />
+          <TextFilter label="Label selector" placeholder="zone in (north,south)" maxLength={maxSelectorLength} {...of('selector')} />
           <TextFilter label="Request" placeholder="bat_…" {...of('batch')} />
         </search>
+        {fault !== null && (
+          <p class="error-message" role="alert">
+            Invalid label selector: {fault}
+          </p>
+        )}
         <ResourceView resource={loads} what="loads">
           {(items) =>
             items.length === 0 ? (

@@ -50,6 +50,8 @@ export type Draft = {
   readonly devices: readonly NamedDevice[];
   /** A label selector, such as `zone in (north,south),!beta`; empty: none. */
   readonly selector: string;
+  /** The name of a group; empty: none. */
+  readonly group: string;
   readonly runningVersion: string;
   /** Whether devices that match later join, and until when; empty: until the rollout is closed. */
   readonly acceptsDevices: boolean;
@@ -84,6 +86,7 @@ export function defaultDraft(module: string, version: string, isPatchSet = false
     selectedBy: 'labels and versions',
     devices: [],
     selector: '',
+    group: '',
     runningVersion: '',
     acceptsDevices: false,
     acceptsDevicesUntil: '',
@@ -128,9 +131,9 @@ export function addWave(waves: readonly WaveDraft[]): WaveDraft[] {
 }
 
 /** Whether the draft selects devices. */
-export function hasSelector({ selectedBy, devices, selector, runningVersion }: Draft): boolean {
+export function hasSelector({ selectedBy, devices, selector, group, runningVersion }: Draft): boolean {
   if (selectedBy === 'name') return devices.length > 0;
-  return selector.trim() === '' ? runningVersion.trim() !== '' : selectorFault(selector) === null;
+  return selector.trim() === '' ? runningVersion.trim() !== '' || group.trim() !== '' : selectorFault(selector) === null;
 }
 
 export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
@@ -162,11 +165,12 @@ export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'>
   };
 }
 
-function selectorBody({ selectedBy, devices, selector, runningVersion, acceptsDevices, acceptsDevicesUntil }: Draft) {
+function selectorBody({ selectedBy, devices, selector, group, runningVersion, acceptsDevices, acceptsDevicesUntil }: Draft) {
   const running = runningVersion.trim() === '' ? {} : { runningVersion: runningVersion.trim() };
   if (selectedBy === 'name') return { devices: devices.map(({ id }) => id), ...running };
   return {
     ...(selector.trim() === '' ? {} : { selector: selector.trim() }),
+    ...(group.trim() === '' ? {} : { group: group.trim() }),
     ...running,
     ...(acceptsDevices ? { dynamic: true, ...(acceptsDevicesUntil === '' ? {} : { dynamicUntil: acceptsDevicesUntil }) } : {}),
   };

@@ -105,7 +105,7 @@ export function scheduleText({ devicesInFlight, loadsPerMinute, startAt, window 
 
 /** Describes the device selector. */
 export function selectorText({
-  selector: { devices, labels, selector, runningVersion },
+  selector: { devices, labels, selector, group, runningVersion },
   acceptsDevices,
   patchSet,
   rollbackOf,
@@ -115,6 +115,7 @@ export function selectorText({
     ...(devices === null ? [] : [`${counted(devices, 'device')} by name`]),
     ...(labels === null ? [] : Object.entries(labels).map(([key, value]) => `${key}=${value}`)),
     ...(selector === null ? [] : [selector]),
+    ...(group === null ? [] : [`group ${group.name} (${group.selector})`]),
     ...(runningVersion === null ? [] : [`running ${runningVersion}`]),
     ...(acceptsDevices ? ['devices that match later'] : []),
   ];

@@ -4,13 +4,15 @@ import { useFieldError } from '../../components/field-errors.tsx';
 import { Checkbox, Choice, Text } from '../../components/fields.tsx';
 import { maxSelectorLength, selectorFault } from '../../components/label-selector.ts';
 import { TimeField } from '../../components/time-field.tsx';
+import { useGroupNames } from '../../session/group-names.ts';
 import { DevicePicker } from './device-picker.tsx';
 import { type Draft, hasSelector, selections } from './rollout-draft.ts';
 
 type Parts = { readonly draft: Draft; readonly onChange: (changes: Partial<Draft>) => void };
 
 /** The fields shown for every kind of selector. */
-export function SelectionFields({ draft: { selectedBy, selector, runningVersion, isPatchSet }, onChange }: Parts) {
+export function SelectionFields({ draft: { selectedBy, selector, group, runningVersion, isPatchSet }, onChange }: Parts) {
+  const groups = useGroupNames();
   return (
     <>
       <Choice label="Select devices by" value={selectedBy} options={selections} onChange={(value) => onChange({ selectedBy: value })} />
@@ -22,6 +24,17 @@ export function SelectionFields({ draft: { selectedBy, selector, runningVersion,
           maxLength={maxSelectorLength}
           value={selector}
           onChange={(value) => onChange({ selector: value })}
+        />
+      )}
+      {selectedBy === 'labels and versions' && (
+        <Text
+          label="Group"
+          pointer="/group"
+          placeholder="north"
+          maxLength={63}
+          offered={groups}
+          value={group}
+          onChange={(value) => onChange({ group: value })}
         />
       )}
       {!isPatchSet && (
@@ -63,8 +76,8 @@ export function DeviceSelection({ draft, onChange }: Parts) {
   return hasSelector(draft) ? null : (
     <p class="soft">
       {draft.isPatchSet
-        ? 'Enter a label selector.'
-        : 'Enter a label selector, a version range or both. The rollout selects the devices that match all of them.'}
+        ? 'Enter a label selector or a group.'
+        : 'Enter a label selector, a group or a version range. The rollout selects the devices that match all of them.'}
     </p>
   );
 }

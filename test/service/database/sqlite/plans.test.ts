@@ -10,6 +10,7 @@ import { AuditQueries } from '../../../../src/service/audit/queries.ts';
 import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
 import { AbiViolationQueries } from '../../../../src/service/devices/abi-violation-queries.ts';
 import { DeviceQueries } from '../../../../src/service/devices/queries.ts';
+import { GroupQueries } from '../../../../src/service/groups/queries.ts';
 import { HistoryQueries } from '../../../../src/service/history/queries.ts';
 import { HostQueries } from '../../../../src/service/hosts/queries.ts';
 import { KeyQueries } from '../../../../src/service/keys/queries.ts';
@@ -87,6 +88,7 @@ const auditQueries = new AuditQueries(reader);
 const checkpointQueries = new CheckpointQueries(reader);
 const abiViolationQueries = new AbiViolationQueries(reader);
 const deviceQueries = new DeviceQueries(reader);
+const groupQueries = new GroupQueries(reader);
 const historyQueries = new HistoryQueries(reader);
 const hostQueries = new HostQueries(reader);
 const keyQueries = new KeyQueries(reader);
@@ -239,6 +241,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['keys', () => keyQueries.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
   ['publisher keys', () => publisherKeyQueries.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
   ['signature policies', () => signaturePolicyQueries.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
+  ['groups', () => groupQueries.list(byTime), 'DeviceGroup_createdAt_id_idx (createdAt<?)'],
   ['builds', () => buildQueries.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
   ['modules', () => buildQueries.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
   ['keys', () => keyQueries.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],

@@ -1,0 +1,66 @@
+// Rows of groups.
+
+import { isGroupId } from '../../protocol/identifiers.ts';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
+import type { Connection } from '../database/connection.ts';
+import type { DeviceGroupModel } from '../database/generated/models.ts';
+import { matchesSelector } from '../database/label-conditions.ts';
+
+export type GroupRecord = DeviceGroupModel;
+
+export class GroupRecords {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  async create(group: GroupRecord): Promise<void> {
+    await this.#connection.sql.insertInto('DeviceGroup').values(group).execute();
+  }
+
+  async replace({ id, ...group }: GroupRecord): Promise<void> {
+    await this.#connection.sql.updateTable('DeviceGroup').set(group).where('id', '=', id).execute();
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#connection.sql.deleteFrom('DeviceGroup').where('id', '=', id).execute();
+  }
+
+  /** Returns the group with an identifier or a name. A text in the form of an identifier is an identifier. */
+  async find(reference: string): Promise<GroupRecord | null> {
+    const column = isGroupId(reference) ? 'id' : 'name';
+    const group = await this.#connection.sql.selectFrom('DeviceGroup').selectAll().where(column, '=', reference).executeTakeFirst();
+    return group ?? null;
+  }
+
+  /** Returns the label selectors of groups, by group identifier. */
+  async selectorsOf(ids: readonly string[]): Promise<Map<string, string>> {
+    if (ids.length === 0) return new Map();
+    const groups = await this.#connection.sql
+      .selectFrom('DeviceGroup')
+      .select(['id', 'selector'])
+      .where('id', 'in', [...ids])
+      .execute();
+    return new Map(groups.map(({ id, selector }) => [id, selector]));
+  }
+
+  async count(): Promise<number> {
+    const { count } = await this.#connection.sql
+      .selectFrom('DeviceGroup')
+      .select(({ fn }) => fn.countAll<number | bigint>().as('count'))
+      .executeTakeFirstOrThrow();
+    return Number(count);
+  }
+
+  /** Counts the devices that a selector matches. Leaves out decommissioned ones. */
+  async countDevices(selector: LabelSelector): Promise<number> {
+    const { devices } = await this.#connection.sql
+      .selectFrom('Device')
+      .select(({ fn }) => fn.countAll<number | bigint>().as('devices'))
+      .where('decommissionedAt', 'is', null)
+      .where((device) => matchesSelector(device, selector))
+      .executeTakeFirstOrThrow();
+    return Number(devices);
+  }
+}

@@ -1,0 +1,54 @@
+// Groups and labels of several devices, with operator commands as processes.
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { itemsOf, TestService, workModule } from '../service/test-service.ts';
+import { parseStdout, runPatchbay } from './command.ts';
+
+const service = new TestService();
+
+beforeAll(async () => {
+  await service.start();
+  service.startHost('rack', 3, { zone: 'north', beta: 'yes' });
+  await service.connectedDevices(3);
+  await service.push('tcp', '1.0.0', workModule(1));
+});
+afterAll(() => service.close());
+
+const command = (...args: string[]) => runPatchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
+const labelsOf = async (name: string) => itemsOf(await service.get(`/v1/devices?name=${name}`))[0]?.labels;
+
+test('labels of devices are set and removed in the syntax of kubectl', async () => {
+  const edited = await command('device', 'label', 'rack-1', 'rack-2', 'tier=edge', 'beta-');
+  expect(edited).toMatchObject({ code: 0, stdout: 'changed 2 devices, 0 unchanged\n' });
+  expect(await labelsOf('rack-2')).toEqual({ zone: 'north', tier: 'edge' });
+  const preview = await command('device', 'label', '--selector', 'zone=north', 'tier=edge', '--dry-run');
+  expect(preview).toMatchObject({ code: 0, stdout: 'would change 1 device, 2 unchanged\n' });
+  expect(await labelsOf('rack-3')).toEqual({ zone: 'north', beta: 'yes' });
+  for (const [args, message] of [
+    [['rack-1'], 'give labels to set, like zone=north, or to remove, like beta-'],
+    [['zone=north'], 'name devices, or select them with --label, --selector or --group'],
+    [['rack-1', 'zone=north', 'zone-'], 'the label zone is set and removed'],
+  ] as const)
+    expect(await command('device', 'label', ...args)).toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+});
+
+test('a group is created, listed, shown, edited and deleted, and selects devices', async () => {
+  const created = await command('group', 'create', 'edge', '--selector', 'tier=edge', '--description', 'at the edge');
+  expect(created).toMatchObject({ code: 0, stdout: expect.stringMatching(/^created the group edge \(grp_\w+\): tier=edge\n$/) });
+  expect((await command('group', 'list')).stdout).toMatch(/^NAME .*\n.*\nedge +grp_\w+ +tier=edge +at the edge\n$/);
+  expect((await command('group', 'show', 'edge')).stdout).toMatch(/selector +tier=edge\ndevices +2\ndescription +at the edge\n/);
+  const devices = parseStdout(await command('device', 'list', '--group', 'edge', '--json'));
+  expect(devices).toMatchObject({ items: [{}, {}] });
+  const loaded = await command('load', '--module', 'tcp', '--version', '1.0.0', '--group', 'edge', '--selector', '!beta');
+  expect(loaded).toMatchObject({ code: 0 });
+  expect(itemsOf(await service.get('/v1/loads?group=edge'))).toHaveLength(2);
+  const dryRun = await command('rollout', 'create', '--module', 'tcp', '--version', '1.0.0', '--group', 'nowhere', '--dry-run');
+  expect(dryRun).toMatchObject({ code: 1, stderr: expect.stringContaining('the group nowhere does not exist') });
+  expect(dryRun.stderr).toContain('--group');
+  const edited = await command('group', 'edit', 'edge', '--name', 'north', '--selector', 'zone=north');
+  expect(edited).toMatchObject({ code: 0, stdout: expect.stringMatching(/^changed the group north \(grp_\w+\): zone=north\n$/) });
+  expect(parseStdout(await command('group', 'show', 'north', '--json'))).toMatchObject({ description: 'at the edge', devices: 3 });
+  expect(await command('group', 'edit', 'north')).toMatchObject({ code: 2, stderr: expect.stringContaining('give what to change') });
+  expect(await command('group', 'delete', 'north')).toMatchObject({ code: 0, stdout: 'deleted the group north\n' });
+  expect(await command('group', 'show', 'north')).toMatchObject({ code: 1, stderr: expect.stringContaining('group north does not exist') });
+});
