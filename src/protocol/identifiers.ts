@@ -22,6 +22,7 @@ export const identifierPrefixes = {
   'publisher key': 'pub',
   'signature policy': 'sgp',
   rollout: 'rol',
+  webhook: 'whk',
 } as const;
 
 /** The digits of all identifiers in examples. */

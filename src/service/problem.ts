@@ -20,6 +20,7 @@ const problemKinds = [
   'too-many-keys',
   'too-many-devices',
   'too-many-policies',
+  'too-many-webhooks',
   'too-many-signatures',
   'not-queued',
   'not-draining',

@@ -60,6 +60,14 @@ export function addServeCommand(command: Command, load: () => Promise<typeof ser
       '--unreachable-after <seconds>',
       'time since the last contact after which a host and its devices are unreachable (PATCHBAY_UNREACHABLE_AFTER, default: 15)',
     )
+    .option(
+      '--public-url <url>',
+      'URL at which people reach the dashboard: the source of webhook events, and for links in messages to Slack and Teams (PATCHBAY_PUBLIC_URL, default: none)',
+    )
+    .option(
+      '--allow-private-webhooks',
+      'let webhooks connect to private addresses and to this machine (PATCHBAY_ALLOW_PRIVATE_WEBHOOKS=1, default: only public addresses)',
+    )
     .option('--log-level <level>', 'fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, default: warn)')
     .addHelpText('after', '\n`npm start -- …` is the same command.')
     .action((options) => runUntilShutdown(async (stopped) => (await load())(options, stopped)));

@@ -57,6 +57,9 @@ type ServeSettings = {
   readonly token: string | undefined;
   readonly tokenFile: string;
   readonly unreachableAfter: number;
+  /** Null if it is not set. */
+  readonly publicUrl: string | null;
+  readonly allowPrivateWebhooks: boolean;
   readonly logLevel: string;
 };
 
@@ -76,6 +79,7 @@ const variables = {
   keepVersions: 'PATCHBAY_KEEP_VERSIONS',
   rateLimit: 'PATCHBAY_RATE_LIMIT',
   trustedProxies: 'PATCHBAY_TRUSTED_PROXIES',
+  publicUrl: 'PATCHBAY_PUBLIC_URL',
   logLevel: 'PATCHBAY_LOG_LEVEL',
 } as const;
 
@@ -86,6 +90,7 @@ type ServeOptions = { readonly [option in keyof typeof variables]?: string | und
   readonly newAdminKey?: true | undefined;
   readonly newSigningKey?: true | undefined;
   readonly acceptLostTransactions?: true | undefined;
+  readonly allowPrivateWebhooks?: true | undefined;
 };
 
 function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): ServeSettings {
@@ -129,6 +134,8 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
     token: environment['PATCHBAY_TOKEN'],
     tokenFile: setting('tokenFile') || join(folder, 'join-token'),
     unreachableAfter: readInteger('unreachable-after', setting('unreachableAfter', '15'), 1, 3_600) * 1_000,
+    publicUrl: readPublicUrl(setting('publicUrl')),
+    allowPrivateWebhooks: options.allowPrivateWebhooks === true || environment['PATCHBAY_ALLOW_PRIVATE_WEBHOOKS'] === '1',
     logLevel: readLogLevel(setting('logLevel', 'warn')),
   };
 }
@@ -136,6 +143,15 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
 /** Returns a database URL without its password. */
 function redactPassword(database: string): string {
   return database.replace(/^([a-z]+:\/\/[^:/@]*):[^@]*@/, '$1:…@');
+}
+
+/** Returns a URL without a slash at the end; null for an empty text. @throws {UsageError} */
+function readPublicUrl(text: string): string | null {
+  if (text === '') return null;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isValid = url !== null && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '' && url.username === '';
+  if (!isValid) throw new UsageError(`--public-url: expected a URL like https://patchbay.example.com, received "${text}"`);
+  return url.href.replace(/\/+$/, '');
 }
 
 /** Returns a number of days in milliseconds; null for an empty text. */
@@ -233,6 +249,7 @@ function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: S
     environmentFaults: () => findExposedSecrets(settings),
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: storeAdminKey },
     limits: { ...defaultLimits, requestsPerMinute },
+    webhooks: { allowPrivate: settings.allowPrivateWebhooks, publicUrl: settings.publicUrl },
     trustedProxies,
     logger: { level: logLevel, stream: createLossyStream(process.stderr.fd) },
   });

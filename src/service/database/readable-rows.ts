@@ -43,6 +43,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   loadReport: table('load report', ['loadId']),
   loadTotal: table('load total', ['outcome']),
   moduleDependent: table('module dependent', ['provider', 'importer']),
+  parkedEvent: table('parked event', ['webhookId', 'number'], ['number']),
   patchSet: table('patch set'),
   patchSetMember: table('patch set member', ['patchSetId', 'module']),
   program: table('program'),
@@ -53,6 +54,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   rolloutWave: table('rollout wave', ['rolloutId', 'number']),
   signaturePolicy: table('signature policy'),
   signingKey: table('signing key'),
+  webhook: table('webhook'),
 };
 
 export const tableNames = Object.keys(tables);

@@ -22,6 +22,7 @@ import type {
   LoadReportModel,
   LoadTotalModel,
   ModuleDependentModel,
+  ParkedEventModel,
   PatchSetMemberModel,
   PatchSetModel,
   ProgramModel,
@@ -32,6 +33,7 @@ import type {
   RolloutWaveModel,
   SignaturePolicyModel,
   SigningKeyModel,
+  WebhookModel,
 } from './generated/models.ts';
 import type { Json } from './json.ts';
 
@@ -67,6 +69,7 @@ export type Tables = {
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
   readonly ModuleDependent: Table<ModuleDependentModel>;
+  readonly ParkedEvent: Table<ParkedEventModel>;
   readonly PatchSet: Table<PatchSetModel>;
   readonly PatchSetMember: Table<PatchSetMemberModel>;
   readonly Program: Table<ProgramModel, 'recovery' | 'addressing' | 'stopRequested' | 'started'>;
@@ -77,4 +80,5 @@ export type Tables = {
   readonly RolloutWave: Table<RolloutWaveModel, 'failureIgnored'>;
   readonly SignaturePolicy: Table<SignaturePolicyModel>;
   readonly SigningKey: Table<SigningKeyModel>;
+  readonly Webhook: Table<WebhookModel>;
 };

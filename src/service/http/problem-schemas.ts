@@ -34,6 +34,7 @@ export const problemTypes = {
   'image-pruned': { status: 409, title: 'The image of the build has been pruned' },
   pruned: { status: 410, title: 'The requested events have been pruned' },
   'too-many-policies': { status: 409, title: 'The limit of signature policies is reached' },
+  'too-many-webhooks': { status: 409, title: 'The limit of webhooks is reached' },
   'too-many-signatures': { status: 409, title: 'The signature limit of the build is reached' },
   'precondition-failed': { status: 412, title: 'The object has changed: its ETag does not match' },
   'too-large': { status: 413, title: 'The body is too large' },
