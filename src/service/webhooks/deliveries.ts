@@ -70,6 +70,7 @@ export class Deliveries {
   constructor(uses: Uses) {
     this.#uses = uses;
     this.#job = uses.store.scheduleJob('webhooks', takeoverInterval, () => this.#lead());
+    this.#job.trigger();
   }
 
   /** Checks for due attempts soon, because there are new events. Has no effect in a replica that does not send. */

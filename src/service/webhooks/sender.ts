@@ -1,6 +1,6 @@
 // Sends one message to the URL of a webhook: one HTTP request, within limits of time, size and addresses.
 
-import { lookup as resolve } from 'node:dns';
+import { type LookupAddress, type LookupAllOptions, lookup } from 'node:dns';
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import type { LookupFunction } from 'node:net';
@@ -32,6 +32,13 @@ export type Attempt =
 
 export type OutgoingMessage = Message & { readonly url: string; readonly id: string; readonly secrets: readonly string[] };
 
+/** Resolves a host name to its addresses. */
+export type Resolve = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void;
+
 type Policy = { readonly allowPrivate: boolean };
 
 /** An address that the policy refuses. */
@@ -42,10 +49,10 @@ class RefusedAddress extends Error {
 export class Sender {
   readonly #policy: Policy;
   readonly #agents: { readonly http: HttpAgent; readonly https: HttpsAgent };
-  readonly #resolve: typeof resolve;
+  readonly #resolve: Resolve;
 
   /** @param resolveName Resolves host names; by default as other programs of this machine. */
-  constructor(policy: Policy, resolveName: typeof resolve = resolve) {
+  constructor(policy: Policy, resolveName: Resolve = lookup) {
     this.#policy = policy;
     this.#resolve = resolveName;
     const options = { keepAlive: true, timeout: senderLimits.idle, lookup: this.#lookup };
