@@ -29,9 +29,10 @@ const eventTypes = z
   .max(limits.eventTypes)
   .describe('Event types that are sent: actions such as `load.completed`, kinds such as `load.*`, or `*` for all.')
   .meta({ examples: [['load.completed', 'rollout.*']] });
-const format = z
-  .enum(webhookFormats)
-  .describe('Format of the messages: CloudEvents 1.0 in JSON, or a message for an incoming webhook of Slack or Microsoft Teams.');
+const format = z.enum(webhookFormats).meta({
+  id: 'WebhookFormat',
+  description: 'Format of the messages: CloudEvents 1.0 in JSON, or a message for an incoming webhook of Slack or Microsoft Teams.',
+});
 
 const example = {
   name: 'fleet-events',
