@@ -13,6 +13,7 @@ const serviceOrder = [
   'rollouts',
   'rollbacks',
   'retention',
+  'webhooks',
   'loads',
   'history',
   'programs',

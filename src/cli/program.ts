@@ -99,6 +99,11 @@ const operatorCommands: readonly TopLevelCommand[] = [
     add: async (signingKey) => (await import('./commands/signing-key.ts')).addSigningKeyCommands(signingKey),
   },
   {
+    name: 'webhook',
+    summary: 'send events to other services, Slack and Teams',
+    add: async (webhook) => (await import('./commands/webhook.ts')).addWebhookCommands(webhook),
+  },
+  {
     name: 'health',
     summary: 'show the health of the fleet',
     add: async (health) => (await import('./commands/health.ts')).addHealthCommand(health),

@@ -22,6 +22,7 @@ export const failureReactions = values.OnFailure;
 export const eventTypes = values.EventType;
 export const auditOutcomes = values.AuditOutcome;
 export const roles = values.Role;
+export const webhookFormats = values.WebhookFormat;
 export const sourceLanguages = values.SourceLanguage;
 export const buildLanguages = values.BuildLanguage;
 

@@ -25,6 +25,7 @@ export const identifierPrefixes = {
   'signature policy': 'sgp',
   rollout: 'rol',
   group: 'grp',
+  webhook: 'whk',
 } as const;
 
 /** The digits of all identifiers in examples. */

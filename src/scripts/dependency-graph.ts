@@ -5,6 +5,7 @@ const serviceNodes: readonly { readonly label: string; readonly members: readonl
   { label: 'app', members: ['app.ts', 'installation.ts'] },
   { label: 'decommissioning, agents, health', members: ['decommissioning', 'agents', 'health'] },
   { label: 'rollouts, rollbacks, retention', members: ['rollouts', 'rollbacks', 'retention'] },
+  { label: 'webhooks', members: ['webhooks'] },
   { label: 'loads, history', members: ['loads', 'history'] },
   { label: 'programs, orders', members: ['programs', 'orders'] },
   { label: 'signature-policies, devices, sign-in, keys, hosts', members: ['signature-policies', 'devices', 'sign-in', 'keys', 'hosts'] },

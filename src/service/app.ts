@@ -45,6 +45,7 @@ import { addRolloutRoutes } from './rollouts/routes.ts';
 import { addSignInRoutes } from './sign-in/routes.ts';
 import { addSignaturePolicyRoutes } from './signature-policies/routes.ts';
 import { addSigningKeyRoutes } from './signing-keys/routes.ts';
+import { addWebhookRoutes } from './webhooks/routes.ts';
 
 export type ServiceOptions = InstallationSettings & {
   /** SQLite file, created if it does not exist; or a PostgreSQL URL. */
@@ -137,6 +138,7 @@ export async function createService({
     addSigningKeyRoutes(api, installation);
     addPublisherKeyRoutes(api, installation);
     addSignaturePolicyRoutes(api, installation);
+    addWebhookRoutes(api, installation);
   });
   await app.register(async (scope) => addDashboard(scope.withTypeProvider<ZodTypeProvider>()));
   await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), installation));

@@ -47,6 +47,10 @@ import { Users } from './sign-in/users.ts';
 import { policiesOfGroup, SignaturePolicies } from './signature-policies/signature-policies.ts';
 import { SigningKeyRecords } from './signing-keys/repository.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
+import { Deliveries } from './webhooks/deliveries.ts';
+import { SecretStorage } from './webhooks/secret-storage.ts';
+import { Sender } from './webhooks/sender.ts';
+import { Webhooks } from './webhooks/webhooks.ts';
 
 export type InstallationSettings = {
   /** The token that hosts register with. */
@@ -67,8 +71,17 @@ export type InstallationSettings = {
   readonly sharedCompiler?: Compiler;
   /** The identity provider that people sign in with; by default none. */
   readonly provider?: ProviderSettings | null;
+  /** Settings of webhooks; by default they may not use private addresses, and their messages have no links. */
+  readonly webhooks?: WebhookSettings;
   /** The time source; by default the clocks of the machine. */
   readonly time?: TimeSource;
+};
+
+export type WebhookSettings = {
+  /** Whether webhooks may connect to private addresses. */
+  readonly allowPrivate: boolean;
+  /** The URL of the dashboard, without a slash at the end: the source of events, and for links. Null if unknown. */
+  readonly publicUrl: string | null;
 };
 
 /** The dependencies that the domains share. */
@@ -111,6 +124,8 @@ export class Installation {
   readonly rollouts: Rollouts;
   readonly unloads: Unloads;
   readonly users: Users;
+  readonly webhooks: Webhooks;
+  readonly #deliveries: Deliveries;
   readonly #dependencies: Dependencies;
   readonly #reachability: Reachability;
   readonly #environmentFaults: () => readonly string[];
@@ -155,6 +170,16 @@ export class Installation {
     this.rollouts = new Rollouts(dependencies);
     this.users = new Users(dependencies, settings.provider == null ? null : new IdentityProvider(settings.provider, dependencies.clock));
     this.unloads = new Unloads(dependencies, settleUnreportedLoads);
+    const { allowPrivate, publicUrl } = settings.webhooks ?? { allowPrivate: false, publicUrl: null };
+    const secrets = new SecretStorage(settings.signingKeys.privateKeys);
+    this.#deliveries = new Deliveries({
+      ...dependencies,
+      secrets,
+      sender: new Sender({ allowPrivate }),
+      source: { source: publicUrl ?? signingKeys.origin, publicUrl },
+      onAttempt: (attempt) => this.metrics.observeWebhookAttempt(attempt.result),
+    });
+    this.webhooks = new Webhooks({ ...dependencies, secrets, deliveries: this.#deliveries, allowPrivate });
     this.health = new Health({
       ...dependencies,
       metrics: this.metrics,
@@ -235,6 +260,7 @@ export class Installation {
   async close(): Promise<void> {
     this.endStreams();
     for (const job of this.#jobs) await job.stop();
+    await this.#deliveries.stop();
     await this.rollouts.stop();
     await this.#reachability.stop();
     await this.#dependencies.timeKeeper.stop();
@@ -256,7 +282,10 @@ export class Installation {
     });
     store.onChange((change) => {
       this.#dependencies.orderDispatcher.notify(change);
-      if (change.events) this.events.notify();
+      if (change.events) {
+        this.events.notify();
+        this.#deliveries.wake();
+      }
       if (change.loads) this.rollouts.wake();
     });
   }

@@ -23,6 +23,7 @@ const problemKinds = [
   'too-many-policies',
   'too-many-groups',
   'group-in-use',
+  'too-many-webhooks',
   'too-many-signatures',
   'not-queued',
   'not-draining',

@@ -12,6 +12,7 @@ import type { Schemas } from '../../src/client/client.ts';
 import { runHost } from '../../src/host/host.ts';
 import type { PublicKey } from '../../src/proof/ed25519.ts';
 import { createService, type ServiceOptions } from '../../src/service/app.ts';
+import { systemTime, type TimeSource } from '../../src/service/clock/service-clock.ts';
 import type { KeyPolicy } from '../../src/service/http/access.ts';
 import { defaultLimits, type Limits } from '../../src/service/http/request-limits.ts';
 import type { RetentionSettings } from '../../src/service/retention/retention.ts';
@@ -49,6 +50,10 @@ export class TestService {
   retention: RetentionSettings = retainEverything;
   /** The identity provider; set it before the start. */
   provider: ServiceOptions['provider'] = null;
+  /** Set it before the start. Receivers of webhooks are in this process. */
+  webhooks: NonNullable<ServiceOptions['webhooks']> = { allowPrivate: true, publicUrl: null };
+  /** Set it before the start; by default the clocks of the machine. */
+  time: TimeSource = systemTime;
   /** The key of an administrator, the default credential of requests. */
   key = '';
   /** Set it before the start to share the signing keys. */
@@ -86,6 +91,8 @@ export class TestService {
       trustedProxies: this.trustedProxies,
       retention: this.retention,
       provider: this.provider ?? null,
+      webhooks: this.webhooks,
+      time: this.time,
       sharedCompiler,
       signingKeys: { privateKeys: this.privateKeys, isLost: this.isSigningKeyLost },
       adminKey: this.keys === 'off' ? null : { when: 'first start', keep: (secret) => this.#keepKey(secret) },

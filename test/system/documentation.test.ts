@@ -1,16 +1,19 @@
 // Runs the commands of the README and the guides as they are written.
 
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 import { createPatchbayClient } from '../../src/client/client.ts';
+import { signContent } from '../../src/service/webhooks/signature.ts';
 import { environment } from '../cli/command.ts';
 import { until } from '../service/test-service.ts';
-import { root, shellBlocks } from './documentation-pages.ts';
+import { readPage, root, shellBlocks } from './documentation-pages.ts';
 
 /** Replaces npx, which takes a second or more to find the command. generated-files.test.ts tests the real `npx patchbay`. */
 const npxFunction = `npx() { [ "$1" = patchbay ] && shift && node "${join(root, 'bin', 'patchbay.js')}" "$@"; }`;
@@ -49,10 +52,17 @@ function blocksOf(page: string): string[] {
 }
 
 /** Runs shell blocks as one script. Returns standard output and standard error. */
-async function runBlocks(blocks: readonly string[], cwd: string, url: string): Promise<string> {
+async function runBlocks(blocks: readonly string[], cwd: string, url: string, changes: Record<string, string> = {}): Promise<string> {
   const { stdout, stderr } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', `${npxFunction}\n${blocks.join('\n')}`], {
     cwd,
-    env: environment({ SERVICE: url, PATCHBAY_SERVICE: url, PATCHBAY_KEY_FILE: keyFile(), ADMIN_KEY_FILE: keyFile(), HOME: folder }),
+    env: environment({
+      SERVICE: url,
+      PATCHBAY_SERVICE: url,
+      PATCHBAY_KEY_FILE: keyFile(),
+      ADMIN_KEY_FILE: keyFile(),
+      HOME: folder,
+      ...changes,
+    }),
   });
   return `${stdout}\n${stderr}`;
 }
@@ -187,6 +197,47 @@ test('labels devices and groups them', manyProcesses, async () => {
   expect(output).toMatch(/selector +zone=north,!beta\ndevices +2\n/);
   expect(output).toContain('deleted the group northern-sites');
 });
+
+test('sends events to a receiver, which verifies them', manyProcesses, async () => {
+  const page = 'docs/how-to/webhooks.md';
+  const code = (language: string) => new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(readPage(page))?.[1] ?? '';
+  writeFileSync(join(folder, 'receive.mjs'), code('js'));
+  writeFileSync(join(folder, 'verify.py'), code('python'));
+  const url = await startService(['--allow-private-webhooks', '--no-embedded-host']);
+  const output = await runBlocks(blocksOf(page), folder, url, { PORT: String(await freePort()) });
+  expect(output.match(/delivered the test event in \d+ ms: the receiver responded with 204/g)).toHaveLength(3);
+  expect(output).toContain('the service sends the events after 1 to fleet-events again');
+  const received = readFileSync(join(folder, 'received.log'), 'utf8').trim().split('\n');
+  expect(new Set(received)).toEqual(new Set(['com.patchbay.webhook.test']));
+  // The example for Python accepts what the service signs, and nothing else.
+  const secret = `whsec_${Buffer.from('of the example').toString('base64')}`;
+  const timestamp = Math.floor(Date.now() / 1_000);
+  const signature = signContent({ id: 'evt_1', timestamp, body: '{}' }, [secret]);
+  const check = (body: string, signatures: string) =>
+    promisify(execFile)(
+      'python3',
+      [
+        '-c',
+        'import sys, json; from verify import verify; print(verify(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3].encode()))',
+        secret,
+        JSON.stringify({ 'webhook-id': 'evt_1', 'webhook-timestamp': String(timestamp), 'webhook-signature': signatures }),
+        body,
+      ],
+      { cwd: folder },
+    );
+  expect((await check('{}', `v1,other ${signature}`)).stdout).toBe('True\n');
+  expect((await check('{"a":1}', signature)).stdout).toBe('False\n');
+});
+
+/** Returns a port that nothing listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
 
 test('renames and decommissions devices and hosts', manyProcesses, async () => {
   const output = await runPage('docs/how-to/decommission.md', folder);

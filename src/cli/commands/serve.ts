@@ -62,7 +62,7 @@ export function addServeCommand(command: Command, load: () => Promise<typeof ser
     )
     .option(
       '--public-url <url>',
-      'origin at which people use the service, such as https://patchbay.example.com (PATCHBAY_PUBLIC_URL, default: that of each request)',
+      'URL at which people use the service, such as https://patchbay.example.com: for signing in, as the source of webhook events, and for links in messages to Slack and Teams (PATCHBAY_PUBLIC_URL, default: none; people sign in at the URL of their request)',
     )
     .option(
       '--oidc-issuer <url>',
@@ -88,6 +88,10 @@ export function addServeCommand(command: Command, load: () => Promise<typeof ser
     )
     .option('--oidc-name <name>', 'name of the provider on the sign-in page (PATCHBAY_OIDC_NAME, default: its host)')
     .option('--session-hours <n>', 'hours after which people must sign in again (PATCHBAY_SESSION_HOURS, default: 8)')
+    .option(
+      '--allow-private-webhooks',
+      'let webhooks connect to private addresses and to this machine (PATCHBAY_ALLOW_PRIVATE_WEBHOOKS=1, default: only public addresses)',
+    )
     .option('--log-level <level>', 'fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, default: warn)')
     .addHelpText('after', '\n`npm start -- …` is the same command.')
     .action((options) => runUntilShutdown(async (stopped) => (await load())(options, stopped)));

@@ -35,6 +35,9 @@ const optionNames: Readonly<Record<string, readonly string[]>> = {
   keyId: ['signing-key'],
   signature: ['signing-key'],
   types: ['type'],
+  eventTypes: ['event'],
+  events: ['event'],
+  enabled: ['disabled'],
 };
 
 const kebabCase = (field: string) => field.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
@@ -92,6 +95,7 @@ const commandsOfCalls: readonly (readonly [call: RegExp, command: string])[] = [
   [/POST \/v1\/keys\b/g, '"patchbay key create"'],
   [/GET \/v1\/publisher-keys\b/g, '"patchbay publisher-key list"'],
   [/GET \/v1\/signature-policies\b/g, '"patchbay signature-policy list"'],
+  [/GET \/v1\/webhooks\b/g, '"patchbay webhook list"'],
   [/GET \/v1\/signing-keys\b/g, '"patchbay signing-key list"'],
 ];
 

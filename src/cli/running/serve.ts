@@ -60,6 +60,9 @@ type ServeSettings = {
   readonly tokenFile: string;
   readonly unreachableAfter: number;
   readonly provider: ProviderSettings | null;
+  /** Null if it is not set. */
+  readonly publicUrl: URL | null;
+  readonly allowPrivateWebhooks: boolean;
   readonly logLevel: string;
 };
 
@@ -91,6 +94,7 @@ type ServeOptions = { readonly [option in keyof typeof variables]?: string | und
   readonly newAdminKey?: true | undefined;
   readonly newSigningKey?: true | undefined;
   readonly acceptLostTransactions?: true | undefined;
+  readonly allowPrivateWebhooks?: true | undefined;
 };
 
 function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): ServeSettings {
@@ -107,6 +111,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
   const isShared = isPostgresqlUrl(database);
   if (!isShared && /^[a-z]+:\/\//.test(database))
     throw new UsageError(`--database: expected a file or postgresql://…, received "${redactPassword(database)}"`);
+  const publicUrl = readPublicUrl(setting('publicUrl'));
   const folder = isShared ? 'data' : dirname(database);
   // Several replicas that share a database would each have a host of the same name.
   const embeddedDevices = setting('embeddedDevices') || (isShared ? '0' : '4');
@@ -135,9 +140,11 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
     tokenFile: setting('tokenFile') || join(folder, 'join-token'),
     unreachableAfter: readInteger('unreachable-after', setting('unreachableAfter', '15'), 1, 3_600) * 1_000,
     provider: readProvider(setting, {
-      publicUrl: readPublicUrl(setting('publicUrl')),
+      publicUrl,
       clientSecret: environment['PATCHBAY_OIDC_CLIENT_SECRET'],
     }),
+    publicUrl,
+    allowPrivateWebhooks: options.allowPrivateWebhooks === true || environment['PATCHBAY_ALLOW_PRIVATE_WEBHOOKS'] === '1',
     logLevel: readLogLevel(setting('logLevel', 'warn')),
   };
 }
@@ -251,6 +258,7 @@ function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: S
     environmentFaults: () => findExposedSecrets(settings),
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: storeAdminKey },
     limits: { ...defaultLimits, requestsPerMinute },
+    webhooks: { allowPrivate: settings.allowPrivateWebhooks, publicUrl: settings.publicUrl?.origin ?? null },
     trustedProxies,
     provider: settings.provider,
     logger: { level: logLevel, stream: createLossyStream(process.stderr.fd) },

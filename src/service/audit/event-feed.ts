@@ -23,6 +23,7 @@ export const eventTypes = [
   'signing-key',
   'publisher-key',
   'signature-policy',
+  'webhook',
   'audit',
 ] as const;
 export type EventType = (typeof eventTypes)[number];

@@ -44,6 +44,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   loadReport: table('load report', ['loadId']),
   loadTotal: table('load total', ['outcome']),
   moduleDependent: table('module dependent', ['provider', 'importer']),
+  parkedEvent: table('parked event', ['webhookId', 'number'], ['number']),
   patchSet: table('patch set'),
   patchSetMember: table('patch set member', ['patchSetId', 'module']),
   program: table('program'),
@@ -56,6 +57,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   signaturePolicy: table('signature policy'),
   signingKey: table('signing key'),
   user: table('user'),
+  webhook: table('webhook'),
 };
 
 export const tableNames = Object.keys(tables);

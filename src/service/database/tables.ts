@@ -23,6 +23,7 @@ import type {
   LoadReportModel,
   LoadTotalModel,
   ModuleDependentModel,
+  ParkedEventModel,
   PatchSetMemberModel,
   PatchSetModel,
   ProgramModel,
@@ -35,6 +36,7 @@ import type {
   SignaturePolicyModel,
   SigningKeyModel,
   UserModel,
+  WebhookModel,
 } from './generated/models.ts';
 import type { Json } from './json.ts';
 
@@ -71,6 +73,7 @@ export type Tables = {
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
   readonly ModuleDependent: Table<ModuleDependentModel>;
+  readonly ParkedEvent: Table<ParkedEventModel>;
   readonly PatchSet: Table<PatchSetModel>;
   readonly PatchSetMember: Table<PatchSetMemberModel>;
   readonly Program: Table<ProgramModel, 'recovery' | 'addressing' | 'stopRequested' | 'started'>;
@@ -83,4 +86,5 @@ export type Tables = {
   readonly SignaturePolicy: Table<SignaturePolicyModel>;
   readonly User: Table<UserModel>;
   readonly SigningKey: Table<SigningKeyModel>;
+  readonly Webhook: Table<WebhookModel>;
 };

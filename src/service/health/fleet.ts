@@ -9,6 +9,7 @@ import { HostQueries } from '../hosts/queries.ts';
 import { LoadQueries, type LoadTotal, type WaitingLoads } from '../loads/queries.ts';
 import { OrderQueries } from '../orders/queries.ts';
 import { RolloutQueries } from '../rollouts/queries.ts';
+import { type UnhealthyWebhook, WebhookQueries } from '../webhooks/queries.ts';
 import type { Gauges } from './metrics.ts';
 
 /** A load that is queued for longer makes the fleet degraded, in minutes. */
@@ -17,6 +18,9 @@ const maxWaitMinutes = 10;
 const maxHostsNamed = 20;
 const maxDevicesNamed = 5;
 const maxRolloutsNamed = 5;
+const maxWebhooksNamed = 5;
+/** A webhook whose deliveries fail for longer makes the fleet degraded, in minutes. */
+const maxFailingMinutes = 60;
 /** How long a rejected report makes the fleet degraded, in minutes. An accepted report of a later order ends it earlier. */
 const rejectionMinutes = 60;
 /** Maximum length of the failure or rejection of a device in a reason, in characters. */
@@ -49,22 +53,28 @@ export async function fleetHealth(
   const loads = new LoadQueries(reader);
   const unread: string[] = [];
   const read = readerOf(unread);
-  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
-    read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
-    read('Host', hostQueries.unreachable(maxHostsNamed), []),
-    read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
-    read('Load', loads.countOpen(), { queued: 0, dispatched: 0 }),
-    read('LoadTotal', loads.totals(), []),
-    read('AgentOrder', new OrderQueries(reader).countUnsettled(), 0),
-    read('Device', deviceQueries.incomplete(maxDevicesNamed), { count: 0, first: [] }),
-    read('DeviceModule', deviceQueries.drifted(maxDevicesNamed), { count: 0, first: [] }),
-    read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionMinutes * 60_000), maxDevicesNamed), {
-      count: 0,
-      first: [],
-    }),
-    read('Load', loads.queuedBefore(new Date(clock.now().getTime() - maxWaitMinutes * 60_000)), { count: 0, oldest: null }),
-    read('Rollout', new RolloutQueries(reader).stoppedByFailure(maxRolloutsNamed), []),
-  ]);
+  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped, webhooks] =
+    await Promise.all([
+      read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
+      read('Host', hostQueries.unreachable(maxHostsNamed), []),
+      read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
+      read('Load', loads.countOpen(), { queued: 0, dispatched: 0 }),
+      read('LoadTotal', loads.totals(), []),
+      read('AgentOrder', new OrderQueries(reader).countUnsettled(), 0),
+      read('Device', deviceQueries.incomplete(maxDevicesNamed), { count: 0, first: [] }),
+      read('DeviceModule', deviceQueries.drifted(maxDevicesNamed), { count: 0, first: [] }),
+      read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionMinutes * 60_000), maxDevicesNamed), {
+        count: 0,
+        first: [],
+      }),
+      read('Load', loads.queuedBefore(new Date(clock.now().getTime() - maxWaitMinutes * 60_000)), { count: 0, oldest: null }),
+      read('Rollout', new RolloutQueries(reader).stoppedByFailure(maxRolloutsNamed), []),
+      read(
+        'Webhook',
+        new WebhookQueries(reader).unhealthy(new Date(clock.now().getTime() - maxFailingMinutes * 60_000), maxWebhooksNamed),
+        [],
+      ),
+    ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
   const reasons = [
     ...faults,
@@ -77,6 +87,7 @@ export async function fleetHealth(
     ...rejectionReasons(rejected),
     ...waitingLoadReasons(waiting),
     ...stopped.map(({ id, module, version, reason }) => `the rollout ${id} of ${module}@${version} waits for an operator: ${reason}`),
+    ...webhooks.map(describeWebhook),
   ];
   return {
     status: reasons.length === 0 ? 'healthy' : 'degraded',
@@ -141,13 +152,22 @@ function waitingLoadReasons({ count, oldest }: WaitingLoads): string[] {
   return [`${pluralize(count, 'load')} queued for more than ${maxWaitMinutes} minutes; the oldest, ${id}, since ${since}`];
 }
 
+function describeWebhook({ name, failingSince, lastError, disabledReason }: UnhealthyWebhook): string {
+  if (disabledReason !== null) return `the webhook ${name} is disabled: ${disabledReason}; correct its URL and enable it, or delete it`;
+  return `the webhook ${name} has failed since ${failingSince?.toISOString() ?? 'an unknown time'}: ${lastError ?? 'unknown error'}`;
+}
+
 /** Returns the current numbers of hosts, devices, open loads, open rollouts and unsettled orders. Prometheus scrapes every few seconds, so it reads no ended rows. */
-export async function currentGauges(store: Store): Promise<Pick<Gauges, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'unsettledOrders'>> {
+export async function currentGauges(
+  store: Store,
+): Promise<Pick<Gauges, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'unsettledOrders' | 'webhooks' | 'parkedEvents'>> {
   return {
     hosts: await new HostQueries(store.reader).countByReachability(),
     devices: await new DeviceQueries(store.reader).countByStatus(),
     loads: await new LoadQueries(store.reader).countOpen(),
     rollouts: await new RolloutQueries(store.reader).countOpenByState(),
     unsettledOrders: await new OrderQueries(store.reader).countUnsettled(),
+    webhooks: await new WebhookQueries(store.reader).countByState(),
+    parkedEvents: await new WebhookQueries(store.reader).countParked(),
   };
 }

@@ -14,6 +14,9 @@ export type Gauges = {
   /** Rollouts that have not ended, by state. */
   readonly rollouts: ReadonlyMap<string, number>;
   readonly unsettledOrders: number;
+  readonly webhooks: Readonly<Record<'delivering' | 'failing' | 'disabled', number>>;
+  /** Events that could not be delivered to a webhook. */
+  readonly parkedEvents: number;
   readonly reportBatchesInProgress: number;
   readonly eventStreams: number;
   readonly orderStreams: number;
@@ -35,6 +38,7 @@ export class Metrics {
   readonly #accesses;
   readonly #auditEvents;
   readonly #transactionDuration;
+  readonly #webhookAttempts;
   readonly #gauges;
 
   constructor() {
@@ -66,18 +70,22 @@ export class Metrics {
       ['result'],
       transactionBuckets,
     );
+    this.#webhookAttempts = counter('webhook_attempts', 'Attempts to deliver an event to a webhook.', ['result']);
     this.#gauges = {
       hosts: gauge('hosts', 'Device hosts by connection status.', ['status']),
       devices: gauge('devices', 'Devices by status.', ['status']),
       loads: gauge('loads_open', 'Loads without an outcome, by state.', ['state']),
       rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by state.', ['state']),
       unsettledOrders: gauge('orders_unsettled', 'Orders that hosts have not reported on.'),
+      webhooks: gauge('webhooks', 'Webhooks by delivery status.', ['status']),
+      parkedEvents: gauge('webhook_events_parked', 'Events that could not be delivered to a webhook within 24 hours.'),
       reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports in progress.'),
       eventStreams: gauge('event_streams', 'Clients with a stream of audit events.'),
       orderStreams: gauge('order_streams', 'Hosts with a stream of orders.'),
     };
     // Every outcome starts at 0 instead of being absent.
     for (const outcome of [...Outcome.options, 'superseded']) this.#loadsCompleted.inc({ outcome }, 0);
+    for (const result of ['delivered', 'failed']) this.#webhookAttempts.inc({ result }, 0);
     collectDefaultMetrics({ register: this.registry });
   }
 
@@ -93,12 +101,19 @@ export class Metrics {
     for (const report of end.reports) this.#observeReport(report);
   }
 
+  /** Counts an attempt to deliver an event to a webhook. */
+  observeWebhookAttempt(result: 'delivered' | 'failed'): void {
+    this.#webhookAttempts.inc({ result });
+  }
+
   /** Returns all metrics in the Prometheus text format. */
-  async render({ hosts, devices, loads, rollouts, ...others }: Gauges): Promise<string> {
+  async render({ hosts, devices, loads, rollouts, webhooks, ...others }: Gauges): Promise<string> {
     for (const [status, count] of Object.entries(hosts)) this.#gauges.hosts.set({ status }, count);
     for (const [status, count] of Object.entries(devices)) this.#gauges.devices.set({ status }, count);
     for (const [state, count] of Object.entries(loads)) this.#gauges.loads.set({ state }, count);
     for (const state of rolloutStates) this.#gauges.rollouts.set({ state }, rollouts.get(state) ?? 0);
+    for (const [status, count] of Object.entries(webhooks)) this.#gauges.webhooks.set({ status }, count);
+    this.#gauges.parkedEvents.set(others.parkedEvents);
     this.#gauges.unsettledOrders.set(others.unsettledOrders);
     this.#gauges.reportBatchesInProgress.set(others.reportBatchesInProgress);
     this.#gauges.eventStreams.set(others.eventStreams);

@@ -52,6 +52,7 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
         { name: 'signing keys', description: 'The keys that the service signs provenance and checkpoints with.' },
         { name: 'publisher keys', description: 'Public keys of publishers who sign builds.' },
         { name: 'signature policies', description: 'The publisher signatures that devices require of builds.' },
+        { name: 'webhooks', description: 'Endpoints that audit events are sent to.' },
         { name: 'operations', description: 'Events, health checks and metrics.' },
         { name: 'agents', description: 'The protocol of device hosts; not for operators.' },
       ],

@@ -37,6 +37,7 @@ export const problemTypes = {
   'too-many-groups': { status: 409, title: 'The limit of groups is reached' },
   'group-in-use': { status: 409, title: 'Other objects depend on the group' },
   'too-many-policies': { status: 409, title: 'The limit of signature policies is reached' },
+  'too-many-webhooks': { status: 409, title: 'The limit of webhooks is reached' },
   'too-many-signatures': { status: 409, title: 'The signature limit of the build is reached' },
   'precondition-failed': { status: 412, title: 'The object has changed: its ETag does not match' },
   'too-large': { status: 413, title: 'The body is too large' },

@@ -15,6 +15,7 @@ import type { Store } from '../database/store.ts';
 import { findVersionsBeforeSets } from '../loads/set-loads.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { systemActor } from '../requester.ts';
+import { WebhookRecords } from '../webhooks/repository.ts';
 import type { ImageResidency } from './repository.ts';
 import { ImageRecords } from './repository.ts';
 
@@ -31,6 +32,8 @@ export type RetentionSettings = {
 
 /** Events deleted in one transaction, in whole tiles of the Merkle tree. The tiles themselves are not deleted. */
 const eventBatchSize = 16 * tileWidth;
+/** How much longer events are stored that a webhook has not delivered, in milliseconds. Webhooks that fail for longer have a gap. */
+const holdForWebhooks = 7 * 24 * 3_600_000;
 /** Devices whose histories are read at once. */
 const deviceBatchSize = 500;
 /** Images deleted in one transaction. */
@@ -48,7 +51,7 @@ export function schedulePruning({ store, checkpoints, timeKeeper }: Dependencies
   });
 }
 
-/** Deletes expired events that a checkpoint covers; their proofs remain. @throws {Problem} `trail-broken`. */
+/** Deletes expired events that a checkpoint covers and that webhooks have delivered; their proofs remain. @throws {Problem} `trail-broken`. */
 async function pruneEvents(
   store: Store,
   checkpoints: Checkpoints,
@@ -59,7 +62,13 @@ async function pruneEvents(
   // Event times come from the service clock: the earlier of both clocks decides, so that a wrong clock expires no event.
   const now = Math.min((await new RetentionTimeRecords(store.readConnection).now()).getTime(), clock.now().getTime());
   const head = await new AuditRecords(store.readConnection).head();
-  const lastOld = await new AuditQueries(store.reader).findLastOlderThan(head, new Date(now - keepEvents));
+  const queries = new AuditQueries(store.reader);
+  const expired = await queries.findLastOlderThan(head, new Date(now - keepEvents));
+  const undelivered = await new WebhookRecords(store.readConnection).lowestCursor();
+  const isHeld = undelivered !== null && undelivered < expired;
+  const lastOld = isHeld
+    ? Math.max(undelivered, await queries.findLastOlderThan(head, new Date(now - keepEvents - holdForWebhooks)))
+    : expired;
   let { prunedThrough } = head;
   if (lastOld - prunedThrough < tileWidth) return;
   const { checkpoint } = await checkpoints.create();

@@ -105,6 +105,7 @@ const names: Readonly<Record<string, readonly [parameter: string, property: stri
   listKeys: ['key', 'id'],
   listPublisherKeys: ['publisherKey', 'id'],
   listSignaturePolicies: ['signaturePolicy', 'id'],
+  listWebhooks: ['webhook', 'id'],
   listBuilds: ['version', 'version'],
   listPatchSets: ['patchSet', 'id'],
   listPrograms: ['program', 'id'],

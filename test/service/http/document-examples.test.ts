@@ -165,6 +165,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   // A separate object, because it is removed.
   revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', generatePrivateKey()) }),
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
+  deleteWebhook: async () => ({ 'path webhook': await createWebhook('to-be-removed') }),
   renameDevice: async () => ({ 'path device': (await registerScrap('renamed-device')).device }),
   getHost: async () => ({ 'path host': (await registerScrap('read')).host }),
   renameHost: async () => ({ 'path host': (await registerScrap('renamed-host')).host }),
@@ -269,6 +270,8 @@ const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
+  createWebhook: async () => ({ url: unusedUrl }),
+  replaceWebhook: async () => ({ name: 'replaced-webhook', url: unusedUrl }),
   signBuild: async () => {
     const { keyid, sig } = signEnvelope(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.1.0/provenance')).body), publisher);
     return { keyId: keyid, signature: sig };
@@ -288,6 +291,14 @@ async function registerPublisher(name: string, privateKey: string): Promise<stri
 async function demand(name: string): Promise<string> {
   const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [String(real.get('path publisherKey'))] };
   return String(succeeded(await service.post('/v1/signature-policies', policy)).id);
+}
+
+/** No receiver listens here. */
+const unusedUrl = 'http://127.0.0.1:9/';
+
+/** Creates a webhook with this name that receives nothing. */
+async function createWebhook(name: string): Promise<string> {
+  return String(succeeded(await service.post('/v1/webhooks', { name, url: unusedUrl, eventTypes: ['*'], enabled: false })).id);
 }
 
 function succeeded<Body>({ status, body }: TestResponse<Body>): Body {
@@ -360,6 +371,7 @@ beforeAll(async () => {
   for (const [name, value] of Object.entries(values)) for (const place of ['path', 'query']) real.set(`${place} ${name}`, String(value));
   real.set('path publisherKey', await registerPublisher('story', publisher));
   real.set('path signaturePolicy', await demand('story'));
+  real.set('path webhook', await createWebhook('story'));
   real.set('path patchSet', await createSet());
   real.set('path rollout', await roll(later));
   real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.id));

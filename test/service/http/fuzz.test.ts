@@ -71,6 +71,11 @@ beforeAll(async () => {
     const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
     policies.push((await service.post('/v1/signature-policies', policy)).body.id);
   }
+  const webhooks: unknown[] = [];
+  // No receiver listens at the URL.
+  const url = 'http://127.0.0.1:9/';
+  for (let index = 0; index < 30; index += 1)
+    webhooks.push((await service.post('/v1/webhooks', { name: `webhook-${index}`, url, eventTypes: ['*'], enabled: false })).body.id);
   const signed = signEnvelope(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
@@ -89,6 +94,10 @@ beforeAll(async () => {
     ['publisherKey', toBeRevoked],
     ['publisherKeys', [[publisherKey]]],
     ['signaturePolicy', policies],
+    ['webhook', webhooks],
+    ['url', [url]],
+    ['eventTypes', [['*'], ['load.*', 'rollout.completed']]],
+    ['after', [0, 1]],
     ['patchSet', [patchSet.body.id, { name: 'net', version: '1.0.0' }]],
     ['builds', [builds]],
     ['threshold', [1]],
