@@ -94,7 +94,7 @@ export class Deliveries {
     const format = webhookFormats.find((one) => one === webhook.format);
     const attempt: Attempt =
       secrets === null || format === undefined
-        ? { result: 'failed', status: null, reason: undecryptable, retryAfter: null }
+        ? { result: 'failed', status: null, reason: unreadableSecret, retryAfter: null }
         : await sender.send(
             { ...formatMessage(format, event, source), url: webhook.url, id: event.id, secrets },
             now,
@@ -342,7 +342,7 @@ export class Deliveries {
   }
 }
 
-const undecryptable =
+const unreadableSecret =
   'the secret cannot be decrypted: restore the file seal_1.pem beside the signing keys from a backup, or rotate the secret';
 
 /** Returns whether the next attempt is due. One that is due later than any back-off was scheduled by a wrong clock. */

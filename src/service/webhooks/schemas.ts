@@ -128,7 +128,7 @@ export const CreatedWebhook = z
   .meta({
     id: 'CreatedWebhook',
     description: 'A webhook with its secret.',
-    examples: [{ ...exampleWebhook, secret: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD' }],
+    examples: [{ ...exampleWebhook, secret: 'whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=' }],
   });
 
 export const WebhookTest = z
