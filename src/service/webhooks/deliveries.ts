@@ -19,7 +19,7 @@ import { nextAttempt, retryLimits } from './retry-policy.ts';
 import type { SecretStorage } from './secret-storage.ts';
 import type { Attempt, Sender } from './sender.ts';
 
-export const deliveryLimits = {
+const deliveryLimits = {
   /** Parked events per webhook. At the limit, the next event is attempted for longer instead. */
   parked: 1_000,
 } as const;
@@ -292,7 +292,7 @@ export class Deliveries {
     });
   }
 
-  /** Disables a webhook whose receiver has gone. */
+  /** Disables a webhook whose receiver responded with 410. */
   async #disable({ id, cursor, name }: WebhookRecord, now: Date): Promise<void> {
     const disabledReason = 'the receiver responded with 410 (Gone)';
     await this.#uses.store.transaction(async (connection) => {

@@ -8,7 +8,7 @@ import { findAddressFault, findUrlFault } from './address-policy.ts';
 import type { Message } from './messages.ts';
 import { signContent } from './signature.ts';
 
-export const senderLimits = {
+const senderLimits = {
   /** Duration of an attempt, from the resolution of the name to the end of the response, in milliseconds. */
   duration: 15_000,
   /** Bytes of a response that are read; the content is ignored. */
