@@ -12,6 +12,7 @@ export const pagePaths = [
   { name: 'modules', path: '/builds' },
   { name: 'builds', path: '/builds/:module' },
   { name: 'build', path: '/builds/:module/:version' },
+  { name: 'webhooks', path: '/webhooks' },
   { name: 'audit', path: '/audit' },
 ] as const;
 export type PageName = (typeof pagePaths)[number]['name'];

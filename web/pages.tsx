@@ -15,6 +15,7 @@ import { LoadsPage } from './pages/loads/loads-page.tsx';
 import { NewRolloutPage } from './pages/rollouts/new-rollout-page.tsx';
 import { RolloutPage } from './pages/rollouts/rollout-page.tsx';
 import { RolloutsPage } from './pages/rollouts/rollouts-page.tsx';
+import { WebhooksPage } from './pages/webhooks/webhooks-page.tsx';
 
 export const pages: Readonly<Record<PageName, FunctionComponent<PageProps>>> = {
   fleet: FleetPage,
@@ -28,5 +29,6 @@ export const pages: Readonly<Record<PageName, FunctionComponent<PageProps>>> = {
   modules: ModulesPage,
   builds: BuildsPage,
   build: BuildPage,
+  webhooks: WebhooksPage,
   audit: AuditPage,
 };

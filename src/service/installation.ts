@@ -77,7 +77,7 @@ export type InstallationSettings = {
   readonly time?: TimeSource;
 };
 
-export type WebhookSettings = {
+type WebhookSettings = {
   /** Whether webhooks may connect to private addresses. */
   readonly allowPrivate: boolean;
   /** The URL of the dashboard, without a slash at the end: the source of events, and for links. Null if unknown. */

@@ -10,5 +10,6 @@ export const entries: readonly Entry[] = [
   { label: 'Rollouts', path: '/rollouts', pages: ['rollouts', 'rollout', 'new-rollout'] },
   { label: 'Loads', path: '/loads', pages: ['loads', 'load'] },
   { label: 'Builds', path: '/builds', pages: ['modules', 'builds', 'build'] },
+  { label: 'Webhooks', path: '/webhooks', pages: ['webhooks'] },
   { label: 'Audit', path: '/audit', pages: ['audit'] },
 ];

@@ -86,7 +86,7 @@ export function findUrlFault(text: string, policy: { readonly allowPrivate: bool
 }
 
 /** Returns the IP address of a URL without a host name; otherwise null. */
-export function literalAddress({ hostname }: URL): string | null {
+function literalAddress({ hostname }: URL): string | null {
   const host = hostname.replace(/^\[|\]$/g, '');
   return isIP(host) === 0 ? null : host;
 }

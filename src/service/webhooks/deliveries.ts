@@ -19,7 +19,7 @@ import { nextAttempt, retryLimits } from './retry-policy.ts';
 import type { SecretStorage } from './secret-storage.ts';
 import type { Attempt, Sender } from './sender.ts';
 
-export const deliveryLimits = {
+const deliveryLimits = {
   /** Parked events per webhook. At the limit, the next event is attempted for longer instead. */
   parked: 1_000,
 } as const;
@@ -94,7 +94,7 @@ export class Deliveries {
     const format = webhookFormats.find((one) => one === webhook.format);
     const attempt: Attempt =
       secrets === null || format === undefined
-        ? { result: 'failed', status: null, reason: undecryptable, retryAfter: null }
+        ? { result: 'failed', status: null, reason: unreadableSecret, retryAfter: null }
         : await sender.send(
             { ...formatMessage(format, event, source), url: webhook.url, id: event.id, secrets },
             now,
@@ -292,7 +292,7 @@ export class Deliveries {
     });
   }
 
-  /** Disables a webhook whose receiver has gone. */
+  /** Disables a webhook whose receiver responded with 410. */
   async #disable({ id, cursor, name }: WebhookRecord, now: Date): Promise<void> {
     const disabledReason = 'the receiver responded with 410 (Gone)';
     await this.#uses.store.transaction(async (connection) => {
@@ -342,7 +342,7 @@ export class Deliveries {
   }
 }
 
-const undecryptable =
+const unreadableSecret =
   'the secret cannot be decrypted: restore the file seal_1.pem beside the signing keys from a backup, or rotate the secret';
 
 /** Returns whether the next attempt is due. One that is due later than any back-off was scheduled by a wrong clock. */

@@ -8,7 +8,7 @@ export const webhookFormats = ['cloudevents', 'slack', 'teams'] as const;
 export type WebhookFormat = (typeof webhookFormats)[number];
 
 /** The content of an event in messages: the AuditEvent of the API. */
-export type EventData = Readonly<Record<string, unknown>> & {
+type EventData = Readonly<Record<string, unknown>> & {
   readonly number: number;
   readonly at: string;
   readonly actor: string;

@@ -46,7 +46,7 @@ function addSecretRoutes(app: Api, { webhooks }: Uses): void {
         tags,
         summary: 'Create a webhook',
         description:
-          'The service posts each matching audit event that follows to the URL: at least once, in order, and signed according to Standard Webhooks. ' +
+          'The service posts each matching audit event that follows to the URL, in order, and signed according to Standard Webhooks. An event can arrive more than once, with the same `webhook-id`. ' +
           'A response with status 2xx confirms an event. Other events wait until an event is confirmed, or parked after 24 hours of attempts. ' +
           'The response contains the secret, which is shown only once.',
         body: NewWebhook,

@@ -114,7 +114,7 @@ const exampleWebhook = {
 
 export const Webhook = z.object(webhookMembers).meta({
   id: 'Webhook',
-  description: 'An endpoint that audit events are sent to: at least once, and in order.',
+  description: 'An endpoint that audit events are sent to, in order. An event can arrive more than once.',
   examples: [exampleWebhook],
 });
 export const WebhookPage = pageSchema('WebhookPage', Webhook);
@@ -128,7 +128,7 @@ export const CreatedWebhook = z
   .meta({
     id: 'CreatedWebhook',
     description: 'A webhook with its secret.',
-    examples: [{ ...exampleWebhook, secret: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD' }],
+    examples: [{ ...exampleWebhook, secret: `whsec_${'A'.repeat(43)}=` }],
   });
 
 export const WebhookTest = z

@@ -8,7 +8,7 @@ import { findAddressFault, findUrlFault } from './address-policy.ts';
 import type { Message } from './messages.ts';
 import { signContent } from './signature.ts';
 
-export const senderLimits = {
+const senderLimits = {
   /** Duration of an attempt, from the resolution of the name to the end of the response, in milliseconds. */
   duration: 15_000,
   /** Bytes of a response that are read; the content is ignored. */
@@ -62,7 +62,7 @@ export class Sender {
   /** Sends a message. Never rejects. @param now The time of the signature. @param signal Ends the attempt. */
   async send(message: OutgoingMessage, now: Date, signal: AbortSignal): Promise<Attempt> {
     const fault = findUrlFault(message.url, this.#policy);
-    if (fault !== null) return failed(`the URL ${fault}`);
+    if (fault !== null) return failed(fault.startsWith('must ') ? `the URL ${fault}` : fault);
     const timeout = AbortSignal.timeout(senderLimits.duration);
     const ended = AbortSignal.any([signal, timeout]);
     const headers = signedHeaders(message, now);

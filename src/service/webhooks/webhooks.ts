@@ -26,7 +26,7 @@ import type { SecretStorage } from './secret-storage.ts';
 import type { Attempt } from './sender.ts';
 import { newWebhookSecret } from './signature.ts';
 
-export const webhookLimits = {
+const webhookLimits = {
   /** Each enabled webhook has a request in flight at most. */
   webhooks: 50,
   /** Tests that wait for their receivers at once, in one replica. */

@@ -4,6 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { Envelope } from '../../../src/proof/envelope.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import { ParkedEventRecords } from '../../../src/service/webhooks/repository.ts';
 import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
 import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { startDrain } from '../agents/agent.ts';
@@ -301,6 +303,16 @@ async function createWebhook(name: string): Promise<string> {
   return String(succeeded(await service.post('/v1/webhooks', { name, url: unusedUrl, eventTypes: ['*'], enabled: false })).id);
 }
 
+/** Parks an event of a webhook, as after a day of failed attempts. */
+async function parkEvent(webhookId: string): Promise<void> {
+  const data = firstOf(await service.get('/v1/audit?limit=1'));
+  const times = { firstAttemptAt: new Date(), parkedAt: new Date() };
+  const facts = { webhookId, number: data.number, event: { id: 'evt_1', data }, attempts: 1, lastError: 'no response', ...times };
+  const store = await Store.open(service.database);
+  await store.transaction((connection) => new ParkedEventRecords(connection).park(facts));
+  await store.close();
+}
+
 function succeeded<Body>({ status, body }: TestResponse<Body>): Body {
   if (status >= 400) throw new Error(`preparing the examples returned ${JSON.stringify(body)}`);
   return body;
@@ -372,6 +384,7 @@ beforeAll(async () => {
   real.set('path publisherKey', await registerPublisher('story', publisher));
   real.set('path signaturePolicy', await demand('story'));
   real.set('path webhook', await createWebhook('story'));
+  await parkEvent(String(real.get('path webhook')));
   real.set('path patchSet', await createSet());
   real.set('path rollout', await roll(later));
   real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.id));

@@ -22,6 +22,7 @@ import { PublisherKeyQueries } from '../../../../src/service/publisher-keys/quer
 import { RolloutQueries } from '../../../../src/service/rollouts/queries.ts';
 import { SignaturePolicyQueries } from '../../../../src/service/signature-policies/queries.ts';
 import { SigningKeyQueries } from '../../../../src/service/signing-keys/queries.ts';
+import { WebhookQueries } from '../../../../src/service/webhooks/queries.ts';
 import { QueryPlans } from './query-plans.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-plans-'));
@@ -98,6 +99,7 @@ const patchSetQueries = new PatchSetQueries(reader);
 const programQueries = new ProgramQueries(reader);
 const publisherKeyQueries = new PublisherKeyQueries(reader);
 const rolloutQueries = new RolloutQueries(reader);
+const webhookQueries = new WebhookQueries(reader);
 const signaturePolicyQueries = new SignaturePolicyQueries(reader);
 const signingKeyQueries = new SigningKeyQueries(reader);
 
@@ -242,6 +244,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['publisher keys', () => publisherKeyQueries.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
   ['signature policies', () => signaturePolicyQueries.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
   ['groups', () => groupQueries.list(byTime), 'DeviceGroup_createdAt_id_idx (createdAt<?)'],
+  ['webhooks', () => webhookQueries.list(byTime), 'Webhook_createdAt_id_idx (createdAt<?)'],
   ['builds', () => buildQueries.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
   ['modules', () => buildQueries.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
   ['keys', () => keyQueries.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
