@@ -7,7 +7,7 @@ const serviceNodes: readonly { readonly label: string; readonly members: readonl
   { label: 'rollouts, rollbacks, retention', members: ['rollouts', 'rollbacks', 'retention'] },
   { label: 'loads, history', members: ['loads', 'history'] },
   { label: 'programs, orders', members: ['programs', 'orders'] },
-  { label: 'signature-policies, devices, keys, hosts', members: ['signature-policies', 'devices', 'keys', 'hosts'] },
+  { label: 'signature-policies, devices, groups, keys, hosts', members: ['signature-policies', 'devices', 'groups', 'keys', 'hosts'] },
   { label: 'patch-sets, modules, provenance, publisher-keys', members: ['provenance', 'patch-sets', 'modules', 'publisher-keys'] },
   { label: 'audit, signing-keys', members: ['audit', 'signing-keys'] },
   { label: 'http, idempotency', members: ['http', 'idempotency'] },

@@ -71,6 +71,10 @@ beforeAll(async () => {
     const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
     policies.push((await service.post('/v1/signature-policies', policy)).body.id);
   }
+  const groups: unknown[] = [];
+  for (let index = 0; index < 60; index += 1)
+    groups.push((await service.post('/v1/groups', { name: `group-${index}`, selector: 'zone=north' })).body.id);
+  const scrapGroup = await service.post('/v1/groups', { name: 'scrap', selector: 'zone=scrap' });
   const signed = signEnvelope(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
@@ -106,6 +110,9 @@ beforeAll(async () => {
     ['signature', [signed.sig]],
     ['labels', [{ zone: 'north' }]],
     ['selector', ['zone=north', 'zone in (north,south),!beta']],
+    ['group', groups],
+    ['set', [{ owner: 'team' }, {}]],
+    ['remove', [['beta'], []]],
     ['to', ['1.0.0', '1.1.0']],
     ['module', ['tcp']],
     ['version', ['1.0.0', '1.1.0', 'next-minor', ...newer]],
@@ -124,6 +131,7 @@ beforeAll(async () => {
     ['host', [scrapped.body.host]],
     ['labels', [{ zone: 'scrap' }]],
     ['selector', ['zone=scrap']],
+    ['group', [scrapGroup.body.id]],
   ]);
 });
 afterAll(async () => {
