@@ -8,7 +8,10 @@ const serviceNodes: readonly { readonly label: string; readonly members: readonl
   { label: 'webhooks', members: ['webhooks'] },
   { label: 'loads, history', members: ['loads', 'history'] },
   { label: 'programs, orders', members: ['programs', 'orders'] },
-  { label: 'signature-policies, devices, sign-in, keys, hosts', members: ['signature-policies', 'devices', 'sign-in', 'keys', 'hosts'] },
+  {
+    label: 'signature-policies, devices, sign-in, groups, keys, hosts',
+    members: ['signature-policies', 'devices', 'sign-in', 'groups', 'keys', 'hosts'],
+  },
   { label: 'patch-sets, modules, provenance, publisher-keys', members: ['provenance', 'patch-sets', 'modules', 'publisher-keys'] },
   { label: 'audit, signing-keys', members: ['audit', 'signing-keys'] },
   { label: 'http, idempotency', members: ['http', 'idempotency'] },

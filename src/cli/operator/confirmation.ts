@@ -13,8 +13,8 @@ type Terminal = {
 };
 
 /**
- * Asks a question on a terminal, and returns if the answer is yes. Does not ask without a terminal: scripts cannot answer.
- * @throws {CommandError} for any other answer.
+ * Asks a question on a terminal, and returns if the response is yes. Does not ask without a terminal: a script cannot respond.
+ * @throws {CommandError} for any other response.
  */
 export async function confirm(
   question: () => Promise<string>,
@@ -26,10 +26,10 @@ export async function confirm(
   const text = await question();
   const lines = createInterface({ input, output });
   try {
-    // The end of the input is no answer.
+    // The end of the input is no response.
     const ended = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
-    const answer = await Promise.race([lines.question(`${text} [y/N] `, { signal }), ended]);
-    if (!/^y(es)?$/i.test(answer.trim())) throw new CommandError('not confirmed: nothing was changed');
+    const response = await Promise.race([lines.question(`${text} [y/N] `, { signal }), ended]);
+    if (!/^y(es)?$/i.test(response.trim())) throw new CommandError('not confirmed: nothing was changed');
   } finally {
     lines.close();
   }

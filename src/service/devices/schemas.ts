@@ -20,7 +20,7 @@ export const pathDevice = z
   .meta({ examples: [exampleIdentifier('device')] });
 export const deviceParameter = z.object({ device: pathDevice });
 
-/** A name that paths and requests can tell from an identifier. Hosts may register devices with other names. */
+/** A name without the form of an identifier, so that paths and requests can name the device. Hosts may register devices with other names. */
 const NewDeviceName = DisplayName.refine((name) => !isDeviceId(name), 'has the form of an identifier: choose another name');
 export const NewDevice = z
   .strictObject({

@@ -115,7 +115,7 @@ describe('selection by a group', () => {
     const { id } = (await service.get('/v1/groups/edge')).body;
     expect(await namesOf('group=edge')).toEqual(['north-2', 'south-1']);
     expect(await namesOf(`group=${id}`)).toEqual(['north-2', 'south-1']);
-    expect(await namesOf('group=edge&selector=zone%3Dnorth')).toEqual(['north-2']);
+    expect(await namesOf('group=edge&selector=zone=north')).toEqual(['north-2']);
     expect(await namesOf('group=edge&label=zone=south')).toEqual(['south-1']);
     const load = async (body: object) => {
       const response = await service.postRaw('/v1/loads', { module: 'tcp', version: '1.0.0', supersede: true, ...body });

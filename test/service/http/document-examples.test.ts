@@ -166,6 +166,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   getAuditProof: async () => ({ 'query from': null }),
   // A separate object, because it is removed.
   revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', generatePrivateKey()) }),
+  deleteGroup: async () => ({ 'path group': await createGroup('to-be-removed') }),
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
   deleteWebhook: async () => ({ 'path webhook': await createWebhook('to-be-removed') }),
   renameDevice: async () => ({ 'path device': (await registerScrap('renamed-device')).device }),
@@ -270,6 +271,8 @@ const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   decommissionDevices: async () => ({ labels: { zone: 'scrap' } }),
   // It conflicts with other rollouts.
   createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),
+  editDeviceLabels: async () => ({ selector: 'zone=north' }),
+  replaceGroup: async () => ({ name: 'replaced', selector: 'zone=north' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
   createWebhook: async () => ({ url: unusedUrl }),
@@ -287,6 +290,11 @@ const publisher = generatePrivateKey();
 async function registerPublisher(name: string, privateKey: string): Promise<string> {
   const key = { name, publicKey: derivePublicKey(privateKey).pem };
   return String(succeeded(await service.post('/v1/publisher-keys', key)).id);
+}
+
+/** Creates a group of the northern devices, and returns its identifier. */
+async function createGroup(name: string): Promise<string> {
+  return String(succeeded(await service.post('/v1/groups', { name, selector: 'zone=north' })).id);
 }
 
 /** Creates a signature policy with this name for devices that do not exist. */
@@ -385,6 +393,9 @@ beforeAll(async () => {
   real.set('path signaturePolicy', await demand('story'));
   real.set('path webhook', await createWebhook('story'));
   await parkEvent(String(real.get('path webhook')));
+  const group = await createGroup('story');
+  real.set('path group', group);
+  real.set('query group', group);
   real.set('path patchSet', await createSet());
   real.set('path rollout', await roll(later));
   real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.id));

@@ -76,6 +76,10 @@ beforeAll(async () => {
   const url = 'http://127.0.0.1:9/';
   for (let index = 0; index < 30; index += 1)
     webhooks.push((await service.post('/v1/webhooks', { name: `webhook-${index}`, url, eventTypes: ['*'], enabled: false })).body.id);
+  const groups: unknown[] = [];
+  for (let index = 0; index < 60; index += 1)
+    groups.push((await service.post('/v1/groups', { name: `group-${index}`, selector: 'zone=north' })).body.id);
+  const scrapGroup = await service.post('/v1/groups', { name: 'scrap', selector: 'zone=scrap' });
   const signed = signEnvelope(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
@@ -115,6 +119,9 @@ beforeAll(async () => {
     ['signature', [signed.sig]],
     ['labels', [{ zone: 'north' }]],
     ['selector', ['zone=north', 'zone in (north,south),!beta']],
+    ['group', groups],
+    ['set', [{ owner: 'team' }, {}]],
+    ['remove', [['beta'], []]],
     ['to', ['1.0.0', '1.1.0']],
     ['module', ['tcp']],
     ['version', ['1.0.0', '1.1.0', 'next-minor', ...newer]],
@@ -133,6 +140,7 @@ beforeAll(async () => {
     ['host', [scrapped.body.host]],
     ['labels', [{ zone: 'scrap' }]],
     ['selector', ['zone=scrap']],
+    ['group', [scrapGroup.body.id]],
   ]);
 });
 afterAll(async () => {

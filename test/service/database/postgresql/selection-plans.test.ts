@@ -34,7 +34,10 @@ type Node = z.infer<typeof Node>;
 const Explained = z.array(z.object({ 'QUERY PLAN': z.array(z.object({ Plan: Node })) }));
 
 let database: pg.Client;
-let client: PrismaClient<'query'>;
+const connect = (url: string) =>
+  new PrismaClient({ adapter: new PrismaPg({ connectionString: url }), log: [{ emit: 'event', level: 'query' }] });
+
+let client: ReturnType<typeof connect>;
 let queries: Query[] = [];
 let connection: PostgresqlConnection;
 
@@ -52,7 +55,7 @@ beforeAll(async () => {
       UNION ALL SELECT 'd' || n, 'few', 'yes' FROM generate_series(1, 3) n;
     INSERT INTO "DeviceGroup" ("id", "name", "selector", "createdAt") VALUES ('grp_1', 'zones', 'zone in (zone-1,zone-2),!beta', now());
     ANALYZE;`);
-  client = new PrismaClient({ adapter: new PrismaPg({ connectionString: url }), log: [{ emit: 'event', level: 'query' }] });
+  client = connect(url);
   client.$on('query', ({ query, params }) => queries.push({ text: query, values: z.array(z.unknown()).parse(JSON.parse(params)) }));
   connection = new PostgresqlConnection(
     async (query) => {
