@@ -43,8 +43,8 @@ const confirmationInterval = 20;
 /** Maximum number of orders in progress plus undelivered reports. At the limit, the host reads no more orders. */
 const maxPendingOrders = 10_000;
 /**
- * If the service ends a connection that lasted this long, in milliseconds, the back-off is reset. Longer than any back-off, so that two hosts of the
- * same name do not replace each other's streams without a pause.
+ * If the service ends a connection that lasted this long, in milliseconds, the back-off is reset. Longer than any back-off, so that copies of one
+ * process, which have the same boot id, do not replace each other's streams without a pause.
  */
 const steadyMilliseconds = 10_000;
 /**
@@ -58,6 +58,9 @@ const establishedMilliseconds = 1_000;
  */
 const maxAcknowledgedReports = 2 * agentLimits.ordersInFlight;
 
+/** Waits between registrations while another host with the same name is connected, in milliseconds. */
+const conflictWaits = { initial: 1_000, max: 30_000 } as const;
+
 /** How long a timer of a decommissioned host runs, in milliseconds, while the host waits to be stopped. */
 const idleMilliseconds = 3_600_000;
 
@@ -66,21 +69,32 @@ export class RegistrationRejectedError extends Error {
   override readonly name = 'RegistrationRefused';
   /** Whether an operator has decommissioned the host. */
   readonly isDecommissioned: boolean;
+  /** Whether another host with the same name is connected. */
+  readonly isConflict: boolean;
 
-  constructor(message: string, isDecommissioned = false) {
+  constructor(message: string, { isDecommissioned = false, isConflict = false } = {}) {
     super(message);
     this.isDecommissioned = isDecommissioned;
+    this.isConflict = isConflict;
   }
 }
 
 /**
  * Runs a host until its signal is aborted. Waits for a service that is unreachable or busy. After the first registration, the host keeps its devices
  * running whatever the service responds, unless it is decommissioned: then it stops its devices and waits to be stopped. It does not end by itself,
- * because a supervisor would start it again, and it would register as a new host.
- * @throws {RegistrationRejectedError} if the first registration is rejected.
+ * because a supervisor would start it again, and it would register as a new host. While another host with the same name is connected, the host runs no
+ * devices, and registers when the other is gone.
+ * @throws {RegistrationRejectedError} if the first registration is rejected for another reason.
  */
 export async function runHost(options: HostOptions): Promise<void> {
-  await new Host(options).run();
+  const conflictBackOff = new BackOff(conflictWaits);
+  for (let isReplaced = true; isReplaced && !options.signal.aborted; ) {
+    const host = new Host(options, conflictBackOff);
+    await host.run();
+    // The devices run on another host now: the next boot begins with empty ones.
+    isReplaced = host.isReplaced;
+    if (isReplaced) await conflictBackOff.wait(options.signal);
+  }
 }
 
 /** A report without the state of its device. */
@@ -114,12 +128,16 @@ class Host {
   #reachable = new AbortController();
   readonly #failed = new AbortController();
   #isDecommissioned = false;
+  /** Whether another host with the same name has registered in place of this boot. */
+  #isReplaced = false;
+  readonly #conflictBackOff: BackOff;
   readonly #stop: AbortSignal;
   #stateSequence = 0;
   /** The interval that the service requested at the registration. */
   #heartbeatMilliseconds = 1_000;
 
-  constructor(options: HostOptions) {
+  constructor(options: HostOptions, conflictBackOff: BackOff) {
+    this.#conflictBackOff = conflictBackOff;
     const signal = AbortSignal.any([options.signal, this.#failed.signal]);
     this.#options = { ...options, signal };
     this.#stop = options.signal;
@@ -132,6 +150,11 @@ class Host {
       renewKeys: async () => this.#trusted.update(await this.#download((connection) => connection.signingKeys())),
     };
     this.#builds = new BuildVerifier(source, this.#trusted);
+  }
+
+  /** Whether another host with the same name has registered in place of this boot. */
+  get isReplaced(): boolean {
+    return this.#isReplaced;
   }
 
   async run(): Promise<void> {
@@ -147,7 +170,7 @@ class Host {
   }
 
   async #runOrders(): Promise<void> {
-    const { signal, logger, name } = this.#options;
+    const { signal, logger } = this.#options;
     const backOff = new BackOff();
     while (!signal.aborted) {
       const startedAt = performance.now();
@@ -155,14 +178,18 @@ class Host {
       let wasLost = false;
       try {
         await this.#registerAndReceiveOrders();
-        if (!signal.aborted)
-          logger.warn(`the control service ended the stream of orders; registering again (is another host called ${name} running?)`);
+        if (!signal.aborted) logger.warn('the control service ended the stream of orders; registering again');
       } catch (error) {
         if (signal.aborted) return;
         retryAfter = retryAfterOf(error);
         const isRefused = error instanceof RegistrationRejectedError;
         const isResponse = isRefused || error instanceof ControlError;
         wasLost = !isResponse && this.#registeredAt >= startedAt && performance.now() - this.#registeredAt >= establishedMilliseconds;
+        if (isRefused && error.isConflict) {
+          if (this.#endReplaced(error.message)) return;
+          await this.#conflictBackOff.wait(signal);
+          continue;
+        }
         if (isRefused && this.#host === null) throw error;
         if (isRefused && error.isDecommissioned) return this.#endDecommissioned(error.message);
         if (isRefused)
@@ -177,6 +204,16 @@ class Host {
     }
   }
 
+  /** Logs that another host with the same name is connected. Ends all tasks of this boot if it has registered before. Returns whether it has. */
+  #endReplaced(reason: string): boolean {
+    const { logger, name } = this.#options;
+    this.#isReplaced = this.#host !== null;
+    const consequence = this.#isReplaced ? 'its devices run there, and have stopped here' : 'this host runs no devices';
+    logger.error({ reason }, `another host called ${name} is connected: ${consequence}; trying again until the other is gone`);
+    if (this.#isReplaced) this.#failed.abort();
+    return this.#isReplaced;
+  }
+
   /** Ends all tasks of a host that the service has decommissioned. */
   #endDecommissioned(reason: string): void {
     this.#options.logger.fatal({ reason }, 'the host was decommissioned: its devices have stopped; stop this process');
@@ -189,6 +226,7 @@ class Host {
     const { logger } = this.#options;
     const { host, heartbeatSeconds, signingKeys } = await this.#register();
     this.#host = host;
+    this.#conflictBackOff.reset();
     this.#registeredAt = performance.now();
     this.#reachable.abort();
     this.#reachable = new AbortController();
@@ -212,7 +250,7 @@ class Host {
       if (error instanceof ControlError && error.isFinal)
         throw new RegistrationRejectedError(
           `${controlUrl} rejects the registration of the host ${name} (${error.status}): ${error.detail}`,
-          error.isDecommissioned,
+          error,
         );
       if (error instanceof z.ZodError)
         throw new RegistrationRejectedError(

@@ -37,6 +37,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   deviceModule: table('device module', ['deviceId', 'module']),
   historyEntry: table('history entry', ['number']),
   host: table('host'),
+  hostBoot: table('host boot', ['hostId', 'bootId']),
   idempotentResponse: table('idempotent response', ['actor', 'key']),
   image: table('image', ['digest']),
   load: table('load'),

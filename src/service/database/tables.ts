@@ -15,6 +15,7 @@ import type {
   DeviceModel,
   DeviceModuleModel,
   HistoryEntryModel,
+  HostBootModel,
   HostModel,
   IdempotentResponseModel,
   ImageModel,
@@ -61,6 +62,7 @@ export type Tables = {
   readonly DeviceModule: Table<DeviceModuleModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
   readonly Host: Table<HostModel, 'heartbeatCount' | 'capabilities'>;
+  readonly HostBoot: Table<HostBootModel>;
   readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;
   readonly Load: Table<LoadModel, 'kind' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;

@@ -5,7 +5,7 @@ import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
 import type { ActiveDeviceStatus } from '../devices/repository.ts';
-import { HostQueries } from '../hosts/queries.ts';
+import { type HostConflict, HostQueries } from '../hosts/queries.ts';
 import { LoadQueries, type LoadTotal, type WaitingLoads } from '../loads/queries.ts';
 import { OrderQueries } from '../orders/queries.ts';
 import { RolloutQueries } from '../rollouts/queries.ts';
@@ -17,6 +17,9 @@ const maxWaitMinutes = 10;
 const maxHostsNamed = 20;
 const maxDevicesNamed = 5;
 const maxRolloutsNamed = 5;
+const maxConflictsNamed = 5;
+/** How long a refused registration of a second host with the same name makes the fleet degraded, in minutes. Such a host tries again every minute or sooner. */
+const conflictMinutes = 3;
 /** How long a rejected report makes the fleet degraded, in minutes. An accepted report of a later order ends it earlier. */
 const rejectionMinutes = 60;
 /** Maximum length of the failure or rejection of a device in a reason, in characters. */
@@ -49,28 +52,31 @@ export async function fleetHealth(
   const loads = new LoadQueries(reader);
   const unread: string[] = [];
   const read = readerOf(unread);
-  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
-    read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
-    read('Host', hostQueries.unreachable(maxHostsNamed), []),
-    read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
-    read('Load', loads.countOpen(), { queued: 0, dispatched: 0 }),
-    read('LoadTotal', loads.totals(), []),
-    read('AgentOrder', new OrderQueries(reader).countUnsettled(), 0),
-    read('Device', deviceQueries.incomplete(maxDevicesNamed), { count: 0, first: [] }),
-    read('DeviceModule', deviceQueries.drifted(maxDevicesNamed), { count: 0, first: [] }),
-    read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionMinutes * 60_000), maxDevicesNamed), {
-      count: 0,
-      first: [],
-    }),
-    read('Load', loads.queuedBefore(new Date(clock.now().getTime() - maxWaitMinutes * 60_000)), { count: 0, oldest: null }),
-    read('Rollout', new RolloutQueries(reader).stoppedByFailure(maxRolloutsNamed), []),
-  ]);
+  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped, conflicts] =
+    await Promise.all([
+      read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
+      read('Host', hostQueries.unreachable(maxHostsNamed), []),
+      read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
+      read('Load', loads.countOpen(), { queued: 0, dispatched: 0 }),
+      read('LoadTotal', loads.totals(), []),
+      read('AgentOrder', new OrderQueries(reader).countUnsettled(), 0),
+      read('Device', deviceQueries.incomplete(maxDevicesNamed), { count: 0, first: [] }),
+      read('DeviceModule', deviceQueries.drifted(maxDevicesNamed), { count: 0, first: [] }),
+      read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionMinutes * 60_000), maxDevicesNamed), {
+        count: 0,
+        first: [],
+      }),
+      read('Load', loads.queuedBefore(new Date(clock.now().getTime() - maxWaitMinutes * 60_000)), { count: 0, oldest: null }),
+      read('Rollout', new RolloutQueries(reader).stoppedByFailure(maxRolloutsNamed), []),
+      read('HostBoot', hostQueries.conflictsSince(new Date(clock.now().getTime() - conflictMinutes * 60_000), maxConflictsNamed), []),
+    ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
   const reasons = [
     ...faults,
     ...unread,
     ...(hosts.connected + hosts.unreachable === 0 ? ['no device host is registered'] : []),
     ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${pluralize(count, 'device')} is unreachable`),
+    ...conflicts.map(conflictReason),
     ...(devices.attaching > 0 ? [`${pluralize(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} attaching`] : []),
     ...incompleteReasons(notWhole),
     ...driftReasons(drifted),
@@ -109,6 +115,15 @@ function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>
       return otherwise;
     }
   };
+}
+
+function conflictReason({ name, address, refused }: HostConflict): string {
+  const others = [...new Set(refused.filter((each) => each !== null))];
+  const from = others.length === 0 ? 'an unknown address' : others.join(', ');
+  return (
+    `another host with the name ${name} is refused: it registers from ${from}, and the connected one from ${address ?? 'an unknown address'}; ` +
+    'give one of them another name (--name), or stop or decommission one'
+  );
 }
 
 function incompleteReasons({ count, first }: IncompleteDevices): string[] {

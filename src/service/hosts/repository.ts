@@ -10,8 +10,9 @@ import { withoutMarks } from '../database/readable-rows.ts';
 import type { Tables } from '../database/tables.ts';
 
 type DecommissioningColumn = 'decommissionedAt' | 'decommissionReason' | 'decommissionedBy';
-type OptionalColumn = 'credential' | 'capabilities' | 'registeredName' | DecommissioningColumn;
-export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | OptionalColumn> & Partial<Pick<HostModel, OptionalColumn>>;
+type OptionalColumn = 'credential' | 'capabilities' | 'registeredName' | 'address' | DecommissioningColumn;
+export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | 'streamQuestion' | OptionalColumn> &
+  Partial<Pick<HostModel, OptionalColumn>>;
 export const hostStatuses = ['connected', 'unreachable', 'decommissioned'] as const;
 export type HostStatus = (typeof hostStatuses)[number];
 /** The name of a host, and the kinds of orders that it executes besides those that every host executes. */
@@ -20,7 +21,13 @@ export type CapableHost = Pick<HostModel, 'name'> & { readonly capabilities: rea
 export type HeartbeatCount = { readonly id: string; readonly count: number };
 /** The host of a token, and the credential that it registered with. */
 export type TokenHost = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
-export type KnownHost = Pick<HostModel, 'id' | 'name' | 'registeredName' | 'bootId'> & { readonly isUnreachable: boolean };
+export type KnownHost = Pick<HostModel, 'id' | 'name' | 'registeredName' | 'bootId' | 'address'> & {
+  readonly isUnreachable: boolean;
+  /** Whether its token is valid. */
+  readonly isRegistered: boolean;
+};
+/** The order stream of a host, and the open question whether it is open. */
+export type KnownStream = Pick<HostModel, 'streamId' | 'streamQuestion'>;
 /** `devices` counts those that are not decommissioned. */
 export type HostWithDevices = HostRecord &
   Pick<HostModel, 'capabilities' | 'registeredName' | DecommissioningColumn> & { readonly devices: number };
@@ -91,11 +98,19 @@ export class HostRecords {
     // Compared in SQL, so that a host with a damaged row can register, which rewrites the row.
     const hosts = await this.#connection.sql
       .selectFrom('Host')
-      .select((row) => ['id', 'name', 'registeredName', 'bootId', row('unreachableSince', 'is not', null).as('isUnreachable')])
+      .select((row) => [
+        'id',
+        'name',
+        'registeredName',
+        'bootId',
+        'address',
+        row('unreachableSince', 'is not', null).as('isUnreachable'),
+        row('tokenDigest', 'is not', null).as('isRegistered'),
+      ])
       .where('decommissionedAt', 'is', null)
       .where((host) => host.or({ name, registeredName: name }))
       .execute();
-    return hosts.map((host) => ({ ...host, isUnreachable: Boolean(host.isUnreachable) }));
+    return hosts.map((host) => ({ ...host, isUnreachable: Boolean(host.isUnreachable), isRegistered: Boolean(host.isRegistered) }));
   }
 
   /** Whether a host that registers with this name was decommissioned during this boot. */
@@ -232,6 +247,30 @@ export class HostRecords {
     const isSet = (await ofBoot.returning('id').execute()).length > 0;
     if (isSet) this.#connection.commitEffects.endedStreams.add(id);
     return isSet;
+  }
+
+  /** Records that the order stream of a host has ended, unless another one has begun. */
+  async clearStream(id: string, streamId: string): Promise<void> {
+    const ended = this.#connection.sql.updateTable('Host').set({ streamId: null });
+    await ended.where('id', '=', id).where('streamId', '=', streamId).execute();
+  }
+
+  /** Returns the recorded order stream of a host. */
+  async streamOf(id: string): Promise<KnownStream | null> {
+    const host = this.#connection.sql.selectFrom('Host').select(['streamId', 'streamQuestion']).where('id', '=', id);
+    return (await host.executeTakeFirst()) ?? null;
+  }
+
+  /** Asks all replicas whether one of them has the recorded order stream of a host. That replica sets the question to null. */
+  async askForStream(id: string, question: string): Promise<void> {
+    await this.#connection.sql.updateTable('Host').set({ streamQuestion: question }).where('id', '=', id).execute();
+    this.#connection.commitEffects.endedStreams.add(id);
+  }
+
+  /** Confirms that the order stream of a host is open. */
+  async confirmStream(id: string, streamId: string, question: string): Promise<void> {
+    const confirmed = this.#connection.sql.updateTable('Host').set({ streamQuestion: null });
+    await confirmed.where('id', '=', id).where('streamId', '=', streamId).where('streamQuestion', '=', question).execute();
   }
 
   /** Ends the order streams of hosts on every replica. */
