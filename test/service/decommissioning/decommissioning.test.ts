@@ -204,6 +204,7 @@ test('an agent does not register a decommissioned device again, until its host r
   const report = { kind: 'device-state' as const, device: order.device, state: attached(order).state };
   expect((await agent.report(report)).status).toBe(204);
   expect((await service.get(`/v1/devices/${first}`)).body).toMatchObject({ status: 'decommissioned', name: names.get(first) });
+  agent.disconnect();
   agent.bootId = randomUUID();
   expect((await register()).status).toBe(201);
   const after = await devicesOf('again');

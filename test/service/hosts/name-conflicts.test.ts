@@ -11,6 +11,9 @@ import { type Client, createPatchbayClient, unwrapResponse } from '../../../src/
 import { kind, newDatabase } from '../../databases.ts';
 import { until } from '../test-service.ts';
 
+/** Maximum time until a process of a slow machine is ready. */
+const readyMilliseconds = 90_000;
+
 let folder: string;
 let database: string;
 let children: PatchbayProcess[];
@@ -39,7 +42,7 @@ async function startService(unreachableAfter: number, port = '0'): Promise<Servi
     ...['--token-file', join(folder, 'join-token'), '--admin-key-file', join(folder, 'admin-key')],
     ...['--signing-keys', join(folder, 'signing-keys'), '--log-level', 'error'],
   );
-  const [, url = ''] = await process.waitForLine(/API +(http:\S+)\/v1$/);
+  const [, url = ''] = await process.waitForLine(/API +(http:\S+)\/v1$/, readyMilliseconds);
   return { process, url, client: createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim()) };
 }
 
@@ -48,8 +51,8 @@ function startHost(url: string): PatchbayProcess {
   return start('a host', 'host', ...args);
 }
 
-const registered = (host: PatchbayProcess) => host.waitForLine(/registered with the control service/);
-const refused = (host: PatchbayProcess) => host.waitForLine(/another host called rack is connected: this host runs no devices/);
+const registered = (host: PatchbayProcess) => host.waitForLine(/registered with the control service/, readyMilliseconds);
+const refused = (host: PatchbayProcess) => host.waitForLine(/another host called rack is connected: this host runs no devices/, readyMilliseconds);
 
 /** Waits until both devices are connected. */
 async function connected(client: Client): Promise<string[]> {
