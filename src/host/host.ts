@@ -58,6 +58,9 @@ const establishedMilliseconds = 1_000;
  */
 const maxAcknowledgedReports = 2 * agentLimits.ordersInFlight;
 
+/** The memory of a device that the host does not have, in pages: the minimum. */
+const minRamPages = 2;
+
 /** Waits between registrations while another host with the same name is connected, in milliseconds. */
 const conflictWaits = { initial: 1_000, max: 30_000 } as const;
 
@@ -111,6 +114,8 @@ class Host {
   readonly #builds: BuildVerifier;
   readonly #outbox = new Outbox();
   readonly #devices = new Map<DeviceId, HostedDevice>();
+  /** Devices that end their last orders before they are dropped. */
+  readonly #detaching = new Map<DeviceId, HostedDevice>();
   /** The identifiers of the devices by name. */
   readonly #names = new Map<string, DeviceId>();
   /** Orders in progress by task: the last order for each task, which gets the report. */
@@ -271,16 +276,20 @@ class Host {
     const report = this.#unacknowledged.get(task);
     if (report?.order === order.order) return this.#outbox.add(report);
     if (this.#inProgress.has(task)) return void this.#inProgress.set(task, order);
-    const device = this.#deviceOf(order);
+    const known = report ?? this.#acknowledged.get(task);
+    // A repeated order to detach must not drop a device that has attached again since.
+    const device = known !== undefined && order.kind === 'detach-device' ? this.#newDevice(minRamPages) : this.#deviceOf(order);
     if (device === null) {
       logger.error(logFields(order), 'skipped an order for a device that is not attached');
       return;
     }
-    const known = report ?? this.#acknowledged.get(task);
     if (known !== undefined) return this.#reportAgain({ ...known, order: order.order }, device);
     this.#inProgress.set(task, order);
     device.execute(order).then(
-      (report) => this.#finish(task, report),
+      (report) => {
+        if (order.kind === 'detach-device') this.#detaching.delete(order.device);
+        this.#finish(task, report);
+      },
       (error) => {
         this.#inProgress.delete(task);
         logger.error({ ...logFields(order), reason: String(error) }, 'could not report an order');
@@ -297,13 +306,29 @@ class Host {
   }
 
   #deviceOf(order: Order): HostedDevice | null {
+    if (order.kind === 'detach-device') return this.#release(order.device);
     const known = this.#devices.get(order.device);
-    if (known !== undefined || order.kind !== 'attach-device') return known ?? null;
-    const device =
-      this.#detachByName(order.name) ??
-      new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages, () => this.#nextSequence());
+    if (known !== undefined) return known;
+    if (order.kind === 'inject-load' || order.kind === 'cancel-load') return this.#detaching.get(order.device) ?? null;
+    if (order.kind !== 'attach-device') return null;
+    const device = this.#detachByName(order.name) ?? this.#newDevice(order.ramPages);
     this.#devices.set(order.device, device);
     this.#names.set(order.name, order.device);
+    return device;
+  }
+
+  #newDevice(ramPages: number): HostedDevice {
+    return new HostedDevice(this.#processor, this.#images, this.#builds, ramPages, () => this.#nextSequence());
+  }
+
+  /** Removes and returns a device, so that it gets no more orders. Returns an empty one if the host does not have it, for the report. */
+  #release(id: DeviceId): HostedDevice {
+    const device = this.#devices.get(id) ?? this.#newDevice(minRamPages);
+    this.#devices.delete(id);
+    for (const [name, named] of this.#names) if (named === id) this.#names.delete(name);
+    this.#unconfirmed.delete(id);
+    this.#outbox.dropState(id);
+    this.#detaching.set(id, device);
     return device;
   }
 

@@ -32,6 +32,7 @@ import { Installation, type InstallationSettings } from './installation.ts';
 import { addKeyRoutes } from './keys/routes.ts';
 import { addLoadRoutes } from './loads/routes.ts';
 import { addBuildRoutes } from './modules/routes.ts';
+import { addMoveRoutes } from './moves/routes.ts';
 import { addPatchSetRoutes } from './patch-sets/routes.ts';
 import { addProgramRoutes } from './programs/routes.ts';
 import { addProvenanceRoutes } from './provenance/routes.ts';
@@ -109,6 +110,7 @@ export async function createService({
     addDeviceRoutes(api, installation);
     addDecommissioningRoutes(api, installation);
     addHostRoutes(api, installation);
+    addMoveRoutes(api, installation);
     addHistoryRoutes(api, installation);
     addProgramRoutes(api, installation);
     addLoadRoutes(api, installation);

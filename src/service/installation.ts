@@ -30,6 +30,7 @@ import { Loads } from './loads/loads.ts';
 import { LoadRecords } from './loads/repository.ts';
 import { Unloads } from './loads/unloads.ts';
 import { Builds } from './modules/builds.ts';
+import { Moves, moveFromUnreachable } from './moves/moves.ts';
 import { OrderDispatcher } from './orders/order-dispatcher.ts';
 import { PatchSets } from './patch-sets/patch-sets.ts';
 import { recompileDrivers } from './programs/drivers.ts';
@@ -93,6 +94,7 @@ export class Installation {
   readonly keys: Keys;
   readonly loads: Loads;
   readonly metrics = new Metrics();
+  readonly moves: Moves;
   readonly patchSets: PatchSets;
   readonly programs: Programs;
   readonly provenance: Provenance;
@@ -119,7 +121,7 @@ export class Installation {
     this.#ownCompiler = sharedCompiler === undefined ? dependencies.compiler : null;
     this.#environmentFaults = environmentFaults;
     this.#fileMonitor = new DatabaseFileMonitor(store, logger);
-    this.#reachability = new Reachability(dependencies, unreachableAfter);
+    this.#reachability = new Reachability({ ...dependencies, onUnreachable: moveFromUnreachable }, unreachableAfter);
     this.idempotencyStore = new IdempotencyStore(dependencies);
     this.builds = new Builds(dependencies);
     this.checkpoints = new Checkpoints(store, signingKeys);
@@ -134,6 +136,7 @@ export class Installation {
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
     this.keys = new Keys(store);
     this.loads = new Loads(dependencies, settleUnreportedLoads);
+    this.moves = new Moves(dependencies);
     this.patchSets = new PatchSets(dependencies);
     this.programs = new Programs(dependencies, this.devices);
     this.provenance = new Provenance(store);

@@ -35,6 +35,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   device: table('device'),
   deviceLabel: table('device label', ['deviceId', 'key']),
   deviceModule: table('device module', ['deviceId', 'module']),
+  deviceOrigin: table('device origin', ['deviceId', 'hostId']),
   historyEntry: table('history entry', ['number']),
   host: table('host'),
   hostBoot: table('host boot', ['hostId', 'bootId']),

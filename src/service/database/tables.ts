@@ -14,6 +14,7 @@ import type {
   DeviceLabelModel,
   DeviceModel,
   DeviceModuleModel,
+  DeviceOriginModel,
   HistoryEntryModel,
   HostBootModel,
   HostModel,
@@ -60,6 +61,7 @@ export type Tables = {
   readonly Device: Table<DeviceModel, 'labelsByOperator'>;
   readonly DeviceLabel: Table<DeviceLabelModel>;
   readonly DeviceModule: Table<DeviceModuleModel>;
+  readonly DeviceOrigin: Table<DeviceOriginModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
   readonly Host: Table<HostModel, 'heartbeatCount' | 'capabilities'>;
   readonly HostBoot: Table<HostBootModel>;

@@ -22,7 +22,12 @@ const maxSweepInterval = 1_000;
 /** The last heartbeat count of a host, and the observed time at which it appeared. */
 type Observation = { readonly count: number; readonly since: number };
 
-type Uses = { readonly store: Store; readonly clock: Clock };
+type Uses = {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** Called in the transaction that marks hosts as unreachable. */
+  readonly onUnreachable: (connection: Connection, hostIds: readonly string[], at: Date) => Promise<void>;
+};
 
 export class Reachability {
   readonly #uses: Uses;
@@ -70,6 +75,7 @@ export class Reachability {
       const ids = stillSilent.map(({ id }) => id);
       await new HostRecords(connection).endStreams(ids);
       await this.#setStatus(connection, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.limit } });
+      await this.#uses.onUnreachable(connection, ids, this.#uses.clock.now());
     });
   }
 

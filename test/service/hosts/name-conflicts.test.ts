@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { PatchbayProcess } from '../../../src/cli/running/patchbay-process.ts';
 import { type Client, createPatchbayClient, unwrapResponse } from '../../../src/client/client.ts';
+import { fetchWithRetries } from '../../../src/client/fetch-with-retries.ts';
 import { kind, newDatabase } from '../../databases.ts';
 import { until } from '../test-service.ts';
 
@@ -33,6 +34,9 @@ function start(name: string, ...args: string[]): PatchbayProcess {
   return child;
 }
 
+/** A slow machine is overloaded for moments. */
+const send = (request: Request) => fetchWithRetries(request, new AbortController().signal);
+
 type Service = { readonly process: PatchbayProcess; readonly url: string; readonly client: Client };
 
 async function startService(unreachableAfter: number, port = '0'): Promise<Service> {
@@ -43,7 +47,7 @@ async function startService(unreachableAfter: number, port = '0'): Promise<Servi
     ...['--signing-keys', join(folder, 'signing-keys'), '--log-level', 'error'],
   );
   const [, url = ''] = await process.waitForLine(/API +(http:\S+)\/v1$/, readyMilliseconds);
-  return { process, url, client: createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim()) };
+  return { process, url, client: createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim(), send) };
 }
 
 function startHost(url: string): PatchbayProcess {
@@ -52,7 +56,8 @@ function startHost(url: string): PatchbayProcess {
 }
 
 const registered = (host: PatchbayProcess) => host.waitForLine(/registered with the control service/, readyMilliseconds);
-const refused = (host: PatchbayProcess) => host.waitForLine(/another host called rack is connected: this host runs no devices/, readyMilliseconds);
+const refused = (host: PatchbayProcess) =>
+  host.waitForLine(/another host called rack is connected: this host runs no devices/, readyMilliseconds);
 
 /** Waits until both devices are connected. */
 async function connected(client: Client): Promise<string[]> {
