@@ -16,6 +16,7 @@ import { DatabaseFileMonitor } from './database/file-monitor.ts';
 import type { RecurringJob } from './database/recurring-job.ts';
 import { Store } from './database/store.ts';
 import { Decommissioning } from './decommissioning/decommissioning.ts';
+import { scheduleDecommissioning } from './decommissioning/unreachable-hosts.ts';
 import { Devices } from './devices/devices.ts';
 import { Health } from './health/health.ts';
 import { Metrics } from './health/metrics.ts';
@@ -50,6 +51,8 @@ export type InstallationSettings = {
   readonly joinToken: string;
   /** Milliseconds without contact after which a host is unreachable. */
   readonly unreachableAfter: number;
+  /** Milliseconds for which a host is unreachable until it is decommissioned; by default never. */
+  readonly decommissionUnreachableAfter?: number | null;
   readonly signingKeys: Omit<SigningKeySettings, 'beforeFirst'>;
   readonly retention: RetentionSettings;
   /** When to create a key with the role `admin`, and a callback that saves its secret; null: never. */
@@ -116,6 +119,7 @@ export class Installation {
 
   private constructor(dependencies: Dependencies, settings: InstallationSettings, logger: BaseLogger) {
     const { store, orderDispatcher, signingKeys, damagedRows, timeKeeper } = dependencies;
+    const { decommissionUnreachableAfter = null } = settings;
     const { joinToken, unreachableAfter, retention, sharedCompiler, environmentFaults = () => [] } = settings;
     this.#dependencies = dependencies;
     this.#ownCompiler = sharedCompiler === undefined ? dependencies.compiler : null;
@@ -150,6 +154,7 @@ export class Installation {
       ...dependencies,
       metrics: this.metrics,
       faults: () => this.#faults(),
+      decommissionUnreachableAfter,
       processGauges: () => ({
         reportBatchesInProgress: this.agents.reportBatchesInProgress,
         eventStreams: this.events.followers,
@@ -162,6 +167,9 @@ export class Installation {
       this.loads.startExpiring(),
       schedulePruning({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
       this.checkpoints.createPeriodically(),
+      ...(decommissionUnreachableAfter === null
+        ? []
+        : [scheduleDecommissioning({ ...dependencies, decommissioning: this.decommissioning }, decommissionUnreachableAfter)]),
     ];
   }
 

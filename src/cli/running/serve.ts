@@ -57,6 +57,8 @@ type ServeSettings = {
   readonly token: string | undefined;
   readonly tokenFile: string;
   readonly unreachableAfter: number;
+  /** Milliseconds; null: never. */
+  readonly decommissionUnreachableAfter: number | null;
   readonly logLevel: string;
 };
 
@@ -69,6 +71,7 @@ const variables = {
   imageMemory: 'PATCHBAY_IMAGE_MEMORY',
   tokenFile: 'PATCHBAY_TOKEN_FILE',
   unreachableAfter: 'PATCHBAY_UNREACHABLE_AFTER',
+  decommissionUnreachableAfter: 'PATCHBAY_DECOMMISSION_UNREACHABLE_AFTER',
   adminKeyFile: 'PATCHBAY_ADMIN_KEY_FILE',
   signingKeys: 'PATCHBAY_SIGNING_KEYS',
   keepEvents: 'PATCHBAY_KEEP_EVENTS',
@@ -129,6 +132,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
     token: environment['PATCHBAY_TOKEN'],
     tokenFile: setting('tokenFile') || join(folder, 'join-token'),
     unreachableAfter: readInteger('unreachable-after', setting('unreachableAfter', '15'), 1, 3_600) * 1_000,
+    decommissionUnreachableAfter: readDays('decommission-unreachable-after', setting('decommissionUnreachableAfter')),
     logLevel: readLogLevel(setting('logLevel', 'warn')),
   };
 }
@@ -218,13 +222,14 @@ async function openService(settings: ServeSettings, start: Start): Promise<Servi
 }
 
 function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: Start): Promise<Service> {
-  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } = settings;
+  const { database, logLevel, unreachableAfter, decommissionUnreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } = settings;
   const { requestsPerMinute, trustedProxies } = settings;
   // Logs go to standard error, so that standard output has only the messages of the command.
   return createService({
     database,
     joinToken,
     unreachableAfter,
+    decommissionUnreachableAfter,
     keys,
     signingKeys: { privateKeys: openPrivateKeys(signingKeys), isLost: newSigningKey },
     retention,

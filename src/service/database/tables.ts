@@ -63,7 +63,7 @@ export type Tables = {
   readonly DeviceModule: Table<DeviceModuleModel>;
   readonly DeviceOrigin: Table<DeviceOriginModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
-  readonly Host: Table<HostModel, 'heartbeatCount' | 'capabilities'>;
+  readonly Host: Table<HostModel, 'heartbeatCount' | 'unreachableMilliseconds' | 'capabilities'>;
   readonly HostBoot: Table<HostBootModel>;
   readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;

@@ -57,15 +57,16 @@ export class Decommissioning {
   /**
    * Decommissions a host with its devices: first the devices, a group at a time, then the host. Does nothing if it is decommissioned already. If it
    * fails midway, the same request continues.
+   * @param options `onlyUnreachable`: stops if the host is connected.
    * @throws {Problem} `not-found`.
    */
-  async host(id: string, reason: string, requester: Requester): Promise<DecommissioningResult> {
+  async host(id: string, reason: string, requester: Requester, { onlyUnreachable = false } = {}): Promise<DecommissioningResult> {
     const results: DecommissioningResult[] = [];
     for (let isDone = false; !isDone; ) {
       isDone = await this.#uses.store.transaction(async (connection) => {
         const host = await new HostRecords(connection).find(id);
         if (host === null) throw notFound('host', id);
-        if (host.decommissionedAt !== null) return true;
+        if (host.decommissionedAt !== null || (onlyUnreachable && host.unreachableSince === null)) return true;
         const request = { reason, requester, at: this.#uses.clock.now() };
         const ids = await new DeviceRecords(connection).firstOnHost(id, groupSize);
         results.push(await decommissionGroup(connection, ids, request, { hostEnds: true }));

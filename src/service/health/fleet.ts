@@ -1,6 +1,7 @@
 // Health of the fleet: counts of hosts, devices and loads, and the reasons why the fleet is degraded.
 
 import type { Clock } from '../clock/service-clock.ts';
+import { describeDays } from '../clock/days.ts';
 import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
@@ -43,7 +44,11 @@ export type FleetHealth = {
 
 /** Returns the health of the fleet. @param faults Faults of the service itself. */
 export async function fleetHealth(
-  { store, clock }: { readonly store: Store; readonly clock: Clock },
+  {
+    store,
+    clock,
+    decommissionUnreachableAfter,
+  }: { readonly store: Store; readonly clock: Clock; readonly decommissionUnreachableAfter: number | null },
   faults: readonly string[],
 ): Promise<FleetHealth> {
   const { reader } = store;
@@ -71,11 +76,12 @@ export async function fleetHealth(
       read('HostBoot', hostQueries.conflictsSince(new Date(clock.now().getTime() - conflictMinutes * 60_000), maxConflictsNamed), []),
     ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
+  const end = decommissionUnreachableAfter === null ? '' : `; if that lasts ${describeDays(decommissionUnreachableAfter)}, it is decommissioned`;
   const reasons = [
     ...faults,
     ...unread,
     ...(hosts.connected + hosts.unreachable === 0 ? ['no device host is registered'] : []),
-    ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${pluralize(count, 'device')} is unreachable`),
+    ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${pluralize(count, 'device')} is unreachable${end}`),
     ...conflicts.map(conflictReason),
     ...(devices.attaching > 0 ? [`${pluralize(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} attaching`] : []),
     ...incompleteReasons(notWhole),

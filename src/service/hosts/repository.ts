@@ -11,7 +11,7 @@ import type { Tables } from '../database/tables.ts';
 
 type DecommissioningColumn = 'decommissionedAt' | 'decommissionReason' | 'decommissionedBy';
 type OptionalColumn = 'credential' | 'capabilities' | 'registeredName' | 'address' | DecommissioningColumn;
-export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | 'streamQuestion' | OptionalColumn> &
+export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'unreachableMilliseconds' | 'streamId' | 'streamQuestion' | OptionalColumn> &
   Partial<Pick<HostModel, OptionalColumn>>;
 export const hostStatuses = ['connected', 'unreachable', 'decommissioned'] as const;
 export type HostStatus = (typeof hostStatuses)[number];
@@ -232,10 +232,36 @@ export class HostRecords {
     );
   }
 
+  /** Adds the time for which a service has found hosts unreachable, in milliseconds. */
+  async addUnreachableTime(milliseconds: number): Promise<void> {
+    if (milliseconds <= 0) return;
+    await this.#connection.sql
+      .updateTable('Host')
+      .set((host) => ({ unreachableMilliseconds: host('unreachableMilliseconds', '+', BigInt(milliseconds)) }))
+      .where('unreachableSince', 'is not', null)
+      .where('decommissionedAt', 'is', null)
+      .execute();
+  }
+
+  /** Returns the first hosts that services have found unreachable for a time, in milliseconds. */
+  async unreachableFor(milliseconds: number, limit: number): Promise<string[]> {
+    const hosts = this.#connection.sql
+      .selectFrom('Host')
+      .select('id')
+      .where('unreachableSince', 'is not', null)
+      .where('decommissionedAt', 'is', null)
+      .where('unreachableMilliseconds', '>=', BigInt(Math.ceil(milliseconds)));
+    return (await hosts.orderBy('id').limit(limit).execute()).map(({ id }) => id);
+  }
+
   /** Marks hosts as unreachable since a time, or as connected (null). */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
     for (const chunk of splitIntoChunks(ids))
-      await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', chunk).execute();
+      await this.#connection.sql
+        .updateTable('Host')
+        .set({ unreachableSince, unreachableMilliseconds: 0n })
+        .where('id', 'in', chunk)
+        .execute();
   }
 
   /**
@@ -287,7 +313,9 @@ export class HostRecords {
       .insertInto('Host')
       .values({ ...host, heartbeatCount: 1 })
       .onConflict((conflict) =>
-        conflict.column('id').doUpdateSet((saved) => ({ ...rest, heartbeatCount: saved('Host.heartbeatCount', '+', 1) })),
+        conflict
+          .column('id')
+          .doUpdateSet((saved) => ({ ...rest, unreachableMilliseconds: 0n, heartbeatCount: saved('Host.heartbeatCount', '+', 1) })),
       )
       .execute();
   }

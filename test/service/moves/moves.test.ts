@@ -206,7 +206,7 @@ test('all devices of a host move in groups, within the capacity of the new host'
   expect(await service.post(path, { host: 'rack-b' })).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:no-host' } });
   await runSql(service.database, `UPDATE "Host" SET "capacity" = 11 WHERE "id" = '${next.host}'`);
   const { body } = await service.post(path, { host: 'rack-b' });
-  expect([...body.devices].toSorted()).toEqual([...ids].toSorted());
+  expect([...(body.devices ?? [])].toSorted()).toEqual([...ids].toSorted());
   expect((await service.get(`/v1/hosts/${next.host}`)).body).toMatchObject({ devices: 11 });
   expect((await service.post(path, { host: 'rack-b' })).body).toMatchObject({ devices: [], detaching: [] });
   expect(await service.post(`/v1/hosts/${next.host}/move-devices`, { host: 'rack-b' })).toMatchObject({ status: 422 });
