@@ -30,7 +30,9 @@ export function MoveForm({ kind, name, from, send, onClose }: Parts) {
   const [host, setHost] = useState('');
   const [reason, setReason] = useState('');
   const hosts = useResource('hosts-to-move-to', async (signal) =>
-    unwrapResponse(await client.GET('/v1/hosts', { params: { query: { status: 'connected', sort: 'name', limit: hostsOffered } }, signal })),
+    unwrapResponse(
+      await client.GET('/v1/hosts', { params: { query: { status: 'connected', sort: 'name', limit: hostsOffered } }, signal }),
+    ),
   );
   const offered = (hosts.data?.items ?? []).filter(({ id }) => id !== from).map((each) => each.name);
   const action = useAction(

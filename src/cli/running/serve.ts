@@ -222,7 +222,8 @@ async function openService(settings: ServeSettings, start: Start): Promise<Servi
 }
 
 function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: Start): Promise<Service> {
-  const { database, logLevel, unreachableAfter, decommissionUnreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } = settings;
+  const { database, logLevel, unreachableAfter, decommissionUnreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } =
+    settings;
   const { requestsPerMinute, trustedProxies } = settings;
   // Logs go to standard error, so that standard output has only the messages of the command.
   return createService({

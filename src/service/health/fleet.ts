@@ -1,7 +1,7 @@
 // Health of the fleet: counts of hosts, devices and loads, and the reasons why the fleet is degraded.
 
-import type { Clock } from '../clock/service-clock.ts';
 import { describeDays } from '../clock/days.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
@@ -76,7 +76,8 @@ export async function fleetHealth(
       read('HostBoot', hostQueries.conflictsSince(new Date(clock.now().getTime() - conflictMinutes * 60_000), maxConflictsNamed), []),
     ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
-  const end = decommissionUnreachableAfter === null ? '' : `; if that lasts ${describeDays(decommissionUnreachableAfter)}, it is decommissioned`;
+  const end =
+    decommissionUnreachableAfter === null ? '' : `; if that lasts ${describeDays(decommissionUnreachableAfter)}, it is decommissioned`;
   const reasons = [
     ...faults,
     ...unread,

@@ -19,7 +19,9 @@ async function register(name: string): Promise<Agent> {
 }
 const statusOf = async ({ host }: Agent) => (await service.get(`/v1/hosts/${host}`)).body.status;
 const unreachableTime = async ({ host }: Agent) =>
-  Number((await runSql(service.database, 'SELECT "unreachableMilliseconds" FROM "Host" WHERE "id" = ?', host))[0]?.['unreachableMilliseconds']);
+  Number(
+    (await runSql(service.database, 'SELECT "unreachableMilliseconds" FROM "Host" WHERE "id" = ?', host))[0]?.['unreachableMilliseconds'],
+  );
 
 test('decommissions a host that stays unreachable, and no other', async () => {
   service.decommissionUnreachableAfter = 4_000;

@@ -150,8 +150,9 @@ test('a host that restarts or is unreachable before it drops a device does not k
   await old.report(...restarted.map((order) => attached(order)));
 
   await service.stop();
-  service.unreachableAfter = 1_000;
+  service.unreachableAfter = 8_000;
   await service.start();
+  await old.heartbeat();
   expect((await move(second, 'rack-b')).body).toMatchObject({ detaching: [second] });
   await until('the device has moved', async () => (await deviceOf(second)).host === next.host);
   expect(await events('device.moved')).toMatchObject([{ detail: { source: 'unreachable' } }, { detail: { source: 'reboot' } }]);
@@ -188,7 +189,10 @@ test('rejects moves that are impossible, and says what to do', async () => {
   });
   expect(await move(device, 'full')).toMatchObject({
     status: 409,
-    body: { type: 'urn:patchbay:problem:no-host', detail: expect.stringContaining('the host full has room for 0 more devices (capacity 10)') },
+    body: {
+      type: 'urn:patchbay:problem:no-host',
+      detail: expect.stringContaining('the host full has room for 0 more devices (capacity 10)'),
+    },
   });
   expect(await move(device, 'nowhere')).toMatchObject({ status: 422, body: { errors: [{ pointer: '/host' }] } });
   expect((await move(`dev_${'0'.repeat(32)}`, 'rack-b')).status).toBe(404);
