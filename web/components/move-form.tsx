@@ -1,44 +1,28 @@
 // The form that moves a device, or all devices of a host, to another host.
 
-import { useState } from 'preact/hooks';
-import { unwrapResponse } from '../../src/client/client.ts';
-import { useResource } from '../live/resource.ts';
-import { useAction } from '../session/action.ts';
-import { useSignedIn } from '../session/session.tsx';
+import type { Failure } from '../live/failure.ts';
 import { Dialog } from './dialog.tsx';
 import { Text } from './fields.tsx';
 import { FailureNotice } from './resource-view.tsx';
 
-/** Maximum hosts offered; any other can be entered. */
-const hostsOffered = 200;
-
-/** The content of the request. */
-type Move = { readonly host: string; readonly reason?: string };
+/** The entered host and reason. */
+export type Move = { readonly host: string; readonly reason: string };
 
 type Parts = {
   readonly kind: 'device' | 'host';
   readonly name: string;
-  /** Identifier of the host that the devices leave. */
-  readonly from: string;
+  /** Names of hosts to move to. */
+  readonly offered: readonly string[];
+  readonly move: Move;
+  readonly onMove: (move: Move) => void;
   /** Sends the request. */
-  readonly send: (move: Move, headers: { readonly 'Idempotency-Key': string }) => Promise<unknown>;
+  readonly action: { readonly isUnderWay: boolean; readonly failure: Failure | null; readonly run: () => void };
   readonly onClose: () => void;
 };
 
-export function MoveForm({ kind, name, from, send, onClose }: Parts) {
-  const { client } = useSignedIn();
-  const [host, setHost] = useState('');
-  const [reason, setReason] = useState('');
-  const hosts = useResource('hosts-to-move-to', async (signal) =>
-    unwrapResponse(
-      await client.GET('/v1/hosts', { params: { query: { status: 'connected', sort: 'name', limit: hostsOffered } }, signal }),
-    ),
-  );
-  const offered = (hosts.data?.items ?? []).filter(({ id }) => id !== from).map((each) => each.name);
-  const action = useAction(
-    (headers) => send({ host: host.trim(), ...(reason.trim() === '' ? {} : { reason: reason.trim() }) }, headers),
-    onClose,
-  );
+export function MoveForm({ kind, name, offered, move, onMove, action, onClose }: Parts) {
+  const setHost = (host: string) => onMove({ ...move, host });
+  const setReason = (reason: string) => onMove({ ...move, reason });
   const submit = (event: Event) => {
     event.preventDefault();
     action.run();
@@ -51,8 +35,8 @@ export function MoveForm({ kind, name, from, send, onClose }: Parts) {
           {kind === 'host' ? 'its devices' : 'the device'} first. From an unreachable host, {kind === 'host' ? 'they move' : 'it moves'} at
           once, and loads that were sent to it are cancelled.
         </p>
-        <Text label="New host" pointer="/host" placeholder="rack-2" required offered={offered} value={host} onChange={setHost} />
-        <Text label="Reason" pointer="/reason" placeholder="the rack died" value={reason} onChange={setReason} />
+        <Text label="New host" pointer="/host" placeholder="rack-2" required offered={offered} value={move.host} onChange={setHost} />
+        <Text label="Reason" pointer="/reason" placeholder="the rack died" value={move.reason} onChange={setReason} />
         {action.failure !== null && <FailureNotice failure={action.failure} />}
         <div class="buttons">
           <button type="button" onClick={onClose}>
@@ -65,4 +49,9 @@ export function MoveForm({ kind, name, from, send, onClose }: Parts) {
       </form>
     </Dialog>
   );
+}
+
+/** Returns the body of the request. */
+export function moveBody({ host, reason }: Move): { readonly host: string; readonly reason?: string } {
+  return { host: host.trim(), ...(reason.trim() === '' ? {} : { reason: reason.trim() }) };
 }

@@ -128,7 +128,7 @@ export class Agents {
   async #findHolder(registration: HostRegistration): Promise<CheckedBoot> {
     const { store, orderDispatcher } = this.#uses;
     const host = await findRegistered(store.readConnection, registration.name);
-    const isConnected = isHeldByOther(host, registration) && (await orderDispatcher.staysConnected(host.id));
+    const isConnected = isHeldByOther(host, registration) && (await orderDispatcher.remainsConnected(host.id));
     return { bootId: host?.bootId ?? null, isConnected };
   }
 

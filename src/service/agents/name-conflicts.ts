@@ -1,5 +1,5 @@
 // Two processes that register with the name of one host, for example on a machine and its clone. The first keeps the name while it is alive.
-// A restart is a new boot, too. The connection tells them apart: that of a process that has ended is closed.
+// A restart is a new boot, too. The connection distinguishes them: that of a process that has ended is closed.
 
 import type { HostRegistration } from '../../protocol/agent.ts';
 import { audit } from '../audit-events/entry.ts';

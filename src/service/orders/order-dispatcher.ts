@@ -80,7 +80,7 @@ export class OrderDispatcher {
    * Returns whether a host keeps its order stream open, at any replica, or a poll at this one. A host that has just ended may seem to for a moment:
    * waits up to `closingMilliseconds` for its connection to close.
    */
-  async staysConnected(hostId: string): Promise<boolean> {
+  async remainsConnected(hostId: string): Promise<boolean> {
     const ended = AbortSignal.any([AbortSignal.timeout(closingMilliseconds), this.#closed.signal]);
     if (!this.#isServed(hostId)) return this.#isServedElsewhere(hostId, ended);
     while (!ended.aborted && this.#isServed(hostId)) await delay(closingInterval, ended);

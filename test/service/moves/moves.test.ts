@@ -227,7 +227,7 @@ test('a connected host drops a decommissioned device from memory', async () => {
   expect(await deviceOf(device)).toMatchObject({ status: 'decommissioned' });
 });
 
-test('real hosts: a program goes on at the new host, and the old host frees the memory', async () => {
+test('real hosts: a program continues at the new host, and the old host frees the memory', async () => {
   service.startHost('rack-a', 1);
   service.startHost('rack-b', 0);
   const [device = ''] = await service.connectedDevices(1);
