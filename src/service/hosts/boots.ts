@@ -4,7 +4,7 @@ import type { Connection } from '../database/connection.ts';
 import type { HostBootModel } from '../database/generated/models.ts';
 
 /** Boots that are kept for each host. Past the limit, the one that was refused or replaced first is dropped. */
-export const bootLimit = 10;
+const bootLimit = 10;
 
 /** A boot of a host other than the current one. */
 export type FormerBoot = Pick<HostBootModel, 'bootId' | 'address'> & {
