@@ -8,6 +8,7 @@ const serviceOrder = [
   'app.ts',
   'installation.ts',
   'decommissioning',
+  'moves',
   'agents',
   'health',
   'rollouts',

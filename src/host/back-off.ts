@@ -1,14 +1,19 @@
 // Waits of a host between attempts: exponential back-off, and the Retry-After of the service.
 
-import { backOffMilliseconds, delay } from '../protocol/back-off.ts';
+import { type BackOffLimits, backOffMilliseconds, delay } from '../protocol/back-off.ts';
 
-const limits = { initial: 100, max: 5_000 };
+const defaultLimits: BackOffLimits = { initial: 100, max: 5_000 };
 /** Maximum Retry-After, in milliseconds, that a host accepts from the service or a proxy. */
 const maxRetryAfterMilliseconds = 60_000;
 
 /** Counts consecutive failures of one task, and waits after each. */
 export class BackOff {
+  readonly #limits: BackOffLimits;
   #failures = 0;
+
+  constructor(limits = defaultLimits) {
+    this.#limits = limits;
+  }
 
   /**
    * Waits; returns early if the signal is aborted.
@@ -17,7 +22,7 @@ export class BackOff {
    */
   async wait(signal: AbortSignal, retryAfter = 0, reachable?: AbortSignal): Promise<void> {
     this.#failures += 1;
-    const milliseconds = clampRetryAfter(retryAfter) + backOffMilliseconds(this.#failures, limits);
+    const milliseconds = clampRetryAfter(retryAfter) + backOffMilliseconds(this.#failures, this.#limits);
     if (reachable === undefined || retryAfter > 0) return delay(milliseconds, signal);
     await delay(milliseconds, AbortSignal.any([signal, reachable]));
     if (reachable.aborted) this.reset();

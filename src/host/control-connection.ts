@@ -31,6 +31,8 @@ export class ControlError extends Error {
   readonly isFinal: boolean;
   /** Whether the service has decommissioned the host: no later request will succeed. */
   readonly isDecommissioned: boolean;
+  /** Whether another host with the same name is connected: a later registration succeeds when that host is gone. */
+  readonly isConflict: boolean;
   /** The detail of the problem; the complete message if the response has no problem details. */
   readonly detail: string;
   /** `Retry-After` of a 429 or 503 in milliseconds; 0 without one. */
@@ -42,6 +44,7 @@ export class ControlError extends Error {
     this.retryAfterMilliseconds = busyStatuses.has(status) ? (retryAfter ?? 0) : 0;
     this.isFinal = problem !== null && status < 500 && !retryableStatuses.has(status);
     this.isDecommissioned = problem?.type === decommissionedType;
+    this.isConflict = problem?.type === conflictType;
     this.detail = problem?.detail ?? message;
   }
 
@@ -52,6 +55,7 @@ export class ControlError extends Error {
 }
 
 const decommissionedType = 'urn:patchbay:problem:decommissioned';
+const conflictType = 'urn:patchbay:problem:host-conflict';
 const busyStatuses = new Set([429, 503]);
 /** Client errors of requests that may succeed later: timeout and rate limit. */
 const retryableStatuses = new Set([408, 429]);

@@ -43,8 +43,8 @@ const confirmationInterval = 20;
 /** Maximum number of orders in progress plus undelivered reports. At the limit, the host reads no more orders. */
 const maxPendingOrders = 10_000;
 /**
- * If the service ends a connection that lasted this long, in milliseconds, the back-off is reset. Longer than any back-off, so that two hosts of the
- * same name do not replace each other's streams without a pause.
+ * If the service ends a connection that lasted this long, in milliseconds, the back-off is reset. Longer than any back-off, so that copies of one
+ * process, which have the same boot id, do not replace each other's streams without a pause.
  */
 const steadyMilliseconds = 10_000;
 /**
@@ -58,6 +58,12 @@ const establishedMilliseconds = 1_000;
  */
 const maxAcknowledgedReports = 2 * agentLimits.ordersInFlight;
 
+/** The memory of a device that the host does not have, in pages: the minimum. */
+const minRamPages = 2;
+
+/** Waits between registrations while another host with the same name is connected, in milliseconds. */
+const conflictWaits = { initial: 1_000, max: 30_000 } as const;
+
 /** How long a timer of a decommissioned host runs, in milliseconds, while the host waits to be stopped. */
 const idleMilliseconds = 3_600_000;
 
@@ -66,21 +72,32 @@ export class RegistrationRejectedError extends Error {
   override readonly name = 'RegistrationRefused';
   /** Whether an operator has decommissioned the host. */
   readonly isDecommissioned: boolean;
+  /** Whether another host with the same name is connected. */
+  readonly isConflict: boolean;
 
-  constructor(message: string, isDecommissioned = false) {
+  constructor(message: string, { isDecommissioned = false, isConflict = false } = {}) {
     super(message);
     this.isDecommissioned = isDecommissioned;
+    this.isConflict = isConflict;
   }
 }
 
 /**
  * Runs a host until its signal is aborted. Waits for a service that is unreachable or busy. After the first registration, the host keeps its devices
  * running whatever the service responds, unless it is decommissioned: then it stops its devices and waits to be stopped. It does not end by itself,
- * because a supervisor would start it again, and it would register as a new host.
- * @throws {RegistrationRejectedError} if the first registration is rejected.
+ * because a supervisor would start it again, and it would register as a new host. While another host with the same name is connected, the host runs no
+ * devices, and registers when the other is gone.
+ * @throws {RegistrationRejectedError} if the first registration is rejected for another reason.
  */
 export async function runHost(options: HostOptions): Promise<void> {
-  await new Host(options).run();
+  const conflictBackOff = new BackOff(conflictWaits);
+  for (let isReplaced = true; isReplaced && !options.signal.aborted; ) {
+    const host = new Host(options, conflictBackOff);
+    await host.run();
+    // The devices run on another host now: the next boot begins with empty ones.
+    isReplaced = host.isReplaced;
+    if (isReplaced) await conflictBackOff.wait(options.signal);
+  }
 }
 
 /** A report without the state of its device. */
@@ -97,6 +114,8 @@ class Host {
   readonly #builds: BuildVerifier;
   readonly #outbox = new Outbox();
   readonly #devices = new Map<DeviceId, HostedDevice>();
+  /** Devices that end their last orders before they are dropped. */
+  readonly #detaching = new Map<DeviceId, HostedDevice>();
   /** The identifiers of the devices by name. */
   readonly #names = new Map<string, DeviceId>();
   /** Orders in progress by task: the last order for each task, which gets the report. */
@@ -114,12 +133,16 @@ class Host {
   #reachable = new AbortController();
   readonly #failed = new AbortController();
   #isDecommissioned = false;
+  /** Whether another host with the same name has registered in place of this boot. */
+  #isReplaced = false;
+  readonly #conflictBackOff: BackOff;
   readonly #stop: AbortSignal;
   #stateSequence = 0;
   /** The interval that the service requested at the registration. */
   #heartbeatMilliseconds = 1_000;
 
-  constructor(options: HostOptions) {
+  constructor(options: HostOptions, conflictBackOff: BackOff) {
+    this.#conflictBackOff = conflictBackOff;
     const signal = AbortSignal.any([options.signal, this.#failed.signal]);
     this.#options = { ...options, signal };
     this.#stop = options.signal;
@@ -132,6 +155,11 @@ class Host {
       renewKeys: async () => this.#trusted.update(await this.#download((connection) => connection.signingKeys())),
     };
     this.#builds = new BuildVerifier(source, this.#trusted);
+  }
+
+  /** Whether another host with the same name has registered in place of this boot. */
+  get isReplaced(): boolean {
+    return this.#isReplaced;
   }
 
   async run(): Promise<void> {
@@ -147,7 +175,7 @@ class Host {
   }
 
   async #runOrders(): Promise<void> {
-    const { signal, logger, name } = this.#options;
+    const { signal, logger } = this.#options;
     const backOff = new BackOff();
     while (!signal.aborted) {
       const startedAt = performance.now();
@@ -155,14 +183,18 @@ class Host {
       let wasLost = false;
       try {
         await this.#registerAndReceiveOrders();
-        if (!signal.aborted)
-          logger.warn(`the control service ended the stream of orders; registering again (is another host called ${name} running?)`);
+        if (!signal.aborted) logger.warn('the control service ended the stream of orders; registering again');
       } catch (error) {
         if (signal.aborted) return;
         retryAfter = retryAfterOf(error);
         const isRefused = error instanceof RegistrationRejectedError;
         const isResponse = isRefused || error instanceof ControlError;
         wasLost = !isResponse && this.#registeredAt >= startedAt && performance.now() - this.#registeredAt >= establishedMilliseconds;
+        if (isRefused && error.isConflict) {
+          if (this.#endReplaced(error.message)) return;
+          await this.#conflictBackOff.wait(signal);
+          continue;
+        }
         if (isRefused && this.#host === null) throw error;
         if (isRefused && error.isDecommissioned) return this.#endDecommissioned(error.message);
         if (isRefused)
@@ -177,6 +209,16 @@ class Host {
     }
   }
 
+  /** Logs that another host with the same name is connected. Ends all tasks of this boot if it has registered before. Returns whether it has. */
+  #endReplaced(reason: string): boolean {
+    const { logger, name } = this.#options;
+    this.#isReplaced = this.#host !== null;
+    const consequence = this.#isReplaced ? 'its devices run there, and have stopped here' : 'this host runs no devices';
+    logger.error({ reason }, `another host called ${name} is connected: ${consequence}; trying again until the other is gone`);
+    if (this.#isReplaced) this.#failed.abort();
+    return this.#isReplaced;
+  }
+
   /** Ends all tasks of a host that the service has decommissioned. */
   #endDecommissioned(reason: string): void {
     this.#options.logger.fatal({ reason }, 'the host was decommissioned: its devices have stopped; stop this process');
@@ -189,6 +231,7 @@ class Host {
     const { logger } = this.#options;
     const { host, heartbeatSeconds, signingKeys } = await this.#register();
     this.#host = host;
+    this.#conflictBackOff.reset();
     this.#registeredAt = performance.now();
     this.#reachable.abort();
     this.#reachable = new AbortController();
@@ -212,7 +255,7 @@ class Host {
       if (error instanceof ControlError && error.isFinal)
         throw new RegistrationRejectedError(
           `${controlUrl} rejects the registration of the host ${name} (${error.status}): ${error.detail}`,
-          error.isDecommissioned,
+          error,
         );
       if (error instanceof z.ZodError)
         throw new RegistrationRejectedError(
@@ -233,16 +276,20 @@ class Host {
     const report = this.#unacknowledged.get(task);
     if (report?.order === order.order) return this.#outbox.add(report);
     if (this.#inProgress.has(task)) return void this.#inProgress.set(task, order);
-    const device = this.#deviceOf(order);
+    const known = report ?? this.#acknowledged.get(task);
+    // A repeated order to detach must not drop a device that has attached again since.
+    const device = known !== undefined && order.kind === 'detach-device' ? this.#newDevice(minRamPages) : this.#deviceOf(order);
     if (device === null) {
       logger.error(logFields(order), 'skipped an order for a device that is not attached');
       return;
     }
-    const known = report ?? this.#acknowledged.get(task);
     if (known !== undefined) return this.#reportAgain({ ...known, order: order.order }, device);
     this.#inProgress.set(task, order);
     device.execute(order).then(
-      (report) => this.#finish(task, report),
+      (report) => {
+        if (order.kind === 'detach-device') this.#detaching.delete(order.device);
+        this.#finish(task, report);
+      },
       (error) => {
         this.#inProgress.delete(task);
         logger.error({ ...logFields(order), reason: String(error) }, 'could not report an order');
@@ -259,13 +306,29 @@ class Host {
   }
 
   #deviceOf(order: Order): HostedDevice | null {
+    if (order.kind === 'detach-device') return this.#release(order.device);
     const known = this.#devices.get(order.device);
-    if (known !== undefined || order.kind !== 'attach-device') return known ?? null;
-    const device =
-      this.#detachByName(order.name) ??
-      new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages, () => this.#nextSequence());
+    if (known !== undefined) return known;
+    if (order.kind === 'inject-load' || order.kind === 'cancel-load') return this.#detaching.get(order.device) ?? null;
+    if (order.kind !== 'attach-device') return null;
+    const device = this.#detachByName(order.name) ?? this.#newDevice(order.ramPages);
     this.#devices.set(order.device, device);
     this.#names.set(order.name, order.device);
+    return device;
+  }
+
+  #newDevice(ramPages: number): HostedDevice {
+    return new HostedDevice(this.#processor, this.#images, this.#builds, ramPages, () => this.#nextSequence());
+  }
+
+  /** Removes and returns a device, so that it gets no more orders. Returns an empty one if the host does not have it, for the report. */
+  #release(id: DeviceId): HostedDevice {
+    const device = this.#devices.get(id) ?? this.#newDevice(minRamPages);
+    this.#devices.delete(id);
+    for (const [name, named] of this.#names) if (named === id) this.#names.delete(name);
+    this.#unconfirmed.delete(id);
+    this.#outbox.dropState(id);
+    this.#detaching.set(id, device);
     return device;
   }
 

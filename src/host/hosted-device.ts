@@ -136,6 +136,11 @@ export class HostedDevice {
         const failure = await this.#failureOf(() => this.#attach(order));
         return { kind: 'device-attached', ...this.#reportHeader(order), failure };
       }
+      case 'detach-device': {
+        const header = this.#reportHeader(order);
+        const failure = await this.#failureOf(() => this.#device.close());
+        return { kind: 'device-detached', ...header, failure };
+      }
       case 'load':
       case 'load-patch-set':
       case 'unload-module': {

@@ -40,7 +40,7 @@ export const agentLimits = {
 } as const;
 
 /** The orders that the service sends only to hosts that list them as a capability: older hosts do not know them. */
-export const agentCapabilities = ['inject-load', 'cancel-load', 'load-patch-set', 'unload-module'] as const;
+export const agentCapabilities = ['inject-load', 'cancel-load', 'load-patch-set', 'unload-module', 'detach-device'] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 
 /** Limits of the capabilities in a registration. */
@@ -290,6 +290,11 @@ export const Order = z
       }),
     z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }).meta({ id: 'StartProgramOrder' }),
     z.object({ ...order, kind: z.literal('stop-program'), program: ProgramId }).meta({ id: 'StopProgramOrder' }),
+    z.object({ ...order, kind: z.literal('detach-device') }).meta({
+      id: 'DetachDeviceOrder',
+      description:
+        'Drops the device after its earlier orders: stops its programs, and frees its memory. The device moves to another host or is decommissioned. Later orders for it are ignored, until another `attach-device`. Also settled if the host does not have the device. Only for hosts with the capability `detach-device`.',
+    }),
     z.object({ ...order, kind: z.literal('inject-load'), load: LoadId }).meta({
       id: 'InjectLoadOrder',
       description:
@@ -384,6 +389,10 @@ export const Report = z
     z.object({ ...report, kind: z.literal('load-completed'), load: LoadId, result: LoadReport }).meta({ id: 'LoadCompletedReport' }),
     z.object({ ...report, kind: z.literal('program-started'), program: ProgramId, failure }).meta({ id: 'ProgramStartedReport' }),
     z.object({ ...report, kind: z.literal('program-stopped'), program: ProgramId, failure }).meta({ id: 'ProgramStoppedReport' }),
+    z.object({ ...report, kind: z.literal('device-detached'), failure }).meta({
+      id: 'DeviceDetachedReport',
+      description: 'Settles a `detach-device` order. The state is the last one before the device was dropped.',
+    }),
     z.object({ ...report, kind: z.literal('load-injected'), load: LoadId, failure }).meta({
       id: 'LoadInjectedReport',
       description:

@@ -34,6 +34,7 @@ import { Installation, type InstallationSettings } from './installation.ts';
 import { addKeyRoutes } from './keys/routes.ts';
 import { addLoadRoutes } from './loads/routes.ts';
 import { addBuildRoutes } from './modules/routes.ts';
+import { addMoveRoutes } from './moves/routes.ts';
 import { addPatchSetRoutes } from './patch-sets/routes.ts';
 import { addProgramRoutes } from './programs/routes.ts';
 import { addProvenanceRoutes } from './provenance/routes.ts';
@@ -122,6 +123,7 @@ export async function createService({
     addDecommissioningRoutes(api, installation);
     addGroupRoutes(api, installation);
     addHostRoutes(api, installation);
+    addMoveRoutes(api, installation);
     addHistoryRoutes(api, installation);
     addProgramRoutes(api, installation);
     addLoadRoutes(api, installation);

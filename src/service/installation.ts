@@ -16,6 +16,7 @@ import { DatabaseFileMonitor } from './database/file-monitor.ts';
 import type { RecurringJob } from './database/recurring-job.ts';
 import { Store } from './database/store.ts';
 import { Decommissioning } from './decommissioning/decommissioning.ts';
+import { scheduleDecommissioning } from './decommissioning/unreachable-hosts.ts';
 import { Devices } from './devices/devices.ts';
 import { LabelEdits } from './devices/label-edits.ts';
 import { Groups } from './groups/groups.ts';
@@ -32,6 +33,7 @@ import { Loads } from './loads/loads.ts';
 import { LoadRecords } from './loads/repository.ts';
 import { Unloads } from './loads/unloads.ts';
 import { Builds } from './modules/builds.ts';
+import { Moves, moveFromUnreachable } from './moves/moves.ts';
 import { OrderDispatcher } from './orders/order-dispatcher.ts';
 import { PatchSets } from './patch-sets/patch-sets.ts';
 import { recompileDrivers } from './programs/drivers.ts';
@@ -57,6 +59,8 @@ export type InstallationSettings = {
   readonly joinToken: string;
   /** Milliseconds without contact after which a host is unreachable. */
   readonly unreachableAfter: number;
+  /** Milliseconds for which a host is unreachable until it is decommissioned; by default never. */
+  readonly decommissionUnreachableAfter?: number | null;
   readonly signingKeys: Omit<SigningKeySettings, 'beforeFirst'>;
   readonly retention: RetentionSettings;
   /** When to create a key with the role `admin`, and a callback that saves its secret; null: never. */
@@ -114,6 +118,7 @@ export class Installation {
   readonly labelEdits: LabelEdits;
   readonly loads: Loads;
   readonly metrics = new Metrics();
+  readonly moves: Moves;
   readonly patchSets: PatchSets;
   readonly programs: Programs;
   readonly provenance: Provenance;
@@ -138,12 +143,13 @@ export class Installation {
 
   private constructor(dependencies: Dependencies, settings: InstallationSettings, logger: BaseLogger) {
     const { store, orderDispatcher, signingKeys, damagedRows, timeKeeper } = dependencies;
+    const { decommissionUnreachableAfter = null } = settings;
     const { joinToken, unreachableAfter, retention, sharedCompiler, environmentFaults = () => [] } = settings;
     this.#dependencies = dependencies;
     this.#ownCompiler = sharedCompiler === undefined ? dependencies.compiler : null;
     this.#environmentFaults = environmentFaults;
     this.#fileMonitor = new DatabaseFileMonitor(store, logger);
-    this.#reachability = new Reachability(dependencies, unreachableAfter);
+    this.#reachability = new Reachability({ ...dependencies, onUnreachable: moveFromUnreachable }, unreachableAfter);
     this.idempotencyStore = new IdempotencyStore(dependencies);
     this.builds = new Builds(dependencies);
     this.checkpoints = new Checkpoints(store, signingKeys);
@@ -160,6 +166,7 @@ export class Installation {
     this.keys = new Keys(dependencies);
     this.labelEdits = new LabelEdits(store);
     this.loads = new Loads(dependencies, settleUnreportedLoads);
+    this.moves = new Moves(dependencies);
     this.patchSets = new PatchSets(dependencies);
     this.programs = new Programs(dependencies, this.devices);
     this.provenance = new Provenance(store);
@@ -184,6 +191,7 @@ export class Installation {
       ...dependencies,
       metrics: this.metrics,
       faults: () => this.#faults(),
+      decommissionUnreachableAfter,
       processGauges: () => ({
         reportBatchesInProgress: this.agents.reportBatchesInProgress,
         eventStreams: this.events.followers,
@@ -196,6 +204,9 @@ export class Installation {
       this.loads.startExpiring(),
       schedulePruning({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
       this.checkpoints.createPeriodically(),
+      ...(decommissionUnreachableAfter === null
+        ? []
+        : [scheduleDecommissioning({ ...dependencies, decommissioning: this.decommissioning }, decommissionUnreachableAfter)]),
     ];
   }
 

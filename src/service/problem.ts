@@ -16,6 +16,7 @@ const problemKinds = [
   'not-attached',
   'not-loaded',
   'stale-boot',
+  'host-conflict',
   'last-admin',
   'too-many-keys',
   'too-many-users',

@@ -34,6 +34,8 @@ export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 export class TestService {
   /** Milliseconds without contact after which a host is unreachable; set it before the start. */
   unreachableAfter = 60_000;
+  /** Milliseconds; null: never. */
+  decommissionUnreachableAfter: number | null = null;
   /** Set it before the start. */
   keys: KeyPolicy = 'required';
   /** Set it before the start. High by default: tests send many requests, and block the event loop themselves. */
@@ -86,6 +88,7 @@ export class TestService {
       logger: this.logger,
       joinToken: this.joinToken,
       unreachableAfter: this.unreachableAfter,
+      decommissionUnreachableAfter: this.decommissionUnreachableAfter,
       keys: this.keys,
       limits: this.limits,
       trustedProxies: this.trustedProxies,

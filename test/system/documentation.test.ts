@@ -247,6 +247,27 @@ test('renames and decommissions devices and hosts', manyProcesses, async () => {
   expect(output.match(/\nnorth +hst_\S+ +decommissioned +0 /g)).toHaveLength(1);
 });
 
+test('moves devices to another host', manyProcesses, async () => {
+  const url = await startService();
+  const host = new PatchbayProcess('rack-2', [
+    ...['host', '--control', url, '--name', 'rack-2', '--devices', '0'],
+    ...['--token-file', join(folder, 'data', 'join-token')],
+  ]);
+  try {
+    await host.waitForLine(/registered with the control service/, 90_000);
+    const output = await runBlocks(blocksOf('docs/how-to/replace-hardware.md'), folder, url);
+    expect(output).toMatch(/\n?moved 0 devices to rack-2, ended 0 open loads\n1 device will move when/);
+    expect(output).toMatch(/\n(3|4) devices will move when the host before has dropped them/);
+    const client = createPatchbayClient(url, readFileSync(keyFile(), 'utf8').trim());
+    await until('all devices are on rack-2', async () => {
+      const devices = (await client.GET('/v1/devices', { params: { query: { host: 'rack-2', status: 'connected' } } })).data?.items;
+      return devices?.length === 4;
+    });
+  } finally {
+    await host.stop('SIGKILL');
+  }
+});
+
 test('unloads modules', manyProcesses, async () => {
   const output = await runPage('docs/how-to/unload.md', folder);
   expect(output.match(/\nunloaded +1 +0 +0 +0\n/g)).toHaveLength(4);

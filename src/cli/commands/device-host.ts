@@ -7,6 +7,7 @@ import { exitCodes } from '../exit-codes.ts';
 import { confirm, yesOption } from '../operator/confirmation.ts';
 import { formatDecommissioned, formatDecommissioning } from '../operator/decommissioning.ts';
 import { resolveHostId } from '../operator/host-names.ts';
+import { formatMoves } from '../operator/moves.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { formatTime } from '../terminal/times.ts';
@@ -68,6 +69,22 @@ function addChangingCommands(deviceHost: Command): void {
       }),
     );
   addExamples(rename, 'patchbay device-host rename rack-1 rack-north-1');
+
+  const move = deviceHost
+    .command('move-devices <host>')
+    .description('Move all devices of a host to another host, for example when hardware is replaced. A connected host drops them first.')
+    .requiredOption('--to <host>', 'host to move to, by name or identifier')
+    .option('--reason <text>', 'reason, recorded in the audit trail')
+    .action((nameOrId, { to, reason }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const path = { host: await resolveHostId(context.client, nameOrId) };
+        const body = { host: to, ...(reason === undefined ? {} : { reason }) };
+        const result = unwrapResponse(await context.client.POST('/v1/hosts/{host}/move-devices', { params: { path }, body }));
+        printResult(context, result, () => formatMoves([result], to));
+        return exitCodes.success;
+      }),
+    );
+  addExamples(move, 'patchbay device-host move-devices rack-1 --to rack-2 --reason "the rack died"');
 
   const decommission = deviceHost
     .command('decommission <host>')

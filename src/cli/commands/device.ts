@@ -1,4 +1,4 @@
-// `patchbay device`: lists, shows, watches, labels, renames and decommissions devices, and lists their ABI violations.
+// `patchbay device`: lists, shows, watches, labels, renames, moves and decommissions devices, and lists their ABI violations.
 
 import { type Command, Option } from '@commander-js/extra-typings';
 import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
@@ -11,6 +11,7 @@ import { formatDecommissioned, formatDecommissioning } from '../operator/decommi
 import { resolveDeviceId, resolveDeviceIds } from '../operator/device-names.ts';
 import { streamAndPrintEvents } from '../operator/event-output.ts';
 import { groupOption, resolveSelection, selectorOption, toLabelFilter } from '../operator/load-options.ts';
+import { formatMoves } from '../operator/moves.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { collectValues, readLabelEdit } from '../option-values.ts';
@@ -173,6 +174,25 @@ function addChangingCommands(device: Command): void {
     );
   addExamples(rename, 'patchbay device rename rack-1-3 router-7');
 
+  const move = device
+    .command('move <device...>')
+    .description('Move devices to another host, for example when hardware is replaced. A connected host drops them first.')
+    .requiredOption('--to <host>', 'host to move to, by name or identifier')
+    .option('--reason <text>', 'reason, recorded in the audit trail')
+    .action((nameOrId, { to, reason }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const results: Schemas['MovedDevices'][] = [];
+        for (const id of await resolveDeviceIds(context.client, nameOrId)) {
+          const body = { host: to, ...(reason === undefined ? {} : { reason }) };
+          const params = { path: { device: id } };
+          results.push(unwrapResponse(await context.client.POST('/v1/devices/{device}/move', { params, body })));
+        }
+        printResult(context, results, () => formatMoves(results, to));
+        return exitCodes.success;
+      }),
+    );
+  addExamples(move, 'patchbay device move rack-1-3 --to rack-2 --reason "the rack died"');
+
   const decommission = device
     .command('decommission [device...]')
     .description('Remove devices from the fleet. Their history remains, and their names are free. It cannot be undone.')
@@ -239,6 +259,7 @@ function formatDevice({
   name,
   registeredName,
   decommissioned,
+  movingTo,
   labels,
   host,
   status,
@@ -270,6 +291,7 @@ function formatDevice({
     `created    ${formatTime(createdAt)}`,
     `reported   ${formatTime(reportedAt)}`,
     ...(registeredName === null ? [] : [`registers  as ${registeredName}`]),
+    ...(movingTo === null ? [] : [`moves      to ${movingTo}`]),
     ...formatDecommissioned(decommissioned),
     ...(attachFailure === null ? [] : [`failure    ${attachFailure}`]),
     ...drift.map(formatDrift),

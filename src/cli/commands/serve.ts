@@ -92,6 +92,10 @@ export function addServeCommand(command: Command, load: () => Promise<typeof ser
       '--allow-private-webhooks',
       'let webhooks connect to private addresses and to this machine (PATCHBAY_ALLOW_PRIVATE_WEBHOOKS=1, default: only public addresses)',
     )
+    .option(
+      '--decommission-unreachable-after <days>',
+      'time for which a running service finds a host unreachable, after which it decommissions the host with its devices (PATCHBAY_DECOMMISSION_UNREACHABLE_AFTER, default: never)',
+    )
     .option('--log-level <level>', 'fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, default: warn)')
     .addHelpText('after', '\n`npm start -- …` is the same command.')
     .action((options) => runUntilShutdown(async (stopped) => (await load())(options, stopped)));

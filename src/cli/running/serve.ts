@@ -63,6 +63,8 @@ type ServeSettings = {
   /** Null if it is not set. */
   readonly publicUrl: URL | null;
   readonly allowPrivateWebhooks: boolean;
+  /** Milliseconds; null: never. */
+  readonly decommissionUnreachableAfter: number | null;
   readonly logLevel: string;
 };
 
@@ -75,6 +77,7 @@ const variables = {
   imageMemory: 'PATCHBAY_IMAGE_MEMORY',
   tokenFile: 'PATCHBAY_TOKEN_FILE',
   unreachableAfter: 'PATCHBAY_UNREACHABLE_AFTER',
+  decommissionUnreachableAfter: 'PATCHBAY_DECOMMISSION_UNREACHABLE_AFTER',
   adminKeyFile: 'PATCHBAY_ADMIN_KEY_FILE',
   signingKeys: 'PATCHBAY_SIGNING_KEYS',
   keepEvents: 'PATCHBAY_KEEP_EVENTS',
@@ -145,6 +148,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
     }),
     publicUrl,
     allowPrivateWebhooks: options.allowPrivateWebhooks === true || environment['PATCHBAY_ALLOW_PRIVATE_WEBHOOKS'] === '1',
+    decommissionUnreachableAfter: readDays('decommission-unreachable-after', setting('decommissionUnreachableAfter')),
     logLevel: readLogLevel(setting('logLevel', 'warn')),
   };
 }
@@ -243,13 +247,15 @@ async function openService(settings: ServeSettings, start: Start): Promise<Servi
 }
 
 function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: Start): Promise<Service> {
-  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } = settings;
+  const { database, logLevel, unreachableAfter, decommissionUnreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } =
+    settings;
   const { requestsPerMinute, trustedProxies } = settings;
   // Logs go to standard error, so that standard output has only the messages of the command.
   return createService({
     database,
     joinToken,
     unreachableAfter,
+    decommissionUnreachableAfter,
     keys,
     signingKeys: { privateKeys: openPrivateKeys(signingKeys), isLost: newSigningKey },
     retention,

@@ -10,6 +10,7 @@ import { DamagedItem, type DamagedRows, readOrMark, runBatchOrEach } from '../da
 import { processInSlices } from '../database/slices.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
+import { HostBootRecords } from '../hosts/boots.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { HostRecord, KnownHost } from '../hosts/repository.ts';
 import { encodeCapabilities, HostRecords } from '../hosts/repository.ts';
@@ -21,6 +22,7 @@ import type { Requester } from '../requester.ts';
 import { newSecret } from '../secrets.ts';
 import type { SigningKeyRecord } from '../signing-keys/repository.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
+import { type CheckedBoot, isHeldByOther, refuseSecond } from './name-conflicts.ts';
 import { attachNewDevices } from './reattach-devices.ts';
 import { beginBoot, checkNotRevoked, deviceCreatedEvent, type RegistrationKey, registerDevices } from './registration.ts';
 import { applyReports } from './reports.ts';
@@ -45,7 +47,7 @@ type Uses = {
   readonly signingKeys: SigningKeys;
   readonly orderDispatcher: OrderDispatcher;
   readonly damagedRows: DamagedRows;
-  readonly hosts: Pick<Hosts, 'joinTokenCredential'>;
+  readonly hosts: Pick<Hosts, 'joinTokenCredential' | 'silenceLimit'>;
 };
 
 export class Agents {
@@ -65,27 +67,48 @@ export class Agents {
    * Registers a host. With a new boot id, its devices are empty: each gets an order to reattach with the modules and programs that it had, and then
    * the orders that were not settled.
    * @param key The API key of the request, or null if the request has the join token. A key for one host registers only that host.
-   * @throws {Problem} `forbidden`; `unauthenticated` if the key was revoked; `name-taken` if another host has a device of the same name, or another
-   * host was renamed to this one's name; `too-many-devices`; `decommissioned` if the host was decommissioned in this boot.
+   * @param address The network address of the host; null if unknown.
+   * @throws {Problem} `forbidden`; `unauthenticated` if the key was revoked; `host-conflict` if another process has this name and is alive;
+   * `name-taken` if another host has a device of the same name, or another host was renamed to this one's name; `too-many-devices`;
+   * `decommissioned` if the host was decommissioned in this boot.
    */
-  async register(registration: HostRegistration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
+  async register(
+    registration: HostRegistration,
+    key: RegistrationKey | null,
+    requester: Requester,
+    address: string | null = null,
+  ): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
     if (key !== null && key.host !== null && name !== key.host)
       throw new Problem('forbidden', `the key is valid for the host ${key.host} only, not for ${name}: use a key for ${name}`);
+    const checked = await this.#findHolder(registration);
     const registeredAt = this.#uses.clock.now();
     const token = `agt_${newSecret()}`;
-    const { host, signingKeys } = await this.#uses.store.transaction(async (connection) => {
+    const registered = await this.#uses.store.transaction(async (connection) => {
       if (key !== null) await checkNotRevoked(connection, key);
       const known = await findRegistered(connection, name);
       const isNewBoot = known?.bootId !== bootId;
       if (isNewBoot && (await new HostRecords(connection).wasDecommissioned(name, bootId))) throw hostDecommissioned(name);
+      if (isHeldByOther(known, registration)) {
+        const { silenceLimit } = this.#uses.hosts;
+        const act = { requester, at: registeredAt };
+        const refusal = await refuseSecond(connection, known, { bootId, address }, { checked, silenceLimit }, act);
+        // Returned, not thrown: the refusal is recorded.
+        if (refusal !== null) return { refusal };
+      }
+      if (known !== null && isNewBoot)
+        await new HostBootRecords(connection).replace(
+          bootId,
+          { hostId: known.id, bootId: known.bootId, address: known.address },
+          registeredAt,
+        );
       const id = known?.id ?? newIdentifier('host');
       const credential = key?.id ?? this.#uses.hosts.joinTokenCredential;
       const contact = { registeredAt, unreachableSince: null };
       const capabilities = encodeCapabilities(registration.capabilities);
       // A renamed host keeps its name.
       const identity = { id, name: known?.name ?? name, bootId };
-      const host: HostRecord = { ...identity, capacity, tokenDigest: digestOf(token), credential, capabilities, ...contact };
+      const host: HostRecord = { ...identity, capacity, tokenDigest: digestOf(token), credential, capabilities, address, ...contact };
       await new HostRecords(connection).save(host);
       const created = await registerDevices(connection, host, registration);
       if (known?.isUnreachable === true)
@@ -96,7 +119,17 @@ export class Agents {
       await this.#uses.signingKeys.refresh(connection);
       return { host, signingKeys: await this.#uses.signingKeys.listTrusted(connection) };
     });
+    if ('refusal' in registered) throw registered.refusal;
+    const { host, signingKeys } = registered;
     return { ...host, devices: await new DeviceRecords(this.#uses.store.readConnection).countOnHost(host.id), token, signingKeys };
+  }
+
+  /** Returns the boot that has the name of a registration, and whether it stays connected if it is another one. */
+  async #findHolder(registration: HostRegistration): Promise<CheckedBoot> {
+    const { store, orderDispatcher } = this.#uses;
+    const host = await findRegistered(store.readConnection, registration.name);
+    const isConnected = isHeldByOther(host, registration) && (await orderDispatcher.remainsConnected(host.id));
+    return { bootId: host?.bootId ?? null, isConnected };
   }
 
   /** Returns the service's current and earlier signing keys, for hosts. */

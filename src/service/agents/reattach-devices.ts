@@ -7,7 +7,7 @@ import { ProgramId } from '../../protocol/identifiers.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import { processInSlices } from '../database/slices.ts';
-import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../devices/repository.ts';
+import type { DeviceModuleRecord, DeviceRecord, HostedDevice, NewDevice } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { decodeCapabilities, type HostRecord } from '../hosts/repository.ts';
@@ -33,31 +33,64 @@ const orderBatchSize = 500;
 export async function reattachDevices(connection: Connection, host: HostRecord, requester: Requester, at: Date): Promise<void> {
   const hostId = host.id;
   const devices = await new DeviceRecords(connection).listOnHost(hostId);
-  const open = await new ProgramRecords(connection).listOpenOnHost(hostId);
+  const programs = await sortPrograms(connection, await new ProgramRecords(connection).listOpenOnHost(hostId));
+  const sorted = new SortedOrders(host, programs, 'reboot');
+  for (let after = 0; ; ) {
+    const batch = await new OrderRecords(connection).listReissuable(hostId, after, orderBatchSize);
+    for (const record of batch) sorted.add(record);
+    after = batch.at(-1)?.number ?? after;
+    if (batch.length < orderBatchSize) break;
+    await yieldToEventLoop();
+  }
+  await new OrderRecords(connection).removeUnsettled(hostId);
+  await endDroppedLoads(connection, sorted.dropped, requester, at);
+  await orderAttachments(connection, devices, programs, { requester, at, removalCause: 'reboot' });
+  await reissue(connection, sorted.reissued);
+}
+
+/** The open programs of devices whose memory is empty: those that ended with it, and those to start again. */
+export type SortedPrograms = {
+  readonly ended: ReadonlySet<string>;
+  readonly running: ReadonlySet<string>;
+  readonly runningOn: ReadonlyMap<string, readonly OpenProgram[]>;
+};
+
+/** Sorts the open programs of devices, and ends those that an operator has stopped. */
+export async function sortPrograms(connection: Connection, open: readonly OpenProgram[]): Promise<SortedPrograms> {
   const ended = await endPrograms(
     connection,
     open.filter(({ started, stopRequested }) => started && stopRequested),
   );
   // Includes programs that have not started: a device that the service wrongly took for an empty one may run them already.
   const needed = open.filter(({ stopRequested }) => !stopRequested);
-  const running = Map.groupBy(needed, ({ deviceId }) => deviceId);
-  const { reissued, dropped } = await ordersAfterReboot(connection, host, { ended, running: new Set(needed.map(({ id }) => id)) });
-  await new OrderRecords(connection).removeUnsettled(hostId);
-  await endDroppedLoads(connection, dropped, requester, at);
+  return { ended, running: new Set(needed.map(({ id }) => id)), runningOn: Map.groupBy(needed, ({ deviceId }) => deviceId) };
+}
+
+/** Orders devices to attach with their modules and programs, and ends the history of their memories before. */
+export async function orderAttachments(
+  connection: Connection,
+  devices: readonly HostedDevice[],
+  { runningOn }: Pick<SortedPrograms, 'runningOn'>,
+  { requester, at, removalCause }: { readonly requester: Requester; readonly at: Date; readonly removalCause: 'reboot' | 'moved' },
+): Promise<void> {
   await processInSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);
     const modules = Map.groupBy(await restorableModules(connection, ids), ({ deviceId }) => deviceId);
-    const programIds = ids.flatMap((id) => (running.get(id) ?? []).map((program) => program.id));
+    const programIds = ids.flatMap((id) => (runningOn.get(id) ?? []).map((program) => program.id));
     const programs = Map.groupBy(await new ProgramRecords(connection).findMany(programIds), ({ deviceId }) => deviceId);
     await new OrderRecords(connection).create(
       slice.map((device) =>
         newOrder(device, attachOrderContent(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
       ),
     );
-    await new HistoryRecords(connection).endAll(ids, at, 'reboot');
+    await new HistoryRecords(connection).endAll(ids, at, removalCause);
     await new DeviceRecords(connection).clearStates(ids);
   });
-  await processInSlices(reissued, async (slice) => {
+}
+
+/** Creates orders again under new identifiers and numbers. Their loads are queued again. */
+export async function reissue(connection: Connection, orders: readonly ReissuableOrder[]): Promise<void> {
+  await processInSlices(orders, async (slice) => {
     await new OrderRecords(connection).create(slice.map(reissueOrder));
     await new LoadRecords(connection).setDispatched(
       slice.flatMap(({ loadId }) => loadId ?? []),
@@ -79,60 +112,67 @@ async function restorableModules(connection: Connection, deviceIds: readonly str
   return modules.filter((module) => !(isUnexpected(module) && missing.has(module.imageDigest)));
 }
 
-type OrdersAfterReboot = {
-  /** The unsettled orders that are still needed. */
-  readonly reissued: readonly ReissuableOrder[];
-  /** The loads that are not executed again. */
-  readonly dropped: readonly DroppedLoad[];
-};
-
 type DroppedLoad = { readonly load: string; readonly device: string; readonly outcome: 'cancelled' | 'failed'; readonly reason: string };
 
 /**
- * Sorts the unsettled orders. The reboot has ended every drain: orders to inject are dropped, and cancelled loads are not sent again. Loads that the
- * agent no longer supports, because an older one has started, are not sent again either.
- * @param programs `ended`: programs that stopped with the device, which need no stop order. `running`: programs that start with the attach order.
+ * Sorts the unsettled orders of devices whose memory is empty. That has ended every drain: orders to inject are dropped, and cancelled loads are not
+ * sent again. Loads that the agent of the host does not support are not sent again either.
  */
-async function ordersAfterReboot(
-  connection: Connection,
-  { id: hostId, name, capabilities = '' }: HostRecord,
-  programs: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
-): Promise<OrdersAfterReboot> {
-  const found: ReissuableOrder[] = [];
-  const dropped: DroppedLoad[] = [];
-  const supported = decodeCapabilities(capabilities);
-  for (let after = 0; ; ) {
-    const batch = await new OrderRecords(connection).listReissuable(hostId, after, orderBatchSize);
-    for (const record of batch) {
-      const order = readOrder(record);
-      // A damaged order cannot be reissued.
-      if (order instanceof DamagedItem || order.kind === 'inject-load') continue;
-      const { device } = order;
-      if (order.kind === 'cancel-load')
-        dropped.push({ load: order.load, device, outcome: 'cancelled', reason: `${order.reason}: the host restarted during the drain` });
-      else if (isLoadOrder(order) && order.kind !== 'load' && !supported.includes(order.kind)) {
-        const reason = `host ${name} restarted with an agent that does not support the order ${order.kind}: update it`;
-        dropped.push({ load: order.load, device, outcome: 'failed', reason });
-      } else if (isNeededAfterReboot(order, programs)) found.push(record);
-    }
-    after = batch.at(-1)?.number ?? after;
-    if (batch.length < orderBatchSize) break;
-    await yieldToEventLoop();
+export class SortedOrders {
+  /** The loads that are not executed again. */
+  readonly dropped: DroppedLoad[] = [];
+  readonly #found: ReissuableOrder[] = [];
+  readonly #host: Pick<HostRecord, 'name'>;
+  readonly #cause: 'reboot' | 'moved';
+  readonly #supported: readonly string[];
+  readonly #programs: Pick<SortedPrograms, 'ended' | 'running'>;
+
+  /** @param host The host that gets the orders. */
+  constructor(
+    { name, capabilities = '' }: Pick<HostRecord, 'name' | 'capabilities'>,
+    programs: Pick<SortedPrograms, 'ended' | 'running'>,
+    cause: 'reboot' | 'moved',
+  ) {
+    this.#host = { name };
+    this.#cause = cause;
+    this.#supported = decodeCapabilities(capabilities);
+    this.#programs = programs;
   }
-  const loads = new Set<string>(dropped.map(({ load }) => load));
-  return { reissued: found.filter(({ loadId }) => loadId === null || !loads.has(loadId)), dropped };
+
+  /** The orders that are still needed. */
+  get reissued(): readonly ReissuableOrder[] {
+    const loads = new Set<string>(this.dropped.map(({ load }) => load));
+    return this.#found.filter(({ loadId }) => loadId === null || !loads.has(loadId));
+  }
+
+  /** @param endReason Why the load of the order is not executed again; null if it is. */
+  add(record: ReissuableOrder, endReason: string | null = null): void {
+    const order = readOrder(record);
+    // A damaged order cannot be reissued.
+    if (order instanceof DamagedItem || order.kind === 'inject-load') return;
+    const { device } = order;
+    if (order.kind === 'cancel-load') {
+      const reason = `${order.reason}: the ${this.#cause === 'reboot' ? 'host restarted' : 'device was moved'} during the drain`;
+      this.dropped.push({ load: order.load, device, outcome: 'cancelled', reason });
+    } else if (isLoadOrder(order) && endReason !== null) {
+      this.dropped.push({ load: order.load, device, outcome: 'cancelled', reason: endReason });
+    } else if (isLoadOrder(order) && order.kind !== 'load' && !this.#supported.includes(order.kind)) {
+      const { name } = this.#host;
+      const change = this.#cause === 'reboot' ? `host ${name} restarted with` : `the device was moved to host ${name} with`;
+      const reason = `${change} an agent that does not support the order ${order.kind}: update it`;
+      this.dropped.push({ load: order.load, device, outcome: 'failed', reason });
+    } else if (isNeeded(order, this.#programs)) this.#found.push(record);
+  }
 }
 
-function isNeededAfterReboot(
-  order: Order,
-  { ended, running }: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
-): boolean {
+function isNeeded(order: Order, { ended, running }: Pick<SortedPrograms, 'ended' | 'running'>): boolean {
+  if (order.kind === 'attach-device' || order.kind === 'detach-device') return false;
   if (order.kind === 'start-program') return !running.has(order.program);
   return !(order.kind === 'stop-program' && ended.has(order.program));
 }
 
-/** Ends loads that are not executed again after their host restarted. */
-async function endDroppedLoads(
+/** Ends loads that are not executed again. */
+export async function endDroppedLoads(
   connection: Connection,
   dropped: readonly DroppedLoad[],
   requester: Requester,

@@ -13,6 +13,7 @@ import { KeyRecords } from '../keys/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { KeyHolder } from '../roles.ts';
+import { finishMoves } from './moves.ts';
 import { reattachDevices } from './reattach-devices.ts';
 
 /** The API key of a registration request. */
@@ -28,6 +29,9 @@ export async function checkNotRevoked(connection: Connection, { id }: Registrati
 /** Starts a new boot of a host: orders its devices, which are empty now, to reattach. */
 export async function beginBoot(connection: Connection, host: HostRecord, requester: Requester): Promise<void> {
   const { id, name, bootId, capacity, registeredAt } = host;
+  // The devices are empty: those that were to be dropped here attach on their new hosts.
+  const leaving = await new DeviceRecords(connection).listMovingFrom([id]);
+  await finishMoves(connection, leaving, { kind: 'reboot' }, { requester, at: registeredAt });
   await reattachDevices(connection, host, requester, registeredAt);
   // A process of the earlier boot that still runs must not execute orders of the new boot.
   await new HostRecords(connection).endStreams([id]);
@@ -40,8 +44,8 @@ export function deviceCreatedEvent({ id, name, hostId, ramPages, labels }: NewDe
 }
 
 /**
- * Creates the devices of a registration that do not exist yet, except those that were decommissioned in this boot of the host. Sets the labels of the
- * others, unless an operator has set them.
+ * Creates the devices of a registration that do not exist yet, except those that were decommissioned in this boot of the host or moved to another
+ * host. Sets the labels of the others, unless an operator has set them.
  * @returns The created devices.
  * @throws {Problem} `name-taken`, `too-many-devices`.
  */
@@ -51,13 +55,18 @@ export async function registerDevices(connection: Connection, host: HostRecord, 
   await processInSlices([...byName.keys()], async (slice) => {
     for (const holder of await new DeviceRecords(connection).findIdentities(slice)) holders.set(holder.id, holder);
   });
+  const moved = await new DeviceRecords(connection).movedFrom(host.id);
+  const leftOut = new Set<string>();
   const known = [...holders.values()].flatMap((holder) => {
     const registered = holder.registeredName ?? holder.name;
-    checkNames(holder, registered, host, byName);
-    return byName.has(registered) ? [{ ...holder, name: registered }] : [];
+    const isMoved = moved.has(holder.id) && holder.hostId !== host.id;
+    if (!isMoved) checkRegisteredName(registered, holder, host, byName);
+    checkNewName(registered, holder, byName);
+    if (isMoved) leftOut.add(registered);
+    return !isMoved && byName.has(registered) ? [{ ...holder, name: registered }] : [];
   });
   const decommissioned = await new DeviceRecords(connection).decommissionedNames(host.id, host.bootId);
-  const present = new Set([...known.map(({ name }) => name), ...decommissioned]);
+  const present = new Set([...known.map(({ name }) => name), ...decommissioned, ...leftOut]);
   const created = newDevices(host.id, [...byName.values()], present, host.registeredAt);
   if (created.length > 0) checkDeviceLimit(host.name, await new DeviceRecords(connection).countOnHost(host.id), created.length);
   const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
@@ -68,15 +77,19 @@ export async function registerDevices(connection: Connection, host: HostRecord, 
   return created;
 }
 
-/** Checks that a registration does not use the name of another device. @throws {Problem} `name-taken`. */
-function checkNames(
-  { id, name, hostId }: DeviceIdentity,
+/** @throws {Problem} `name-taken` if a registration uses the name of a device of another host. */
+function checkRegisteredName(
   registered: string,
+  { hostId }: DeviceIdentity,
   host: Pick<HostRecord, 'id'>,
   byName: ReadonlyMap<string, unknown>,
 ): void {
   if (byName.has(registered) && hostId !== host.id)
     throw new Problem('name-taken', `the device name "${registered}" is taken by a device of another host: choose another name`);
+}
+
+/** @throws {Problem} `name-taken` if a registration uses the name that another device was renamed to. */
+function checkNewName(registered: string, { id, name }: DeviceIdentity, byName: ReadonlyMap<string, unknown>): void {
   if (name !== registered && byName.has(name))
     throw new Problem('name-taken', `the device name "${name}" is taken by the device ${id}, which was renamed to it: choose another name`);
 }

@@ -19,6 +19,7 @@ import type { Requester } from '../requester.ts';
 import { settleReportedLoad } from '../rollouts/settlement.ts';
 import { recordViolations } from './abi-violations.ts';
 import { correctDrift, type ReportedTable, resolveConfirmedDrift } from './drift.ts';
+import { finishMoves } from './moves.ts';
 import { findOvertaken } from './overtaken-loads.ts';
 import { stoppedStatistics } from './reattach-devices.ts';
 import { clampReportedTime } from './reported-times.ts';
@@ -34,7 +35,7 @@ type ReportedOrder = { readonly record: OrderRecord; readonly order: Order; read
 export async function applyReports(connection: Connection, batch: Batch, at: Date, requester: Requester): Promise<void> {
   const reportedOrders = sortByStateSequence(await matchUnsettledOrders(connection, batch));
   const entries: AuditEntry[] = [];
-  for (const round of splitIntoRounds(reportedOrders)) entries.push(...(await applyRound(connection, batch, round, at)));
+  for (const round of splitIntoRounds(reportedOrders)) entries.push(...(await applyRound(connection, batch, round, { requester, at })));
   await new OrderRecords(connection).settle(
     batch.hostId,
     reportedOrders.map(({ record }) => record.number),
@@ -70,6 +71,7 @@ function settles({ kind }: OrderReport, order: Pick<OrderRecord, 'kind'>): boole
 /** The kind of order that each kind of report settles; the report of a load settles several. */
 const orderKindOf = {
   'device-attached': 'attach-device',
+  'device-detached': 'detach-device',
   'program-started': 'start-program',
   'program-stopped': 'stop-program',
   'load-injected': 'inject-load',
@@ -104,14 +106,25 @@ function splitIntoRounds(reportedOrders: readonly ReportedOrder[]): ReportedOrde
 }
 
 /** @param reportedOrders Reports of different devices. */
-async function applyRound(connection: Connection, batch: Batch, reportedOrders: readonly ReportedOrder[], at: Date): Promise<AuditEntry[]> {
+async function applyRound(
+  connection: Connection,
+  batch: Batch,
+  reportedOrders: readonly ReportedOrder[],
+  { requester, at }: { readonly requester: Requester; readonly at: Date },
+): Promise<AuditEntry[]> {
   const loads: Load[] = [];
   const attachments: Attachment[] = [];
+  const detachedBy = new Map<string, number>();
   const entries: AuditEntry[] = [];
-  for (const { order, report } of reportedOrders) {
+  for (const { record, order, report } of reportedOrders) {
     if (isLoadOrder(order) && report.kind === 'load-completed') loads.push({ order, report });
     else if (order.kind === 'attach-device' && report.kind === 'device-attached') attachments.push({ order, report });
-    else if (order.kind === 'start-program' && report.kind === 'program-started') {
+    else if (order.kind === 'detach-device' && report.kind === 'device-detached') {
+      const { device } = order;
+      if (report.failure === null) detachedBy.set(device, record.number);
+      const detail = { host: batch.hostId, failure: report.failure };
+      entries.push({ action: 'device.detached', object: device, outcome: outcomeOf(report.failure), detail });
+    } else if (order.kind === 'start-program' && report.kind === 'program-started') {
       await new ProgramRecords(connection).setStarted([order.program], report.failure);
       entries.push(programEvent('program.started', order, report));
     } else if (order.kind === 'stop-program' && report.kind === 'program-stopped') {
@@ -120,6 +133,10 @@ async function applyRound(connection: Connection, batch: Batch, reportedOrders: 
     } else if (order.kind === 'inject-load' && report.kind === 'load-injected') entries.push(drainEvent('load.injected', order, report));
     else if (order.kind === 'cancel-load' && report.kind === 'load-cancelled') entries.push(drainEvent('load.cancelled', order, report));
   }
+  const leaving = (await new DeviceRecords(connection).findMovable([...detachedBy.keys()])).filter(
+    ({ hostId, movingTo }) => hostId === batch.hostId && movingTo !== null,
+  );
+  await finishMoves(connection, leaving, { kind: 'detached', orderOf: detachedBy }, { requester, at });
   entries.push(...(await applyAttachments(connection, batch, attachments, at)));
   entries.push(...(await applyLoads(connection, batch.hostId, loads, at)));
   return entries;

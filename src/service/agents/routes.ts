@@ -52,16 +52,17 @@ function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
         tags,
         summary: 'Register a device host',
         description:
-          'A host is identified by its name. A new boot ID means that its devices are empty: the service orders the host to attach them and to restore their modules and programs. The problem `decommissioned` is final: an operator has removed the host from the fleet, and the agent must stop.',
+          'A host is identified by its name. A new boot ID means that its devices are empty: the service orders the host to attach them and to restore their modules and programs. The problem `decommissioned` is final: an operator has removed the host from the fleet, and the agent must stop. ' +
+          'The problem `host-conflict` is temporary: another process with this name is connected, or was when this boot registered before. The agent must run no devices, and register again after a growing wait: it succeeds when the other is unreachable.',
         body: HostRegistration,
         response: {
           201: RegisteredHost.describe('The host is registered.'),
-          ...problems('name-taken', 'too-many-devices', 'decommissioned', 'too-large', 'unsupported-media-type'),
+          ...problems('name-taken', 'host-conflict', 'too-many-devices', 'decommissioned', 'too-large', 'unsupported-media-type'),
         },
       },
     },
     async (request, reply) => {
-      const host = await agents.register(request.body, keyOf(request), getRequester(request));
+      const host = await agents.register(request.body, keyOf(request), getRequester(request), request.ip);
       const { id, name, devices, token } = host;
       const signing = host.signingKeys.map(toServiceKey);
       return reply

@@ -15,7 +15,9 @@ import type {
   DeviceLabelModel,
   DeviceModel,
   DeviceModuleModel,
+  DeviceOriginModel,
   HistoryEntryModel,
+  HostBootModel,
   HostModel,
   IdempotentResponseModel,
   ImageModel,
@@ -65,8 +67,10 @@ export type Tables = {
   readonly DeviceGroup: Table<DeviceGroupModel>;
   readonly DeviceLabel: Table<DeviceLabelModel>;
   readonly DeviceModule: Table<DeviceModuleModel>;
+  readonly DeviceOrigin: Table<DeviceOriginModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
-  readonly Host: Table<HostModel, 'heartbeatCount' | 'capabilities'>;
+  readonly Host: Table<HostModel, 'heartbeatCount' | 'unreachableMilliseconds' | 'capabilities'>;
+  readonly HostBoot: Table<HostBootModel>;
   readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;
   readonly Load: Table<LoadModel, 'kind' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;

@@ -1,5 +1,6 @@
 // Decommissions devices and hosts: they leave the fleet for good. Their history, loads and audit events remain.
 
+import { orderDetachments } from '../agents/moves.ts';
 import { endPrograms } from '../agents/reattach-devices.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
@@ -10,6 +11,7 @@ import { readNamed, type Selector, selectDevices } from '../devices/selection.ts
 import { HistoryRecords } from '../history/repository.ts';
 import { HostRecords } from '../hosts/repository.ts';
 import { endLoads } from '../loads/endings.ts';
+import { findHostsWithout } from '../loads/host-support.ts';
 import { LoadRecords } from '../loads/repository.ts';
 import { newOrder } from '../orders/orders.ts';
 import { OrderRecords } from '../orders/repository.ts';
@@ -55,15 +57,16 @@ export class Decommissioning {
   /**
    * Decommissions a host with its devices: first the devices, a group at a time, then the host. Does nothing if it is decommissioned already. If it
    * fails midway, the same request continues.
+   * @param options `onlyUnreachable`: stops if the host is connected.
    * @throws {Problem} `not-found`.
    */
-  async host(id: string, reason: string, requester: Requester): Promise<DecommissioningResult> {
+  async host(id: string, reason: string, requester: Requester, { onlyUnreachable = false } = {}): Promise<DecommissioningResult> {
     const results: DecommissioningResult[] = [];
     for (let isDone = false; !isDone; ) {
       isDone = await this.#uses.store.transaction(async (connection) => {
         const host = await new HostRecords(connection).find(id);
         if (host === null) throw notFound('host', id);
-        if (host.decommissionedAt !== null) return true;
+        if (host.decommissionedAt !== null || (onlyUnreachable && host.unreachableSince === null)) return true;
         const request = { reason, requester, at: this.#uses.clock.now() };
         const ids = await new DeviceRecords(connection).firstOnHost(id, groupSize);
         results.push(await decommissionGroup(connection, ids, request, { hostEnds: true }));
@@ -115,7 +118,7 @@ async function selectIds(connection: Connection, selector: Selector): Promise<st
 
 /**
  * Decommissions devices: ends their loads and programs, removes their orders, takes them out of open rollouts, and ends their history.
- * @param hostEnds Whether their host is decommissioned too. Otherwise a connected host is ordered to stop their programs.
+ * @param hostEnds Whether their host is decommissioned too. Otherwise their hosts are ordered to drop them.
  */
 async function decommissionGroup(
   connection: Connection,
@@ -139,8 +142,7 @@ async function decommissionGroup(
       hostId,
       onHost.map(({ id }) => id),
     );
-  const connected = devices.filter(({ hostId }) => !hostEnds && boots.get(hostId)?.isReachable === true);
-  await stopPrograms(connection, connected, programs, requester, at);
+  if (!hostEnds) await dropDevices(connection, devices, programs, { requester, at });
   await new HistoryRecords(connection).endAll(active, at, 'decommissioned');
   await new DeviceRecords(connection).decommission(
     devices.map(({ id, hostId }) => ({ id, attachedBootId: boots.get(hostId)?.bootId ?? '' })),
@@ -157,6 +159,22 @@ async function decommissionGroup(
     }),
   );
   return { devices: active, cancelledLoads };
+}
+
+/** Orders hosts to drop devices from memory. A host whose agent does not support the order is ordered to stop their programs, if it is connected. */
+async function dropDevices(
+  connection: Connection,
+  devices: readonly NamedDevice[],
+  programs: readonly OpenProgram[],
+  { requester, at }: Pick<Request, 'requester' | 'at'>,
+): Promise<void> {
+  const unsupported = await findHostsWithout(connection, devices, 'detach-device');
+  for (const [hostId, onHost] of Map.groupBy(devices, (device) => device.hostId)) {
+    const host = await new HostRecords(connection).find(hostId);
+    if (host === null) continue;
+    if (!unsupported.has(hostId)) await orderDetachments(connection, onHost, host, { requester, at });
+    else if (host.unreachableSince === null) await stopPrograms(connection, onHost, programs, requester, at);
+  }
 }
 
 /** Orders devices to stop the programs that they run. */

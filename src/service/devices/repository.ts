@@ -49,6 +49,8 @@ export type NewDevice = {
 export type DeviceIdentity = Pick<DeviceModel, 'id' | 'name' | 'registeredName' | 'hostId' | 'labelsByOperator'>;
 /** The data of a device for its host. The name is the one that the host registers. */
 export type HostedDevice = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'ramPages'>;
+/** A device that can move to another host. */
+export type MovableDevice = HostedDevice & Pick<DeviceModel, 'movingTo' | 'moveReason' | 'moveRequestedBy'>;
 /** A device that a request names. */
 export type NamedDevice = Pick<DeviceModel, 'id' | 'hostId' | 'decommissionedAt'>;
 /** The end of a device or host: when, why, and the actor. */
@@ -196,12 +198,14 @@ const identitiesByRegisteredName = new PreparedQuery({ names: 'list' }, (sql, { 
     .where(({ ref }) => names.includes(ref('registeredName'))),
 );
 
+const notMoving = { movingTo: null, moveReason: null, moveRequestedBy: null } as const;
+
 const endDevice = new RowStatement(
   { decommissionedAt: 'time', decommissionReason: 'text', decommissionedBy: 'text', attachedBootId: 'text', id: 'text' },
   (sql, { id, ...end }) =>
     sql
       .updateTable('Device')
-      .set({ ...end, attachFailure: null, rejectedAt: null, rejection: null })
+      .set({ ...end, ...notMoving, attachFailure: null, rejectedAt: null, rejection: null })
       .where('id', '=', id)
       .where('decommissionedAt', 'is', null),
 );
@@ -248,12 +252,40 @@ const installedModules = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
     .where(isExpected),
 );
 
+const selectMovable = (sql: Kysely<Tables>) =>
+  sql
+    .selectFrom('Device')
+    .select(({ fn }) => ['id', fn.coalesce('registeredName', 'name').as('name'), 'hostId', 'ramPages'])
+    .select(['movingTo', 'moveReason', 'moveRequestedBy'])
+    .where('decommissionedAt', 'is', null)
+    .orderBy('createdAt')
+    .orderBy('id');
+
 /** Selects devices with the reachability of their hosts. Compared in SQL, so that an undecodable time of a host does not block reading its devices. */
 const devicesWithHosts = (sql: Kysely<Tables>) =>
   sql
     .selectFrom('Device')
     .innerJoin('Host', 'Host.id', 'Device.hostId')
     .select(({ eb }) => eb('Host.unreachableSince', 'is', null).as('isReachable'));
+
+const placeOnHost = new RowStatement({ hostId: 'text', id: 'text' }, (sql, { id, hostId }) =>
+  sql
+    .updateTable('Device')
+    .set({ hostId, ...notMoving, attachFailure: null, rejectedAt: null, rejection: null })
+    .where('id', '=', id),
+);
+const startMove = new RowStatement({ movingTo: 'text', moveReason: 'text?', moveRequestedBy: 'text', id: 'text' }, (sql, { id, ...move }) =>
+  sql.updateTable('Device').set(move).where('id', '=', id),
+);
+const insertOrigin = new RowStatement({ deviceId: 'text', hostId: 'text' }, (sql, origin) =>
+  sql
+    .insertInto('DeviceOrigin')
+    .values(origin)
+    .onConflict((conflict) => conflict.columns(['deviceId', 'hostId']).doNothing()),
+);
+const removeOrigin = new RowStatement({ deviceId: 'text', hostId: 'text' }, (sql, { deviceId, hostId }) =>
+  sql.deleteFrom('DeviceOrigin').where('deviceId', '=', deviceId).where('hostId', '=', hostId),
+);
 
 export class DeviceRecords {
   readonly #connection: Connection;
@@ -417,6 +449,78 @@ export class DeviceRecords {
       devices.map(({ id }) => ({ deviceId: id })),
     );
     return new Set(devices.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
+  }
+
+  /** Returns those of these devices that are not decommissioned, with what a host needs to attach them, and the host that each moves to. */
+  async findMovable(ids: readonly string[]): Promise<MovableDevice[]> {
+    return readInChunks(ids, (chunk) => selectMovable(this.#connection.sql).where('id', 'in', chunk).execute());
+  }
+
+  /** Returns the devices that move away from hosts. */
+  async listMovingFrom(hostIds: readonly string[]): Promise<MovableDevice[]> {
+    return readInChunks(hostIds, (chunk) =>
+      selectMovable(this.#connection.sql).where('movingTo', 'is not', null).where('hostId', 'in', chunk).execute(),
+    );
+  }
+
+  /** Returns the first devices of a host that do not move to another one yet. */
+  async firstToMove(hostId: string, target: string, limit: number): Promise<string[]> {
+    const devices = this.#connection.sql
+      .selectFrom('Device')
+      .select('id')
+      .where('hostId', '=', hostId)
+      .where('decommissionedAt', 'is', null)
+      .where(({ eb, or }) => or([eb('movingTo', 'is', null), eb('movingTo', '<>', target)]));
+    return (await devices.orderBy('createdAt').orderBy('id').limit(limit).execute()).map(({ id }) => id);
+  }
+
+  /** Records that devices move when their host has dropped them. */
+  async startMoves(
+    ids: readonly string[],
+    move: Pick<DeviceModel, 'moveReason'> & { movingTo: string; moveRequestedBy: string },
+  ): Promise<void> {
+    await this.#connection.executeForRows(
+      startMove,
+      ids.map((id) => ({ id, ...move })),
+    );
+  }
+
+  /** Places devices on another host, and records the one before, which does not register them again. */
+  async place(devices: readonly { readonly id: string; readonly hostId: string }[], target: string): Promise<void> {
+    await this.#connection.executeForRows(
+      placeOnHost,
+      devices.map(({ id }) => ({ id, hostId: target })),
+    );
+    const origins = devices.map(({ id, hostId }) => ({ deviceId: id, hostId }));
+    await this.#connection.executeForRows(
+      insertOrigin,
+      origins.filter(({ hostId }) => hostId !== target),
+    );
+    await this.#connection.executeForRows(
+      removeOrigin,
+      devices.map(({ id }) => ({ deviceId: id, hostId: target })),
+    );
+  }
+
+  /** Returns the identifiers of the devices that were moved away from a host. */
+  async movedFrom(hostId: string): Promise<Set<string>> {
+    const devices = this.#connection.sql.selectFrom('DeviceOrigin').select('deviceId').where('hostId', '=', hostId);
+    return new Set((await devices.execute()).map(({ deviceId }) => deviceId));
+  }
+
+  /** Counts the devices of a host that move to another one already. */
+  async countMovingBetween(hostId: string, target: string): Promise<number> {
+    return (await this.listMovingFrom([hostId])).filter(({ movingTo }) => movingTo === target).length;
+  }
+
+  /** Counts the devices that move to a host and are not there yet. */
+  async countMovingTo(hostId: string): Promise<number> {
+    const { devices } = await this.#connection.sql
+      .selectFrom('Device')
+      .select(({ fn }) => fn.countAll<number | bigint>().as('devices'))
+      .where('movingTo', '=', hostId)
+      .executeTakeFirstOrThrow();
+    return Number(devices);
   }
 
   /** Counts the devices of a host that are not decommissioned. */

@@ -310,13 +310,13 @@ function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof Devi
 }
 
 function toDevice({ device, state, drift }: DeviceView): z.infer<typeof Device> {
-  const { id, name, registeredName, labels, hostId, status, ramPages, createdAt } = device;
+  const { id, name, registeredName, labels, hostId, status, ramPages, createdAt, movingTo } = device;
   const modules = Object.fromEntries((state?.moduleTable ?? []).map(({ module, version }) => [module, version]));
   const drifted = drift.map(({ module, driftedFrom, driftedAt }) => {
     return { module, expected: driftedFrom, observed: modules[module] ?? null, since: driftedAt.toISOString() };
   });
   const facts = { id, name, registeredName, labels: { ...labels }, host: hostId, status, modules, drift: drifted, ramPages };
-  return { ...facts, createdAt: createdAt.toISOString(), decommissioned: toDecommissioned(device) };
+  return { ...facts, createdAt: createdAt.toISOString(), movingTo, decommissioned: toDecommissioned(device) };
 }
 
 function toCreated(view: DeviceView): CreatedResponse<201, z.infer<typeof DeviceDetail>> {

@@ -71,6 +71,7 @@ const exampleDevice = {
   drift: [],
   ramPages: 256,
   createdAt: exampleTimes.registered,
+  movingTo: null,
   decommissioned: null,
 };
 
@@ -95,6 +96,7 @@ export const Device = z
       ),
     ramPages: count,
     createdAt: timestamp,
+    movingTo: identifier('host').nullable().describe('The host that it moves to when its host has dropped it. Null if it does not move.'),
     decommissioned: Decommissioned.nullable().describe('Null if it is not decommissioned.'),
   })
   .meta({ id: 'Device', description: 'A simulated computer with its own memory, processor and module table.', examples: [exampleDevice] });

@@ -1,11 +1,12 @@
 // Health of the fleet: counts of hosts, devices and loads, and the reasons why the fleet is degraded.
 
+import { describeDays } from '../clock/days.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
 import type { ActiveDeviceStatus } from '../devices/repository.ts';
-import { HostQueries } from '../hosts/queries.ts';
+import { type HostConflict, HostQueries } from '../hosts/queries.ts';
 import { LoadQueries, type LoadTotal, type WaitingLoads } from '../loads/queries.ts';
 import { OrderQueries } from '../orders/queries.ts';
 import { RolloutQueries } from '../rollouts/queries.ts';
@@ -21,6 +22,9 @@ const maxRolloutsNamed = 5;
 const maxWebhooksNamed = 5;
 /** A webhook whose deliveries fail for longer makes the fleet degraded, in minutes. */
 const maxFailingMinutes = 60;
+const maxConflictsNamed = 5;
+/** How long a refused registration of a second host with the same name makes the fleet degraded, in minutes. Such a host tries again every minute or sooner. */
+const conflictMinutes = 3;
 /** How long a rejected report makes the fleet degraded, in minutes. An accepted report of a later order ends it earlier. */
 const rejectionMinutes = 60;
 /** Maximum length of the failure or rejection of a device in a reason, in characters. */
@@ -44,7 +48,11 @@ export type FleetHealth = {
 
 /** Returns the health of the fleet. @param faults Faults of the service itself. */
 export async function fleetHealth(
-  { store, clock }: { readonly store: Store; readonly clock: Clock },
+  {
+    store,
+    clock,
+    decommissionUnreachableAfter,
+  }: { readonly store: Store; readonly clock: Clock; readonly decommissionUnreachableAfter: number | null },
   faults: readonly string[],
 ): Promise<FleetHealth> {
   const { reader } = store;
@@ -53,7 +61,7 @@ export async function fleetHealth(
   const loads = new LoadQueries(reader);
   const unread: string[] = [];
   const read = readerOf(unread);
-  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped, webhooks] =
+  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped, webhooks, conflicts] =
     await Promise.all([
       read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
       read('Host', hostQueries.unreachable(maxHostsNamed), []),
@@ -74,13 +82,17 @@ export async function fleetHealth(
         new WebhookQueries(reader).unhealthy(new Date(clock.now().getTime() - maxFailingMinutes * 60_000), maxWebhooksNamed),
         [],
       ),
+      read('HostBoot', hostQueries.conflictsSince(new Date(clock.now().getTime() - conflictMinutes * 60_000), maxConflictsNamed), []),
     ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
+  const end =
+    decommissionUnreachableAfter === null ? '' : `; if that lasts ${describeDays(decommissionUnreachableAfter)}, it is decommissioned`;
   const reasons = [
     ...faults,
     ...unread,
     ...(hosts.connected + hosts.unreachable === 0 ? ['no device host is registered'] : []),
-    ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${pluralize(count, 'device')} is unreachable`),
+    ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${pluralize(count, 'device')} is unreachable${end}`),
+    ...conflicts.map(conflictReason),
     ...(devices.attaching > 0 ? [`${pluralize(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} attaching`] : []),
     ...incompleteReasons(notWhole),
     ...driftReasons(drifted),
@@ -120,6 +132,15 @@ function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>
       return otherwise;
     }
   };
+}
+
+function conflictReason({ name, address, refused }: HostConflict): string {
+  const others = [...new Set(refused.filter((each) => each !== null))];
+  const from = others.length === 0 ? 'an unknown address' : others.join(', ');
+  return (
+    `another host with the name ${name} is refused: it registers from ${from}, and the connected one from ${address ?? 'an unknown address'}; ` +
+    'give one of them another name (--name), or stop or decommission one'
+  );
 }
 
 function incompleteReasons({ count, first }: IncompleteDevices): string[] {

@@ -14,6 +14,8 @@ type Uses = {
   readonly metrics: Metrics;
   /** Returns the current faults of the service and its environment. */
   readonly faults: () => readonly string[];
+  /** Milliseconds for which a host is unreachable until it is decommissioned; null: never. */
+  readonly decommissionUnreachableAfter: number | null;
   /** Returns the gauges of this process. */
   readonly processGauges: () => Pick<Gauges, 'reportBatchesInProgress' | 'eventStreams' | 'orderStreams'>;
 };

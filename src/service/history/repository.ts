@@ -160,8 +160,8 @@ export class HistoryRecords {
     await this.#connection.executeForRows(endResidency, removals);
   }
 
-  /** Ends the current residencies on these devices after a boot, which empties their memories. No residency ends before it begins. */
-  async endAll(deviceIds: readonly string[], removedAt: Date, removalCause: 'reboot' | 'decommissioned'): Promise<void> {
+  /** Ends the current residencies on these devices, whose memories are empty after a boot or a move, or which are decommissioned. No residency ends before it begins. */
+  async endAll(deviceIds: readonly string[], removedAt: Date, removalCause: 'reboot' | 'moved' | 'decommissioned'): Promise<void> {
     for (const ids of splitIntoChunks(deviceIds))
       await this.#connection.sql
         .updateTable('HistoryEntry')

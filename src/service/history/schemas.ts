@@ -39,7 +39,7 @@ export const HistoryEntry = z
     ),
     removedAt: timestamp.nullable().describe('When the version was removed from the module table. Null if it is installed.'),
     removalCause: z
-      .enum(['replaced', 'replaced-interrupting', 'unloaded', 'reverted', 'reboot', 'drifted', 'decommissioned'])
+      .enum(['replaced', 'replaced-interrupting', 'unloaded', 'reverted', 'reboot', 'drifted', 'moved', 'decommissioned'])
       .nullable()
       .describe(
         '`replaced`: another version replaced it, and no access was interrupted. `replaced-interrupting`: another version replaced it and interrupted the accesses inside it. `unloaded`: a load removed it. `reverted`: its load failed after the swap, and the previous version was restored. `reboot`: the host restarted. `drifted`: the device reported another version or none; `removedAt` is when the service received the report. Null if it is installed.',

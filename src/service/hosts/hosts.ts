@@ -72,6 +72,11 @@ export class Hosts {
     return this.#reachability.heartbeatInterval;
   }
 
+  /** The time without contact after which a host is unreachable, in milliseconds. */
+  get silenceLimit(): number {
+    return this.#reachability.limit;
+  }
+
   /** @throws {Problem} `not-found`. */
   async get(id: string): Promise<HostWithDevices> {
     const host = await new HostRecords(this.#store.readConnection).find(id);

@@ -5,7 +5,10 @@ import { type Comparison, nameConditions, type PageByName, type PageByTime, time
 import type { QueryClient } from '../database/query-client.ts';
 import { type MarkedRows, mapReadable, restoreMarks, withoutMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import type { HostStatus, HostWithDevices } from './repository.ts';
+import type { HostStatus, HostWithDevices, KnownStream } from './repository.ts';
+
+/** Maximum refused boots that are read for the conflicts of hosts. */
+const maxRefusedBoots = 200;
 
 /** Default: every status but `decommissioned`. */
 export type HostFilter = { readonly status?: HostStatus | undefined };
@@ -19,10 +22,9 @@ export class HostQueries {
     this.#readable = readable;
   }
 
-  /** Returns the identifier of the host's order stream; null if it has none. */
-  async streamOf(id: string): Promise<string | null> {
-    const host = await this.#client.host.findFirst({ where: { id }, select: { streamId: true } });
-    return host?.streamId ?? null;
+  /** Returns the recorded order stream of a host, and the open question about it. */
+  streamOf(id: string): Promise<KnownStream | null> {
+    return this.#client.host.findFirst({ where: { id }, select: { streamId: true, streamQuestion: true } });
   }
 
   async list(filter: HostFilter, page: PageByTime | PageByName): Promise<MarkedRows<HostWithDevices>> {
@@ -49,6 +51,25 @@ export class HostQueries {
     return { connected, unreachable };
   }
 
+  /** Returns the first hosts by name of which another process was refused since a time, with the addresses of the refused ones. */
+  async conflictsSince(since: Date, limit: number): Promise<HostConflict[]> {
+    const refused = await this.#client.hostBoot.findMany({
+      where: { refusedAt: { gte: since } },
+      orderBy: [{ refusedAt: 'desc' }],
+      take: maxRefusedBoots,
+      select: { hostId: true, address: true },
+    });
+    if (refused.length === 0) return [];
+    const byHost = Map.groupBy(refused, ({ hostId }) => hostId);
+    const hosts = await this.#client.host.findMany({
+      where: { ...isActive, id: { in: [...byHost.keys()] } },
+      orderBy: { name: 'asc' },
+      take: limit,
+      select: { id: true, name: true, address: true },
+    });
+    return hosts.map(({ id, name, address }) => ({ name, address, refused: (byHost.get(id) ?? []).map((boot) => boot.address) }));
+  }
+
   /** Returns the first unreachable hosts by name, with their device counts. */
   async unreachable(limit: number): Promise<{ readonly name: string; readonly devices: number }[]> {
     const hosts = await this.#client.host.findMany({
@@ -61,6 +82,9 @@ export class HostQueries {
     return hosts.map(({ id, name }) => ({ name, devices: devices.get(id) ?? 0 }));
   }
 }
+
+/** A host with processes of the same name that were refused. */
+export type HostConflict = { readonly name: string; readonly address: string | null; readonly refused: readonly (string | null)[] };
 
 const isActive = { decommissionedAt: null } as const;
 

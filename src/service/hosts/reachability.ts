@@ -22,11 +22,17 @@ const maxSweepInterval = 1_000;
 /** The last heartbeat count of a host, and the observed time at which it appeared. */
 type Observation = { readonly count: number; readonly since: number };
 
-type Uses = { readonly store: Store; readonly clock: Clock };
+type Uses = {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** Called in the transaction that marks hosts as unreachable. */
+  readonly onUnreachable: (connection: Connection, hostIds: readonly string[], at: Date) => Promise<void>;
+};
 
 export class Reachability {
   readonly #uses: Uses;
-  readonly #limit: number;
+  /** Milliseconds of silence after which a host is unreachable. */
+  readonly limit: number;
   readonly #sweepInterval: number;
   /** Hosts that contacted this replica, until the contact is on disk. */
   #contacted = new Set<string>();
@@ -40,7 +46,7 @@ export class Reachability {
   /** @param limit Milliseconds of silence after which a host is unreachable. */
   constructor(uses: Uses, limit: number) {
     this.#uses = uses;
-    this.#limit = limit;
+    this.limit = limit;
     this.#sweepInterval = Math.min(maxSweepInterval, limit / sweepsPerLimit);
     this.#flushJob = new LocalRecurringJob(limit / flushesPerLimit, () => this.#flush());
     this.#sweepJob = new LocalRecurringJob(this.#sweepInterval, () => this.sweep());
@@ -48,7 +54,7 @@ export class Reachability {
 
   /** The heartbeat interval of hosts, in milliseconds. */
   get heartbeatInterval(): number {
-    return Math.ceil(this.#limit / (missedHeartbeats + 1));
+    return Math.ceil(this.limit / (missedHeartbeats + 1));
   }
 
   /** Records a request of a host. If the host was unreachable, resolves when it is marked as connected. */
@@ -68,7 +74,8 @@ export class Reachability {
       );
       const ids = stillSilent.map(({ id }) => id);
       await new HostRecords(connection).endStreams(ids);
-      await this.#setStatus(connection, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
+      await this.#setStatus(connection, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.limit } });
+      await this.#uses.onUnreachable(connection, ids, this.#uses.clock.now());
     });
   }
 
@@ -91,7 +98,7 @@ export class Reachability {
       listed.add(id);
       const last = this.#observations.get(id);
       if (last?.count !== count || this.#contacted.has(id)) this.#observations.set(id, { count, since: this.#observedMilliseconds });
-      else if (this.#observedMilliseconds - last.since > this.#limit) silent.set(id, count);
+      else if (this.#observedMilliseconds - last.since > this.limit) silent.set(id, count);
     }
     for (const id of this.#observations.keys()) if (!listed.has(id)) this.#observations.delete(id);
     return silent;

@@ -10,8 +10,9 @@ import { withoutMarks } from '../database/readable-rows.ts';
 import type { Tables } from '../database/tables.ts';
 
 type DecommissioningColumn = 'decommissionedAt' | 'decommissionReason' | 'decommissionedBy';
-type OptionalColumn = 'credential' | 'capabilities' | 'registeredName' | DecommissioningColumn;
-export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | OptionalColumn> & Partial<Pick<HostModel, OptionalColumn>>;
+type OptionalColumn = 'credential' | 'capabilities' | 'registeredName' | 'address' | DecommissioningColumn;
+export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'unreachableMilliseconds' | 'streamId' | 'streamQuestion' | OptionalColumn> &
+  Partial<Pick<HostModel, OptionalColumn>>;
 export const hostStatuses = ['connected', 'unreachable', 'decommissioned'] as const;
 export type HostStatus = (typeof hostStatuses)[number];
 /** The name of a host, and the kinds of orders that it executes besides those that every host executes. */
@@ -20,7 +21,13 @@ export type CapableHost = Pick<HostModel, 'name'> & { readonly capabilities: rea
 export type HeartbeatCount = { readonly id: string; readonly count: number };
 /** The host of a token, and the credential that it registered with. */
 export type TokenHost = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
-export type KnownHost = Pick<HostModel, 'id' | 'name' | 'registeredName' | 'bootId'> & { readonly isUnreachable: boolean };
+export type KnownHost = Pick<HostModel, 'id' | 'name' | 'registeredName' | 'bootId' | 'address'> & {
+  readonly isUnreachable: boolean;
+  /** Whether its token is valid. */
+  readonly isRegistered: boolean;
+};
+/** The order stream of a host, and the open question whether it is open. */
+export type KnownStream = Pick<HostModel, 'streamId' | 'streamQuestion'>;
 /** `devices` counts those that are not decommissioned. */
 export type HostWithDevices = HostRecord &
   Pick<HostModel, 'capabilities' | 'registeredName' | DecommissioningColumn> & { readonly devices: number };
@@ -91,11 +98,19 @@ export class HostRecords {
     // Compared in SQL, so that a host with a damaged row can register, which rewrites the row.
     const hosts = await this.#connection.sql
       .selectFrom('Host')
-      .select((row) => ['id', 'name', 'registeredName', 'bootId', row('unreachableSince', 'is not', null).as('isUnreachable')])
+      .select((row) => [
+        'id',
+        'name',
+        'registeredName',
+        'bootId',
+        'address',
+        row('unreachableSince', 'is not', null).as('isUnreachable'),
+        row('tokenDigest', 'is not', null).as('isRegistered'),
+      ])
       .where('decommissionedAt', 'is', null)
       .where((host) => host.or({ name, registeredName: name }))
       .execute();
-    return hosts.map((host) => ({ ...host, isUnreachable: Boolean(host.isUnreachable) }));
+    return hosts.map((host) => ({ ...host, isUnreachable: Boolean(host.isUnreachable), isRegistered: Boolean(host.isRegistered) }));
   }
 
   /** Whether a host that registers with this name was decommissioned during this boot. */
@@ -217,10 +232,36 @@ export class HostRecords {
     );
   }
 
+  /** Adds the time for which a service has found hosts unreachable, in milliseconds. */
+  async addUnreachableTime(milliseconds: number): Promise<void> {
+    if (milliseconds <= 0) return;
+    await this.#connection.sql
+      .updateTable('Host')
+      .set((host) => ({ unreachableMilliseconds: host('unreachableMilliseconds', '+', BigInt(milliseconds)) }))
+      .where('unreachableSince', 'is not', null)
+      .where('decommissionedAt', 'is', null)
+      .execute();
+  }
+
+  /** Returns the first hosts that services have found unreachable for a time, in milliseconds. */
+  async unreachableFor(milliseconds: number, limit: number): Promise<string[]> {
+    const hosts = this.#connection.sql
+      .selectFrom('Host')
+      .select('id')
+      .where('unreachableSince', 'is not', null)
+      .where('decommissionedAt', 'is', null)
+      .where('unreachableMilliseconds', '>=', BigInt(Math.ceil(milliseconds)));
+    return (await hosts.orderBy('id').limit(limit).execute()).map(({ id }) => id);
+  }
+
   /** Marks hosts as unreachable since a time, or as connected (null). */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
     for (const chunk of splitIntoChunks(ids))
-      await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', chunk).execute();
+      await this.#connection.sql
+        .updateTable('Host')
+        .set({ unreachableSince, unreachableMilliseconds: 0n })
+        .where('id', 'in', chunk)
+        .execute();
   }
 
   /**
@@ -232,6 +273,30 @@ export class HostRecords {
     const isSet = (await ofBoot.returning('id').execute()).length > 0;
     if (isSet) this.#connection.commitEffects.endedStreams.add(id);
     return isSet;
+  }
+
+  /** Records that the order stream of a host has ended, unless another one has begun. */
+  async clearStream(id: string, streamId: string): Promise<void> {
+    const ended = this.#connection.sql.updateTable('Host').set({ streamId: null });
+    await ended.where('id', '=', id).where('streamId', '=', streamId).execute();
+  }
+
+  /** Returns the recorded order stream of a host. */
+  async streamOf(id: string): Promise<KnownStream | null> {
+    const host = this.#connection.sql.selectFrom('Host').select(['streamId', 'streamQuestion']).where('id', '=', id);
+    return (await host.executeTakeFirst()) ?? null;
+  }
+
+  /** Asks all replicas whether one of them has the recorded order stream of a host. That replica sets the question to null. */
+  async askForStream(id: string, question: string): Promise<void> {
+    await this.#connection.sql.updateTable('Host').set({ streamQuestion: question }).where('id', '=', id).execute();
+    this.#connection.commitEffects.endedStreams.add(id);
+  }
+
+  /** Confirms that the order stream of a host is open. */
+  async confirmStream(id: string, streamId: string, question: string): Promise<void> {
+    const confirmed = this.#connection.sql.updateTable('Host').set({ streamQuestion: null });
+    await confirmed.where('id', '=', id).where('streamId', '=', streamId).where('streamQuestion', '=', question).execute();
   }
 
   /** Ends the order streams of hosts on every replica. */
@@ -248,7 +313,9 @@ export class HostRecords {
       .insertInto('Host')
       .values({ ...host, heartbeatCount: 1 })
       .onConflict((conflict) =>
-        conflict.column('id').doUpdateSet((saved) => ({ ...rest, heartbeatCount: saved('Host.heartbeatCount', '+', 1) })),
+        conflict
+          .column('id')
+          .doUpdateSet((saved) => ({ ...rest, unreachableMilliseconds: 0n, heartbeatCount: saved('Host.heartbeatCount', '+', 1) })),
       )
       .execute();
   }

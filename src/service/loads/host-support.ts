@@ -9,10 +9,12 @@ import { Problem } from '../problem.ts';
 /** Hosts that an error message names. */
 const namedHostLimit = 10;
 
-/** The kinds of orders that create loads, and how messages name them. */
-const actions = { 'unload-module': 'unloading modules', 'load-patch-set': 'patch sets' } as const satisfies Partial<
-  Record<AgentCapability, string>
->;
+/** The kinds of orders that need a capability, and how messages name them. */
+const actions = {
+  'unload-module': 'unloading modules',
+  'load-patch-set': 'patch sets',
+  'detach-device': 'detaching devices',
+} as const satisfies Partial<Record<AgentCapability, string>>;
 
 /** Returns the names of the hosts of devices that do not know the kind of order, by identifier. */
 export async function findHostsWithout(
@@ -31,14 +33,14 @@ export function unsupportedReason(host: string, kind: keyof typeof actions): str
 }
 
 /**
- * @param created What the request would create, for the message.
+ * @param change What the request would create or change, for the message.
  * @throws {Problem} `unsupported-by-host` if the agent of a host does not know the kind of order.
  */
 export async function checkHostsSupport(
   connection: Connection,
   targets: readonly { readonly device: Pick<SelectedDevice, 'hostId'> }[],
   kind: keyof typeof actions,
-  created: 'load' | 'rollout' = 'load',
+  change: 'load was created' | 'rollout was created' | 'device was moved' = 'load was created',
 ): Promise<void> {
   const devices = targets.map(({ device }) => device);
   const names = [...(await findHostsWithout(connection, devices, kind)).values()];
@@ -48,6 +50,6 @@ export async function checkHostsSupport(
   const others = names.length > namedHostLimit ? ` and ${names.length - namedHostLimit} more` : '';
   throw new Problem(
     'unsupported-by-host',
-    `the ${subject} ${named}${others} ${verb} not support ${actions[kind]}: update ${object}; no ${created} was created`,
+    `the ${subject} ${named}${others} ${verb} not support ${actions[kind]}: update ${object}; no ${change}`,
   );
 }

@@ -299,6 +299,14 @@ export class LoadRecords {
     );
   }
 
+  /** Returns which of these loads were sent to their host. */
+  async filterDispatched(ids: readonly string[]): Promise<Set<string>> {
+    const loads = await readInChunks(ids, (chunk) =>
+      this.#connection.sql.selectFrom('Load').select('id').where('id', 'in', chunk).where('dispatchedAt', 'is not', null).execute(),
+    );
+    return new Set(loads.map(({ id }) => id));
+  }
+
   /** Counts queued and dispatched loads by device; without an entry for a device without open loads. */
   async countOpen(deviceIds: readonly string[]): Promise<Map<string, number>> {
     if (deviceIds.length === 0) return new Map();

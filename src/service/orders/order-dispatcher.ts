@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { agentLimits, isLoadOrderKind } from '../../protocol/agent.ts';
+import { delay } from '../../protocol/back-off.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { ChangeNotification } from '../database/change-notification.ts';
 import type { Connection } from '../database/connection.ts';
@@ -15,6 +16,10 @@ import { isUrgent, OrderRecords } from './repository.ts';
 
 /** Orders read per query. */
 const batchSize = 500;
+
+/** How long the connection of a host that has ended may take to close, and how often it is checked, in milliseconds. */
+const closingMilliseconds = 1_000;
+const closingInterval = 25;
 
 /** One run of a host process. Orders are for one boot: those of the next boot are for other, empty devices. */
 export type HostBoot = { readonly hostId: string; readonly bootId: string };
@@ -56,14 +61,48 @@ export class OrderDispatcher {
     for (const hostId of endedStreams === 'all' ? [...this.#streams.keys()] : endedStreams) void this.#endIfReplaced(hostId);
   }
 
-  /** Ends the stream of a host if the database has another one. */
+  /** Ends the stream of a host if the database has another one. Otherwise confirms the stream if another replica asks for it. */
   async #endIfReplaced(hostId: string): Promise<void> {
     const stream = this.#streams.get(hostId);
     if (stream === undefined) return;
     try {
-      if ((await new HostQueries(this.#store.reader).streamOf(hostId)) !== stream.id) stream.ending.abort();
+      const recorded = await new HostQueries(this.#store.reader).streamOf(hostId);
+      if (recorded?.streamId !== stream.id) return stream.ending.abort();
+      const { streamQuestion } = recorded;
+      if (streamQuestion !== null)
+        await this.#store.transaction((connection) => new HostRecords(connection).confirmStream(hostId, stream.id, streamQuestion));
     } catch {
       // An unavailable database does not end a stream.
+    }
+  }
+
+  /**
+   * Returns whether a host keeps its order stream open, at any replica, or a poll at this one. A host that has just ended may seem to for a moment:
+   * waits up to `closingMilliseconds` for its connection to close.
+   */
+  async remainsConnected(hostId: string): Promise<boolean> {
+    const ended = AbortSignal.any([AbortSignal.timeout(closingMilliseconds), this.#closed.signal]);
+    if (!this.#isServed(hostId)) return this.#isServedElsewhere(hostId, ended);
+    while (!ended.aborted && this.#isServed(hostId)) await delay(closingInterval, ended);
+    return this.#isServed(hostId);
+  }
+
+  /** Whether the host has an order stream or a poll at this replica. */
+  #isServed(hostId: string): boolean {
+    return this.#streams.has(hostId) || this.#waiters.has(hostId);
+  }
+
+  /** Asks the other replicas for the order stream of a host. A stream of a replica that was killed is recorded too, but none confirms it. */
+  async #isServedElsewhere(hostId: string, ended: AbortSignal): Promise<boolean> {
+    const read = () => new HostRecords(this.#store.readConnection).streamOf(hostId);
+    if ((await read())?.streamId == null || (await this.#store.clusterTime()) === null) return false;
+    const question = randomUUID();
+    await this.#store.transaction((connection) => new HostRecords(connection).askForStream(hostId, question));
+    for (;;) {
+      await delay(closingInterval, ended);
+      const recorded = await read();
+      if (recorded?.streamId == null) return false;
+      if (ended.aborted) return recorded.streamQuestion !== question;
     }
   }
 
@@ -129,7 +168,13 @@ export class OrderDispatcher {
       }
     } finally {
       if (this.#streams.get(hostId) === stream) this.#streams.delete(hostId);
+      if (!this.#closed.signal.aborted && !stream.ending.signal.aborted) void this.#recordStreamEnd(hostId, stream);
     }
+  }
+
+  async #recordStreamEnd(hostId: string, { id }: OrderStream): Promise<void> {
+    // A record that cannot be written is harmless: no replica confirms the stream.
+    await this.#store.transaction((connection) => new HostRecords(connection).clearStream(hostId, id)).catch(() => {});
   }
 
   /** Reads the next orders. Marks them as dispatched on disk before the host gets them, so that their loads cannot be cancelled after that. */

@@ -158,6 +158,24 @@ export class OrderRecords {
     return (await this.#connection.query(reissuableOrders, { hostId, after, limit })).map(withBody);
   }
 
+  /** Returns which of these devices of a host have an unsettled order of a kind. */
+  async filterWithOrder(hostId: string, deviceIds: readonly string[], kind: Order['kind']): Promise<Set<string>> {
+    const orders = await readInChunks(deviceIds, (chunk) => {
+      const ofKind = this.#connection.sql.selectFrom('AgentOrder').select('deviceId').where('kind', '=', kind);
+      return ofKind.where('hostId', '=', hostId).where('deviceId', 'in', chunk).execute();
+    });
+    return new Set(orders.map(({ deviceId }) => deviceId));
+  }
+
+  /** Returns the orders of devices of a host to reissue on another host, by number. */
+  async listReissuableOf(hostId: string, deviceIds: readonly string[]): Promise<ReissuableOrder[]> {
+    const orders = await readInChunks(deviceIds, async (chunk) => {
+      const open = selectOrders(this.#connection.sql).select('createdAt').where('hostId', '=', hostId).where('cancelledAt', 'is', null);
+      return (await open.where('deviceId', 'in', chunk).execute()).map(withBody);
+    });
+    return orders.toSorted((left, right) => left.number - right.number);
+  }
+
   /** Returns the unsettled orders of these devices of a host. */
   async listUnsettled(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'id' | 'number' | 'deviceId' | 'body'>[]> {
     return readInChunks(deviceIds, async (chunk) => {

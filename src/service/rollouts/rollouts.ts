@@ -85,7 +85,7 @@ export class Rollouts {
       const { module, version, patchSetId } = content;
       const members = await selectMembersToUpdate(connection, request, content);
       const targets = members.map((device) => ({ device }));
-      if (patchSetId !== null) await checkHostsSupport(connection, targets, 'load-patch-set', 'rollout');
+      if (patchSetId !== null) await checkHostsSupport(connection, targets, 'load-patch-set', 'rollout was created');
       if ((await new RolloutRecords(connection).countOpen()) >= rolloutLimits.open)
         throw new Problem('too-many-rollouts', `limit reached: ${rolloutLimits.open} open rollouts. Wait for one to end, or abort one`);
       const now = this.#uses.clock.now();

@@ -43,6 +43,8 @@ export function describeOrder(order: Order): string {
   switch (order.kind) {
     case 'attach-device':
       return `attach ${order.name} with ${order.modules.length} modules`;
+    case 'detach-device':
+      return `detach ${order.device}`;
     case 'load':
       return `load ${order.module} ${order.version} by ${order.strategy}`;
     case 'load-patch-set':
@@ -68,6 +70,7 @@ export function describeFailure(report: Report): string | null {
     case 'load-completed':
       return report.result.reason;
     case 'device-attached':
+    case 'device-detached':
     case 'load-injected':
     case 'load-cancelled':
     case 'program-started':

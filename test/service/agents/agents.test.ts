@@ -126,6 +126,7 @@ test('a host that restarts again before its devices are restored loses nothing',
 test('a request of an earlier boot gets stale-boot', async () => {
   const agent = await connectedAgent();
   const { bootId: old, token: oldToken } = agent;
+  agent.disconnect();
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
   const path = `/agent/v1/hosts/${agent.host}` as const;

@@ -279,11 +279,9 @@ test('a report of an order from before a new registration does not settle the re
   const host = await attachedHost();
   const load = await requestLoad('1.0.0', [await host.device()]);
   const before = await host.order('load');
-  const { bootId } = host;
-  // A late registration of another boot, then the host registers again: its devices attach again.
+  // The host restarts, and restarts again before its devices attach.
   await host.restart();
-  host.bootId = bootId;
-  await host.register();
+  await host.restart();
   await host.report(loaded(before));
   expect(await installation.loads.get(load)).toMatchObject({ state: 'queued' });
   await host.attach();

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { HostRegistration, type Order, Report } from '../../../src/protocol/agent.ts';
 import { Installation } from '../../../src/service/installation.ts';
-import { newDatabase } from '../../databases.ts';
+import { newDatabase, runSql, timeInSql } from '../../databases.ts';
 import { defaultSettings } from '../../default-settings.ts';
 import { attached } from './agent.ts';
 
@@ -15,13 +15,15 @@ const requester = { actor: 'test', requestId: 'req_test' };
 const [former, current] = ['the-former-boot', 'the-current-boot'] as const;
 
 let folder: string;
+let database: string;
 let installation: Installation;
 let signal: AbortSignal;
 let end: () => void;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-boots-'));
   const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...defaultSettings() };
-  installation = await Installation.open(await newDatabase(folder), settings);
+  database = await newDatabase(folder);
+  installation = await Installation.open(database, settings);
   const ending = new AbortController();
   signal = ending.signal;
   end = () => ending.abort();
@@ -61,6 +63,8 @@ test('a waiting poll of the former boot gets no order of the current boot', asyn
   await installation.agents.acceptReports(host, { bootId: former, reports }, requester);
   const waiting = installation.agents.pollOrders(host, former, 0, signal);
   const rejected = expect(waiting).rejects.toMatchObject({ kind: 'stale-boot' });
+  // The network of the former boot fell silent: its poll stays open.
+  await runSql(database, `UPDATE "Host" SET "unreachableSince" = ${timeInSql(Date.now())}`);
   await register(current, 'd1');
   await rejected;
   expect(await installation.agents.pollOrders(host, current, 0, signal)).toMatchObject([{ kind: 'attach-device', name: 'd1' }]);

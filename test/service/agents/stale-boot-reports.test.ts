@@ -1,11 +1,12 @@
-// A delayed registration of an earlier boot arrives: the service takes the running host for a new one until it registers again.
+// The service does not know the boot of a running host, as after a restored backup: the host registers again, and is taken for a new one.
 
 import { createServer, type IncomingMessage, type ServerResponse, request as sendRequest } from 'node:http';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { runHost } from '../../../src/host/host.ts';
-import { bearer, firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import { runSql } from '../../databases.ts';
+import { firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 
 let service: TestService;
 beforeEach(async () => {
@@ -86,11 +87,10 @@ async function startHost(): Promise<{ readonly network: HeldNetwork; readonly de
   return { network, device };
 }
 
-/** Registers an earlier boot of the host when a report of the current one is about to be sent. */
-async function registerFormerBoot(network: HeldNetwork, kind: string): Promise<void> {
+/** Makes the service forget the boot of the host when a report is about to be sent, as a restored backup does. */
+async function forgetBoot(network: HeldNetwork, kind: string): Promise<void> {
   await until(`${kind} is reported`, async () => network.reported.some((reports) => reports.includes(kind)));
-  const late = { name: 'rack-1', bootId: 'boot-before', capacity: 1, devices: [] };
-  expect((await service.post('/agent/v1/hosts', late, bearer(joinToken))).status).toBe(201);
+  await runSql(service.database, `UPDATE "Host" SET "bootId" = 'boot-before'`);
   network.release();
 }
 
@@ -99,7 +99,7 @@ test('a load that the host executed before it was taken for a new one keeps its 
   await service.push('tcp', '1.0.0', workModule(1));
   network.holdReports();
   const { body } = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
-  await registerFormerBoot(network, 'load-completed');
+  await forgetBoot(network, 'load-completed');
   const [load] = await until('the load has an outcome', async () => {
     const loads = itemsOf(await service.get(`/v1/loads?batch=${body.batch}`));
     return loads.every(({ outcome }) => outcome !== null) && loads;
@@ -118,7 +118,7 @@ test('a program that the host started before it was taken for a new one keeps ru
   const program = { module: 'tcp', export: 'work', arguments: [1], threads: 1, calls: null, pauseMilliseconds: 10 };
   const { status, body } = await service.post(`/v1/devices/${device}/programs`, program);
   expect(status, JSON.stringify(body)).toBe(202);
-  await registerFormerBoot(network, 'program-started');
+  await forgetBoot(network, 'program-started');
   const isSettled = (one: Schemas['Program']) => one.state !== 'starting' && one.statistics !== null;
   const settled = await until('the program has started, or has not', async () => {
     const one = firstOf(await service.get(`/v1/devices/${device}/programs`));

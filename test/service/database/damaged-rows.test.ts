@@ -176,6 +176,7 @@ test('a damaged order does not block other orders or reports of its host', async
   expect((await service.get(`/v1/loads/${second}`)).body.outcome).toBe('installed');
   expect((await service.get(`/v1/loads/${first}`)).body.outcome).toBeNull();
   // After a reboot the host registers, and continues with readable rows.
+  agent.disconnect();
   agent.bootId = randomUUID();
   expect((await agent.register('host-a', [])).status).toBe(201);
 });

@@ -156,7 +156,7 @@ test('a dead host no longer degrades the fleet, and its rollout continues', asyn
   for (const each of [living.agent, replacement.agent]) each.disconnect();
 });
 
-test('a device on a living host stops its programs', async () => {
+test('a living host drops the device with its programs', async () => {
   const stop = service.startHost('live', 2, { row: 'seven' });
   const ids = await connectedOn('live', 2);
   const [first = '', second = ''] = ids;
@@ -174,8 +174,8 @@ test('a device on a living host stops its programs', async () => {
     cancelledLoads: 0,
   });
   expect(await stateOf()).toBe('stopped');
-  await until('the host has stopped the program', async () => {
-    return itemsOf(await service.get(`/v1/audit?object=${program.id}&action=program.stopped`)).length === 1;
+  await until('the host has dropped the device', async () => {
+    return itemsOf(await service.get(`/v1/audit?object=${first}&action=device.detached`)).length === 1;
   });
   expect(await service.load('tcp', '1.1.0', [second])).toMatchObject([{ outcome: 'replaced' }]);
   // By name, beside identifiers of devices that are decommissioned already.
@@ -204,6 +204,7 @@ test('an agent does not register a decommissioned device again, until its host r
   const report = { kind: 'device-state' as const, device: order.device, state: attached(order).state };
   expect((await agent.report(report)).status).toBe(204);
   expect((await service.get(`/v1/devices/${first}`)).body).toMatchObject({ status: 'decommissioned', name: names.get(first) });
+  agent.disconnect();
   agent.bootId = randomUUID();
   expect((await register()).status).toBe(201);
   const after = await devicesOf('again');

@@ -228,10 +228,10 @@ test('a late report of a disconnected host is recorded with the times of its dev
   // After a reboot, the device does not run the build until it is attached again.
   const running = async () => itemsOf(await service.get('/v1/modules/late/builds/1.0.0/devices?running=true')).map(({ device }) => device);
   expect(await running()).toEqual([attach.device]);
+  agent.disconnect();
   agent.bootId = randomUUID();
   await agent.register('cut-off', ['cut-off-1']);
   expect(await running()).toEqual([]);
-  agent.disconnect();
 });
 
 /** Returns the identifier of the only load of a request. */

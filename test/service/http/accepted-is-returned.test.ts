@@ -350,6 +350,8 @@ function orderReports(): fc.Arbitrary<Call> {
             return agent.reportRaw({ ...report, kind: 'load-completed', load: order.load, result });
           case 'attach-device':
             return agent.reportRaw({ ...report, kind: 'device-attached', failure });
+          case 'detach-device':
+            return agent.reportRaw({ ...report, kind: 'device-detached', failure });
           case 'start-program':
             return agent.reportRaw({ ...report, kind: 'program-started', program: order.program, failure });
           case 'stop-program':

@@ -173,6 +173,8 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   getHost: async () => ({ 'path host': (await registerScrap('read')).host }),
   renameHost: async () => ({ 'path host': (await registerScrap('renamed-host')).host }),
   decommissionDevice: async () => ({ 'path device': (await registerScrap('device')).device }),
+  moveDevice: async () => ({ 'path device': (await registerScrap('moved')).device }),
+  moveDevicesOfHost: async () => ({ 'path host': (await registerScrap('left')).host }),
   decommissionDevices: async () => {
     await registerScrap('devices');
     return {};
@@ -214,11 +216,16 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   },
 };
 
-/** Registers a host with one device, to be read, renamed or decommissioned. */
+/** Registers a host with one device, to be read, renamed, moved or decommissioned. */
 async function registerScrap(name: string): Promise<{ readonly host: string; readonly device: string }> {
+  const capabilities = ['detach-device'];
   const devices = [{ name: `scrap-${name}`, labels: { zone: 'scrap' }, ramPages: 16 }];
   const { host } = succeeded(
-    await service.post('/agent/v1/hosts', { name: `scrap-${name}`, bootId: `boot-of-${name}`, capacity: 1, devices }, bearer(joinToken)),
+    await service.post(
+      '/agent/v1/hosts',
+      { name: `scrap-${name}`, bootId: `boot-of-${name}`, capacity: 1, capabilities, devices },
+      bearer(joinToken),
+    ),
   );
   return { host: String(host), device: String(itemsOf(await service.get(`/v1/devices?host=${host}`))[0]?.id) };
 }
@@ -268,6 +275,8 @@ async function loadNewer(): Promise<Readonly<Record<string, string>>> {
 /** Bodies that replace those of examples, which refer to keys that do not exist. */
 const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   approveWave: async () => ({ wave: 1 }),
+  moveDevice: async () => ({ host: 'north' }),
+  moveDevicesOfHost: async () => ({ host: 'north' }),
   decommissionDevices: async () => ({ labels: { zone: 'scrap' } }),
   // It conflicts with other rollouts.
   createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),

@@ -26,6 +26,8 @@ const connections = new HttpAgent({ keepAlive: true, maxSockets: atOnce });
 let known: Known;
 /** The values of requests that decommission: of devices that other requests do not need. */
 let scrap: Known;
+/** The values of requests that move devices: the same, and a host to move them to. */
+let moved: Known;
 
 beforeAll(async () => {
   await service.start();
@@ -47,7 +49,11 @@ beforeAll(async () => {
   const bootId = randomUUID();
   const join = (name: string, ...names: string[]) => {
     const ofHost = names.map((one) => ({ name: one, labels: {}, ramPages: 64 }));
-    return service.post('/agent/v1/hosts', { name, bootId, capacity: 3, devices: ofHost }, { authorization: `Bearer ${joinToken}` });
+    return service.post(
+      '/agent/v1/hosts',
+      { name, bootId, capacity: 3, capabilities: ['detach-device'], devices: ofHost },
+      { authorization: `Bearer ${joinToken}` },
+    );
   };
   const registered = await join('played');
   // This host never connects, so the load for its device stays queued.
@@ -142,6 +148,7 @@ beforeAll(async () => {
     ['selector', ['zone=scrap']],
     ['group', [scrapGroup.body.id]],
   ]);
+  moved = new Map([...scrap, ['host', [scrapped.body.host, registered.body.host]]]);
 });
 afterAll(async () => {
   connections.destroy();
@@ -204,7 +211,7 @@ function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
 
 function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
   const json = operation.requestBody?.content['application/json']?.schema;
-  const values = operation.operationId.startsWith('decommission') ? scrap : known;
+  const values = operation.operationId.startsWith('decommission') ? scrap : operation.operationId.startsWith('move') ? moved : known;
   const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', values);
   const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
   const body = fc.oneof(

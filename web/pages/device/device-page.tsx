@@ -20,6 +20,7 @@ import { LoadDialog } from './load-dialog.tsx';
 import { Memory } from './memory.tsx';
 import { ModuleGraph } from './module-graph.tsx';
 import { ModuleTable } from './module-table.tsx';
+import { MoveDialog } from './move-dialog.tsx';
 import { Programs } from './programs.tsx';
 import { RenameDialog } from './rename-dialog.tsx';
 import { RollbackDialog } from './rollback-dialog.tsx';
@@ -32,11 +33,11 @@ const interval = 1_000;
 /** Maximum programs shown, newest first. */
 const programLimit = 20;
 
-/** The open dialog: load a build (of one module or any), roll a module back, unload it; rename or decommission the device. */
+/** The open dialog: load a build (of one module or any), roll a module back, unload it; rename, move or decommission the device. */
 type OpenDialog =
   | { readonly kind: 'load'; readonly module: string | null }
   | { readonly kind: 'rollback' | 'unload'; readonly module: string }
-  | { readonly kind: 'rename' | 'decommission' };
+  | { readonly kind: 'rename' | 'move' | 'decommission' };
 
 export function DevicePage({ parameters }: PageProps) {
   const id = parameters['device'] ?? '';
@@ -67,6 +68,9 @@ export function DevicePage({ parameters }: PageProps) {
             <>
               <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'rename' })}>
                 Rename…
+              </button>
+              <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'move' })}>
+                Move…
               </button>
               <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'decommission' })}>
                 Decommission…
@@ -102,6 +106,7 @@ export function DevicePage({ parameters }: PageProps) {
       </ResourceView>
       {device !== undefined && asking?.kind === 'load' && <LoadDialog device={device} given={asking.module} onClose={close} />}
       {device !== undefined && asking?.kind === 'rename' && <RenameDialog device={device} onClose={close} />}
+      {device !== undefined && asking?.kind === 'move' && <MoveDialog device={device} onClose={close} />}
       {device !== undefined && asking?.kind === 'decommission' && <DecommissionDialog device={device} onClose={close} />}
       {device !== undefined && asking?.kind === 'unload' && <UnloadDialog device={device} module={asking.module} onClose={close} />}
       {device !== undefined && asking?.kind === 'rollback' && <RollbackDialog device={device} module={asking.module} onClose={close} />}
@@ -130,7 +135,7 @@ async function hostName(client: Client, id: string, signal: AbortSignal): Promis
 }
 
 function Facts({ device, host }: DeviceData) {
-  const { id, labels, memoryMap, ramPages, reportedAt, attachFailure, decommissioned } = device;
+  const { id, labels, memoryMap, ramPages, reportedAt, attachFailure, decommissioned, movingTo } = device;
   return (
     <section class="device-facts" aria-label="Facts">
       {device.status === 'unreachable' && (
@@ -141,6 +146,11 @@ function Facts({ device, host }: DeviceData) {
       {decommissioned !== null && (
         <p class="notice" data-is="warning">
           Decommissioned <Age of={decommissioned.at} />: {decommissioned.reason}. The values below are the last that it reported.
+        </p>
+      )}
+      {movingTo !== null && (
+        <p class="notice" data-is="warning">
+          The device moves to another host when its host has dropped it.
         </p>
       )}
       {attachFailure !== null && (

@@ -11,6 +11,7 @@ import { type Resource, useResource } from '../../live/resource.ts';
 import { useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { DecommissionDialog } from './decommission-dialog.tsx';
+import { MoveDialog } from './move-dialog.tsx';
 import './health.css';
 
 /** Polling interval in milliseconds: a silent host causes no event until it counts as unreachable. */
@@ -113,7 +114,8 @@ function Gauge({ heading, value, of, href, children }: GaugeParts) {
 
 function Hosts({ hosts }: { readonly hosts: readonly Host[] }) {
   const [ending, setEnding] = useState<Host | null>(null);
-  const mayDecommission = useSignedIn().may('operator');
+  const [leaving, setLeaving] = useState<Host | null>(null);
+  const mayChange = useSignedIn().may('operator');
   if (hosts.length === 0) return null;
   const isConnected = ({ status }: Host) => status === 'connected';
   // Those that need attention first.
@@ -121,9 +123,14 @@ function Hosts({ hosts }: { readonly hosts: readonly Host[] }) {
   return (
     <>
       {ending !== null && <DecommissionDialog host={ending} onClose={() => setEnding(null)} />}
+      {leaving !== null && <MoveDialog host={leaving} onClose={() => setLeaving(null)} />}
       <ul class="hosts" aria-label="Hosts">
         {shown.map((host) => (
-          <HostItem key={host.id} host={host} onDecommission={mayDecommission ? () => setEnding(host) : null} />
+          <HostItem
+            key={host.id}
+            host={host}
+            actions={mayChange ? { decommission: () => setEnding(host), move: () => setLeaving(host) } : null}
+          />
         ))}
         {hosts.length > shown.length && <li class="soft">and {countText(hosts.length - shown.length)} more</li>}
       </ul>
@@ -131,19 +138,26 @@ function Hosts({ hosts }: { readonly hosts: readonly Host[] }) {
   );
 }
 
-type HostItemParts = { readonly host: Host; readonly onDecommission: (() => void) | null };
+type HostItemParts = { readonly host: Host; readonly actions: { readonly decommission: () => void; readonly move: () => void } | null };
 
-function HostItem({ host: { name, status, devices, capacity }, onDecommission }: HostItemParts) {
+function HostItem({ host: { name, status, devices, capacity }, actions }: HostItemParts) {
   return (
     <li>
       <a href={`/?host=${encodeURIComponent(name)}`}>{name}</a> <Badge tone={status === 'connected' ? 'good' : 'bad'}>{status}</Badge>
       <span class="soft">
         {countText(devices)} of {countText(capacity)} devices
       </span>
-      {onDecommission !== null && (
-        <button type="button" class="plain" aria-label={`Decommission the host ${name}`} onClick={onDecommission}>
-          Decommission…
-        </button>
+      {actions !== null && (
+        <>
+          {devices > 0 && (
+            <button type="button" class="plain" aria-label={`Move the devices of the host ${name}`} onClick={actions.move}>
+              Move devices…
+            </button>
+          )}
+          <button type="button" class="plain" aria-label={`Decommission the host ${name}`} onClick={actions.decommission}>
+            Decommission…
+          </button>
+        </>
       )}
     </li>
   );
