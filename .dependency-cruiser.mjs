@@ -7,6 +7,7 @@
 const serviceOrder = [
   'app.ts',
   'installation.ts',
+  'build-lifecycle',
   'decommissioning',
   'agents',
   'health',

@@ -3,7 +3,7 @@
 /** Folders and files of the service that form one node, from the top layer to the bottom, as `serviceOrder` in `.dependency-cruiser.mjs`. */
 const serviceNodes: readonly { readonly label: string; readonly members: readonly string[] }[] = [
   { label: 'app', members: ['app.ts', 'installation.ts'] },
-  { label: 'decommissioning, agents, health', members: ['decommissioning', 'agents', 'health'] },
+  { label: 'build-lifecycle, decommissioning, agents, health', members: ['build-lifecycle', 'decommissioning', 'agents', 'health'] },
   { label: 'rollouts, rollbacks, retention', members: ['rollouts', 'rollbacks', 'retention'] },
   { label: 'loads, history', members: ['loads', 'history'] },
   { label: 'programs, orders', members: ['programs', 'orders'] },

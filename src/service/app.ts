@@ -8,6 +8,7 @@ import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
 import { addAgentRoutes } from './agents/routes.ts';
 import { addEventRoutes } from './audit/event-routes.ts';
 import { addAuditRoutes } from './audit/routes.ts';
+import { addBuildLifecycleRoutes } from './build-lifecycle/routes.ts';
 import { addDecommissioningRoutes } from './decommissioning/routes.ts';
 import { addDeviceRoutes } from './devices/routes.ts';
 import { addMetricsRoute } from './health/metrics-routes.ts';
@@ -104,6 +105,7 @@ export async function createService({
     const api = scope.withTypeProvider<ZodTypeProvider>();
     addIdempotency(scope, installation.idempotencyStore);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), installation));
+    addBuildLifecycleRoutes(api, installation);
     addProvenanceRoutes(api, installation);
     addPatchSetRoutes(api, installation);
     addDeviceRoutes(api, installation);

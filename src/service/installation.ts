@@ -15,6 +15,8 @@ import { DamagedRows } from './database/damaged-rows.ts';
 import { DatabaseFileMonitor } from './database/file-monitor.ts';
 import type { RecurringJob } from './database/recurring-job.ts';
 import { Store } from './database/store.ts';
+import { BuildDeletion } from './build-lifecycle/deletion.ts';
+import { Yanking } from './build-lifecycle/yanking.ts';
 import { Decommissioning } from './decommissioning/decommissioning.ts';
 import { Devices } from './devices/devices.ts';
 import { Health } from './health/health.ts';
@@ -102,6 +104,8 @@ export class Installation {
   readonly rollbacks: Rollbacks;
   readonly rollouts: Rollouts;
   readonly unloads: Unloads;
+  readonly buildDeletion: BuildDeletion;
+  readonly yanking: Yanking;
   readonly #dependencies: Dependencies;
   readonly #reachability: Reachability;
   readonly #environmentFaults: () => readonly string[];
@@ -143,6 +147,8 @@ export class Installation {
     this.rollbacks = new Rollbacks(dependencies, settleUnreportedLoads);
     this.rollouts = new Rollouts(dependencies);
     this.unloads = new Unloads(dependencies, settleUnreportedLoads);
+    this.buildDeletion = new BuildDeletion(dependencies);
+    this.yanking = new Yanking(dependencies);
     this.health = new Health({
       ...dependencies,
       metrics: this.metrics,

@@ -33,6 +33,8 @@ const problemKinds = [
   'trail-broken',
   'pruned',
   'image-pruned',
+  'build-yanked',
+  'build-in-use',
   'malformed-source',
   'not-webassembly',
   'unsupported-module',

@@ -18,6 +18,7 @@ import type {
   HostModel,
   IdempotentResponseModel,
   ImageModel,
+  LoadBatchModel,
   LoadModel,
   LoadReportModel,
   LoadTotalModel,
@@ -64,6 +65,7 @@ export type Tables = {
   readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;
   readonly Load: Table<LoadModel, 'kind' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
+  readonly LoadBatch: Table<LoadBatchModel>;
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
   readonly ModuleDependent: Table<ModuleDependentModel>;

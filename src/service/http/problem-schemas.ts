@@ -32,6 +32,8 @@ export const problemTypes = {
   'too-many-devices': { status: 409, title: 'The device limit of the host is reached' },
   'trail-broken': { status: 409, title: 'The audit trail was altered' },
   'image-pruned': { status: 409, title: 'The image of the build has been pruned' },
+  'build-yanked': { status: 409, title: 'The build is yanked' },
+  'build-in-use': { status: 409, title: 'The build is or was in use' },
   pruned: { status: 410, title: 'The requested events have been pruned' },
   'too-many-policies': { status: 409, title: 'The limit of signature policies is reached' },
   'too-many-signatures': { status: 409, title: 'The signature limit of the build is reached' },

@@ -9,6 +9,7 @@ import type { NewAuditEvent } from '../database/commit-effects.ts';
 import type { Connection } from '../database/connection.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';
+import { describeYankedBuild } from '../modules/yanked-build.ts';
 import { newOrder } from '../orders/orders.ts';
 import type { NewOrder } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
@@ -54,7 +55,7 @@ export type Batch = {
   readonly requester: Requester;
 };
 
-/** Creates a load with its order for each target. @throws {Problem} `image-pruned`, `busy`. */
+/** Creates a load with its order for each target. @throws {Problem} `image-pruned`, `build-yanked`, `busy`. */
 export async function createLoads(connection: Connection, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<CreatedLoads> {
   const [created] = await createBatches(connection, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
   if (created?.status !== 'fulfilled') throw created?.reason;
@@ -118,6 +119,8 @@ async function rejectionOf(connection: Connection, batch: Batch, open: ReadonlyM
   for (const build of new Set(targets.flatMap(({ content }) => buildsOf(content)))) {
     const lack = describePrunedImage(build);
     if (lack !== null) return new Problem('image-pruned', lack);
+    const yank = describeYankedBuild(build);
+    if (yank !== null) return new Problem('build-yanked', `${yank}; no load was created`);
   }
   const [full] = await findFullQueues(
     connection,

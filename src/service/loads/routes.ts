@@ -40,7 +40,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
           202: AcceptedLoads.describe(
             'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
           ),
-          ...postProblems('image-pruned', 'unsupported-by-host'),
+          ...postProblems('image-pruned', 'build-yanked', 'unsupported-by-host'),
         },
       },
     },
