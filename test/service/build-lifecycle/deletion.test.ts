@@ -1,7 +1,7 @@
 // A build is deleted only if nothing refers to it, also while requests that would use it arrive.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { isPostgresql, runSql } from '../../databases.ts';
+import { kind, runSql } from '../../databases.ts';
 import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
@@ -41,7 +41,7 @@ test('an image that another build has remains', async () => {
   const isShared = first.image?.digest === second.image?.digest;
   expect((await remove('twin', '1.0.0')).status).toBe(204);
   expect(await imagesOf(first.image?.digest)).toHaveLength(isShared ? 1 : 0);
-  expect((await service.load('twin', '1.1.0', [device]))[0]?.outcome).toBe('loaded');
+  expect((await service.load('twin', '1.1.0', [device]))[0]?.outcome).toBe('installed');
 });
 
 test('a build that a device, a load, a rollout or a patch set uses is not deleted; the problem names them', async () => {
@@ -56,7 +56,7 @@ test('a build that a device, a load, a rollout or a patch set uses is not delete
   // Refused, so that the device never has it.
   await service.load('used', '1.0.0', [device]);
   const startAt = new Date(Date.now() + 3_600_000).toISOString();
-  const { body: rollout } = await service.post('/v1/rollouts', { module: 'used', version: '1.2.0', devices: [device], waves: [{ devices: 1 }], startAt });
+  const { body: rollout } = await service.post('/v1/rollouts', { module: 'used', version: '1.2.0', devices: [device], waves: [{ upToPercent: 100 }], startAt });
   expect(rollout.state).toBe('pending');
   const builds = [
     { module: 'used', version: '1.3.0' },
@@ -95,13 +95,14 @@ test('an earlier build takes the place of a deleted one among the dependents of 
 });
 
 test('of a deletion and a load, a rollout or a patch set at the same moment, one wins, also on two replicas', async () => {
-  if (isPostgresql) {
+  const hasReplicas = kind === 'postgresql';
+  if (hasReplicas) {
     replica.database = service.database;
     replica.key = service.key;
     replica.privateKeys = service.privateKeys;
     await replica.start();
   }
-  const other = isPostgresql ? replica : service;
+  const other = hasReplicas ? replica : service;
   const winners = new Set<string>();
   for (let round = 0; round < 24; round += 1) {
     const module = `race${round}`;
@@ -113,7 +114,7 @@ test('of a deletion and a load, a rollout or a patch set at the same moment, one
     const use = () =>
       [
         () => other.postRaw('/v1/loads', { module, version: '1.0.0', devices: [device] }),
-        () => other.postRaw('/v1/rollouts', { module, version: '1.0.0', devices: [device], waves: [{ devices: 1 }] }),
+        () => other.postRaw('/v1/rollouts', { module, version: '1.0.0', devices: [device], waves: [{ upToPercent: 100 }] }),
         () => other.postRaw('/v1/patch-sets', { name: module, version: '1.0.0', builds }),
       ][round % 3]?.();
     const isFirst = round % 2 === 0;

@@ -30,6 +30,7 @@ const yanked = [409, 'urn:patchbay:problem:build-yanked'];
 /** Registers an agent that fetches no orders: loads of its devices remain queued. */
 async function registerSilentHost(name: string, count: number): Promise<{ agent: Agent; ids: string[] }> {
   const agent = new Agent(service);
+  agent.capabilities = ['load-patch-set'];
   await agent.register(
     name,
     Array.from({ length: count }, (_, index) => `${name}-${index}`),
@@ -202,7 +203,7 @@ test('a device without an earlier version that is not yanked fails in the rollba
   expect((await versionsOn('stuck')).toSorted()).toEqual(['1.0.0', '1.1.0']);
 });
 
-test('queued loads that would install the build end as cancelled; rollbacks that remove it remain', async () => {
+test('queued loads that would install the build end as cancelled; others remain', async () => {
   await pushVersions('queue', '1.0.0', '1.1.0');
   await pushVersions('buddy', '1.0.0');
   const builds = [
