@@ -13,6 +13,7 @@ const serviceOrder = [
   'health',
   'rollouts',
   'rollbacks',
+  'load-batches',
   'retention',
   'loads',
   'history',

@@ -4,7 +4,7 @@
 const serviceNodes: readonly { readonly label: string; readonly members: readonly string[] }[] = [
   { label: 'app', members: ['app.ts', 'installation.ts'] },
   { label: 'build-lifecycle, decommissioning, agents, health', members: ['build-lifecycle', 'decommissioning', 'agents', 'health'] },
-  { label: 'rollouts, rollbacks, retention', members: ['rollouts', 'rollbacks', 'retention'] },
+  { label: 'rollouts, rollbacks, load-batches, retention', members: ['rollouts', 'rollbacks', 'load-batches', 'retention'] },
   { label: 'loads, history', members: ['loads', 'history'] },
   { label: 'programs, orders', members: ['programs', 'orders'] },
   { label: 'signature-policies, devices, keys, hosts', members: ['signature-policies', 'devices', 'keys', 'hosts'] },

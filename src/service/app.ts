@@ -31,6 +31,7 @@ import { addRequestMetrics } from './http/request-metrics.ts';
 import { rejectInvalidUnicode } from './http/unicode-validation.ts';
 import { Installation, type InstallationSettings } from './installation.ts';
 import { addKeyRoutes } from './keys/routes.ts';
+import { addLoadBatchRoutes } from './load-batches/routes.ts';
 import { addLoadRoutes } from './loads/routes.ts';
 import { addBuildRoutes } from './modules/routes.ts';
 import { addPatchSetRoutes } from './patch-sets/routes.ts';
@@ -114,6 +115,7 @@ export async function createService({
     addHistoryRoutes(api, installation);
     addProgramRoutes(api, installation);
     addLoadRoutes(api, installation);
+    addLoadBatchRoutes(api, installation);
     addRollbackRoutes(api, installation);
     addRolloutRoutes(api, installation);
     addRolloutDeviceRoutes(api, installation);

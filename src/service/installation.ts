@@ -28,6 +28,7 @@ import { IdempotencyStore } from './idempotency/idempotency-store.ts';
 import { Denials } from './keys/denials.ts';
 import { Keys } from './keys/keys.ts';
 import { KeyRecords } from './keys/repository.ts';
+import { LoadBatches } from './load-batches/load-batches.ts';
 import { Loads } from './loads/loads.ts';
 import { LoadRecords } from './loads/repository.ts';
 import { Unloads } from './loads/unloads.ts';
@@ -93,6 +94,7 @@ export class Installation {
   readonly history: History;
   readonly hosts: Hosts;
   readonly keys: Keys;
+  readonly loadBatches: LoadBatches;
   readonly loads: Loads;
   readonly metrics = new Metrics();
   readonly patchSets: PatchSets;
@@ -137,6 +139,7 @@ export class Installation {
     this.hosts = new Hosts(store, this.#reachability, joinToken);
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
     this.keys = new Keys(store);
+    this.loadBatches = new LoadBatches(dependencies, settleUnreportedLoads);
     this.loads = new Loads(dependencies, settleUnreportedLoads);
     this.patchSets = new PatchSets(dependencies);
     this.programs = new Programs(dependencies, this.devices);

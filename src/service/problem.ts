@@ -25,6 +25,7 @@ const problemKinds = [
   'not-draining',
   'unsupported-by-host',
   'nothing-to-roll-back',
+  'nothing-to-retry',
   'already-installed',
   'rollout-conflict',
   'rollout-state',

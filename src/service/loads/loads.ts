@@ -229,8 +229,9 @@ async function createGroup(
     const targets = devices.map((device) => ({ device, content }));
     if (content.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
     const { module, version } = toColumns(content);
-    const facts = { version, ...selectorFacts(selector) };
-    return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, facts, requester };
+    const selection = selectorFacts(selector);
+    const facts = { version, ...selection };
+    return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, selection, facts, requester };
   };
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const item of queued) batches.push(...(await Promise.allSettled([batchOf(item)])));
