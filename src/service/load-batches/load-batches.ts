@@ -84,7 +84,10 @@ export class LoadBatches {
     return store.transaction(async (connection) => {
       const { record, load } = await readView(connection, id);
       if (load.rolloutId !== null)
-        throw new Problem('nothing-to-retry', `the batch ${id} is part of the rollout ${load.rolloutId}: retry the failed loads of the rollout`);
+        throw new Problem(
+          'nothing-to-retry',
+          `the batch ${id} is part of the rollout ${load.rolloutId}: retry the failed loads of the rollout`,
+        );
       const failed = await new LoadBatchRecords(connection).failedLoads(id, failedOutcomes);
       const targets = await findRetryTargets(connection, load, failed);
       if (targets.length === 0) throw await nothingToRetry(connection, id, failed.length);
@@ -109,7 +112,10 @@ async function readView(connection: Connection, id: string): Promise<LoadBatchVi
 }
 
 /** Returns the batch of a single load or of a rollout, which has no row of its own. */
-function toRecord({ batchId, kind, module, version, rollback, requestedAt, requestedBy }: LoadModel, counts: readonly LoadCount[]): LoadBatchRecord {
+function toRecord(
+  { batchId, kind, module, version, rollback, requestedAt, requestedBy }: LoadModel,
+  counts: readonly LoadCount[],
+): LoadBatchRecord {
   const loads = counts.reduce((total, count) => total + count.loads, 0);
   const single = loads === 1 ? version : null;
   return { id: batchId, kind, module, version: single, selection: null, loads, rollback, retryOf: null, requestedAt, requestedBy };

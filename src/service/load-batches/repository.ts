@@ -25,7 +25,13 @@ export class LoadBatchRecords {
 
   /** Returns a load of a batch: all have the same terms. Null if the batch does not exist. */
   async anyLoad(id: string): Promise<LoadModel | null> {
-    const first = this.#connection.sql.selectFrom('Load').selectAll().where('batchId', '=', id).orderBy('requestedAt').orderBy('id').limit(1);
+    const first = this.#connection.sql
+      .selectFrom('Load')
+      .selectAll()
+      .where('batchId', '=', id)
+      .orderBy('requestedAt')
+      .orderBy('id')
+      .limit(1);
     return (await first.executeTakeFirst()) ?? null;
   }
 

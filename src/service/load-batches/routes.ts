@@ -30,7 +30,8 @@ function addReadingRoutes(app: Api, { loadBatches, damagedRows }: Uses): void {
         operationId: 'listLoadBatches',
         tags,
         summary: 'List load batches',
-        description: 'Lists the requests for loads on several devices, with unloads, rollbacks and retries. Batches of rollouts are left out.',
+        description:
+          'Lists the requests for loads on several devices, with unloads, rollbacks and retries. Batches of rollouts are left out.',
         querystring: loadBatchQuery,
         response: { 200: LoadBatchPage.describe('A page of batches, sorted by `requestedAt`.'), ...problems() },
       },
@@ -96,7 +97,9 @@ function addChangingRoutes(app: Api, { loadBatches }: Uses): void {
       },
     },
     async (request, reply) => {
-      const created = await loadBatches.retry(request.params.batch, getRequester(request), (retried) => toStoredResponse(toAccepted(retried)));
+      const created = await loadBatches.retry(request.params.batch, getRequester(request), (retried) =>
+        toStoredResponse(toAccepted(retried)),
+      );
       const { status, location, body } = toAccepted(created);
       return reply.status(status).header('location', location).send(body);
     },
@@ -112,7 +115,18 @@ const StoredSelection = z.object({
   selector: z.string().nullable().default(null),
 });
 
-function toBatch({ id, kind, module, version, selection, loads, rollback, retryOf, requestedAt, requestedBy }: LoadBatchModel): z.infer<typeof LoadBatch> {
+function toBatch({
+  id,
+  kind,
+  module,
+  version,
+  selection,
+  loads,
+  rollback,
+  retryOf,
+  requestedAt,
+  requestedBy,
+}: LoadBatchModel): z.infer<typeof LoadBatch> {
   return {
     id,
     kind: LoadBatch.shape.kind.parse(kind),

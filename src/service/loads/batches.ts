@@ -210,7 +210,11 @@ function prepareBatch(batch: Batch, demandsOn: DemandsOn, requestedAt: Date): Pr
 }
 
 /** Returns the row of a request for several devices, or of a retry; null for others, whose loads say all about them. */
-function toBatchRow({ module, isRollback, rolloutId, selection, retryOf }: Batch, id: string, loads: readonly NewLoad[]): NewLoadBatch | null {
+function toBatchRow(
+  { module, isRollback, rolloutId, selection, retryOf }: Batch,
+  id: string,
+  loads: readonly NewLoad[],
+): NewLoadBatch | null {
   const [first] = loads;
   if (first === undefined || rolloutId !== null || (loads.length === 1 && retryOf === undefined)) return null;
   const { kind, version, requestedAt, requestedBy } = first;

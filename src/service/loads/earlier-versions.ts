@@ -18,7 +18,8 @@ export async function findEarlierVersions(
   const stacks = await readVersionStacks(connection, deviceIds, module);
   const candidates = new Map([...stacks].map(([id, { versions }]) => [id, earlierVersionsOf(versions)]));
   const versions = new Set([...candidates.values()].flatMap(({ earlier }) => earlier));
-  const builds = versions.size === 0 ? [] : await new BuildRecords(connection).findLoadable([...versions].map((version) => ({ module, version })));
+  const builds =
+    versions.size === 0 ? [] : await new BuildRecords(connection).findLoadable([...versions].map((version) => ({ module, version })));
   const byVersion = new Map(builds.map((build) => [build.version, build]));
   return (deviceId) => chooseEarlier(module, candidates.get(deviceId) ?? { current: null, earlier: [] }, byVersion);
 }

@@ -17,7 +17,11 @@ import type { Reader } from '../database/reader.ts';
 import { checkDates } from '../database/undecodable-row.ts';
 import type { BuildRecord } from './repository.ts';
 
-export type BuildFilter = TimeRange & { readonly module: string; readonly language?: string | undefined; readonly isYanked?: boolean | undefined };
+export type BuildFilter = TimeRange & {
+  readonly module: string;
+  readonly language?: string | undefined;
+  readonly isYanked?: boolean | undefined;
+};
 
 export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
 

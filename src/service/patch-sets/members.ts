@@ -6,8 +6,8 @@ import { isVersion } from '../../protocol/identifiers.ts';
 import type { Connection } from '../database/connection.ts';
 import { toLinkedModule } from '../modules/linked-module.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';
-import { describeYankedBuild } from '../modules/yanked-build.ts';
 import { type BuildRecord, BuildRecords } from '../modules/repository.ts';
+import { describeYankedBuild } from '../modules/yanked-build.ts';
 import { type InvalidValue, Problem } from '../problem.ts';
 
 /** A build that a request names. */

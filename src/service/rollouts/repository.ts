@@ -73,13 +73,15 @@ const setDeviceLoading = new RowStatement({ loadId: 'text', rolloutId: 'text', d
     .where('deviceId', '=', deviceId),
 );
 
-const setDeviceVersion = new RowStatement({ version: 'text', rolloutId: 'text', deviceId: 'text' }, (sql, { version, rolloutId, deviceId }) =>
-  sql
-    .updateTable('RolloutDevice')
-    .set({ version })
-    .where('rolloutId', '=', rolloutId)
-    .where('deviceId', '=', deviceId)
-    .where('version', '<>', version),
+const setDeviceVersion = new RowStatement(
+  { version: 'text', rolloutId: 'text', deviceId: 'text' },
+  (sql, { version, rolloutId, deviceId }) =>
+    sql
+      .updateTable('RolloutDevice')
+      .set({ version })
+      .where('rolloutId', '=', rolloutId)
+      .where('deviceId', '=', deviceId)
+      .where('version', '<>', version),
 );
 
 const returnDeviceToWaiting = new RowStatement({ loadId: 'text' }, (sql, { loadId }) =>
@@ -243,7 +245,15 @@ export class RolloutRecords {
   }
 
   /** Returns the open rollouts that load a build, alone or in a patch set. Rollbacks of rollouts are left out: they load other builds. */
-  async openOfBuild({ id, module, version }: { readonly id: string; readonly module: string; readonly version: string }): Promise<RolloutRecord[]> {
+  async openOfBuild({
+    id,
+    module,
+    version,
+  }: {
+    readonly id: string;
+    readonly module: string;
+    readonly version: string;
+  }): Promise<RolloutRecord[]> {
     return this.#connection.sql
       .selectFrom('Rollout')
       .selectAll()

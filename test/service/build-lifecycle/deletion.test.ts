@@ -56,7 +56,13 @@ test('a build that a device, a load, a rollout or a patch set uses is not delete
   // Refused, so that the device never has it.
   await service.load('used', '1.0.0', [device]);
   const startAt = new Date(Date.now() + 3_600_000).toISOString();
-  const { body: rollout } = await service.post('/v1/rollouts', { module: 'used', version: '1.2.0', devices: [device], waves: [{ upToPercent: 100 }], startAt });
+  const { body: rollout } = await service.post('/v1/rollouts', {
+    module: 'used',
+    version: '1.2.0',
+    devices: [device],
+    waves: [{ upToPercent: 100 }],
+    startAt,
+  });
   expect(rollout.state).toBe('pending');
   const builds = [
     { module: 'used', version: '1.3.0' },
@@ -72,9 +78,7 @@ test('a build that a device, a load, a rollout or a patch set uses is not delete
   for (const [version, uses] of Object.entries(refusals)) {
     const refused = await remove('used', version);
     expect(refused, version).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:build-in-use' } });
-    expect(refused.body['detail']).toBe(
-      `used@${version} cannot be deleted: ${uses}. Yank the build instead, so that nothing new uses it`,
-    );
+    expect(refused.body['detail']).toBe(`used@${version} cannot be deleted: ${uses}. Yank the build instead, so that nothing new uses it`);
   }
 });
 

@@ -58,7 +58,8 @@ test('a yanked build is shown, listed by a filter, and rejected wherever a reque
   const again = await service.post('/v1/modules/shown/builds/1.1.0/yank', { reason: 'another reason' });
   expect(again).toMatchObject({ status: 200, body: shown });
   expect((await service.get('/v1/modules/shown/builds/1.1.0')).body).toMatchObject(shown);
-  const listed = async (filter: string) => itemsOf(await service.get(`/v1/modules/shown/builds?order=asc${filter}`)).map(({ version }) => version);
+  const listed = async (filter: string) =>
+    itemsOf(await service.get(`/v1/modules/shown/builds?order=asc${filter}`)).map(({ version }) => version);
   expect(await listed('&yanked=true')).toEqual(['1.1.0']);
   expect(await listed('&yanked=false')).toEqual(['1.0.0', '1.2.0']);
   expect(await listed('')).toEqual(['1.0.0', '1.1.0', '1.2.0']);
@@ -157,7 +158,11 @@ test('a running rollout pauses, cannot resume until the build is unyanked, and t
   );
   await yank('paused', '1.1.0');
   const pausedReason = `the build paused@1.1.0 is yanked: ${reason}`;
-  expect(await rolloutOf(rollout.id)).toMatchObject({ state: 'paused', reason: pausedReason, deviceCounts: { waiting: 1, failed: 0, loading: 0 } });
+  expect(await rolloutOf(rollout.id)).toMatchObject({
+    state: 'paused',
+    reason: pausedReason,
+    deviceCounts: { waiting: 1, failed: 0, loading: 0 },
+  });
   expect(firstOf(await service.get(`/v1/loads?device=${ids[0]}`))).toMatchObject({ outcome: 'cancelled', reason: pausedReason });
   for (const path of ['resume', 'retry-failed']) expect(statusAndType(await decide(path)), path).toEqual(yanked);
   expect(itemsOf(await service.get(`/v1/audit?object=${rollout.id}&action=rollout.paused`))).toHaveLength(1);
@@ -191,7 +196,13 @@ test('a rollout of a yanked build rolls back, to the newest earlier version that
 test('a device without an earlier version that is not yanked fails in the rollback with the reason', async () => {
   await pushVersions('stuck', '1.0.0', '1.1.0');
   await service.load('stuck', '1.0.0', devices);
-  const wanted = { module: 'stuck', version: '1.1.0', devices, soakSeconds: 0, waves: [{ devices: 1 }, { upToPercent: 100, approval: true }] };
+  const wanted = {
+    module: 'stuck',
+    version: '1.1.0',
+    devices,
+    soakSeconds: 0,
+    waves: [{ devices: 1 }, { upToPercent: 100, approval: true }],
+  };
   const { body: rollout } = await service.post('/v1/rollouts', wanted);
   await until('the second wave awaits approval', async () => (await rolloutOf(rollout.id)).state === 'awaiting-approval');
   await yank('stuck', '1.0.0');

@@ -53,9 +53,7 @@ async function settle(agent: Agent, batch: string, failing: readonly string[]): 
     return found.length === open.length && found;
   });
   await agent.report(
-    ...orders.map((order) =>
-      failing.includes(order.device) ? completed(order, { outcome: 'failed', reason: 'broken' }) : loaded(order),
-    ),
+    ...orders.map((order) => (failing.includes(order.device) ? completed(order, { outcome: 'failed', reason: 'broken' }) : loaded(order))),
   );
 }
 
@@ -107,7 +105,7 @@ test('cancelling a batch ends its queued loads alone, and can be repeated', asyn
   const silent = await startAgent('silent', 2, false);
   const { batch } = await request({ module: 'tcp', version: '1.0.0', devices: [...ids, ...silent.ids] });
   await until('two loads are dispatched', async () => (await batchOf(batch)).states?.dispatched === 2);
-  const cancel = () => service.post(`/v1/load-batches/${batch}/cancel`, {});
+  const cancel = () => service.post(`/v1/load-batches/${batch}/cancel`, undefined);
   const cancelled = { states: { queued: 0, dispatched: 2, completed: 2 }, outcomes: { cancelled: 2 } };
   expect(await cancel()).toMatchObject({ status: 200, body: cancelled });
   const reasons = (await loadsOf(batch)).flatMap(({ outcome, reason }) => (outcome === null ? [] : [reason]));
@@ -115,7 +113,7 @@ test('cancelling a batch ends its queued loads alone, and can be repeated', asyn
   expect((await cancel()).body).toMatchObject(cancelled);
   await settle(agent, batch, []);
   expect((await batchOf(batch)).outcomes).toEqual({ cancelled: 2, installed: 2 });
-  expect((await service.post(`/v1/load-batches/bat_${'0'.repeat(32)}/cancel`, {})).status).toBe(404);
+  expect((await service.post(`/v1/load-batches/bat_${'0'.repeat(32)}/cancel`, undefined)).status).toBe(404);
   // Cancelled loads have not failed.
   expect(await retry(batch)).toMatchObject({ status: 409, body: { type: problem('nothing-to-retry') } });
 });
@@ -132,7 +130,7 @@ test('more queued loads than one transaction ends are all cancelled', async () =
      SELECT "id" || '-' || number, ${copied.join(', ')} FROM "Load" CROSS JOIN numbers WHERE "batchId" = ?`,
     batch,
   );
-  const { body } = await service.post(`/v1/load-batches/${batch}/cancel`, {});
+  const { body } = await service.post(`/v1/load-batches/${batch}/cancel`, undefined);
   expect(body).toMatchObject({ states: { queued: 0, completed: 1_202 }, outcomes: { cancelled: 1_202 } });
 });
 
@@ -184,7 +182,11 @@ test('loads of patch sets and unloads are retried too; those of a rollout are no
   const set = await request({ patchSet: { name: 'net', version: '2.0.0' }, devices: ids });
   await fail(set.batch);
   const retriedSet = await retry(set.batch);
-  expect(await batchOf(String(retriedSet.body['batch']))).toMatchObject({ kind: 'patch-set', patchSet: { name: 'net', version: '2.0.0' }, loads: 2 });
+  expect(await batchOf(String(retriedSet.body['batch']))).toMatchObject({
+    kind: 'patch-set',
+    patchSet: { name: 'net', version: '2.0.0' },
+    loads: 2,
+  });
   await settle(agent, String(retriedSet.body['batch']), ids);
   const installing = await request({ module: 'udp', version: '1.0.0', devices: ids });
   await settle(agent, installing.batch, []);
