@@ -1,6 +1,6 @@
 // Batches of loads: what one request for several devices created, counted, cancelled and retried together.
 
-import { LoadPolicy } from '../../protocol/load-report.ts';
+import { LoadPolicy, Outcome } from '../../protocol/load-report.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
@@ -13,7 +13,6 @@ import { storeResponse, type ToResponse } from '../idempotency/idempotency-store
 import { type CreatedLoads, createLoads } from '../loads/batches.ts';
 import { endLoads, type OnLoadsEnded } from '../loads/endings.ts';
 import { auditOutcomeOf } from '../loads/outcomes.ts';
-import { LoadOutcome } from '../loads/schemas.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { type LoadBatchFilter, LoadBatchQueries } from './queries.ts';
@@ -24,7 +23,7 @@ import { findRetryTargets } from './retries.ts';
 const groupSize = 500;
 
 /** The outcomes of loads that a retry repeats. */
-const failedOutcomes = LoadOutcome.options.filter((outcome) => auditOutcomeOf(outcome) !== 'succeeded');
+const failedOutcomes = Outcome.options.filter((outcome) => auditOutcomeOf(outcome) !== 'succeeded');
 
 /** A batch with the terms of its loads and their progress. */
 export type LoadBatchView = {
