@@ -5,6 +5,8 @@ export const pagePaths = [
   { name: 'device', path: '/devices/:device' },
   { name: 'loads', path: '/loads' },
   { name: 'load', path: '/loads/:load' },
+  { name: 'load-batches', path: '/load-batches' },
+  { name: 'load-batch', path: '/load-batches/:batch' },
   { name: 'rollouts', path: '/rollouts' },
   { name: 'new-rollout', path: '/rollouts/new' },
   { name: 'rollout', path: '/rollouts/:rollout' },

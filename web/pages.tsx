@@ -11,6 +11,8 @@ import { DevicePage } from './pages/device/device-page.tsx';
 import { FleetPage } from './pages/fleet/fleet-page.tsx';
 import { GroupsPage } from './pages/groups/groups-page.tsx';
 import { LoadPage } from './pages/load/load-page.tsx';
+import { LoadBatchPage } from './pages/loads/load-batch-page.tsx';
+import { LoadBatchesPage } from './pages/loads/load-batches-page.tsx';
 import { LoadsPage } from './pages/loads/loads-page.tsx';
 import { NewRolloutPage } from './pages/rollouts/new-rollout-page.tsx';
 import { RolloutPage } from './pages/rollouts/rollout-page.tsx';
@@ -22,6 +24,8 @@ export const pages: Readonly<Record<PageName, FunctionComponent<PageProps>>> = {
   device: DevicePage,
   loads: LoadsPage,
   load: LoadPage,
+  'load-batches': LoadBatchesPage,
+  'load-batch': LoadBatchPage,
   rollouts: RolloutsPage,
   'new-rollout': NewRolloutPage,
   rollout: RolloutPage,

@@ -109,6 +109,15 @@ const questions: readonly Question[] = [
   get('loads of a device', `/v1/loads?device=${pastDevice(0)}`),
   get('loads by the label of few devices', '/v1/loads?label=zone%3D1'),
   get('loads by the label of many devices', '/v1/loads?label=host%3Dpast'),
+  get('load batches', '/v1/load-batches'),
+  get('load batches by module and version', '/v1/load-batches?module=tcp&version=1.1.0'),
+  {
+    what: 'a load batch',
+    ask: async ({ client }) => {
+      const { items } = unwrapResponse(await client.GET('/v1/load-batches', { params: { query: { limit: 1 } } }));
+      unwrapResponse(await client.GET('/v1/load-batches/{batch}', { params: { path: { batch: items[0]?.id ?? '' } } }));
+    },
+  },
   get('devices', '/v1/devices'),
   get('devices by version', '/v1/devices?module=tcp&version=1.0.0'),
   get('devices by label', '/v1/devices?label=zone%3D1'),

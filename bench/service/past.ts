@@ -75,6 +75,8 @@ function addResidencies(database: Database.Database, past: Past): void {
   const addLoad = database.prepare(`INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy",
     "invalidation", "state", "outcome", "interrupted", "retried", "failed", "requestedAt", "dispatchedAt", "completedAt")
     VALUES (?, ?, ?, 'build', ?, ?, 'inject', 'nx', 'completed', ?, 0, 0, 0, ?, ?, ?)`);
+  const addBatch = database.prepare(`INSERT INTO "LoadBatch" ("id", "kind", "module", "version", "loads", "rollback", "requestedAt")
+    VALUES (?, 'build', ?, ?, 10, 0, ?)`);
   for (const { device, step, steps } of stepsOf(past)) {
     const id = pastDevice(device);
     const load = `lod_${String(step).padStart(16, '0')}${String(device).padStart(16, '0')}`;
@@ -85,6 +87,7 @@ function addResidencies(database: Database.Database, past: Past): void {
     const removedAt = isLast ? null : installedAt + Math.floor((moduleNames.length * year) / steps);
     const outcome = (step + device) % 20 === 0 ? 'failed' : 'replaced';
     addResidency.run(id, module, version, load, installedAt, removedAt, isLast ? null : 'replaced');
+    if (device % 10 === 0) addBatch.run(`bat_past_${load}`, module, version, installedAt);
     addLoad.run(load, `bat_${step}`, id, module, version, outcome, installedAt, installedAt + 5, installedAt + 10);
   }
 }

@@ -64,6 +64,11 @@ const operatorCommands: readonly TopLevelCommand[] = [
     add: async (history) => (await import('./commands/history.ts')).addHistoryCommand(history),
   },
   {
+    name: 'load-batch',
+    summary: 'list, show, cancel and retry the loads of one request for several devices',
+    add: async (batch) => (await import('./commands/load-batch.ts')).addLoadBatchCommands(batch),
+  },
+  {
     name: 'rollback',
     summary: 'roll devices back to a version that they had before, or revert a patch set',
     add: async (rollback) => (await import('./commands/rollback.ts')).addRollbackCommand(rollback),

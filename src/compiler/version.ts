@@ -16,10 +16,19 @@ export function highestVersion(existing: readonly string[]): string | null {
   return rsort([...existing])[0] ?? null;
 }
 
-/** Returns the version after the highest existing one; 1.0.0 if there is none; null if a number would exceed 9007199254740991. */
-export function bumpVersion(existing: readonly string[], bump: VersionBump): string | null {
-  const highest = highestVersion(existing);
+/**
+ * Returns the version after the highest usable one, or after the highest one if none is usable; 1.0.0 if there is none; null if a number would exceed
+ * 9007199254740991. Existing versions are never assigned again.
+ * @param usable The existing versions without yanked ones.
+ */
+export function bumpVersion(existing: readonly string[], bump: VersionBump, usable: readonly string[] = existing): string | null {
+  const taken = new Set(existing);
+  const highest = highestVersion(usable) ?? highestVersion(existing);
   if (highest === null) return '1.0.0';
-  const next = inc(highest, versionBumps[bump]);
-  return next !== null && valid(next) === next && gt(next, highest) ? next : null;
+  for (let last = highest; ; ) {
+    const next: string | null = inc(last, versionBumps[bump]);
+    if (next === null || valid(next) !== next || !gt(next, last)) return null;
+    if (!taken.has(next)) return next;
+    last = next;
+  }
 }

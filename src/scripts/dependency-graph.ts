@@ -3,8 +3,11 @@
 /** Folders and files of the service that form one node, from the top layer to the bottom, as `serviceOrder` in `.dependency-cruiser.mjs`. */
 const serviceNodes: readonly { readonly label: string; readonly members: readonly string[] }[] = [
   { label: 'app', members: ['app.ts', 'installation.ts'] },
-  { label: 'decommissioning, moves, agents, health', members: ['decommissioning', 'moves', 'agents', 'health'] },
-  { label: 'rollouts, rollbacks, retention', members: ['rollouts', 'rollbacks', 'retention'] },
+  {
+    label: 'build-lifecycle, decommissioning, moves, agents, health',
+    members: ['build-lifecycle', 'decommissioning', 'moves', 'agents', 'health'],
+  },
+  { label: 'rollouts, rollbacks, load-batches, retention', members: ['rollouts', 'rollbacks', 'load-batches', 'retention'] },
   { label: 'webhooks', members: ['webhooks'] },
   { label: 'loads, history', members: ['loads', 'history'] },
   { label: 'programs, orders', members: ['programs', 'orders'] },

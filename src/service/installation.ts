@@ -8,6 +8,8 @@ import { AuditTrail } from './audit/audit-trail.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { EventFeed } from './audit/event-feed.ts';
 import { logEvents } from './audit/event-log.ts';
+import { BuildDeletion } from './build-lifecycle/deletion.ts';
+import { Yanking } from './build-lifecycle/yanking.ts';
 import { type Clock, systemTime, type TimeSource } from './clock/service-clock.ts';
 import { TimeKeeper } from './clock/time-keeper.ts';
 import type { Connection } from './database/connection.ts';
@@ -29,6 +31,7 @@ import { IdempotencyStore } from './idempotency/idempotency-store.ts';
 import { Denials } from './keys/denials.ts';
 import { Keys } from './keys/keys.ts';
 import { KeyRecords } from './keys/repository.ts';
+import { LoadBatches } from './load-batches/load-batches.ts';
 import { Loads } from './loads/loads.ts';
 import { LoadRecords } from './loads/repository.ts';
 import { Unloads } from './loads/unloads.ts';
@@ -116,6 +119,7 @@ export class Installation {
   readonly hosts: Hosts;
   readonly keys: Keys;
   readonly labelEdits: LabelEdits;
+  readonly loadBatches: LoadBatches;
   readonly loads: Loads;
   readonly metrics = new Metrics();
   readonly moves: Moves;
@@ -131,6 +135,8 @@ export class Installation {
   readonly users: Users;
   readonly webhooks: Webhooks;
   readonly #deliveries: Deliveries;
+  readonly buildDeletion: BuildDeletion;
+  readonly yanking: Yanking;
   readonly #dependencies: Dependencies;
   readonly #reachability: Reachability;
   readonly #environmentFaults: () => readonly string[];
@@ -165,6 +171,7 @@ export class Installation {
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
     this.keys = new Keys(dependencies);
     this.labelEdits = new LabelEdits(store);
+    this.loadBatches = new LoadBatches(dependencies, settleUnreportedLoads);
     this.loads = new Loads(dependencies, settleUnreportedLoads);
     this.moves = new Moves(dependencies);
     this.patchSets = new PatchSets(dependencies);
@@ -187,6 +194,8 @@ export class Installation {
       onAttempt: (attempt) => this.metrics.observeWebhookAttempt(attempt.result),
     });
     this.webhooks = new Webhooks({ ...dependencies, secrets, deliveries: this.#deliveries, allowPrivate });
+    this.buildDeletion = new BuildDeletion(dependencies);
+    this.yanking = new Yanking(dependencies);
     this.health = new Health({
       ...dependencies,
       metrics: this.metrics,

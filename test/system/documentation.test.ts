@@ -268,6 +268,27 @@ test('moves devices to another host', manyProcesses, async () => {
   }
 });
 
+test('yanks and deletes builds', manyProcesses, async () => {
+  const output = await runPage('docs/how-to/withdraw-builds.md', root);
+  expect(output).toMatch(/\nyanked switch@1\.0\.0: it drops packets\n/);
+  expect(output).toMatch(/\n1\.0\.0 .* it drops packets\n/);
+  expect(output).toMatch(/the build switch@1\.0\.0 is yanked: it drops packets\. Choose another version, or unyank the build/);
+  expect(output).toMatch(/no previous version of switch .* that is not yanked/);
+  expect(output).toMatch(/\nswitch@1\.0\.0 is usable again\n[\s\S]*\nreplaced +1 /);
+  expect(output).toMatch(/\ndeleted switch@2\.0\.0\n/);
+  expect(output).toMatch(/switch@1\.1\.0 cannot be deleted: .*1 load was requested for it\. Yank the build instead/);
+  expect(output.match(/exit code 1\n/g)).toHaveLength(3);
+});
+
+test('follows, cancels and retries a batch', manyProcesses, async () => {
+  const output = await runPage('docs/how-to/load-batches.md', root);
+  expect(output).toMatch(/\nbat_\w+ +build +bridge@1\.0\.0 +4 +host=embedded /);
+  expect(output.match(/\nloads +0 queued, 0 dispatched, 4 completed\n\nOUTCOME +LOADS\n.*\ninstalled +4\n/g)).toHaveLength(2);
+  expect(output).toMatch(/refused-not-newer[\s\S]*\nexit code 3\nrequested 4 loads of bridge@1\.0\.0 in batch bat_\w+\n/);
+  expect(output).toMatch(/its failed loads were retried as bat_\w+, so retry that batch/);
+  expect(output).toMatch(/\nexit code 1\n/);
+});
+
 test('unloads modules', manyProcesses, async () => {
   const output = await runPage('docs/how-to/unload.md', folder);
   expect(output.match(/\nunloaded +1 +0 +0 +0\n/g)).toHaveLength(4);

@@ -6,6 +6,7 @@ import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Schemas } from '../../src/client/client.ts';
+import { Agent } from '../service/agents/agent.ts';
 import { itemsOf, prebuiltModule, until } from '../service/test-service.ts';
 import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
@@ -545,7 +546,7 @@ test('a role sees only the actions that it may perform', async () => {
       ['/rollouts/new', page.getByText('A rollout requires the role operator'), []],
       ['/builds', page.getByRole('table', { name: 'Modules' }), mayPush ? ['Push'] : []],
       ['/builds/tcp', page.getByRole('table', { name: 'Builds of tcp' }), mayPush ? ['Push'] : []],
-      ['/builds/tcp/1.0.0', page.getByRole('table', { name: 'Signatures' }), ['Verify signatures']],
+      ['/builds/tcp/1.0.0', page.getByRole('table', { name: 'Signatures' }), [...(mayPush ? ['Delete…'] : []), 'Verify signatures']],
       ['/audit', page.getByRole('table', { name: 'Events' }), ['Verify', 'Save the audit trail', 'Pause']],
     ] as const) {
       await go(page, path);
@@ -706,6 +707,44 @@ test('keyboard only: push a source, and open an action of a rollout', async () =
   await page.getByRole('dialog').waitFor();
   await page.keyboard.press('Escape');
   expect(await button(page, 'Abort…').and(page.locator(':focus')).count()).toBe(1);
+});
+
+test('builds are yanked, unyanked and deleted', async () => {
+  await dashboard.push('spare', '1.0.0', '(module (func (export "total") (param i32) (result i32) (local.get 0)))');
+  const page = await dashboard.open('/builds/spare/1.0.0', { role: 'admin' });
+  await button(page, 'Yank…').click();
+  const dialog = page.getByRole('dialog', { name: 'Yank spare@1.0.0' });
+  await dialog.getByLabel('Reason').fill('it drops packets');
+  await button(dialog, 'Yank the build').click();
+  await page.getByText(/^Yanked .*: it drops packets\. Nothing new can use this build/).waitFor();
+  expect(await button(page, 'Roll out…').count()).toBe(0);
+  await page.getByRole('link', { name: 'all builds of spare' }).click();
+  await page.getByRole('row', { name: /spare@1\.0\.0 yanked/ }).waitFor();
+  await page.getByRole('link', { name: 'spare@1.0.0' }).click();
+  await button(page, 'Unyank').click();
+  await button(page, 'Roll out…').waitFor();
+  await button(page, 'Delete…').click();
+  await button(page.getByRole('dialog', { name: 'Delete spare@1.0.0' }), 'Delete the build').click();
+  await page.getByText('spare has no builds.').waitFor();
+});
+
+test('a request for several devices shows its loads by outcome, and is cancelled and retried', async () => {
+  const { service } = dashboard;
+  await new Agent(service).register('away', ['away-1', 'away-2']);
+  const away = [await dashboard.deviceOf('away-1'), await dashboard.deviceOf('away-2')];
+  const connected = await dashboard.deviceOf('rack-a-1');
+  // The device has a newer version, or this one.
+  const { body } = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [...away, connected] });
+  const page = await dashboard.open('/load-batches');
+  await page.getByRole('link', { name: 'tcp@1.0.0' }).first().click();
+  await heading(page, 'tcp@1.0.0').waitFor();
+  await page.getByRole('row', { name: /queued 2/ }).waitFor();
+  await button(page, 'Cancel 2 queued loads').click();
+  await page.getByRole('row', { name: /cancelled 2/ }).waitFor();
+  await page.getByRole('row', { name: /refused-not-newer 1/ }).waitFor();
+  await button(page, 'Retry 1 failed load').click();
+  await page.getByText('those whose loads failed before').waitFor();
+  expect(itemsOf(await service.get('/v1/load-batches?limit=1'))).toMatchObject([{ retryOf: body.batch, loads: 1 }]);
 });
 
 test('no page caused errors or contacted another host', () => {

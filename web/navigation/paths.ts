@@ -39,6 +39,7 @@ function decoded(text: string): string {
 
 export const devicePath = (device: string) => `/devices/${encodeURIComponent(device)}`;
 export const loadPath = (load: string) => `/loads/${encodeURIComponent(load)}`;
+export const loadBatchPath = (batch: string) => `/load-batches/${encodeURIComponent(batch)}`;
 export const rolloutPath = (rollout: string) => `/rollouts/${encodeURIComponent(rollout)}`;
 export const modulePath = (module: string) => `/builds/${encodeURIComponent(module)}`;
 export const buildPath = (module: string, version: string) => `${modulePath(module)}/${encodeURIComponent(version)}`;

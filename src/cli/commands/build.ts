@@ -1,8 +1,8 @@
-// `patchbay build`: pushes and lists builds of modules, and shows and signs their provenance.
+// `patchbay build`: pushes, lists, yanks and deletes builds of modules, and shows and signs their provenance.
 
 import { extname } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { assertSuccess, ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { type BuildUpload, languagesByExtension, pushBuild } from '../../client/push-build.ts';
 import { UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
@@ -47,27 +47,33 @@ export function addBuildCommands(build: Command): void {
   const list = build
     .command('list <module>')
     .description('List the builds of a module, newest first.')
+    .addOption(new Option('--yanked', 'only yanked builds').conflicts('usable'))
+    .option('--usable', 'only builds that are not yanked')
     .addOption(limitOption())
     .addOption(allOption())
-    .action((module, options, command) =>
+    .action((module, { yanked, usable, ...options }, command) =>
       runOperatorCommand(command, async (context) => {
-        const readPage = async (query: { limit: number }) =>
-          unwrapResponse(await context.client.GET('/v1/modules/{module}/builds', { params: { path: { module }, query } }));
+        const filter = yanked || usable ? { yanked: yanked ? ('true' as const) : ('false' as const) } : {};
+        const readPage = async (page: { limit: number }) => {
+          const params = { path: { module }, query: { ...page, ...filter } };
+          return unwrapResponse(await context.client.GET('/v1/modules/{module}/builds', { params }));
+        };
         printList(context, await readPages(options, readPage), {
-          headings: ['VERSION', 'LANGUAGE', 'BYTES', 'CREATED', 'IMAGE'],
-          row: ({ version, language, image, createdAt }) => [
+          headings: ['VERSION', 'LANGUAGE', 'BYTES', 'CREATED', 'IMAGE', 'YANKED'],
+          row: ({ version, language, image, createdAt, yanked: yank }) => [
             version,
             language,
             image.bytes,
             formatTime(createdAt),
             image.digest.slice(0, 19),
+            yank === null ? '' : colour('red', yank.reason),
           ],
           empty: `no builds of ${module} found`,
         });
         return exitCodes.success;
       }),
     );
-  addExamples(list, 'patchbay build list tcp', 'patchbay build list tcp --all --json');
+  addExamples(list, 'patchbay build list tcp', 'patchbay build list tcp --yanked', 'patchbay build list tcp --all --json');
 
   const show = build
     .command('show <module> <version>')
@@ -130,10 +136,55 @@ export function addBuildCommands(build: Command): void {
       runOperatorCommand(command, async (context) => (await loadProvenance()).signBuild(context, { module, version, keyFile, sourceFile })),
     );
   addExamples(sign, 'patchbay build sign tcp 1.1.0 --signing-key release-team.pem --source tcp.ts');
+  addLifecycleCommands(build);
+}
+
+function addLifecycleCommands(build: Command): void {
+  const yank = build
+    .command('yank <module> <version>')
+    .description(
+      'Stop all new use of a build: loads, rollouts, patch sets and rollbacks to it. Devices that have it keep it. Undo with "build unyank".',
+    )
+    .requiredOption('--reason <text>', 'reason, shown wherever the build is rejected')
+    .action((module, version, { reason }, command) =>
+      runOperatorCommand(command, async (context) => {
+        const call = { params: { path: { module, version } }, body: { reason } };
+        const yanked = unwrapResponse(await context.client.POST('/v1/modules/{module}/builds/{version}/yank', call));
+        printResult(context, yanked, () => [`yanked ${module}@${version}: ${yanked.yanked?.reason ?? reason}`]);
+        return exitCodes.success;
+      }),
+    );
+  addExamples(yank, 'patchbay build yank tcp 1.1.0 --reason "it drops packets under load"');
+
+  const unyank = build
+    .command('unyank <module> <version>')
+    .description('Make a yanked build usable again. Rollouts that paused because of it remain paused: resume them.')
+    .action((module, version, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const call = { params: { path: { module, version } } };
+        const usable = unwrapResponse(await context.client.POST('/v1/modules/{module}/builds/{version}/unyank', call));
+        printResult(context, usable, () => [`${module}@${version} is usable again`]);
+        return exitCodes.success;
+      }),
+    );
+  addExamples(unyank, 'patchbay build unyank tcp 1.1.0');
+
+  const remove = build
+    .command('delete <module> <version>')
+    .description('Delete a build that no device ever had and that no load, rollout or patch set names. Its version is free again.')
+    .action((module, version, _options, command) =>
+      runOperatorCommand(command, async (context) => {
+        const call = { params: { path: { module, version } } };
+        assertSuccess(await context.client.DELETE('/v1/modules/{module}/builds/{version}', call));
+        printResult(context, { module, version }, () => [`deleted ${module}@${version}`]);
+        return exitCodes.success;
+      }),
+    );
+  addExamples(remove, 'patchbay build delete tcp 1.1.0-rc.1');
 }
 
 function formatBuild({ id, module, version, language, image, hasState, interface: types, ...build }: Schemas['BuildDetail']): string[] {
-  const { createdAt, imports, dependents } = build;
+  const { createdAt, imports, dependents, yanked } = build;
   const required = imports.map((each) => [each.module, each.range ?? '-', each.exports.join(', ') || '-']);
   const dependent = dependents.map((each) => [each.module, each.version, each.range ?? '-', each.resolved ? 'yes' : colour('red', 'no')]);
   return [
@@ -141,6 +192,7 @@ function formatBuild({ id, module, version, language, image, hasState, interface
     `language   ${language}`,
     `image      ${image.digest}, ${image.bytes} bytes${image.prunedAt === null ? '' : `, pruned ${formatTime(image.prunedAt)}`}`,
     `created    ${formatTime(createdAt)}`,
+    ...(yanked === null ? [] : [colour('red', `yanked     ${formatTime(yanked.at)} by ${yanked.by}: ${yanked.reason}`)]),
     `state      ${hasState === null ? 'unknown' : hasState ? 'yes' : 'none'}`,
     `exports    ${types.exports.map(({ name }) => name).join(', ') || '-'}`,
     '',

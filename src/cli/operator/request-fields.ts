@@ -84,6 +84,7 @@ const commandsOfCalls: readonly (readonly [call: RegExp, command: string])[] = [
   [/POST \/v1\/modules\/\S+\/builds\b/g, '"patchbay build push"'],
   [/GET \/v1\/patch-sets\b/g, '"patchbay patch-set list"'],
   [/POST \/v1\/patch-sets\b/g, '"patchbay patch-set create"'],
+  [/GET \/v1\/load-batches\b/g, '"patchbay load-batch list"'],
   [/GET \/v1\/loads\b/g, '"patchbay load list"'],
   [/POST \/v1\/loads\b/g, '"patchbay load"'],
   [/POST \/v1\/unloads\b/g, '"patchbay unload"'],

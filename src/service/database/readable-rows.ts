@@ -43,6 +43,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   idempotentResponse: table('idempotent response', ['actor', 'key']),
   image: table('image', ['digest']),
   load: table('load'),
+  loadBatch: table('load batch'),
   loadReport: table('load report', ['loadId']),
   loadTotal: table('load total', ['outcome']),
   moduleDependent: table('module dependent', ['provider', 'importer']),

@@ -21,6 +21,7 @@ import type {
   HostModel,
   IdempotentResponseModel,
   ImageModel,
+  LoadBatchModel,
   LoadModel,
   LoadReportModel,
   LoadTotalModel,
@@ -74,6 +75,7 @@ export type Tables = {
   readonly IdempotentResponse: Table<IdempotentResponseModel, 'isSealed'>;
   readonly Image: Table<ImageModel>;
   readonly Load: Table<LoadModel, 'kind' | 'versionPolicy' | 'similarityPolicy' | 'linkPolicy' | 'rollback'>;
+  readonly LoadBatch: Table<LoadBatchModel>;
   readonly LoadReport: Table<LoadReportModel>;
   readonly LoadTotal: Table<LoadTotalModel>;
   readonly ModuleDependent: Table<ModuleDependentModel>;

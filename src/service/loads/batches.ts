@@ -7,8 +7,10 @@ import { type AuditEntry, toNewAuditEvent } from '../audit-events/entry.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import type { NewAuditEvent } from '../database/commit-effects.ts';
 import type { Connection } from '../database/connection.ts';
+import { Json } from '../database/json.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';
+import { describeYankedBuild } from '../modules/yanked-build.ts';
 import { newOrder } from '../orders/orders.ts';
 import type { NewOrder } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
@@ -17,7 +19,7 @@ import type { Requester } from '../requester.ts';
 import { type DemandsOn, resolveDemands } from '../signature-policies/signature-demands.ts';
 import { buildsOf, type LoadContent, toAuditFacts, toColumns, toOrderContent } from './content.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
-import type { NewLoad, QueueSubject } from './repository.ts';
+import type { NewLoad, NewLoadBatch, QueueSubject } from './repository.ts';
 import { LoadRecords } from './repository.ts';
 
 /** Maximum number of queued and dispatched loads per device. */
@@ -49,12 +51,16 @@ export type Batch = {
   readonly isRollback: boolean;
   /** The rollout of the loads; null: a request for loads. */
   readonly rolloutId: string | null;
+  /** How the request selected its devices: an object of JSON. Omitted for a rollout. */
+  readonly selection?: Readonly<Record<string, unknown>>;
+  /** The batch whose failed loads this one repeats. */
+  readonly retryOf?: string;
   /** Details for the audit trail besides the policy. */
   readonly facts: AuditEntry['detail'];
   readonly requester: Requester;
 };
 
-/** Creates a load with its order for each target. @throws {Problem} `image-pruned`, `busy`. */
+/** Creates a load with its order for each target. @throws {Problem} `image-pruned`, `build-yanked`, `busy`. */
 export async function createLoads(connection: Connection, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<CreatedLoads> {
   const [created] = await createBatches(connection, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
   if (created?.status !== 'fulfilled') throw created?.reason;
@@ -101,6 +107,7 @@ export async function createBatches(
   }
   await Promise.all([
     new LoadRecords(connection).create(created.flatMap(({ loads }) => loads)),
+    new LoadRecords(connection).createBatches(created.flatMap(({ batch }) => batch ?? [])),
     new OrderRecords(connection).create(created.flatMap(({ orders }) => orders)),
     new AuditRecords(connection).append(created.map(({ event }) => event)),
   ]);
@@ -118,6 +125,8 @@ async function rejectionOf(connection: Connection, batch: Batch, open: ReadonlyM
   for (const build of new Set(targets.flatMap(({ content }) => buildsOf(content)))) {
     const lack = describePrunedImage(build);
     if (lack !== null) return new Problem('image-pruned', lack);
+    const yank = describeYankedBuild(build);
+    if (yank !== null) return new Problem('build-yanked', `${yank}; no load was created`);
   }
   const [full] = await findFullQueues(
     connection,
@@ -158,14 +167,13 @@ type PreparedBatch = {
   readonly id: string;
   readonly loads: readonly NewLoad[];
   readonly orders: readonly NewOrder[];
+  /** Null if the batch is not a request for several devices. */
+  readonly batch: NewLoadBatch | null;
   readonly event: NewAuditEvent;
 };
 
-function prepareBatch(
-  { targets, module, terms, isRollback, rolloutId, facts, requester }: Batch,
-  demandsOn: DemandsOn,
-  requestedAt: Date,
-): PreparedBatch {
+function prepareBatch(batch: Batch, demandsOn: DemandsOn, requestedAt: Date): PreparedBatch {
+  const { targets, module, terms, isRollback, rolloutId, facts, requester } = batch;
   const batchId = newIdentifier('batch');
   const policy = LoadPolicy.parse(terms);
   const remainingMilliseconds = terms.deadlineSeconds * 1_000;
@@ -191,11 +199,36 @@ function prepareBatch(
   const [first] = targets;
   const contentFacts = first === undefined ? {} : toAuditFacts(first.content, policy, isRollback);
   const detail = { module, ...facts, ...contentFacts, devices: targets.length };
+  const loads = created.map(({ load }) => load);
   return {
     id: batchId,
-    loads: created.map(({ load }) => load),
+    loads,
+    batch: toBatchRow(batch, batchId, loads),
     orders: created.map(({ order }) => order),
     event: toNewAuditEvent(requester, requestedAt, { action: 'load.requested', object: batchId, detail }),
+  };
+}
+
+/** Returns the row of a request for several devices, or of a retry; null for others, whose loads say all about them. */
+function toBatchRow(
+  { module, isRollback, rolloutId, selection, retryOf }: Batch,
+  id: string,
+  loads: readonly NewLoad[],
+): NewLoadBatch | null {
+  const [first] = loads;
+  if (first === undefined || rolloutId !== null || (loads.length === 1 && retryOf === undefined)) return null;
+  const { kind, version, requestedAt, requestedBy } = first;
+  return {
+    id,
+    kind,
+    module,
+    version: loads.every((load) => load.version === version) ? version : null,
+    selection: Json.of({ ...selection }),
+    loads: loads.length,
+    rollback: isRollback,
+    retryOf: retryOf ?? null,
+    requestedAt,
+    requestedBy,
   };
 }
 

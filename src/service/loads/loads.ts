@@ -62,7 +62,7 @@ export class Loads {
     this.#request = uses.store.batched((connection, queued) => createRequestedLoads(connection, queued, uses.clock.now(), onEnded));
   }
 
-  /** Creates one load per selected device, all or none. @throws {Problem} `invalid-value`, `image-pruned`, `unsupported-by-host`, `busy`. */
+  /** Creates one load per selected device, all or none. @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `unsupported-by-host`, `busy`. */
   request(request: NewLoadsRequest, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
     return this.#request({ request, requester, toResponse });
   }
@@ -256,8 +256,9 @@ async function createGroup(
     const targets = devices.map((device) => ({ device, content }));
     if (content.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
     const { module, version } = toColumns(content);
-    const facts = { version, ...selectorFacts(selector) };
-    return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, facts, requester };
+    const selection = selectorFacts(selector);
+    const facts = { version, ...selection };
+    return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, selection, facts, requester };
   };
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const item of queued) batches.push(...(await Promise.allSettled([batchOf(item)])));
@@ -300,10 +301,10 @@ export async function findPatchSet(connection: Connection, { name, version }: Na
 
 /** Returns the problem of an unknown module or version; the message lists the newest versions of the module. */
 export async function unknownBuildProblem(connection: Connection, module: string, version: string): Promise<Problem> {
-  const versions = await new BuildRecords(connection).versions(module);
-  if (versions.length === 0) return invalidValue('/module', `the module ${module} does not exist: push a build first`);
-  return invalidValue(
-    '/version',
-    `the build ${module}@${version} does not exist: the versions of ${module} are ${versions.slice(-20).join(', ')}`,
-  );
+  const records = new BuildRecords(connection);
+  if ((await records.versions(module)).length === 0)
+    return invalidValue('/module', `the module ${module} does not exist: push a build first`);
+  const usable = (await records.usableVersions(module)).slice(-20);
+  const choice = usable.length === 0 ? `all versions of ${module} are yanked` : `the versions of ${module} are ${usable.join(', ')}`;
+  return invalidValue('/version', `the build ${module}@${version} does not exist: ${choice}`);
 }

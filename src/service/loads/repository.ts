@@ -4,7 +4,7 @@ import type { LoadReport } from '../../protocol/load-report.ts';
 import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
-import type { LoadModel } from '../database/generated/models.ts';
+import type { LoadBatchModel, LoadModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { type MarkedRows, withoutMarks } from '../database/readable-rows.ts';
@@ -38,6 +38,8 @@ const newLoadColumns = {
   deadlineAt: 'time?',
 } as const;
 export type NewLoad = Pick<LoadModel, keyof typeof newLoadColumns>;
+/** A request for loads on several devices. */
+export type NewLoadBatch = Omit<LoadBatchModel, 'selection'> & { readonly selection: Json };
 export type LoadCompletion = Pick<LoadModel, 'id' | 'requestedAt'> & {
   readonly outcome: string;
   readonly reason: string | null;
@@ -70,6 +72,22 @@ export const loadStates = [...openStates, 'completed'] as const;
 const loadRow = { kind: 'load', table: 'Load', key: ['id'] } as const;
 
 const insertLoad = new RowStatement(newLoadColumns, (sql, load) => sql.insertInto('Load').values(load));
+
+const insertBatch = new RowStatement(
+  {
+    id: 'text',
+    kind: 'text',
+    module: 'text',
+    version: 'text?',
+    selection: 'json',
+    loads: 'integer',
+    rollback: 'boolean',
+    retryOf: 'text?',
+    requestedAt: 'time',
+    requestedBy: 'text?',
+  },
+  (sql, batch) => sql.insertInto('LoadBatch').values(batch),
+);
 
 const completeLoad = new RowStatement(
   { outcome: 'text', reason: 'text?', interrupted: 'integer', retried: 'integer', failed: 'integer', completedAt: 'time', id: 'text' },
@@ -155,6 +173,11 @@ export class LoadRecords {
 
   async create(loads: readonly NewLoad[]): Promise<void> {
     await this.#connection.executeForRows(insertLoad, loads);
+  }
+
+  /** Stores requests for loads on several devices. */
+  async createBatches(batches: readonly NewLoadBatch[]): Promise<void> {
+    if (batches.length > 0) await this.#connection.executeForRows(insertBatch, batches);
   }
 
   async find(id: string): Promise<LoadRecord | null> {

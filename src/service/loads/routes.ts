@@ -38,9 +38,9 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
         body: NewLoads,
         response: {
           202: AcceptedLoads.describe(
-            'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
+            'The loads are accepted: each reaches an outcome. `Location` is the load, or the batch if there are several.',
           ),
-          ...postProblems('image-pruned', 'unsupported-by-host'),
+          ...postProblems('image-pruned', 'build-yanked', 'unsupported-by-host'),
         },
       },
     },
@@ -84,7 +84,7 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
         body: NewUnloads,
         response: {
           202: AcceptedLoads.describe(
-            'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
+            'The loads are accepted: each reaches an outcome. `Location` is the load, or the batch if there are several.',
           ),
           ...postProblems('not-loaded', 'unsupported-by-host'),
         },
@@ -200,10 +200,10 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   );
 }
 
-/** Returns the path of the load, or of the list of the loads if there are several. */
+/** Returns the path of the load, or of its batch if there are several. */
 export function locationOf({ batch, loads }: CreatedLoads): string {
   const [first, ...others] = loads;
-  return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
+  return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/load-batches/${batch}`;
 }
 
 export function toAccepted(created: CreatedLoads): CreatedResponse<202, z.infer<typeof AcceptedLoads>> {

@@ -4,6 +4,7 @@ import { splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import { searchedVersions } from '../history/version-stack.ts';
 import { BuildRecords, type LoadableBuild } from '../modules/repository.ts';
+import { describeYank } from '../modules/yanked-build.ts';
 import { PatchSetRecords } from '../patch-sets/repository.ts';
 import type { LoadContent, MemberContent } from './content.ts';
 import {
@@ -30,7 +31,7 @@ export type SetRollback =
 
 /**
  * Returns the rollback of a patch set for each device: it reverts the latest load of the set that the device has not rolled back. This is impossible if
- * a module that the load changed has another version since then.
+ * a module that the load changed has another version since then, or if the version before is yanked.
  * @param name Name of the patch set, whatever its versions.
  */
 export async function findSetRollbacks(
@@ -76,6 +77,8 @@ function toRollback(reverted: SetLoad, changes: readonly SetChange[], buildOf: B
     }
     const build = buildOf(module, previous);
     if (build === undefined) return { kind: 'impossible', reason: `the service has no build of ${module}@${previous}` };
+    const yank = describeYank(build);
+    if (yank !== null) return { kind: 'impossible', reason: `${yank}. Roll back ${module} on its own, or unyank the build` };
     members.push({ action: 'load', build });
   }
   return { kind: 'revert', reverted, changes, content: { kind: 'patch-set', patchSet: reverted.patchSet, members } };

@@ -49,7 +49,7 @@ export class Unloads {
       const targets = await findTargets(connection, await selectDevices(connection, selector), request);
       await checkHostsSupport(connection, targets, 'unload-module');
       const facts = selectorFacts(selector);
-      const batch = { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
+      const batch = { targets, module, terms, isRollback: false, rolloutId: null, selection: facts, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       await storeResponse(connection, requester, toResponse, created);
       return created;

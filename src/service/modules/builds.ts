@@ -69,8 +69,9 @@ export class Builds {
       );
     if (!isVersionBump(version)) return this.#push(request, requester, toResponse);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
-      const versions = await new BuildRecords(this.#uses.store.readConnection).versions(module);
-      const assigned = bumpVersion(versions, version);
+      const records = new BuildRecords(this.#uses.store.readConnection);
+      const versions = await records.versions(module);
+      const assigned = bumpVersion(versions, version, await records.usableVersions(module));
       if (assigned === null)
         throw invalidValue(
           '/version',

@@ -18,6 +18,8 @@ export type Dependency = {
 /** The newest build of a module that depends on a module. `resolved`: whether a given version provides what the build requires. */
 export type Dependent = { readonly module: string; readonly version: string; readonly range: string | null; readonly resolved: boolean };
 
+/** Builds that are in memory at once when dependents are restored. */
+const buildsReadAtOnce = 20;
 /** Maximum dependents of a build in a response. */
 export const dependentLimit = 20;
 
@@ -46,6 +48,22 @@ export async function findDependents(connection: Connection, build: BuildRecord)
     const resolved = provider !== null && isResolved(importer, provider);
     return [{ module, version, range: dependencies[build.module] ?? null, resolved }];
   });
+}
+
+/** Records the newest build of a module that depends on each of these modules, after the one that did was deleted. */
+export async function restoreDependents(connection: Connection, module: string, providers: readonly string[]): Promise<void> {
+  const records = new BuildRecords(connection);
+  let missing: ReadonlySet<string> = new Set(providers);
+  for (let offset = 0; missing.size > 0; offset += buildsReadAtOnce) {
+    const builds = await records.listNewest(module, { limit: buildsReadAtOnce, offset });
+    for (const build of builds) {
+      const importer = readLinkedModule(build);
+      const required = importer === null ? [] : dependenciesOf(importer).flatMap((each) => (missing.has(each.module) ? [each.module] : []));
+      await records.recordDependencies(build, required);
+      missing = missing.difference(new Set(required));
+    }
+    if (builds.length < buildsReadAtOnce) return;
+  }
 }
 
 function isResolved(importer: LinkedModule, provider: LinkedModule): boolean {

@@ -17,7 +17,11 @@ import type { Reader } from '../database/reader.ts';
 import { checkDates } from '../database/undecodable-row.ts';
 import type { BuildRecord } from './repository.ts';
 
-export type BuildFilter = TimeRange & { readonly module: string; readonly language?: string | undefined };
+export type BuildFilter = TimeRange & {
+  readonly module: string;
+  readonly language?: string | undefined;
+  readonly isYanked?: boolean | undefined;
+};
 
 export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
 
@@ -46,10 +50,11 @@ export class BuildQueries {
     return restoreMarks(await this.#readable.build.findMany(this.#pageQuery(filter, page)));
   }
 
-  #pageQuery({ from, until, ...filter }: BuildFilter, page: PageByTime) {
+  #pageQuery({ from, until, isYanked, ...filter }: BuildFilter, page: PageByTime) {
     const createdAt = (comparison: Comparison<Date>): Prisma.BuildWhereInput => ({ createdAt: comparison });
+    const yanked = isYanked === undefined ? [] : [{ yankedAt: isYanked ? { not: null } : null }];
     return {
-      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, createdAt, (id) => ({ id }))] },
+      where: { AND: [equalTo(filter), ...yanked, ...timeConditions({ from, until }, page, createdAt, (id) => ({ id }))] },
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     } satisfies Prisma.BuildFindManyArgs;

@@ -8,18 +8,21 @@ import { Json } from '../database/json.ts';
 import { PreparedQuery } from '../database/prepared-statements.ts';
 
 export type BuildRecord = BuildModel;
-export type NewBuild = Omit<BuildModel, 'interface' | 'imagePrunedAt'> & { readonly interface: Prisma.InputJsonValue };
+/** How a build was yanked; all null: it is not. */
+export type Yank = Pick<BuildModel, 'yankedAt' | 'yankReason' | 'yankedBy'>;
+
+export type NewBuild = Omit<BuildModel, 'interface' | 'imagePrunedAt' | keyof Yank> & { readonly interface: Prisma.InputJsonValue };
 
 /** A program's driver, with the DSSE envelope of its statement (JSON). */
 export type Driver = { readonly digest: string; readonly bytes: Uint8Array<ArrayBuffer>; readonly statement: string };
 
 /** The columns of a build that a load needs. */
-export type LoadableBuild = Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest' | 'imagePrunedAt'>;
+export type LoadableBuild = Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest' | 'imagePrunedAt' | 'yankReason'>;
 
 const loadableBuilds = new PreparedQuery({ modules: 'list', versions: 'list' }, (sql, { modules, versions }) =>
   sql
     .selectFrom('Build')
-    .select(['id', 'module', 'version', 'imageDigest', 'imagePrunedAt'])
+    .select(['id', 'module', 'version', 'imageDigest', 'imagePrunedAt', 'yankReason'])
     .where(({ ref }) => modules.includes(ref('module')))
     .where(({ ref }) => versions.includes(ref('version'))),
 );
@@ -34,7 +37,7 @@ export class BuildRecords {
   async create({ interface: types, ...build }: NewBuild): Promise<BuildRecord> {
     return this.#connection.sql
       .insertInto('Build')
-      .values({ ...build, interface: Json.of(types), imagePrunedAt: null })
+      .values({ ...build, interface: Json.of(types), imagePrunedAt: null, yankedAt: null, yankReason: null, yankedBy: null })
       .returningAll()
       .executeTakeFirstOrThrow();
   }
@@ -101,17 +104,49 @@ export class BuildRecords {
     await this.#connection.sql.updateTable('Build').set({ pushedBy, envelope }).where('id', '=', id).execute();
   }
 
+  /**
+   * Deletes a build that nothing refers to, and its image unless another build or a driver has the same.
+   * @returns The modules of which it was the newest dependent of its module.
+   */
+  async delete({ id, imageDigest }: Pick<BuildRecord, 'id' | 'imageDigest'>): Promise<string[]> {
+    const { sql } = this.#connection;
+    const dependents = await sql.deleteFrom('ModuleDependent').where('buildId', '=', id).returning('provider').execute();
+    await sql.deleteFrom('Build').where('id', '=', id).execute();
+    await sql
+      .deleteFrom('Image')
+      .where('digest', '=', imageDigest)
+      .where('statement', 'is', null)
+      .where(({ exists, not, selectFrom }) => not(exists(selectFrom('Build').select('Build.id').where('imageDigest', '=', imageDigest))))
+      .execute();
+    return dependents.map(({ provider }) => provider);
+  }
+
+  /** Returns builds of a module, newest first. */
+  async listNewest(module: string, { limit, offset }: { readonly limit: number; readonly offset: number }): Promise<BuildRecord[]> {
+    const newestFirst = this.#builds().where('module', '=', module).orderBy('createdAt', 'desc').orderBy('id', 'desc');
+    return newestFirst.limit(limit).offset(offset).execute();
+  }
+
+  /** Yanks a build, or unyanks it. */
+  async setYank(id: string, yank: Yank): Promise<void> {
+    await this.#connection.sql.updateTable('Build').set(yank).where('id', '=', id).execute();
+  }
+
   /** Returns the versions of a module, in the order in which they were created. */
   async versions(module: string): Promise<string[]> {
-    const { sql } = this.#connection;
-    const builds = await sql
-      .selectFrom('Build')
-      .select('version')
-      .where('module', '=', module)
-      .orderBy('createdAt')
-      .orderBy('id')
-      .execute();
+    const builds = await this.#versions(module).execute();
     return builds.map(({ version }) => version);
+  }
+
+  /** Returns the same without yanked builds. */
+  async usableVersions(module: string): Promise<string[]> {
+    const builds = await this.#versions(module).where('yankedAt', 'is', null).execute();
+    return builds.map(({ version }) => version);
+  }
+
+  #versions(module: string) {
+    const { sql } = this.#connection;
+    return sql.selectFrom('Build').select('version').where('module', '=', module).orderBy('createdAt').orderBy('id');
   }
 
   /** Stores an image unless one with the same digest exists. @param createdAt By the retention clock. */

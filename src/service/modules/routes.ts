@@ -145,8 +145,9 @@ function addListRoutes(app: Api, { builds, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { module } = request.params;
-      const { language } = request.query;
-      const page = await builds.list({ module, language, ...parseTimeRange(request.query) }, parsePageByTime(request));
+      const { language, yanked } = request.query;
+      const isYanked = yanked === undefined ? undefined : yanked === 'true';
+      const page = await builds.list({ module, language, isYanked, ...parseTimeRange(request.query) }, parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'build', schema: Build, idOf: ({ id }) => id, toItem: toBuild, damagedRows });
     },
   );
@@ -162,7 +163,7 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
         tags,
         summary: 'Get a build',
         description:
-          'A build is immutable, except that publishers can add signatures. The response also lists the modules that depend on its module, which changes with new builds.',
+          'A build is immutable, except that publishers can add signatures, and that it can be yanked. The response also lists the modules that depend on its module, which changes with new builds.',
         params: buildParameters,
         headers: ifNoneMatchHeaders,
         response: {
@@ -249,8 +250,13 @@ export function toBuild(build: BuildRecord): z.infer<typeof Build> {
     hasState,
     createdAt: createdAt.toISOString(),
     pushedBy,
+    yanked: toYanked(build),
     signedBy: (envelope === null ? null : readEnvelope(envelope))?.signatures.map(({ keyid }) => keyid) ?? [],
   };
+}
+
+function toYanked({ yankedAt, yankReason, yankedBy }: BuildRecord): z.infer<typeof Build>['yanked'] {
+  return yankedAt === null ? null : { reason: yankReason ?? '', at: yankedAt.toISOString(), by: yankedBy ?? '' };
 }
 
 function toBuildDetail(record: BuildRecord, dependents: readonly Dependent[]): z.infer<typeof BuildDetail> {

@@ -25,6 +25,7 @@ const exampleResponse = {
   hasState: false,
   createdAt: exampleTimes.pushed,
   pushedBy: exampleIdentifier('key'),
+  yanked: null,
   signedBy: [exampleIdentity.keyId],
 };
 
@@ -71,6 +72,10 @@ export const NewBuild = z
     ],
   });
 
+const Yanked = z
+  .object({ reason: z.string(), at: timestamp, by: z.string().describe('Identifier of the API key of the request.') })
+  .meta({ id: 'Yanked', examples: [{ reason: 'it drops packets under load', at: exampleTimes.completed, by: exampleIdentifier('key') }] });
+
 export const Build = z
   .object({
     id: identifier('build'),
@@ -104,6 +109,7 @@ export const Build = z
       ),
     createdAt: timestamp,
     pushedBy: z.string().nullable().describe('Identifier of the API key or user that pushed it. Null if unknown.'),
+    yanked: Yanked.nullable().describe('How it was yanked: nothing new can use it. Null if it is not.'),
     signedBy: z
       .array(z.string())
       .describe('Key IDs of the keys that signed its provenance: a signing key of the service, and publisher keys.'),
@@ -155,6 +161,11 @@ export const buildQuery = z.strictObject({
     .optional()
     .describe('Only builds in this language.')
     .meta({ examples: ['assemblyscript'] }),
+  yanked: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('Only yanked builds, or only builds that are not yanked.')
+    .meta({ examples: ['false'] }),
 });
 
 export const Module = z.object({ name: z.string(), builds: count, lastBuildAt: timestamp }).meta({

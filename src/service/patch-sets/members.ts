@@ -7,6 +7,7 @@ import type { Connection } from '../database/connection.ts';
 import { toLinkedModule } from '../modules/linked-module.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';
 import { type BuildRecord, BuildRecords } from '../modules/repository.ts';
+import { describeYankedBuild } from '../modules/yanked-build.ts';
 import { type InvalidValue, Problem } from '../problem.ts';
 
 /** A build that a request names. */
@@ -21,7 +22,7 @@ const namedVersions = 10;
 
 /**
  * Returns the builds that a request names, in its order.
- * @throws {Problem} `invalid-value` if a build is unknown, or if two members do not fit together; `image-pruned`.
+ * @throws {Problem} `invalid-value` if a build is unknown, or if two members do not fit together; `image-pruned`, `build-yanked`.
  */
 export async function readMembers(connection: Connection, named: readonly NamedBuild[]): Promise<BuildRecord[]> {
   const records = new BuildRecords(connection);
@@ -29,7 +30,7 @@ export async function readMembers(connection: Connection, named: readonly NamedB
   const builds = found.filter((build) => build !== null);
   if (builds.length < named.length) {
     const problems = named.map(async (build, index) =>
-      found[index] === null ? [describeUnknown(build, index, await records.versions(build.module))] : [],
+      found[index] === null ? [describeUnknown(build, index, await records.usableVersions(build.module))] : [],
     );
     throw problemOf('invalid-value', (await Promise.all(problems)).flat());
   }
@@ -38,16 +39,21 @@ export async function readMembers(connection: Connection, named: readonly NamedB
     return detail === null ? [] : [{ pointer: `/builds/${index}`, detail }];
   });
   if (pruned.length > 0) throw problemOf('image-pruned', pruned);
+  const yanked = builds.flatMap((build, index) => {
+    const detail = describeYankedBuild(build);
+    return detail === null ? [] : [{ pointer: `/builds/${index}/version`, detail }];
+  });
+  if (yanked.length > 0) throw problemOf('build-yanked', yanked);
   const links = findLinkProblems(builds.map(toLinkedModule), await versionsOf(records, builds));
   if (links.length > 0) throw problemOf('invalid-value', links);
   return builds;
 }
 
 async function versionsOf(records: BuildRecords, builds: readonly BuildRecord[]): Promise<Map<string, readonly string[]>> {
-  return new Map(await Promise.all(builds.map(async ({ module }) => [module, await records.versions(module)] as const)));
+  return new Map(await Promise.all(builds.map(async ({ module }) => [module, await records.usableVersions(module)] as const)));
 }
 
-function problemOf(kind: 'invalid-value' | 'image-pruned', problems: readonly InvalidValue[]): Problem {
+function problemOf(kind: 'invalid-value' | 'image-pruned' | 'build-yanked', problems: readonly InvalidValue[]): Problem {
   const details = problems.slice(0, describedProblems).map(({ detail }) => detail);
   const more = problems.length - details.length;
   return new Problem(kind, [...details, ...(more === 0 ? [] : [`${more} more`])].join('; '), {
@@ -59,7 +65,7 @@ function describeUnknown({ module, version }: NamedBuild, index: number, version
   return versions.length === 0
     ? {
         pointer: `/builds/${index}/module`,
-        detail: `the module ${module} has no builds: push one first, or correct the name`,
+        detail: `the module ${module} has no usable build: push one first, or correct the name`,
       }
     : {
         pointer: `/builds/${index}/version`,
@@ -78,7 +84,7 @@ function listVersions(versions: readonly string[]): string {
  * Returns why the members of a patch set do not fit together: an import that another member does not provide with the same type, or another member out of a
  * declared range. Links to modules outside the set depend on the device, and are checked when the set is loaded.
  * @param members The builds in the order of the request. Each module occurs once.
- * @param versions The existing versions of the modules.
+ * @param versions The existing versions of the modules, without yanked ones.
  */
 export function findLinkProblems(members: readonly LinkedModule[], versions: ReadonlyMap<string, readonly string[]>): InvalidValue[] {
   const positions = new Map(members.map(({ module }, index) => [module, index]));

@@ -40,7 +40,7 @@ export class PatchSets {
 
   /**
    * Creates a patch set. The same builds under the same name and version are the same set; a version never changes.
-   * @throws {Problem} `version-exists`, or why the builds cannot form a set: `invalid-value`, `image-pruned`.
+   * @throws {Problem} `version-exists`, or why the builds cannot form a set: `invalid-value`, `image-pruned`, `build-yanked`.
    */
   async create(request: NewPatchSetRequest, requester: Requester, toResponse: ToResponse<CreatedPatchSet>): Promise<CreatedPatchSet> {
     const { store, signingKeys } = this.#uses;
@@ -107,6 +107,7 @@ async function prepare(
       buildId: id,
       imageDigest: build.imageDigest,
       imagePrunedAt: build.imagePrunedAt,
+      yankReason: build.yankReason,
       envelope: build.envelope,
     }))
     .toSorted((left, right) => (left.module < right.module ? -1 : 1));

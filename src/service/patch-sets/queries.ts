@@ -16,7 +16,7 @@ export type PatchSetFilter = TimeRange & {
 
 const withMembers = {
   members: {
-    include: { build: { select: { imageDigest: true, imagePrunedAt: true, envelope: true } } },
+    include: { build: { select: { imageDigest: true, imagePrunedAt: true, yankReason: true, envelope: true } } },
   },
 } as const;
 

@@ -5,7 +5,7 @@ import type { BuildModel, PatchSetMemberModel, PatchSetModel } from '../database
 
 /** A member of a patch set, with the columns of its build that a load needs. */
 export type PatchSetMemberRecord = Pick<PatchSetMemberModel, 'module' | 'version' | 'buildId'> &
-  Pick<BuildModel, 'imageDigest' | 'imagePrunedAt' | 'envelope'>;
+  Pick<BuildModel, 'imageDigest' | 'imagePrunedAt' | 'yankReason' | 'envelope'>;
 
 /** A patch set and its members, sorted by module. */
 export type PatchSetRecord = PatchSetModel & { readonly members: readonly PatchSetMemberRecord[] };
@@ -54,7 +54,7 @@ export class PatchSetRecords {
     const members = await this.#connection.sql
       .selectFrom('PatchSetMember')
       .innerJoin('Build', 'Build.id', 'PatchSetMember.buildId')
-      .select(['PatchSetMember.module', 'PatchSetMember.version', 'buildId', 'imageDigest', 'imagePrunedAt', 'envelope'])
+      .select(['PatchSetMember.module', 'PatchSetMember.version', 'buildId', 'imageDigest', 'imagePrunedAt', 'yankReason', 'envelope'])
       .where('patchSetId', '=', patchSet.id)
       .orderBy('PatchSetMember.module')
       .execute();

@@ -39,7 +39,7 @@ function addCreationRoute(app: Api, { patchSets }: Uses): void {
         response: {
           200: PatchSet.describe('The patch set already exists.'),
           201: PatchSet.describe('The patch set was created.'),
-          ...postProblems('version-exists', 'image-pruned'),
+          ...postProblems('version-exists', 'image-pruned', 'build-yanked'),
         },
       },
     },

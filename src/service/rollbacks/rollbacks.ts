@@ -73,9 +73,10 @@ export class Rollbacks {
       if (targets.length === 0) throw alreadyInstalled(subject);
       if (subject.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
       const versions = [...new Set(targets.map(({ content }) => versionOf(content)))];
-      const facts = { isRollback: true, versions, ...selectorFacts(selector) };
+      const selection = selectorFacts(selector);
+      const facts = { isRollback: true, versions, ...selection };
       const module = nameOf(subject);
-      const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
+      const batch = { targets, module, terms, isRollback: true, rolloutId: null, selection, facts, requester };
       const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       const accepted = { ...created, unchanged, skipped: missing.map(({ device }) => device.id) };
       await storeResponse(connection, requester, toResponse, accepted);

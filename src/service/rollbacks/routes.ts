@@ -36,7 +36,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
         body: ModuleRollback,
         response: {
           202: AcceptedLoads.describe('The load is accepted: it reaches an outcome. `Location` is the load.'),
-          ...postProblems('not-found', 'nothing-to-roll-back', 'already-installed', 'image-pruned'),
+          ...postProblems('not-found', 'nothing-to-roll-back', 'already-installed', 'image-pruned', 'build-yanked'),
         },
       },
     },
@@ -67,7 +67,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
           202: AcceptedRollback.describe(
             'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
           ),
-          ...postProblems('nothing-to-roll-back', 'already-installed', 'image-pruned', 'unsupported-by-host'),
+          ...postProblems('nothing-to-roll-back', 'already-installed', 'image-pruned', 'build-yanked', 'unsupported-by-host'),
         },
       },
     },

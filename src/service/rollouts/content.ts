@@ -6,6 +6,7 @@ import { DeviceRecords } from '../devices/repository.ts';
 import { findPatchSet, type NamedVersion, unknownBuildProblem } from '../loads/loads.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';
 import { type BuildRecord, BuildRecords } from '../modules/repository.ts';
+import { checkNotYanked } from '../modules/yanked-build.ts';
 import { type PatchSetRecord, PatchSetRecords } from '../patch-sets/repository.ts';
 import { Problem } from '../problem.ts';
 import type { RolloutRecord } from './repository.ts';
@@ -43,6 +44,22 @@ async function findBuild(connection: Connection, { module, version }: NamedBuild
 }
 
 type NamedBuild = RolloutContent['builds'][number];
+
+/** @throws {Problem} `build-yanked`, which points to the patch set or the version. */
+export function checkUsable({ builds, patchSetId }: RequestedContent): void {
+  checkNotYanked(builds, patchSetId === null ? '/version' : '/patchSet');
+}
+
+/** @throws {Problem} `build-yanked` if the builds that a rollout loads are yanked. A rollback of a rollout loads others, and is not checked. */
+export async function checkRolloutUsable(
+  connection: Connection,
+  { module, version, rollbackOf }: RolloutRecord,
+  patchSet: PatchSetRecord | null,
+): Promise<void> {
+  if (rollbackOf !== null) return;
+  const build = patchSet !== null || version === null ? null : await new BuildRecords(connection).find(module, version);
+  checkNotYanked(patchSet?.members ?? (build === null ? [] : [build]), null);
+}
 
 /** @throws {Problem} `image-pruned`, which points to the patch set or the version. */
 export function checkHasImages({ builds, patchSetId }: RequestedContent): void {

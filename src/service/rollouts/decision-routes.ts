@@ -57,7 +57,7 @@ function addResumptionRoutes(app: Api, { rollouts }: Uses): void {
           params: rolloutParameter,
           response: {
             200: Rollout.describe('The updated rollout.'),
-            ...postProblems('not-found', 'rollout-state', 'rollout-conflict'),
+            ...postProblems('not-found', 'rollout-state', 'rollout-conflict', 'build-yanked'),
           },
         },
       },

@@ -5,6 +5,7 @@ import type { Connection } from '../database/connection.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { cancelRemaining } from './cancellation.ts';
+import { checkRolloutUsable } from './content.ts';
 import { rolloutLimits } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -27,11 +28,12 @@ export const pause =
     });
   };
 
-/** Resumes a paused rollout; the failure of the current wave is ignored. @throws {Problem} `rollout-state`. */
+/** Resumes a paused rollout; the failure of the current wave is ignored. @throws {Problem} `rollout-state`, `build-yanked`. */
 export const resume: Decision = async (connection, view, requester, now) => {
   const { record, wave } = view;
   if (view.state === 'running' || view.state === 'awaiting-approval') return view;
   checkState(view, 'resumed', ['paused']);
+  await checkRolloutUsable(connection, record, view.patchSet);
   const hasFailed = wave?.state === 'failed';
   if (wave !== null && hasFailed)
     await new RolloutRecords(connection).updateWave(record.id, wave.number, { state: 'loading', failureIgnored: true });
@@ -75,11 +77,12 @@ export const abort =
 
 /**
  * Retries the failed loads and evaluates their waves again.
- * @throws {Problem} `rollout-state` if no load can be retried, or the rollout was rolled back or aborted; `rollout-conflict`.
+ * @throws {Problem} `rollout-state` if no load can be retried, or the rollout was rolled back or aborted; `rollout-conflict`, `build-yanked`.
  */
 export const retryFailed: Decision = async (connection, view, requester, now) => {
   const { record, waves } = view;
   checkState(view, 'retried', ['running', 'awaiting-approval', 'paused', 'completed']);
+  await checkRolloutUsable(connection, record, view.patchSet);
   const begun = waves.filter(({ state }) => state !== 'waiting' && state !== 'awaiting-approval').map(({ number }) => number);
   const retried = await new RolloutRecords(connection).retryFailed(record.id, begun, rolloutLimits.attempts);
   if (retried.size === 0)

@@ -2,10 +2,12 @@
 
 import type { Connection } from '../database/connection.ts';
 import { buildsOf, type LoadContent, patchSetContent } from '../loads/content.ts';
+import { findEarlierVersions } from '../loads/earlier-versions.ts';
 import { findHostsWithout, unsupportedReason } from '../loads/host-support.ts';
 import { findSetRollbacks } from '../loads/set-rollbacks.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';
 import { BuildRecords } from '../modules/repository.ts';
+import { describeYank } from '../modules/yanked-build.ts';
 import type { PatchSetRecord } from '../patch-sets/repository.ts';
 import type { RolloutRecord, WaitingDevice } from './repository.ts';
 
@@ -25,20 +27,27 @@ export async function readContents(
   return (device) => {
     const found = contentOf(device);
     if ('reason' in found) return found;
-    const [pruned] = buildsOf(found.content).flatMap((build) => describePrunedImage(build) ?? []);
-    return pruned === undefined ? found : { reason: pruned };
+    const [lack] = buildsOf(found.content).flatMap((build) => describeYank(build) ?? describePrunedImage(build) ?? []);
+    return lack === undefined ? found : { reason: lack };
   };
 }
 
 async function readBuilds(
   connection: Connection,
-  { module }: RolloutRecord,
+  { module, rollbackOf }: RolloutRecord,
   waiting: readonly WaitingDevice[],
 ): Promise<(device: WaitingDevice) => ContentOrReason> {
   const versions = [...new Set(waiting.map(({ version }) => version))];
   const builds = new Map((await new BuildRecords(connection).findMany(module, versions)).map((build) => [build.version, build]));
-  return ({ version }) => {
+  const yanked = waiting.filter(({ version }) => (builds.get(version)?.yankReason ?? null) !== null).map(({ deviceId }) => deviceId);
+  // Yanked since the device was added to the rollback.
+  const earlierOf = rollbackOf === null || yanked.length === 0 ? null : await findEarlierVersions(connection, yanked, module);
+  return ({ deviceId, version }) => {
     const build = builds.get(version);
+    if (earlierOf !== null && yanked.includes(deviceId)) {
+      const earlier = earlierOf(deviceId);
+      return 'reason' in earlier ? earlier : { content: { kind: 'build', build: earlier.build } };
+    }
     return build === undefined ? { reason: `the build ${module}@${version} does not exist` } : { content: { kind: 'build', build } };
   };
 }

@@ -40,6 +40,7 @@ export async function requestLoads(
     const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester };
     const { loads } = await createLoads(connection, batch, now, settleUnreportedLoads);
     await new RolloutRecords(connection).setLoading(id, loads);
+    if (isRollback && patchSet === null) await new RolloutRecords(connection).setVersions(id, loads);
   }
   if (failed.length > 0) {
     const detail = { wave, devices: failed.length };

@@ -73,6 +73,21 @@ const setDeviceLoading = new RowStatement({ loadId: 'text', rolloutId: 'text', d
     .where('deviceId', '=', deviceId),
 );
 
+const setDeviceVersion = new RowStatement(
+  { version: 'text', rolloutId: 'text', deviceId: 'text' },
+  (sql, { version, rolloutId, deviceId }) =>
+    sql
+      .updateTable('RolloutDevice')
+      .set({ version })
+      .where('rolloutId', '=', rolloutId)
+      .where('deviceId', '=', deviceId)
+      .where('version', '<>', version),
+);
+
+const returnDeviceToWaiting = new RowStatement({ loadId: 'text' }, (sql, { loadId }) =>
+  sql.updateTable('RolloutDevice').set({ state: 'waiting' }).where('loadId', '=', loadId).where('state', '=', 'loading'),
+);
+
 const settleFailure = new RowStatement({ outcome: 'text', reason: 'text?', loadId: 'text' }, (sql, { loadId, ...end }) =>
   sql
     .updateTable('RolloutDevice')
@@ -211,6 +226,46 @@ export class RolloutRecords {
       setDeviceLoading,
       loads.map(({ id, device }) => ({ loadId: id, rolloutId, deviceId: device })),
     );
+  }
+
+  /** Records the versions that devices of a rollback load, if they differ from those chosen before. */
+  async setVersions(rolloutId: string, loads: readonly { readonly device: string; readonly version: string }[]): Promise<void> {
+    await this.#connection.executeForRows(
+      setDeviceVersion,
+      loads.map(({ device, version }) => ({ version, rolloutId, deviceId: device })),
+    );
+  }
+
+  /** Makes devices wait for another load instead of these, which ended before they were sent. */
+  async returnToWaiting(loadIds: readonly string[]): Promise<void> {
+    await this.#connection.executeForRows(
+      returnDeviceToWaiting,
+      loadIds.map((loadId) => ({ loadId })),
+    );
+  }
+
+  /** Returns the open rollouts that load a build, alone or in a patch set. Rollbacks of rollouts are left out: they load other builds. */
+  async openOfBuild({
+    id,
+    module,
+    version,
+  }: {
+    readonly id: string;
+    readonly module: string;
+    readonly version: string;
+  }): Promise<RolloutRecord[]> {
+    return this.#connection.sql
+      .selectFrom('Rollout')
+      .selectAll()
+      .where('endedAt', 'is', null)
+      .where('rollbackOf', 'is', null)
+      .where(({ and, eb, or, selectFrom }) =>
+        or([
+          and([eb('patchSetId', 'is', null), eb('module', '=', module), eb('version', '=', version)]),
+          eb('patchSetId', 'in', selectFrom('PatchSetMember').select('patchSetId').where('buildId', '=', id)),
+        ]),
+      )
+      .execute();
   }
 
   /** Sets the devices of loads that ended without success to `failed`. */

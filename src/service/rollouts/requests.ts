@@ -6,7 +6,7 @@ import { DeviceRecords } from '../devices/repository.ts';
 import { resolveGroup } from '../groups/groups.ts';
 import { type Forecast, type ForecastContent, forecastLoads } from '../loads/forecast.ts';
 import { invalidValue, Problem } from '../problem.ts';
-import { findContent, type RequestedContent, type RolloutContent, type WantedContent } from './content.ts';
+import { checkUsable, findContent, type RequestedContent, type RolloutContent, type WantedContent } from './content.ts';
 import { type Member, selectMembers, selectorPointer, withoutVersion } from './membership.ts';
 import { assignWaves, type RolloutPlan } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
@@ -91,10 +91,11 @@ export async function checkNoConflict(connection: Connection, rollout: Pick<Roll
   );
 }
 
-/** @throws {Problem} `invalid-value`, `already-installed`. */
+/** @throws {Problem} `invalid-value`, `build-yanked`, `already-installed`. */
 export async function previewRollout(connection: Connection, requested: RolloutRequest): Promise<Preview> {
   const request = await withGroup(connection, requested);
   const content = await findContent(connection, request.content);
+  checkUsable(content);
   const selected = await selectRequested(connection, request, content);
   const members = excludeUpToDate(selected, request, content);
   const numbers = assignWaves(request.plan.waves, members.length);

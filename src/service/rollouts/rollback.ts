@@ -4,6 +4,8 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
+import { findEarlierVersions } from '../loads/earlier-versions.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import type { PatchSetRecord } from '../patch-sets/repository.ts';
 import { type Requester, systemActor } from '../requester.ts';
 import { cancelRemaining } from './cancellation.ts';
@@ -123,6 +125,10 @@ async function returnToBuilds(
 ): Promise<(device: PatchedDevice) => RollbackOfDevice> {
   const ids = devices.map(({ deviceId }) => deviceId);
   const current = await new DeviceRecords(connection).versionsOf(ids, module);
+  const previous = [...new Set(devices.flatMap(({ previousVersion }) => previousVersion ?? []))];
+  const builds = await new BuildRecords(connection).findMany(module, previous);
+  const yanked = new Set(builds.flatMap(({ version: number, yankReason }) => (yankReason === null ? [] : [number])));
+  const earlierOf = yanked.size === 0 ? null : await findEarlierVersions(connection, ids, module);
   return ({ deviceId, previousVersion }) => {
     const currentVersion = current.get(deviceId) ?? null;
     const device = { previousVersion: currentVersion };
@@ -134,7 +140,11 @@ async function returnToBuilds(
       return { ...device, version: '', state: 'failed', reason: `no previous version: ${module} was not loaded before the rollout` };
     if (previousVersion === version)
       return { ...device, version: previousVersion, state: 'skipped', reason: `the device ran ${module}@${version} before the rollout` };
-    return { ...device, version: previousVersion, state: 'waiting', reason: null };
+    if (earlierOf === null || !yanked.has(previousVersion)) return { ...device, version: previousVersion, state: 'waiting', reason: null };
+    const earlier = earlierOf(deviceId);
+    return 'reason' in earlier
+      ? { ...device, version: previousVersion, state: 'failed', reason: earlier.reason }
+      : { ...device, version: earlier.build.version, state: 'waiting', reason: null };
   };
 }
 

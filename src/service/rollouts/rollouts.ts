@@ -15,7 +15,7 @@ import { storeResponse, type ToResponse } from '../idempotency/idempotency-store
 import { checkHostsSupport } from '../loads/host-support.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { checkHasImages, findContent, modulesOf, type RolloutContent, readPatchSet } from './content.ts';
+import { checkHasImages, checkUsable, findContent, modulesOf, type RolloutContent, readPatchSet } from './content.ts';
 import type { Decision } from './decisions.ts';
 import { type MeasuredDevice, measureDevices } from './device-measurement.ts';
 import { joinableForever } from './dynamic-membership.ts';
@@ -74,7 +74,7 @@ export class Rollouts {
 
   /**
    * Accepts a rollout, which then advances in the background.
-   * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `unsupported-by-host`, `rollout-conflict`, `too-many-rollouts`.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `already-installed`, `unsupported-by-host`, `rollout-conflict`, `too-many-rollouts`.
    */
   async request(requested: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
     const view = await this.#uses.store.transaction(async (connection) => {
@@ -82,6 +82,7 @@ export class Rollouts {
       const { plan, joining } = request;
       const content = await findContent(connection, request.content);
       checkHasImages(content);
+      checkUsable(content);
       const { module, version, patchSetId } = content;
       const members = await selectMembersToUpdate(connection, request, content);
       const targets = members.map((device) => ({ device }));

@@ -41,7 +41,14 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
         response: {
           200: RolloutPreview.describe('With `dryRun`: the preview.'),
           202: Rollout.describe('The rollout is accepted. `Location` is its path.'),
-          ...postProblems('image-pruned', 'already-installed', 'unsupported-by-host', 'rollout-conflict', 'too-many-rollouts'),
+          ...postProblems(
+            'image-pruned',
+            'build-yanked',
+            'already-installed',
+            'unsupported-by-host',
+            'rollout-conflict',
+            'too-many-rollouts',
+          ),
         },
       },
     },

@@ -45,6 +45,10 @@ beforeAll(async () => {
   for (const version of ['1.0.0', '1.1.0']) await service.load('tcp', version, devices);
   // A newer version to roll out.
   await service.load('tcp', '1.0.0', devices, { versionPolicy: 'different' });
+  // A batch with failed loads.
+  await service.load('tcp', '1.0.0', devices);
+  // Builds that nothing uses: yanked and deleted ones would make other requests fail.
+  for (const version of ['1.0.0', '1.1.0']) await service.push('scrap', version, workModule(1));
   const program = await service.post(`/v1/devices/${devices[0]}/programs`, { module: 'tcp', export: 'work', arguments: [1], calls: 1 });
   const bootId = randomUUID();
   const join = (name: string, ...names: string[]) => {
@@ -143,6 +147,8 @@ beforeAll(async () => {
   scrap = new Map([
     ...known,
     ['device', scrappedDevices],
+    ['module', ['scrap']],
+    ['version', ['1.0.0', '1.1.0']],
     ['host', [scrapped.body.host]],
     ['labels', [{ zone: 'scrap' }]],
     ['selector', ['zone=scrap']],
@@ -211,7 +217,11 @@ function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
 
 function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
   const json = operation.requestBody?.content['application/json']?.schema;
-  const values = operation.operationId.startsWith('decommission') ? scrap : operation.operationId.startsWith('move') ? moved : known;
+  const values = /^(?:decommission|yank|unyank|deleteBuild)/.test(operation.operationId)
+    ? scrap
+    : operation.operationId.startsWith('move')
+      ? moved
+      : known;
   const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', values);
   const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
   const body = fc.oneof(

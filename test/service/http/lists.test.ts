@@ -154,7 +154,7 @@ const newPatchSet = (builds: readonly ReturnType<ReturnType<typeof newBuild>>[])
     const build = random(2) === 0 ? undefined : builds.find((one) => one.module === module);
     return build === undefined
       ? []
-      : [{ module, version: build.version, buildId: build.id, imageDigest: '', imagePrunedAt: null, envelope: null }];
+      : [{ module, version: build.version, buildId: build.id, imageDigest: '', imagePrunedAt: null, yankReason: null, envelope: null }];
   }),
 });
 

@@ -49,7 +49,7 @@ test('loads a build by labels, patches it under a running program, and records e
   await service.push('tcp', '1.1.0', workModule(2));
   const accepted = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', labels: { zone: 'north' } });
   expect(accepted.status).toBe(202);
-  expect(accepted.headers.get('location')).toBe(`/v1/loads?batch=${accepted.body.batch}`);
+  expect(accepted.headers.get('location')).toBe(`/v1/load-batches/${accepted.body.batch}`);
   await until(
     'the first loads are completed',
     async () => itemsOf(await service.get(`/v1/loads?batch=${accepted.body.batch}&state=completed`)).length === 3,

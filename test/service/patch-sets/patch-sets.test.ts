@@ -178,7 +178,7 @@ describe('a set that could never be loaded is rejected', () => {
       ['tcp@9.9.9', 'none@1.0.0', 'many@2.0.0', 'udp@latest'],
       [
         ['/builds/0/version', 'tcp has no version 9.9.9: choose one of 1.2.0, 1.0.0, or push this version first'],
-        ['/builds/1/module', 'the module none has no builds: push one first, or correct the name'],
+        ['/builds/1/module', 'the module none has no usable build: push one first, or correct the name'],
         [
           '/builds/2/version',
           'choose one of 1.19.0, 1.18.0, 1.17.0, 1.16.0, 1.15.0, 1.14.0, 1.13.0, 1.12.0, 1.11.0, 1.10.0, 4 lower versions',

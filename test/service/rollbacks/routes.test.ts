@@ -155,7 +155,7 @@ test('rolls each selected device back to its own previous version; devices witho
   await install('fleet', [north1], '1.2.0');
 
   const response = await rollBackAll('fleet', { labels: { zone: 'north' } });
-  expect(response.headers.get('location')).toBe(`/v1/loads?batch=${response.body.batch}`);
+  expect(response.headers.get('location')).toBe(`/v1/load-batches/${response.body.batch}`);
   const loads = await outcomesOf(response.body.batch);
   expect(new Map(loads.map(({ device, version }) => [device, version]))).toEqual(
     new Map([

@@ -46,7 +46,13 @@ async function createBuild({ builds }: Records, module: string, version: string)
 async function createSet({ patchSets }: Records, named: string, builds: Partial<Record<string, string>>): Promise<void> {
   const [name = '', version = ''] = named.split('@');
   const members = Object.entries(builds).map(([module, buildVersion = '']) => {
-    const build = { buildId: `${module}@${buildVersion}`, imageDigest: imageOf(module, buildVersion), imagePrunedAt: null, envelope: null };
+    const build = {
+      buildId: `${module}@${buildVersion}`,
+      imageDigest: imageOf(module, buildVersion),
+      imagePrunedAt: null,
+      yankReason: null,
+      envelope: null,
+    };
     return { module, version: buildVersion, ...build };
   });
   await patchSets.create({ id: named, name, version, createdAt: new Date(0), createdBy: 'key_a', envelope: '{}', members });

@@ -1,6 +1,7 @@
 // The page of a build: interface, comparison with another version, provenance and devices.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { Badge } from '../../components/badge.tsx';
 import { Choice } from '../../components/fields.tsx';
 import { usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
@@ -18,6 +19,7 @@ import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
 import { type Names, useActorNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import { LifecycleActions, YankedNotice } from './lifecycle.tsx';
 import { Provenance } from './provenance.tsx';
 import './builds.css';
 
@@ -48,17 +50,26 @@ export function BuildPage({ parameters }: PageProps) {
     <>
       <PageHead
         heading={`${module}@${version}`}
-        note={<a href={modulePath(module)}>all builds of {module}</a>}
+        note={
+          <>
+            {found.data?.build.yanked && <Badge tone="bad">yanked</Badge>}
+            <a href={modulePath(module)}>all builds of {module}</a>
+          </>
+        }
         actions={
-          found.data !== null &&
-          may('operator') && (
-            <button
-              type="button"
-              class="main"
-              onClick={() => navigate(withQuery('/rollouts/new', new URLSearchParams({ module, version })))}
-            >
-              Roll out…
-            </button>
+          found.data !== null && (
+            <>
+              <LifecycleActions build={found.data.build} onDone={found.refresh} />
+              {may('operator') && found.data.build.yanked === null && (
+                <button
+                  type="button"
+                  class="main"
+                  onClick={() => navigate(withQuery('/rollouts/new', new URLSearchParams({ module, version })))}
+                >
+                  Roll out…
+                </button>
+              )}
+            </>
           )
         }
       />
@@ -79,9 +90,11 @@ export function BuildPage({ parameters }: PageProps) {
 
 type FactsParts = { readonly build: Build; readonly names: Names };
 
-function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, sourceDigest }, names }: FactsParts) {
+function Facts({ build, names }: FactsParts) {
+  const { id, language, compiler, image, createdAt, pushedBy, sourceDigest, yanked } = build;
   return (
     <section class="wide" aria-label="Facts">
+      {yanked !== null && <YankedNotice yanked={yanked} names={names} />}
       {image.prunedAt !== null && (
         <p class="notice" data-is="warning">
           The image was pruned at <Timestamp at={image.prunedAt} /> because no device had it or could roll back to it. Push the same source

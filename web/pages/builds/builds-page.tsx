@@ -1,6 +1,7 @@
 // The builds of a module: list, comparison of two versions, and the push form.
 
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { Badge } from '../../components/badge.tsx';
 import { Choice } from '../../components/fields.tsx';
 import { usePages } from '../../live/pages.ts';
 import { navigate, useLocation } from '../../navigation/location.ts';
@@ -49,10 +50,18 @@ export function BuildsPage({ parameters }: PageProps) {
                   columns={[
                     {
                       heading: 'Build',
-                      cell: ({ version }) => (
-                        <a href={buildPath(module, version)}>
-                          <Module module={module} version={version} />
-                        </a>
+                      cell: ({ version, yanked }) => (
+                        <>
+                          <a href={buildPath(module, version)}>
+                            <Module module={module} version={version} />
+                          </a>
+                          {yanked !== null && (
+                            <>
+                              {' '}
+                              <Badge tone="bad">yanked</Badge>
+                            </>
+                          )}
+                        </>
                       ),
                     },
                     { heading: 'Language', cell: ({ language }) => language },

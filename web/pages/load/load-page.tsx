@@ -12,7 +12,7 @@ import { FailureNotice, ResourceView } from '../../components/resource-view.tsx'
 import { Table } from '../../components/table.tsx';
 import { microsecondsText, Timestamp } from '../../components/times.tsx';
 import { type Resource, useResource } from '../../live/resource.ts';
-import { devicePath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
+import { devicePath, loadBatchPath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
 import { useAction } from '../../session/action.ts';
 import { useActorNames, useObjectNames } from '../../session/names.ts';
 import { useSignedIn } from '../../session/session.tsx';
@@ -202,7 +202,7 @@ function Facts({ load, deviceName }: Found) {
         </Fact>
       )}
       <Fact term="Request">
-        <a href={`/loads?batch=${encodeURIComponent(batch)}`}>all its loads</a>
+        <a href={loadBatchPath(batch)}>all its loads</a>
         {rollout !== null && (
           <>
             , <a href={rolloutPath(rollout)}>rollout {rolloutNames.get(rollout)}</a>

@@ -86,7 +86,7 @@ export function LoadsPage() {
   const isNarrowed = Object.keys(asked).length > 0;
   return (
     <>
-      <PageHead heading="Loads" />
+      <PageHead heading="Loads" note={<a href="/load-batches">requests for several devices</a>} />
       <Panel heading="Loads" note="newest first">
         <search class="filters">
           <ChoiceFilter label="State" any="any" options={loadStates} {...of('state')} />

@@ -14,6 +14,8 @@ import { GroupQueries } from '../../../../src/service/groups/queries.ts';
 import { HistoryQueries } from '../../../../src/service/history/queries.ts';
 import { HostQueries } from '../../../../src/service/hosts/queries.ts';
 import { KeyQueries } from '../../../../src/service/keys/queries.ts';
+import { LoadBatchQueries } from '../../../../src/service/load-batches/queries.ts';
+import { LoadBatchRecords } from '../../../../src/service/load-batches/repository.ts';
 import { LoadQueries } from '../../../../src/service/loads/queries.ts';
 import { BuildQueries } from '../../../../src/service/modules/queries.ts';
 import { PatchSetQueries } from '../../../../src/service/patch-sets/queries.ts';
@@ -94,6 +96,8 @@ const historyQueries = new HistoryQueries(reader);
 const hostQueries = new HostQueries(reader);
 const keyQueries = new KeyQueries(reader);
 const loadQueries = new LoadQueries(reader);
+const loadBatchQueries = new LoadBatchQueries(reader);
+const loadBatches = new LoadBatchRecords(records.connection);
 const buildQueries = new BuildQueries(reader);
 const patchSetQueries = new PatchSetQueries(reader);
 const programQueries = new ProgramQueries(reader);
@@ -141,6 +145,18 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['waiting loads', () => loadQueries.list({ state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
   ['completed loads', () => loadQueries.list({ state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
   ['the first load that waits', () => loadQueries.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
+  ['load batches', () => loadBatchQueries.list(range, byTime), 'LoadBatch_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
+  [
+    'load batches of a module',
+    () => loadBatchQueries.list({ module: 'x' }, byTime),
+    'LoadBatch_module_requestedAt_id_idx (module=? AND requestedAt<?)',
+  ],
+  [
+    'load batches of a version',
+    () => loadBatchQueries.list({ version: 'y' }, byTime),
+    'LoadBatch_version_requestedAt_id_idx (version=? AND requestedAt<?)',
+  ],
+  ['the first load of a batch', () => loadBatches.anyLoad('x'), 'Load_batchId_requestedAt_id_idx (batchId=?)'],
   ['loads that are overdue', () => loads.listOverdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
   [
     'the next orders of a host',

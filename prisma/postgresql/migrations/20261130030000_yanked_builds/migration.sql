@@ -1,0 +1,4 @@
+-- AlterTable
+ALTER TABLE "Build" ADD COLUMN "yankedAt" TIMESTAMP(3);
+ALTER TABLE "Build" ADD COLUMN "yankReason" TEXT COLLATE "C";
+ALTER TABLE "Build" ADD COLUMN "yankedBy" TEXT COLLATE "C";
