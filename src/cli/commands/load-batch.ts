@@ -113,8 +113,9 @@ const formatContent = ({ module, version }: Batch) => (version === null ? module
 function formatSelection({ selection, retryOf }: Batch): string {
   if (retryOf !== null) return `failed in ${retryOf}`;
   if (selection === null) return '-';
-  if (selection.selector !== null) return selection.selector;
-  return selection.labels === null ? 'named' : formatLabels(selection.labels);
+  const { labels, selector, group } = selection;
+  const parts = [labels === null ? '' : formatLabels(labels), selector ?? '', group === null ? '' : `group ${group}`];
+  return parts.filter((part) => part !== '').join(', ') || 'named';
 }
 
 function formatBatch(batch: Detail): string[] {

@@ -113,6 +113,7 @@ function toAccepted({ batch, loads }: CreatedLoads) {
 const StoredSelection = z.object({
   labels: z.record(z.string(), z.string()).nullable().default(null),
   selector: z.string().nullable().default(null),
+  group: z.string().nullable().default(null),
 });
 
 function toBatch({

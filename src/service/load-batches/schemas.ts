@@ -17,7 +17,7 @@ const exampleBatch = {
   kind: 'build',
   module: 'tcp',
   version: exampleVersions.new.version,
-  selection: { labels: { zone: 'north' }, selector: null },
+  selection: { labels: { zone: 'north' }, selector: null, group: null },
   loads: 3,
   rollback: false,
   retryOf: null,
@@ -35,10 +35,11 @@ export const LoadBatch = z
       .object({
         labels: z.record(z.string(), z.string()).nullable(),
         selector: z.string().nullable(),
+        group: z.string().nullable().describe('Name or identifier of the group, as in the request.'),
       })
       .nullable()
       .describe(
-        'How the request selected its devices. Labels and selector are null if it named them. Null for a retry, for the batch of a single load or of a rollout, and if requested before this was recorded.',
+        'How the request selected its devices. All of these are null if it named them. Null for a retry, for the batch of a single load or of a rollout, and if requested before this was recorded.',
       ),
     loads: count.describe('Number of loads: one for each device.'),
     rollback: z.boolean().describe('Whether the loads return devices to earlier versions.'),

@@ -71,7 +71,7 @@ test('a batch says what was requested, by whom and when, and counts its loads by
     kind: 'build',
     module: 'tcp',
     version: '1.0.0',
-    selection: { labels: { zone: 'shown' }, selector: null },
+    selection: { labels: { zone: 'shown' }, selector: null, group: null },
     loads: 3,
     strategy: 'drain',
     drainMilliseconds: 50,

@@ -15,7 +15,11 @@ export function contentText({ kind, module, version, rollback }: Batch): string 
 export function selectionText({ selection, retryOf }: Batch): string {
   if (retryOf !== null) return 'those whose loads failed before';
   if (selection === null) return 'unknown';
-  if (selection.selector !== null) return selection.selector;
-  const labels = Object.entries(selection.labels ?? {});
-  return labels.length === 0 ? 'named' : labels.map(([key, value]) => `${key}=${value}`).join(', ');
+  const { labels, selector, group } = selection;
+  const parts = [
+    ...Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`),
+    ...(selector === null ? [] : [selector]),
+    ...(group === null ? [] : [`group ${group}`]),
+  ];
+  return parts.length === 0 ? 'named' : parts.join(', ');
 }
