@@ -10,7 +10,7 @@ test('assigns files to their folders, and files of the service to groups of doma
   expect(['src/host/host.ts', 'web/pages/load/load-page.tsx', 'test/log-lines.ts', 'fs'].map(nodeOf)).toEqual(['host', 'web', null, null]);
   expect(['src/service/app.ts', 'src/service/rollbacks/routes.ts'].map(nodeOf)).toEqual([
     'service/app',
-    'service/rollouts, rollbacks, retention',
+    'service/rollouts, rollbacks, load-batches, retention',
   ]);
   expect(() => nodeOf('src/service/moons/routes.ts')).toThrow(
     'src/service/moons/routes.ts has no node in the picture: add moons to serviceNodes',
@@ -29,6 +29,6 @@ test('reports folders that import each other', () => {
 test('draws domains inside the service, and folders next to it', () => {
   const drawn = mermaidOf(graph({ cli: ['service/app'], 'service/app': ['service/loads, history'] }));
   expect(drawn).toContain('  cli["cli"]\n  subgraph service\n    service0["app"]\n');
-  expect(drawn).toContain('    service3["loads<br>history"]\n');
-  expect(drawn).toMatch(/ {2}end\n {2}cli --> service0\n {2}service0 --> service3\n```\n$/);
+  expect(drawn).toContain('    service4["loads<br>history"]\n');
+  expect(drawn).toMatch(/ {2}end\n {2}cli --> service0\n {2}service0 --> service4\n```\n$/);
 });

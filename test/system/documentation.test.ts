@@ -152,7 +152,7 @@ test('verifies the audit trail', manyProcesses, async () => {
 
 test('manages API keys', manyProcesses, async () => {
   const output = await runPage('docs/how-to/keys.md', folder);
-  expect(output.match(/^patchbay_[\w-]+$/gm)).toHaveLength(5);
+  expect(output.match(/^patchbay_[\w-]+$/gm)).toHaveLength(7);
   expect(output).toMatch(/on-call /);
 });
 

@@ -165,7 +165,7 @@ export const WebhookReplay = z
     'give exactly one of parked, events and after',
   )
   .refine(({ events = [] }) => new Set(events).size === events.length, { path: ['events'], message: 'contains a number twice' })
-  .meta({ id: 'WebhookReplay', examples: [{ parked: 'all' }] });
+  .meta({ id: 'WebhookReplay', minProperties: 1, examples: [{ parked: 'all' }] });
 
 export const RequestedReplay = z
   .object({ webhook: Webhook, parkedEvents: count.describe('Number of parked events that will be sent.') })

@@ -62,6 +62,9 @@ async function makeKeys(): Promise<void> {
     made(await service.post('/v1/signature-policies', { name, module: 'other', labels: { a: name }, publisherKeys: [id] }));
   }
   made(await service.post('/v1/signing-keys', undefined));
+  for (const name of ['one', 'two']) made(await service.post('/v1/groups', { name, selector: 'zone=north' }));
+  const webhook = { url: 'https://receiver.example.com/', eventTypes: ['load.*'], enabled: false };
+  for (const name of ['one', 'two']) parameters['webhook'] = made(await service.post('/v1/webhooks', { ...webhook, name })).id ?? '';
 }
 
 /** Creates two rows of each table that the other functions do not fill. */
@@ -84,6 +87,16 @@ async function addRows(device: string, other: string): Promise<void> {
   for (const page of [1, 2])
     await sql.run(`INSERT INTO "AbiViolation" ("deviceId", "bootId", "programId", "programName", "module", "version", "address", "page", "flag", "firstFaultAt",
       "lastFaultAt", "faults") VALUES ('${device}', 'boot', 'prg_1', 'prg_1', 'abc', '1.0.0', '0x${page}000', ${page}, 'not-present', ${timeInSql(page)}, ${timeInSql(2)}, 1)`);
+  const [event] = itemsOf(await service.get('/v1/audit?limit=1'));
+  for (const number of [1, 2]) {
+    await sql.run(`INSERT INTO "LoadBatch" ("id", "kind", "module", "loads", "rollback", "requestedAt")
+      VALUES ('bat_${number}', 'build', 'abc', 1, false, ${timeInSql(1)})`);
+    await sql.run(
+      `INSERT INTO "User" ("id", "issuer", "subject", "createdAt") VALUES ('usr_${number}', 'https://sso.example.com/', '${number}', ${timeInSql(1)})`,
+    );
+    await sql.run(`INSERT INTO "ParkedEvent" ("webhookId", "number", "event", "attempts", "firstAttemptAt", "parkedAt", "lastError")
+      VALUES ('${parameters['webhook']}', ${number}, '${JSON.stringify({ id: `evt_${number}`, data: event })}', 1, ${timeInSql(1)}, ${timeInSql(1)}, 'unreachable')`);
+  }
   await sql.run(
     `INSERT INTO "Host" ("id", "name", "bootId", "registeredAt", "capacity", "heartbeatCount") VALUES ('hst_2', 'host-b', 'boot', ${timeInSql(1)}, 1, 1)`,
   );
@@ -280,6 +293,39 @@ const tables: readonly {
     values: { labels: [json], publisherKeys: [json], threshold: [text], createdAt: times },
     lists: [{ path: '/v1/signature-policies' }],
     one: (id) => `/v1/signature-policies/${id}`,
+  },
+  {
+    table: 'DeviceGroup',
+    kind: 'group',
+    values: { createdAt: times },
+    lists: [{ path: '/v1/groups' }],
+  },
+  {
+    table: 'LoadBatch',
+    kind: 'load batch',
+    values: { requestedAt: times },
+    lists: [{ path: '/v1/load-batches' }],
+  },
+  {
+    table: 'User',
+    kind: 'user',
+    values: { createdAt: times },
+    lists: [{ path: '/v1/users' }],
+    one: (id) => `/v1/users/${id}`,
+  },
+  {
+    table: 'Webhook',
+    kind: 'webhook',
+    values: { eventTypes: [json], createdAt: times },
+    lists: [{ path: '/v1/webhooks' }],
+  },
+  {
+    table: 'ParkedEvent',
+    kind: 'parked event',
+    row: () => `"number" = 2`,
+    key: 'number',
+    values: { parkedAt: times },
+    lists: [{ path: '/v1/webhooks/{webhook}/parked-events', key: 'number' }],
   },
 ];
 

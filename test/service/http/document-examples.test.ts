@@ -9,6 +9,7 @@ import { ParkedEventRecords } from '../../../src/service/webhooks/repository.ts'
 import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
 import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { startDrain } from '../agents/agent.ts';
+import { TestProvider } from '../sign-in/test-provider.ts';
 import { bearer, firstOf, itemsOf, joinToken, type TestResponse, TestService, until } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import {
@@ -149,6 +150,8 @@ const real = new Map<string, string>();
 let silentDevice = '';
 /** A program with a stale address of an old version. */
 let holder = '';
+let provider: TestProvider;
+let devicesOfNorth: readonly string[] = [];
 
 /** Parameter values of single operations; null omits the parameter. */
 const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, string | null>>>>> = {
@@ -166,6 +169,15 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   getAuditProof: async () => ({ 'query from': null }),
   // A separate object, because it is removed.
   revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', generatePrivateKey()) }),
+  deleteBuild: async () => {
+    succeeded(await service.push('unused', '1.0.0', busyModule));
+    return { 'path module': 'unused', 'path version': '1.0.0' };
+  },
+  // The devices have this version or a newer one.
+  retryLoadBatch: async () => {
+    const loads = await service.load('tcp', '1.0.0', devicesOfNorth);
+    return { 'path batch': String(loads[0]?.batch) };
+  },
   deleteGroup: async () => ({ 'path group': await createGroup('to-be-removed') }),
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
   deleteWebhook: async () => ({ 'path webhook': await createWebhook('to-be-removed') }),
@@ -353,9 +365,12 @@ function operationNamed(name: string): Operation {
 
 /** The scenario of the examples: a build is loaded, a program is inside it, and a newer build replaces it. */
 beforeAll(async () => {
+  provider = await TestProvider.start('http://127.0.0.1/');
+  service.provider = provider.settings({ roleClaim: 'scope', roleRules: [{ role: 'viewer', value: 'deploy' }] });
   await service.start();
   service.startHost('north', 2, { zone: 'north' });
   const devices = await service.connectedDevices(2);
+  devicesOfNorth = devices;
   const [device = ''] = devices;
   const build = exampleOf('createBuild');
   succeeded(await service.postRaw('/v1/modules/tcp/builds', build));
@@ -386,8 +401,10 @@ beforeAll(async () => {
   const key = (await service.post('/v1/keys', { name: 'spare', role: 'viewer' })).body.id;
   const { size } = succeeded(await service.post('/v1/audit/checkpoints', undefined));
   const [signingKey] = itemsOf(await service.get('/v1/signing-keys'));
+  const user = (await service.get('/v1/keys/current', bearer(await provider.token()))).body.id;
   const values = {
     device,
+    user,
     size,
     signingKey: signingKey?.id,
     program,
@@ -424,7 +441,10 @@ beforeAll(async () => {
   real.set('query waitSeconds', '0');
   real.set('query after', '0');
 });
-afterAll(() => service.close());
+afterAll(async () => {
+  await service.close();
+  await provider.close();
+});
 
 /** Four threads can be inside the module for the whole test; a call with one iteration returns immediately. */
 const busyModule = `

@@ -9,7 +9,8 @@ import { Envelope } from '../../../src/proof/envelope.ts';
 import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
 import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { startDrain } from '../agents/agent.ts';
-import { firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import { TestProvider } from '../sign-in/test-provider.ts';
+import { bearer, firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
 import { hostileValue, type Known, likeExample, nearly, validValue } from './fuzzing/values.ts';
@@ -23,6 +24,7 @@ const patience = 30_000;
 
 const service = new TestService();
 const connections = new HttpAgent({ keepAlive: true, maxSockets: atOnce });
+let provider: TestProvider;
 let known: Known;
 /** The values of requests that decommission: of devices that other requests do not need. */
 let scrap: Known;
@@ -30,6 +32,8 @@ let scrap: Known;
 let moved: Known;
 
 beforeAll(async () => {
+  provider = await TestProvider.start('http://127.0.0.1/');
+  service.provider = provider.settings({ roleClaim: 'scope', roleRules: [{ role: 'viewer', value: 'deploy' }] });
   await service.start();
   service.startHost('host', 2, { zone: 'north' });
   const devices = await service.connectedDevices(2);
@@ -65,8 +69,11 @@ beforeAll(async () => {
   const silent = firstOf(await service.get('/v1/devices?limit=1'));
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent.id] });
   const scrapped = await join('scrap', 'scrap-1', 'scrap-2');
+  const toMove = await join('moved', 'moved-1', 'moved-2');
+  const devicesToMove = itemsOf(await service.get(`/v1/devices?host=${toMove.body.host}`)).map(({ id }) => id);
   const scrappedDevices = itemsOf(await service.get(`/v1/devices?host=${scrapped.body.host}`)).map(({ id }) => id);
   const draining = await startDrain(service, '1.1.0');
+  const user = (await service.get('/v1/keys/current', bearer(await provider.token('deploy')))).body.id;
   const rollouts = await makeRollouts(devices, silent.id);
   const loads = itemsOf(await service.get('/v1/loads'));
   const image = Object(pushed.body.image);
@@ -116,6 +123,7 @@ beforeAll(async () => {
     ['builds', [builds]],
     ['threshold', [1]],
     ['if-match', ['*']],
+    ['user', [user]],
     ['rollout', rollouts],
     ['wave', [1]],
     ['onFailure', ['pause', 'rollback', 'continue']],
@@ -154,11 +162,12 @@ beforeAll(async () => {
     ['selector', ['zone=scrap']],
     ['group', [scrapGroup.body.id]],
   ]);
-  moved = new Map([...scrap, ['host', [scrapped.body.host, registered.body.host]]]);
+  moved = new Map([...known, ['device', devicesToMove], ['host', [toMove.body.host, registered.body.host]]]);
 });
 afterAll(async () => {
   connections.destroy();
   await service.close();
+  await provider.close();
 });
 
 /** Rollouts in states for every decision: completed, failed, approved, not started, and accepting devices. */
@@ -240,7 +249,8 @@ function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
   return fc
     .record({
       parameters: fc.tuple(...operation.parameters.map((parameter) => parameterOf(parameter, values))),
-      body: operation.method === 'GET' ? fc.constant(undefined) : body,
+      // Without a length, which Node.js does not send for them, a body would be the next request.
+      body: ['GET', 'DELETE'].includes(operation.method) ? fc.constant(undefined) : body,
       contentType: fc.oneof(
         { weight: 12, arbitrary: fc.constant('application/json') },
         { weight: 1, arbitrary: fc.constantFrom('application/wasm', 'text/plain', 'application/x-www-form-urlencoded', 'nonsense', '') },

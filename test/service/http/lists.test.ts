@@ -763,7 +763,7 @@ test.each([
   ['/v1/rollouts', 'module=tcp,udp', 'module'],
   ['/v1/devices', 'id=router-7', 'id'],
   ['/v1/devices', 'host=rack 1', 'host'],
-  ['/v1/loads', 'device=router-7', 'device'],
+  ['/v1/loads', 'device=Router 7', 'device'],
   ['/v1/loads', 'batch=lod_01a207bda9c07b1e9d2f4c6a8b0d1e2f', 'batch'],
   ['/v1/audit', 'action=load', 'action'],
   ['/v1/audit', 'actor=Anna', 'actor'],

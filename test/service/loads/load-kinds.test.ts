@@ -146,7 +146,9 @@ test('a device takes a patch set in one load: each member has its history, and a
   ]);
   await stop();
   service.startHost('real', 1);
-  await service.connectedDevices(1);
+  // Until then, the state is that before the restart.
+  const attachments = async () => itemsOf(await service.get(`/v1/audit?action=device.attached&object=${device}`)).length;
+  await until('the device is attached again', async () => (await attachments()) === 2);
   await until('the modules are restored', async () => (await modules())?.length === 2);
   expect((await modules())?.toSorted()).toEqual(['tcp@1.1.0', 'udp@1.1.0']);
 });

@@ -673,7 +673,7 @@ describe('rejects', () => {
     ['an invalid version range', { version: '1.1.0', runningVersion: 'the newest' }, '/runningVersion'],
     ['a request without a selector', { version: '1.1.0' }, ''],
     ['empty labels', { version: '1.1.0', labels: {} }, '/labels'],
-    ['two selectors', { version: '1.1.0', labels: { zone: 'east' }, devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'] }, '/labels'],
+    ['two selectors', { version: '1.1.0', labels: { zone: 'east' }, devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'] }, '/devices'],
     ['an unknown device', { version: '1.1.0', devices: ['dev_01a207bda9c07b1e9d2f4c6a8b0d1e2f'] }, '/devices/0'],
     ['waves that do not end at 100 percent', { version: '1.1.0', labels: { zone: 'east' }, waves: [{ devices: 1 }] }, '/waves'],
     [

@@ -165,7 +165,7 @@ test('rejects a rollout without one content, of an unknown set, or with hosts th
   expect(await service.post('/v1/rollouts', { labels: { zone: 'east' } })).toMatchObject(invalid('', 'either module and version'));
   expect(await request('1.1.0', { version: '1.0.0' })).toMatchObject(invalid('/version', 'not allowed with patchSet'));
   expect(await request('1.1.0', { runningVersion: '*' })).toMatchObject(
-    invalid('/runningVersion', 'select by devices, labels or selector'),
+    invalid('/runningVersion', 'select by devices, labels, selector or group'),
   );
   expect(await request('1.1.0', { invalidation: 'none' })).toMatchObject(invalid('/invalidation', 'for a patch set'));
   const agent = new Agent(service);

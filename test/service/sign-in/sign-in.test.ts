@@ -12,7 +12,6 @@ let provider: TestProvider;
 let browser: Browser;
 
 const problem = (status: number, type: string) => ({ status, body: { type: `urn:patchbay:problem:${type}` } });
-const hour = 3_600_000;
 
 beforeEach(async () => {
   service = await new TestService().start();
@@ -35,23 +34,7 @@ afterEach(async () => {
 
 async function restartWith(changes: Partial<NonNullable<TestService['provider']>>): Promise<void> {
   await service.stop();
-  service.provider = {
-    issuer: provider.issuer,
-    name: 'Example SSO',
-    clientId: 'patchbay',
-    clientSecret,
-    scopes: 'openid profile email',
-    audience,
-    roleClaim: 'groups',
-    roleRules: [
-      { role: 'admin', value: 'admins' },
-      { role: 'operator', value: 'on-call' },
-      { role: 'publisher', value: 'engineers' },
-    ],
-    publicUrl: null,
-    sessionDuration: hour,
-    ...changes,
-  };
+  service.provider = provider.settings(changes);
   await service.start();
 }
 

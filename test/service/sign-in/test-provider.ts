@@ -2,6 +2,7 @@
 
 import { createServer, type Server } from 'node:http';
 import { Provider } from 'oidc-provider';
+import type { ProviderSettings } from '../../../src/service/sign-in/identity-provider.ts';
 
 export type Person = {
   readonly name?: string;
@@ -41,6 +42,27 @@ export class TestProvider {
       else started.#decide(provider, request, response).catch((error: unknown) => response.writeHead(500).end(String(error)));
     });
     return started;
+  }
+
+  /** Returns the settings of a service that uses the provider. */
+  settings(changes: Partial<ProviderSettings> = {}): ProviderSettings {
+    return {
+      issuer: this.issuer,
+      name: 'Example SSO',
+      clientId: 'patchbay',
+      clientSecret,
+      scopes: 'openid profile email',
+      audience,
+      roleClaim: 'groups',
+      roleRules: [
+        { role: 'admin', value: 'admins' },
+        { role: 'operator', value: 'on-call' },
+        { role: 'publisher', value: 'engineers' },
+      ],
+      publicUrl: null,
+      sessionDuration: 3_600_000,
+      ...changes,
+    };
   }
 
   async close(): Promise<void> {
