@@ -151,7 +151,6 @@ let silentDevice = '';
 /** A program with a stale address of an old version. */
 let holder = '';
 let provider: TestProvider;
-let devicesOfNorth: readonly string[] = [];
 
 /** Parameter values of single operations; null omits the parameter. */
 const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, string | null>>>>> = {
@@ -175,7 +174,8 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   },
   // The devices have this version or a newer one.
   retryLoadBatch: async () => {
-    const loads = await service.load('tcp', '1.0.0', devicesOfNorth);
+    await loadNewer();
+    const loads = await service.load('tcp', '1.0.0', await north());
     return { 'path batch': String(loads[0]?.batch) };
   },
   deleteGroup: async () => ({ 'path group': await createGroup('to-be-removed') }),
@@ -370,7 +370,6 @@ beforeAll(async () => {
   await service.start();
   service.startHost('north', 2, { zone: 'north' });
   const devices = await service.connectedDevices(2);
-  devicesOfNorth = devices;
   const [device = ''] = devices;
   const build = exampleOf('createBuild');
   succeeded(await service.postRaw('/v1/modules/tcp/builds', build));
