@@ -28,8 +28,10 @@ let provider: TestProvider;
 let known: Known;
 /** The values of requests that decommission: of devices that other requests do not need. */
 let scrap: Known;
-/** The values of requests that move devices: the same, and a host to move them to. */
+/** The values of requests that move devices: of a host of their own, and one to move them to. */
 let moved: Known;
+/** The values of requests that yank builds. */
+let withdrawn: Known;
 
 beforeAll(async () => {
   provider = await TestProvider.start('http://127.0.0.1/');
@@ -52,7 +54,7 @@ beforeAll(async () => {
   // A batch with failed loads.
   await service.load('tcp', '1.0.0', devices);
   // Builds that nothing uses: yanked and deleted ones would make other requests fail.
-  for (const version of ['1.0.0', '1.1.0']) await service.push('scrap', version, workModule(1));
+  for (const module of ['scrap', 'withdrawn']) for (const version of ['1.0.0', '1.1.0']) await service.push(module, version, workModule(1));
   const program = await service.post(`/v1/devices/${devices[0]}/programs`, { module: 'tcp', export: 'work', arguments: [1], calls: 1 });
   const bootId = randomUUID();
   const join = (name: string, ...names: string[]) => {
@@ -70,6 +72,8 @@ beforeAll(async () => {
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent.id] });
   const scrapped = await join('scrap', 'scrap-1', 'scrap-2');
   const toMove = await join('moved', 'moved-1', 'moved-2');
+  // Other requests fill the other hosts with devices.
+  const destination = await join('destination');
   const devicesToMove = itemsOf(await service.get(`/v1/devices?host=${toMove.body.host}`)).map(({ id }) => id);
   const scrappedDevices = itemsOf(await service.get(`/v1/devices?host=${scrapped.body.host}`)).map(({ id }) => id);
   const draining = await startDrain(service, '1.1.0');
@@ -162,7 +166,8 @@ beforeAll(async () => {
     ['selector', ['zone=scrap']],
     ['group', [scrapGroup.body.id]],
   ]);
-  moved = new Map([...known, ['device', devicesToMove], ['host', [toMove.body.host, registered.body.host]]]);
+  withdrawn = new Map([...scrap, ['module', ['withdrawn']]]);
+  moved = new Map([...known, ['device', devicesToMove], ['host', [toMove.body.host, destination.body.host]]]);
 });
 afterAll(async () => {
   connections.destroy();
@@ -224,13 +229,16 @@ function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
   return request;
 }
 
+/** Returns the values for an operation: those of its own if it would break other requests. */
+function valuesOf({ operationId }: Operation): Known {
+  if (/^(?:decommission|deleteBuild)/.test(operationId)) return scrap;
+  if (/^(?:un)?yank/.test(operationId)) return withdrawn;
+  return operationId.startsWith('move') ? moved : known;
+}
+
 function createRequest(operation: Operation): fc.Arbitrary<FuzzRequest> {
   const json = operation.requestBody?.content['application/json']?.schema;
-  const values = /^(?:decommission|yank|unyank|deleteBuild)/.test(operation.operationId)
-    ? scrap
-    : operation.operationId.startsWith('move')
-      ? moved
-      : known;
+  const values = valuesOf(operation);
   const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', values);
   const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
   const body = fc.oneof(

@@ -150,7 +150,7 @@ function HostItem({ host: { name, status, devices, capacity }, actions }: HostIt
       {actions !== null && (
         <>
           {devices > 0 && (
-            <button type="button" class="plain" aria-label={`Move the devices of the host ${name}`} onClick={actions.move}>
+            <button type="button" class="plain" aria-label={`Move devices of the host ${name}`} onClick={actions.move}>
               Move devices…
             </button>
           )}
