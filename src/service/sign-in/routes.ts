@@ -192,9 +192,13 @@ function readPending(request: FastifyRequest): z.infer<typeof PendingCookie> | n
 /** Returns the browser to the dashboard, which explains the failure; the log has the details. */
 function failed(request: FastifyRequest, reply: FastifyReply, error: unknown): FastifyReply {
   request.log.warn({ err: error }, 'a sign-in failed');
-  const failure =
-    error instanceof Problem && (error.kind === 'forbidden' ? 'no-role' : error.kind === 'provider-unavailable' ? 'unavailable' : null);
-  return toDashboard(reply, '/', failure || 'failed');
+  return toDashboard(reply, '/', failureOf(error));
+}
+
+function failureOf(error: unknown): Failure {
+  if (!(error instanceof Problem)) return 'failed';
+  if (error.kind === 'forbidden') return 'no-role';
+  return error.kind === 'provider-unavailable' ? 'unavailable' : 'failed';
 }
 
 function toDashboard(reply: FastifyReply, path: string, failure?: Failure): FastifyReply {
