@@ -7,12 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { verifyExport } from '../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../src/proof/ed25519.ts';
 import { applyMigrations } from '../../src/service/database/postgresql/migrations.ts';
 import { alterPostgresql, createPostgresql, endConnections } from '../databases.ts';
 import { bearer, until, workModule } from '../service/test-service.ts';
+import { retryingClient } from './retrying-client.ts';
 
 let folder: string;
 const children: PatchbayProcess[] = [];
@@ -68,17 +69,10 @@ function start(name: string, ...args: string[]): PatchbayProcess {
   return child;
 }
 
-const key = () => readFileSync(join(folder, 'admin-key'), 'utf8').trim();
+const keyFile = () => join(folder, 'admin-key');
 
 async function startService(database: string): Promise<string> {
-  const files = [
-    '--admin-key-file',
-    join(folder, 'admin-key'),
-    '--signing-keys',
-    join(folder, 'keys'),
-    '--token-file',
-    join(folder, 'token'),
-  ];
+  const files = ['--admin-key-file', keyFile(), '--signing-keys', join(folder, 'keys'), '--token-file', join(folder, 'token')];
   // A killed host counts as connected, so that its load expires instead of being refused.
   const settings = ['--port', '0', '--embedded-devices', '2', '--unreachable-after', '3600'];
   const service = start('the service', 'serve', '--database', database, ...settings, ...files);
@@ -93,7 +87,7 @@ async function connectedDevices(client: Client, count: number): Promise<Schemas[
 }
 
 async function* linesOf(url: string): AsyncGenerator<string> {
-  yield* (await (await fetch(`${url}/v1/audit/export`, { headers: bearer(key()) })).text()).split('\n');
+  yield* (await (await fetch(`${url}/v1/audit/export`, { headers: bearer(readFileSync(keyFile(), 'utf8').trim()) })).text()).split('\n');
 }
 
 /** Returns the number of audit events of an action by object. */
@@ -112,13 +106,9 @@ test.each([
     const database = kind === 'sqlite' ? join(folder, 'patchbay.db') : await createPostgresql();
     if (kind === 'postgresql') await applyMigrations(database);
     const url = await startService(database);
-    const client = createPatchbayClient(url, key());
+    const client = retryingClient(url, keyFile());
     const build = { version: '1.0.0', language: 'wat', source: workModule(1) } as const;
-    // A service may be overloaded just after its start on a slow machine.
-    await until('the build is pushed', async () => {
-      const { response } = await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body: build });
-      return response.ok;
-    });
+    unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body: build }));
     const host = start('the host', 'host', '--control', url, '--name', 'lost', '--devices', '1', '--token-file', join(folder, 'token'));
     const devices = await connectedDevices(client, 3);
     await host.stop('SIGKILL');
@@ -143,7 +133,11 @@ test.each([
 
     await fault.begin(database);
     // The deadline and the soak time pass during the fault. fetch does not retry, as the client would.
-    const headers = { ...bearer(key()), 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() };
+    const headers = {
+      ...bearer(readFileSync(keyFile(), 'utf8').trim()),
+      'content-type': 'application/json',
+      'idempotency-key': crypto.randomUUID(),
+    };
     const body = JSON.stringify({ name: 'during-the-fault', role: 'viewer' });
     const createKey = () => fetch(`${url}/v1/keys`, { method: 'POST', headers, body });
     await until('a request returns 503 because the database is unavailable', async () => {

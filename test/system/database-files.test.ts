@@ -27,6 +27,7 @@ import { applyMigrations as applyToPostgresql } from '../../src/service/database
 import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
 import { createPostgresql, runSql } from '../databases.ts';
 import { bearer, until } from '../service/test-service.ts';
+import { retryingFetch } from './retrying-client.ts';
 
 let folder: string;
 const children: PatchbayProcess[] = [];
@@ -50,15 +51,12 @@ function start(...args: string[]): PatchbayProcess {
 
 const urlOf = async (service: PatchbayProcess) => (await service.waitForLine(/API +(http:\S+)\/v1$/))[1] ?? '';
 const adminKey = () => readFileSync(keyFile(), 'utf8').trim();
-/** Returns the body of a response 200; retries while the service is overloaded, as it may be on a slow machine. */
-const read = (url: string, key = adminKey()): Promise<unknown> =>
-  until(`${url} responds`, async () => {
-    const response = await fetch(url, { headers: bearer(key) });
-    return response.status === 503 ? null : { status: response.status, body: await response.json() };
-  }).then(({ status, body }) => {
-    expect(status).toBe(200);
-    return body;
-  });
+/** Returns the body of a response 200. */
+const read = async (url: string, key = adminKey()): Promise<unknown> => {
+  const response = await retryingFetch(new Request(url, { headers: bearer(key) }));
+  expect(response.status).toBe(200);
+  return response.json();
+};
 const health = (url: string) => read(`${url}/v1/health`);
 
 test('a second service on the same file exits and names the process that uses it; after a kill the file is free', async () => {

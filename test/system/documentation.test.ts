@@ -9,11 +9,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { createPatchbayClient } from '../../src/client/client.ts';
 import { signContent } from '../../src/service/webhooks/signature.ts';
 import { environment } from '../cli/command.ts';
 import { until } from '../service/test-service.ts';
 import { readPage, root, shellBlocks } from './documentation-pages.ts';
+import { retryingClient } from './retrying-client.ts';
 
 /** Replaces npx, which takes a second or more to find the command. generated-files.test.ts tests the real `npx patchbay`. */
 const npxFunction = `npx() { [ "$1" = patchbay ] && shift && node "${join(root, 'bin', 'patchbay.js')}" "$@"; }`;
@@ -37,7 +37,7 @@ async function runPage(page: string, cwd: string, ...options: string[]): Promise
 async function startService(options: readonly string[] = []): Promise<string> {
   service = new PatchbayProcess('the service', ['serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'), ...options]);
   const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
-  const client = createPatchbayClient(url, readFileSync(keyFile(), 'utf8').trim());
+  const client = retryingClient(url, keyFile());
   const areConnected = async () => (await client.GET('/v1/health')).data?.devices.connected === 4;
   if (!options.includes('--no-embedded-host')) await until('the devices are connected', areConnected);
   return url;
@@ -258,7 +258,7 @@ test('moves devices to another host', manyProcesses, async () => {
     const output = await runBlocks(blocksOf('docs/how-to/replace-hardware.md'), folder, url);
     expect(output).toMatch(/\n?moved 0 devices to rack-2, ended 0 open loads\n1 device will move when/);
     expect(output).toMatch(/\n(3|4) devices will move when the host before has dropped them/);
-    const client = createPatchbayClient(url, readFileSync(keyFile(), 'utf8').trim());
+    const client = retryingClient(url, keyFile());
     await until('all devices are on rack-2', async () => {
       const devices = (await client.GET('/v1/devices', { params: { query: { host: 'rack-2', status: 'connected' } } })).data?.items;
       return devices?.length === 4;

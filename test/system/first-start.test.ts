@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { bearer, until } from '../service/test-service.ts';
+import { bearer } from '../service/test-service.ts';
+import { retryingFetch } from './retrying-client.ts';
 
 let folder: string;
 let keyFile: string;
@@ -55,13 +56,9 @@ async function startKilledAfterWriting(end: string, ...args: string[]): Promise<
 }
 
 const urlOf = async (service: PatchbayProcess) => (await service.waitForLine(/API +(http:\S+)\/v1$/))[1] ?? '';
-/** Retries while the service is overloaded, as it may be on a slow machine. */
 const statusWith = async (service: PatchbayProcess, key: string) => {
-  const url = await urlOf(service);
-  return until('the service is not overloaded', async () => {
-    const { status } = await fetch(`${url}/v1/keys`, { headers: bearer(key) });
-    return status !== 503 && status;
-  });
+  const request = new Request(`${await urlOf(service)}/v1/keys`, { headers: bearer(key) });
+  return (await retryingFetch(request)).status;
 };
 const storedKey = () => readFileSync(keyFile, 'utf8').trim();
 

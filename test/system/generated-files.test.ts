@@ -10,8 +10,9 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { generatedFiles } from '../../src/cli/running/generated-files.ts';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
+import { unwrapResponse } from '../../src/client/client.ts';
 import { type CommandResult, environment, run } from '../cli/command.ts';
+import { retryingClient } from './retrying-client.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 const generatedFolders = ['src/service/database/generated', 'src/compiler/generated', 'src/client/generated', 'web/built'];
@@ -113,7 +114,7 @@ test('the service needs only the generated files that it checks at the start', a
   const service = new PatchbayProcess('the service', args, { file: join(clone, 'bin/patchbay.js') });
   try {
     const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
-    const client = createPatchbayClient(url, readFileSync(join(folder, 'data', 'admin-key'), 'utf8').trim());
+    const client = retryingClient(url, join(folder, 'data', 'admin-key'));
     const body = { version: '1.0.0', language: 'assemblyscript' as const, source: 'export function work(n: i32): i32 { return n; }' };
     const build = await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body });
     expect(unwrapResponse(build)).toMatchObject({ version: '1.0.0' });

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { type Client, createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
+import { type Client, unwrapResponse } from '../../src/client/client.ts';
 import { bearer, until, workModule } from '../service/test-service.ts';
+import { retryingClient } from './retrying-client.ts';
 
 let folder: string;
 let children: PatchbayProcess[];
@@ -27,7 +28,7 @@ function start(name: string, ...args: string[]): PatchbayProcess {
   return child;
 }
 
-const adminKey = () => readFileSync(join(folder, 'data', 'admin-key'), 'utf8').trim();
+const keyFile = () => join(folder, 'data', 'admin-key');
 
 async function startService(port = '0', ...args: string[]): Promise<{ service: PatchbayProcess; url: string; client: Client }> {
   const service = start(
@@ -42,7 +43,7 @@ async function startService(port = '0', ...args: string[]): Promise<{ service: P
     ...args,
   );
   const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
-  return { service, url, client: createPatchbayClient(url, adminKey()) };
+  return { service, url, client: retryingClient(url, keyFile()) };
 }
 
 const startHost = (url: string, name: string) =>

@@ -1,15 +1,16 @@
 // Rollouts to a fleet of real processes with running programs: a failing build is stopped, and kills in any phase do not stop a rollout.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { workModule } from '../service/test-service.ts';
 import { inParallel, waitUntil } from './chaos/async.ts';
 import { createHostProcess, createServiceProcess, findFreePort, type RestartableProcess } from './chaos/processes.ts';
 import { Random } from './chaos/random.ts';
 import { readDevices, readPrograms } from './chaos/service-state.ts';
+import { retryingClient } from './retrying-client.ts';
 
 const hostCount = 3;
 const devicesPerHost = 170;
@@ -46,7 +47,7 @@ beforeAll(async () => {
   service.start();
   await service.ready();
   const url = `http://127.0.0.1:${port}`;
-  client = createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim());
+  client = retryingClient(url, join(folder, 'admin-key'));
   hosts = Array.from({ length: hostCount }, (_, index) => createHostProcess(`fleet-${index + 1}`, url, devicesPerHost, folder));
   for (const host of hosts) host.start();
   for (const [version, source] of [

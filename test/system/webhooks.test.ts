@@ -9,6 +9,7 @@ import { createPatchbayClient, unwrapResponse } from '../../src/client/client.ts
 import { newDatabase } from '../databases.ts';
 import { until } from '../service/test-service.ts';
 import { Receiver } from '../service/webhooks/receiver.ts';
+import { retryingClient } from './retrying-client.ts';
 
 let folder: string;
 let receiver: Receiver;
@@ -30,16 +31,19 @@ async function startService(database: string) {
   const child = new PatchbayProcess('the service', args);
   children.push(child);
   const [, url = ''] = await child.waitForLine(/API +(http:\S+)\/v1$/);
-  return { child, client: createPatchbayClient(url, readFileSync(keyFile, 'utf8').trim()) };
+  return { child, url, keyFile };
 }
 
 test('after each kill, undelivered events follow in order; duplicates have the same identifier', async () => {
   const database = await newDatabase(folder);
-  let { child, client } = await startService(database);
-  unwrapResponse(await client.POST('/v1/webhooks', { body: { name: 'all', url: receiver.url, eventTypes: ['key.created'] } }));
+  let { child, url, keyFile } = await startService(database);
+  unwrapResponse(
+    await retryingClient(url, keyFile).POST('/v1/webhooks', { body: { name: 'all', url: receiver.url, eventTypes: ['key.created'] } }),
+  );
   const acknowledged: string[] = [];
   for (let round = 0; round < 4; round += 1) {
     const limit = receiver.requests.length + 5;
+    const client = createPatchbayClient(url, readFileSync(keyFile, 'utf8').trim());
     const creations = Array.from({ length: 30 }, async (_, index) => {
       const created = await client.POST('/v1/keys', { body: { name: `key-${round}-${index}`, role: 'viewer' } });
       if (created.data !== undefined) acknowledged.push(created.data.id);
@@ -49,7 +53,7 @@ test('after each kill, undelivered events follow in order; duplicates have the s
     await until('some events of the round arrived', async () => receiver.requests.length >= limit);
     expect(await child.stop('SIGKILL')).toBe('SIGKILL');
     await results;
-    ({ child, client } = await startService(database));
+    ({ child, url, keyFile } = await startService(database));
   }
   await until('every acknowledged event arrived', async () => {
     const objects = new Set(receiver.events.map(({ data }) => data.object));

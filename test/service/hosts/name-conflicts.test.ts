@@ -1,15 +1,15 @@
 // Two host processes with one name, as on a machine and its clone, and ordinary restarts of a host. Real processes on a real network.
 
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { PatchbayProcess } from '../../../src/cli/running/patchbay-process.ts';
-import { type Client, createPatchbayClient, unwrapResponse } from '../../../src/client/client.ts';
-import { fetchWithRetries } from '../../../src/client/fetch-with-retries.ts';
+import { type Client, unwrapResponse } from '../../../src/client/client.ts';
 import { kind, newDatabase } from '../../databases.ts';
+import { retryingClient } from '../../system/retrying-client.ts';
 import { until } from '../test-service.ts';
 
 /** Maximum time until a process of a slow machine is ready. */
@@ -34,9 +34,6 @@ function start(name: string, ...args: string[]): PatchbayProcess {
   return child;
 }
 
-/** A slow machine is overloaded for moments. */
-const send = (request: Request) => fetchWithRetries(request, new AbortController().signal);
-
 type Service = { readonly process: PatchbayProcess; readonly url: string; readonly client: Client };
 
 async function startService(unreachableAfter: number, port = '0'): Promise<Service> {
@@ -47,7 +44,7 @@ async function startService(unreachableAfter: number, port = '0'): Promise<Servi
     ...['--signing-keys', join(folder, 'signing-keys'), '--log-level', 'error'],
   );
   const [, url = ''] = await process.waitForLine(/API +(http:\S+)\/v1$/, readyMilliseconds);
-  return { process, url, client: createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim(), send) };
+  return { process, url, client: retryingClient(url, join(folder, 'admin-key')) };
 }
 
 function startHost(url: string): PatchbayProcess {

@@ -28,6 +28,19 @@ async function startHost(): Promise<() => Promise<void>> {
   return stop;
 }
 
+const readDevice = async () => (await service.get(`/v1/devices/${device}`)).body;
+
+/** Restarts a host, and waits until its device has reported the given number of modules in memory: it restores one after another. */
+async function restartHost(stop: () => Promise<void>, count: number): Promise<void> {
+  await stop();
+  const { reportedAt: stoppedAt } = await readDevice();
+  service.startHost('real', 1);
+  await until('the device has restored its modules', async () => {
+    const { reportedAt, moduleTable } = await readDevice();
+    return reportedAt !== stoppedAt && moduleTable?.length === count;
+  });
+}
+
 const read = async (load: string) => (await service.get(`/v1/loads/${load}`)).body;
 const ended = (load: string) =>
   until(`${load} has ended`, async () => {
@@ -39,7 +52,7 @@ const history = async () =>
     return { build: `${module}@${version}`, load, removalCause };
   });
 const modules = async () =>
-  (await service.get(`/v1/devices/${device}`)).body.moduleTable?.map(({ module, version }) => `${module}@${version}`);
+  (await readDevice()).moduleTable?.map(({ module, version }) => `${module}@${version}`);
 
 /** Starts a program with two threads, and waits until they are inside tcp. */
 async function startProgram(): Promise<void> {
@@ -76,11 +89,8 @@ test('a device unloads a module: refused while another module imports it, forced
   expect(forced.report).toMatchObject({ previous: { version: '1.0.0' }, current: null });
   const linked = forced.report?.steps.find(({ step }) => step === 'linked');
   expect(linked?.facts).toMatchObject({ unresolvedLinks: 1, forceReason: 'udp is next' });
-  await stop();
-  service.startHost('real', 1);
-  await service.connectedDevices(1);
-  await until('the device has reported', async () => (await modules())?.includes('udp@1.0.0') ?? null);
-  expect([await modules(), (await service.get(`/v1/devices/${device}`)).body.drift]).toEqual([['udp@1.0.0'], []]);
+  await restartHost(stop, 1);
+  expect([await modules(), (await readDevice()).drift]).toEqual([['udp@1.0.0'], []]);
   expect(await service.load('tcp', '1.0.0', [device])).toMatchObject([{ outcome: 'installed' }]);
 });
 
@@ -144,12 +154,7 @@ test('a device takes a patch set in one load: each member has its history, and a
   expect((await history()).filter(({ build }) => build === 'udp@1.1.0')).toEqual([
     { build: 'udp@1.1.0', load: second, removalCause: null },
   ]);
-  await stop();
-  service.startHost('real', 1);
-  // Until then, the state is that before the restart.
-  const attachments = async () => itemsOf(await service.get(`/v1/audit?action=device.attached&object=${device}`)).length;
-  await until('the device is attached again', async () => (await attachments()) === 2);
-  await until('the modules are restored', async () => (await modules())?.length === 2);
+  await restartHost(stop, 2);
   expect((await modules())?.toSorted()).toEqual(['tcp@1.1.0', 'udp@1.1.0']);
 });
 
