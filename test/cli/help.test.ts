@@ -99,7 +99,12 @@ test.each<[string[], Record<string, string>, string]>([
   ],
   [
     ['host'],
-    { PATCHBAY_TOKEN: 'sixteen-characters', OTEL_TRACES_EXPORTER: 'otlp', OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '2' },
+    {
+      PATCHBAY_TOKEN: 'sixteen-characters',
+      OTEL_TRACES_EXPORTER: 'otlp',
+      OTEL_TRACES_SAMPLER: 'traceidratio',
+      OTEL_TRACES_SAMPLER_ARG: '2',
+    },
     'OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1, received "2"',
   ],
   [['serve', '--keep-loads', '90'], {}, '--keep-loads: the loads that the history names are kept, so also limit the history'],
