@@ -59,10 +59,11 @@ export function requireOneContent<Schema extends z.ZodType<Content>>(schema: Sch
 
 export const unreachable = z
   .enum(unreachableChoices)
-  .default('wait')
   .describe(
     'What happens to selected devices on unreachable hosts. `wait`: their loads wait until the host connects. `skip`: they are left out.',
-  );
+  )
+  .meta({ id: 'UnreachableChoice' })
+  .default('wait');
 
 export const NewLoads = requireDowngradeReason(
   requireDrainStrategy(

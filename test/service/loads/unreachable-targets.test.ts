@@ -27,7 +27,14 @@ afterAll(() => service.close());
 const load = (more: object, headers?: Record<string, string>) =>
   service.postRaw('/v1/loads', { module: 'tcp', version: '1.0.0', labels: fleet, ...more }, headers);
 const rollout = (more: object) =>
-  service.postRaw('/v1/rollouts', { module: 'udp', version: '1.0.0', labels: fleet, soakSeconds: 0, waves: [{ upToPercent: 100 }], ...more });
+  service.postRaw('/v1/rollouts', {
+    module: 'udp',
+    version: '1.0.0',
+    labels: fleet,
+    soakSeconds: 0,
+    waves: [{ upToPercent: 100 }],
+    ...more,
+  });
 const loads = async () => itemsOf(await service.get('/v1/loads?limit=200'));
 const detailOf = async (action: string, object: unknown) =>
   itemsOf(await service.get('/v1/audit?limit=200')).find((event) => event.action === action && event.object === object)?.detail;
@@ -80,7 +87,7 @@ test('loads skip unreachable devices on request, and say which; by default they 
   const queued = `/v1/loads?batch=${waiting.body['batch']}&state=queued` as const;
   await until('the other load has ended', async () => itemsOf(await service.get(queued)).length === 21);
   expect(Object.keys(Object(await detailOf('load.requested', waiting.body['batch'])))).not.toContain('skipped');
-  await service.post(`/v1/load-batches/${waiting.body['batch']}/cancel`, {});
+  await service.post(`/v1/load-batches/${waiting.body['batch']}/cancel`, undefined);
 
   // A request for several devices that leaves one load is a batch too, which says what it skipped.
   const one = await load({ version: '1.1.0', labels: undefined, devices: [up[0], down[0]], unreachable: 'skip' });
