@@ -20,11 +20,12 @@ import {
 } from '../operator/load-options.ts';
 import { formatRefusals, formatUnreachable, formatWarnings } from '../operator/load-preview.ts';
 import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
-import { describeRollout, formatDeviceCount } from '../operator/rollout-output.ts';
+import { describeRollout } from '../operator/rollout-output.ts';
 import { watchRollout } from '../operator/rollout-progress.ts';
 import { maxSoakSeconds, readThreshold, readWave, readWindow, toThresholds } from '../operator/rollout-request.ts';
 import { chooseUnreachable, noteUnreachable, unreachableOption } from '../operator/unreachable-choice.ts';
 import { collectValues, readInteger, readTime } from '../option-values.ts';
+import { formatDeviceCount } from '../terminal/device-count.ts';
 import { formatTable } from '../terminal/table.ts';
 import { addExamples } from './examples.ts';
 

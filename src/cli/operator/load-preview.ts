@@ -2,8 +2,8 @@
 
 import type { Schemas } from '../../client/client.ts';
 import { forecastRefuses } from '../../client/enum-values.ts';
+import { formatDeviceCount } from '../terminal/device-count.ts';
 import { formatTable } from '../terminal/table.ts';
-import { formatDeviceCount } from './rollout-output.ts';
 
 /** Maximum number of refusing devices, and of warnings, that a preview lists. */
 const rowLimit = 100;

@@ -3,9 +3,9 @@
 import { Option } from '@commander-js/extra-typings';
 import type { Schemas } from '../../client/client.ts';
 import { unreachableChoices } from '../../client/enum-values.ts';
+import { formatDeviceCount } from '../terminal/device-count.ts';
 import { ask, isTerminal, notConfirmed, standardTerminal } from './confirmation.ts';
 import { type CommandContext, printNote } from './operator.ts';
-import { formatDeviceCount } from './rollout-output.ts';
 
 /** Devices that a question or a note names. */
 const namedDevices = 5;
@@ -58,6 +58,14 @@ export function noteUnreachable(
       context,
       `warning: on unreachable hosts, so that their loads wait: ${formatDeviceCount(count)} (${named}); --unreachable skip leaves them out`,
     );
+}
+
+/** Returns which devices were unreachable at a request, and whether it skipped them; null if all were reachable. */
+export function formatUnreachableDevices(unreachable: Schemas['UnreachableDevices'] | null): string | null {
+  if (unreachable === null || unreachable.count === 0) return null;
+  const { count, skipped, devices } = unreachable;
+  const names = devices.map(({ name }) => name);
+  return `${formatDeviceCount(count)} at the request, ${skipped > 0 ? 'skipped' : 'whose loads wait'} (${formatNames(names, count)})`;
 }
 
 function describeUnreachable(count: number, total: number, names: readonly string[]): string {
