@@ -769,7 +769,10 @@ test('the form of a rollout shows the unreachable devices, and skips them', asyn
   const device = itemsOf(await dashboard.service.get('/v1/devices?name=dark-1'))[0];
   await go(page, `/devices/${device?.id}`);
   await button(page, 'Load a build…').click();
-  await page.getByRole('dialog').getByText('The host of dark-1 is unreachable. The load would wait until it connects, or expire.').waitFor();
+  await page
+    .getByRole('dialog')
+    .getByText('The host of dark-1 is unreachable. The load would wait until it connects, or expire.')
+    .waitFor();
 });
 
 test('no page caused errors or contacted another host', () => {
