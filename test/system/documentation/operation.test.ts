@@ -23,7 +23,9 @@ test('verifies the audit trail', manyProcesses, async () => {
 });
 
 test('lists what was removed', async () => {
-  expect((await walk.runPage('docs/how-to/limit-storage.md', walk.folder, '--no-embedded-host')).match(/^no events found$/gm)).toHaveLength(3);
+  expect((await walk.runPage('docs/how-to/limit-storage.md', walk.folder, '--no-embedded-host')).match(/^no events found$/gm)).toHaveLength(
+    3,
+  );
 });
 
 test('manages API keys', manyProcesses, async () => {
