@@ -19,6 +19,7 @@ export const hostStatuses = values.HostStatus;
 export const rolloutStates = values.RolloutState;
 export const rolloutDeviceStates = values.RolloutDeviceState;
 export const failureReactions = values.OnFailure;
+export const assignmentModes = values.AssignmentMode;
 export const eventTypes = values.EventType;
 export const auditOutcomes = values.AuditOutcome;
 export const roles = values.Role;
