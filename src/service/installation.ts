@@ -337,7 +337,7 @@ export class Installation {
   #faults(): readonly string[] {
     const { store, timeKeeper } = this.#dependencies;
     const ownFaults = [store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
-    return [...ownFaults, ...this.#environmentFaults(), ...timeKeeper.faults, ...this.rollouts.faults];
+    return [...ownFaults, ...this.#environmentFaults(), ...timeKeeper.faults, ...this.rollouts.faults, ...this.#reconciler.faults];
   }
 }
 

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
+import { describeFault } from '../database/damaged-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { createLoads, devicesWithFullQueue, queueFullMessage } from '../loads/batches.ts';
@@ -11,7 +12,7 @@ import { BuildRecords } from '../modules/repository.ts';
 import { PatchSetRecords } from '../patch-sets/repository.ts';
 import { loadAllowance, nextLoadTime } from '../rollouts/load-rate.ts';
 import { changedStates, decideForDevices, type Evaluation, evaluate, failedState } from './evaluation.ts';
-import { AssignmentRecords, DesiredStateRecords, type DesiredStateRow } from './repository.ts';
+import { AssignmentRecords, type AssignmentRow, DesiredStateRecords, type DesiredStateRow } from './repository.ts';
 import { assignmentTerms } from './rollout-settings.ts';
 import { type ActiveAssignment, readActiveAssignments } from './targets.ts';
 
@@ -27,12 +28,19 @@ type Uses = { readonly store: Store; readonly clock: Clock; readonly onLoadsEnde
 export class Reconciler {
   readonly #uses: Uses;
   readonly #job: RecurringJob;
+  /** Why loads of assignments cannot be requested, by the name of the assignment. */
+  readonly #faults = new Map<string, string>();
   /** The last device that was examined. Another replica begins with the first device, which is safe. */
   #position = '';
 
   constructor(uses: Uses) {
     this.#uses = uses;
     this.#job = uses.store.scheduleJob('desired-state', interval, () => this.pass());
+  }
+
+  /** Why devices cannot be brought to their desired versions, one message per assignment. */
+  get faults(): readonly string[] {
+    return [...this.#faults].map(([name, fault]) => `the assignment ${name} cannot request loads: ${fault}`);
   }
 
   /** Starts a pass soon, because an assignment or a channel has changed. */
@@ -50,7 +58,10 @@ export class Reconciler {
     const assignments = await readActiveAssignments(readConnection);
     if (assignments.length === 0 && !(await new DesiredStateRecords(readConnection).hasAny())) return;
     await this.#examine(assignments);
-    for (const { id, row } of assignments) if (row.mode === 'enforce') await this.#requestLoads(id, row.devicesPerMinute, row.nextLoadAt);
+    this.#faults.clear();
+    // An assignment with a damaged row does not prevent the others.
+    for (const { row } of assignments)
+      if (row.mode === 'enforce') await this.#requestLoads(row).catch((error: unknown) => this.#faults.set(row.name, describeFault(error)));
   }
 
   /** Updates the states of the next devices. Removes those of assignments that no longer decide for them. */
@@ -73,13 +84,13 @@ export class Reconciler {
     });
   }
 
-  async #requestLoads(assignmentId: string, devicesPerMinute: number, nextLoadAt: Date | null): Promise<void> {
+  async #requestLoads({ id, devicesPerMinute, nextLoadAt }: AssignmentRow): Promise<void> {
     const { store, clock, onLoadsEnded } = this.#uses;
     const now = clock.now();
     const count = Math.min(loadsPerPass, loadAllowance(devicesPerMinute, nextLoadAt, now));
     if (count < 1) return;
-    const due = await new DesiredStateRecords(store.readConnection).listDue(assignmentId, now, count);
-    if (due.length > 0) await store.transaction((connection) => requestLoads(connection, assignmentId, due, now, onLoadsEnded));
+    const due = await new DesiredStateRecords(store.readConnection).listDue(id, now, count);
+    if (due.length > 0) await store.transaction((connection) => requestLoads(connection, id, due, now, onLoadsEnded));
   }
 }
 
