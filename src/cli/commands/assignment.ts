@@ -280,12 +280,12 @@ function formatUnmet({ state, reason, devices, first }: Schemas['UnmetDevices'])
   ];
 }
 
-function formatDevice({ deviceName, items, overridden }: Schemas['DeviceDesiredState']): string[] {
-  if (items.length === 0) return [`no assignment decides for ${deviceName}`];
+function formatDevice({ deviceName, versions, overridden }: Schemas['DeviceDesiredState']): string[] {
+  if (versions.length === 0) return [`no assignment decides for ${deviceName}`];
   return [
     ...formatTable(
       ['CONTENT', 'DESIRED', 'INSTALLED', 'STATE', 'REASON', 'ASSIGNMENT', 'MODE', 'DETAIL'],
-      items.map((item) => [
+      versions.map((item) => [
         contentOf(item),
         item.desiredVersion ?? '-',
         item.installedVersion ?? '-',

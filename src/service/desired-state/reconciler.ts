@@ -18,8 +18,8 @@ import { type ActiveAssignment, readActiveAssignments } from './targets.ts';
 
 /** Interval between passes, in milliseconds. */
 const interval = 1_000;
-/** Devices examined in one pass: a fleet of 100,000 is examined in 100 passes. */
-const devicesPerPass = 1_000;
+/** Devices examined in one pass: a fleet of 100,000 is examined in 200 passes. */
+const devicesPerPass = 500;
 /** Loads that one assignment requests in one pass. */
 const loadsPerPass = 250;
 

@@ -97,7 +97,7 @@ function addReadingRoutes(app: Api, { assignments, desiredStates, damagedRows }:
         summary: 'Get an assignment',
         description:
           'Returns the assignment with its desired version, and the number of devices that have it, will get it and cannot have it. ' +
-          'The service examines 1,000 devices a second, so the numbers are as old as that takes. ' +
+          'The service examines 500 devices a second, so the numbers are as old as that takes. ' +
           'The response has an `ETag` of the assignment without these. Send it as `If-Match` to replace or delete the assignment only if it has not changed.',
         params: assignmentParameter,
         response: { 200: AssignmentDetail.describe('The assignment, with the states of its devices.'), ...problems('not-found') },
@@ -254,7 +254,7 @@ function toDeviceState({ device, evaluations, overridden }: DeviceStatus): z.inf
   return {
     device: device.id,
     deviceName: device.name,
-    items: evaluations.map(({ assignment: { id, row, target }, installed, state }) => ({
+    versions: evaluations.map(({ assignment: { id, row, target }, installed, state }) => ({
       assignment: id,
       assignmentName: row.name,
       mode: AssignmentMode.parse(row.mode),

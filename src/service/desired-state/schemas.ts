@@ -371,7 +371,7 @@ export const DeviceDesiredState = z
   .object({
     device: identifier('device'),
     deviceName: z.string(),
-    items: z.array(DesiredVersion).describe('One item for each assignment that decides, in the order of their precedence.'),
+    versions: z.array(DesiredVersion).describe('One for each assignment that decides, in the order of their precedence.'),
     overridden: z.array(OverriddenAssignment).describe('The other assignments of the groups of the device that are not off.'),
   })
   .meta({
@@ -381,7 +381,7 @@ export const DeviceDesiredState = z
       {
         device: exampleIdentifier('device'),
         deviceName: 'router-7',
-        items: [
+        versions: [
           {
             assignment: exampleIdentifier('assignment'),
             assignmentName: 'edge-tcp',

@@ -179,7 +179,7 @@ test('the assignment with the highest priority decides; reports request no load'
   await passes();
   expect(await loadsOf(id)).toEqual([]);
   expect((await service.get(`/v1/devices/${id}/desired-state`)).body).toMatchObject({
-    items: [
+    versions: [
       {
         assignment: report.id,
         mode: 'report',
@@ -253,7 +253,7 @@ test('a device that refuses the version is reported with the reason, and is retr
   await end();
   await allHave('refusing', 2, '1.0.0');
   await settled('refusing', 2);
-  expect((await service.get(`/v1/devices/${id}/desired-state`)).body.items?.[0]).toMatchObject({
+  expect((await service.get(`/v1/devices/${id}/desired-state`)).body.versions?.[0]).toMatchObject({
     state: 'satisfied',
     reason: null,
     attempts: 0,

@@ -298,9 +298,8 @@ const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   editDeviceLabels: async () => ({ selector: 'zone=north' }),
   replaceGroup: async () => ({ name: 'replaced', selector: 'zone=north' }),
   replaceChannel: async () => ({ name: 'replaced', description: 'another text' }),
-  promoteVersion: async () => ({ version: '1.0.0' }),
-  createAssignment: async () => ({ group: 'story', channel: 'story', mode: 'report' }),
-  replaceAssignment: async () => ({ name: 'replaced', group: 'story', channel: 'story', mode: 'report' }),
+  createAssignment: async () => ({ ...story(), mode: 'report' }),
+  replaceAssignment: async () => ({ name: 'replaced', ...story(), mode: 'report' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
   createWebhook: async () => ({ url: unusedUrl }),
@@ -329,15 +328,18 @@ async function createChannel(name: string): Promise<string> {
   return String(succeeded(await service.post('/v1/channels', { name })).id);
 }
 
+/** The group and the channel, which other requests rename. */
+const story = () => ({ group: String(real.get('path group')), channel: String(real.get('path channel')) });
+
 /** Creates an assignment that requests no loads. */
 async function createAssignment(name: string): Promise<string> {
-  const body = { name, group: 'story', channel: 'story', module: 'tcp', range: '^1', mode: 'report' } as const;
+  const body = { name, ...story(), module: 'tcp', range: '^1', mode: 'report' } as const;
   return String(succeeded(await service.post('/v1/assignments', body)).id);
 }
 
 /** Promotes a version of the module, and returns the promotion. */
 async function promote(version: string): Promise<string> {
-  return String(succeeded(await service.post('/v1/channels/story/promotions', { module: 'tcp', version })).id);
+  return String(succeeded(await service.post(`/v1/channels/${real.get('path channel')}/promotions`, { module: 'tcp', version })).id);
 }
 
 /** Creates a signature policy with this name for devices that do not exist. */
