@@ -16,7 +16,10 @@ const serviceNodes: readonly { readonly label: string; readonly members: readonl
     label: 'signature-policies, devices, sign-in, groups, keys, hosts',
     members: ['signature-policies', 'devices', 'sign-in', 'groups', 'keys', 'hosts'],
   },
-  { label: 'channels, patch-sets, modules, provenance, publisher-keys', members: ['provenance', 'channels', 'patch-sets', 'modules', 'publisher-keys'] },
+  {
+    label: 'channels, patch-sets, modules, provenance, publisher-keys',
+    members: ['provenance', 'channels', 'patch-sets', 'modules', 'publisher-keys'],
+  },
   { label: 'audit, signing-keys', members: ['audit', 'signing-keys'] },
   { label: 'http, idempotency', members: ['http', 'idempotency'] },
   {

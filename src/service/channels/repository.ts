@@ -8,10 +8,7 @@ import type { ChannelModel, ChannelPromotionModel } from '../database/generated/
 export type ChannelRecord = ChannelModel;
 export type PromotionRecord = ChannelPromotionModel;
 
-/** What is promoted: `build` with the name of a module, or `patch-set` with the name of a patch set. */
-export const contentKinds = ['build', 'patch-set'] as const;
-export type ContentKind = (typeof contentKinds)[number];
-/** A module or a patch set, by name. */
+/** A module (`build`) or a patch set (`patch-set`), by name. */
 export type ContentName = { readonly kind: string; readonly name: string };
 
 export class ChannelRecords {

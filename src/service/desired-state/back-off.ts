@@ -2,7 +2,7 @@
 
 import { clockSettings } from '../clock/service-clock.ts';
 
-/** Delays after the first failed attempt, and at most, in milliseconds. Each delay is twice the one before. */
+/** Delay after the first failed attempt, and maximum delay, in milliseconds. Each delay is twice the one before. */
 const firstDelay = 60_000;
 const maxDelay = 3_600_000;
 

@@ -34,7 +34,7 @@ const versionLimit = 20;
 const batchSize = 1_000;
 
 /** What a promotion does for one assignment. */
-export type PromotedAssignment = {
+type PromotedAssignment = {
   readonly id: string;
   readonly name: string;
   /** Null: no rollout was started, for the reason. */

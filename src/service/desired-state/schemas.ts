@@ -65,7 +65,7 @@ export const NewAssignment = z
       .min(1)
       .max(256)
       .describe(
-        'The range of versions (npm semver range). The desired version is the highest one in the range that the channel has. A pre-release counts only if the range names one.',
+        'The range of versions (npm semver range). The desired version is the highest one in the range that the channel has. A prerelease counts only if the range names one.',
       )
       .meta({ examples: ['^2.1'] }),
     mode: AssignmentMode.default('report'),

@@ -14,7 +14,7 @@ import { type ActiveAssignment, type HeldVersion, readActiveAssignments } from '
 const namedDevices = 20;
 
 /** Devices that are not satisfied for the same reason. */
-export type UnsatisfiedGroup = StateCount & { readonly first: readonly (DesiredStateRow & { readonly name: string })[] };
+type UnsatisfiedGroup = StateCount & { readonly first: readonly (DesiredStateRow & { readonly name: string })[] };
 
 export type AssignmentStatus = {
   readonly assignment: AssignmentView;

@@ -269,7 +269,7 @@ export const LoadDetail = Load.extend({
     'Progress of the load, as its device last reported it. Null if the load does not drain, or if the agent of its host does not report progress.',
   ),
   report: LoadReport.nullable().describe(
-    'The report of the device: each operation of the isolation workflow with its time and facts. Null if the device sent none.',
+    'The report of the device: each operation of the isolation workflow with its time and facts. Null if the device sent none, or if it was removed (`--keep-reports`).',
   ),
 }).meta({ id: 'LoadDetail', examples: [{ ...exampleLoad, progress: null, report: exampleLoadReport }] });
 export const LoadPage = pageSchema('LoadPage', Load);
