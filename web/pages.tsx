@@ -7,6 +7,9 @@ import { AuditPage } from './pages/audit/audit-page.tsx';
 import { BuildPage } from './pages/builds/build-page.tsx';
 import { BuildsPage } from './pages/builds/builds-page.tsx';
 import { ModulesPage } from './pages/builds/modules-page.tsx';
+import { AssignmentPage } from './pages/desired-state/assignment-page.tsx';
+import { ChannelPage } from './pages/desired-state/channel-page.tsx';
+import { DesiredStatePage } from './pages/desired-state/desired-state-page.tsx';
 import { DevicePage } from './pages/device/device-page.tsx';
 import { FleetPage } from './pages/fleet/fleet-page.tsx';
 import { GroupsPage } from './pages/groups/groups-page.tsx';
@@ -30,6 +33,9 @@ export const pages: Readonly<Record<PageName, FunctionComponent<PageProps>>> = {
   'new-rollout': NewRolloutPage,
   rollout: RolloutPage,
   groups: GroupsPage,
+  'desired-state': DesiredStatePage,
+  assignment: AssignmentPage,
+  channel: ChannelPage,
   modules: ModulesPage,
   builds: BuildsPage,
   build: BuildPage,

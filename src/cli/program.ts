@@ -29,6 +29,16 @@ const operatorCommands: readonly TopLevelCommand[] = [
     add: async (group) => (await import('./commands/group.ts')).addGroupCommands(group),
   },
   {
+    name: 'channel',
+    summary: 'create, list, show, edit and delete channels; promote and withdraw versions',
+    add: async (channel) => (await import('./commands/channel.ts')).addChannelCommands(channel),
+  },
+  {
+    name: 'assignment',
+    summary: 'give groups of devices the versions of a channel; show which devices do not have them',
+    add: async (assignment) => (await import('./commands/assignment.ts')).addAssignmentCommands(assignment),
+  },
+  {
     name: 'device-host',
     summary: 'list, show, rename and decommission device hosts',
     add: async (deviceHost) => (await import('./commands/device-host.ts')).addDeviceHostCommands(deviceHost),

@@ -20,6 +20,7 @@ export const rolloutStates = values.RolloutState;
 export const rolloutDeviceStates = values.RolloutDeviceState;
 export const unreachableChoices = values.UnreachableChoice;
 export const failureReactions = values.OnFailure;
+export const assignmentModes = values.AssignmentMode;
 export const eventTypes = values.EventType;
 export const auditOutcomes = values.AuditOutcome;
 export const roles = values.Role;

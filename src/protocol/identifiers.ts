@@ -26,6 +26,9 @@ export const identifierPrefixes = {
   rollout: 'rol',
   group: 'grp',
   webhook: 'whk',
+  channel: 'chn',
+  promotion: 'prm',
+  assignment: 'asg',
 } as const;
 
 /** The digits of all identifiers in examples. */
@@ -111,6 +114,15 @@ export const isGroupId = (text: string) => /^grp_[0-9a-f]{32}$/.test(text);
 
 /** Identifier or name of a group. A text in the form of an identifier is an identifier. */
 export const GroupReference = DisplayName.meta({ examples: ['north'] });
+
+/** Returns whether a text has the form of a channel identifier. */
+export const isChannelId = (text: string) => /^chn_[0-9a-f]{32}$/.test(text);
+
+/** Identifier or name of a channel. A text in the form of an identifier is an identifier. */
+export const ChannelReference = DisplayName.meta({ examples: ['stable'] });
+
+/** Returns whether a text has the form of an assignment identifier. */
+export const isAssignmentId = (text: string) => /^asg_[0-9a-f]{32}$/.test(text);
 
 /** Name of an export or import of a module: any text that WebAssembly allows, including the empty text. The compiler limits it to 4,096 bytes. */
 export const ExportName = z

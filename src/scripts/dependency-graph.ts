@@ -7,6 +7,7 @@ const serviceNodes: readonly { readonly label: string; readonly members: readonl
     label: 'build-lifecycle, decommissioning, moves, agents, health',
     members: ['build-lifecycle', 'decommissioning', 'moves', 'agents', 'health'],
   },
+  { label: 'desired-state', members: ['desired-state'] },
   { label: 'rollouts, rollbacks, load-batches, retention', members: ['rollouts', 'rollbacks', 'load-batches', 'retention'] },
   { label: 'webhooks', members: ['webhooks'] },
   { label: 'loads, history', members: ['loads', 'history'] },
@@ -15,7 +16,10 @@ const serviceNodes: readonly { readonly label: string; readonly members: readonl
     label: 'signature-policies, devices, sign-in, groups, keys, hosts',
     members: ['signature-policies', 'devices', 'sign-in', 'groups', 'keys', 'hosts'],
   },
-  { label: 'patch-sets, modules, provenance, publisher-keys', members: ['provenance', 'patch-sets', 'modules', 'publisher-keys'] },
+  {
+    label: 'channels, patch-sets, modules, provenance, publisher-keys',
+    members: ['provenance', 'channels', 'patch-sets', 'modules', 'publisher-keys'],
+  },
   { label: 'audit, signing-keys', members: ['audit', 'signing-keys'] },
   { label: 'http, idempotency', members: ['http', 'idempotency'] },
   {

@@ -10,6 +10,7 @@ import { EventFeed } from './audit/event-feed.ts';
 import { logEvents } from './audit/event-log.ts';
 import { BuildDeletion } from './build-lifecycle/deletion.ts';
 import { Yanking } from './build-lifecycle/yanking.ts';
+import { Channels } from './channels/channels.ts';
 import { type Clock, systemTime, type TimeSource } from './clock/service-clock.ts';
 import { TimeKeeper } from './clock/time-keeper.ts';
 import type { Connection } from './database/connection.ts';
@@ -19,6 +20,10 @@ import type { RecurringJob } from './database/recurring-job.ts';
 import { Store } from './database/store.ts';
 import { Decommissioning } from './decommissioning/decommissioning.ts';
 import { scheduleDecommissioning } from './decommissioning/unreachable-hosts.ts';
+import { Assignments, assignmentsOfChannel, assignmentsOfGroup } from './desired-state/assignments.ts';
+import { Promotions } from './desired-state/promotions.ts';
+import { Reconciler } from './desired-state/reconciler.ts';
+import { DesiredStates } from './desired-state/status.ts';
 import { Devices } from './devices/devices.ts';
 import { LabelEdits } from './devices/label-edits.ts';
 import { Groups } from './groups/groups.ts';
@@ -105,12 +110,15 @@ type Dependencies = {
 export class Installation {
   readonly agents: Agents;
   readonly idempotencyStore: IdempotencyStore;
+  readonly assignments: Assignments;
   readonly auditTrail: AuditTrail;
   readonly builds: Builds;
+  readonly channels: Channels;
   readonly checkpoints: Checkpoints;
   readonly damagedRows: DamagedRows;
   readonly decommissioning: Decommissioning;
   readonly denials: Denials;
+  readonly desiredStates: DesiredStates;
   readonly devices: Devices;
   readonly events: EventFeed;
   readonly groups: Groups;
@@ -125,6 +133,7 @@ export class Installation {
   readonly moves: Moves;
   readonly patchSets: PatchSets;
   readonly programs: Programs;
+  readonly promotions: Promotions;
   readonly provenance: Provenance;
   readonly publisherKeys: PublisherKeys;
   readonly signaturePolicies: SignaturePolicies;
@@ -139,6 +148,7 @@ export class Installation {
   readonly yanking: Yanking;
   readonly #dependencies: Dependencies;
   readonly #reachability: Reachability;
+  readonly #reconciler: Reconciler;
   readonly #environmentFaults: () => readonly string[];
   /** Null if the compiler is shared. */
   readonly #ownCompiler: Compiler | null;
@@ -165,7 +175,11 @@ export class Installation {
     this.denials = new Denials(store);
     this.devices = new Devices(store, attachNewDevices);
     this.events = new EventFeed(store);
-    this.groups = new Groups(store, policiesOfGroup);
+    this.groups = new Groups(store, async (connection, id) => [
+      ...(await policiesOfGroup(connection, id)),
+      ...(await assignmentsOfGroup(connection, id)),
+    ]);
+    this.channels = new Channels(store, assignmentsOfChannel);
     this.history = new History(store);
     this.hosts = new Hosts(store, this.#reachability, joinToken);
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
@@ -182,6 +196,14 @@ export class Installation {
     this.signingKeys = signingKeys;
     this.rollbacks = new Rollbacks(dependencies, settleUnreportedLoads);
     this.rollouts = new Rollouts(dependencies);
+    this.#reconciler = new Reconciler({ ...dependencies, onLoadsEnded: settleUnreportedLoads });
+    const onChange = () => {
+      this.rollouts.wake();
+      this.#reconciler.wake();
+    };
+    this.assignments = new Assignments({ store, onChange });
+    this.promotions = new Promotions({ ...dependencies, onChange });
+    this.desiredStates = new DesiredStates(dependencies);
     this.users = new Users(dependencies, settings.provider == null ? null : new IdentityProvider(settings.provider, dependencies.clock));
     this.unloads = new Unloads(dependencies, settleUnreportedLoads);
     const { allowPrivate, publicUrl } = settings.webhooks ?? { allowPrivate: false, publicUrl: null };
@@ -281,6 +303,7 @@ export class Installation {
     this.endStreams();
     for (const job of this.#jobs) await job.stop();
     await this.#deliveries.stop();
+    await this.#reconciler.stop();
     await this.rollouts.stop();
     await this.#reachability.stop();
     await this.#dependencies.timeKeeper.stop();
@@ -314,7 +337,7 @@ export class Installation {
   #faults(): readonly string[] {
     const { store, timeKeeper } = this.#dependencies;
     const ownFaults = [store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
-    return [...ownFaults, ...this.#environmentFaults(), ...timeKeeper.faults, ...this.rollouts.faults];
+    return [...ownFaults, ...this.#environmentFaults(), ...timeKeeper.faults, ...this.rollouts.faults, ...this.#reconciler.faults];
   }
 }
 

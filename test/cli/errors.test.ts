@@ -212,6 +212,8 @@ const commandsOfRequests = {
   NewKey: 'patchbay key create',
   NewPublisherKey: 'patchbay publisher-key add',
   NewSignaturePolicy: 'patchbay signature-policy add',
+  NewAssignment: 'patchbay assignment create',
+  NewPromotion: 'patchbay channel promote',
 } as const;
 
 const Properties = z.object({ properties: z.record(z.string(), z.looseObject({})) });

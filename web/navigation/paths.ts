@@ -41,6 +41,8 @@ export const devicePath = (device: string) => `/devices/${encodeURIComponent(dev
 export const loadPath = (load: string) => `/loads/${encodeURIComponent(load)}`;
 export const loadBatchPath = (batch: string) => `/load-batches/${encodeURIComponent(batch)}`;
 export const rolloutPath = (rollout: string) => `/rollouts/${encodeURIComponent(rollout)}`;
+export const assignmentPath = (assignment: string) => `/assignments/${encodeURIComponent(assignment)}`;
+export const channelPath = (channel: string) => `/channels/${encodeURIComponent(channel)}`;
 export const modulePath = (module: string) => `/builds/${encodeURIComponent(module)}`;
 export const buildPath = (module: string, version: string) => `${modulePath(module)}/${encodeURIComponent(version)}`;
 

@@ -6,7 +6,7 @@ import { useSignedIn } from './session.tsx';
 
 export type Names = ReadonlyMap<string, string>;
 
-/** Maximum hosts, users and keys whose names are read. */
+/** Maximum hosts, users, assignments and keys whose names are read. */
 const actorLimit = 200;
 /** Maximum rollouts, and devices, whose names are read for one text. */
 const objectLimit = 20;
@@ -20,19 +20,20 @@ export function rolloutName(rollout: Pick<Schemas['Rollout'], 'name' | 'module' 
   return rollout.rollbackOf === null ? name : `Rollback of ${name}`;
 }
 
-/** Returns the names of hosts, users and, if the reader may see them, of API keys, by ID. */
+/** Returns the names of hosts, users, assignments and, if the reader may see them, of API keys, by ID. */
 export function useActorNames(): Names {
   const { client, may } = useSignedIn();
   const mayReadKeys = may('admin');
   const names = useResource('actors', async (signal) => {
     const params = { query: { limit: actorLimit } };
-    const [hosts, users, keys] = await Promise.all([
+    const [hosts, users, assignments, keys] = await Promise.all([
       client.GET('/v1/hosts', { params, signal }).then(unwrapResponse),
       client.GET('/v1/users', { params, signal }).then(unwrapResponse),
+      client.GET('/v1/assignments', { params, signal }).then(unwrapResponse),
       mayReadKeys ? client.GET('/v1/keys', { params, signal }).then(unwrapResponse) : { items: [] },
     ]);
     const named = users.items.map(({ id, name, email, subject }) => ({ id, name: name ?? email ?? subject }));
-    return new Map([...hosts.items, ...named, ...keys.items].map(({ id, name }) => [id, name]));
+    return new Map([...hosts.items, ...named, ...assignments.items, ...keys.items].map(({ id, name }) => [id, name]));
   });
   return names.data ?? none;
 }

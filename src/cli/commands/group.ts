@@ -109,7 +109,7 @@ function addEditCommand(group: Command): void {
 function addDeleteCommand(group: Command): void {
   const remove = group
     .command('delete <group>')
-    .description('Delete a group that no signature policy uses. Its devices are not changed.')
+    .description('Delete a group that no signature policy and no assignment uses. Its devices are not changed.')
     .action((nameOrId, _options, command) =>
       runOperatorCommand(command, async (context) => {
         const path = { group: nameOrId };

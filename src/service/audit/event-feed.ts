@@ -15,6 +15,8 @@ export const eventTypes = [
   'device',
   'host',
   'group',
+  'channel',
+  'assignment',
   'program',
   'build',
   'patch-set',

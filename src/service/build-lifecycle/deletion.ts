@@ -44,7 +44,7 @@ export class BuildDeletion {
   }
 }
 
-function describeReferences({ devices, residencies, loads, rollouts, patchSets }: References): string[] {
+function describeReferences({ devices, residencies, loads, rollouts, patchSets, channels }: References): string[] {
   const sets = patchSets.slice(0, namedSetLimit).map(({ name, version }) => `${name}@${version}`);
   const others = patchSets.length > namedSetLimit ? ` and ${amount(patchSets.length - namedSetLimit)} more` : '';
   return [
@@ -53,6 +53,9 @@ function describeReferences({ devices, residencies, loads, rollouts, patchSets }
     ...(loads === 0 ? [] : [`${counted(loads, 'load was', 'loads were')} requested for it`]),
     ...(rollouts === 0 ? [] : [`${counted(rollouts, 'rollout uses', 'rollouts use')} it`]),
     ...(sets.length === 0 ? [] : [`it is in ${sets.length === 1 ? 'the patch set' : 'the patch sets'} ${sets.join(', ')}${others}`]),
+    ...(channels.length === 0
+      ? []
+      : [`it is promoted to ${channels.length === 1 ? 'the channel' : 'the channels'} ${channels.join(', ')}`]),
   ];
 }
 

@@ -1,4 +1,4 @@
-// What refers to a build: loads, rollouts, patch sets, devices and their history.
+// What refers to a build: loads, rollouts, patch sets, channels, devices and their history.
 
 import { z } from 'zod';
 import { readInChunks } from '../database/chunks.ts';
@@ -18,6 +18,8 @@ export type References = {
   readonly loads: number;
   readonly rollouts: number;
   readonly patchSets: readonly { readonly name: string; readonly version: string }[];
+  /** Names of the channels that it is promoted to. */
+  readonly channels: readonly string[];
 };
 
 /** Counting ends at this number. */
@@ -134,6 +136,20 @@ export class BuildReferences {
       .orderBy('PatchSet.createdAt')
       .limit(countLimit)
       .execute();
-    return { devices: devices.length, residencies: residencies.length, loads: loads.length, rollouts: rollouts.length, patchSets };
+    const channels = await sql
+      .selectFrom('ChannelPromotion')
+      .innerJoin('Channel', 'Channel.id', 'ChannelPromotion.channelId')
+      .select('Channel.name')
+      .where('ChannelPromotion.contentId', '=', id)
+      .orderBy('Channel.name')
+      .execute();
+    return {
+      channels: channels.map(({ name }) => name),
+      devices: devices.length,
+      residencies: residencies.length,
+      loads: loads.length,
+      rollouts: rollouts.length,
+      patchSets,
+    };
   }
 }

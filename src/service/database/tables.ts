@@ -6,11 +6,16 @@ import type {
   AbiViolationModel,
   AgentOrderModel,
   ApiKeyModel,
+  AssignmentModel,
+  AssignmentRolloutModel,
   AuditEventModel,
   AuditHeadModel,
   AuditTileModel,
   BuildModel,
+  ChannelModel,
+  ChannelPromotionModel,
   CheckpointModel,
+  DesiredStateModel,
   DeviceGroupModel,
   DeviceLabelModel,
   DeviceModel,
@@ -59,11 +64,16 @@ export type Tables = {
   readonly AbiViolation: Table<AbiViolationModel, 'number'>;
   readonly AgentOrder: Table<AgentOrderModel, 'number'>;
   readonly ApiKey: Table<ApiKeyModel>;
+  readonly Assignment: Table<AssignmentModel>;
+  readonly AssignmentRollout: Table<AssignmentRolloutModel>;
   readonly AuditEvent: Table<AuditEventModel>;
   readonly AuditHead: Table<AuditHeadModel>;
   readonly AuditTile: Table<AuditTileModel>;
   readonly Build: Table<BuildModel>;
+  readonly Channel: Table<ChannelModel>;
+  readonly ChannelPromotion: Table<ChannelPromotionModel>;
   readonly Checkpoint: Table<CheckpointModel>;
+  readonly DesiredState: Table<DesiredStateModel, 'attempts'>;
   readonly Device: Table<DeviceModel, 'labelsByOperator'>;
   readonly DeviceGroup: Table<DeviceGroupModel>;
   readonly DeviceLabel: Table<DeviceLabelModel>;

@@ -2,6 +2,7 @@
 
 import { isGroupId } from '../../protocol/identifiers.ts';
 import type { LabelSelector } from '../../protocol/label-selector.ts';
+import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DeviceGroupModel } from '../database/generated/models.ts';
 import { matchesSelector } from '../database/label-conditions.ts';
@@ -43,6 +44,14 @@ export class GroupRecords {
       .where('id', 'in', [...ids])
       .execute();
     return new Map(groups.map(({ id, selector }) => [id, selector]));
+  }
+
+  /** Returns the names of groups, by identifier. */
+  async namesOf(ids: readonly string[]): Promise<Map<string, string>> {
+    const groups = await readInChunks([...new Set(ids)], (some) =>
+      this.#connection.sql.selectFrom('DeviceGroup').select(['id', 'name']).where('id', 'in', some).execute(),
+    );
+    return new Map(groups.map(({ id, name }) => [id, name]));
   }
 
   async count(): Promise<number> {

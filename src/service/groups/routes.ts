@@ -94,7 +94,7 @@ function addChangingRoutes(app: Api, { groups }: Uses): void {
         tags,
         summary: 'Replace a group',
         description:
-          'Renames the group or changes its selector. Signature policies of the group apply to the devices that match the new selector. Rollouts keep the selector that the group had at their request. ' +
+          'Renames the group or changes its selector. Signature policies and assignments of the group apply to the devices that match the new selector. Rollouts keep the selector that the group had at their request. ' +
           'With `If-Match`, the request fails with 412 if the group has changed since it was read.',
         params: groupParameter,
         headers: ifMatchHeaders,
@@ -122,7 +122,7 @@ function addChangingRoutes(app: Api, { groups }: Uses): void {
         tags,
         summary: 'Delete a group',
         description:
-          'Fails if a signature policy uses the group. Rollouts do not need it. With `If-Match`, the request fails with 412 if the group has changed since it was read.',
+          'Fails if a signature policy or an assignment uses the group. Rollouts do not need it. With `If-Match`, the request fails with 412 if the group has changed since it was read.',
         params: groupParameter,
         headers: ifMatchHeaders,
         response: { 204: z.null().describe('The group was deleted.'), ...problems('not-found', 'precondition-failed', 'group-in-use') },

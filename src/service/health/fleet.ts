@@ -4,6 +4,7 @@ import { describeDays } from '../clock/days.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
+import { findUnmetAssignments, type UnmetAssignment } from '../desired-state/status.ts';
 import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
 import type { ActiveDeviceStatus } from '../devices/repository.ts';
 import { type HostConflict, HostQueries } from '../hosts/queries.ts';
@@ -15,11 +16,12 @@ import type { Gauges } from './metrics.ts';
 
 /** A load that is queued for longer makes the fleet degraded, in minutes. */
 const maxWaitMinutes = 10;
-/** Maximum numbers of hosts, devices and rollouts that the reasons name. */
+/** Maximum numbers of hosts, devices, rollouts, webhooks and assignments that the reasons name. */
 const maxHostsNamed = 20;
 const maxDevicesNamed = 5;
 const maxRolloutsNamed = 5;
 const maxWebhooksNamed = 5;
+const maxAssignmentsNamed = 5;
 /** A webhook whose deliveries fail for longer makes the fleet degraded, in minutes. */
 const maxFailingMinutes = 60;
 const maxConflictsNamed = 5;
@@ -61,29 +63,44 @@ export async function fleetHealth(
   const loads = new LoadQueries(reader);
   const unread: string[] = [];
   const read = readerOf(unread);
-  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped, webhooks, conflicts] =
-    await Promise.all([
-      read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
-      read('Host', hostQueries.unreachable(maxHostsNamed), []),
-      read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
-      read('Load', loads.countOpen(), { queued: 0, dispatched: 0 }),
-      read('LoadTotal', loads.totals(), []),
-      read('AgentOrder', new OrderQueries(reader).countUnsettled(), 0),
-      read('Device', deviceQueries.incomplete(maxDevicesNamed), { count: 0, first: [] }),
-      read('DeviceModule', deviceQueries.drifted(maxDevicesNamed), { count: 0, first: [] }),
-      read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionMinutes * 60_000), maxDevicesNamed), {
-        count: 0,
-        first: [],
-      }),
-      read('Load', loads.queuedBefore(new Date(clock.now().getTime() - maxWaitMinutes * 60_000)), { count: 0, oldest: null }),
-      read('Rollout', new RolloutQueries(reader).stoppedByFailure(maxRolloutsNamed), []),
-      read(
-        'Webhook',
-        new WebhookQueries(reader).unhealthy(new Date(clock.now().getTime() - maxFailingMinutes * 60_000), maxWebhooksNamed),
-        [],
-      ),
-      read('HostBoot', hostQueries.conflictsSince(new Date(clock.now().getTime() - conflictMinutes * 60_000), maxConflictsNamed), []),
-    ]);
+  const [
+    hosts,
+    unreachable,
+    devices,
+    open,
+    totals,
+    unsettledOrders,
+    notWhole,
+    drifted,
+    rejected,
+    waiting,
+    stopped,
+    webhooks,
+    conflicts,
+    unmet,
+  ] = await Promise.all([
+    read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
+    read('Host', hostQueries.unreachable(maxHostsNamed), []),
+    read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
+    read('Load', loads.countOpen(), { queued: 0, dispatched: 0 }),
+    read('LoadTotal', loads.totals(), []),
+    read('AgentOrder', new OrderQueries(reader).countUnsettled(), 0),
+    read('Device', deviceQueries.incomplete(maxDevicesNamed), { count: 0, first: [] }),
+    read('DeviceModule', deviceQueries.drifted(maxDevicesNamed), { count: 0, first: [] }),
+    read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionMinutes * 60_000), maxDevicesNamed), {
+      count: 0,
+      first: [],
+    }),
+    read('Load', loads.queuedBefore(new Date(clock.now().getTime() - maxWaitMinutes * 60_000)), { count: 0, oldest: null }),
+    read('Rollout', new RolloutQueries(reader).stoppedByFailure(maxRolloutsNamed), []),
+    read(
+      'Webhook',
+      new WebhookQueries(reader).unhealthy(new Date(clock.now().getTime() - maxFailingMinutes * 60_000), maxWebhooksNamed),
+      [],
+    ),
+    read('HostBoot', hostQueries.conflictsSince(new Date(clock.now().getTime() - conflictMinutes * 60_000), maxConflictsNamed), []),
+    read('Assignment', findUnmetAssignments(store.readConnection, maxAssignmentsNamed, maxDevicesNamed), []),
+  ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
   const end =
     decommissionUnreachableAfter === null ? '' : `; if that lasts ${describeDays(decommissionUnreachableAfter)}, it is decommissioned`;
@@ -99,6 +116,7 @@ export async function fleetHealth(
     ...rejectionReasons(rejected),
     ...waitingLoadReasons(waiting),
     ...stopped.map(({ id, module, version, reason }) => `the rollout ${id} of ${module}@${version} waits for an operator: ${reason}`),
+    ...unmet.flatMap(assignmentReasons),
     ...webhooks.map(describeWebhook),
   ];
   return {
@@ -171,6 +189,26 @@ function waitingLoadReasons({ count, oldest }: WaitingLoads): string[] {
   const { id, requestedAt } = oldest;
   const since = requestedAt.toISOString();
   return [`${pluralize(count, 'load')} queued for more than ${maxWaitMinutes} minutes; the oldest, ${id}, since ${since}`];
+}
+
+function assignmentReasons({ name, content, range, channel, hasNoVersion, stopped, unsatisfied, first }: UnmetAssignment): string[] {
+  const named = first.map(
+    (device) => `${device.name} (${device.reason}${device.detail === null ? '' : `: ${device.detail.slice(0, maxFailureLength)}`})`,
+  );
+  const others = unsatisfied > first.length ? ', and others' : '';
+  return [
+    ...(hasNoVersion
+      ? [`the channel ${channel} has no usable version of ${content} in ${range}, which the assignment ${name} desires`]
+      : []),
+    ...(stopped === null
+      ? []
+      : [
+          `the rollout ${stopped.rolloutId} of ${content}@${stopped.version} for the assignment ${name} was stopped: promote the version again, or withdraw it`,
+        ]),
+    ...(hasNoVersion || unsatisfied === 0
+      ? []
+      : [`the assignment ${name} of ${content} is not satisfied on ${pluralize(unsatisfied, 'device')}: ${named.join(', ')}${others}`]),
+  ];
 }
 
 function describeWebhook({ name, failingSince, lastError, disabledReason }: UnhealthyWebhook): string {

@@ -46,6 +46,7 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
         { name: 'hosts', description: 'Processes that run devices.' },
         { name: 'programs', description: 'Programs that call modules on devices.' },
         { name: 'loads', description: 'Builds loaded on devices by the isolation workflow.' },
+        { name: 'desired state', description: 'Channels of promoted versions, and the versions that groups of devices should have.' },
         { name: 'keys', description: 'API keys and their roles.' },
         { name: 'users', description: 'People and other clients of the identity provider.' },
         { name: 'audit', description: 'The audit trail: who did what to which object and when, with proofs that no event was changed.' },

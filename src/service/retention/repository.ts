@@ -50,6 +50,7 @@ export class ImageRecords {
       ...builds.map(({ imageDigest }) => imageDigest),
       ...(await this.#imagesOfOpenRollouts()),
       ...(await this.#imagesOfPatchSets()),
+      ...(await this.#imagesOfPromotions()),
     ]);
   }
 
@@ -58,6 +59,17 @@ export class ImageRecords {
     const builds = await this.#connection.sql
       .selectFrom('PatchSetMember')
       .innerJoin('Build', 'Build.id', 'PatchSetMember.buildId')
+      .select('Build.imageDigest')
+      .distinct()
+      .execute();
+    return builds.map(({ imageDigest }) => imageDigest);
+  }
+
+  /** Returns the images of the builds that are promoted to channels: devices that join later load them. */
+  async #imagesOfPromotions(): Promise<string[]> {
+    const builds = await this.#connection.sql
+      .selectFrom('ChannelPromotion')
+      .innerJoin('Build', 'Build.id', 'ChannelPromotion.contentId')
       .select('Build.imageDigest')
       .distinct()
       .execute();

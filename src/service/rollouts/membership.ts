@@ -36,9 +36,16 @@ export async function selectMembers(
   const members = selected.map(({ id, hostId }) => ({ id, hostId, currentVersion: versions.get(id) ?? null }));
   const matching = members.filter(({ currentVersion }) => isRunning(currentVersion, criteria.runningVersion));
   if (named !== null) return matching;
-  const { module, version } = content;
-  const hashes = new Map(matching.map(({ id }) => [id, createHash('sha256').update(`${module}@${version} ${id}`).digest('hex')]));
-  return matching.toSorted((left, right) => ((hashes.get(left.id) ?? '') < (hashes.get(right.id) ?? '') ? -1 : 1));
+  return inSampleOrder(matching, content);
+}
+
+/** Returns devices in the order of a hash of content and device. */
+export function inSampleOrder<Device extends { readonly id: string }>(
+  devices: readonly Device[],
+  { module, version }: Pick<RolloutContent, 'module' | 'version'>,
+): Device[] {
+  const hashes = new Map(devices.map(({ id }) => [id, createHash('sha256').update(`${module}@${version} ${id}`).digest('hex')]));
+  return devices.toSorted((left, right) => ((hashes.get(left.id) ?? '') < (hashes.get(right.id) ?? '') ? -1 : 1));
 }
 
 async function selectByLabels(connection: Connection, criteria: RolloutSelector): Promise<SelectedDevice[]> {

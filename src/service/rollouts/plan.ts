@@ -128,7 +128,7 @@ export const RolloutSelector = z.object({
 });
 export type RolloutSelector = z.infer<typeof RolloutSelector>;
 
-const WavePlan = z.object({
+export const WavePlan = z.object({
   /** Additional devices, or a cumulative percentage of all devices. */
   size: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('devices'), devices: z.int().min(1) }),

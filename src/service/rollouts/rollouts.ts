@@ -1,8 +1,6 @@
 // Rollouts: creates, lists, follows and changes rollouts, and runs them in the background.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, isDamagedRowError, readViewsOrMarks } from '../database/damaged-rows.ts';
@@ -12,20 +10,16 @@ import { undecodablePosition } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
-import { checkHostsSupport } from '../loads/host-support.ts';
-import { skippedFacts, unreachableSplitter } from '../loads/unreachable-targets.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { checkHasImages, checkUsable, findContent, modulesOf, type RolloutContent, readPatchSet } from './content.ts';
+import { modulesOf, readPatchSet } from './content.ts';
+import { createRollout } from './creation.ts';
 import type { Decision } from './decisions.ts';
 import { type MeasuredDevice, measureDevices } from './device-measurement.ts';
-import { joinableForever } from './dynamic-membership.ts';
-import { type Member, toWaitingDevice } from './membership.ts';
-import { assignWaves, type RolloutPlan, rolloutLimits } from './plan.ts';
 import { type RolloutDeviceFilter, type RolloutFilter, RolloutQueries } from './queries.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
-import { checkNoConflict, type Preview, previewRollout, type RolloutRequest, selectMembersToUpdate, withGroup } from './requests.ts';
+import { type Preview, previewRollout, type RolloutRequest } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
 import { type RolloutView, readView } from './status.ts';
 
@@ -80,52 +74,7 @@ export class Rollouts {
    */
   async request(requested: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
     const view = await this.#uses.store.transaction(async (connection) => {
-      const request = await withGroup(connection, requested);
-      const { joining } = request;
-      const content = await findContent(connection, request.content);
-      checkHasImages(content);
-      checkUsable(content);
-      const { module, version, patchSetId } = content;
-      const selected = await selectMembersToUpdate(connection, request, content);
-      const split = await unreachableSplitter(connection, selected);
-      const { targets: members, unreachable } = await split(selected, request.unreachable);
-      const plan = { ...request.plan, unreachable };
-      const targets = members.map((device) => ({ device }));
-      if (patchSetId !== null) await checkHostsSupport(connection, targets, 'load-patch-set', 'rollout was created');
-      if ((await new RolloutRecords(connection).countOpen()) >= rolloutLimits.open)
-        throw new Problem('too-many-rollouts', `limit reached: ${rolloutLimits.open} open rollouts. Wait for one to end, or abort one`);
-      const now = this.#uses.clock.now();
-      const id = newIdentifier('rollout');
-      const rollout = {
-        id,
-        module,
-        version,
-        patchSetId,
-        plan,
-        state: 'pending',
-        rollbackOf: null,
-        requestedAt: now,
-        requestedBy: requester.actor,
-        startedAt: null,
-        acceptsDevicesUntil: joining && (joining.until ?? joinableForever),
-      };
-      await new RolloutRecords(connection).create(
-        rollout,
-        plan.waves.map((_, index) => ({ number: index + 1, state: 'waiting', startedAt: null })),
-      );
-      await new RolloutRecords(connection).addDevices(id, toRolloutDevices(members, plan, version));
-      if (plan.onConflict === 'reject') await checkNoConflict(connection, rollout);
-      const { waves, onFailure, selector } = plan;
-      const detail = {
-        ...describeContent(content),
-        devices: members.length,
-        ...skippedFacts(unreachable),
-        waves: waves.length,
-        onFailure,
-        selector: JSON.stringify(selector).slice(0, 5_000),
-      };
-      await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
-      const created = await readView(connection, await findRollout(connection, id), now);
+      const created = await createRollout(connection, requested, requester, this.#uses.clock.now());
       await storeResponse(connection, requester, toResponse, created);
       return created;
     });
@@ -238,19 +187,8 @@ async function viewOrMark(connection: Connection, record: RolloutRecord, now: Da
   }
 }
 
-/** Returns the content for the audit trail. */
-function describeContent({ module, version, patchSetId, builds }: RolloutContent) {
-  if (patchSetId === null) return { module, version };
-  return { module, version, patchSet: patchSetId, builds: builds.map((build) => `${build.module}@${build.version}`) };
-}
-
 async function findRollout(connection: Connection, id: string) {
   const record = await new RolloutRecords(connection).find(id);
   if (record === null) throw notFound('rollout', id);
   return record;
-}
-
-function toRolloutDevices(members: readonly Member[], { waves }: RolloutPlan, version: string) {
-  const numbers = assignWaves(waves, members.length);
-  return members.map((member, index) => toWaitingDevice(member, { version, position: index + 1, wave: numbers[index] ?? waves.length }));
 }

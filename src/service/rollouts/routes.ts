@@ -11,7 +11,7 @@ import { isRefused } from '../loads/forecast.ts';
 import { toForecastItem } from '../loads/routes.ts';
 import { noUnreachableTargets } from '../loads/unreachable-targets.ts';
 import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
-import { defaultThresholds, type RolloutPlan } from './plan.ts';
+import { defaultThresholds, type RolloutPlan, type WavePlan } from './plan.ts';
 import type { Preview, RolloutRequest } from './requests.ts';
 import type { Rollouts } from './rollouts.ts';
 import { isOpen, nextOpening } from './schedule-window.ts';
@@ -156,15 +156,7 @@ function toRequest(body: NewRollout): RolloutRequest {
   const plan: RolloutPlan = {
     name: body.name ?? null,
     selector: { devices: devices?.length ?? null, labels, selector, group: null, runningVersion },
-    waves: waves.map((wave) => ({
-      size:
-        wave.devices === undefined
-          ? { kind: 'up-to-percent', percent: wave.upToPercent ?? 100 }
-          : { kind: 'devices', devices: wave.devices },
-      soakSeconds: wave.soakSeconds ?? soakSeconds,
-      approval: wave.approval,
-      thresholds: { ...defaultThresholds, ...omitUndefined(body.thresholds), ...omitUndefined(wave.thresholds) },
-    })),
+    waves: waves.map((wave) => toWavePlan(wave, { soakSeconds, thresholds: body.thresholds })),
     terms: LoadTerms.parse(body),
     devicesInFlight: body.devicesInFlight,
     loadsPerMinute: body.loadsPerMinute ?? null,
@@ -178,6 +170,19 @@ function toRequest(body: NewRollout): RolloutRequest {
   const until = dynamicUntil === undefined ? null : new Date(dynamicUntil);
   const content = patchSet === undefined ? { module, version } : { patchSet };
   return { content, plan, group, devices: devices ?? null, joining: dynamic ? { until } : null, unreachable: body.unreachable };
+}
+
+/** @param defaults The soak time and the thresholds of waves that have none. */
+export function toWavePlan(
+  { devices, upToPercent, approval, ...wave }: NewRollout['waves'][number],
+  { soakSeconds, thresholds }: Pick<NewRollout, 'soakSeconds' | 'thresholds'>,
+): WavePlan {
+  return {
+    size: devices === undefined ? { kind: 'up-to-percent', percent: upToPercent ?? 100 } : { kind: 'devices', devices },
+    soakSeconds: wave.soakSeconds ?? soakSeconds,
+    approval,
+    thresholds: { ...defaultThresholds, ...omitUndefined(thresholds), ...omitUndefined(wave.thresholds) },
+  };
 }
 
 function omitUndefined(thresholds: NewRollout['thresholds']) {

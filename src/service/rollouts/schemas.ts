@@ -16,13 +16,13 @@ import { rolloutDeviceStates, rolloutStates, waitingReasons, waveStates } from '
 
 export const rolloutParameter = z.object({ rollout: identifier('rollout') });
 
-const soakSeconds = z
+export const soakSeconds = z
   .number()
   .min(0)
   .max(rolloutLimits.soakSeconds)
   .describe('Time in seconds to measure the programs of a wave after its last load ended, before the next wave starts.');
 
-const NewWave = z
+export const NewWave = z
   .strictObject({
     devices: z
       .int()
@@ -44,7 +44,7 @@ const NewWave = z
   .meta({ id: 'NewWave', examples: [{ devices: 5, soakSeconds: 300 }] });
 
 /** A canary, a tenth, and the rest. */
-const defaultWaves = [
+export const defaultWaves = [
   { devices: 1, approval: false },
   { upToPercent: 10, approval: false },
   { upToPercent: 100, approval: false },
@@ -191,7 +191,7 @@ export const NewRollout = requireLabel(
   });
 export type NewRollout = z.infer<typeof NewRollout>;
 
-function isAscending(values: readonly number[]): boolean {
+export function isAscending(values: readonly number[]): boolean {
   return values.every((value, index) => index === 0 || value > (values[index - 1] ?? 0));
 }
 

@@ -63,6 +63,10 @@ async function makeKeys(): Promise<void> {
   }
   made(await service.post('/v1/signing-keys', undefined));
   for (const name of ['one', 'two']) made(await service.post('/v1/groups', { name, selector: 'zone=north' }));
+  for (const name of ['one', 'two']) {
+    made(await service.post('/v1/channels', { name }));
+    made(await service.post('/v1/assignments', { name, group: name, channel: name, module: 'abc', range: '^1', mode: 'off' }));
+  }
   const webhook = { url: 'https://receiver.example.com/', eventTypes: ['load.*'], enabled: false };
   for (const name of ['one', 'two']) parameters['webhook'] = made(await service.post('/v1/webhooks', { ...webhook, name })).id ?? '';
 }
@@ -299,6 +303,20 @@ const tables: readonly {
     kind: 'group',
     values: { createdAt: times },
     lists: [{ path: '/v1/groups' }],
+  },
+  {
+    table: 'Channel',
+    kind: 'channel',
+    values: { createdAt: times },
+    lists: [{ path: '/v1/channels' }],
+    one: (id) => `/v1/channels/${id}`,
+  },
+  {
+    table: 'Assignment',
+    kind: 'assignment',
+    values: { rollout: [json], createdAt: times },
+    lists: [{ path: '/v1/assignments' }],
+    one: (id) => `/v1/assignments/${id}`,
   },
   {
     table: 'LoadBatch',

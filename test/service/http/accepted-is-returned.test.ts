@@ -106,6 +106,8 @@ const names: Readonly<Record<string, readonly [parameter: string, property: stri
   listKeys: ['key', 'id'],
   listPublisherKeys: ['publisherKey', 'id'],
   listSignaturePolicies: ['signaturePolicy', 'id'],
+  listChannels: ['channel', 'id'],
+  listAssignments: ['assignment', 'id'],
   listWebhooks: ['webhook', 'id'],
   listBuilds: ['version', 'version'],
   listPatchSets: ['patchSet', 'id'],

@@ -179,6 +179,9 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
     return { 'path batch': String(loads[0]?.batch) };
   },
   deleteGroup: async () => ({ 'path group': await createGroup('to-be-removed') }),
+  deleteChannel: async () => ({ 'path channel': await createChannel('to-be-removed') }),
+  deleteAssignment: async () => ({ 'path assignment': await createAssignment('to-be-removed') }),
+  withdrawPromotion: async () => ({ 'path promotion': await promote('1.0.0') }),
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
   deleteWebhook: async () => ({ 'path webhook': await createWebhook('to-be-removed') }),
   renameDevice: async () => ({ 'path device': (await registerScrap('renamed-device')).device }),
@@ -294,6 +297,9 @@ const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),
   editDeviceLabels: async () => ({ selector: 'zone=north' }),
   replaceGroup: async () => ({ name: 'replaced', selector: 'zone=north' }),
+  replaceChannel: async () => ({ name: 'replaced', description: 'another text' }),
+  createAssignment: async () => ({ ...story(), mode: 'report' }),
+  replaceAssignment: async () => ({ name: 'replaced', ...story(), mode: 'report' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
   createWebhook: async () => ({ url: unusedUrl }),
@@ -316,6 +322,24 @@ async function registerPublisher(name: string, privateKey: string): Promise<stri
 /** Creates a group of the northern devices, and returns its identifier. */
 async function createGroup(name: string): Promise<string> {
   return String(succeeded(await service.post('/v1/groups', { name, selector: 'zone=north' })).id);
+}
+
+async function createChannel(name: string): Promise<string> {
+  return String(succeeded(await service.post('/v1/channels', { name })).id);
+}
+
+/** The group and the channel, which other requests rename. */
+const story = () => ({ group: String(real.get('path group')), channel: String(real.get('path channel')) });
+
+/** Creates an assignment that requests no loads. */
+async function createAssignment(name: string): Promise<string> {
+  const body = { name, ...story(), module: 'tcp', range: '^1', mode: 'report' } as const;
+  return String(succeeded(await service.post('/v1/assignments', body)).id);
+}
+
+/** Promotes a version of the module, and returns the promotion. */
+async function promote(version: string): Promise<string> {
+  return String(succeeded(await service.post(`/v1/channels/${real.get('path channel')}/promotions`, { module: 'tcp', version })).id);
 }
 
 /** Creates a signature policy with this name for devices that do not exist. */
@@ -421,6 +445,9 @@ beforeAll(async () => {
   const group = await createGroup('story');
   real.set('path group', group);
   real.set('query group', group);
+  real.set('path channel', await createChannel('story'));
+  real.set('path promotion', await promote('1.0.0'));
+  real.set('path assignment', await createAssignment('story'));
   real.set('path patchSet', await createSet());
   real.set('path rollout', await roll(later));
   real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.id));

@@ -102,6 +102,15 @@ beforeAll(async () => {
   for (let index = 0; index < 60; index += 1)
     groups.push((await service.post('/v1/groups', { name: `group-${index}`, selector: 'zone=north' })).body.id);
   const scrapGroup = await service.post('/v1/groups', { name: 'scrap', selector: 'zone=scrap' });
+  const channels: unknown[] = [];
+  const assignments: unknown[] = [];
+  for (let index = 0; index < 60; index += 1) {
+    const name = `object-${index}`;
+    channels.push((await service.post('/v1/channels', { name })).body.id);
+    const assignment = { name, group: 'group-0', channel: 'object-0', module: 'tcp', range: '^1', mode: 'report' } as const;
+    assignments.push((await service.post('/v1/assignments', assignment)).body.id);
+  }
+  const promotion = await service.post('/v1/channels/object-0/promotions', { module: 'tcp', version: '1.0.0' });
   const signed = signEnvelope(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
@@ -143,6 +152,12 @@ beforeAll(async () => {
     ['labels', [{ zone: 'north' }]],
     ['selector', ['zone=north', 'zone in (north,south),!beta']],
     ['group', groups],
+    ['channel', channels],
+    ['promotion', [promotion.body.id]],
+    ['assignment', assignments],
+    ['range', ['^1', '>=1.0.0 <2.0.0', 'x.y']],
+    // Loads of an assignment would disturb other requests.
+    ['mode', ['off', 'report']],
     ['set', [{ owner: 'team' }, {}]],
     ['remove', [['beta'], []]],
     ['to', ['1.0.0', '1.1.0']],

@@ -32,6 +32,17 @@ test('labels devices and groups them', manyProcesses, async () => {
   expect(output).toContain('deleted the group northern-sites');
 });
 
+test('keeps a group at the version of a channel', manyProcesses, async () => {
+  const output = await walk.runPage('docs/how-to/desired-state.md', root);
+  expect(output).toContain(': edge has router ^1 from stable, enforce');
+  expect(output).toMatch(/promoted router@1\.1\.0 to the channel stable\nedge-router: started the rollout rol_/);
+  expect(output).toMatch(/\nrouter +1\.1\.0 +build .*\nrouter +1\.0\.0 +build /);
+  expect(output).toMatch(/\ndevices +2 satisfied, 0 pending, 0 unsatisfied\n/);
+  expect(output).toMatch(/\nrouter +1\.1\.0 +1\.1\.0 +satisfied +- +edge-router +enforce +-\n/);
+  expect(output).toContain('withdrew router@1.1.0 from the channel stable');
+  expect(output).toContain('deleted the channel stable');
+});
+
 test('renames and decommissions devices and hosts', manyProcesses, async () => {
   const output = await walk.runPage('docs/how-to/decommission.md', walk.folder);
   expect(output).toMatch(/\nregisters +as embedded-1\n/);

@@ -21,7 +21,7 @@ export function DeleteDialog({ group: { id, name }, onClose }: Parts) {
   return (
     <Dialog heading={`Delete ${name}`} onClose={onClose}>
       <form onSubmit={submit}>
-        <p>Its devices are not changed. A group that a signature policy uses cannot be deleted.</p>
+        <p>Its devices are not changed. A group that a signature policy or an assignment uses cannot be deleted.</p>
         {deleting.failure !== null && <FailureNotice failure={deleting.failure} />}
         <div class="buttons">
           <button type="button" onClick={onClose}>

@@ -7,7 +7,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseLabelSelector } from '../../../../src/protocol/label-selector.ts';
 import { CheckpointQueries } from '../../../../src/service/audit/checkpoint-queries.ts';
 import { AuditQueries } from '../../../../src/service/audit/queries.ts';
+import { ChannelQueries } from '../../../../src/service/channels/queries.ts';
 import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
+import { AssignmentQueries } from '../../../../src/service/desired-state/queries.ts';
+import { DesiredStateRecords } from '../../../../src/service/desired-state/repository.ts';
 import { AbiViolationQueries } from '../../../../src/service/devices/abi-violation-queries.ts';
 import { DeviceQueries } from '../../../../src/service/devices/queries.ts';
 import { GroupQueries } from '../../../../src/service/groups/queries.ts';
@@ -104,6 +107,9 @@ const programQueries = new ProgramQueries(reader);
 const publisherKeyQueries = new PublisherKeyQueries(reader);
 const rolloutQueries = new RolloutQueries(reader);
 const webhookQueries = new WebhookQueries(reader);
+const channelQueries = new ChannelQueries(reader);
+const assignmentQueries = new AssignmentQueries(reader);
+const desiredStates = new DesiredStateRecords(records.connection);
 const signaturePolicyQueries = new SignaturePolicyQueries(reader);
 const signingKeyQueries = new SigningKeyQueries(reader);
 
@@ -260,6 +266,20 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['publisher keys', () => publisherKeyQueries.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
   ['signature policies', () => signaturePolicyQueries.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
   ['groups', () => groupQueries.list(byTime), 'DeviceGroup_createdAt_id_idx (createdAt<?)'],
+  ['channels', () => channelQueries.list(byTime), 'Channel_createdAt_id_idx (createdAt<?)'],
+  ['assignments', () => assignmentQueries.list(byTime), 'Assignment_createdAt_id_idx (createdAt<?)'],
+  ['devices to examine', () => desiredStates.devicesAfter('x', 10), 'sqlite_autoindex_Device_1 (id>?)'],
+  [
+    'devices that need a load',
+    () => desiredStates.listDue('x', new Date(), 10),
+    'COVERING INDEX DesiredState_assignmentId_state_reason_deviceId_idx (assignmentId=? AND state=? AND reason=?)',
+  ],
+  ['devices to retry', () => desiredStates.listDue('x', new Date(), 10), 'DesiredState_retry_idx (assignmentId=? AND nextAttemptAt<?)'],
+  [
+    'numbers of devices by state',
+    () => desiredStates.count(['x']),
+    'COVERING INDEX DesiredState_assignmentId_state_reason_deviceId_idx (assignmentId=?)',
+  ],
   ['webhooks', () => webhookQueries.list(byTime), 'Webhook_createdAt_id_idx (createdAt<?)'],
   ['builds', () => buildQueries.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
   ['modules', () => buildQueries.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
