@@ -1,5 +1,6 @@
 // Loads: each runs the isolation workflow on one device, which reports the outcome.
 
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import { clockSettings } from '../clock/service-clock.ts';
@@ -10,15 +11,7 @@ import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import {
-  deviceResolver,
-  readNamed,
-  resolveCriteria,
-  type SelectionCriteria,
-  type Selector,
-  selectDevices,
-  selectorFacts,
-} from '../devices/selection.ts';
+import { deviceResolver, readNamed, resolveCriteria, type SelectionCriteria, type Selector, selectorFacts } from '../devices/selection.ts';
 import { createDuplicateCheck, storeResponses, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { type PatchSetRecord, PatchSetRecords } from '../patch-sets/repository.ts';
@@ -160,6 +153,11 @@ export class Loads {
     return findLoad(this.#uses.store.readConnection, id);
   }
 
+  /** @throws {Problem} `not-found` if the device of the load does not match a scope, or the load does not exist. */
+  async checkScope(id: string, scope: LabelSelector): Promise<void> {
+    if (!(await new LoadRecords(this.#uses.store.readConnection).isInScope(id, scope))) throw notFound('load', id);
+  }
+
   /**
    * Lists loads.
    * @param filter `criteria` selects their devices. `device` is an identifier or a name; an unknown one has no loads.
@@ -239,10 +237,12 @@ async function createGroup(
   now: Date,
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<CreatedLoads>[]> {
-  const named = queued.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
-  const [contentOf, devicesNamed, checkDuplicate] = await Promise.all([
+  const [contentOf, devicesOf, checkDuplicate] = await Promise.all([
     contentResolver(connection, queued),
-    deviceResolver(connection, named),
+    deviceResolver(
+      connection,
+      queued.map(({ request }) => request.selector),
+    ),
     createDuplicateCheck(
       connection,
       queued.map(({ requester }) => requester),
@@ -252,8 +252,7 @@ async function createGroup(
     checkDuplicate(requester);
     const { selector } = request;
     const content = await contentOf(request);
-    const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);
-    const targets = devices.map((device) => ({ device, content }));
+    const targets = (await devicesOf(selector)).map((device) => ({ device, content }));
     if (content.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
     const { module, version } = toColumns(content);
     const selection = selectorFacts(selector);

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { selectorOf } from '../devices/selection-schemas.ts';
+import { scopeOf } from '../http/access.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
@@ -28,7 +29,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
   app.post(
     '/v1/loads',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'filter' },
       schema: {
         operationId: 'createLoads',
         tags,
@@ -59,7 +60,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
       } = request.body;
       const wanted = patchSet === undefined ? { module, version } : { patchSet };
       const terms = { ...rest, drainMilliseconds, downgradeReason };
-      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector, group }) };
+      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector, group }, scopeOf(request)) };
       const accepted = await loads.request(load, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -74,7 +75,7 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
   app.post(
     '/v1/unloads',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'filter' },
       schema: {
         operationId: 'createUnloads',
         tags,
@@ -92,7 +93,8 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
     },
     async (request, reply) => {
       const { devices, labels, selector, group, drainMilliseconds = null, forceReason = null, ...rest } = request.body;
-      const unload = { ...rest, drainMilliseconds, forceReason, selector: selectorOf({ devices, labels, selector, group }) };
+      const selected = selectorOf({ devices, labels, selector, group }, scopeOf(request));
+      const unload = { ...rest, drainMilliseconds, forceReason, selector: selected };
       const accepted = await unloads.request(unload, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -104,7 +106,7 @@ function addEndingRoutes(app: Api, loads: Loads): void {
   app.post(
     '/v1/loads/:load/inject',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'injectLoad',
         tags,
@@ -124,7 +126,7 @@ function addEndingRoutes(app: Api, loads: Loads): void {
   app.post(
     '/v1/loads/:load/cancel',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'cancelLoad',
         tags,
@@ -150,7 +152,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   app.get(
     '/v1/loads',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'listLoads',
         tags,
@@ -162,7 +164,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
     async (request, reply) => {
       const { batch, device, label: labels, selector, group, module, version, state, outcome } = request.query;
       const filter = {
-        criteria: { labels, selector, group },
+        criteria: { labels, selector, group, scope: scopeOf(request) },
         device,
         batchId: batch,
         module,
@@ -179,7 +181,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   app.get(
     '/v1/loads/:load',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getLoad',
         tags,

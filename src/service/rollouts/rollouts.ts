@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { newIdentifier } from '../../protocol/identifiers.ts';
+import { formatLabelSelector, type LabelSelector } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
@@ -21,8 +22,8 @@ import { type MeasuredDevice, measureDevices } from './device-measurement.ts';
 import { joinableForever } from './dynamic-membership.ts';
 import { type Member, toWaitingDevice } from './membership.ts';
 import { assignWaves, type RolloutPlan, rolloutLimits } from './plan.ts';
-import { type RolloutDeviceFilter, type RolloutFilter, RolloutQueries } from './queries.ts';
-import type { RolloutRecord } from './repository.ts';
+import { type RolloutDeviceFilter, RolloutQueries } from './queries.ts';
+import type { RolloutFilter, RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 import { checkNoConflict, type Preview, previewRollout, type RolloutRequest, selectMembersToUpdate, withGroup } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
@@ -103,6 +104,7 @@ export class Rollouts {
         requestedBy: requester.actor,
         startedAt: null,
         acceptsDevicesUntil: joining && (joining.until ?? joinableForever),
+        scope: request.scope && formatLabelSelector(request.scope),
       };
       await new RolloutRecords(connection).create(
         rollout,
@@ -117,6 +119,7 @@ export class Rollouts {
         waves: waves.length,
         onFailure,
         selector: JSON.stringify(selector).slice(0, 5_000),
+        ...(rollout.scope === null ? {} : { scope: rollout.scope }),
       };
       await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
       const created = await readView(connection, await findRollout(connection, id), now);
@@ -151,11 +154,24 @@ export class Rollouts {
     return readView(readConnection, await findRollout(readConnection, id), this.#uses.clock.now());
   }
 
-  async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageResult<RolloutView | DamagedItem, PageByTime>> {
+  /** @throws {Problem} `not-found` if a device of the rollout does not match a scope, or the rollout does not exist. */
+  async checkScope(id: string, scope: LabelSelector): Promise<void> {
+    if (!(await new RolloutRecords(this.#uses.store.readConnection).isInScope(id, scope))) throw notFound('rollout', id);
+  }
+
+  /** @param scope Lists only the rollouts whose devices all match it; null: all rollouts. */
+  async list(
+    filter: RolloutFilter,
+    scope: LabelSelector | null,
+    wantedPage: PageByTime,
+  ): Promise<PageResult<RolloutView | DamagedItem, PageByTime>> {
     const { readConnection, reader } = this.#uses.store;
     const queries = new RolloutQueries(reader);
     const page = await readMarkedPage(wantedPage, {
-      read: (wanted) => queries.list(filter, wanted),
+      read: async (wanted) => {
+        const ids = scope === null ? null : await new RolloutRecords(readConnection).listInScope(scope, filter, wanted);
+        return queries.list(filter, wanted, ids);
+      },
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       positionOfUndecodable: undecodablePosition.byTime,
     });

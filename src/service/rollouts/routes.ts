@@ -1,7 +1,9 @@
 // /v1/rollouts: creates, previews, lists and follows rollouts.
 
 import type { z } from 'zod';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
+import { scopeOf } from '../http/access.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse } from '../http/route.ts';
@@ -29,7 +31,7 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
   app.post(
     '/v1/rollouts',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'filter' },
       schema: {
         operationId: 'createRollout',
         tags,
@@ -53,7 +55,7 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
       },
     },
     async (request, reply) => {
-      const rollout = toRequest(request.body);
+      const rollout = toRequest(request.body, scopeOf(request));
       if (request.body.dryRun) return reply.status(200).send(toPreview(await rollouts.preview(rollout)));
       const created = await rollouts.request(rollout, getRequester(request), (view) => toStoredResponse(toAccepted(view)));
       const { status, location, body } = toAccepted(created);
@@ -66,7 +68,7 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
   app.get(
     '/v1/rollouts',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'listRollouts',
         tags,
@@ -77,7 +79,8 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { module, state } = request.query;
-      const page = await rollouts.list({ module, state, ...parseTimeRange(request.query) }, parsePageByTime(request));
+      const filter = { module, state, ...parseTimeRange(request.query) };
+      const page = await rollouts.list(filter, scopeOf(request), parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'rollout',
         schema: Rollout,
@@ -91,7 +94,7 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
   app.get(
     '/v1/rollouts/:rollout',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getRollout',
         tags,
@@ -111,7 +114,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
     {
       // HEAD would open a stream that sends no body.
       exposeHeadRoute: false,
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'streamRolloutProgress',
         tags,
@@ -134,7 +137,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
   );
 }
 
-function toRequest(body: NewRollout): RolloutRequest {
+function toRequest(body: NewRollout, scope: LabelSelector | null): RolloutRequest {
   const {
     module = '',
     version = '',
@@ -172,7 +175,7 @@ function toRequest(body: NewRollout): RolloutRequest {
   };
   const until = dynamicUntil === undefined ? null : new Date(dynamicUntil);
   const content = patchSet === undefined ? { module, version } : { patchSet };
-  return { content, plan, group, devices: devices ?? null, joining: dynamic ? { until } : null };
+  return { content, plan, group, devices: devices ?? null, joining: dynamic ? { until } : null, scope };
 }
 
 function omitUndefined(thresholds: NewRollout['thresholds']) {
@@ -195,6 +198,7 @@ export function toRollout({ record, plan, patchSet, ...view }: RolloutView): Rol
     module,
     version,
     selector: plan.selector,
+    scope: record.scope,
     state: view.state,
     waitingFor: view.step.kind === 'wait' ? view.step.for : null,
     reason: record.reason,
