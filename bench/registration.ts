@@ -11,6 +11,7 @@ import { formatTable } from '../src/cli/terminal/table.ts';
 import { agentLimits } from '../src/protocol/agent.ts';
 import { createService } from '../src/service/app.ts';
 import { defaultLimits } from '../src/service/http/request-limits.ts';
+import { retainEverything } from '../src/service/retention/retention.ts';
 
 const joinToken = 'join-token-of-the-benchmark';
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-registration-'));
@@ -21,7 +22,7 @@ const app = await createService({
   unreachableAfter: 60_000,
   keys: 'off',
   signingKeys: { privateKeys: { read: () => null, write: () => {}, remove: () => {} }, isLost: true },
-  retention: { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 5 },
+  retention: retainEverything,
   adminKey: null,
   limits: { ...defaultLimits, eventLoopDelay: 0 },
   logger: false,

@@ -2,11 +2,8 @@
 
 import { afterAll } from 'vitest';
 import { Compiler } from '../src/compiler/compiler.ts';
-import type { RetentionSettings } from '../src/service/retention/retention.ts';
+import { retainEverything } from '../src/service/retention/retention.ts';
 import { PrivateKeysInMemory } from './private-keys-in-memory.ts';
-
-/** Retention settings of a service that deletes nothing. */
-export const retainEverything: RetentionSettings = { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 5 };
 
 /** Shared by all services of a test file, because a compiler takes a second to start. */
 export const sharedCompiler = new Compiler();

@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { compare } from 'semver';
 import { afterAll, expect, test } from 'vitest';
+import { randomCases } from '../random-cases.ts';
 import { compiler, createTestMachine, referenceCount, until, workModule } from './test-machine.ts';
 
 afterAll(() => compiler.close());
@@ -65,6 +66,6 @@ test('loses no call, fails none, and lets none take effect twice', async () => {
       expect(machine.processor.runningThreads).toBe(0);
       await machine.close();
     }),
-    { numRuns: 25 },
+    { numRuns: randomCases(25) },
   );
 }, 300_000);

@@ -15,9 +15,9 @@ import { createService, type ServiceOptions } from '../../src/service/app.ts';
 import { systemTime, type TimeSource } from '../../src/service/clock/service-clock.ts';
 import type { KeyPolicy } from '../../src/service/http/access.ts';
 import { defaultLimits, type Limits } from '../../src/service/http/request-limits.ts';
-import type { RetentionSettings } from '../../src/service/retention/retention.ts';
+import { type RetentionSettings, retainEverything } from '../../src/service/retention/retention.ts';
 import { newDatabase } from '../databases.ts';
-import { retainEverything, sharedCompiler } from '../default-settings.ts';
+import { sharedCompiler } from '../default-settings.ts';
 import { PrivateKeysInMemory } from '../private-keys-in-memory.ts';
 import type { RequestBody, RequestSchema, ResponseBody } from './typed-paths.ts';
 

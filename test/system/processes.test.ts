@@ -176,7 +176,9 @@ test('npm start runs a service with embedded devices, prints its URLs, and exits
   const [, documentation = ''] = await service.waitForLine(/documentation +(\S+)/);
   expect((await fetch(documentation)).status).toBe(200);
   const [, health = ''] = await service.waitForLine(/health +(\S+)/);
-  expect(await (await fetch(health, { headers: bearer(adminKey()) })).json()).toMatchObject({ status: 'healthy' });
+  expect(await (await fetch(health, { headers: bearer(readFileSync(keyFile(), 'utf8').trim()) })).json()).toMatchObject({
+    status: 'healthy',
+  });
   expect(new URL(url).hostname).toBe('127.0.0.1');
   expect(await service.stop('SIGTERM')).toBe(0);
 });

@@ -39,12 +39,40 @@ export function addServeCommand(command: Command, load: () => Promise<typeof ser
       'remove audit events older than this, but not their proofs (PATCHBAY_KEEP_EVENTS, default: keep forever)',
     )
     .option(
+      '--max-events <n>',
+      'remove audit events that are not among the newest n, but not their proofs (PATCHBAY_MAX_EVENTS, default: any number)',
+    )
+    .option(
+      '--keep-reports <days>',
+      'remove the reports of loads that were requested earlier; the loads stay (PATCHBAY_KEEP_REPORTS, default: keep forever)',
+    )
+    .option(
+      '--max-reports <n>',
+      'remove the reports that are not among those of the newest n loads with a report (PATCHBAY_MAX_REPORTS, default: any number)',
+    )
+    .option(
+      '--keep-history <days>',
+      'remove the versions of devices that were removed from memory earlier, except those that a rollback needs (PATCHBAY_KEEP_HISTORY, default: keep forever)',
+    )
+    .option(
+      '--max-history <n>',
+      'remove the versions of a module on a device that are not among its newest n, except those that a rollback needs (PATCHBAY_MAX_HISTORY, default: any number)',
+    )
+    .option(
+      '--keep-loads <days>',
+      'remove ended loads that were requested earlier and that the history does not name (PATCHBAY_KEEP_LOADS, default: keep forever)',
+    )
+    .option(
+      '--max-loads <n>',
+      'remove ended loads that are not among the newest n and that the history does not name (PATCHBAY_MAX_LOADS, default: any number)',
+    )
+    .option(
       '--keep-images <days>',
       'remove images older than this that no device has or can roll back to (PATCHBAY_KEEP_IMAGES, default: keep forever)',
     )
     .option(
       '--keep-versions <n>',
-      'with --keep-images: earlier versions of a module that a device can roll back to (PATCHBAY_KEEP_VERSIONS, default: 5)',
+      'with --keep-images, --keep-history or --max-history: earlier versions of a module that a device can roll back to (PATCHBAY_KEEP_VERSIONS, default: 5)',
     )
     .option('--no-keys', 'disable authentication; only for an --address of this machine (PATCHBAY_NO_KEYS=1)')
     .option('--rate-limit <n>', 'maximum number of requests per minute of each key and each host (PATCHBAY_RATE_LIMIT, default: 60000)')

@@ -15,6 +15,7 @@ import { isPostgresqlUrl } from '../../service/database/store.ts';
 import { findUnavailability, PoolerError } from '../../service/database/unavailable.ts';
 import type { KeyPolicy } from '../../service/http/access.ts';
 import { defaultLimits } from '../../service/http/request-limits.ts';
+import { isUnlimited } from '../../service/retention/limit.ts';
 import type { RetentionSettings } from '../../service/retention/retention.ts';
 import type { ProviderSettings } from '../../service/sign-in/identity-provider.ts';
 import { SigningKeyError } from '../../service/signing-keys/signing-keys.ts';
@@ -81,6 +82,13 @@ const variables = {
   adminKeyFile: 'PATCHBAY_ADMIN_KEY_FILE',
   signingKeys: 'PATCHBAY_SIGNING_KEYS',
   keepEvents: 'PATCHBAY_KEEP_EVENTS',
+  maxEvents: 'PATCHBAY_MAX_EVENTS',
+  keepReports: 'PATCHBAY_KEEP_REPORTS',
+  maxReports: 'PATCHBAY_MAX_REPORTS',
+  keepLoads: 'PATCHBAY_KEEP_LOADS',
+  maxLoads: 'PATCHBAY_MAX_LOADS',
+  keepHistory: 'PATCHBAY_KEEP_HISTORY',
+  maxHistory: 'PATCHBAY_MAX_HISTORY',
   keepImages: 'PATCHBAY_KEEP_IMAGES',
   keepVersions: 'PATCHBAY_KEEP_VERSIONS',
   rateLimit: 'PATCHBAY_RATE_LIMIT',
@@ -130,12 +138,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
     signingKeys: setting('signingKeys') || join(folder, 'signing-keys'),
     newSigningKey: options.newSigningKey === true,
     acceptLostTransactions: options.acceptLostTransactions === true,
-    retention: {
-      interval: retentionInterval,
-      keepEvents: readDays('keep-events', setting('keepEvents')),
-      keepImages: readDays('keep-images', setting('keepImages')),
-      keepVersions: readInteger('keep-versions', setting('keepVersions', '5'), 1, 1_000),
-    },
+    retention: readRetention(setting),
     keys: hasKeys ? 'required' : 'off',
     requestsPerMinute: readInteger('rate-limit', setting('rateLimit', String(defaultLimits.requestsPerMinute)), 1, 1_000_000_000),
     trustedProxies: readTrustedProxies(setting('trustedProxies')),
@@ -150,6 +153,27 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
     allowPrivateWebhooks: options.allowPrivateWebhooks === true || environment['PATCHBAY_ALLOW_PRIVATE_WEBHOOKS'] === '1',
     decommissionUnreachableAfter: readDays('decommission-unreachable-after', setting('decommissionUnreachableAfter')),
     logLevel: readLogLevel(setting('logLevel', 'warn')),
+  };
+}
+
+/** Returns what the service stores for how long. @throws {UsageError} */
+function readRetention(setting: (option: keyof typeof variables, defaultValue?: string) => string): RetentionSettings {
+  const events = { age: readDays('keep-events', setting('keepEvents')), number: readMaximum('max-events', setting('maxEvents')) };
+  const reports = { age: readDays('keep-reports', setting('keepReports')), number: readMaximum('max-reports', setting('maxReports')) };
+  const loads = { age: readDays('keep-loads', setting('keepLoads')), number: readMaximum('max-loads', setting('maxLoads')) };
+  const history = { age: readDays('keep-history', setting('keepHistory')), number: readMaximum('max-history', setting('maxHistory')) };
+  if (!isUnlimited(loads) && isUnlimited(history))
+    throw new UsageError(
+      `${loads.age === null ? '--max-loads' : '--keep-loads'}: the loads that the history names are kept, so also limit the history with --keep-history or --max-history`,
+    );
+  return {
+    interval: retentionInterval,
+    events,
+    reports,
+    loads,
+    history,
+    keepImages: readDays('keep-images', setting('keepImages')),
+    keepVersions: readInteger('keep-versions', setting('keepVersions', '5'), 1, 1_000),
   };
 }
 
@@ -170,6 +194,11 @@ function redactPassword(database: string): string {
 /** Returns a number of days in milliseconds; null for an empty text. */
 function readDays(flag: string, text: string): number | null {
   return text === '' ? null : readInteger(flag, text, 1, 36_500) * 24 * 3_600_000;
+}
+
+/** Returns the maximum number of stored objects; null for an empty text. */
+function readMaximum(flag: string, text: string): number | null {
+  return text === '' ? null : readInteger(flag, text, 1, 1_000_000_000);
 }
 
 /** Runs the service until the signal is aborted. @throws {UsageError} {CommandError} */

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { replaceFile } from '../../scripts/replace-files.ts';
 import { createService } from '../../service/app.ts';
 import { defaultLimits } from '../../service/http/request-limits.ts';
+import { retainEverything } from '../../service/retention/retention.ts';
 import { openPrivateKeys } from '../running/signing-keys.ts';
 import { renderReference } from './reference.ts';
 
@@ -23,7 +24,7 @@ async function generate() {
       unreachableAfter: 60_000,
       adminKey: null,
       signingKeys: { privateKeys: openPrivateKeys(join(folder, 'signing-keys')), isLost: false },
-      retention: { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 1 },
+      retention: retainEverything,
       keys: 'required',
       limits: defaultLimits,
     });

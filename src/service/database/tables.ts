@@ -67,7 +67,7 @@ export type Tables = {
   readonly Device: Table<DeviceModel, 'labelsByOperator'>;
   readonly DeviceGroup: Table<DeviceGroupModel>;
   readonly DeviceLabel: Table<DeviceLabelModel>;
-  readonly DeviceModule: Table<DeviceModuleModel>;
+  readonly DeviceModule: Table<DeviceModuleModel, 'historyPruned'>;
   readonly DeviceOrigin: Table<DeviceOriginModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
   readonly Host: Table<HostModel, 'heartbeatCount' | 'unreachableMilliseconds' | 'capabilities'>;

@@ -19,7 +19,8 @@ export type DeviceModuleRecord = Pick<DeviceModuleModel, 'deviceId' | 'module' |
   readonly hasDrifted: boolean;
 };
 /** A module that is now in a device. A load installed it, unless the drift columns are set. */
-export type NewDeviceModule = Omit<DeviceModuleModel, 'driftedAt' | 'driftedFrom'> & Partial<DeviceModuleModel>;
+export type NewDeviceModule = Omit<DeviceModuleModel, 'driftedAt' | 'driftedFrom' | 'historyPruned'> &
+  Partial<Pick<DeviceModuleModel, 'driftedAt' | 'driftedFrom'>>;
 /** The service's record of a module of a device, to compare with a report. */
 export type InstalledModule = DeviceModuleRecord & {
   /** Whether the history has the module in the module table now. */

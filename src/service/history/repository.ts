@@ -36,6 +36,8 @@ export type LoadedVersion = {
   readonly unloadedBy: 'load' | 'rollback' | null;
   /** Whether the module was unloaded, if this is the latest version of the device. */
   readonly isUnloaded: boolean;
+  /** Whether earlier versions of the module on the device were removed from the history. */
+  readonly isHistoryPruned: boolean;
 };
 
 /** A version that a load installed or removed, and the load. */
@@ -126,17 +128,19 @@ type LoadedVersionRow = Pick<LoadedVersion, 'deviceId' | 'version' | 'installedA
   readonly removalOutcome: string | null;
   /** Databases without booleans return a number. */
   readonly isUnloaded: boolean | number | null;
+  readonly historyPruned: boolean;
 };
 
 function toLoadedVersion(row: LoadedVersionRow): LoadedVersion {
-  const { removalCause, rollback, patchSetId, loadModule, loadVersion, removalIsRollback, removalOutcome, isUnloaded, ...version } = row;
+  const { removalCause, rollback, patchSetId, loadModule, loadVersion, removalIsRollback, removalOutcome, ...rest } = row;
+  const { isUnloaded, historyPruned, ...version } = rest;
   const isRollback = rollback ?? false;
   const isSet = patchSetId !== null && loadModule !== null && loadVersion !== null && !isRollback;
   const patchSet = isSet ? { id: patchSetId, name: loadModule, version: loadVersion } : null;
   // The swap of a failed or cancelled unload was reverted.
   const isRemoved = removalCause === 'unloaded' && removalOutcome !== 'failed' && removalOutcome !== 'cancelled';
   const unloadedBy = isRemoved ? (removalIsRollback === true ? 'rollback' : 'load') : null;
-  return { ...version, isRollback, patchSet, unloadedBy, isUnloaded: Boolean(isUnloaded) };
+  return { ...version, isRollback, patchSet, unloadedBy, isUnloaded: Boolean(isUnloaded), isHistoryPruned: historyPruned };
 }
 
 export class HistoryRecords {
@@ -240,6 +244,7 @@ export class HistoryRecords {
           'removal.rollback as removalIsRollback',
           'removal.outcome as removalOutcome',
           'loaded.observed as isObserved',
+          'installed.historyPruned',
           // A version that was only observed may also have disappeared without an unload.
           eb
             .and([

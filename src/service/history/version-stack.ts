@@ -9,7 +9,7 @@ export const searchedVersions = 50;
 /** The stack of one module on one device. */
 export type VersionStack = {
   readonly versions: readonly (LoadedVersion | null)[];
-  /** Whether the whole history was searched. */
+  /** Whether the whole history was searched, and none of it was pruned. */
   readonly isComplete: boolean;
 };
 
@@ -23,7 +23,7 @@ export async function readVersionStacks(
   const byDevice = [...Map.groupBy(loaded, ({ deviceId }) => deviceId)];
   return new Map(
     byDevice.map(([deviceId, versions]) => {
-      const isComplete = versions.length < searchedVersions;
+      const isComplete = versions.length < searchedVersions && !versions.some(({ isHistoryPruned }) => isHistoryPruned);
       const stack = buildVersionStack(versions, isComplete);
       // The device lost the module before a load was to unload it.
       if (versions.at(-1)?.isUnloaded === true && stack.at(-1) !== null) stack.push(null);

@@ -1,4 +1,4 @@
-// Deletes expired data: events that a checkpoint covers, and images that no device has or can roll back to.
+// Deletes expired data at intervals: events that a checkpoint covers, reports, history, loads, and images that no device has or can roll back to.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Checkpoints } from '../audit/checkpoints.ts';
@@ -16,18 +16,36 @@ import { findVersionsBeforeSets } from '../loads/set-loads.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { systemActor } from '../requester.ts';
 import { WebhookRecords } from '../webhooks/repository.ts';
+import { pruneHistory } from './history.ts';
+import { earliestNow, isUnlimited, type RetentionLimit } from './limit.ts';
+import { pruneLoads, pruneReports } from './loads.ts';
 import type { ImageResidency } from './repository.ts';
 import { ImageRecords } from './repository.ts';
 
 export type RetentionSettings = {
   /** Interval between two runs, in milliseconds. */
   readonly interval: number;
-  /** How long events are stored, in milliseconds; null: forever. */
-  readonly keepEvents: number | null;
+  readonly events: RetentionLimit;
+  readonly reports: RetentionLimit;
+  readonly loads: RetentionLimit;
+  /** Its number limits the residencies of one module on one device. */
+  readonly history: RetentionLimit;
   /** How long images are stored that no device has or can roll back to, in milliseconds; null: forever. */
   readonly keepImages: number | null;
   /** Number of earlier versions of a module that a device can roll back to. */
   readonly keepVersions: number;
+};
+
+const unlimited: RetentionLimit = { age: null, number: null };
+/** Deletes nothing. */
+export const retainEverything: RetentionSettings = {
+  interval: 3_600_000,
+  events: unlimited,
+  reports: unlimited,
+  loads: unlimited,
+  history: unlimited,
+  keepImages: null,
+  keepVersions: 5,
 };
 
 /** Events deleted in one transaction, in whole tiles of the Merkle tree. The tiles themselves are not deleted. */
@@ -46,29 +64,27 @@ export function schedulePruning({ store, checkpoints, timeKeeper }: Dependencies
   const { clock } = timeKeeper;
   return store.scheduleJob('retention', settings.interval, async () => {
     await timeKeeper.save();
-    await pruneEvents(store, checkpoints, settings, clock);
+    await pruneEvents(store, checkpoints, settings.events, clock);
+    await pruneReports(store, settings.reports, clock);
+    // Loads that the history names are kept.
+    await pruneHistory(store, settings, clock);
+    await pruneLoads(store, settings.loads, clock);
     await pruneImages(store, settings, clock);
   });
 }
 
 /** Deletes expired events that a checkpoint covers and that webhooks have delivered; their proofs remain. @throws {Problem} `trail-broken`. */
-async function pruneEvents(
-  store: Store,
-  checkpoints: Checkpoints,
-  { keepEvents }: RetentionSettings,
-  clock: Pick<Clock, 'now'>,
-): Promise<void> {
-  if (keepEvents === null) return;
-  // Event times come from the service clock: the earlier of both clocks decides, so that a wrong clock expires no event.
-  const now = Math.min((await new RetentionTimeRecords(store.readConnection).now()).getTime(), clock.now().getTime());
+async function pruneEvents(store: Store, checkpoints: Checkpoints, limit: RetentionLimit, clock: Pick<Clock, 'now'>): Promise<void> {
+  if (isUnlimited(limit)) return;
+  const now = await earliestNow(store, clock);
   const head = await new AuditRecords(store.readConnection).head();
   const queries = new AuditQueries(store.reader);
-  const expired = await queries.findLastOlderThan(head, new Date(now - keepEvents));
+  const aged = limit.age === null ? 0 : await queries.findLastOlderThan(head, new Date(now - limit.age));
+  const expired = Math.max(aged, limit.number === null ? 0 : head.number - limit.number);
   const undelivered = await new WebhookRecords(store.readConnection).lowestCursor();
   const isHeld = undelivered !== null && undelivered < expired;
-  const lastOld = isHeld
-    ? Math.max(undelivered, await queries.findLastOlderThan(head, new Date(now - keepEvents - holdForWebhooks)))
-    : expired;
+  const longHeld = isHeld ? await queries.findLastOlderThan(head, new Date(now - (limit.age ?? 0) - holdForWebhooks)) : expired;
+  const lastOld = isHeld ? Math.min(expired, Math.max(undelivered, longHeld)) : expired;
   let { prunedThrough } = head;
   if (lastOld - prunedThrough < tileWidth) return;
   const { checkpoint } = await checkpoints.create();

@@ -10,6 +10,7 @@ import { clockSettings } from '../../../src/service/clock/service-clock.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { Installation } from '../../../src/service/installation.ts';
+import { retainEverything } from '../../../src/service/retention/retention.ts';
 import { kind, newDatabase } from '../../databases.ts';
 import { defaultSettings } from '../../default-settings.ts';
 import { defaultTerms } from '../default-terms.ts';
@@ -273,7 +274,10 @@ test('a clock that is ahead expires no event and no image', async () => {
   for (let turn = 0; turn < 300; turn += 1) await relabel(id, { turn: String(turn) });
   await installation.close();
   machine.ahead = 10 * year;
-  defaults = { ...defaults, retention: { interval: 20, keepEvents: day, keepImages: day, keepVersions: 0 } };
+  defaults = {
+    ...defaults,
+    retention: { ...retainEverything, interval: 20, events: { age: day, number: null }, keepImages: day, keepVersions: 0 },
+  };
   const isThere = async () => {
     const { start } = await installation.auditTrail.export(undefined);
     return start.after === 0 && (await installation.builds.image(build.imageDigest)).length > 0;

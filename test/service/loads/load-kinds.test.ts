@@ -51,8 +51,7 @@ const history = async () =>
   itemsOf(await service.get(`/v1/devices/${device}/history?order=asc`)).map(({ module, version, load, removalCause }) => {
     return { build: `${module}@${version}`, load, removalCause };
   });
-const modules = async () =>
-  (await readDevice()).moduleTable?.map(({ module, version }) => `${module}@${version}`);
+const modules = async () => (await readDevice()).moduleTable?.map(({ module, version }) => `${module}@${version}`);
 
 /** Starts a program with two threads, and waits until they are inside tcp. */
 async function startProgram(): Promise<void> {

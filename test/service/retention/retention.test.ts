@@ -6,7 +6,7 @@ import { verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { parseHash, verifyConsistency, verifyInclusion } from '../../../src/proof/merkle-tree.ts';
 import { Store } from '../../../src/service/database/store.ts';
-import { findRetainedImages } from '../../../src/service/retention/retention.ts';
+import { findRetainedImages, retainEverything } from '../../../src/service/retention/retention.ts';
 import { inTransaction } from '../records.ts';
 import { bearer, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
@@ -50,7 +50,7 @@ test('old events are deleted in whole tiles once a checkpoint covers them, and r
   const archive = await exported();
   const archived: { number: number; hash: string }[] = archive.slice(1).map((line) => JSON.parse(line));
   await service.stop();
-  service.retention = { ...service.retention, interval: 20, keepEvents: 1 };
+  service.retention = { ...service.retention, interval: 20, events: { age: 1, number: null } };
   await service.start();
   const start = await until('two tiles are pruned', async () => {
     // An export during pruning is aborted.
@@ -96,7 +96,7 @@ test('old events are deleted in whole tiles once a checkpoint covers them, and r
 });
 
 test('recent events and events without a checkpoint are kept', async () => {
-  service.retention = { ...service.retention, interval: 5, keepEvents: 3_600_000, keepImages: 1 };
+  service.retention = { ...service.retention, interval: 5, events: { age: 3_600_000, number: null }, keepImages: 1 };
   await service.start();
   await append(600);
   await makeCheckpoint();
@@ -149,7 +149,7 @@ test('an image that no device has or can roll back to is deleted, and restored w
   });
   expect(program.status).toBe(202);
   await service.stop();
-  service.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
+  service.retention = { ...retainEverything, interval: 20, keepImages: 1, keepVersions: 1 };
   await service.start();
   // The first device can roll back to 1.2, and the second to 1.1; 1.4 is the newest build.
   await until('the image of 1.0.0 is pruned', () => isPruned(0));
@@ -192,7 +192,7 @@ test('the images of pending loads and the drivers of running programs are kept',
   await service.push('udp', '1.0.0', sourceOf(0));
   await service.push('udp', '1.1.0', sourceOf(1));
   await service.stop();
-  service.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
+  service.retention = { ...retainEverything, interval: 20, keepImages: 1, keepVersions: 1 };
   await service.start();
   await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
   service.startHost('rack', 1);

@@ -262,7 +262,7 @@ test('events that are not delivered are pruned a week later than others, and the
   await appendEvents(700);
   await until('the first attempt failed', async () => (await deliveryOf(webhook)).attempts === 1);
   await service.stop();
-  service.retention = { ...service.retention, interval: 20, keepEvents: hour };
+  service.retention = { ...service.retention, interval: 20, events: { age: hour, number: null } };
   await service.start();
   machine.slept += 2 * hour;
   const other = await create({ enabled: false });

@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "DeviceModule" ADD COLUMN "historyPruned" BOOLEAN NOT NULL DEFAULT false;

@@ -1,0 +1,93 @@
+// Runs the commands of the guides for operators and integrations as they are written.
+
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { signContent } from '../../../src/service/webhooks/signature.ts';
+import { readPage, root } from '../documentation-pages.ts';
+import { blocksOf, manyProcesses, Walk } from './walk.ts';
+
+const walk = new Walk();
+
+test('verifies the audit trail', manyProcesses, async () => {
+  const output = await walk.runPage('docs/how-to/verify-the-audit-trail.md', walk.folder);
+  expect(output.match(/the audit trail is intact: events 1 to \d+/g)).toHaveLength(3);
+  expect(output.match(/the checkpoint of \S+Z, signed by sha256:\w{64}, proves \d+ events/g)).toHaveLength(3);
+  expect(output).toMatch(/event \d+ is invalid: [\s\S]*exit code 5/);
+  expect(output).toMatch(/the service now signs with sgk_\w+/);
+  expect(output).not.toMatch(/the service supplied its own public key/);
+});
+
+test('manages API keys', manyProcesses, async () => {
+  const output = await walk.runPage('docs/how-to/keys.md', walk.folder);
+  expect(output.match(/^patchbay_[\w-]+$/gm)).toHaveLength(7);
+  expect(output).toMatch(/on-call /);
+});
+
+test('creates the key of Prometheus', manyProcesses, async () => {
+  await walk.runPage('docs/how-to/monitor.md', walk.folder);
+  expect(readFileSync(join(walk.folder, 'prometheus.key'), 'utf8')).toMatch(/^patchbay_[\w-]+\n$/);
+});
+
+test('uses the API', async () => {
+  const output = await walk.runPage('docs/how-to/use-the-api.md', root);
+  expect(output).toMatch(/"module":"clock","version":"1\.0\.0"/);
+  expect(output).toMatch(/^event: load\.requested$/m);
+  expect(output).toMatch(/"state":"completed","outcome":"installed"/);
+  expect(output).toMatch(/"module":"rust-checksum","version":"1\.0\.0"/);
+});
+
+test('sends events to a receiver, which verifies them', manyProcesses, async () => {
+  const page = 'docs/how-to/webhooks.md';
+  const code = (language: string) => new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(readPage(page))?.[1] ?? '';
+  writeFileSync(join(walk.folder, 'receive.mjs'), code('js'));
+  writeFileSync(join(walk.folder, 'verify.py'), code('python'));
+  const url = await walk.startService(['--allow-private-webhooks', '--no-embedded-host']);
+  const output = await walk.runBlocks(blocksOf(page), walk.folder, url, { PORT: String(await freePort()) });
+  expect(output.match(/delivered the test event in \d+ ms: the receiver responded with 204/g)).toHaveLength(3);
+  expect(output).toContain('the service sends the events after 1 to fleet-events again');
+  const received = readFileSync(join(walk.folder, 'received.log'), 'utf8').trim().split('\n');
+  expect(new Set(received)).toEqual(new Set(['com.patchbay.webhook.test']));
+  // The example for Python accepts what the service signs, and nothing else.
+  const secret = `whsec_${Buffer.from('of the example').toString('base64')}`;
+  const timestamp = Math.floor(Date.now() / 1_000);
+  const signature = signContent({ id: 'evt_1', timestamp, body: '{}' }, [secret]);
+  const check = (body: string, signatures: string) =>
+    promisify(execFile)(
+      'python3',
+      [
+        '-c',
+        'import sys, json; from verify import verify; print(verify(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3].encode()))',
+        secret,
+        JSON.stringify({ 'webhook-id': 'evt_1', 'webhook-timestamp': String(timestamp), 'webhook-signature': signatures }),
+        body,
+      ],
+      { cwd: walk.folder },
+    );
+  expect((await check('{}', `v1,other ${signature}`)).stdout).toBe('True\n');
+  expect((await check('{"a":1}', signature)).stdout).toBe('False\n');
+});
+
+test('executes an agent by hand', async () => {
+  const output = await walk.runPage('docs/how-to/write-an-agent.md', walk.folder, '--no-embedded-host');
+  expect(output).toMatch(/registered as hst_/);
+  expect(output).toMatch(/"kind":"attach-device"/);
+  expect(output).toMatch(/Signature Verified Successfully/);
+  expect(output).toMatch(/"status":"connected"/);
+  expect(output).toMatch(/"state":"completed","outcome":"installed"/);
+  expect(output).toMatch(/"items":\[\{"module":"hello","version":"1.0.0",.*"removedAt":null/);
+});
+
+/** Returns a port that nothing listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
