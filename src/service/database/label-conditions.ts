@@ -43,7 +43,8 @@ export function deviceMatches(deviceId: Expression<string>, selector: LabelSelec
         .select('DeviceLabel.key')
         .where('DeviceLabel.deviceId', '=', deviceId)
         .where('key', '=', key);
-      const labels = values === null ? withKey : withKey.where('value', 'in', [...values]);
+      // With the offset, PostgreSQL looks up the labels of each device, instead of joining those of all devices.
+      const labels = (values === null ? withKey : withKey.where('value', 'in', [...values])).limit(1).offset(0);
       return isNegated ? not(exists(labels)) : exists(labels);
     }),
   );

@@ -46,7 +46,12 @@ export class LoadBatchRecords {
       .where(({ and, ref }) => and(timeExpressions(range, page, { time: ref('LoadBatch.requestedAt'), key: ref('LoadBatch.id') })))
       .where(({ and, exists, not, selectFrom }) => {
         const loads = selectFrom('Load').select('Load.id').whereRef('Load.batchId', '=', 'LoadBatch.id');
-        return and([exists(loads), not(exists(loads.where((load) => not(deviceMatches(load.ref('Load.deviceId'), scope)))))]);
+        // Without the offsets, PostgreSQL reads the loads of all batches, instead of those of one until the first outside.
+        const outside = loads
+          .where((load) => not(deviceMatches(load.ref('Load.deviceId'), scope)))
+          .limit(1)
+          .offset(0);
+        return and([exists(loads.limit(1).offset(0)), not(exists(outside))]);
       })
       .orderBy('requestedAt', page.order)
       .orderBy('id', page.order)

@@ -65,9 +65,13 @@ const inScope =
     const devices = selectFrom('RolloutDevice')
       .select('RolloutDevice.deviceId')
       .where('RolloutDevice.rolloutId', 'in', [ref('Rollout.id'), fn.coalesce('Rollout.rollbackOf', 'Rollout.id')]);
-    const outside = devices.where((device) => not(deviceMatches(device.ref('RolloutDevice.deviceId'), scope)));
+    // Without the offsets, PostgreSQL reads the devices of all rollouts, instead of those of one until the first outside.
+    const outside = devices
+      .where((device) => not(deviceMatches(device.ref('RolloutDevice.deviceId'), scope)))
+      .limit(1)
+      .offset(0);
     const isFixed = or([eb('Rollout.acceptsDevicesUntil', 'is', null), eb('Rollout.rollbackOf', 'is not', null)]);
-    const canOnlyHave = or([eb('Rollout.scope', '=', formatLabelSelector(scope)), and([isFixed, exists(devices)])]);
+    const canOnlyHave = or([eb('Rollout.scope', '=', formatLabelSelector(scope)), and([isFixed, exists(devices.limit(1).offset(0))])]);
     return and([canOnlyHave, not(exists(outside))]);
   };
 
