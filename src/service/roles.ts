@@ -30,7 +30,7 @@ export function rolesGranting(needed: Role): Role[] {
 }
 
 /** The roles of keys that can have a scope. An administrator changes the whole fleet, and a host registers with its own name. */
-export const scopableRoles = ['viewer', 'operator', 'publisher'] as const satisfies readonly Role[];
+export const rolesWithScope = ['viewer', 'operator', 'publisher'] as const satisfies readonly Role[];
 
 /** The prefix of every API key; no other token of the service begins with it. */
 export const keyPrefix = 'patchbay_';

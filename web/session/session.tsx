@@ -7,7 +7,7 @@ import { backOffDelay } from '../live/back-off.ts';
 import { type Failure, failureOf } from '../live/failure.ts';
 import { deleteStoredKey, readStoredKey, storeKey } from './stored-key.ts';
 
-export type Role = Schemas['Role'];
+type Role = Schemas['Role'];
 type CurrentKey = Schemas['CurrentKey'];
 
 type Session =

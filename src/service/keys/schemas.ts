@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { DisplayName, exampleIdentifier, LabelSelectorText, Timestamp } from '../../protocol/identifiers.ts';
 import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
-import { roles, scopableRoles } from '../roles.ts';
+import { roles, rolesWithScope } from '../roles.ts';
 
 export const keyParameter = z.object({ key: identifier('key') });
 
@@ -58,9 +58,9 @@ export const NewKey = z
     path: ['host'],
     message: 'is required with "role": "agent", and not allowed otherwise',
   })
-  .refine(({ role, scope }) => scope === null || scopableRoles.some((scopable) => scopable === role), {
+  .refine(({ role, scope }) => scope === null || rolesWithScope.some((allowed) => allowed === role), {
     path: ['scope'],
-    message: `is allowed with the roles ${scopableRoles.join(', ')} only: an admin key changes the whole fleet, and an agent key registers a host`,
+    message: `is allowed with the roles ${rolesWithScope.join(', ')} only: an admin key changes the whole fleet, and an agent key registers a host`,
   })
   .meta({
     id: 'NewKey',
