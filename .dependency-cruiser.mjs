@@ -93,12 +93,12 @@ export default {
     {
       name: 'no-unlisted-dynamic-imports',
       comment:
-        'A process at its limit of open files cannot load another module. Allowed dynamic imports: commands, the database engine, and the libraries that a compiler thread imports first.',
+        'A process at its limit of open files cannot load another module. Allowed dynamic imports: commands, the database engine, the library for traces, and the libraries that a compiler thread imports first.',
       severity: 'error',
       from: {
         path: '^src/',
         pathNot:
-          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build|patch-set)|service/database/store|compiler/(front-end|binaryen))\\.ts$|/generated/|/scripts/',
+          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build|patch-set)|service/database/store|compiler/(front-end|binaryen)|tracing/open-telemetry)\\.ts$|/generated/|/scripts/',
       },
       to: { dynamic: true },
     },
@@ -119,6 +119,13 @@ export default {
       from: { path: '^src/proof/' },
       to: { dependencyTypes: ['core'] },
     },
+    { name: 'tracing-imports-nothing-else', severity: 'error', from: { path: '^src/tracing/' }, to: { path: '^src/(?!tracing/)' } },
+    {
+      name: 'open-telemetry-only-in-tracing',
+      severity: 'error',
+      from: { path: '^src/(?!tracing/)' },
+      to: { path: '(^|/)node_modules/@opentelemetry/' },
+    },
     { name: 'signing-imports-proof-only', severity: 'error', from: { path: '^src/signing/' }, to: { path: '^src/(?!signing/|proof/)' } },
     {
       name: 'compiler-imports-machine-only',
@@ -127,18 +134,18 @@ export default {
       to: { path: '^src/(?!compiler/|machine/)' },
     },
     {
-      name: 'host-imports-machine-protocol-and-proof-only',
+      name: 'host-imports-machine-protocol-proof-and-tracing-only',
       severity: 'error',
       from: { path: '^src/host/' },
-      to: { path: '^src/(?!host/|machine/|protocol/|proof/)' },
+      to: { path: '^src/(?!host/|machine/|protocol/|proof/|tracing/)' },
     },
     {
-      name: 'service-imports-compiler-protocol-proof-and-signing-only',
+      name: 'service-imports-compiler-protocol-proof-signing-and-tracing-only',
       comment: 'Of the machine it has the rules by which devices decide before they load an image, and their digests.',
       severity: 'error',
       from: { path: '^src/service/' },
       to: {
-        path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|images/function-type|memory/random-access-memory|isolation/(version-policy|link-policy|drain-conflict))\\.ts)',
+        path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|tracing/|machine/(abi|digest|images/function-type|memory/random-access-memory|isolation/(version-policy|link-policy|drain-conflict))\\.ts)',
       },
     },
     { name: 'client-imports-protocol-only', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },

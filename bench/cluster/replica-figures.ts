@@ -1,6 +1,6 @@
 // Measures the throughput and latency of a number of replicas against floors measured in between, and the work of the database.
 
-import { unwrapResponse } from '../../src/client/client.ts';
+import { unwrapAccepted, unwrapResponse } from '../../src/client/client.ts';
 import { inParallel } from '../../test/system/chaos/async.ts';
 import { EndedLoads } from '../service/ended-loads.ts';
 import { startFloor } from '../service/floor.ts';
@@ -229,7 +229,7 @@ async function startPrograms({ client, view }: Replicas, count: number): Promise
 /** Requests a build on all devices of the fleet, and returns the milliseconds until every outcome is committed. */
 async function carryOutAll({ client, view }: Replicas, build: number): Promise<number> {
   const began = performance.now();
-  const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module, version: versionOf(build), labels } }));
+  const { batch } = unwrapAccepted(await client.POST('/v1/loads', { body: { module, version: versionOf(build), labels } }));
   const open = `SELECT COUNT(*) FROM "Load" WHERE "batchId" = $1 AND "outcome" IS NULL`;
   await until('every load has ended', 10, async () => (await view.number(open, batch)) === 0);
   return performance.now() - began;

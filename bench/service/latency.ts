@@ -1,7 +1,7 @@
 // Measures single loads one after another: the time from the request until the device is patched and until the outcome is committed, and its parts.
 
 import { randomUUID } from 'node:crypto';
-import { type Schemas, unwrapResponse } from '../../src/client/client.ts';
+import { type Schemas, unwrapAccepted, unwrapResponse } from '../../src/client/client.ts';
 import { EndedLoads } from './ended-loads.ts';
 import { startFloor } from './floor.ts';
 import { Installation, module, versionOf } from './installation.ts';
@@ -69,7 +69,7 @@ export async function carryOut(
   const floorTime = await timeOf(() => askFloor(floor, body));
   const began = Date.now();
   const start = performance.now();
-  const { loads } = unwrapResponse(await client.POST('/v1/loads', { body: { ...body, versionPolicy: 'different' } }));
+  const { loads } = unwrapAccepted(await client.POST('/v1/loads', { body: { ...body, versionPolicy: 'different' } }));
   const response = performance.now() - start;
   const id = loads[0]?.id ?? '';
   const notified = await ended.of(id);

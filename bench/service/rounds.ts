@@ -1,6 +1,6 @@
 // Loads one build on every device of a fleet, from the request until every outcome is committed.
 
-import { unwrapResponse } from '../../src/client/client.ts';
+import { unwrapAccepted, unwrapResponse } from '../../src/client/client.ts';
 import { type Installation, module, versionOf } from './installation.ts';
 import { until } from './measuring.ts';
 
@@ -30,7 +30,7 @@ export async function loadEverywhere(fleet: Installation, build: number, selecti
   const made = await Promise.all(
     selections.map(async (selected) => {
       const body = { module, version: versionOf(build), labels: selected };
-      return unwrapResponse(await client.POST('/v1/loads', { body })).batch;
+      return unwrapAccepted(await client.POST('/v1/loads', { body })).batch;
     }),
   );
   const accepted = performance.now() - began;

@@ -5,7 +5,7 @@ import console from 'node:console';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../client/client.ts';
+import { type Client, createPatchbayClient, type Schemas, unwrapAccepted, unwrapResponse } from '../client/client.ts';
 import { PatchbayProcess } from './running/patchbay-process.ts';
 import { formatTable } from './terminal/table.ts';
 
@@ -128,7 +128,7 @@ async function pushBuild(client: Client, version: string): Promise<void> {
 
 /** Loads a version on every device, and returns the loads when each has its outcome. */
 async function loadEverywhere(client: Client, version: string) {
-  const accepted = unwrapResponse(
+  const accepted = unwrapAccepted(
     await client.POST('/v1/loads', { body: { module: 'tcp', version, labels: { fleet: 'demo' }, strategy: 'inject', invalidation: 'nx' } }),
   );
   const loads = await until(`all ${accepted.loads.length} loads of tcp@${version} have an outcome`, async () => {

@@ -43,6 +43,21 @@ export function unwrapResponse<Data>(result: {
   throw toResponseError(result);
 }
 
+/** Returns the data of a response to a request that is not a dry run. @throws {ResponseError} {TypeError} if it is a preview. */
+export function unwrapAccepted<Data extends object>(result: {
+  readonly data?: Data;
+  readonly error?: unknown;
+  readonly response: Response;
+}): Exclude<Data, { readonly items: unknown }> {
+  const data = unwrapResponse(result);
+  if (!isCreated(data)) throw new TypeError('the response is a preview: the request was a dry run, which creates nothing');
+  return data;
+}
+
+function isCreated<Data extends object>(data: Data): data is Exclude<Data, { readonly items: unknown }> {
+  return !('items' in data);
+}
+
 /** Checks a response without data. @throws {ResponseError} */
 export function assertSuccess(result: { readonly error?: unknown; readonly response: Response }): void {
   if (!result.response.ok) throw toResponseError(result);

@@ -18,6 +18,7 @@ export const deviceStatuses = values.DeviceStatus;
 export const hostStatuses = values.HostStatus;
 export const rolloutStates = values.RolloutState;
 export const rolloutDeviceStates = values.RolloutDeviceState;
+export const unreachableChoices = values.UnreachableChoice;
 export const failureReactions = values.OnFailure;
 export const eventTypes = values.EventType;
 export const auditOutcomes = values.AuditOutcome;

@@ -8,11 +8,13 @@ import type { PublicKey } from '../proof/ed25519.ts';
 import { agentCapabilities, agentLimits, type HostRegistration, type Order, type RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
+import type { Tracer } from '../tracing/tracer.ts';
 import { BackOff, clampRetryAfter } from './back-off.ts';
 import { BuildVerifier } from './build-verifier.ts';
 import { ControlConnection, ControlError } from './control-connection.ts';
 import { HostedDevice, type SequencedState } from './hosted-device.ts';
 import { ImageCache } from './image-cache.ts';
+import { executeTraced } from './order-traces.ts';
 import { type Batch, type OrderReport, Outbox } from './outbox.ts';
 import { reducedReport } from './reduced-report.ts';
 import { StateRoundRobin } from './state-round-robin.ts';
@@ -34,6 +36,8 @@ export type HostOptions = {
   /** Stops the host when aborted. */
   readonly signal: AbortSignal;
   readonly logger: BaseLogger;
+  /** Traces the execution of orders; by default nothing does. */
+  readonly tracer?: Tracer | null;
 };
 
 /** Interval between rounds of changed states, in milliseconds. */
@@ -285,7 +289,7 @@ class Host {
     }
     if (known !== undefined) return this.#reportAgain({ ...known, order: order.order }, device);
     this.#inProgress.set(task, order);
-    device.execute(order).then(
+    this.#execute(device, order).then(
       (report) => {
         if (order.kind === 'detach-device') this.#detaching.delete(order.device);
         this.#finish(task, report);
@@ -295,6 +299,11 @@ class Host {
         logger.error({ ...logFields(order), reason: String(error) }, 'could not report an order');
       },
     );
+  }
+
+  async #execute(device: HostedDevice, order: Order): Promise<OrderReport> {
+    const { tracer = null } = this.#options;
+    return tracer === null ? device.execute(order) : executeTraced(tracer, order, () => device.execute(order));
   }
 
   #reportAgain(known: Stateless<OrderReport>, device: HostedDevice): void {
@@ -500,8 +509,16 @@ function taskKey(message: Order | Stateless<OrderReport>): string {
 }
 
 /** Returns the log fields of an order. */
-function logFields({ order, kind, device, request, ...content }: Order) {
-  return { order, kind, device, ...('load' in content ? { load: content.load } : {}), request };
+function logFields({ order, kind, device, request, traceparent, ...content }: Order) {
+  const traceId = traceparent?.split('-')[1];
+  return {
+    order,
+    kind,
+    device,
+    ...('load' in content ? { load: content.load } : {}),
+    request,
+    ...(traceId === undefined ? {} : { trace_id: traceId }),
+  };
 }
 
 /** Returns the `Retry-After` of an error in milliseconds; 0 without one. */

@@ -26,6 +26,7 @@ import {
 import { FunctionType } from './interface.ts';
 import { exampleLoadReport, examplePolicy, LoadPolicy, LoadReport, memberLimit } from './load-report.ts';
 import { exampleServiceKey, ServiceKeys } from './signed-statement.ts';
+import { Traceparent } from './traceparent.ts';
 
 /** Limits of the agent protocol. */
 export const agentLimits = {
@@ -186,6 +187,9 @@ const order = {
   request: RequestId.nullable()
     .default(null)
     .describe('ID of the request that caused the order, for the log of the host. Null if the service created it by itself.'),
+  traceparent: Traceparent.optional().describe(
+    'The trace of the request that caused the order (W3C Trace Context). A host that traces continues it. Omitted if the request was not traced.',
+  ),
 };
 
 const exampleOrder = { order: exampleIdentifier('order'), device: exampleIdentifier('device'), sequence: 7, request: exampleRequest };
@@ -380,7 +384,10 @@ const rejection = z
   .describe(
     'Why the service rejected the report that this one replaces. The state may then be incomplete, and the service draws no conclusion from missing entries.',
   );
-const report = { order: OrderId, device: DeviceId, state: DeviceState, rejection };
+const traceparent = Traceparent.optional().describe(
+  'The span of the execution (W3C Trace Context), which the service continues. Omitted if the host does not trace.',
+);
+const report = { order: OrderId, device: DeviceId, state: DeviceState, rejection, traceparent };
 const failure = Reason.nullable().describe('Why the order could not be executed. Null if it was.');
 
 export const Report = z

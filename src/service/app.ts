@@ -6,6 +6,7 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fas
 import { pino } from 'pino';
 import type { $ZodType } from 'zod/v4/core';
 import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
+import type { Tracer } from '../tracing/tracer.ts';
 import { addAgentRoutes } from './agents/routes.ts';
 import { addEventRoutes } from './audit/event-routes.ts';
 import { addAuditRoutes } from './audit/routes.ts';
@@ -30,6 +31,7 @@ import { addErrorHandlers, handleRouterError } from './http/problems.ts';
 import { addLoadShedding, createRateLimiter, type Limits, maxConnections, serverOptions } from './http/request-limits.ts';
 import { getRequestId, RequestLog } from './http/request-log.ts';
 import { addRequestMetrics } from './http/request-metrics.ts';
+import { addRequestTraces } from './http/request-traces.ts';
 import { addScopeChecks } from './http/scopes.ts';
 import { rejectInvalidUnicode } from './http/unicode-validation.ts';
 import { Installation, type InstallationSettings } from './installation.ts';
@@ -60,6 +62,8 @@ export type ServiceOptions = InstallationSettings & {
   readonly limits: Limits;
   /** Addresses and CIDR ranges of proxies whose `X-Forwarded-For` is trusted; none by default. */
   readonly trustedProxies?: readonly string[];
+  /** Traces requests and reports; by default nothing does. */
+  readonly tracer?: Tracer | null;
 };
 
 /** Creates the service, ready to listen. Closing it closes the database and everything else. @throws {MigrationError} */
@@ -69,6 +73,7 @@ export async function createService({
   keys,
   limits,
   trustedProxies = [],
+  tracer = null,
   ...settings
 }: ServiceOptions): Promise<FastifyInstance> {
   const log =
@@ -109,6 +114,7 @@ export async function createService({
   addErrorHandlers(app, installation.damagedRows);
   acceptEmptyBodies(app);
   rejectInvalidUnicode(app);
+  addRequestTraces(app, tracer);
   addRequestMetrics(app, installation.metrics.registry);
   await protectBrowsers(app);
   await app.register(cookies);
@@ -154,7 +160,7 @@ export async function createService({
     addWebhookRoutes(api, installation);
   });
   await app.register(async (scope) => addDashboard(scope.withTypeProvider<ZodTypeProvider>()));
-  await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), installation));
+  await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), installation, tracer));
   return app;
 }
 

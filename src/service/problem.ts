@@ -32,6 +32,7 @@ const problemKinds = [
   'unsupported-by-host',
   'nothing-to-roll-back',
   'nothing-to-retry',
+  'all-unreachable',
   'already-installed',
   'rollout-conflict',
   'rollout-state',

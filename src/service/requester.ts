@@ -15,6 +15,8 @@ export type IdempotentRequest = {
 export type Requester = {
   readonly actor: string;
   readonly requestId: string;
+  /** The span of the request, which orders continue; set if the request is traced. */
+  readonly traceparent?: string;
   /** Set if the request has an Idempotency-Key. */
   readonly idempotentRequest?: IdempotentRequest;
 };

@@ -9,7 +9,7 @@ export const entry = fileURLToPath(new URL('../../src/cli/patchbay.ts', import.m
 export type CommandResult = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
 /** Variables of this process that would change the behaviour of a command. */
-const excludedVariables = /^(PATCHBAY_|npm_|XDG_|CI$|NO_COLOR$|FORCE_COLOR$|NODE_(?!COMPILE_CACHE$))/;
+const excludedVariables = /^(PATCHBAY_|OTEL_|npm_|XDG_|CI$|NO_COLOR$|FORCE_COLOR$|NODE_(?!COMPILE_CACHE$))/;
 
 /** Returns the environment of this process without settings, and with these changes. */
 export function environment(changes: Record<string, string>): NodeJS.ProcessEnv {

@@ -259,10 +259,11 @@ test('messages of the service name commands and options instead of calls and fie
 
 test('the interruption of a wait is reported once, with the command that shows the loads', async () => {
   const batch = `bat_${'0'.repeat(32)}`;
+  const unreachableDevices = { count: 0, skipped: 0, devices: [] };
   const url = await listen((request, response) => {
     const respond = (status: number, body: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    if (request.method === 'POST') respond(202, { batch, loads: [{ id: `lod_${'0'.repeat(32)}`, version: '1.0.0' }] });
+    if (request.method === 'POST') respond(202, { batch, loads: [{ id: `lod_${'0'.repeat(32)}`, version: '1.0.0' }], unreachableDevices });
     else if (request.url?.startsWith('/v1/events')) response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': open\n\n');
     else respond(200, { items: [], next: null });
   });

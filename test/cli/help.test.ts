@@ -91,6 +91,24 @@ test.each([
 test.each<[string[], Record<string, string>, string]>([
   [['serve'], { PATCHBAY_PORT: 'http' }, '--port: expected a whole number from 0 to 65535, received "http"'],
   [['serve', '--port', 'ftp'], { PATCHBAY_PORT: '0' }, '--port: expected a whole number from 0 to 65535, received "ftp"'],
+  [['serve'], { OTEL_TRACES_EXPORTER: 'zipkin' }, 'OTEL_TRACES_EXPORTER: expected otlp or none, received "zipkin"'],
+  [
+    ['host'],
+    { PATCHBAY_TOKEN: 'sixteen-characters', OTEL_TRACES_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+    'OTEL_EXPORTER_OTLP_PROTOCOL: expected http/protobuf or http/json, received "grpc"',
+  ],
+  [
+    ['host'],
+    {
+      PATCHBAY_TOKEN: 'sixteen-characters',
+      OTEL_TRACES_EXPORTER: 'otlp',
+      OTEL_TRACES_SAMPLER: 'traceidratio',
+      OTEL_TRACES_SAMPLER_ARG: '2',
+    },
+    'OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1, received "2"',
+  ],
+  [['serve', '--keep-loads', '90'], {}, '--keep-loads: the loads that the history names are kept, so also limit the history'],
+  [['serve', '--max-loads', '0'], {}, '--max-loads'],
   [['serve', '--address', '0.0.0.0'], { PATCHBAY_NO_KEYS: '1' }, '--no-keys cannot be combined with --address 0.0.0.0: other machines'],
   [['serve'], { DATABASE_URL: 'mysql://a:b@c/d' }, '--database: expected a file or postgresql://…, received "mysql://a:…@c/d"'],
   [['host'], { PATCHBAY_DEVICES: 'many' }, '--devices: expected a whole number'],

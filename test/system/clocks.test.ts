@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { type Client, unwrapResponse } from '../../src/client/client.ts';
+import { type Client, unwrapAccepted, unwrapResponse } from '../../src/client/client.ts';
 import { until, workModule } from '../service/test-service.ts';
 import { retryingClient } from './retrying-client.ts';
 
@@ -86,7 +86,7 @@ async function push(client: Client, version: string, source: string): Promise<vo
 async function prepare(client: Client): Promise<string[]> {
   const devices = await connected(client);
   await push(client, '1.0.0', workModule(1));
-  const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices } }));
+  const { batch } = unwrapAccepted(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices } }));
   await until('the first version is installed', async () => {
     const { items } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
     return items.length === devices.length;
@@ -167,7 +167,7 @@ test('with a wrong clock of the service, a killed host is detected, no request t
   await push(client, '1.1.0', workModule(2));
   const headers = { 'Idempotency-Key': 'once' };
   const load = async (to: Client) =>
-    unwrapResponse(await to.POST('/v1/loads', { headers, body: { module: 'tcp', version: '1.1.0', devices } }));
+    unwrapAccepted(await to.POST('/v1/loads', { headers, body: { module: 'tcp', version: '1.1.0', devices } }));
   const first = await load(client);
   const jumps = async () => unwrapResponse(await client.GET('/v1/health')).reasons.filter((reason) => reason.includes(' jumped ')).length;
   for (const ahead of [hour, -hour, 10 * year]) {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { type Client, type Schemas, unwrapResponse } from '../../src/client/client.ts';
+import { type Client, type Schemas, unwrapAccepted, unwrapResponse } from '../../src/client/client.ts';
 import { verifyExport } from '../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../src/proof/ed25519.ts';
 import { applyMigrations } from '../../src/service/database/postgresql/migrations.ts';
@@ -115,7 +115,7 @@ test.each([
     const [lost] = devices.filter(({ name }) => name === 'lost-1').map(({ id }) => id);
     const others = devices.filter(({ name }) => name !== 'lost-1').map(({ id }) => id);
     if (lost === undefined) throw new Error('the device of the killed host is missing');
-    const requested = unwrapResponse(
+    const requested = unwrapAccepted(
       await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices: [lost], deadlineSeconds: 12 } }),
     );
     const waves = [

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { type Client, unwrapResponse } from '../../src/client/client.ts';
+import { type Client, unwrapAccepted, unwrapResponse } from '../../src/client/client.ts';
 import { bearer, until, workModule } from '../service/test-service.ts';
 import { retryingClient } from './retrying-client.ts';
 
@@ -80,7 +80,7 @@ async function push(client: Client, version: string, plus: number): Promise<void
 }
 
 async function load(client: Client, version: string, devices: string[]) {
-  const { batch } = unwrapResponse(
+  const { batch } = unwrapAccepted(
     await client.POST('/v1/loads', { body: { module: 'tcp', version, devices, strategy: 'inject', invalidation: 'nx' } }),
   );
   return until('the loads are completed', async () => {
@@ -129,7 +129,7 @@ test('a killed service has everything that it acknowledged after a restart, and 
   const program = await startProgram(client, devices[0] ?? '', 10);
   await until('calls complete', async () => (await program())?.callsCompleted);
   await push(client, '1.1.0', 2);
-  const { batch } = unwrapResponse(
+  const { batch } = unwrapAccepted(
     await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.1.0', devices, strategy: 'inject', invalidation: 'nx' } }),
   );
   expect(await service.stop('SIGKILL')).toBe('SIGKILL');

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Client, type Schemas, unwrapResponse } from '../../src/client/client.ts';
+import { type Client, type Schemas, unwrapAccepted, unwrapResponse } from '../../src/client/client.ts';
 import { workModule } from '../service/test-service.ts';
 import { inParallel, waitUntil } from './chaos/async.ts';
 import { createHostProcess, createServiceProcess, findFreePort, type RestartableProcess } from './chaos/processes.ts';
@@ -65,7 +65,7 @@ beforeAll(async () => {
     return items.length > 0 && unwrapResponse(await client.GET('/v1/health')).devices.connected === hostCount * devicesPerHost;
   });
   devices = (await readDevices(client)).map(({ id }) => id);
-  const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', labels: fleet } }));
+  const { batch } = unwrapAccepted(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', labels: fleet } }));
   await until('the first version is installed on every device', async () => {
     const open = await Promise.all(
       (['queued', 'dispatched'] as const).map(

@@ -747,6 +747,34 @@ test('a request for several devices shows its loads by outcome, and is cancelled
   expect(itemsOf(await service.get('/v1/load-batches?limit=1'))).toMatchObject([{ retryOf: body.batch, loads: 1 }]);
 });
 
+test('the form of a rollout shows the unreachable devices, and skips them', async () => {
+  await dashboard.push('lag', '1.0.0', '(module (func (export "ask")))');
+  const dark = new Agent(dashboard.service);
+  await dark.register('dark', ['dark-1']);
+  database.prepare('UPDATE "Host" SET "unreachableSince" = ? WHERE "id" = ?').run(new Date().toISOString(), dark.host);
+  const page = await dashboard.open('/rollouts/new?module=lag');
+  await page.getByLabel('Label selector', { exact: true }).fill('zone notin (south)');
+  await button(page, 'Preview').click();
+  await page.getByText(/^\d devices? (is|are) unreachable\. Their loads would wait\./).waitFor();
+  await page.getByLabel('Unreachable devices').selectOption('skip');
+  await page.getByText('The form has changed.').waitFor();
+  await button(page, 'Preview').click();
+  await page.getByText(/unreachable\. The rollout would skip them\./).waitFor();
+  await button(page, 'Roll out lag@1.0.0').click();
+  await page.getByText(/^\d devices? at the request, skipped: .*dark-1/).waitFor();
+  const [open] = itemsOf(await dashboard.service.get('/v1/rollouts?module=lag'));
+  expect(open).toMatchObject({ unreachableDevices: { skipped: expect.any(Number) } });
+  await dashboard.service.post(`/v1/rollouts/${open?.id}/abort`, {});
+
+  const device = itemsOf(await dashboard.service.get('/v1/devices?name=dark-1'))[0];
+  await go(page, `/devices/${device?.id}`);
+  await button(page, 'Load a build…').click();
+  await page
+    .getByRole('dialog')
+    .getByText('The host of dark-1 is unreachable. The load would wait until it connects, or expire.')
+    .waitFor();
+});
+
 test('no page caused errors or contacted another host', () => {
   const { addresses, wrongs } = dashboard.watched;
   expect(wrongs).toEqual([]);

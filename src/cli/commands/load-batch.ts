@@ -8,6 +8,7 @@ import { formatPolicy } from '../operator/load-options.ts';
 import { requestLoads } from '../operator/load-requests.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { formatUnreachableDevices } from '../operator/unreachable-choice.ts';
 import { formatLabels } from '../terminal/labels.ts';
 import { colourOutcome } from '../terminal/outcome-colours.ts';
 import { formatTable } from '../terminal/table.ts';
@@ -120,6 +121,7 @@ function formatSelection({ selection, retryOf }: Batch): string {
 
 function formatBatch(batch: Detail): string[] {
   const { id, kind, states, outcomes, loads, rollout, requestedAt, requestedBy, deadlineAt } = batch;
+  const unreachable = formatUnreachableDevices(batch.unreachableDevices);
   const counts = loadOutcomes.flatMap((outcome) => {
     const count = outcomes[outcome];
     return count === undefined ? [] : [[colourOutcome(outcome), count]];
@@ -127,6 +129,7 @@ function formatBatch(batch: Detail): string[] {
   return [
     `${id}  ${formatKind(batch)} ${formatContent(batch)}`,
     `devices    ${loads}, selected by: ${formatSelection(batch)}`,
+    ...(unreachable === null ? [] : [`unreachable ${unreachable}`]),
     `requester  ${requestedBy ?? '-'}`,
     `time       requested ${requestedAt}, deadline ${deadlineAt ?? '-'}`,
     ...(kind === 'unload' ? [`policy     ${batch.strategy}, ${batch.invalidation}`] : [`policy     ${formatPolicy(batch)}`]),

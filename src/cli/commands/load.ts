@@ -1,12 +1,13 @@
 // `patchbay load`: loads a build on devices and waits for the outcomes; lists, shows and watches loads, and ends drains early.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { type Schemas, unwrapResponse } from '../../client/client.ts';
+import { type Schemas, unwrapAccepted, unwrapResponse } from '../../client/client.ts';
 import { loadStates, outcomes } from '../../client/enum-values.ts';
-import { UsageError } from '../errors.ts';
-import { exitCodes } from '../exit-codes.ts';
+import { CommandError, UsageError } from '../errors.ts';
+import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { yesOption } from '../operator/confirmation.ts';
 import { readDeviceNames, resolveDeviceId } from '../operator/device-names.ts';
-import { readContent } from '../operator/load-content.ts';
+import { type NamedContent, readContent } from '../operator/load-content.ts';
 import {
   addLoadOptions,
   deadlineOption,
@@ -20,11 +21,14 @@ import {
   toVersionRequest,
   versionPolicyOption,
 } from '../operator/load-options.ts';
+import { formatRefusals, formatUnreachable, formatWarnings } from '../operator/load-preview.ts';
 import { requestLoads } from '../operator/load-requests.ts';
 import { formatDrain, type LoadDetail, readLoad, watchLoad } from '../operator/load-watch.ts';
-import { printResult, runOperatorCommand } from '../operator/operator.ts';
+import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { chooseUnreachable, noteUnreachable, unreachableOption } from '../operator/unreachable-choice.ts';
 import { collectValues } from '../option-values.ts';
+import { formatDeviceCount } from '../terminal/device-count.ts';
 import { colourOutcome } from '../terminal/outcome-colours.ts';
 import { formatTable } from '../terminal/table.ts';
 import { formatTime } from '../terminal/times.ts';
@@ -56,6 +60,9 @@ export function addLoadCommands(load: Command): void {
     .option('--reason <text>', 'reason for --version-policy downgrade')
     .addOption(deadlineOption())
     .addOption(supersedeOption())
+    .addOption(unreachableOption())
+    .option('--dry-run', 'only show the expected outcomes')
+    .addOption(yesOption())
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
     .allowExcessArguments()
@@ -66,22 +73,31 @@ export function addLoadCommands(load: Command): void {
           throw new UsageError(
             `unknown command "load ${unexpected}": expected ${load.commands.map((subcommand) => subcommand.name()).join(', ')}, or load with options`,
           );
-        const { device, label, selector, group, versionPolicy, reason, ...terms } = options;
-        const { name, request } = readContent(options);
-        const body = {
-          ...request,
+        const { device, label, selector, group, versionPolicy, reason, dryRun, ...terms } = options;
+        const content = readContent(options);
+        const body: Schemas['NewLoads'] = {
+          ...content.request,
           ...toVersionRequest(versionPolicy, reason),
           ...(await resolveSelection(context.client, { device, label, selector, group })),
           ...toLoadRequest(terms),
         };
-        return requestLoads(context, name, async () => unwrapResponse(await context.client.POST('/v1/loads', { body })), {
-          isWaiting: options.wait,
-        });
+        if (dryRun) return previewLoads(context, content, { ...body, ...(options.unreachable && { unreachable: options.unreachable }) });
+        const unreachable = await chooseUnreachable(context, options, async () => (await readPreview(context, body)).items);
+        const request = async () => {
+          const accepted = unwrapAccepted(
+            await context.client.POST('/v1/loads', { body: { ...body, ...(unreachable && { unreachable }) } }),
+          );
+          noteUnreachable(context, accepted.unreachableDevices, unreachable);
+          return accepted;
+        };
+        return requestLoads(context, content.name, request, { isWaiting: options.wait });
       }),
     );
   addExamples(
     load,
     'patchbay load --module tcp --version 1.1.0 --label zone=north',
+    'patchbay load --module tcp --version 1.1.0 --label zone=north --dry-run',
+    'patchbay load --module tcp --version 1.1.0 --label zone=north --unreachable skip',
     'patchbay load --patch-set net-2026-11@1.0.0 --label zone=north',
     'patchbay load --module tcp --version 1.1.0 --selector "zone in (north,south),model!=x,!beta"',
     'patchbay load --module tcp --version 1.1.0 --device rack-1-3 --strategy drain-then-inject --drain-milliseconds 5000',
@@ -92,6 +108,34 @@ export function addLoadCommands(load: Command): void {
   addWatchCommand(load);
   addInjectCommand(load);
   addCancelCommand(load);
+}
+
+type Preview = Schemas['LoadPreview'];
+
+async function readPreview({ client }: CommandContext, body: Schemas['NewLoads']): Promise<Preview> {
+  const preview = unwrapResponse(await client.POST('/v1/loads', { body: { ...body, dryRun: true } }));
+  if (!('items' in preview)) throw new CommandError('the service created loads instead of a preview');
+  return preview;
+}
+
+/** Prints the expected outcomes of a request. */
+async function previewLoads(context: CommandContext, content: NamedContent, body: Schemas['NewLoads']): Promise<ExitCode> {
+  const preview = await readPreview(context, body);
+  printResult(context, preview, () => formatPreview(preview, content));
+  return preview.refused > 0 ? exitCodes.loadsRefused : exitCodes.success;
+}
+
+function formatPreview(preview: Preview, { name, version }: NamedContent): string[] {
+  const { devices, alreadyInstalled, skipped, refused, items } = preview;
+  const loaded = items.filter((item) => !item.skipped);
+  return [
+    `${name}@${version} would go to ${formatDeviceCount(devices - skipped)}`,
+    ...(alreadyInstalled === 0 ? [] : [`already have it: ${alreadyInstalled}`]),
+    ...formatUnreachable(preview),
+    ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
+    ...formatRefusals(loaded),
+    ...formatWarnings(loaded),
+  ];
 }
 
 function addListCommand(load: Command): void {

@@ -15,8 +15,8 @@ import {
 } from '../operator/load-options.ts';
 import { requestLoads } from '../operator/load-requests.ts';
 import { type CommandContext, printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
-import { formatDeviceCount } from '../operator/rollout-output.ts';
 import { collectValues } from '../option-values.ts';
+import { formatDeviceCount } from '../terminal/device-count.ts';
 import { formatTable } from '../terminal/table.ts';
 import { addExamples } from './examples.ts';
 import { loadExitCodesText } from './load.ts';

@@ -2,9 +2,10 @@
 
 import { type Command, Option } from '@commander-js/extra-typings';
 import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
-import { failureReactions, forecastRefuses } from '../../client/enum-values.ts';
+import { failureReactions } from '../../client/enum-values.ts';
 import { UsageError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { yesOption } from '../operator/confirmation.ts';
 import { type NamedContent, readContent } from '../operator/load-content.ts';
 import {
   addLoadOptions,
@@ -17,16 +18,16 @@ import {
   toVersionRequest,
   versionPolicyOption,
 } from '../operator/load-options.ts';
+import { formatRefusals, formatUnreachable, formatWarnings } from '../operator/load-preview.ts';
 import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
-import { describeRollout, formatDeviceCount } from '../operator/rollout-output.ts';
+import { describeRollout } from '../operator/rollout-output.ts';
 import { watchRollout } from '../operator/rollout-progress.ts';
 import { maxSoakSeconds, readThreshold, readWave, readWindow, toThresholds } from '../operator/rollout-request.ts';
+import { chooseUnreachable, noteUnreachable, unreachableOption } from '../operator/unreachable-choice.ts';
 import { collectValues, readInteger, readTime } from '../option-values.ts';
+import { formatDeviceCount } from '../terminal/device-count.ts';
 import { formatTable } from '../terminal/table.ts';
 import { addExamples } from './examples.ts';
-
-/** Maximum number of refusing devices that a preview lists. */
-const rowLimit = 100;
 
 /** The exit codes of commands that watch a rollout, for their help. */
 export const rolloutExitCodesText = `
@@ -117,7 +118,9 @@ export function addCreateCommand(rollout: Command): void {
       readInteger('rollback-deadline', text, 1, 2_592_000),
     )
     .addOption(supersedeOption())
+    .addOption(unreachableOption())
     .option('--dry-run', 'only preview the rollout')
+    .addOption(yesOption())
     .option('--no-wait', 'do not watch the rollout')
     .addHelpText('after', `${wavesText}\n${rolloutExitCodesText}`)
     .action((options, command) =>
@@ -147,9 +150,10 @@ export function addCreateCommand(rollout: Command): void {
           ...(onConflict && { onConflict }),
           ...toLoadRequest(options),
           ...(rollbackDeadline && { rollbackDeadlineSeconds: rollbackDeadline }),
-          ...(dryRun && { dryRun }),
         };
-        return requestRollout(context, content, body, options.wait);
+        const choice = dryRun ? options.unreachable : await chooseUnreachable(context, options, () => previewDevices(context, body));
+        const request = { ...body, ...(choice && { unreachable: choice }), ...(dryRun && { dryRun }) };
+        return requestRollout(context, content, request, options.wait);
       }),
     );
   addExamples(
@@ -157,6 +161,7 @@ export function addCreateCommand(rollout: Command): void {
     'patchbay rollout create --module tcp --version 1.1.0 --label zone=north --dry-run',
     'patchbay rollout create --module tcp --version 1.1.0 --label zone=north --wave 1,soak=300 --wave 20% --wave 100%,approval --on-failure rollback',
     'patchbay rollout create --module tcp --version 1.1.0 --selector "tier,zone notin (north,south)" --dynamic --no-wait',
+    'patchbay rollout create --module tcp --version 1.1.0 --label zone=north --unreachable skip --no-wait',
     'patchbay rollout create --patch-set net-2026-11@1.0.0 --label zone=north --on-failure rollback',
     'patchbay rollout create --module tcp --version 1.1.0 --running-version "<1.1.0" --window "sat,sun 22:00-04:00 Europe/Berlin" --rate 60 --no-wait',
   );
@@ -166,6 +171,11 @@ const collectWave = (text: string, before: readonly Schemas['NewWave'][] = []): 
   ...before,
   readWave(text),
 ];
+
+async function previewDevices({ client }: CommandContext, body: Schemas['NewRollout']): Promise<Preview['items']> {
+  const preview = unwrapResponse(await client.POST('/v1/rollouts', { body: { ...body, dryRun: true } }));
+  return 'items' in preview ? preview.items : [];
+}
 
 /** Requests the rollout or its preview, and prints the result. */
 async function requestRollout(
@@ -189,22 +199,24 @@ async function requestRollout(
     return preview.refused > 0 ? exitCodes.loadsRefused : exitCodes.success;
   }
   const rollout = created;
+  noteUnreachable(context, rollout.unreachableDevices, body.unreachable);
   if (isWatching) return watchRollout(context, rollout.id, { known: rollout });
   printResult(context, rollout, () => [describeRollout(rollout), `to watch it: patchbay rollout watch ${rollout.id}`]);
   return exitCodes.success;
 }
 
 function formatPreview(preview: Preview, { name, version }: NamedContent, body: Schemas['NewRollout']) {
-  const { devices, alreadyInstalled, unreachable, refused, waves, conflicts, items } = preview;
+  const { devices, alreadyInstalled, skipped, refused, waves, conflicts, items } = preview;
+  const loaded = items.filter(({ wave }) => wave !== null);
   const others = conflicts.map(
     ({ rollout, devices: count }) => `the open rollout ${rollout} includes ${formatDeviceCount(count)} of these`,
   );
   const reaction =
     body.onConflict === 'queue' ? 'this rollout would wait for it' : 'the request would be rejected without --on-conflict queue';
   return [
-    `${name}@${version} would go to ${formatDeviceCount(devices - alreadyInstalled)}`,
+    `${name}@${version} would go to ${formatDeviceCount(devices - alreadyInstalled - skipped)}`,
     ...(alreadyInstalled === 0 ? [] : [`skipped, because they have it: ${alreadyInstalled}`]),
-    ...(unreachable === 0 ? [] : [`on unreachable hosts, so that their loads would wait: ${unreachable}`]),
+    ...formatUnreachable(preview),
     ...others.map((other) => `${other}: ${reaction}`),
     ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
     '',
@@ -212,39 +224,7 @@ function formatPreview(preview: Preview, { name, version }: NamedContent, body: 
       ['WAVE', 'DEVICES'],
       waves.map((wave) => [wave.number, wave.devices]),
     ),
-    ...(refused === 0 ? [] : ['', ...formatRefusals(items, refused)]),
-    ...formatWarnings(items),
-  ];
-}
-
-/** Returns each warning with its number of devices. */
-function formatWarnings(items: Preview['items']): string[] {
-  const warnings = items.filter(({ wave }) => wave !== null).flatMap((item) => item.warnings);
-  const counted = [...Map.groupBy(warnings, (warning) => warning)];
-  return counted
-    .slice(0, rowLimit)
-    .map(([warning, { length }]) => `warning: on ${formatDeviceCount(length)}, ${warning}`)
-    .flatMap((line, index) => (index === 0 ? ['', line] : [line]));
-}
-
-/** Returns the devices that would refuse the build, grouped by forecast. */
-function formatRefusals(items: Preview['items'], refused: number): string[] {
-  const refusing = items.filter(({ wave, forecast }) => wave !== null && forecastRefuses[forecast]);
-  const sorted = refusing.toSorted((left, right) => left.forecast.localeCompare(right.forecast));
-  const counts = [...Map.groupBy(refusing, ({ forecast }) => forecast)].map(([forecast, { length }]) => `${forecast} ${length}`);
-  return [
-    ...formatTable(
-      ['FORECAST', 'DEVICE', 'WAVE', 'INSTALLED', 'REASON'],
-      sorted
-        .slice(0, rowLimit)
-        .map(({ forecast, deviceName, wave, currentVersion, reason }) => [
-          forecast,
-          deviceName,
-          wave ?? '-',
-          currentVersion ?? '-',
-          reason ?? '',
-        ]),
-    ),
-    ...(refused > rowLimit ? [`and ${refused - rowLimit} more; total ${counts.join(', ')}; --json lists all`] : []),
+    ...formatRefusals(loaded, [{ heading: 'WAVE', cell: ({ wave }) => wave ?? '-' }]),
+    ...formatWarnings(loaded),
   ];
 }

@@ -2,10 +2,12 @@
 
 import type { Schemas } from '../../client/client.ts';
 import { colour } from '../terminal/colours.ts';
+import { formatDeviceCount } from '../terminal/device-count.ts';
 import { formatLabels } from '../terminal/labels.ts';
 import { formatTable } from '../terminal/table.ts';
 import { formatTime } from '../terminal/times.ts';
 import { formatPolicy } from './load-options.ts';
+import { formatUnreachableDevices } from './unreachable-choice.ts';
 
 type Rollout = Schemas['Rollout'];
 type Wave = Schemas['Wave'];
@@ -29,8 +31,6 @@ export function formatBuild({ module, version, patchSet }: Pick<Rollout, 'module
   const installed = version ?? patchSet?.version ?? null;
   return installed === null ? module : `${module}@${installed}`;
 }
-
-export const formatDeviceCount = (count: number) => (count === 1 ? '1 device' : `${count} devices`);
 
 /** Returns a line with the name and the state of a rollout. */
 export function describeRollout({ id, name, state, reason, rollbackOf }: Rollout): string {
@@ -131,12 +131,14 @@ export function formatRollout(rollout: Rollout): string[] {
   const { id, name, patchSet, state, deviceCounts, reason, waves, rollbackOf, rolledBackBy } = rollout;
   const current = waves.find(({ number }) => number === rollout.wave) ?? waves.at(-1);
   const wait = describeWait(rollout);
+  const unreachable = formatUnreachableDevices(rollout.unreachableDevices);
   const counts = Object.entries(deviceCounts).filter(([, count]) => count > 0);
   return [
     `${name ?? formatBuild(rollout)}  ${id}  ${colourRolloutState(state)}`,
     `${patchSet === null ? 'build        ' : 'patch set    '}${formatBuild(rollout)}${rollbackOf === null ? '' : describeTarget(rollout)}`,
     `selection    ${formatSelector(rollout)}`,
     `devices      ${counts.map(([deviceState, count]) => `${count} ${deviceState}`).join(', ') || '-'}`,
+    ...(unreachable === null ? [] : [`unreachable  ${unreachable}`]),
     `requester    ${rollout.requestedBy}`,
     `time         requested ${formatTime(rollout.requestedAt)}, started ${formatTime(rollout.startedAt)}, ended ${formatTime(rollout.endedAt)}`,
     `policy       ${formatPolicy(rollout)}, on failure ${rollout.onFailure}`,

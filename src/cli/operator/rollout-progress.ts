@@ -6,18 +6,11 @@ import { type Connection, streamRollout } from '../../client/event-stream.ts';
 import { WaitError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { describeConnection } from '../terminal/connection.ts';
+import { formatDeviceCount } from '../terminal/device-count.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
 import { formatTime } from '../terminal/times.ts';
 import { type CommandContext, printResult } from './operator.ts';
-import {
-  describeRollout,
-  describeWait,
-  formatBuild,
-  formatDeviceCount,
-  formatFailure,
-  formatMicroseconds,
-  formatWaves,
-} from './rollout-output.ts';
+import { describeRollout, describeWait, formatBuild, formatFailure, formatMicroseconds, formatWaves } from './rollout-output.ts';
 
 type Rollout = Schemas['Rollout'];
 type Wave = Schemas['Wave'];

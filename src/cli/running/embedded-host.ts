@@ -4,6 +4,7 @@ import { workerData } from 'node:worker_threads';
 import { z } from 'zod';
 import { runHost } from '../../host/host.ts';
 import { createLogger, createLossyStream } from '../../protocol/logging.ts';
+import { openConfiguredTracer } from './tracing.ts';
 
 const EmbeddedHostData = z.object({
   controlUrl: z.string(),
@@ -24,6 +25,7 @@ await runHost({
   capacity: 1_000,
   imageMemory,
   trustedKeys: null,
+  tracer: await openConfiguredTracer('patchbay-host'),
   // The thread ends with the process.
   signal: new AbortController().signal,
   logger: createLogger({ level: logLevel, name: 'embedded-host', stream: createLossyStream(2), secrets: [joinToken] }),

@@ -13,6 +13,7 @@ import { readImageMemory, readInteger, readLabels, readLogLevel } from '../optio
 import { readTrustedKeys } from '../trusted-keys.ts';
 import { findExposedFiles } from './exposed-files.ts';
 import { readJoinToken } from './join-token.ts';
+import { openConfiguredTracer } from './tracing.ts';
 
 /** The environment variable of each option. */
 const variables = {
@@ -80,11 +81,14 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
   if (process.env['PATCHBAY_TOKEN'] === undefined)
     for (const exposed of findExposedFiles([setting('token-file', 'data/join-token')])) console.error(`warning: ${exposed}`);
+  const tracer = await openConfiguredTracer('patchbay-host');
   const logger = createLogger({ level, name, stream: createLossyStream(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} ${count === 1 ? 'device' : 'devices'} joins ${control}.`);
   try {
-    await runHost({ controlUrl: control, joinToken, name, devices, capacity, imageMemory, trustedKeys, signal, logger });
+    await runHost({ controlUrl: control, joinToken, name, devices, capacity, imageMemory, trustedKeys, signal, logger, tracer });
   } catch (error) {
     throw error instanceof RegistrationRejectedError ? new CommandError(error.message) : error;
+  } finally {
+    await tracer?.close();
   }
 }

@@ -19,6 +19,7 @@ import { isUnlimited } from '../../service/retention/limit.ts';
 import type { RetentionSettings } from '../../service/retention/retention.ts';
 import type { ProviderSettings } from '../../service/sign-in/identity-provider.ts';
 import { SigningKeyError } from '../../service/signing-keys/signing-keys.ts';
+import type { Tracer } from '../../tracing/tracer.ts';
 import { CommandError, UsageError } from '../errors.ts';
 import { readImageMemory, readInteger, readLogLevel } from '../option-values.ts';
 import { describeAdminKey, installAdminKey, writeAdminKey } from './admin-key.ts';
@@ -28,6 +29,7 @@ import { rejectFileUrl } from './file-url.ts';
 import { providerVariables, readProvider, readUrl } from './identity-provider.ts';
 import { readOrCreateJoinToken } from './join-token.ts';
 import { listSigningKeyFiles, openPrivateKeys } from './signing-keys.ts';
+import { openConfiguredTracer } from './tracing.ts';
 import { readTrustedProxies } from './trusted-proxies.ts';
 
 /** Milliseconds between removals of expired data. */
@@ -212,7 +214,14 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
     writeAdminKey(settings.adminKeyFile, secret, settings.newAdminKey || adminKey.secret !== '');
     adminKey.secret = secret;
   };
-  const { app, url } = await startService(settings, { joinToken, storeAdminKey, hasNewAdminKey: () => adminKey.secret !== '', signal });
+  const tracer = await openConfiguredTracer('patchbay');
+  const { app, url } = await startService(settings, {
+    tracer,
+    joinToken,
+    storeAdminKey,
+    hasNewAdminKey: () => adminKey.secret !== '',
+    signal,
+  });
   for (const exposed of findExposedSecrets(settings)) console.error(`warning: ${exposed}`);
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(
@@ -231,11 +240,13 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
   });
   await host?.terminate();
   await app.close();
+  await tracer?.close();
 }
 
 type Service = Awaited<ReturnType<typeof createService>>;
 
 type Start = {
+  readonly tracer: Tracer | null;
   readonly joinToken: string;
   readonly storeAdminKey: (secret: string) => void;
   readonly hasNewAdminKey: () => boolean;
@@ -275,7 +286,7 @@ async function openService(settings: ServeSettings, start: Start): Promise<Servi
   }
 }
 
-function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: Start): Promise<Service> {
+function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey, tracer }: Start): Promise<Service> {
   const { database, logLevel, unreachableAfter, decommissionUnreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } =
     settings;
   const { requestsPerMinute, trustedProxies } = settings;
@@ -295,6 +306,7 @@ function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: S
     limits: { ...defaultLimits, requestsPerMinute },
     webhooks: { allowPrivate: settings.allowPrivateWebhooks, publicUrl: settings.publicUrl?.origin ?? null },
     trustedProxies,
+    tracer,
     provider: settings.provider,
     logger: { level: logLevel, stream: createLossyStream(process.stderr.fd) },
   });

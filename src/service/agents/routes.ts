@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { BootId, Heartbeat, HostRegistration, Order, RegisteredHost, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { type ServiceKey, ServiceKeys, SignedStatement } from '../../protocol/signed-statement.ts';
+import type { Tracer } from '../../tracing/tracer.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import { getCaller } from '../http/access.ts';
 import { identifier } from '../http/common-schemas.ts';
@@ -31,14 +32,14 @@ const hostParameter = z.object({ host: identifier('host') });
 
 type Uses = { readonly agents: Agents; readonly hosts: Hosts; readonly builds: Builds; readonly provenance: Provenance };
 
-export function addAgentRoutes(app: Api, uses: Uses): void {
+export function addAgentRoutes(app: Api, uses: Uses, tracer: Tracer | null): void {
   addRegistrationRoute(app, uses);
   addOrderStreamRoute(app, uses);
   addOrderPollingRoute(app, uses);
   addHeartbeatRoute(app, uses);
   addImageRoutes(app, uses);
   addSigningKeyRoute(app, uses);
-  addReportRoute(app, uses);
+  addReportRoute(app, uses, tracer);
 }
 
 function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
@@ -238,7 +239,7 @@ function addSigningKeyRoute(app: Api, { agents }: Uses): void {
   );
 }
 
-function addReportRoute(app: Api, { agents }: Uses): void {
+function addReportRoute(app: Api, { agents }: Uses, tracer: Tracer | null): void {
   app.post(
     '/agent/v1/hosts/:host/reports',
     {
@@ -259,10 +260,21 @@ function addReportRoute(app: Api, { agents }: Uses): void {
       },
     },
     async (request, reply) => {
+      const receivedAt = Date.now();
       await agents.acceptReports(request.params.host, request.body, getRequester(request));
+      if (tracer !== null) traceReports(tracer, request.body, receivedAt);
       return reply.status(204).send(null);
     },
   );
+}
+
+/** Adds a span to the trace of each order that a stored report ends. */
+function traceReports(tracer: Tracer, { reports }: Reports, startTime: number): void {
+  for (const report of reports)
+    if ('traceparent' in report && report.traceparent !== undefined)
+      tracer
+        .startSpan(`store ${report.kind}`, { parent: report.traceparent, kind: 'consumer', startTime })
+        .end({ 'patchbay.order': report.order, 'patchbay.device': report.device }, null);
 }
 
 function toServiceKey({ keyId, publicKey, createdAt, endorsement }: SigningKeyRecord): ServiceKey {

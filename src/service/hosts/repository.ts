@@ -86,6 +86,14 @@ const hostsWithDevices = (sql: Kysely<Tables>) =>
         .as('devices'),
     );
 
+const unreachableHosts = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
+  sql
+    .selectFrom('Host')
+    .select('id')
+    .where(({ ref }) => ids.includes(ref('id')))
+    .where('unreachableSince', 'is not', null),
+);
+
 export class HostRecords {
   readonly #connection: Connection;
 
@@ -170,6 +178,13 @@ export class HostRecords {
     return hosts
       .filter(({ capabilities }) => !decodeCapabilities(capabilities).includes(capability))
       .toSorted((left, right) => (left.name < right.name ? -1 : 1));
+  }
+
+  /** Returns which of these hosts are unreachable. */
+  async findUnreachable(ids: readonly string[]): Promise<Set<string>> {
+    if (ids.length === 0) return new Set();
+    const hosts = await this.#connection.query(unreachableHosts, { ids });
+    return new Set(hosts.map(({ id }) => id));
   }
 
   /** Returns the host with this token digest. */

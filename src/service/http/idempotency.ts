@@ -32,6 +32,7 @@ export function addIdempotency(app: FastifyInstance, store: IdempotencyStore): v
       const detail = `Idempotency-Key must have 1 to ${maxKeyLength} characters, for example a UUID`;
       throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'header:idempotency-key', detail }] });
     }
+    if (isDryRun(request.body)) return;
     const idempotentRequest = {
       actor: actorName(getCaller(request)),
       key,
@@ -90,6 +91,11 @@ function replay(reply: FastifyReply, { location, status, contentType }: StoredRe
     .header('idempotency-replayed', 'true')
     .status(status)
     .type(contentType ?? 'application/json');
+}
+
+/** A dry run changes nothing: its response is not stored, and its key is free for the request that follows. */
+function isDryRun(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && 'dryRun' in body && body.dryRun === true;
 }
 
 function bodyText(body: unknown): string | Uint8Array {

@@ -18,7 +18,7 @@ export function getRequestId({ headers }: Pick<IncomingMessage, 'headers'>): str
 /** Fastify's log lines; the line of a completed request includes the actor. */
 export class RequestLog extends LogController {
   override requestCompleted(error: Error | null | undefined, request: FastifyRequest, reply: FastifyReply): void {
-    const facts = { res: reply, responseTime: reply.elapsedTime, actor: actorName(getCaller(request)) };
+    const facts = { res: reply, responseTime: reply.elapsedTime, actor: actorName(getCaller(request)), ...request.span?.logFields };
     if (error) reply.log.error({ ...facts, err: error }, 'request errored');
     else reply.log.info(facts, 'request completed');
   }

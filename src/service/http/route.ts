@@ -27,7 +27,12 @@ export type Api = FastifyInstance<
 /** Returns the requester of a request, for the audit trail. */
 export function getRequester(request: FastifyRequest): Requester {
   const idempotentRequest = getIdempotentRequest(request);
-  return { actor: actorName(getCaller(request)), requestId: request.id, ...(idempotentRequest === null ? {} : { idempotentRequest }) };
+  return {
+    actor: actorName(getCaller(request)),
+    requestId: request.id,
+    ...(request.span === null ? {} : { traceparent: request.span.traceparent }),
+    ...(idempotentRequest === null ? {} : { idempotentRequest }),
+  };
 }
 
 /** The response to a request that creates something. */

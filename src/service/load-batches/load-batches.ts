@@ -131,7 +131,19 @@ function toRecord(
 ): LoadBatchRecord {
   const loads = counts.reduce((total, count) => total + count.loads, 0);
   const single = loads === 1 ? version : null;
-  return { id: batchId, kind, module, version: single, selection: null, loads, rollback, retryOf: null, requestedAt, requestedBy };
+  return {
+    id: batchId,
+    kind,
+    module,
+    version: single,
+    selection: null,
+    unreachable: null,
+    loads,
+    rollback,
+    retryOf: null,
+    requestedAt,
+    requestedBy,
+  };
 }
 
 /** Returns how long the loads had, in whole seconds. */

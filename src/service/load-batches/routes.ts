@@ -10,6 +10,7 @@ import { type Api, getRequester, toStoredResponse } from '../http/route.ts';
 import type { CreatedLoads } from '../loads/batches.ts';
 import { AcceptedLoads } from '../loads/schemas.ts';
 import { Policy } from '../loads/terms-schemas.ts';
+import { UnreachableTargets } from '../loads/unreachable-targets.ts';
 import type { LoadBatches, LoadBatchView } from './load-batches.ts';
 import { LoadBatch, LoadBatchDetail, LoadBatchPage, loadBatchParameter, loadBatchQuery } from './schemas.ts';
 
@@ -125,6 +126,7 @@ function toBatch({
   module,
   version,
   selection,
+  unreachable,
   loads,
   rollback,
   retryOf,
@@ -138,6 +140,7 @@ function toBatch({
     version,
     selection: selection === null || retryOf !== null ? null : StoredSelection.parse(selection),
     loads,
+    unreachableDevices: unreachable === null ? null : UnreachableTargets.parse(unreachable),
     rollback,
     retryOf,
     requestedAt: requestedAt.toISOString(),

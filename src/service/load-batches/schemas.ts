@@ -7,7 +7,7 @@ import { examplePolicy } from '../../protocol/load-report.ts';
 import { LoadedPatchSet } from '../history/schemas.ts';
 import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
-import { Load, LoadOutcome } from '../loads/schemas.ts';
+import { exampleUnreachable, Load, LoadOutcome, UnreachableDevices } from '../loads/schemas.ts';
 import { Policy } from '../loads/terms-schemas.ts';
 
 export const loadBatchParameter = z.object({ batch: identifier('batch') });
@@ -19,6 +19,7 @@ const exampleBatch = {
   version: exampleVersions.new.version,
   selection: { labels: { zone: 'north' }, selector: null, group: null, scope: null },
   loads: 3,
+  unreachableDevices: exampleUnreachable,
   rollback: false,
   retryOf: null,
   requestedAt: exampleTimes.requested,
@@ -42,7 +43,10 @@ export const LoadBatch = z
       .describe(
         'How the request selected its devices. `labels`, `selector` and `group` are null if it named them. Null for a retry, for the batch of a single load or of a rollout, and if requested before this was recorded.',
       ),
-    loads: count.describe('Number of loads: one for each device.'),
+    loads: count.describe('Number of loads: one for each device that was not skipped.'),
+    unreachableDevices: UnreachableDevices.nullable().describe(
+      'The selected devices that were on unreachable hosts at the request. Null if there were none, and for unloads, rollbacks and retries.',
+    ),
     rollback: z.boolean().describe('Whether the loads return devices to earlier versions.'),
     retryOf: identifier('batch').nullable().describe('The batch whose failed loads this one repeats. Null if it is no retry.'),
     requestedAt: timestamp,

@@ -21,6 +21,7 @@ import { buildsOf, type LoadContent, toAuditFacts, toColumns, toOrderContent } f
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import type { NewLoad, NewLoadBatch, QueueSubject } from './repository.ts';
 import { LoadRecords } from './repository.ts';
+import { noUnreachableTargets, type UnreachableTargets } from './unreachable-targets.ts';
 
 /** Maximum number of queued and dispatched loads per device. */
 const maxOpenLoads = 100;
@@ -53,6 +54,8 @@ export type Batch = {
   readonly rolloutId: string | null;
   /** How the request selected its devices: an object of JSON. Omitted for a rollout. */
   readonly selection?: Readonly<Record<string, unknown>>;
+  /** The selected devices that are unreachable. Omitted: not determined. */
+  readonly unreachable?: UnreachableTargets;
   /** The batch whose failed loads this one repeats. */
   readonly retryOf?: string;
   /** Details for the audit trail besides the policy. */
@@ -209,14 +212,14 @@ function prepareBatch(batch: Batch, demandsOn: DemandsOn, requestedAt: Date): Pr
   };
 }
 
-/** Returns the row of a request for several devices, or of a retry; null for others, whose loads say all about them. */
+/** Returns the row of a request for several devices, skipped ones included, or of a retry; null for others, whose loads say all about them. */
 function toBatchRow(
-  { module, isRollback, rolloutId, selection, retryOf }: Batch,
+  { module, isRollback, rolloutId, selection, unreachable = noUnreachableTargets, retryOf }: Batch,
   id: string,
   loads: readonly NewLoad[],
 ): NewLoadBatch | null {
   const [first] = loads;
-  if (first === undefined || rolloutId !== null || (loads.length === 1 && retryOf === undefined)) return null;
+  if (first === undefined || rolloutId !== null || (loads.length + unreachable.skipped === 1 && retryOf === undefined)) return null;
   const { kind, version, requestedAt, requestedBy } = first;
   return {
     id,
@@ -224,6 +227,7 @@ function toBatchRow(
     module,
     version: loads.every((load) => load.version === version) ? version : null,
     selection: Json.of({ ...selection }),
+    unreachable: unreachable.count === 0 ? null : Json.of(unreachable),
     loads: loads.length,
     rollback: isRollback,
     retryOf: retryOf ?? null,

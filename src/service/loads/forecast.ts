@@ -37,6 +37,11 @@ export type Forecast = {
   readonly warnings: readonly string[];
 };
 
+/** Returns whether the load would not succeed although the device does not have the version. */
+export function isRefused({ verdict }: Forecast): boolean {
+  return verdict.startsWith('refused-') || verdict === 'out-of-memory' || verdict === 'unsupported-by-host';
+}
+
 /** What the loads install: one build, or all builds of a patch set. */
 export type ForecastContent = {
   /** Null for a build. */

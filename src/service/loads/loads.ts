@@ -1,6 +1,7 @@
 // Loads: each runs the isolation workflow on one device, which reports the outcome.
 
 import type { LabelSelector } from '../../protocol/label-selector.ts';
+import { LoadPolicy } from '../../protocol/load-report.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import { clockSettings } from '../clock/service-clock.ts';
@@ -11,9 +12,21 @@ import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { deviceResolver, readNamed, resolveCriteria, type SelectionCriteria, type Selector, selectorFacts } from '../devices/selection.ts';
+import { DeviceRecords } from '../devices/repository.ts';
+import {
+  deviceResolver,
+  readNamed,
+  resolveCriteria,
+  type SelectedDevice,
+  type SelectionCriteria,
+  type Selector,
+  selectDevices,
+  selectorFacts,
+} from '../devices/selection.ts';
 import { createDuplicateCheck, storeResponses, type ToResponse } from '../idempotency/idempotency-store.ts';
-import { BuildRecords } from '../modules/repository.ts';
+import { checkHasImage } from '../modules/pruned-image.ts';
+import { type BuildRecord, BuildRecords } from '../modules/repository.ts';
+import { checkNotYanked } from '../modules/yanked-build.ts';
 import { type PatchSetRecord, PatchSetRecords } from '../patch-sets/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, systemActor } from '../requester.ts';
@@ -21,10 +34,18 @@ import { type Batch, type CreatedLoads, createBatches, LoadTerms } from './batch
 import { type LoadContent, patchSetContent, toColumns } from './content.ts';
 import { cancelRequest, type DrainProgress, findDrainProgress, injectRequest, orderDrainEnd } from './drains.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
+import { type Forecast, type ForecastContent, forecastLoads } from './forecast.ts';
 import { checkHostsSupport } from './host-support.ts';
 import { type LoadFilter, LoadQueries, type LoadSummary } from './queries.ts';
 import type { LoadRecord } from './repository.ts';
 import { LoadRecords } from './repository.ts';
+import {
+  noUnreachableTargets,
+  skippedFacts,
+  type UnreachableChoice,
+  type UnreachableTargets,
+  unreachableSplitter,
+} from './unreachable-targets.ts';
 
 /** Maximum number of devices in one group of requests. */
 const maxDevicesPerGroup = 1_000;
@@ -37,16 +58,38 @@ export type NamedVersion = { readonly name: string; readonly version: string };
 /** What to load: a build or a patch set. */
 type Wanted = { readonly module: string; readonly version: string } | { readonly patchSet: NamedVersion };
 
-export type NewLoadsRequest = LoadTerms & Wanted & { readonly selector: Selector };
+export type NewLoadsRequest = LoadTerms &
+  Wanted & {
+    readonly selector: Selector;
+    /** What happens to unreachable devices. Default: their loads wait. */
+    readonly unreachable?: UnreachableChoice;
+  };
 
-type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly toResponse: ToResponse<CreatedLoads> };
+/** The loads of a request, and the selected devices that are unreachable. */
+export type AcceptedRequest = CreatedLoads & { readonly unreachable: UnreachableTargets };
+
+/** The expected outcome of a load on one device. */
+export type PreviewedLoad = {
+  readonly device: string;
+  readonly name: string;
+  readonly isReachable: boolean;
+  /** Whether the request leaves the device out because it is unreachable. */
+  readonly isSkipped: boolean;
+  readonly forecast: Forecast;
+};
+
+type QueuedRequest = {
+  readonly request: NewLoadsRequest;
+  readonly requester: Requester;
+  readonly toResponse: ToResponse<AcceptedRequest>;
+};
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
 export class Loads {
   readonly #uses: Uses;
   readonly #onEnded: OnLoadsEnded;
-  readonly #request: (queued: QueuedRequest) => Promise<CreatedLoads>;
+  readonly #request: (queued: QueuedRequest) => Promise<AcceptedRequest>;
 
   /** @param onEnded Called in the transaction that ends loads without a report. */
   constructor(uses: Uses, onEnded: OnLoadsEnded) {
@@ -55,9 +98,33 @@ export class Loads {
     this.#request = uses.store.batched((connection, queued) => createRequestedLoads(connection, queued, uses.clock.now(), onEnded));
   }
 
-  /** Creates one load per selected device, all or none. @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `unsupported-by-host`, `busy`. */
-  request(request: NewLoadsRequest, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
+  /**
+   * Creates one load per selected device, all or none.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `all-unreachable`, `unsupported-by-host`, `busy`.
+   */
+  request(request: NewLoadsRequest, requester: Requester, toResponse: ToResponse<AcceptedRequest>): Promise<AcceptedRequest> {
     return this.#request({ request, requester, toResponse });
+  }
+
+  /**
+   * Returns the expected outcome on each selected device, without creating loads.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `all-unreachable`.
+   */
+  async preview(request: NewLoadsRequest): Promise<PreviewedLoad[]> {
+    const connection = this.#uses.store.readConnection;
+    const content = await findForecastContent(connection, request);
+    const devices = await selectDevices(connection, request.selector);
+    const { targets } = await (await unreachableSplitter(connection, devices))(devices, request.unreachable);
+    const included = new Set(targets.map(({ id }) => id));
+    const forecasts = await forecastLoads(connection, content, devices, LoadPolicy.parse(request));
+    const known = await new DeviceRecords(connection).reachabilityOf(devices.map(({ id }) => id));
+    return devices.flatMap(({ id }): PreviewedLoad[] => {
+      const forecast = forecasts.get(id);
+      const device = known.get(id);
+      if (forecast === undefined || device === undefined) return [];
+      const { name, isReachable } = device;
+      return [{ device: id, name, isReachable, isSkipped: !included.has(id), forecast }];
+    });
   }
 
   /**
@@ -206,8 +273,8 @@ async function createRequestedLoads(
   queued: readonly QueuedRequest[],
   now: Date,
   onEnded: OnLoadsEnded,
-): Promise<PromiseSettledResult<CreatedLoads>[]> {
-  const results: PromiseSettledResult<CreatedLoads>[] = [];
+): Promise<PromiseSettledResult<AcceptedRequest>[]> {
+  const results: PromiseSettledResult<AcceptedRequest>[] = [];
   for (const group of groupRequests(queued)) results.push(...(await createGroup(connection, group, now, onEnded)));
   return results;
 }
@@ -236,7 +303,7 @@ async function createGroup(
   queued: readonly QueuedRequest[],
   now: Date,
   onEnded: OnLoadsEnded,
-): Promise<PromiseSettledResult<CreatedLoads>[]> {
+): Promise<PromiseSettledResult<AcceptedRequest>[]> {
   const [contentOf, devicesOf, checkDuplicate] = await Promise.all([
     contentResolver(connection, queued),
     deviceResolver(
@@ -248,20 +315,34 @@ async function createGroup(
       queued.map(({ requester }) => requester),
     ),
   ]);
-  const batchOf = async ({ request, requester }: QueuedRequest): Promise<Batch> => {
+  const resolve = async ({ request, requester }: QueuedRequest): Promise<ResolvedRequest> => {
     checkDuplicate(requester);
     const { selector } = request;
     const content = await contentOf(request);
-    const targets = (await devicesOf(selector)).map((device) => ({ device, content }));
-    if (content.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
-    const { module, version } = toColumns(content);
-    const selection = selectorFacts(selector);
-    const facts = { version, ...selection };
-    return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, selection, facts, requester };
+    return { request, requester, content, devices: await devicesOf(selector) };
   };
+  const resolved: PromiseSettledResult<ResolvedRequest>[] = [];
+  for (const item of queued) resolved.push(...(await Promise.allSettled([resolve(item)])));
+  const split = await unreachableSplitter(
+    connection,
+    resolved.flatMap((result) => (result.status === 'fulfilled' ? result.value.devices : [])),
+  );
   const batches: PromiseSettledResult<Batch>[] = [];
-  for (const item of queued) batches.push(...(await Promise.allSettled([batchOf(item)])));
-  const results = await createBatches(connection, batches, now, onEnded);
+  for (const result of resolved) {
+    const batch = async (): Promise<Batch> => {
+      if (result.status === 'rejected') throw result.reason;
+      const { targets, unreachable } = await split(result.value.devices, result.value.request.unreachable);
+      return toBatch(connection, result.value, targets, unreachable);
+    };
+    batches.push(...(await Promise.allSettled([batch()])));
+  }
+  const created = await createBatches(connection, batches, now, onEnded);
+  const results = created.map((result, index): PromiseSettledResult<AcceptedRequest> => {
+    if (result.status === 'rejected') return result;
+    const batch = batches[index];
+    const unreachable = (batch?.status === 'fulfilled' ? batch.value.unreachable : undefined) ?? noUnreachableTargets;
+    return { status: 'fulfilled', value: { ...result.value, unreachable } };
+  });
   const responses = results.flatMap((result, index) => {
     const { requester, toResponse } = queued[index] ?? {};
     const request = requester?.idempotentRequest;
@@ -270,6 +351,41 @@ async function createGroup(
   });
   await storeResponses(connection, responses);
   return results;
+}
+
+type ResolvedRequest = Pick<QueuedRequest, 'request' | 'requester'> & {
+  readonly content: LoadContent;
+  readonly devices: readonly SelectedDevice[];
+};
+
+/** @throws {Problem} `unsupported-by-host`. */
+async function toBatch(
+  connection: Connection,
+  { request, requester, content }: ResolvedRequest,
+  devices: readonly SelectedDevice[],
+  unreachable: UnreachableTargets,
+): Promise<Batch> {
+  const targets = devices.map((device) => ({ device, content }));
+  if (content.kind === 'patch-set') await checkHostsSupport(connection, targets, 'load-patch-set');
+  const { module, version } = toColumns(content);
+  const selection = selectorFacts(request.selector);
+  const facts = { version, ...selection, ...skippedFacts(unreachable) };
+  return { targets, module, terms: LoadTerms.parse(request), isRollback: false, rolloutId: null, selection, unreachable, facts, requester };
+}
+
+/** Returns the builds that a request loads, for its forecast. @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`. */
+async function findForecastContent(connection: Connection, wanted: Wanted): Promise<ForecastContent> {
+  const patchSet = 'patchSet' in wanted ? await findPatchSet(connection, wanted.patchSet) : null;
+  const named = 'patchSet' in wanted ? (patchSet?.members ?? []) : [wanted];
+  const builds: BuildRecord[] = [];
+  for (const { module, version } of named) {
+    const build = await new BuildRecords(connection).find(module, version);
+    if (build === null) throw await unknownBuildProblem(connection, module, version);
+    checkHasImage(build);
+    builds.push(build);
+  }
+  checkNotYanked(builds, patchSet === null ? '/version' : '/patchSet');
+  return { patchSet, builds };
 }
 
 /**

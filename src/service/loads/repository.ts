@@ -41,7 +41,10 @@ const newLoadColumns = {
 } as const;
 export type NewLoad = Pick<LoadModel, keyof typeof newLoadColumns>;
 /** A request for loads on several devices. */
-export type NewLoadBatch = Omit<LoadBatchModel, 'selection'> & { readonly selection: Json };
+export type NewLoadBatch = Omit<LoadBatchModel, 'selection' | 'unreachable'> & {
+  readonly selection: Json;
+  readonly unreachable: Json | null;
+};
 export type LoadCompletion = Pick<LoadModel, 'id' | 'requestedAt'> & {
   readonly outcome: string;
   readonly reason: string | null;
@@ -82,6 +85,7 @@ const insertBatch = new RowStatement(
     module: 'text',
     version: 'text?',
     selection: 'json',
+    unreachable: 'json?',
     loads: 'integer',
     rollback: 'boolean',
     retryOf: 'text?',

@@ -10,9 +10,22 @@ import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import type { CreatedLoads } from './batches.ts';
 import type { DrainProgress } from './drains.ts';
-import type { Loads } from './loads.ts';
+import { isRefused } from './forecast.ts';
+import type { AcceptedRequest, Loads, PreviewedLoad } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
-import { AcceptedLoads, Load, LoadDetail, LoadPage, type LoadProgress, loadParameter, loadQuery, NewLoads, NewUnloads } from './schemas.ts';
+import {
+  AcceptedLoadRequest,
+  AcceptedLoads,
+  Load,
+  LoadDetail,
+  LoadPage,
+  LoadPreview,
+  type LoadProgress,
+  loadParameter,
+  loadQuery,
+  NewLoads,
+  NewUnloads,
+} from './schemas.ts';
 import { Policy } from './terms-schemas.ts';
 import type { Unloads } from './unloads.ts';
 
@@ -35,13 +48,14 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
         tags,
         summary: 'Load a build or a patch set on devices',
         description:
-          'Creates one load for each selected device, or none at all if one cannot be created. Each load runs the isolation workflow on its device and ends with one outcome.',
+          'Creates one load for each selected device, or none at all if one cannot be created. Each load runs the isolation workflow on its device and ends with one outcome. With `dryRun`, returns a preview and creates nothing.',
         body: NewLoads,
         response: {
-          202: AcceptedLoads.describe(
+          200: LoadPreview.describe('With `dryRun`: the preview.'),
+          202: AcceptedLoadRequest.describe(
             'The loads are accepted: each reaches an outcome. `Location` is the load, or the batch if there are several.',
           ),
-          ...postProblems('image-pruned', 'build-yanked', 'unsupported-by-host'),
+          ...postProblems('image-pruned', 'build-yanked', 'unsupported-by-host', 'all-unreachable'),
         },
       },
     },
@@ -56,13 +70,15 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
         module = '',
         version = '',
         patchSet,
+        dryRun,
         ...rest
       } = request.body;
       const wanted = patchSet === undefined ? { module, version } : { patchSet };
       const terms = { ...rest, drainMilliseconds, downgradeReason };
       const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector, group }, scopeOf(request)) };
-      const accepted = await loads.request(load, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
-      const { status, location, body } = toAccepted(accepted);
+      if (dryRun) return reply.status(200).send(toPreview(await loads.preview(load)));
+      const accepted = await loads.request(load, getRequester(request), (created) => toStoredResponse(toAcceptedRequest(created)));
+      const { status, location, body } = toAcceptedRequest(accepted);
       return reply.status(status).header('location', location).send(body);
     },
   );
@@ -210,6 +226,36 @@ export function locationOf({ batch, loads }: CreatedLoads): string {
 
 export function toAccepted(created: CreatedLoads): CreatedResponse<202, z.infer<typeof AcceptedLoads>> {
   return { status: 202, location: locationOf(created), body: { batch: created.batch, loads: [...created.loads] } };
+}
+
+function toAcceptedRequest(created: AcceptedRequest): CreatedResponse<202, z.infer<typeof AcceptedLoadRequest>> {
+  const accepted = toAccepted(created);
+  return { ...accepted, body: { ...accepted.body, unreachableDevices: created.unreachable } };
+}
+
+function toPreview(previewed: readonly PreviewedLoad[]): z.infer<typeof LoadPreview> {
+  const loaded = previewed.filter(({ isSkipped }) => !isSkipped);
+  return {
+    devices: previewed.length,
+    alreadyInstalled: previewed.filter(({ forecast }) => forecast.verdict === 'already-installed').length,
+    unreachable: previewed.filter(({ isReachable }) => !isReachable).length,
+    skipped: previewed.length - loaded.length,
+    refused: loaded.filter(({ forecast }) => isRefused(forecast)).length,
+    items: previewed.map((item) => ({ ...toForecastItem(item), skipped: item.isSkipped })),
+  };
+}
+
+/** Returns the representation of a forecast in the API. */
+export function toForecastItem({ device, name, isReachable, forecast }: Omit<PreviewedLoad, 'isSkipped'>) {
+  return {
+    device,
+    deviceName: name,
+    currentVersion: forecast.current,
+    reachable: isReachable,
+    forecast: forecast.verdict,
+    reason: forecast.reason,
+    warnings: [...forecast.warnings],
+  };
 }
 
 function toProgress(progress: DrainProgress | null): z.infer<typeof LoadProgress> | null {

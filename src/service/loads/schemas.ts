@@ -19,8 +19,10 @@ import { LoadedPatchSet } from '../history/schemas.ts';
 import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, selectorQuery, versionQuery } from '../http/list-schemas.ts';
 import { loadKinds } from './content.ts';
+import { verdicts } from './forecast.ts';
 import { loadStates } from './repository.ts';
 import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape } from './terms-schemas.ts';
+import { namedUnreachableLimit, unreachableChoices } from './unreachable-targets.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
 
@@ -55,6 +57,14 @@ export function requireOneContent<Schema extends z.ZodType<Content>>(schema: Sch
     });
 }
 
+export const unreachable = z
+  .enum(unreachableChoices)
+  .describe(
+    'What happens to selected devices on unreachable hosts. `wait`: their loads wait until the host connects. `skip`: they are left out.',
+  )
+  .meta({ id: 'UnreachableChoice' })
+  .default('wait');
+
 export const NewLoads = requireDowngradeReason(
   requireDrainStrategy(
     requireSelector(
@@ -77,6 +87,8 @@ export const NewLoads = requireDowngradeReason(
           similarityPolicy: SimilarityPolicy.default('require').describe(
             'Whether the new version must have all exports of the installed one, with the same types (claim 11). Imports are not compared. `require`: refuse the load if it does not. `warn`: load it and report the differences. `off`: do not require similarity; the report still contains the comparison.',
           ),
+          unreachable,
+          dryRun: z.boolean().default(false).describe('Whether to return a preview and create nothing.'),
         }),
       ),
     ),
@@ -143,6 +155,87 @@ export const AcceptedLoads = z
     id: 'AcceptedLoads',
     description: 'The loads that a request created, one for each device.',
     examples: [exampleAccepted(exampleVersions.new.version)],
+  });
+
+const unreachableCount = count.describe('Number of selected devices on unreachable hosts.');
+
+export const exampleUnreachable = { count: 1, skipped: 1, devices: [{ id: exampleIdentifier('device'), name: 'router-9' }] };
+
+export const UnreachableDevices = z
+  .object({
+    count: unreachableCount,
+    skipped: count.describe('Number of them that the request left out: all with `"unreachable": "skip"`, otherwise none.'),
+    devices: z
+      .array(z.object({ id: identifier('device'), name: z.string() }))
+      .max(namedUnreachableLimit)
+      .describe(`The first ${namedUnreachableLimit} of them.`),
+  })
+  .meta({
+    id: 'UnreachableDevices',
+    description: 'The selected devices that were on unreachable hosts when the request was accepted.',
+    examples: [exampleUnreachable],
+  });
+
+export const AcceptedLoadRequest = AcceptedLoads.extend({ unreachableDevices: UnreachableDevices }).meta({
+  id: 'AcceptedLoadRequest',
+  description: 'The loads that a request created, one for each device, and the unreachable devices.',
+  examples: [{ ...exampleAccepted(exampleVersions.new.version), unreachableDevices: exampleUnreachable }],
+});
+
+/** The expected outcome of a load on a device. */
+export const forecastShape = {
+  device: identifier('device'),
+  deviceName: z.string(),
+  currentVersion: version.nullable().describe('Of a patch set: null unless the device has all its builds.'),
+  reachable: z.boolean(),
+  forecast: z.enum(verdicts).describe('Expected outcome of the load, as far as the service knows.').meta({ id: 'LoadForecast' }),
+  reason: z.string().nullable().describe('Why the load would not succeed, or why the forecast is uncertain. Null if neither applies.'),
+  warnings: z
+    .array(z.string())
+    .describe(
+      'What to know before a load that would succeed: state that the version in memory would lose, and with the link policy `warn`, unresolved links. Names up to 5 links and counts the others.',
+    ),
+};
+
+export const LoadPreview = z
+  .object({
+    devices: count.describe('Number of selected devices.'),
+    alreadyInstalled: count.describe('Number of selected devices that already have the version, or all builds of the patch set.'),
+    unreachable: unreachableCount,
+    skipped: count.describe('Number of unreachable devices that the request would leave out.'),
+    refused: count.describe(
+      'Number of devices that would refuse the load, lack the memory or do not support patch sets, as far as the service knows. Without those that the request would leave out.',
+    ),
+    items: z.array(
+      z
+        .object({ ...forecastShape, skipped: z.boolean().describe('Whether the request would leave the device out.') })
+        .meta({ id: 'PreviewedLoad' }),
+    ),
+  })
+  .meta({
+    id: 'LoadPreview',
+    description: 'The expected result of a request for loads.',
+    examples: [
+      {
+        devices: 1,
+        alreadyInstalled: 0,
+        unreachable: 0,
+        skipped: 0,
+        refused: 0,
+        items: [
+          {
+            device: exampleIdentifier('device'),
+            deviceName: 'router-7',
+            currentVersion: exampleVersions.old.version,
+            reachable: true,
+            forecast: 'would-replace',
+            reason: null,
+            warnings: [],
+            skipped: false,
+          },
+        ],
+      },
+    ],
   });
 
 const LoadState = z
@@ -269,7 +362,7 @@ export const LoadDetail = Load.extend({
     'Progress of the load, as its device last reported it. Null if the load does not drain, or if the agent of its host does not report progress.',
   ),
   report: LoadReport.nullable().describe(
-    'The report of the device: each operation of the isolation workflow with its time and facts. Null if the device sent none.',
+    'The report of the device: each operation of the isolation workflow with its time and facts. Null if the device sent none, or if it was removed (`--keep-reports`).',
   ),
 }).meta({ id: 'LoadDetail', examples: [{ ...exampleLoad, progress: null, report: exampleLoadReport }] });
 export const LoadPage = pageSchema('LoadPage', Load);

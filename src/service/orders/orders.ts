@@ -16,12 +16,13 @@ type OrderContent = Record<string, unknown> & { readonly kind: Order['kind'] };
 export function newOrder(
   device: { readonly id: string; readonly hostId: string },
   content: OrderContent,
-  { requestId }: Requester,
+  { requestId, traceparent }: Requester,
   createdAt: Date,
 ): NewOrder {
   const id = newIdentifier('order');
   // The sequence is replaced by the number that the database assigns.
-  const order = Order.parse({ ...content, order: id, device: device.id, sequence: 1, request: requestId === '' ? null : requestId });
+  const origin = { request: requestId === '' ? null : requestId, ...(traceparent === undefined ? {} : { traceparent }) };
+  const order = Order.parse({ ...content, ...origin, order: id, device: device.id, sequence: 1 });
   const loadId = 'load' in order ? order.load : null;
   return { id, hostId: device.hostId, deviceId: device.id, kind: order.kind, body: order, loadId, createdAt };
 }

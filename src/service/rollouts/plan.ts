@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
 import { DisplayName } from '../../protocol/identifiers.ts';
 import { LoadTerms } from '../loads/batches.ts';
+import { noUnreachableTargets, UnreachableTargets } from '../loads/unreachable-targets.ts';
 import { weekdays } from './schedule-window.ts';
 
 export const rolloutLimits = {
@@ -150,6 +151,8 @@ export const RolloutPlan = z.object({
   rollbackDeadlineSeconds: z.int(),
   startAt: z.iso.datetime().nullable(),
   window: ScheduleWindow.nullable(),
+  /** The selected devices that were unreachable at the request. Plans that older versions of the service have stored have none. */
+  unreachable: UnreachableTargets.default(noUnreachableTargets),
   onConflict: OnConflict,
 });
 export type RolloutPlan = z.infer<typeof RolloutPlan>;

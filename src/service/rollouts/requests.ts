@@ -6,6 +6,7 @@ import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { resolveGroup } from '../groups/groups.ts';
 import { type Forecast, type ForecastContent, forecastLoads } from '../loads/forecast.ts';
+import { type UnreachableChoice, unreachableSplitter } from '../loads/unreachable-targets.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { checkUsable, findContent, type RequestedContent, type RolloutContent, type WantedContent } from './content.ts';
 import { type Member, selectMembers, selectorPointer, withoutVersion } from './membership.ts';
@@ -29,15 +30,18 @@ export type RolloutRequest = {
   readonly joining: { readonly until: Date | null } | null;
   /** The scope of the requester, which all devices match; null: any devices. */
   readonly scope: LabelSelector | null;
+  readonly unreachable: UnreachableChoice;
 };
 
 type PreviewedDevice = {
   readonly device: string;
   readonly name: string;
   readonly isReachable: boolean;
-  /** Null: the device has the version, or the whole patch set, and is left out. */
+  /** Null: the device is left out, because it has the version or the whole patch set, or because it is unreachable. */
   readonly wave: number | null;
   readonly forecast: Forecast;
+  /** Whether it is left out because it is unreachable. */
+  readonly isSkipped: boolean;
 };
 
 export type Preview = {
@@ -101,15 +105,19 @@ export async function previewRollout(connection: Connection, requested: RolloutR
   checkUsable(content);
   const selected = await selectRequested(connection, request, content);
   const members = excludeUpToDate(selected, request, content);
-  const numbers = assignWaves(request.plan.waves, members.length);
-  const waves = new Map(members.map(({ id }, index) => [id, numbers[index] ?? null]));
+  const { targets } = await (await unreachableSplitter(connection, members))(members, request.unreachable);
+  const included = new Set(targets.map(({ id }) => id));
+  const skipped = new Set(members.flatMap(({ id }) => (included.has(id) ? [] : [id])));
+  const numbers = assignWaves(request.plan.waves, targets.length);
+  const waves = new Map(targets.map(({ id }, index) => [id, numbers[index] ?? null]));
   const forecasts = await forecastLoads(connection, toForecastContent(content), selected, request.plan.terms);
   const devices = await new DeviceRecords(connection).reachabilityOf(selected.map(({ id }) => id));
   const previewed = selected.flatMap(({ id }): PreviewedDevice[] => {
     const device = devices.get(id);
     const forecast = forecasts.get(id);
     if (device === undefined || forecast === undefined) return [];
-    return [{ device: id, name: device.name, isReachable: device.isReachable, wave: waves.get(id) ?? null, forecast }];
+    const { name, isReachable } = device;
+    return [{ device: id, name, isReachable, wave: waves.get(id) ?? null, forecast, isSkipped: skipped.has(id) }];
   });
   const others = await new RolloutRecords(connection).findDevicesInOtherRollouts({ id: null, ...content }, [...waves.keys()]);
   const conflicts = [...others].map(([rollout, shared]) => ({ rollout, devices: shared.size }));

@@ -5,6 +5,7 @@ import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { findEarlierVersions } from '../loads/earlier-versions.ts';
+import { noUnreachableTargets } from '../loads/unreachable-targets.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import type { PatchSetRecord } from '../patch-sets/repository.ts';
 import { type Requester, systemActor } from '../requester.ts';
@@ -204,6 +205,7 @@ function createRollbackPlan(
     rollbackDeadlineSeconds,
     startAt: null,
     window: null,
+    unreachable: noUnreachableTargets,
     onConflict: 'queue',
   };
 }

@@ -14,6 +14,7 @@ import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { checkHostsSupport } from '../loads/host-support.ts';
+import { skippedFacts, unreachableSplitter } from '../loads/unreachable-targets.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { checkHasImages, checkUsable, findContent, modulesOf, type RolloutContent, readPatchSet } from './content.ts';
@@ -75,17 +76,21 @@ export class Rollouts {
 
   /**
    * Accepts a rollout, which then advances in the background.
-   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `already-installed`, `unsupported-by-host`, `rollout-conflict`, `too-many-rollouts`.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `already-installed`, `all-unreachable`, `unsupported-by-host`, `rollout-conflict`,
+   * `too-many-rollouts`.
    */
   async request(requested: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
     const view = await this.#uses.store.transaction(async (connection) => {
       const request = await withGroup(connection, requested);
-      const { plan, joining } = request;
+      const { joining } = request;
       const content = await findContent(connection, request.content);
       checkHasImages(content);
       checkUsable(content);
       const { module, version, patchSetId } = content;
-      const members = await selectMembersToUpdate(connection, request, content);
+      const selected = await selectMembersToUpdate(connection, request, content);
+      const split = await unreachableSplitter(connection, selected);
+      const { targets: members, unreachable } = await split(selected, request.unreachable);
+      const plan = { ...request.plan, unreachable };
       const targets = members.map((device) => ({ device }));
       if (patchSetId !== null) await checkHostsSupport(connection, targets, 'load-patch-set', 'rollout was created');
       if ((await new RolloutRecords(connection).countOpen()) >= rolloutLimits.open)
@@ -116,6 +121,7 @@ export class Rollouts {
       const detail = {
         ...describeContent(content),
         devices: members.length,
+        ...skippedFacts(unreachable),
         waves: waves.length,
         onFailure,
         selector: JSON.stringify(selector).slice(0, 5_000),

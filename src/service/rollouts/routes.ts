@@ -9,6 +9,9 @@ import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import { LoadTerms } from '../loads/batches.ts';
+import { isRefused } from '../loads/forecast.ts';
+import { toForecastItem } from '../loads/routes.ts';
+import { noUnreachableTargets } from '../loads/unreachable-targets.ts';
 import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
 import { defaultThresholds, type RolloutPlan } from './plan.ts';
 import type { Preview, RolloutRequest } from './requests.ts';
@@ -47,6 +50,7 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
             'image-pruned',
             'build-yanked',
             'already-installed',
+            'all-unreachable',
             'unsupported-by-host',
             'rollout-conflict',
             'too-many-rollouts',
@@ -171,11 +175,13 @@ function toRequest(body: NewRollout, scope: LabelSelector | null): RolloutReques
     rollbackDeadlineSeconds: body.rollbackDeadlineSeconds,
     startAt: body.startAt ?? null,
     window: body.window ?? null,
+    unreachable: noUnreachableTargets,
     onConflict: body.onConflict,
   };
   const until = dynamicUntil === undefined ? null : new Date(dynamicUntil);
   const content = patchSet === undefined ? { module, version } : { patchSet };
-  return { content, plan, group, devices: devices ?? null, joining: dynamic ? { until } : null, scope };
+  const joining = dynamic ? { until } : null;
+  return { content, plan, group, devices: devices ?? null, joining, unreachable: body.unreachable, scope };
 }
 
 function omitUndefined(thresholds: NewRollout['thresholds']) {
@@ -205,6 +211,7 @@ export function toRollout({ record, plan, patchSet, ...view }: RolloutView): Rol
     wave: view.wave?.number ?? null,
     waves: view.waves.map(toWave),
     deviceCounts: view.deviceCounts,
+    unreachableDevices: plan.unreachable,
     onFailure: plan.onFailure,
     ...terms,
     rollbackDeadlineSeconds: plan.rollbackDeadlineSeconds,
@@ -248,27 +255,18 @@ function toWave({ number, state, plan, record, deviceCounts, results, verdicts }
 }
 
 function toPreview({ devices, waves, conflicts }: Preview): z.infer<typeof RolloutPreview> {
-  const isRefused = (verdict: string) => verdict.startsWith('refused-') || verdict === 'out-of-memory' || verdict === 'unsupported-by-host';
   return {
     devices: devices.length,
-    alreadyInstalled: devices.filter(({ wave }) => wave === null).length,
+    alreadyInstalled: devices.filter(({ wave, isSkipped }) => wave === null && !isSkipped).length,
     unreachable: devices.filter(({ isReachable }) => !isReachable).length,
-    refused: devices.filter(({ wave, forecast }) => wave !== null && isRefused(forecast.verdict)).length,
+    skipped: devices.filter(({ isSkipped }) => isSkipped).length,
+    refused: devices.filter(({ wave, forecast }) => wave !== null && isRefused(forecast)).length,
     waves: Array.from({ length: waves }, (_, index) => ({
       number: index + 1,
       devices: devices.filter(({ wave }) => wave === index + 1).length,
     })),
     conflicts: [...conflicts],
-    items: devices.map(({ device, name, wave, isReachable, forecast }) => ({
-      device,
-      deviceName: name,
-      wave,
-      currentVersion: forecast.current,
-      reachable: isReachable,
-      forecast: forecast.verdict,
-      reason: forecast.reason,
-      warnings: [...forecast.warnings],
-    })),
+    items: devices.map(({ wave, isSkipped: _, ...device }) => ({ ...toForecastItem(device), wave })),
   };
 }
 

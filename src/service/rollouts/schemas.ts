@@ -8,8 +8,7 @@ import { hasCriteria, requireLabel, selectorShape } from '../devices/selection-s
 import { LoadedPatchSet } from '../history/schemas.ts';
 import { count, DamagedItem, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
-import { verdicts } from '../loads/forecast.ts';
-import { contentShape, LoadOutcome, requireOneContent } from '../loads/schemas.ts';
+import { contentShape, forecastShape, LoadOutcome, requireOneContent, UnreachableDevices, unreachable } from '../loads/schemas.ts';
 import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape } from '../loads/terms-schemas.ts';
 import { Measurement } from './measurement.ts';
 import { defaultThresholds, NewThresholds, OnConflict, OnFailure, rolloutLimits, ScheduleWindow, Thresholds } from './plan.ts';
@@ -136,6 +135,7 @@ export const NewRollout = requireLabel(
             .optional()
             .describe('Reason for the downgrade; required with, and only allowed with, `versionPolicy` `downgrade`.'),
           similarityPolicy: SimilarityPolicy.default('require').describe('As in `createLoads`.'),
+          unreachable,
           dryRun: z.boolean().default(false).describe('Whether to return a preview and create nothing.'),
         }),
       ),
@@ -168,6 +168,10 @@ export const NewRollout = requireLabel(
   .refine(({ dynamic, dynamicUntil }) => dynamic || dynamicUntil === undefined, {
     path: ['dynamicUntil'],
     message: 'is only allowed with "dynamic": true',
+  })
+  .refine(({ dynamic, unreachable: choice }) => !dynamic || choice === 'wait', {
+    path: ['unreachable'],
+    message: 'must be "wait" with "dynamic": true: a skipped device would join later',
   })
   .meta({
     id: 'NewRollout',
@@ -300,6 +304,7 @@ const exampleRollout = {
   wave: 1,
   waves: [exampleWave],
   deviceCounts: exampleDeviceCounts,
+  unreachableDevices: { count: 0, skipped: 0, devices: [] },
   onFailure: 'rollback',
   ...examplePolicy,
   supersede: false,
@@ -359,6 +364,7 @@ export const Rollout = z
     wave: z.int().nullable().describe('Number of the current or next wave. Null if all waves have passed.'),
     waves: z.array(Wave),
     deviceCounts: DeviceCounts,
+    unreachableDevices: UnreachableDevices,
     onFailure: OnFailure,
     ...Policy.shape,
     supersede: z.boolean(),
@@ -485,7 +491,10 @@ export const RolloutPreview = z
     alreadyInstalled: count.describe(
       'Number of selected devices that already have the version, or all builds of the patch set. They are left out.',
     ),
-    unreachable: count.describe('Number of selected devices on unreachable hosts. Their loads wait until the host connects.'),
+    unreachable: count.describe(
+      'Number of selected devices on unreachable hosts. Their loads wait until the host connects, unless they are skipped.',
+    ),
+    skipped: count.describe('Number of unreachable devices that the rollout would leave out.'),
     refused: count.describe(
       'Number of selected devices that would refuse the load, lack the memory or do not support patch sets, as far as the service knows.',
     ),
@@ -496,21 +505,12 @@ export const RolloutPreview = z
     items: z.array(
       z
         .object({
-          device: identifier('device'),
-          deviceName: z.string(),
-          wave: z.int().min(1).nullable().describe('Number of its wave. Null if the device already has the version and is left out.'),
-          currentVersion: version.nullable().describe('Of a patch set: null unless the device has all its builds.'),
-          reachable: z.boolean(),
-          forecast: z.enum(verdicts).describe('Expected outcome of the load, as far as the service knows.').meta({ id: 'LoadForecast' }),
-          reason: z
-            .string()
+          ...forecastShape,
+          wave: z
+            .int()
+            .min(1)
             .nullable()
-            .describe('Why the load would not succeed, or why the forecast is uncertain. Null if neither applies.'),
-          warnings: z
-            .array(z.string())
-            .describe(
-              'What to know before a load that would succeed: state that the version in memory would lose, and with the link policy `warn`, unresolved links. Names up to 5 links and counts the others.',
-            ),
+            .describe('Number of its wave. Null if the device is left out: it has the version, or is unreachable and skipped.'),
         })
         .meta({ id: 'PreviewedDevice' }),
     ),
@@ -523,6 +523,7 @@ export const RolloutPreview = z
         devices: 2,
         alreadyInstalled: 1,
         unreachable: 0,
+        skipped: 0,
         refused: 0,
         waves: [{ number: 1, devices: 1 }],
         conflicts: [],

@@ -33,6 +33,7 @@ async function push({ version, source }: { version: string; source: string }) {
 
 async function load(version: string) {
   const { data: accepted } = await createLoads<true>({ body: { module, version, devices: [device], invalidation: 'nx' } });
+  if (!('loads' in accepted)) throw new Error('a preview creates no load');
   const [first] = accepted.loads;
   if (first === undefined) throw new Error('no load was accepted');
   return until('the load has its outcome', async () => {

@@ -30,8 +30,9 @@ function push({ version, source }: { version: string; source: string }) {
 }
 
 async function load(version: string) {
-  const { loads } = await ok(createLoads({ module, version, devices: [device], invalidation: 'nx' }));
-  const [accepted] = loads;
+  const created = await ok(createLoads({ module, version, devices: [device], invalidation: 'nx' }));
+  if (!('loads' in created)) throw new Error('a preview creates no load');
+  const [accepted] = created.loads;
   if (accepted === undefined) throw new Error('no load was accepted');
   return until('the load has its outcome', async () => {
     const one = await ok(getLoad(accepted.id));

@@ -25,8 +25,9 @@ async function push({ version, source }: { version: string; source: string }) {
 }
 
 async function load(version: string) {
-  const { loads } = found(await client.POST('/v1/loads', { body: { module, version, devices: [device], invalidation: 'nx' } }));
-  const [accepted] = loads;
+  const created = found(await client.POST('/v1/loads', { body: { module, version, devices: [device], invalidation: 'nx' } }));
+  if (!('loads' in created)) throw new Error('a preview creates no load');
+  const [accepted] = created.loads;
   if (accepted === undefined) throw new Error('no load was accepted');
   return until('the load has its outcome', async () => {
     const one = found(await client.GET('/v1/loads/{load}', { params: { path: { load: accepted.id } } }));

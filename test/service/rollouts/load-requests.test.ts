@@ -9,6 +9,7 @@ import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import type { NewLoad } from '../../../src/service/loads/repository.ts';
+import { noUnreachableTargets } from '../../../src/service/loads/unreachable-targets.ts';
 import { requestLoads } from '../../../src/service/rollouts/load-requests.ts';
 import { defaultThresholds, type RolloutPlan } from '../../../src/service/rollouts/plan.ts';
 import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
@@ -34,6 +35,7 @@ const plan: RolloutPlan = {
   rollbackDeadlineSeconds: 600,
   startAt: null,
   window: null,
+  unreachable: noUnreachableTargets,
   onConflict: 'reject',
 };
 

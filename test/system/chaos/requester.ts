@@ -1,7 +1,7 @@
 // A client that requests loads and programs: it retries each request with one key until it gets a response, and records what was accepted.
 
 import { randomUUID } from 'node:crypto';
-import type { Client, Schemas } from '../../../src/client/client.ts';
+import { type Client, type Schemas, unwrapAccepted } from '../../../src/client/client.ts';
 import { pause } from './async.ts';
 import type { Random } from './random.ts';
 
@@ -45,7 +45,7 @@ export class Requester {
       this.unexpectedResponses.push(`a request for loads returned ${result.response.status}: ${JSON.stringify(result.error)}`);
       return;
     }
-    const { batch, loads } = result.data;
+    const { batch, loads } = unwrapAccepted(result);
     this.batches.add(batch);
     this.accepted.push(...loads.map(({ id, device }) => ({ id, device, batch })));
   }

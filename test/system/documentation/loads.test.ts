@@ -63,6 +63,7 @@ test('follows, cancels and retries a batch', manyProcesses, async () => {
   const output = await walk.runPage('docs/how-to/load-batches.md', root);
   expect(output).toMatch(/\nbat_\w+ +build +bridge@1\.0\.0 +4 +host=embedded /);
   expect(output.match(/\nloads +0 queued, 0 dispatched, 4 completed\n\nOUTCOME +LOADS\n.*\ninstalled +4\n/g)).toHaveLength(2);
+  expect(output).toMatch(/\nbridge@1\.1\.0 would go to 4 devices\n[\s\S]*\nreplaced +4 +0 +0 +0\n/);
   expect(output).toMatch(/refused-not-newer[\s\S]*\nexit code 3\nrequested 4 loads of bridge@1\.0\.0 in batch bat_\w+\n/);
   expect(output).toMatch(/its failed loads were retried as bat_\w+, so retry that batch/);
   expect(output).toMatch(/\nexit code 1\n/);

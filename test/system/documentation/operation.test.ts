@@ -22,6 +22,12 @@ test('verifies the audit trail', manyProcesses, async () => {
   expect(output).not.toMatch(/the service supplied its own public key/);
 });
 
+test('lists what was removed', async () => {
+  expect((await walk.runPage('docs/how-to/limit-storage.md', walk.folder, '--no-embedded-host')).match(/^no events found$/gm)).toHaveLength(
+    3,
+  );
+});
+
 test('manages API keys', manyProcesses, async () => {
   const output = await walk.runPage('docs/how-to/keys.md', walk.folder);
   expect(output.match(/^patchbay_[\w-]+$/gm)).toHaveLength(7);
@@ -33,6 +39,10 @@ test('manages API keys', manyProcesses, async () => {
 test('creates the key of Prometheus', manyProcesses, async () => {
   await walk.runPage('docs/how-to/monitor.md', walk.folder);
   expect(readFileSync(join(walk.folder, 'prometheus.key'), 'utf8')).toMatch(/^patchbay_[\w-]+\n$/);
+});
+
+test('sends a request in a trace', async () => {
+  expect(await walk.runPage('docs/how-to/trace.md', walk.folder, '--no-embedded-host')).toContain('"items":[]');
 });
 
 test('uses the API', async () => {

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import { unwrapResponse } from '../../../src/client/client.ts';
+import { unwrapAccepted, unwrapResponse } from '../../../src/client/client.ts';
 import { Dialog } from '../../components/dialog.tsx';
 import { Choice } from '../../components/fields.tsx';
 import {
@@ -78,7 +78,7 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
     async (headers) => {
       if (version === null) throw new Error('Choose a version.');
       const body = { module, version, devices: [device.id], ...loadOptionsBody(terms), ...versionPolicyBody(precedence) };
-      return unwrapResponse(await client.POST('/v1/loads', { body, headers }));
+      return unwrapAccepted(await client.POST('/v1/loads', { body, headers }));
     },
     (made) => showCreatedLoad(made, onClose),
   );

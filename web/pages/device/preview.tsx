@@ -91,7 +91,13 @@ type Noticed = {
   readonly references: number;
 };
 
-function ForecastNotice({ forecast: { forecast, reason, warnings, currentVersion }, device, module, version, references }: Noticed) {
+function ForecastNotice({
+  forecast: { forecast, reason, warnings, currentVersion, reachable },
+  device,
+  module,
+  version,
+  references,
+}: Noticed) {
   const isWilling = forecast === 'would-install' || forecast === 'would-replace';
   const what = {
     'would-install': `${module}@${version} would be installed on ${device.name}.`,
@@ -105,9 +111,10 @@ function ForecastNotice({ forecast: { forecast, reason, warnings, currentVersion
     'unsupported-by-host': 'The agent of the host does not support the load.',
   }[forecast];
   return (
-    <p class="notice" data-is={isWilling && warnings.length === 0 ? 'well' : 'warning'} role="status">
+    <p class="notice" data-is={isWilling && reachable && warnings.length === 0 ? 'well' : 'warning'} role="status">
       <strong>{what}</strong>
       {reason !== null && <span>{reason}</span>}
+      {!reachable && <span>The host of {device.name} is unreachable. The load would wait until it connects, or expire.</span>}
       {warnings.map((warning) => (
         <span key={warning}>Warning: {warning}.</span>
       ))}

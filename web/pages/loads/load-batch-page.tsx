@@ -10,6 +10,7 @@ import { Panel } from '../../components/panel.tsx';
 import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
 import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
+import { unreachableText } from '../../components/unreachable-text.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate } from '../../navigation/location.ts';
 import { loadBatchPath, type PageProps, rolloutPath, withQuery } from '../../navigation/paths.ts';
@@ -78,6 +79,7 @@ function failedLoads({ outcomes: counts }: Batch): number {
 function BatchView({ batch }: { readonly batch: Batch }) {
   const names = useActorNames();
   const { states, rollout, retryOf, requestedBy } = batch;
+  const unreachable = unreachableText(batch.unreachableDevices);
   const rows = [
     ...(['queued', 'dispatched'] as const).map((state) => ({ state, outcome: null, loads: states[state] })),
     ...outcomes.map((outcome) => ({ state: 'completed' as const, outcome, loads: batch.outcomes[outcome] ?? 0 })),
@@ -104,6 +106,12 @@ function BatchView({ batch }: { readonly batch: Batch }) {
               </>
             )}
           </dd>
+          {unreachable !== null && (
+            <>
+              <dt>Unreachable</dt>
+              <dd>{unreachable}</dd>
+            </>
+          )}
           <dt>Requested</dt>
           <dd>
             <Timestamp at={batch.requestedAt} />

@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
-import { failureReactions } from '../../../src/client/enum-values.ts';
+import { failureReactions, unreachableChoices } from '../../../src/client/enum-values.ts';
 import { Disclosure, focusFirstError } from '../../components/disclosure.tsx';
 import { FieldErrors } from '../../components/field-errors.tsx';
 import { Checkbox, Choice, Text, WholeNumber } from '../../components/fields.tsx';
@@ -239,6 +239,16 @@ function RolloutForm({ initial, versions, children }: FormParts) {
                 <RolloutPreview preview={previewed.preview} />
               </>
             )}
+            {(draft.unreachable === 'skip' || (previewed?.preview.unreachable ?? 0) > 0) && (
+              <Choice
+                label="Unreachable devices"
+                pointer="/unreachable"
+                value={draft.unreachable}
+                options={unreachableChoices}
+                meanings={unreachableMeanings}
+                onChange={(unreachable) => change({ unreachable })}
+              />
+            )}
             {failure !== null && <FailureNotice failure={failure} />}
             <div class="buttons">
               <button type="submit" class={isCurrent ? '' : 'main'} disabled={!hasSelector(draft) || preview.isUnderWay}>
@@ -259,6 +269,11 @@ const reactionMeanings = {
   pause: 'the rollout waits for an operator',
   rollback: 'every device that got the build is rolled back',
   continue: 'the failure is recorded, and the rollout continues',
+};
+
+const unreachableMeanings = {
+  wait: 'their loads wait until their hosts connect',
+  skip: 'they are left out',
 };
 
 function optionsText({ selectedBy, acceptsDevices, onConflict }: Draft): string {

@@ -57,6 +57,7 @@ export type Draft = {
   readonly acceptsDevices: boolean;
   readonly acceptsDevicesUntil: string;
   readonly onConflict: 'reject' | 'queue';
+  readonly unreachable: Schemas['UnreachableChoice'];
   readonly waves: readonly WaveDraft[];
   readonly limits: Limits;
   readonly onFailure: Schemas['OnFailure'];
@@ -91,6 +92,7 @@ export function defaultDraft(module: string, version: string, isPatchSet = false
     acceptsDevices: false,
     acceptsDevicesUntil: '',
     onConflict: 'reject',
+    unreachable: 'wait',
     waves: [
       { key: 1, unit: 'devices', size: 1, ...defaultWave },
       { key: 2, unit: 'percent of all', size: 10, ...defaultWave },
@@ -158,6 +160,7 @@ export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'>
     devicesInFlight,
     ...(loadsPerMinute === null ? {} : { loadsPerMinute }),
     onConflict,
+    unreachable: draft.unreachable,
     ...loadOptionsBody(draft.terms),
     ...versionPolicyBody(draft.precedence),
     deadlineSeconds,

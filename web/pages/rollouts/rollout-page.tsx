@@ -11,6 +11,7 @@ import { Panel } from '../../components/panel.tsx';
 import { PatchSetMembers } from '../../components/patch-set-members.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { Timestamp, timeText } from '../../components/times.tsx';
+import { unreachableText } from '../../components/unreachable-text.ts';
 import { useResource } from '../../live/resource.ts';
 import { buildPath, type PageProps, rolloutPath } from '../../navigation/paths.ts';
 import { type Names, rolloutName, useActorNames, useObjectNames } from '../../session/names.ts';
@@ -133,6 +134,7 @@ function Status({ rollout }: { readonly rollout: Rollout }) {
 function Facts({ rollout, names }: { readonly rollout: Rollout; readonly names: Names }) {
   const { module, version, patchSet, deviceCounts, downgradeReason, onFailure } = rollout;
   const { requestedAt, requestedBy, startedAt, endedAt } = rollout;
+  const unreachable = unreachableText(rollout.unreachableDevices);
   return (
     <dl class="rollout-facts">
       <div class="wide">
@@ -163,6 +165,12 @@ function Facts({ rollout, names }: { readonly rollout: Rollout; readonly names: 
         <dt>Selector</dt>
         <dd>{selectorText(rollout)}</dd>
       </div>
+      {unreachable !== null && (
+        <div>
+          <dt>Unreachable</dt>
+          <dd>{unreachable}</dd>
+        </div>
+      )}
       <div>
         <dt>Load options</dt>
         <dd class="code">{loadOptionsText(rollout)}</dd>

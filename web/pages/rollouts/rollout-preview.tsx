@@ -13,7 +13,7 @@ type Preview = Schemas['RolloutPreview'];
 const namedLimit = 50;
 
 export function RolloutPreview({
-  preview: { devices, alreadyInstalled, unreachable, refused, waves, conflicts, items },
+  preview: { devices, alreadyInstalled, unreachable, skipped, refused, waves, conflicts, items },
 }: {
   readonly preview: Preview;
 }) {
@@ -27,7 +27,7 @@ export function RolloutPreview({
     <div class="preview" role="status">
       <p class="notice" data-is={refused > 0 || conflicts.length > 0 || warnings.size > 0 ? 'warning' : 'well'}>
         <strong>
-          Would load on {counted(devices - alreadyInstalled, 'device')}:{' '}
+          Would load on {counted(devices - alreadyInstalled - skipped, 'device')}:{' '}
           {waves.map(({ number, devices: count }) => `${countText(count)} in wave ${number}`).join(', ')}
         </strong>
         {alreadyInstalled > 0 && (
@@ -35,7 +35,12 @@ export function RolloutPreview({
             {counted(alreadyInstalled, 'device')} already {alreadyInstalled === 1 ? 'has' : 'have'} it and would be skipped.
           </span>
         )}
-        {unreachable > 0 && <span>{counted(unreachable, 'device is', 'devices are')} unreachable. Their loads would wait.</span>}
+        {unreachable > 0 && (
+          <span>
+            {counted(unreachable, 'device is', 'devices are')} unreachable.{' '}
+            {skipped > 0 ? 'The rollout would skip them.' : 'Their loads would wait.'}
+          </span>
+        )}
         {refused > 0 && <span>{counted(refused, 'device')} would refuse it.</span>}
         {[...warnings].slice(0, namedLimit).map(([warning, { length }]) => (
           <span key={warning}>
