@@ -2,8 +2,8 @@
 
 import { z } from 'zod';
 
-/** Version 00, trace, span, flags. Identifiers of only zeros are invalid. */
-const pattern = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** Version 00, trace, span, flags. Identifiers of only zeros begin a trace of their own, like a missing header. */
+const pattern = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 export const Traceparent = z
   .string()

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
-import { unwrapResponse } from '../../src/client/client.ts';
+import { unwrapAccepted, unwrapResponse } from '../../src/client/client.ts';
 import { until, workModule } from '../service/test-service.ts';
 import { retryingClient } from './retrying-client.ts';
 
@@ -75,7 +75,7 @@ async function loadTraced(variables: Record<string, string>): Promise<string> {
   const build = { version: '1.0.0', language: 'wat', source: workModule(1) } as const;
   unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body: build }));
   const body = { module: 'tcp', version: '1.0.0', devices: ['embedded-1'] };
-  const { loads } = unwrapResponse(await client.POST('/v1/loads', { body, headers: { traceparent } }));
+  const { loads } = unwrapAccepted(await client.POST('/v1/loads', { body, headers: { traceparent } }));
   return loads[0]?.id ?? '';
 }
 
