@@ -34,7 +34,7 @@ export function Application() {
     case 'signed-in':
       return (
         <SignedInAs client={session.client} who={session.who}>
-          <LiveEventsProvider client={session.client} apiKey={session.key}>
+          <LiveEventsProvider client={session.client} apiKey={session.key} hasScope={session.who.scope !== null}>
             <Frame signOut={signOut}>
               <CurrentPage />
             </Frame>

@@ -54,6 +54,7 @@ export function Frame({ signOut, children }: { readonly signOut: () => void; rea
               <span>
                 <span class="key-name">{who.name}, </span>
                 {who.role}
+                {who.scope !== null && ` for ${who.scope}`}
               </span>
               <button type="button" onClick={signOut}>
                 Sign out

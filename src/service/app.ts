@@ -35,6 +35,7 @@ import { addLoadShedding, createRateLimiter, type Limits, maxConnections, server
 import { getRequestId, RequestLog } from './http/request-log.ts';
 import { addRequestMetrics } from './http/request-metrics.ts';
 import { addRequestTraces } from './http/request-traces.ts';
+import { addScopeChecks } from './http/scopes.ts';
 import { rejectInvalidUnicode } from './http/unicode-validation.ts';
 import { Installation, type InstallationSettings } from './installation.ts';
 import { addKeyRoutes } from './keys/routes.ts';
@@ -125,6 +126,12 @@ export async function createService({
   await addDocumentation(app);
   await app.register(async (scope) => {
     const api = scope.withTypeProvider<ZodTypeProvider>();
+    addScopeChecks(scope, {
+      device: (reference, selector) => installation.devices.checkScope(reference, selector),
+      load: (id, selector) => installation.loads.checkScope(id, selector),
+      batch: (id, selector) => installation.loadBatches.checkScope(id, selector),
+      rollout: (id, selector) => installation.rollouts.checkScope(id, selector),
+    });
     addIdempotency(scope, installation.idempotencyStore);
     resolveDeviceNames(api, installation);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), installation));

@@ -6,6 +6,7 @@ import type { Diagnostic } from '../compiler/result.ts';
 const problemKinds = [
   'unauthenticated',
   'forbidden',
+  'out-of-scope',
   'cross-origin',
   'not-found',
   'invalid-value',

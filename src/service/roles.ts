@@ -1,5 +1,7 @@
 // The roles of API keys.
 
+import type { LabelSelector } from '../protocol/label-selector.ts';
+
 export const roles = ['viewer', 'operator', 'publisher', 'admin', 'agent'] as const;
 export type Role = (typeof roles)[number];
 
@@ -27,6 +29,9 @@ export function rolesGranting(needed: Role): Role[] {
   return roles.filter((role) => grantRole([role], needed));
 }
 
+/** The roles of keys that can have a scope. An administrator changes the whole fleet, and a host registers with its own name. */
+export const rolesWithScope = ['viewer', 'operator', 'publisher'] as const satisfies readonly Role[];
+
 /** The prefix of every API key; no other token of the service begins with it. */
 export const keyPrefix = 'patchbay_';
 
@@ -39,10 +44,14 @@ export type KeyHolder = {
   readonly expiresAt: Date | null;
   /** Maximum requests a minute; null: the limit of the service. */
   readonly requestsPerMinute: number | null;
+  /** The devices that it can use; null: all. */
+  readonly scope: LabelSelector | null;
 };
 
 /** A person or another client whom the identity provider knows. */
 export type UserHolder = { readonly id: string; readonly roles: readonly Role[]; readonly expiresAt: Date };
 
-/** A key or user whose roles do not allow a request. */
+/** A key or user whose roles or scope do not allow a request. */
 export type Denied = { readonly kind: 'key' | 'user'; readonly id: string; readonly roles: readonly Role[] };
+/** What a denied request needs: a role, or a key without this scope. */
+export type DenialCause = { readonly needed: Role } | { readonly scope: string };

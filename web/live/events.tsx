@@ -12,15 +12,20 @@ type Listener = (event: LiveEvent | null) => void;
 /** Allows the URL of the shared worker, the only script URL that the Content-Security-Policy accepts. */
 const policy = window.trustedTypes?.createPolicy('patchbay-events', { createScriptURL: () => sharedEvents });
 
+/** Milliseconds between refreshes of the pages with a key that has a scope: it cannot read the event stream. */
+const refreshInterval = 5_000;
+
 class LiveEvents {
   readonly #client: Client;
   readonly #key: string | null;
+  readonly #hasScope: boolean;
   readonly #listeners = new Set<Listener>();
   readonly #onConnection: (connection: Connection) => void;
 
-  constructor(client: Client, key: string | null, onConnection: (connection: Connection) => void) {
+  constructor(client: Client, key: string | null, hasScope: boolean, onConnection: (connection: Connection) => void) {
     this.#client = client;
     this.#key = key;
+    this.#hasScope = hasScope;
     this.#onConnection = onConnection;
   }
 
@@ -57,6 +62,12 @@ class LiveEvents {
   }
 
   #follow(signal: AbortSignal): void {
+    if (this.#hasScope) {
+      this.#receive({ connection: 'looking' });
+      const timer = setInterval(() => this.#notify(null), refreshInterval);
+      signal.addEventListener('abort', () => clearInterval(timer));
+      return;
+    }
     const receive = (message: StreamMessage) => {
       if (!signal.aborted) this.#receive(message);
     };
@@ -101,12 +112,12 @@ const Live = createContext<{ readonly events: LiveEvents | null; readonly connec
   connection: 'connecting',
 });
 
-type Parts = { readonly client: Client; readonly apiKey: string | null; readonly children: ComponentChildren };
+type Parts = { readonly client: Client; readonly apiKey: string | null; readonly hasScope: boolean; readonly children: ComponentChildren };
 
-/** Provides live events to its children. @param apiKey The client's API key. */
-export function LiveEventsProvider({ client, apiKey, children }: Parts) {
+/** Provides live events to its children. @param apiKey The client's API key. @param hasScope Whether the key has a scope. */
+export function LiveEventsProvider({ client, apiKey, hasScope, children }: Parts) {
   const [connection, setConnection] = useState<Connection>('connecting');
-  const events = useMemo(() => new LiveEvents(client, apiKey, setConnection), [client, apiKey]);
+  const events = useMemo(() => new LiveEvents(client, apiKey, hasScope, setConnection), [client, apiKey, hasScope]);
   useEffect(() => events.followWhileVisible(), [events]);
   const value = useMemo(() => ({ events, connection }), [events, connection]);
   return <Live.Provider value={value}>{children}</Live.Provider>;

@@ -22,14 +22,15 @@ export function rolloutName(rollout: Pick<Schemas['Rollout'], 'name' | 'module' 
 
 /** Returns the names of hosts, users, assignments and, if the reader may see them, of API keys, by ID. */
 export function useActorNames(): Names {
-  const { client, may } = useSignedIn();
+  const { client, may, mayAcrossFleet } = useSignedIn();
   const mayReadKeys = may('admin');
+  const mayReadHosts = mayAcrossFleet('viewer');
   const names = useResource('actors', async (signal) => {
     const params = { query: { limit: actorLimit } };
     const [hosts, users, assignments, keys] = await Promise.all([
-      client.GET('/v1/hosts', { params, signal }).then(unwrapResponse),
+      mayReadHosts ? client.GET('/v1/hosts', { params, signal }).then(unwrapResponse) : { items: [] },
       client.GET('/v1/users', { params, signal }).then(unwrapResponse),
-      client.GET('/v1/assignments', { params, signal }).then(unwrapResponse),
+      mayReadHosts ? client.GET('/v1/assignments', { params, signal }).then(unwrapResponse) : { items: [] },
       mayReadKeys ? client.GET('/v1/keys', { params, signal }).then(unwrapResponse) : { items: [] },
     ]);
     const named = users.items.map(({ id, name, email, subject }) => ({ id, name: name ?? email ?? subject }));

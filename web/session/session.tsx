@@ -7,7 +7,7 @@ import { backOffDelay } from '../live/back-off.ts';
 import { type Failure, failureOf } from '../live/failure.ts';
 import { deleteStoredKey, readStoredKey, storeKey } from './stored-key.ts';
 
-export type Role = Schemas['Role'];
+type Role = Schemas['Role'];
 type CurrentKey = Schemas['CurrentKey'];
 
 type Session =
@@ -92,9 +92,17 @@ export function SignedInAs({ client, who, children }: SignedIn & { readonly chil
   return <SignedInContext.Provider value={value}>{children}</SignedInContext.Provider>;
 }
 
+type Permissions = {
+  readonly may: (role: Role) => boolean;
+  /** Returns whether the key has a role for the whole fleet, and not for the devices of a scope alone. */
+  readonly mayAcrossFleet: (role: Role) => boolean;
+};
+
 /** Returns the client and its permissions. @throws {Error} Not signed in. */
-export function useSignedIn(): SignedIn & { readonly may: (role: Role) => boolean } {
+export function useSignedIn(): SignedIn & Permissions {
   const value = useContext(SignedInContext);
   if (value === null) throw new Error('not signed in');
-  return { ...value, may: (role) => value.who.grantedRoles.includes(role) };
+  const { grantedRoles, scope } = value.who;
+  const may = (role: Role) => grantedRoles.includes(role);
+  return { ...value, may, mayAcrossFleet: (role) => scope === null && may(role) };
 }

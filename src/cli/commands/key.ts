@@ -17,24 +17,30 @@ export function addKeyCommands(key: Command): void {
     .description('Create an API key, and print its secret. The service cannot show the secret again.')
     .addOption(new Option('--role <role>', 'role of the key').choices(roles).makeOptionMandatory())
     .option('--host <name>', 'with --role agent: the host that the key can register')
+    .option('--scope <selector>', 'label selector of the devices that the key can use, such as zone=north (default: all devices)')
     .option(
       '--expires-at <time>',
       'when the key stops working, such as 2027-06-30T00:00:00Z, or in how long, such as 12h or 90d (default: never)',
     )
     .option('--requests-per-minute <n>', 'maximum requests of the key a minute (default: the limit of the service)')
-    .action((name, { role, host, expiresAt, requestsPerMinute }, command) =>
+    .action((name, { role, host, scope, expiresAt, requestsPerMinute }, command) =>
       runOperatorCommand(command, async (context) => {
         const body = {
           name,
           role,
           ...(host === undefined ? {} : { host }),
+          ...(scope === undefined ? {} : { scope }),
           ...(expiresAt === undefined ? {} : { expiresAt: readTimeOrDuration('expires-at', expiresAt) }),
           ...(requestsPerMinute === undefined
             ? {}
             : { requestsPerMinute: readInteger('requests-per-minute', requestsPerMinute, 1, 1_000_000_000) }),
         };
         const created = unwrapResponse(await context.client.POST('/v1/keys', { body }));
-        printNote(context, `created the key ${created.name} (${created.id}) with the role ${created.role}; its secret is shown only once:`);
+        const of = created.scope === null ? '' : ` for the devices with ${created.scope}`;
+        printNote(
+          context,
+          `created the key ${created.name} (${created.id}) with the role ${created.role}${of}; its secret is shown only once:`,
+        );
         printResult(context, created, () => [created.secret]);
         return exitCodes.success;
       }),
@@ -43,6 +49,7 @@ export function addKeyCommands(key: Command): void {
     create,
     'patchbay key create release-pipeline --role publisher > release-pipeline.key',
     'patchbay key create visitor --role viewer --expires-at 30d',
+    'patchbay key create on-call-north --role operator --scope zone=north',
     'patchbay key create rack-7 --role agent --host rack-7',
   );
 
@@ -59,11 +66,11 @@ export function addKeyCommands(key: Command): void {
         const readPage = async (query: { limit: number }) =>
           unwrapResponse(await context.client.GET('/v1/keys', { params: { query: { ...filter, ...query } } }));
         printList(context, await readPages(pages, readPage), {
-          headings: ['KEY', 'NAME', 'ROLE', 'HOST', 'CREATED', 'EXPIRES', revoked ? 'REVOKED' : 'LAST USED'],
-          row: ({ id, name, role: keyRole, host, createdAt, expiresAt, lastUsedAt, revokedAt }) => {
+          headings: ['KEY', 'NAME', 'ROLE', 'SCOPE', 'HOST', 'CREATED', 'EXPIRES', revoked ? 'REVOKED' : 'LAST USED'],
+          row: ({ id, name, role: keyRole, scope, host, createdAt, expiresAt, lastUsedAt, revokedAt }) => {
             const last = revoked ? revokedAt : lastUsedAt;
             const timeOrNever = (time: string | null) => (time === null ? 'never' : formatTime(time));
-            return [id, name, keyRole, host ?? '', formatTime(createdAt), timeOrNever(expiresAt), timeOrNever(last)];
+            return [id, name, keyRole, scope ?? '', host ?? '', formatTime(createdAt), timeOrNever(expiresAt), timeOrNever(last)];
           },
           empty: 'no keys found',
         });

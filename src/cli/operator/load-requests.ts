@@ -1,6 +1,7 @@
 // Requests loads, waits for their outcomes, and summarizes them: shared by `load` and `rollback`.
 
-import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { setTimeout } from 'node:timers/promises';
+import { type Client, ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { outcomeCategories, outcomes } from '../../client/enum-values.ts';
 import { type Connection, readNewestEventNumber, streamEvents } from '../../client/event-stream.ts';
 import { CommandError, WaitError } from '../errors.ts';
@@ -13,6 +14,8 @@ import { readDeviceNames } from './device-names.ts';
 import { type CommandContext, printResult } from './operator.ts';
 import { allItems, readPages } from './pages.ts';
 
+/** Milliseconds between reads of a batch, if the key cannot read events. */
+const pollInterval = 1_000;
 /** Maximum number of unsuccessful loads that the summary lists; `load list` lists all. */
 const rowLimit = 100;
 
@@ -37,7 +40,7 @@ export async function requestLoads<Response extends Accepted>(
 ): Promise<ExitCode> {
   const { client, isJson, signal } = context;
   // Read before the request: every event about these loads has a greater number.
-  const after = isWaiting ? await readNewestEventNumber(client) : 0;
+  const after = isWaiting ? await findNewestEventNumber(client) : null;
   const accepted = await request();
   const { batch, ...others } = accepted;
   if (!isWaiting) {
@@ -50,7 +53,8 @@ export async function requestLoads<Response extends Accepted>(
   }
   let loads: Load[];
   try {
-    await waitForLoads(context, { module, action, after }, accepted);
+    if (after === null) await pollBatch(context, { module, action }, accepted);
+    else await waitForLoads(context, { module, action, after }, accepted);
     signal.throwIfAborted();
     loads = await readLoads(client, batch);
   } catch (error) {
@@ -95,6 +99,47 @@ async function waitForLoads(
     if (versionOf.size === 0) break;
   }
   bars.finish(currentBars());
+}
+
+/** Returns the number of the newest event; null for a key with a scope, which cannot read events. */
+async function findNewestEventNumber(client: Client): Promise<number | null> {
+  try {
+    return await readNewestEventNumber(client);
+  } catch (error) {
+    if (error instanceof ResponseError && error.problem?.type === 'urn:patchbay:problem:out-of-scope') return null;
+    throw error;
+  }
+}
+
+/** Reads a batch until each load has completed, and draws their progress. */
+async function pollBatch(
+  { client, isJson, signal }: CommandContext,
+  { module, action }: Omit<Wait, 'after'>,
+  accepted: Accepted,
+): Promise<void> {
+  const { batch } = accepted;
+  const bars = new ProgressBars(isJson);
+  bars.log(`waiting for ${countLoads(accepted.loads.length, action)} in batch ${batch}`);
+  for (let isDone = false; !isDone; ) {
+    const {
+      loads,
+      states,
+      outcomes: counts,
+    } = unwrapResponse(await client.GET('/v1/load-batches/{batch}', { params: { path: { batch } } }));
+    const unsuccessful = outcomes.reduce(
+      (sum, outcome) => sum + (outcomeCategories[outcome] === 'succeeded' ? 0 : (counts[outcome] ?? 0)),
+      0,
+    );
+    const progress = [
+      { name: module, done: states.completed, total: loads, remark: unsuccessful === 0 ? '' : `${unsuccessful} unsuccessful` },
+    ];
+    isDone = states.completed === loads;
+    if (isDone) bars.finish(progress);
+    else {
+      bars.update(progress);
+      await setTimeout(pollInterval, undefined, { signal });
+    }
+  }
 }
 
 async function readLoads(client: Client, batch: string): Promise<Load[]> {

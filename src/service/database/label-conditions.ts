@@ -1,8 +1,8 @@
 // Translates label selectors into SQL: for lists, which Prisma reads, and for statements of Kysely, which select devices in transactions.
 
-import type { ExpressionBuilder, ExpressionWrapper, SqlBool } from 'kysely';
+import { type Expression, type ExpressionBuilder, type ExpressionWrapper, expressionBuilder, type SqlBool } from 'kysely';
 import type { LabelRequirement, LabelSelector } from '../../protocol/label-selector.ts';
-import type { Prisma } from './generated/client.ts';
+import { Prisma } from './generated/client.ts';
 import type { Tables } from './tables.ts';
 
 /** Returns the condition for the labels that a requirement names, whether it requires or excludes them. The index (key, value, deviceId) finds them. */
@@ -32,4 +32,31 @@ export function matchesSelector(
       return isNegated ? not(exists(labels.whereRef('DeviceLabel.deviceId', '=', 'Device.id'))) : eb('Device.id', 'in', labels);
     }),
   );
+}
+
+/** Returns whether the device with an identifier meets all requirements. Looks up the labels of that device, where `matchesSelector` finds all devices. */
+export function deviceMatches(deviceId: Expression<string>, selector: LabelSelector): Expression<SqlBool> {
+  const { and, exists, not, selectFrom } = expressionBuilder<Tables, never>();
+  return and(
+    selector.map(({ key, values, isNegated }) => {
+      const withKey = selectFrom('DeviceLabel')
+        .select('DeviceLabel.key')
+        .where('DeviceLabel.deviceId', '=', deviceId)
+        .where('key', '=', key);
+      // With the offset, PostgreSQL looks up the labels of each device, instead of joining those of all devices.
+      const labels = (values === null ? withKey : withKey.where('value', 'in', [...values])).limit(1).offset(0);
+      return isNegated ? not(exists(labels)) : exists(labels);
+    }),
+  );
+}
+
+/** Returns the same for a statement of Prisma. */
+export function deviceMatchesSql(deviceId: Prisma.Sql, selector: LabelSelector): Prisma.Sql {
+  const conditions = selector.map(({ key, values, isNegated }) => {
+    const withValue = values === null ? Prisma.empty : Prisma.sql`AND "label"."value" IN (${Prisma.join([...values])})`;
+    const labels = Prisma.sql`EXISTS (
+      SELECT 1 FROM "DeviceLabel" AS "label" WHERE "label"."deviceId" = ${deviceId} AND "label"."key" = ${key} ${withValue})`;
+    return isNegated ? Prisma.sql`NOT ${labels}` : labels;
+  });
+  return conditions.length === 0 ? Prisma.sql`1 = 1` : Prisma.join(conditions, ' AND ');
 }

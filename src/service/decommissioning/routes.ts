@@ -44,7 +44,8 @@ export function addDecommissioningRoutes(app: Api, { decommissioning }: { readon
         response: { 200: DecommissionedDevices.describe('The devices are decommissioned.'), ...postProblems() },
       },
     },
-    async (request) => toResponse(await decommissioning.devices(selectorOf(request.body), request.body.reason, getRequester(request))),
+    async (request) =>
+      toResponse(await decommissioning.devices(selectorOf(request.body, null), request.body.reason, getRequester(request))),
   );
 
   app.post(

@@ -245,7 +245,7 @@ async function startRollout(
   const plan = toRolloutPlan(row.name, RolloutSettings.parse(row.rollout), { id, name, selector }, ordered.length);
   const { record } = await createRollout(
     connection,
-    { content: wanted, plan, group: null, devices: ordered, joining: null, unreachable: 'wait' },
+    { content: wanted, plan, group: null, devices: ordered, joining: null, unreachable: 'wait', scope: null },
     requester,
     now,
   );

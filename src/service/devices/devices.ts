@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { HostRegistration } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
 import { isDeviceId, type Labels, newIdentifier } from '../../protocol/identifiers.ts';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { type DamagedItem, readViewsOrMarks } from '../database/damaged-rows.ts';
@@ -21,7 +22,7 @@ import { buildModuleGraph, graphLimits, type ModuleGraph } from './module-graph.
 import { type DeviceFilter, DeviceQueries, type DriftRecord } from './queries.ts';
 import type { DeviceRecord, NewDevice } from './repository.ts';
 import { DeviceRecords } from './repository.ts';
-import { resolveCriteria, type SelectionCriteria } from './selection.ts';
+import { readNamed, resolveCriteria, type SelectionCriteria } from './selection.ts';
 
 export type NewDeviceRequest = {
   readonly name: string;
@@ -91,6 +92,12 @@ export class Devices {
     const [device] = await new DeviceRecords(this.#store.readConnection).hostsOfNamed([reference]);
     if (device === undefined) throw notFound('device', reference);
     return device.id;
+  }
+
+  /** @throws {Problem} `not-found` if the device with an identifier or a name does not match a scope, or does not exist. */
+  async checkScope(reference: string, scope: LabelSelector): Promise<void> {
+    const known = await readNamed(this.#store.readConnection, [reference], scope);
+    if (known.size === 0) throw notFound('device', reference);
   }
 
   /** @throws {Problem} `not-found`. */

@@ -8,7 +8,7 @@ import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
-import { matchesSelector } from '../database/label-conditions.ts';
+import { deviceMatches, matchesSelector } from '../database/label-conditions.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { readOrFallBack, withoutMarks } from '../database/readable-rows.ts';
 import type { Tables } from '../database/tables.ts';
@@ -546,6 +546,19 @@ export class DeviceRecords {
       .orderBy('id')
       .limit(limit)
       .execute();
+  }
+
+  /** Returns those of these devices that a selector matches. */
+  async filterMatching(ids: readonly string[], selector: LabelSelector): Promise<string[]> {
+    const found = await readInChunks(ids, (chunk) =>
+      this.#connection.sql
+        .selectFrom('Device')
+        .select('id')
+        .where('id', 'in', chunk)
+        .where(({ ref }) => deviceMatches(ref('Device.id'), selector))
+        .execute(),
+    );
+    return found.map(({ id }) => id);
   }
 
   /** Returns the labels of devices, by device identifier; without an entry for a device without labels. */

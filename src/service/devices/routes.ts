@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { UnresolvedLink } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { rejectNameOrder, toDecommissioned } from '../hosts/decommissioning-schemas.ts';
+import { scopeOf } from '../http/access.ts';
 import {
   computeEntityTag,
   ifMatchHeaders,
@@ -88,7 +89,7 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
   app.get(
     '/v1/devices',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'listDevices',
         tags,
@@ -100,7 +101,7 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
     async (request, reply) => {
       const { id: ids, sort, label: labels, selector, group, host, status, module, version, name, namePrefix } = request.query;
       rejectNameOrder(sort, status);
-      const criteria = { labels, selector, group };
+      const criteria = { labels, selector, group, scope: scopeOf(request) };
       const filter = { criteria, module, version, ids, host, status, name, namePrefix, ...parseTimeRange(request.query) };
       const page = await devices.list(filter, sort === 'name' ? parsePageByName(request) : parsePageByTime(request));
       return sendPage(request, reply, page, {
@@ -116,7 +117,7 @@ function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getDevice',
         tags,
@@ -167,7 +168,7 @@ function addModuleGraphRoute(app: Api, { devices }: Uses): void {
   app.get(
     '/v1/devices/:device/module-graph',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getModuleGraph',
         tags,
@@ -190,7 +191,7 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
   app.get(
     '/v1/devices/:device/labels',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getDeviceLabels',
         tags,
@@ -262,7 +263,7 @@ function addLabelEditRoute(app: Api, { labelEdits }: Uses): void {
     },
     async (request) => {
       const { set, remove, dryRun, ...selected } = request.body;
-      const [selector, edit] = [selectorOf(selected), { set, remove }];
+      const [selector, edit] = [selectorOf(selected, null), { set, remove }];
       const result = dryRun ? await labelEdits.preview(selector, edit) : await labelEdits.apply(selector, edit, getRequester(request));
       return { devices: [...result.devices], unchanged: result.unchanged, dryRun };
     },
@@ -273,7 +274,7 @@ function addAbiViolationRoute(app: Api, { devices, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/abi-violations',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'listAbiViolations',
         tags,

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { DeviceReference, GroupReference, LabelSelectorText, Labels } from '../../protocol/identifiers.ts';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { Selector } from './selection.ts';
 
 /** Maximum number of devices that one request names. Labels may select more. */
@@ -53,7 +54,7 @@ export function requireLabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>
   });
 }
 
-/** Returns the selector of a request that passed `requireSelector`. */
-export function selectorOf({ devices, labels, selector, group }: Selected): Selector {
-  return devices === undefined ? { labels, selector, group } : { devices };
+/** Returns the selector of a request that passed `requireSelector`. @param scope The scope of the caller; null: all devices. */
+export function selectorOf({ devices, labels, selector, group }: Selected, scope: LabelSelector | null): Selector {
+  return devices === undefined ? { labels, selector, group, scope } : { devices, scope };
 }

@@ -1,7 +1,7 @@
 // Selects the devices of a request: by identifiers or names, or by labels, a label selector and a group.
 
 import { isDeviceId } from '../../protocol/identifiers.ts';
-import { type LabelSelector, parseLabelSelector, selectorOfLabels } from '../../protocol/label-selector.ts';
+import { formatLabelSelector, type LabelSelector, parseLabelSelector, selectorOfLabels } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
 import { resolveGroup } from '../groups/groups.ts';
 import { invalidValue, Problem } from '../problem.ts';
@@ -10,10 +10,12 @@ import { DeviceRecords } from './repository.ts';
 /** Maximum number of devices in one request. */
 const maxSelectedDevices = 10_000;
 
+/** The scope of the caller, which devices of a request must match. Undefined or null: all devices. */
+type Scoped = { readonly scope?: LabelSelector | null | undefined };
 /** The devices of a request: identifiers or names, or criteria. */
-export type Selector = { readonly devices: readonly string[] } | SelectionCriteria;
-/** Criteria that devices must all meet: labels, a label selector as text, and the name or identifier of a group. At least one is given. */
-export type SelectionCriteria = {
+export type Selector = ({ readonly devices: readonly string[] } & Scoped) | SelectionCriteria;
+/** Criteria that devices must all meet: labels, a label selector as text, the name or identifier of a group, and the scope of the caller. */
+export type SelectionCriteria = Scoped & {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly selector?: string | undefined;
   readonly group?: string | undefined;
@@ -27,7 +29,7 @@ type KnownDevice = SelectedDevice & { readonly decommissionedAt: Date | null };
  * @throws {Problem} `invalid-value` if no device matches, too many match, or a named device does not exist or is decommissioned.
  */
 export async function selectDevices(connection: Connection, selector: Selector, effect = 'no load was created'): Promise<SelectedDevice[]> {
-  if ('devices' in selector) return resolveNamed(await readNamed(connection, selector.devices), selector.devices, effect);
+  if ('devices' in selector) return resolveNamed(await readNamed(connection, selector.devices, selector.scope), selector.devices, effect);
   const pointer = criteriaPointer(selector);
   const devices = await new DeviceRecords(connection).findMatching(await resolveCriteria(connection, selector), maxSelectedDevices + 1);
   if (devices.length === 0) throw invalidValue(pointer, 'no device has these labels: list the devices to see their labels');
@@ -47,11 +49,11 @@ function criteriaPointer({ labels, selector }: SelectionCriteria): string {
  */
 export async function resolveCriteria(
   connection: Connection,
-  { labels, selector, group }: SelectionCriteria,
+  { labels, selector, group, scope }: SelectionCriteria,
   pointer?: string,
 ): Promise<LabelSelector> {
   const found = group === undefined ? null : await resolveGroup(connection, group, pointer);
-  return toLabelSelector({ labels, selector, groupSelector: found?.selector });
+  return [...toLabelSelector({ labels, selector, groupSelector: found?.selector }), ...(scope ?? [])];
 }
 
 /** Returns the requirements of labels, of a selector, and of the selector of a group, all validated. Null and undefined have none. */
@@ -70,9 +72,11 @@ export function toLabelSelector({
 
 /** Returns how a request selects devices, for the audit trail. It does not repeat identifiers: the loads name their devices. */
 export function selectorFacts(selector: Selector): Record<string, string | Record<string, string>> {
-  if ('devices' in selector) return {};
+  const scoped = selector.scope == null ? {} : { scope: formatLabelSelector(selector.scope) };
+  if ('devices' in selector) return scoped;
   const { labels, selector: text, group } = selector;
   return {
+    ...scoped,
     ...(labels === undefined ? {} : { labels: { ...labels } }),
     ...(text === undefined ? {} : { selector: text }),
     ...(group === undefined ? {} : { group }),
@@ -80,25 +84,42 @@ export function selectorFacts(selector: Selector): Record<string, string | Recor
 }
 
 /**
- * Reads the devices that several requests name.
- * @returns A function that returns each device of one request once. It throws {Problem} `invalid-value` if a device does not exist or is decommissioned.
+ * Reads the devices that several requests without a scope name.
+ * @returns A function that returns the devices that one request selects, each once. It throws {Problem} as `selectDevices`.
  */
 export async function deviceResolver(
   connection: Connection,
-  all: readonly string[],
-): Promise<(named: readonly string[]) => SelectedDevice[]> {
-  const known = await readNamed(connection, all);
-  return (named) => resolveNamed(known, named, 'no load was created');
+  selectors: readonly Selector[],
+): Promise<(selector: Selector) => Promise<SelectedDevice[]>> {
+  const known = await readNamed(
+    connection,
+    selectors.flatMap((selector) => (isUnscopedList(selector) ? selector.devices : [])),
+  );
+  return async (selector) =>
+    isUnscopedList(selector) ? resolveNamed(known, selector.devices, 'no load was created') : selectDevices(connection, selector);
 }
 
-/** Returns devices by the identifiers or names that requests give. An identifier also finds a decommissioned device; a name does not. */
-export async function readNamed(connection: Connection, all: readonly string[]): Promise<ReadonlyMap<string, KnownDevice>> {
+const isUnscopedList = (selector: Selector): selector is { readonly devices: readonly string[] } =>
+  'devices' in selector && selector.scope == null;
+
+/**
+ * Returns devices by the identifiers or names that requests give. An identifier also finds a decommissioned device; a name does not.
+ * @param scope Leaves out devices that do not match it, as if they did not exist.
+ */
+export async function readNamed(
+  connection: Connection,
+  all: readonly string[],
+  scope?: LabelSelector | null,
+): Promise<ReadonlyMap<string, KnownDevice>> {
   const texts = [...new Set(all)];
   const records = new DeviceRecords(connection);
   const known = new Map<string, KnownDevice>((await records.hostsOf(texts.filter(isDeviceId))).map((device) => [device.id, device]));
   for (const { name, id, hostId } of await records.hostsOfNamed(texts.filter((text) => !isDeviceId(text))))
     known.set(name, { id, hostId, decommissionedAt: null });
-  return known;
+  if (scope == null) return known;
+  const ids = [...known.values()].map(({ id }) => id);
+  const inScope = new Set(await records.filterMatching(ids, scope));
+  return new Map([...known].filter(([, { id }]) => inScope.has(id)));
 }
 
 function resolveNamed(known: ReadonlyMap<string, KnownDevice>, named: readonly string[], effect: string): SelectedDevice[] {

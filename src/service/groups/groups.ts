@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { isGroupId, newIdentifier } from '../../protocol/identifiers.ts';
-import { parseLabelSelector } from '../../protocol/label-selector.ts';
+import { type LabelSelector, parseLabelSelector } from '../../protocol/label-selector.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
@@ -55,9 +55,9 @@ export class Groups {
     return findGroup(this.#store.readConnection, reference);
   }
 
-  /** Counts the devices of a group now. */
-  async countDevices({ selector }: GroupRecord): Promise<number> {
-    return new GroupRecords(this.#store.readConnection).countDevices(parseLabelSelector(selector));
+  /** Counts the devices of a group now. @param scope Only those that match it; null: all. */
+  async countDevices({ selector }: GroupRecord, scope: LabelSelector | null): Promise<number> {
+    return new GroupRecords(this.#store.readConnection).countDevices([...parseLabelSelector(selector), ...(scope ?? [])]);
   }
 
   async list(page: PageByTime): Promise<PageResult<GroupRecord | DamagedItem, PageByTime>> {

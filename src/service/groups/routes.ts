@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
+import { scopeOf } from '../http/access.ts';
 import { computeEntityTag, ifMatchHeaders, matchesIfMatch } from '../http/entity-tags.ts';
 import { parsePageByTime, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
@@ -47,7 +48,7 @@ function addReadingRoutes(app: Api, { groups, damagedRows }: Uses): void {
   app.get(
     '/v1/groups',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listGroups',
         tags,
@@ -65,7 +66,7 @@ function addReadingRoutes(app: Api, { groups, damagedRows }: Uses): void {
   app.get(
     '/v1/groups/:group',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'getGroup',
         tags,
@@ -76,9 +77,9 @@ function addReadingRoutes(app: Api, { groups, damagedRows }: Uses): void {
         response: { 200: GroupDetail.describe('The group, with its number of devices.'), ...problems('not-found') },
       },
     },
-    async ({ params }, reply) => {
-      const group = await groups.find(params.group);
-      const devices = await groups.countDevices(group);
+    async (request, reply) => {
+      const group = await groups.find(request.params.group);
+      const devices = await groups.countDevices(group, scopeOf(request));
       return reply.header('etag', computeEntityTag(toGroup(group))).send({ ...toGroup(group), devices });
     },
   );

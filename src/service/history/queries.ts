@@ -1,7 +1,9 @@
 // Queries for lists of the module history, outside transactions.
 
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { Prisma } from '../database/generated/client.ts';
 import type { DeviceModel } from '../database/generated/models.ts';
+import { deviceMatchesSql } from '../database/label-conditions.ts';
 import { type Comparison, clampTime, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
 import { type MarkedRows, type OnUndecodable, readOneByOne, readOrFallBack, restoreMarks } from '../database/readable-rows.ts';
@@ -16,6 +18,8 @@ export type BuildOnDevices = {
   readonly version: string;
   /** True: only devices that have the build installed now. False: only devices that had it and no longer do. */
   readonly isRunning?: boolean | undefined;
+  /** Only devices that match this scope; null or undefined: all. */
+  readonly scope?: LabelSelector | null;
 };
 /** A device that has or had a build installed, and when. */
 export type DeviceOfBuild = {
@@ -115,17 +119,19 @@ export class HistoryQueries {
     });
   }
 
-  #idsOfDevices({ module, version, isRunning }: BuildOnDevices, { after, limit }: PageByName): Promise<{ deviceId: string }[]> {
+  #idsOfDevices({ module, version, isRunning, scope }: BuildOnDevices, { after, limit }: PageByName): Promise<{ deviceId: string }[]> {
     const afterId = after?.name ?? '';
+    const inScope = (deviceId: Prisma.Sql) => (scope == null ? Prisma.empty : Prisma.sql`AND ${deviceMatchesSql(deviceId, scope)}`);
     if (isRunning === true)
       return this.#client.$queryRaw`
         SELECT "installed"."deviceId" FROM "DeviceModule" AS "installed"
         WHERE "installed"."module" = ${module} AND "installed"."version" = ${version} AND "installed"."deviceId" > ${afterId} AND EXISTS (
           SELECT 1 FROM "HistoryEntry" AS "entry" WHERE "entry"."deviceId" = "installed"."deviceId" AND "entry"."module" = "installed"."module"
-            AND "entry"."version" = "installed"."version" AND "entry"."removedAt" IS NULL)
+            AND "entry"."version" = "installed"."version" AND "entry"."removedAt" IS NULL) ${inScope(Prisma.sql`"installed"."deviceId"`)}
         ORDER BY "installed"."deviceId" LIMIT ${limit}`;
     return this.#client.$queryRaw`
       SELECT "deviceId" FROM "HistoryEntry" WHERE "module" = ${module} AND "version" = ${version} AND "deviceId" > ${afterId}
+        ${inScope(Prisma.sql`"HistoryEntry"."deviceId"`)}
       GROUP BY "deviceId" ${isRunning === undefined ? Prisma.empty : Prisma.sql`HAVING COUNT(*) = COUNT("removedAt")`}
       ORDER BY "deviceId" LIMIT ${limit}`;
   }

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { MemoryMap } from '../../protocol/device-state.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { deviceParameter } from '../devices/schemas.ts';
+import { scopeOf } from '../http/access.ts';
 import { parsePageByName, parsePageByTimeAndNumber, parseTimeRange, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
@@ -36,7 +37,7 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
   app.get(
     '/v1/devices/:device/history',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'listDeviceHistory',
         tags,
@@ -63,7 +64,7 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
   app.get(
     '/v1/devices/:device/modules',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'listModulesAtTime',
         tags,
@@ -94,7 +95,7 @@ function addModuleHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/modules/:module/history',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'listModuleHistory',
         tags,
@@ -123,7 +124,7 @@ function addBuildHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
   app.get(
     '/v1/modules/:module/builds/:version/devices',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'listDevicesOfBuild',
         tags,
@@ -135,7 +136,10 @@ function addBuildHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
       },
     },
     async (request, reply) => {
-      const page = await history.devicesOf({ ...request.params, isRunning: request.query.running }, parsePageByName(request));
+      const page = await history.devicesOf(
+        { ...request.params, isRunning: request.query.running, scope: scopeOf(request) },
+        parsePageByName(request),
+      );
       return sendPage(request, reply, page, {
         kind: 'device',
         schema: DeviceOfBuild,

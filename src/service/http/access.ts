@@ -2,9 +2,19 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { formatLabelSelector, type LabelSelector } from '../../protocol/label-selector.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { type Denied, grantRole, type KeyHolder, keyPrefix, type Role, rolesGranting, type UserHolder } from '../roles.ts';
+import {
+  type DenialCause,
+  type Denied,
+  grantRole,
+  type KeyHolder,
+  keyPrefix,
+  type Role,
+  rolesGranting,
+  type UserHolder,
+} from '../roles.ts';
 import { rejectCrossOrigin } from './browser-protection.ts';
 
 /**
@@ -12,6 +22,12 @@ import { rejectCrossOrigin } from './browser-protection.ts';
  * the token that a host received at registration; or none.
  */
 type Access = Exclude<Role, 'agent'> | 'registration' | 'host' | 'public';
+
+/**
+ * How a route honours the scope of a key: it has a path with an object, which must be in the scope; its handler leaves out all other devices; or it
+ * concerns no devices. Without any of these, the route refuses keys with a scope.
+ */
+type ScopeRule = 'path' | 'filter' | 'unrelated';
 
 /** Whether API keys are required. */
 export type KeyPolicy = 'required' | 'off';
@@ -43,14 +59,15 @@ export type Authentication = {
     checkJoinToken(token: string | null): void;
   };
   readonly denials: {
-    /** Notes an attempt of a key or a user at what its roles do not allow. */
-    record(denied: Denied, needed: Role, operation: string, requester: Requester): Promise<void>;
+    /** Notes an attempt of a key or a user at what its roles or its scope do not allow. */
+    record(denied: Denied, cause: DenialCause, operation: string, requester: Requester): Promise<void>;
   };
 };
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: Access;
+    scope?: ScopeRule;
   }
 }
 
@@ -79,6 +96,13 @@ function describeAccess(access: Access): string | undefined {
         .map((role) => `\`${role}\``)
         .join(' or ')}.`;
   }
+}
+
+/** Returns the sentence on scopes in the OpenAPI document, for routes that other keys of the same role can use. */
+function describeScope(access: Access, scope: ScopeRule | undefined): string | undefined {
+  if (access === 'public' || access === 'registration' || access === 'host' || access === 'admin') return undefined;
+  if (scope === undefined) return 'Keys with a scope cannot use it.';
+  return scope === 'unrelated' ? undefined : 'With a key that has a scope, devices outside of it do not exist.';
 }
 
 /** The documentation pages. They contain nothing that is not in a public file, and their plugin declares no access. */
@@ -172,7 +196,9 @@ export function addAccessControl(
     if (documentationPath.test(route.url)) return;
     const access = route.config?.access;
     if (access === undefined) throw new Error(`${String(route.method)} ${route.url} declares no access: set config.access`);
-    const description = [route.schema?.description, describeAccess(access)].filter((text) => text !== undefined).join('\n\n');
+    const description = [route.schema?.description, describeAccess(access), describeScope(access, route.config?.scope)]
+      .filter((text) => text !== undefined)
+      .join('\n\n');
     route.schema = { ...route.schema, ...(description === '' ? {} : { description }), security: [...securityRequirements[access]] };
   });
   app.addHook('onRequest', async (request, reply) => {
@@ -215,6 +241,12 @@ async function authorize(request: FastifyRequest, authentication: Authentication
   }
 }
 
+/** Returns the scope of the caller of a request; null if all devices are in it. */
+export function scopeOf(request: FastifyRequest): LabelSelector | null {
+  const caller = getCaller(request);
+  return caller.kind === 'key' ? caller.scope : null;
+}
+
 type Holder = Extract<Caller, { kind: 'key' | 'user' }>;
 
 /** A JWT (RFC 7519): three parts, of which the first is a JSON object. API keys have no dot. */
@@ -236,15 +268,11 @@ export function rolesOf(holder: Holder): readonly Role[] {
   return holder.kind === 'key' ? [holder.role] : holder.roles;
 }
 
-async function checkRole(request: FastifyRequest, { denials }: Authentication, holder: Holder, needed: Role): Promise<Caller> {
+async function checkRole(request: FastifyRequest, authentication: Authentication, holder: Holder, needed: Role): Promise<Caller> {
   const roles = rolesOf(holder);
-  if (grantRole(roles, needed)) return holder;
-  const operation = `${request.method} ${request.routeOptions.url}`;
-  const { kind, id } = holder;
-  // The request is denied even if the audit event cannot be written.
-  await denials.record({ kind, id, roles }, needed, operation, { actor: id, requestId: request.id }).catch((error: unknown) => {
-    request.log.error({ err: error }, 'could not record a denied request in the audit trail');
-  });
+  if (grantRole(roles, needed)) return checkScope(request, authentication, holder);
+  await recordDenial(request, authentication, holder, { needed });
+  const { kind } = holder;
   const has = roles.length === 0 ? 'no role' : `the role ${roles.join(' and ')}`;
   throw new Problem(
     'forbidden',
@@ -252,6 +280,29 @@ async function checkRole(request: FastifyRequest, { denials }: Authentication, h
       ? `the API key has ${has}, but the operation requires ${rolesGranting(needed).join(' or ')}: ask an administrator for such a key`
       : `you have ${has}, but the operation requires ${rolesGranting(needed).join(' or ')}: ask an administrator for the role`,
   );
+}
+
+/** @throws {Problem} `out-of-scope` if the key has a scope that the route does not honour. */
+async function checkScope(request: FastifyRequest, authentication: Authentication, holder: Holder): Promise<Caller> {
+  const scope = holder.kind === 'key' ? holder.scope : null;
+  if (scope === null || request.routeOptions.config.scope !== undefined) return holder;
+  const text = formatLabelSelector(scope);
+  await recordDenial(request, authentication, holder, { scope: text });
+  throw new Problem(
+    'out-of-scope',
+    `the operation is for the whole fleet, but the scope of the API key ${holder.id} is ${text}: ask an administrator for a key without a scope`,
+  );
+}
+
+/** Records a denied request in the audit trail. The request is denied even if that fails. */
+async function recordDenial(request: FastifyRequest, { denials }: Authentication, holder: Holder, cause: DenialCause): Promise<void> {
+  const { kind, id } = holder;
+  const operation = `${request.method} ${request.routeOptions.url}`;
+  await denials
+    .record({ kind, id, roles: rolesOf(holder) }, cause, operation, { actor: id, requestId: request.id })
+    .catch((error: unknown) => {
+      request.log.error({ err: error }, 'could not record a denied request in the audit trail');
+    });
 }
 
 /** Rejects requests for another host name: a web page whose name resolves to this machine could act for its visitor (DNS rebinding). */

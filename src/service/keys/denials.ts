@@ -1,9 +1,9 @@
-// Records requests that the roles of a key or user do not permit in the audit trail, once per minute for each of them and operation.
+// Records requests that the roles or the scope of a key or user do not permit in the audit trail, once per minute for each of them and operation.
 
 import { audit } from '../audit-events/entry.ts';
 import type { Store } from '../database/store.ts';
 import type { Requester } from '../requester.ts';
-import type { Denied, Role } from '../roles.ts';
+import type { DenialCause, Denied } from '../roles.ts';
 
 /** Milliseconds in which the same denial is recorded once. */
 const interval = 60_000;
@@ -20,7 +20,7 @@ export class Denials {
   }
 
   /** @param operation Method and route of the request. */
-  async record({ kind, id, roles }: Denied, needed: Role, operation: string, requester: Requester): Promise<void> {
+  async record({ kind, id, roles }: Denied, cause: DenialCause, operation: string, requester: Requester): Promise<void> {
     if (performance.now() - this.#since > interval) {
       this.#remembered = new Set();
       this.#since = performance.now();
@@ -28,7 +28,7 @@ export class Denials {
     const denial = `${id} ${operation}`;
     if (this.#remembered.has(denial) || this.#remembered.size >= rememberedLimit) return;
     this.#remembered.add(denial);
-    const detail = { operation, role: roles.join(' '), needed };
+    const detail = { operation, role: roles.join(' '), ...cause };
     try {
       await this.#store.transaction((connection) =>
         audit(connection, requester, new Date(), [{ action: `${kind}.denied`, object: id, outcome: 'refused', detail }]),

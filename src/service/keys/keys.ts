@@ -2,6 +2,7 @@
 
 import { digestOf } from '../../machine/digest.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
+import { formatLabelSelector, parseLabelSelector } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
@@ -38,6 +39,8 @@ export type NewKeyRequest = {
   readonly expiresAt: Date | null;
   /** Null: the limit of the service. */
   readonly requestsPerMinute: number | null;
+  /** Label selector of the devices that it can use; null: all. Null for the roles `admin` and `agent`. */
+  readonly scope: string | null;
 };
 /** A key with its secret, which is not shown again. */
 export type CreatedKey = { readonly key: KeyRecord; readonly secret: string };
@@ -71,7 +74,7 @@ export class Keys {
       if (when === 'first start' && (await new KeyRecords(connection).hasAny())) return;
       const id = newIdentifier('key');
       const name = `admin-${id.slice(-8)}`;
-      const request = { name, role: 'admin', host: null, expiresAt: null, requestsPerMinute: null } as const;
+      const request = { name, role: 'admin', host: null, expiresAt: null, requestsPerMinute: null, scope: null } as const;
       save((await createKey(connection, request, systemActor, this.#clock.now(), id)).secret);
     });
   }
@@ -104,9 +107,11 @@ export class Keys {
           `${key.name} is the only key with the role admin that does not expire: create another before you revoke it`,
         );
       await new KeyRecords(connection).revoke(id, revokedAt);
-      const { name, role, host } = key;
+      const { name, role, host, scope } = key;
       const hostsEnded = await new HostRecords(connection).revokeTokens(id);
-      await audit(connection, requester, revokedAt, [{ action: 'key.revoked', object: id, detail: { name, role, host, hostsEnded } }]);
+      await audit(connection, requester, revokedAt, [
+        { action: 'key.revoked', object: id, detail: { name, role, host, scope, hostsEnded } },
+      ]);
       return { ...key, revokedAt };
     });
   }
@@ -133,7 +138,8 @@ export class Keys {
       );
     this.#uses.set(key.id, now);
     const { host, expiresAt, requestsPerMinute } = key;
-    return { id: key.id, role: toRole(key.role), host, expiresAt, requestsPerMinute };
+    const scope = key.scope === null ? null : parseLabelSelector(key.scope);
+    return { id: key.id, role: toRole(key.role), host, expiresAt, requestsPerMinute, scope };
   }
 
   /** Starts storing times of last use periodically, on each replica. */
@@ -167,7 +173,7 @@ export function toRole(text: string): Role {
 
 async function createKey(
   connection: Connection,
-  { name, role, host, expiresAt, requestsPerMinute }: NewKeyRequest,
+  { name, role, host, expiresAt, requestsPerMinute, scope }: NewKeyRequest,
   requester: Requester,
   createdAt: Date,
   id = newIdentifier('key'),
@@ -180,7 +186,8 @@ async function createKey(
   if ((await new KeyRecords(connection).countValid({ at: createdAt })) >= keyLimit)
     throw new Problem('too-many-keys', `limit reached: ${keyLimit} keys. Revoke unused keys`);
   const secret = `${keyPrefix}${id.slice(id.indexOf('_') + 1)}_${newSecret()}`;
-  const terms = { name, role, host, expiresAt, requestsPerMinute };
+  const canonicalScope = scope === null ? null : formatLabelSelector(parseLabelSelector(scope));
+  const terms = { name, role, host, expiresAt, requestsPerMinute, scope: canonicalScope };
   const createdBy = requester.actor;
   const key: KeyRecord = { id, ...terms, secretDigest: digestOf(secret), createdAt, createdBy, lastUsedAt: null, revokedAt: null };
   await new KeyRecords(connection).create(key);

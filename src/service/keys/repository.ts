@@ -22,6 +22,7 @@ const keyColumns = [
   'revokedAt',
   'expiresAt',
   'requestsPerMinute',
+  'scope',
 ] as const;
 /** Each request asks for its key. */
 const keyById = new PreparedQuery({ id: 'text' }, (sql, { id }) => sql.selectFrom('ApiKey').select(keyColumns).where('id', '=', id));

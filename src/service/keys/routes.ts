@@ -1,8 +1,9 @@
 // /v1/keys: creates, lists and revokes API keys.
 
 import type { z } from 'zod';
+import { formatLabelSelector, type LabelSelector } from '../../protocol/label-selector.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
-import { getCaller, rolesOf } from '../http/access.ts';
+import { getCaller, rolesOf, scopeOf } from '../http/access.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
@@ -77,7 +78,7 @@ function addReadingRoutes(app: Api, { keys, users, damagedRows }: Uses): void {
   app.get(
     '/v1/keys/current',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getCurrentKey',
         tags,
@@ -90,7 +91,7 @@ function addReadingRoutes(app: Api, { keys, users, damagedRows }: Uses): void {
     async (request) => {
       const caller = getCaller(request);
       if (caller.kind !== 'key' && caller.kind !== 'user')
-        return { id: null, name: null, role: 'admin' as const, expiresAt: null, grantedRoles: includedRoles(['admin']) };
+        return { id: null, name: null, role: 'admin' as const, expiresAt: null, grantedRoles: includedRoles(['admin']), scope: null };
       const { name } = await (caller.kind === 'key' ? keys.find(caller.id) : users.find(caller.id));
       const granted = rolesOf(caller);
       const { id, expiresAt } = caller;
@@ -100,6 +101,7 @@ function addReadingRoutes(app: Api, { keys, users, damagedRows }: Uses): void {
         role: granted[0] ?? ('viewer' as const),
         expiresAt: expiresAt?.toISOString() ?? null,
         grantedRoles: includedRoles(granted),
+        scope: textOf(scopeOf(request)),
       };
     },
   );
@@ -143,8 +145,10 @@ function toCreated({ key, secret }: KeyWithSecret): CreatedResponse<201, z.infer
   return { status: 201, location: `/v1/keys/${key.id}`, body: { ...toKey(key), secret } };
 }
 
+const textOf = (scope: LabelSelector | null) => (scope === null ? null : formatLabelSelector(scope));
+
 function toKey(key: KeyRecord): z.infer<typeof Key> {
-  const { id, name, role, host, requestsPerMinute, createdAt, createdBy, expiresAt, lastUsedAt, revokedAt } = key;
+  const { id, name, role, host, requestsPerMinute, scope, createdAt, createdBy, expiresAt, lastUsedAt, revokedAt } = key;
   return {
     id,
     name,
@@ -152,6 +156,7 @@ function toKey(key: KeyRecord): z.infer<typeof Key> {
     host,
     expiresAt: expiresAt?.toISOString() ?? null,
     requestsPerMinute,
+    scope,
     createdAt: createdAt.toISOString(),
     createdBy,
     lastUsedAt: lastUsedAt?.toISOString() ?? null,

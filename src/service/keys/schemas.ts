@@ -1,10 +1,10 @@
 // Schemas of API keys.
 
 import { z } from 'zod';
-import { DisplayName, exampleIdentifier, Timestamp } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, LabelSelectorText, Timestamp } from '../../protocol/identifiers.ts';
 import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
-import { roles } from '../roles.ts';
+import { roles, rolesWithScope } from '../roles.ts';
 
 export const keyParameter = z.object({ key: identifier('key') });
 
@@ -23,6 +23,7 @@ const keyExample = {
   host: null,
   expiresAt: '2027-11-23T09:30:00.000Z',
   requestsPerMinute: null,
+  scope: null,
   createdAt: '2026-11-23T09:30:00.000Z',
   createdBy: 'key_019365a0b1c27d3e8f4a5b6c7d8e9f0a',
   lastUsedAt: null,
@@ -47,12 +48,27 @@ export const NewKey = z
       .nullable()
       .default(null)
       .describe('Maximum requests of the key a minute, if it is less than the limit of the service. Null: the limit of the service.'),
+    scope: LabelSelectorText.nullable()
+      .default(null)
+      .describe(
+        'The devices that the key can use: those that match this label selector at each request. Others do not exist for it, and it cannot use operations of the whole fleet. Only with the roles `viewer`, `operator` and `publisher`. Null: all devices.',
+      ),
   })
   .refine(({ role, host }) => (role === 'agent') === (host !== undefined), {
     path: ['host'],
     message: 'is required with "role": "agent", and not allowed otherwise',
   })
-  .meta({ id: 'NewKey', examples: [{ name: 'release-pipeline', role: 'publisher', expiresAt: keyExample.expiresAt }] });
+  .refine(({ role, scope }) => scope === null || rolesWithScope.some((allowed) => allowed === role), {
+    path: ['scope'],
+    message: `is allowed with the roles ${rolesWithScope.join(', ')} only: an admin key changes the whole fleet, and an agent key registers a host`,
+  })
+  .meta({
+    id: 'NewKey',
+    examples: [
+      { name: 'release-pipeline', role: 'publisher', expiresAt: keyExample.expiresAt },
+      { name: 'on-call-north', role: 'operator', scope: 'zone=north' },
+    ],
+  });
 
 export const Key = z
   .object({
@@ -62,6 +78,7 @@ export const Key = z
     host: z.string().nullable().describe('Name of the host that a key with the role `agent` can register. Null for other roles.'),
     expiresAt: timestamp.nullable().describe('When the key stops working. Null: never.'),
     requestsPerMinute: z.int().nullable().describe('Maximum requests of the key a minute. Null: the limit of the service.'),
+    scope: z.string().nullable().describe('Label selector of the devices that the key can use. Null: all devices.'),
     createdAt: timestamp,
     createdBy: z.string().describe('Identifier of the API key or user that created it, or `service`.'),
     lastUsedAt: timestamp.nullable().describe('When the key was last used, accurate to a minute. Null if never.'),
@@ -90,11 +107,21 @@ export const CurrentKey = z
     grantedRoles: z
       .array(Role)
       .describe('The roles that the key or user has: its own and those that these include. An operation requires one of them.'),
+    scope: z.string().nullable().describe('Label selector of the devices that the key can use. Null: all devices.'),
   })
   .meta({
     id: 'CurrentKey',
     description: 'The API key of the request, or the user who signed in.',
-    examples: [{ id: exampleIdentifier('key'), name: 'on-call', role: 'operator', expiresAt: null, grantedRoles: ['viewer', 'operator'] }],
+    examples: [
+      {
+        id: exampleIdentifier('key'),
+        name: 'on-call-north',
+        role: 'operator',
+        expiresAt: null,
+        grantedRoles: ['viewer', 'operator'],
+        scope: 'zone=north',
+      },
+    ],
   });
 export const KeyPage = pageSchema('KeyPage', Key);
 

@@ -1,5 +1,6 @@
 // Batches of loads: what one request for several devices created, counted, cancelled and retried together.
 
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { LoadPolicy, Outcome } from '../../protocol/load-report.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
@@ -15,8 +16,8 @@ import { endLoads, type OnLoadsEnded } from '../loads/endings.ts';
 import { auditOutcomeOf } from '../loads/outcomes.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { type LoadBatchFilter, LoadBatchQueries } from './queries.ts';
-import { type LoadBatchRecord, LoadBatchRecords, type LoadCount } from './repository.ts';
+import { LoadBatchQueries } from './queries.ts';
+import { type LoadBatchFilter, type LoadBatchRecord, LoadBatchRecords, type LoadCount } from './repository.ts';
 import { findRetryTargets } from './retries.ts';
 
 /** Loads that one transaction cancels. */
@@ -50,10 +51,23 @@ export class LoadBatches {
     return readView(this.#uses.store.readConnection, id);
   }
 
-  /** Lists the requests for several devices. */
-  list(filter: LoadBatchFilter, page: PageByTime): Promise<PageResult<LoadBatchModel | DamagedItem, PageByTime>> {
+  /** @throws {Problem} `not-found` if a device of the batch does not match a scope, or the batch does not exist. */
+  async checkScope(id: string, scope: LabelSelector): Promise<void> {
+    if (!(await new LoadBatchRecords(this.#uses.store.readConnection).isInScope(id, scope))) throw notFound('batch', id);
+  }
+
+  /** Lists the requests for several devices. @param scope Lists only those whose devices all match it; null: all requests. */
+  list(
+    filter: LoadBatchFilter,
+    scope: LabelSelector | null,
+    page: PageByTime,
+  ): Promise<PageResult<LoadBatchModel | DamagedItem, PageByTime>> {
+    const { reader, readConnection } = this.#uses.store;
     return readMarkedPage(page, {
-      read: (wanted) => new LoadBatchQueries(this.#uses.store.reader).list(filter, wanted),
+      read: async (wanted) => {
+        const ids = scope === null ? null : await new LoadBatchRecords(readConnection).listInScope(scope, filter, wanted);
+        return new LoadBatchQueries(reader).list(filter, wanted, ids);
+      },
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       positionOfUndecodable: undecodablePosition.byTime,
     });

@@ -2,12 +2,11 @@
 
 import type { Prisma } from '../database/generated/client.ts';
 import type { LoadBatchModel } from '../database/generated/models.ts';
-import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
+import { type Comparison, equalTo, type PageByTime, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
 import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-
-export type LoadBatchFilter = TimeRange & { readonly module?: string | undefined; readonly version?: string | undefined };
+import type { LoadBatchFilter } from './repository.ts';
 
 export class LoadBatchQueries {
   readonly #readable: QueryClient;
@@ -16,11 +15,22 @@ export class LoadBatchQueries {
     this.#readable = readable;
   }
 
-  async list({ from, until, ...filter }: LoadBatchFilter, page: PageByTime): Promise<MarkedRows<LoadBatchModel>> {
+  /** @param ids Only these batches; null: all. */
+  async list(
+    { from, until, ...filter }: LoadBatchFilter,
+    page: PageByTime,
+    ids: readonly string[] | null = null,
+  ): Promise<MarkedRows<LoadBatchModel>> {
     const requestedAt = (comparison: Comparison<Date>): Prisma.LoadBatchWhereInput => ({ requestedAt: comparison });
     return restoreMarks(
       await this.#readable.loadBatch.findMany({
-        where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id }))] },
+        where: {
+          AND: [
+            equalTo(filter),
+            ...(ids === null ? [] : [{ id: { in: [...ids] } }]),
+            ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id })),
+          ],
+        },
         orderBy: [{ requestedAt: page.order }, { id: page.order }],
         take: page.limit,
       }),

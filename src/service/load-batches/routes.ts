@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import type { LoadBatchModel } from '../database/generated/models.ts';
+import { scopeOf } from '../http/access.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, getRequester, toStoredResponse } from '../http/route.ts';
@@ -26,7 +27,7 @@ function addReadingRoutes(app: Api, { loadBatches, damagedRows }: Uses): void {
   app.get(
     '/v1/load-batches',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'listLoadBatches',
         tags,
@@ -39,7 +40,8 @@ function addReadingRoutes(app: Api, { loadBatches, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { module, version } = request.query;
-      const page = await loadBatches.list({ module, version, ...parseTimeRange(request.query) }, parsePageByTime(request));
+      const filter = { module, version, ...parseTimeRange(request.query) };
+      const page = await loadBatches.list(filter, scopeOf(request), parsePageByTime(request));
       return sendPage(request, reply, page, { kind: 'load batch', schema: LoadBatch, idOf: ({ id }) => id, toItem: toBatch, damagedRows });
     },
   );
@@ -47,7 +49,7 @@ function addReadingRoutes(app: Api, { loadBatches, damagedRows }: Uses): void {
   app.get(
     '/v1/load-batches/:batch',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getLoadBatch',
         tags,
@@ -66,7 +68,7 @@ function addChangingRoutes(app: Api, { loadBatches }: Uses): void {
   app.post(
     '/v1/load-batches/:batch/cancel',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'cancelLoadBatch',
         tags,
@@ -83,7 +85,7 @@ function addChangingRoutes(app: Api, { loadBatches }: Uses): void {
   app.post(
     '/v1/load-batches/:batch/retry',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'retryLoadBatch',
         tags,
@@ -115,6 +117,7 @@ const StoredSelection = z.object({
   labels: z.record(z.string(), z.string()).nullable().default(null),
   selector: z.string().nullable().default(null),
   group: z.string().nullable().default(null),
+  scope: z.string().nullable().default(null),
 });
 
 function toBatch({

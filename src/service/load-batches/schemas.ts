@@ -17,7 +17,7 @@ const exampleBatch = {
   kind: 'build',
   module: 'tcp',
   version: exampleVersions.new.version,
-  selection: { labels: { zone: 'north' }, selector: null, group: null },
+  selection: { labels: { zone: 'north' }, selector: null, group: null, scope: null },
   loads: 3,
   unreachableDevices: exampleUnreachable,
   rollback: false,
@@ -37,10 +37,11 @@ export const LoadBatch = z
         labels: z.record(z.string(), z.string()).nullable(),
         selector: z.string().nullable(),
         group: z.string().nullable().describe('Name or identifier of the group, as in the request.'),
+        scope: z.string().nullable().describe('The scope of the key that requested it. Null: none.'),
       })
       .nullable()
       .describe(
-        'How the request selected its devices. All of these are null if it named them. Null for a retry, for the batch of a single load or of a rollout, and if requested before this was recorded.',
+        'How the request selected its devices. `labels`, `selector` and `group` are null if it named them. Null for a retry, for the batch of a single load or of a rollout, and if requested before this was recorded.',
       ),
     loads: count.describe('Number of loads: one for each device that was not skipped.'),
     unreachableDevices: UnreachableDevices.nullable().describe(

@@ -1,5 +1,6 @@
 // Loads: each runs the isolation workflow on one device, which reports the outcome.
 
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
@@ -219,6 +220,11 @@ export class Loads {
     return findLoad(this.#uses.store.readConnection, id);
   }
 
+  /** @throws {Problem} `not-found` if the device of the load does not match a scope, or the load does not exist. */
+  async checkScope(id: string, scope: LabelSelector): Promise<void> {
+    if (!(await new LoadRecords(this.#uses.store.readConnection).isInScope(id, scope))) throw notFound('load', id);
+  }
+
   /**
    * Lists loads.
    * @param filter `criteria` selects their devices. `device` is an identifier or a name; an unknown one has no loads.
@@ -298,10 +304,12 @@ async function createGroup(
   now: Date,
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<AcceptedRequest>[]> {
-  const named = queued.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
-  const [contentOf, devicesNamed, checkDuplicate] = await Promise.all([
+  const [contentOf, devicesOf, checkDuplicate] = await Promise.all([
     contentResolver(connection, queued),
-    deviceResolver(connection, named),
+    deviceResolver(
+      connection,
+      queued.map(({ request }) => request.selector),
+    ),
     createDuplicateCheck(
       connection,
       queued.map(({ requester }) => requester),
@@ -311,8 +319,7 @@ async function createGroup(
     checkDuplicate(requester);
     const { selector } = request;
     const content = await contentOf(request);
-    const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);
-    return { request, requester, content, devices };
+    return { request, requester, content, devices: await devicesOf(selector) };
   };
   const resolved: PromiseSettledResult<ResolvedRequest>[] = [];
   for (const item of queued) resolved.push(...(await Promise.allSettled([resolve(item)])));

@@ -1,11 +1,13 @@
 // Loads: one run of the isolation workflow on one device each.
 
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
 import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { LoadBatchModel, LoadModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
+import { deviceMatches } from '../database/label-conditions.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { type MarkedRows, withoutMarks } from '../database/readable-rows.ts';
 import { decodeReport, encodeReport } from './stored-report.ts';
@@ -182,6 +184,16 @@ export class LoadRecords {
   /** Stores requests for loads on several devices. */
   async createBatches(batches: readonly NewLoadBatch[]): Promise<void> {
     if (batches.length > 0) await this.#connection.executeForRows(insertBatch, batches);
+  }
+
+  /** Returns whether the load exists and its device matches a scope. */
+  async isInScope(id: string, scope: LabelSelector): Promise<boolean> {
+    const load = this.#connection.sql
+      .selectFrom('Load')
+      .select('id')
+      .where('id', '=', id)
+      .where(({ ref }) => deviceMatches(ref('Load.deviceId'), scope));
+    return (await load.executeTakeFirst()) !== undefined;
   }
 
   async find(id: string): Promise<LoadRecord | null> {

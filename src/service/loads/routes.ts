@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { selectorOf } from '../devices/selection-schemas.ts';
+import { scopeOf } from '../http/access.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
@@ -41,7 +42,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
   app.post(
     '/v1/loads',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'filter' },
       schema: {
         operationId: 'createLoads',
         tags,
@@ -74,7 +75,7 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
       } = request.body;
       const wanted = patchSet === undefined ? { module, version } : { patchSet };
       const terms = { ...rest, drainMilliseconds, downgradeReason };
-      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector, group }) };
+      const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector, group }, scopeOf(request)) };
       if (dryRun) return reply.status(200).send(toPreview(await loads.preview(load)));
       const accepted = await loads.request(load, getRequester(request), (created) => toStoredResponse(toAcceptedRequest(created)));
       const { status, location, body } = toAcceptedRequest(accepted);
@@ -90,7 +91,7 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
   app.post(
     '/v1/unloads',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'filter' },
       schema: {
         operationId: 'createUnloads',
         tags,
@@ -108,7 +109,8 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
     },
     async (request, reply) => {
       const { devices, labels, selector, group, drainMilliseconds = null, forceReason = null, ...rest } = request.body;
-      const unload = { ...rest, drainMilliseconds, forceReason, selector: selectorOf({ devices, labels, selector, group }) };
+      const selected = selectorOf({ devices, labels, selector, group }, scopeOf(request));
+      const unload = { ...rest, drainMilliseconds, forceReason, selector: selected };
       const accepted = await unloads.request(unload, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -120,7 +122,7 @@ function addEndingRoutes(app: Api, loads: Loads): void {
   app.post(
     '/v1/loads/:load/inject',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'injectLoad',
         tags,
@@ -140,7 +142,7 @@ function addEndingRoutes(app: Api, loads: Loads): void {
   app.post(
     '/v1/loads/:load/cancel',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'cancelLoad',
         tags,
@@ -166,7 +168,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   app.get(
     '/v1/loads',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'listLoads',
         tags,
@@ -178,7 +180,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
     async (request, reply) => {
       const { batch, device, label: labels, selector, group, module, version, state, outcome } = request.query;
       const filter = {
-        criteria: { labels, selector, group },
+        criteria: { labels, selector, group, scope: scopeOf(request) },
         device,
         batchId: batch,
         module,
@@ -195,7 +197,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   app.get(
     '/v1/loads/:load',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getLoad',
         tags,

@@ -52,7 +52,7 @@ function addPushRoute(app: Api, { builds }: Uses): void {
     '/v1/modules/:module/builds',
     {
       bodyLimit,
-      config: { access: 'publisher' },
+      config: { access: 'publisher', scope: 'unrelated' },
       schema: {
         operationId: 'createBuild',
         tags,
@@ -109,7 +109,7 @@ function addListRoutes(app: Api, { builds, damagedRows }: Uses): void {
   app.get(
     '/v1/modules',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listModules',
         tags,
@@ -133,7 +133,7 @@ function addListRoutes(app: Api, { builds, damagedRows }: Uses): void {
   app.get(
     '/v1/modules/:module/builds',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listBuilds',
         tags,
@@ -157,7 +157,7 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
   app.get(
     '/v1/modules/:module/builds/:version',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getBuild',
         tags,
@@ -185,7 +185,7 @@ function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
   app.get(
     '/v1/modules/:module/builds/:version/image',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getImage',
         tags,

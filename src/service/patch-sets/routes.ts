@@ -27,7 +27,7 @@ function addCreationRoute(app: Api, { patchSets }: Uses): void {
   app.post(
     '/v1/patch-sets',
     {
-      config: { access: 'publisher' },
+      config: { access: 'publisher', scope: 'unrelated' },
       schema: {
         operationId: 'createPatchSet',
         tags,
@@ -55,7 +55,7 @@ function addListRoute(app: Api, { patchSets, damagedRows }: Uses): void {
   app.get(
     '/v1/patch-sets',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listPatchSets',
         tags,
@@ -82,7 +82,7 @@ function addSinglePatchSetRoutes(app: Api, { patchSets }: Uses): void {
   app.get(
     '/v1/patch-sets/:patchSet',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getPatchSet',
         tags,
@@ -108,7 +108,7 @@ function addSinglePatchSetRoutes(app: Api, { patchSets }: Uses): void {
   app.get(
     '/v1/patch-sets/:patchSet/provenance',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getPatchSetProvenance',
         tags,

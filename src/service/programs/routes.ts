@@ -26,7 +26,7 @@ function addStartRoute(app: Api, { programs }: Uses): void {
   app.post(
     '/v1/devices/:device/programs',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'startProgram',
         tags,
@@ -57,7 +57,7 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/programs',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'listPrograms',
         tags,
@@ -84,7 +84,7 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/programs/:program',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getProgram',
         tags,
@@ -102,7 +102,7 @@ function addStopRoute(app: Api, { programs }: Uses): void {
   app.post(
     '/v1/devices/:device/programs/:program/stop',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'stopProgram',
         tags,

@@ -18,7 +18,7 @@ export function addProvenanceRoutes(app: Api, { provenance }: Uses): void {
   app.get(
     '/v1/modules/:module/builds/:version/provenance',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getProvenance',
         tags,
@@ -46,7 +46,7 @@ export function addProvenanceRoutes(app: Api, { provenance }: Uses): void {
   app.post(
     '/v1/modules/:module/builds/:version/signatures',
     {
-      config: { access: 'publisher' },
+      config: { access: 'publisher', scope: 'unrelated' },
       schema: {
         operationId: 'signBuild',
         tags,

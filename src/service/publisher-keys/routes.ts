@@ -47,7 +47,7 @@ function addReadingRoutes(app: Api, { publisherKeys, damagedRows }: Uses): void 
   app.get(
     '/v1/publisher-keys',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listPublisherKeys',
         tags,
@@ -73,7 +73,7 @@ function addReadingRoutes(app: Api, { publisherKeys, damagedRows }: Uses): void 
   app.get(
     '/v1/publisher-keys/:publisherKey',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getPublisherKey',
         tags,

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import type { Devices } from '../devices/devices.ts';
 import { selectorOf } from '../devices/selection-schemas.ts';
 import { historyParameters } from '../history/schemas.ts';
+import { scopeOf } from '../http/access.ts';
 import { postProblems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import { versionOf } from '../loads/content.ts';
@@ -26,7 +27,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
   app.post(
     '/v1/devices/:device/modules/:module/rollback',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'rollBackModule',
         tags,
@@ -45,7 +46,13 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
       await devices.get(device);
       const { to = null, drainMilliseconds = null, ...terms } = request.body;
       const subject = { kind: 'module' as const, module, to };
-      const rollback = { ...terms, subject, drainMilliseconds, selector: { devices: [device] }, onMissingVersion: 'reject' as const };
+      const rollback = {
+        ...terms,
+        subject,
+        drainMilliseconds,
+        selector: { devices: [device], scope: scopeOf(request) },
+        onMissingVersion: 'reject' as const,
+      };
       const accepted = await rollbacks.request(rollback, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -55,7 +62,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
   app.post(
     '/v1/rollbacks',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'filter' },
       schema: {
         operationId: 'createRollback',
         tags,
@@ -77,7 +84,7 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
         ...rest,
         subject: subjectOf(rest),
         drainMilliseconds,
-        selector: selectorOf({ devices: named, labels, selector, group }),
+        selector: selectorOf({ devices: named, labels, selector, group }, scopeOf(request)),
       };
       if (dryRun) return reply.status(200).send(toPreview(await rollbacks.preview(rollback)));
       const accepted = await rollbacks.request(rollback, getRequester(request), (created) => toStoredResponse(toAcceptedRollback(created)));

@@ -1,6 +1,7 @@
 // Creates rollouts, in the transaction of their request.
 
 import { newIdentifier } from '../../protocol/identifiers.ts';
+import { formatLabelSelector } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { checkHostsSupport } from '../loads/host-support.ts';
@@ -53,6 +54,7 @@ export async function createRollout(
     requestedBy: requester.actor,
     startedAt: null,
     acceptsDevicesUntil: joining && (joining.until ?? joinableForever),
+    scope: request.scope && formatLabelSelector(request.scope),
   };
   await records.create(
     rollout,
@@ -61,7 +63,15 @@ export async function createRollout(
   await records.addDevices(id, toRolloutDevices(members, plan, version));
   if (plan.onConflict === 'reject') await checkNoConflict(connection, rollout);
   await audit(connection, requester, now, [
-    { action: 'rollout.requested', object: id, detail: { ...describeRequest(content, plan, members), ...skippedFacts(unreachable) } },
+    {
+      action: 'rollout.requested',
+      object: id,
+      detail: {
+        ...describeRequest(content, plan, members),
+        ...skippedFacts(unreachable),
+        ...(rollout.scope === null ? {} : { scope: rollout.scope }),
+      },
+    },
   ]);
   const record = await records.find(id);
   if (record === null) throw new Error(`the rollout ${id} was not created`);

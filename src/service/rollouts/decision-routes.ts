@@ -50,7 +50,7 @@ function addResumptionRoutes(app: Api, { rollouts }: Uses): void {
     app.post(
       `/v1/rollouts/:rollout/${path}`,
       {
-        config: { access: 'operator' },
+        config: { access: 'operator', scope: 'path' },
         schema: {
           tags,
           ...description,
@@ -70,7 +70,7 @@ function addPauseAndApprovalRoutes(app: Api, { rollouts }: Uses): void {
   app.post(
     '/v1/rollouts/:rollout/pause',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'pauseRollout',
         tags,
@@ -87,7 +87,7 @@ function addPauseAndApprovalRoutes(app: Api, { rollouts }: Uses): void {
   app.post(
     '/v1/rollouts/:rollout/approve',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'approveWave',
         tags,
@@ -106,7 +106,7 @@ function addEndingRoutes(app: Api, { rollouts }: Uses): void {
   app.post(
     '/v1/rollouts/:rollout/abort',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'abortRollout',
         tags,
@@ -124,7 +124,7 @@ function addEndingRoutes(app: Api, { rollouts }: Uses): void {
   app.post(
     '/v1/rollouts/:rollout/rollback',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'path' },
       schema: {
         operationId: 'rollBackRollout',
         tags,

@@ -50,7 +50,7 @@ export function addRolloutDeviceRoutes(app: Api, { rollouts, damagedRows }: Uses
   app.get(
     '/v1/rollouts/:rollout/devices',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'listRolloutDevices',
         tags,
@@ -79,7 +79,7 @@ export function addRolloutDeviceRoutes(app: Api, { rollouts, damagedRows }: Uses
   app.get(
     '/v1/rollouts/:rollout/report',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getRolloutReport',
         tags,

@@ -1,5 +1,6 @@
 // Devices that join a dynamic rollout after its creation because they match its selector now.
 
+import { parseLabelSelector } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { systemActor } from '../requester.ts';
@@ -27,7 +28,8 @@ export async function findJoiningDevices(connection: Connection, id: string): Pr
   const content = contentOf(record, await readPatchSet(connection, record));
   if (content === null) return [];
   const { selector } = RolloutPlan.parse(record.plan);
-  const members = withoutVersion(await selectMembers(connection, content, selector, null), content.version);
+  const scope = record.scope === null ? null : parseLabelSelector(record.scope);
+  const members = withoutVersion(await selectMembers(connection, content, selector, null, scope), content.version);
   const known = await new RolloutRecords(connection).findMembers(
     id,
     members.map((member) => member.id),

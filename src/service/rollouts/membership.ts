@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { satisfies } from 'semver';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { checkSelectionSize, type SelectedDevice, selectDevices, toLabelSelector } from '../devices/selection.ts';
@@ -19,6 +20,7 @@ export type Member = SelectedDevice & { readonly currentVersion: string | null }
  * Returns the selected devices without duplicates, in the order in which they load the content. Named devices keep their order. Other devices are
  * ordered by a hash of content and device: this mixes hosts and ages, so that the first waves are a sample, and is the same for the same content.
  * @param named The named devices; null if devices are selected by labels and versions alone.
+ * @param scope The scope of the requester, which all devices match; null: any devices.
  * @throws {Problem} `invalid-value` if a device does not exist or too many are selected.
  */
 export async function selectMembers(
@@ -26,8 +28,10 @@ export async function selectMembers(
   content: RolloutContent,
   criteria: RolloutSelector,
   named: readonly string[] | null,
+  scope: LabelSelector | null,
 ): Promise<Member[]> {
-  const selected = named === null ? await selectByLabels(connection, criteria) : await selectDevices(connection, { devices: named });
+  const selected =
+    named === null ? await selectByLabels(connection, criteria, scope) : await selectDevices(connection, { devices: named, scope });
   const versions = await versionsOn(
     connection,
     selected.map(({ id }) => id),
@@ -48,9 +52,9 @@ export function inSampleOrder<Device extends { readonly id: string }>(
   return devices.toSorted((left, right) => ((hashes.get(left.id) ?? '') < (hashes.get(right.id) ?? '') ? -1 : 1));
 }
 
-async function selectByLabels(connection: Connection, criteria: RolloutSelector): Promise<SelectedDevice[]> {
+async function selectByLabels(connection: Connection, criteria: RolloutSelector, scope: LabelSelector | null): Promise<SelectedDevice[]> {
   const found = await new DeviceRecords(connection).findMatching(
-    toLabelSelector({ ...criteria, groupSelector: criteria.group?.selector }),
+    [...toLabelSelector({ ...criteria, groupSelector: criteria.group?.selector }), ...(scope ?? [])],
     rolloutLimits.devices + 1,
   );
   return checkSelectionSize(found, selectorPointer(criteria), rolloutLimits.devices);

@@ -3,17 +3,16 @@
 import { readInChunks } from '../database/chunks.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { RolloutDeviceModel, RolloutModel } from '../database/generated/models.ts';
-import { type Comparison, equalTo, type PageByNumber, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
+import { type Comparison, equalTo, type PageByNumber, type PageByTime, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
 import { type MarkedRows, mapReadable, restoreMarks, withoutMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import type { RolloutRecord } from './repository.ts';
+import type { RolloutFilter, RolloutRecord } from './repository.ts';
 
 /** A rollout paused by a failed wave. */
 export type StoppedRollout = Pick<RolloutModel, 'id' | 'module' | 'version' | 'reason'>;
 /** A device of a rollout without its baseline. */
 export type RolloutDeviceRecord = Omit<RolloutDeviceModel, 'baseline'>;
-export type RolloutFilter = TimeRange & { readonly module?: string | undefined; readonly state?: string | undefined };
 export type RolloutDeviceFilter = { readonly rolloutId: string; readonly wave?: number | undefined; readonly state?: string | undefined };
 
 export class RolloutQueries {
@@ -25,10 +24,21 @@ export class RolloutQueries {
     this.#readable = readable;
   }
 
-  async list({ from, until, ...filter }: RolloutFilter, page: PageByTime): Promise<MarkedRows<RolloutRecord>> {
+  /** @param ids Only these rollouts; null: all. */
+  async list(
+    { from, until, ...filter }: RolloutFilter,
+    page: PageByTime,
+    ids: readonly string[] | null = null,
+  ): Promise<MarkedRows<RolloutRecord>> {
     const requestedAt = (comparison: Comparison<Date>): Prisma.RolloutWhereInput => ({ requestedAt: comparison });
     const rollouts = await this.#readable.rollout.findMany({
-      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id }))] },
+      where: {
+        AND: [
+          equalTo(filter),
+          ...(ids === null ? [] : [{ id: { in: [...ids] } }]),
+          ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id })),
+        ],
+      },
       orderBy: [{ requestedAt: page.order }, { id: page.order }],
       take: page.limit,
     });

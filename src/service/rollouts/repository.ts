@@ -1,11 +1,17 @@
 // Rows of rollouts, their waves and their devices.
 
+import type { Expression, ExpressionBuilder, SqlBool } from 'kysely';
+import { formatLabelSelector, type LabelSelector } from '../../protocol/label-selector.ts';
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { RolloutDeviceModel, RolloutModel, RolloutWaveModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
+import { deviceMatches } from '../database/label-conditions.ts';
+import type { PageByTime, TimeRange } from '../database/page.ts';
+import { timeExpressions } from '../database/page-expressions.ts';
 import { RowStatement } from '../database/prepared-statements.ts';
+import type { Tables } from '../database/tables.ts';
 
 export type RolloutRecord = RolloutModel;
 export type NewRollout = Omit<RolloutModel, 'plan' | 'reason' | 'endedAt' | 'nextLoadAt'> & { readonly plan: Prisma.InputJsonValue };
@@ -46,6 +52,28 @@ export type RolloutSubject = Pick<RolloutModel, 'module' | 'patchSetId'>;
 
 /** Another open rollout, and how many of the devices it has. */
 export type Conflict = { readonly rolloutId: string; readonly devices: number };
+
+export type RolloutFilter = TimeRange & { readonly module?: string | undefined; readonly state?: string | undefined };
+
+/**
+ * Selects the rollouts whose devices all match a scope, also those that can still join: a rollout without devices, or one that accepts more, was requested
+ * with the same scope. The devices of a rollback are those of the rollout that it rolls back.
+ */
+const inScope =
+  (scope: LabelSelector) =>
+  ({ and, eb, exists, fn, not, or, ref, selectFrom }: ExpressionBuilder<Tables, 'Rollout'>): Expression<SqlBool> => {
+    const devices = selectFrom('RolloutDevice')
+      .select('RolloutDevice.deviceId')
+      .where('RolloutDevice.rolloutId', 'in', [ref('Rollout.id'), fn.coalesce('Rollout.rollbackOf', 'Rollout.id')]);
+    // Without the offsets, PostgreSQL reads the devices of all rollouts, instead of those of one until the first outside.
+    const outside = devices
+      .where((device) => not(deviceMatches(device.ref('RolloutDevice.deviceId'), scope)))
+      .limit(1)
+      .offset(0);
+    const isFixed = or([eb('Rollout.acceptsDevicesUntil', 'is', null), eb('Rollout.rollbackOf', 'is not', null)]);
+    const canOnlyHave = or([eb('Rollout.scope', '=', formatLabelSelector(scope)), and([isFixed, exists(devices.limit(1).offset(0))])]);
+    return and([canOnlyHave, not(exists(outside))]);
+  };
 
 const insertWave = new RowStatement({ rolloutId: 'text', number: 'integer', state: 'text', startedAt: 'time?' }, (sql, wave) =>
   sql.insertInto('RolloutWave').values(wave),
@@ -137,6 +165,27 @@ export class RolloutRecords {
   async find(id: string): Promise<RolloutRecord | null> {
     const rollout = await this.#connection.sql.selectFrom('Rollout').selectAll().where('id', '=', id).executeTakeFirst();
     return rollout ?? null;
+  }
+
+  /** Returns whether the rollout exists and all its devices match a scope. */
+  async isInScope(id: string, scope: LabelSelector): Promise<boolean> {
+    const rollout = this.#connection.sql.selectFrom('Rollout').select('id').where('id', '=', id).where(inScope(scope));
+    return (await rollout.executeTakeFirst()) !== undefined;
+  }
+
+  /** Returns the identifiers of a page of the rollouts whose devices all match a scope. */
+  async listInScope(scope: LabelSelector, { module, state, ...range }: RolloutFilter, page: PageByTime): Promise<string[]> {
+    const rollouts = this.#connection.sql
+      .selectFrom('Rollout')
+      .select('id')
+      .$if(module !== undefined, (some) => some.where('module', '=', module ?? ''))
+      .$if(state !== undefined, (some) => some.where('state', '=', state ?? ''))
+      .where(({ and, ref }) => and(timeExpressions(range, page, { time: ref('Rollout.requestedAt'), key: ref('Rollout.id') })))
+      .where(inScope(scope))
+      .orderBy('requestedAt', page.order)
+      .orderBy('id', page.order)
+      .limit(page.limit);
+    return (await rollouts.execute()).map(({ id }) => id);
   }
 
   /** Returns the rollout that rolls another one back. */

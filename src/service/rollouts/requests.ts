@@ -1,6 +1,7 @@
 // Resolves a rollout request: its content, its devices and their waves, conflicts with other rollouts, and the preview of a dry run.
 
 import { validRange } from 'semver';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { resolveGroup } from '../groups/groups.ts';
@@ -27,6 +28,8 @@ export type RolloutRequest = {
   readonly devices: readonly string[] | null;
   /** Not null for a dynamic rollout. `until` null: devices join until an operator closes the rollout. */
   readonly joining: { readonly until: Date | null } | null;
+  /** The scope of the requester, which all devices match; null: any devices. */
+  readonly scope: LabelSelector | null;
   readonly unreachable: UnreachableChoice;
 };
 
@@ -75,7 +78,7 @@ async function selectRequested(connection: Connection, request: RolloutRequest, 
     throw invalidValue('/runningVersion', `"${selector.runningVersion}" is not a semver range, expected for example ">=1.0.0 <2.0.0"`);
   if (window !== null && !isTimeZone(window.timeZone))
     throw invalidValue('/window/timeZone', `unknown time zone "${window.timeZone}": use an IANA name such as Europe/Berlin, or UTC`);
-  const selected = await selectMembers(connection, content, selector, request.devices);
+  const selected = await selectMembers(connection, content, selector, request.devices, request.scope);
   if (selected.length === 0 && request.joining === null)
     throw invalidValue(selectorPointer(selector), 'no device matches: list the devices to see their labels and module versions');
   return selected;

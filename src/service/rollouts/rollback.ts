@@ -55,6 +55,7 @@ export async function beginRollback(
       requestedBy: requester.actor,
       startedAt: now,
       acceptsDevicesUntil: joinableForever,
+      scope: record.scope,
     };
     await new RolloutRecords(connection).create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
   }

@@ -1,6 +1,7 @@
 // Rollouts: creates, lists, follows and changes rollouts, and runs them in the background.
 
 import { setTimeout as delay } from 'node:timers/promises';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, isDamagedRowError, readViewsOrMarks } from '../database/damaged-rows.ts';
@@ -16,8 +17,8 @@ import { modulesOf, readPatchSet } from './content.ts';
 import { createRollout } from './creation.ts';
 import type { Decision } from './decisions.ts';
 import { type MeasuredDevice, measureDevices } from './device-measurement.ts';
-import { type RolloutDeviceFilter, type RolloutFilter, RolloutQueries } from './queries.ts';
-import type { RolloutRecord } from './repository.ts';
+import { type RolloutDeviceFilter, RolloutQueries } from './queries.ts';
+import type { RolloutFilter, RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 import { type Preview, previewRollout, type RolloutRequest } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
@@ -106,11 +107,24 @@ export class Rollouts {
     return readView(readConnection, await findRollout(readConnection, id), this.#uses.clock.now());
   }
 
-  async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageResult<RolloutView | DamagedItem, PageByTime>> {
+  /** @throws {Problem} `not-found` if a device of the rollout does not match a scope, or the rollout does not exist. */
+  async checkScope(id: string, scope: LabelSelector): Promise<void> {
+    if (!(await new RolloutRecords(this.#uses.store.readConnection).isInScope(id, scope))) throw notFound('rollout', id);
+  }
+
+  /** @param scope Lists only the rollouts whose devices all match it; null: all rollouts. */
+  async list(
+    filter: RolloutFilter,
+    scope: LabelSelector | null,
+    wantedPage: PageByTime,
+  ): Promise<PageResult<RolloutView | DamagedItem, PageByTime>> {
     const { readConnection, reader } = this.#uses.store;
     const queries = new RolloutQueries(reader);
     const page = await readMarkedPage(wantedPage, {
-      read: (wanted) => queries.list(filter, wanted),
+      read: async (wanted) => {
+        const ids = scope === null ? null : await new RolloutRecords(readConnection).listInScope(scope, filter, wanted);
+        return queries.list(filter, wanted, ids);
+      },
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       positionOfUndecodable: undecodablePosition.byTime,
     });

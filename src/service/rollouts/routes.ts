@@ -1,7 +1,9 @@
 // /v1/rollouts: creates, previews, lists and follows rollouts.
 
 import type { z } from 'zod';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
+import { scopeOf } from '../http/access.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse } from '../http/route.ts';
@@ -32,7 +34,7 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
   app.post(
     '/v1/rollouts',
     {
-      config: { access: 'operator' },
+      config: { access: 'operator', scope: 'filter' },
       schema: {
         operationId: 'createRollout',
         tags,
@@ -57,7 +59,7 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
       },
     },
     async (request, reply) => {
-      const rollout = toRequest(request.body);
+      const rollout = toRequest(request.body, scopeOf(request));
       if (request.body.dryRun) return reply.status(200).send(toPreview(await rollouts.preview(rollout)));
       const created = await rollouts.request(rollout, getRequester(request), (view) => toStoredResponse(toAccepted(view)));
       const { status, location, body } = toAccepted(created);
@@ -70,7 +72,7 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
   app.get(
     '/v1/rollouts',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'listRollouts',
         tags,
@@ -81,7 +83,8 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
     },
     async (request, reply) => {
       const { module, state } = request.query;
-      const page = await rollouts.list({ module, state, ...parseTimeRange(request.query) }, parsePageByTime(request));
+      const filter = { module, state, ...parseTimeRange(request.query) };
+      const page = await rollouts.list(filter, scopeOf(request), parsePageByTime(request));
       return sendPage(request, reply, page, {
         kind: 'rollout',
         schema: Rollout,
@@ -95,7 +98,7 @@ function addReadingRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
   app.get(
     '/v1/rollouts/:rollout',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getRollout',
         tags,
@@ -115,7 +118,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
     {
       // HEAD would open a stream that sends no body.
       exposeHeadRoute: false,
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'streamRolloutProgress',
         tags,
@@ -138,7 +141,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
   );
 }
 
-function toRequest(body: NewRollout): RolloutRequest {
+function toRequest(body: NewRollout, scope: LabelSelector | null): RolloutRequest {
   const {
     module = '',
     version = '',
@@ -169,7 +172,8 @@ function toRequest(body: NewRollout): RolloutRequest {
   };
   const until = dynamicUntil === undefined ? null : new Date(dynamicUntil);
   const content = patchSet === undefined ? { module, version } : { patchSet };
-  return { content, plan, group, devices: devices ?? null, joining: dynamic ? { until } : null, unreachable: body.unreachable };
+  const joining = dynamic ? { until } : null;
+  return { content, plan, group, devices: devices ?? null, joining, unreachable: body.unreachable, scope };
 }
 
 /** @param defaults The soak time and the thresholds of waves that have none. */
@@ -205,6 +209,7 @@ export function toRollout({ record, plan, patchSet, ...view }: RolloutView): Rol
     module,
     version,
     selector: plan.selector,
+    scope: record.scope,
     state: view.state,
     waitingFor: view.step.kind === 'wait' ? view.step.for : null,
     reason: record.reason,

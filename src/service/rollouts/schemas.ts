@@ -297,6 +297,7 @@ const exampleRollout = {
   module: 'tcp',
   version: exampleVersions.new.version,
   selector: { devices: null, labels: { zone: 'north' }, selector: null, group: null, runningVersion: null },
+  scope: null,
   state: 'running',
   waitingFor: 'soak',
   reason: null,
@@ -349,6 +350,10 @@ export const Rollout = z
         description: 'The device selection of the request.',
         examples: [{ devices: null, labels: { zone: 'north' }, selector: null, group: null, runningVersion: null }],
       }),
+    scope: z
+      .string()
+      .nullable()
+      .describe('The scope of the key that requested it, which its devices match besides the selection. Null: none.'),
     state: RolloutState,
     waitingFor: z
       .enum(waitingReasons)

@@ -82,7 +82,7 @@ function addSessionRoute(app: Api, { users }: Uses): void {
   app.delete(
     '/v1/sessions/current',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'endCurrentSession',
         tags,
@@ -105,7 +105,7 @@ function addUserRoutes(app: Api, { users, damagedRows }: Uses): void {
   app.get(
     '/v1/users',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listUsers',
         tags,
@@ -124,7 +124,7 @@ function addUserRoutes(app: Api, { users, damagedRows }: Uses): void {
   app.get(
     '/v1/users/:user',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getUser',
         tags,

@@ -43,7 +43,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
   app.get(
     '/v1/signing-keys',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listSigningKeys',
         tags,
@@ -70,7 +70,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
   app.get(
     '/v1/signing-keys/:signingKey',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getSigningKey',
         tags,

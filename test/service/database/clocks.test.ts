@@ -67,6 +67,7 @@ test('of two rollouts with the same devices, the later waits even if a clock set
     requestedBy: 'test',
     startedAt: null,
     acceptsDevicesUntil: null,
+    scope: null,
   });
   const device = { deviceId: 'dev', position: 1, wave: 1, version: '1.0.0', state: 'waiting', reason: null, previousVersion: null };
   const [earlier, later] = ['rol_b', 'rol_a'];

@@ -193,6 +193,7 @@ const newKey = (index: number) => ({
   revokedAt: random(2) === 0 ? anyTime() : null,
   expiresAt: null,
   requestsPerMinute: null,
+  scope: null,
 });
 
 const newResidency = (deviceId: string) => (index: number) => ({

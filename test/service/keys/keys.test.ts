@@ -47,6 +47,7 @@ test('returns the roles of the current key', async () => {
     role: 'operator',
     expiresAt: null,
     grantedRoles: ['viewer', 'operator'],
+    scope: null,
   });
   expect((await service.get('/v1/keys/current')).body).toMatchObject({
     role: 'admin',
@@ -66,6 +67,7 @@ test('a service without authentication permits every request', async () => {
       role: 'admin',
       expiresAt: null,
       grantedRoles: ['viewer', 'operator', 'publisher', 'admin'],
+      scope: null,
     });
   } finally {
     await open.close();

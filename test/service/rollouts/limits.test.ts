@@ -24,7 +24,15 @@ test('does not retry a device after the maximum number of attempts', async () =>
   const store = await Store.open(await newDatabase(folder));
   const now = new Date();
   const rollout = { id: 'r', module: 'tcp', version: '1.0.0', plan: {}, state: 'paused', reason: null, rollbackOf: null, requestedAt: now };
-  const times = { requestedBy: 'key_a', startedAt: now, patchSetId: null, endedAt: null, nextLoadAt: null, acceptsDevicesUntil: null };
+  const times = {
+    requestedBy: 'key_a',
+    startedAt: now,
+    patchSetId: null,
+    endedAt: null,
+    nextLoadAt: null,
+    acceptsDevicesUntil: null,
+    scope: null,
+  };
   const device = { deviceId: 'd', position: 1, wave: 1, version: '1.0.0', state: 'waiting', reason: null, previousVersion: null };
   await inTransaction(store, async ({ rollouts }) => {
     await rollouts.create({ ...rollout, ...times }, [{ number: 1, state: 'loading', startedAt: now }]);

@@ -67,7 +67,15 @@ beforeEach(async () => {
       await builds.create({ id: version, ...facts, sourceDigest: '', imageDigest: image, imageBytes: 1 });
     }
     const rollout = { id: 'r', module: 'tcp', version: '2.0.0', plan, state: 'running', reason: null, rollbackOf: null, requestedAt: now };
-    const times = { requestedBy: 'key_a', startedAt: now, patchSetId: null, endedAt: null, nextLoadAt: null, acceptsDevicesUntil: null };
+    const times = {
+      requestedBy: 'key_a',
+      startedAt: now,
+      patchSetId: null,
+      endedAt: null,
+      nextLoadAt: null,
+      acceptsDevicesUntil: null,
+      scope: null,
+    };
     await rollouts.create({ ...rollout, ...times }, [{ number: 1, state: 'loading', startedAt: now }]);
     const device = { wave: 1, version: '2.0.0', state: 'waiting', reason: null, previousVersion: '1.0.0' };
     await rollouts.addDevices(

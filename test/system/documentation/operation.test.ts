@@ -32,6 +32,8 @@ test('manages API keys', manyProcesses, async () => {
   const output = await walk.runPage('docs/how-to/keys.md', walk.folder);
   expect(output.match(/^patchbay_[\w-]+$/gm)).toHaveLength(7);
   expect(output).toMatch(/on-call /);
+  expect(output).toMatch(/embedded-2 .*zone=north\nexit code 1/);
+  expect(output).toContain('there is no device "embedded-3"');
 });
 
 test('creates the key of Prometheus', manyProcesses, async () => {

@@ -19,6 +19,17 @@ import { EventsTable } from './events-table.tsx';
 import { Verification } from './verification.tsx';
 
 export function AuditPage() {
+  const { mayAcrossFleet } = useSignedIn();
+  if (mayAcrossFleet('viewer')) return <AuditTrail />;
+  return (
+    <>
+      <PageHead heading="Audit trail" />
+      <p class="empty">The audit trail is about the whole fleet. Keys with a scope cannot read it.</p>
+    </>
+  );
+}
+
+function AuditTrail() {
   const { client } = useSignedIn();
   const { query } = useLocation();
   const asked = auditQueryOf(query);

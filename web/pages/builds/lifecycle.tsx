@@ -18,7 +18,7 @@ type Parts = { readonly build: Build; readonly onDone: () => void };
 
 /** The buttons that yank and delete a build, with their dialogs. */
 export function LifecycleActions({ build, onDone }: Parts) {
-  const { may } = useSignedIn();
+  const { mayAcrossFleet } = useSignedIn();
   const [open, setOpen] = useState<'yank' | 'delete' | null>(null);
   const close = () => setOpen(null);
   const closeAndRefresh = () => {
@@ -27,17 +27,17 @@ export function LifecycleActions({ build, onDone }: Parts) {
   };
   return (
     <>
-      {may('publisher') && (
+      {mayAcrossFleet('publisher') && (
         <button type="button" onClick={() => setOpen('delete')}>
           Delete…
         </button>
       )}
-      {may('operator') && build.yanked === null && (
+      {mayAcrossFleet('operator') && build.yanked === null && (
         <button type="button" onClick={() => setOpen('yank')}>
           Yank…
         </button>
       )}
-      {may('operator') && build.yanked !== null && <UnyankButton build={build} onDone={onDone} />}
+      {mayAcrossFleet('operator') && build.yanked !== null && <UnyankButton build={build} onDone={onDone} />}
       {open === 'yank' && <YankDialog build={build} onDone={closeAndRefresh} onClose={close} />}
       {open === 'delete' && <DeleteDialog build={build} onClose={close} />}
     </>

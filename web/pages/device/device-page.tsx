@@ -41,14 +41,15 @@ type OpenDialog =
 
 export function DevicePage({ parameters }: PageProps) {
   const id = parameters['device'] ?? '';
-  const { client, may } = useSignedIn();
+  const { client, may, mayAcrossFleet } = useSignedIn();
+  const mayReadHosts = mayAcrossFleet('viewer');
   const samples = useMemo(() => new DeviceSamples(), []);
   const [asking, setAsking] = useState<OpenDialog | null>(null);
   const concerns = ({ object, detail }: LiveEvent) => object === id || detail['device'] === id;
   const watched = useResource(
     id,
     async (signal) => {
-      const found = await fetchDevice(client, id, signal);
+      const found = await fetchDevice(client, id, mayReadHosts, signal);
       samples.addReferences(found.device.moduleTable, Date.now());
       if (found.device.reportedAt !== null) samples.addPrograms(found.programs, Date.parse(found.device.reportedAt), Date.now());
       return found;
@@ -66,15 +67,19 @@ export function DevicePage({ parameters }: PageProps) {
         actions={
           mayLoad && (
             <>
-              <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'rename' })}>
-                Rename…
-              </button>
-              <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'move' })}>
-                Move…
-              </button>
-              <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'decommission' })}>
-                Decommission…
-              </button>
+              {mayAcrossFleet('operator') && (
+                <>
+                  <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'rename' })}>
+                    Rename…
+                  </button>
+                  <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'move' })}>
+                    Move…
+                  </button>
+                  <button type="button" disabled={device === undefined} onClick={() => setAsking({ kind: 'decommission' })}>
+                    Decommission…
+                  </button>
+                </>
+              )}
               <button type="button" class="main" disabled={device === undefined} onClick={() => setAsking({ kind: 'load', module: null })}>
                 Load a build…
               </button>
@@ -114,13 +119,15 @@ export function DevicePage({ parameters }: PageProps) {
   );
 }
 
-async function fetchDevice(client: Client, id: string, signal: AbortSignal): Promise<DeviceData> {
+/** @param mayReadHosts Whether the key can read the name of the host; without it, the identifier is shown. */
+async function fetchDevice(client: Client, id: string, mayReadHosts: boolean, signal: AbortSignal): Promise<DeviceData> {
   const path = { device: id };
   const [device, programs] = await Promise.all([
     client.GET('/v1/devices/{device}', { params: { path }, signal }).then(unwrapResponse),
     client.GET('/v1/devices/{device}/programs', { params: { path, query: { limit: programLimit } }, signal }).then(unwrapResponse),
   ]);
-  return { device, host: await hostName(client, device.host, signal), programs: programs.items, hasMorePrograms: programs.next !== null };
+  const host = mayReadHosts ? await hostName(client, device.host, signal) : device.host;
+  return { device, host, programs: programs.items, hasMorePrograms: programs.next !== null };
 }
 
 const hostNames = new Map<string, string>();

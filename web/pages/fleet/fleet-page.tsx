@@ -26,7 +26,8 @@ const hostLimit = 200;
 const isOfTheFleet = ({ action }: LiveEvent) => /^(device|host|load)\./.test(action);
 
 export function FleetPage() {
-  const { client, may } = useSignedIn();
+  const { client, mayAcrossFleet } = useSignedIn();
+  const mayReadHosts = mayAcrossFleet('viewer');
   const { query } = useLocation();
   const [areLabelsEdited, setLabelsEdited] = useState(false);
   const asked = fleetQueryOf(query);
@@ -38,14 +39,16 @@ export function FleetPage() {
   const hosts = useResource(
     'hosts',
     async (signal) =>
-      unwrapResponse(await client.GET('/v1/hosts', { params: { query: { sort: 'name', limit: hostLimit } }, signal })).items,
+      !mayReadHosts
+        ? []
+        : unwrapResponse(await client.GET('/v1/hosts', { params: { query: { sort: 'name', limit: hostLimit } }, signal })).items,
     { isRelevant: ({ action }) => action.startsWith('host.') },
   );
   const hostNames = new Map(hosts.data?.map(({ id, name }) => [id, name]));
   return (
     <>
       <PageHead heading="Fleet" />
-      <Health hosts={hosts} />
+      {mayReadHosts && <Health hosts={hosts} />}
       <Panel heading="Devices">
         <FleetFilters query={query} hosts={[...hostNames.values()]} />
         <ResourceView resource={devices} what="devices">
@@ -56,7 +59,7 @@ export function FleetPage() {
               <>
                 <Table caption="Devices" columns={columns(query, hostNames)} rows={items} keyOf={({ id }) => id} />
                 <ListEnd pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
-                {may('operator') && (
+                {mayAcrossFleet('operator') && (
                   <button type="button" onClick={() => setLabelsEdited(true)}>
                     Edit labels of these devices…
                   </button>

@@ -19,7 +19,7 @@ type Group = Schemas['Group'];
 type Opened = { readonly kind: 'edit' | 'delete'; readonly group: Group } | { readonly kind: 'create' } | null;
 
 export function GroupsPage() {
-  const { client, may } = useSignedIn();
+  const { client, mayAcrossFleet } = useSignedIn();
   const [opened, setOpened] = useState<Opened>(null);
   const groups = usePages<Group>(
     'groups',
@@ -35,7 +35,7 @@ export function GroupsPage() {
       <PageHead
         heading="Groups"
         actions={
-          may('operator') && (
+          mayAcrossFleet('operator') && (
             <button type="button" class="main" onClick={() => setOpened({ kind: 'create' })}>
               New group…
             </button>
@@ -49,7 +49,12 @@ export function GroupsPage() {
               <p class="empty">No groups yet. A group is a name for a label selector, such as zone=north.</p>
             ) : (
               <>
-                <Table caption="Groups" rows={items} keyOf={({ id }) => id} columns={columns(may('operator') ? setOpened : null)} />
+                <Table
+                  caption="Groups"
+                  rows={items}
+                  keyOf={({ id }) => id}
+                  columns={columns(mayAcrossFleet('operator') ? setOpened : null)}
+                />
                 <ListEnd pages={groups} shown={items.length} what={items.length === 1 ? 'group' : 'groups'} />
               </>
             )

@@ -14,6 +14,7 @@ import { resolveCriteria } from '../../../../src/service/devices/selection.ts';
 import { GroupQueries } from '../../../../src/service/groups/queries.ts';
 import { GroupRecords } from '../../../../src/service/groups/repository.ts';
 import { LoadQueries } from '../../../../src/service/loads/queries.ts';
+import { RolloutRecords } from '../../../../src/service/rollouts/repository.ts';
 import { newDatabase } from '../../../databases.ts';
 
 const devices = 50_000;
@@ -53,6 +54,10 @@ beforeAll(async () => {
       SELECT 'd' || n, 'all', 'yes' FROM generate_series(1, ${devices}) n
       UNION ALL SELECT 'd' || n, 'zone', 'zone-' || n % 10 FROM generate_series(1, ${devices}) n
       UNION ALL SELECT 'd' || n, 'few', 'yes' FROM generate_series(1, 3) n;
+    INSERT INTO "Rollout" ("id", "module", "version", "plan", "state", "requestedAt", "requestedBy")
+      SELECT 'r' || n, 'tcp', '1.0.0', '{}', 'completed', now(), 'key_a' FROM generate_series(0, 9) n;
+    INSERT INTO "RolloutDevice" ("rolloutId", "deviceId", "position", "wave", "version", "state")
+      SELECT 'r' || n % 10, 'd' || n, n, 1, '1.0.0', 'loaded' FROM generate_series(1, ${devices}) n;
     INSERT INTO "DeviceGroup" ("id", "name", "selector", "createdAt") VALUES ('grp_1', 'zones', 'zone in (zone-1,zone-2),!beta', now());
     ANALYZE;`);
   client = connect(url);
@@ -134,4 +139,11 @@ test('requests read the labels that they name, and each device that matches', as
 test('the devices of a group are counted', async () => {
   const count = () => new GroupRecords(connection).countDevices(parseLabelSelector('zone in (zone-1,zone-2),!beta'));
   expect(await count()).toBe(devices / 5);
+});
+
+test('a page of the rollouts in a scope reads each of their devices once, and few devices of other rollouts', async () => {
+  const list = (scope: string) => new RolloutRecords(connection).listInScope(parseLabelSelector(scope), {}, byTime);
+  expect(await list('zone=zone-3')).toEqual(['r3']);
+  const { rows } = await planOf(() => list('zone=zone-3'));
+  expect(rows).toBeLessThan((3 * devices) / 10);
 });

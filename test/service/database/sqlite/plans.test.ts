@@ -101,6 +101,7 @@ const keyQueries = new KeyQueries(reader);
 const loadQueries = new LoadQueries(reader);
 const loadBatchQueries = new LoadBatchQueries(reader);
 const loadBatches = new LoadBatchRecords(records.connection);
+const scope = parseLabelSelector('few in (yes,no),!beta');
 const buildQueries = new BuildQueries(reader);
 const patchSetQueries = new PatchSetQueries(reader);
 const programQueries = new ProgramQueries(reader);
@@ -162,6 +163,12 @@ test.each<[string, () => Promise<unknown>, string]>([
     () => loadBatchQueries.list({ version: 'y' }, byTime),
     'LoadBatch_version_requestedAt_id_idx (version=? AND requestedAt<?)',
   ],
+  [
+    'load batches in a scope',
+    () => loadBatches.listInScope(scope, range, byTime),
+    'LoadBatch_requestedAt_id_idx (requestedAt>? AND requestedAt<?)',
+  ],
+  ['rollouts in a scope', () => rollouts.listInScope(scope, range, byTime), 'Rollout_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
   ['the first load of a batch', () => loadBatches.anyLoad('x'), 'Load_batchId_requestedAt_id_idx (batchId=?)'],
   ['loads that are overdue', () => loads.listOverdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
   [
