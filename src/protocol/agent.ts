@@ -26,7 +26,7 @@ import {
 import { FunctionType } from './interface.ts';
 import { exampleLoadReport, examplePolicy, LoadPolicy, LoadReport, memberLimit } from './load-report.ts';
 import { exampleServiceKey, ServiceKeys } from './signed-statement.ts';
-import { Traceparent } from './traceparent.ts';
+import { exampleTraceparent, Traceparent } from './traceparent.ts';
 
 /** Limits of the agent protocol. */
 export const agentLimits = {
@@ -192,7 +192,13 @@ const order = {
   ),
 };
 
-const exampleOrder = { order: exampleIdentifier('order'), device: exampleIdentifier('device'), sequence: 7, request: exampleRequest };
+const exampleOrder = {
+  order: exampleIdentifier('order'),
+  device: exampleIdentifier('device'),
+  sequence: 7,
+  request: exampleRequest,
+  traceparent: exampleTraceparent,
+};
 const { version, image } = exampleVersions.new;
 
 /** The deadline of an order that runs a load. */

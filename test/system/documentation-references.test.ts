@@ -80,7 +80,7 @@ test('identifiers in camel case are in the code', () => {
 });
 
 /** Options of other programs. */
-const foreignOptions = ['--fail-with-body', '--max-time', '--data-binary', '--data-urlencode', '--project', '--write'];
+const foreignOptions = ['--fail-with-body', '--max-time', '--data-binary', '--data-urlencode', '--retry', '--project', '--write'];
 
 test('options and environment variables exist', () => {
   const sources = [...files.filter((file) => /\.tsx?$|^package\.json$/.test(file) && !file.includes('/generated/')), 'docker-compose.yml'];
@@ -155,7 +155,7 @@ test('health reasons and log messages of the page on monitoring are in the code'
   const section = readPage('docs/how-to/monitor.md').match(/^## Health reasons$[\s\S]*?^## /m)?.[0] ?? '';
   const reasons = [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, reason = '']) => reason);
   const messages = [...readPage('docs/how-to/monitor.md').matchAll(/"msg":"([a-z ]+)"/g)].map(([, message = '']) => message);
-  expect([reasons.length, messages.length]).toEqual([4, 2]);
+  expect([reasons.length, messages.length]).toEqual([7, 2]);
   const sources = filesOf('src').filter((file) => file.endsWith('.ts') && !file.includes('/generated/'));
   const code = sources.map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
   const parts = [...reasons, ...messages].flatMap((text) => text.split('…')).map((part) => part.replace(/^ (?:module|device)s/, '').trim());
