@@ -330,9 +330,10 @@ test('the fleet is healthy while every host is connected, and degraded with the 
   });
   expect(healthy).toMatchObject({ reasons: [], devices: { attaching: 0, unreachable: 0 }, loads: { queued: 0 } });
   await stop();
-  const health = await until('the fleet is degraded', async () => {
+  // A busy machine may miss the others for a moment, which is a reason too.
+  const health = await until('the fleet is degraded by this host only', async () => {
     const { body } = await service.get('/v1/health');
-    return body.status === 'degraded' && body;
+    return body.status === 'degraded' && body.hosts?.connected === 2 && JSON.stringify(body.reasons).includes('the host leaving') && body;
   });
   expect(itemsOf(await service.get('/v1/devices?status=unreachable'))).toMatchObject([{ name: 'leaving-1' }]);
   expect(health).toMatchObject({
