@@ -1,8 +1,7 @@
-// Runs random schedules on the deterministic machine: ten thousand with `npm run test:everything`, more with `npm run fuzz:schedules`. A failing schedule prints its seed and shrinks.
+// Runs ten thousand random schedules on the deterministic machine; `npm run fuzz:schedules` runs more. A failing schedule prints its seed and shrinks.
 
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
-import { randomCases } from '../random-cases.ts';
 import { Simulation, schedule } from './simulation.ts';
 import { compiler } from './test-machine.ts';
 
@@ -21,11 +20,11 @@ test('keeps all invariants after every step of every schedule', async () => {
   const simulation = await Simulation.create();
   await fc.assert(
     fc.asyncProperty(schedule, (operations) => simulation.run(operations)),
-    { numRuns: randomCases(10_000) },
+    { numRuns: 10_000 },
   );
-  expect(simulation.steps).toBeGreaterThan(randomCases(100_000));
-  expect(simulation.callsMeasured).toBeGreaterThan(randomCases(1_000));
-  // A few in a thousand schedules.
-  expect(simulation.drainsEnded.interrupted + simulation.drainsEnded.cancelled).toBeGreaterThan(0);
-  expect(simulation.unloadsRefused).toBeGreaterThan(randomCases(50));
+  expect(simulation.steps).toBeGreaterThan(100_000);
+  expect(simulation.callsMeasured).toBeGreaterThan(1_000);
+  expect(simulation.drainsEnded.interrupted).toBeGreaterThan(10);
+  expect(simulation.drainsEnded.cancelled).toBeGreaterThan(10);
+  expect(simulation.unloadsRefused).toBeGreaterThan(100);
 }, 300_000);
