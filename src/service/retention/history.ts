@@ -6,7 +6,7 @@ import type { Clock } from '../clock/service-clock.ts';
 import type { Store } from '../database/store.ts';
 import { systemActor } from '../requester.ts';
 import { HistoryPruningRecords } from './history-repository.ts';
-import { digestOf, earliestNow, isUnlimited, type RetentionLimit } from './limit.ts';
+import { earliestNow, isUnlimited, pruningEvent, type RetentionLimit } from './limit.ts';
 
 /** Devices whose histories one transaction prunes. */
 const deviceBatchSize = 200;
@@ -33,13 +33,7 @@ export async function pruneHistory(store: Store, { history, keepVersions }: Sett
         if (expired.length === 0) return;
         await records.delete(expired);
         const numbers = expired.map(({ number }) => number);
-        const detail = {
-          count: numbers.length,
-          first: numbers[0] ?? null,
-          last: numbers.at(-1) ?? null,
-          digest: digestOf(numbers.map(String)),
-        };
-        await audit(connection, systemActor, clock.now(), [{ action: 'device.history-pruned', object: 'history', detail }]);
+        await audit(connection, systemActor, clock.now(), [pruningEvent('device.history-pruned', 'history', numbers)]);
       });
     last = devices.at(-1) ?? '';
     if (devices.length < deviceBatchSize) return;

@@ -1,6 +1,7 @@
 // Limits of stored data by age and number.
 
 import { createHash } from 'node:crypto';
+import type { AuditEntry } from '../audit-events/entry.ts';
 import { RetentionTimeRecords } from '../clock/repository.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Store } from '../database/store.ts';
@@ -25,9 +26,15 @@ export async function earliestNow(store: Store, clock: Pick<Clock, 'now'>): Prom
   return Math.min((await new RetentionTimeRecords(store.readConnection).now()).getTime(), clock.now().getTime());
 }
 
-/** Returns the SHA-256 of lines, each with a newline, for the audit trail: with a list of what was removed, anyone can check it. */
-export function digestOf(lines: readonly string[]): string {
-  return `sha256:${createHash('sha256')
-    .update(lines.map((line) => `${line}\n`).join(''))
-    .digest('hex')}`;
+/**
+ * Describes what was removed, for the audit trail. The digest is the SHA-256 of the identifiers, each followed by a newline: with a list of them, anyone
+ * can check it.
+ * @param identifiers In ascending order.
+ */
+export function pruningEvent(action: string, object: string, identifiers: readonly (string | number)[]): AuditEntry {
+  const digest = createHash('sha256')
+    .update(identifiers.map((identifier) => `${identifier}\n`).join(''))
+    .digest('hex');
+  const [first = null] = identifiers;
+  return { action, object, detail: { count: identifiers.length, first, last: identifiers.at(-1) ?? null, digest: `sha256:${digest}` } };
 }

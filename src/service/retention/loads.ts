@@ -6,7 +6,7 @@ import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { systemActor } from '../requester.ts';
-import { digestOf, earliestNow, isUnlimited, type RetentionLimit } from './limit.ts';
+import { earliestNow, isUnlimited, pruningEvent, type RetentionLimit } from './limit.ts';
 import { type EndedLoad, LoadPruningRecords } from './load-repository.ts';
 
 /** Loads that one transaction examines. */
@@ -72,9 +72,4 @@ async function deleteReports(connection: Connection, ids: readonly string[]): Pr
 async function deleteLoads(connection: Connection, ids: readonly string[]): Promise<AuditEntry[]> {
   const removed = await new LoadPruningRecords(connection).deleteUnused(ids);
   return removed.length === 0 ? [] : [pruningEvent('load.pruned', 'loads', removed)];
-}
-
-/** Describes removed loads, in ascending order, for the audit trail. */
-function pruningEvent(action: string, object: string, ids: readonly string[]): AuditEntry {
-  return { action, object, detail: { count: ids.length, first: ids[0] ?? null, last: ids.at(-1) ?? null, digest: digestOf(ids) } };
 }
