@@ -128,11 +128,19 @@ function signedHeaders({ id, body, contentType, secrets }: OutgoingMessage, now:
   };
 }
 
-/** Sends the body and reads the response. Redirects are not followed. */
+/** Sends the body and reads the response. Redirects are not followed, and the protocol is not changed. Always settles once the request is closed. */
 function exchange(request: ClientRequest, body: string): Promise<Attempt> {
   return new Promise((settle, reject) => {
-    request.on('error', reject);
+    let received: IncomingMessage | null = null;
+    // Bytes after a complete response, such as the content of a 204, do not change it.
+    request.on('error', (error) => (received?.complete === true ? settle(toAttempt(received)) : reject(error)));
+    // Without a listener, a response 101 ends with neither a response nor an error.
+    request.on('upgrade', (response, socket) => {
+      settle(toAttempt(response));
+      socket.destroy();
+    });
     request.on('response', (response) => {
+      received = response;
       let bytes = 0;
       const end = () => settle(toAttempt(response));
       response.on('data', (chunk: Uint8Array) => {
@@ -146,6 +154,7 @@ function exchange(request: ClientRequest, body: string): Promise<Attempt> {
       response.on('error', reject);
       response.on('aborted', () => reject(new Error('the connection was closed before the response was complete')));
     });
+    request.on('close', () => reject(new Error('the connection was closed without a response')));
     request.end(body);
   });
 }
