@@ -102,5 +102,5 @@ export type Tables = {
   readonly SignaturePolicy: Table<SignaturePolicyModel>;
   readonly User: Table<UserModel>;
   readonly SigningKey: Table<SigningKeyModel>;
-  readonly Webhook: Table<WebhookModel>;
+  readonly Webhook: Table<WebhookModel, 'revision'>;
 };

@@ -6,6 +6,7 @@ import { AuditQueries, numberOf } from '../audit/queries.ts';
 import { audit } from '../audit-events/entry.ts';
 import { type AuditRecord, AuditRecords } from '../audit-events/repository.ts';
 import type { Clock } from '../clock/service-clock.ts';
+import type { Connection } from '../database/connection.ts';
 import type { MarkedRows } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
@@ -44,8 +45,8 @@ const batchSize = 100;
 /** How often the cursor of a webhook without matching events is saved, in milliseconds. */
 const saveInterval = 10_000;
 
-/** Events up to `through` were examined since the cursor was saved; none of them is for the webhook. */
-type Examined = { readonly cursor: number; readonly through: number; readonly savedAt: number };
+/** Events up to `through` were examined since the cursor was saved; none of them is for the webhook as it was read. */
+type Examined = Pick<WebhookRecord, 'cursor' | 'revision'> & { readonly through: number; readonly savedAt: number };
 
 type Uses = {
   readonly store: Store;
@@ -167,26 +168,39 @@ export class Deliveries {
   }
 
   async #sendDue(webhook: WebhookRecord, isDue: boolean): Promise<void> {
-    await this.#replayParked(webhook);
-    let current: WebhookRecord | null = isDue ? webhook : null;
+    const isUnchanged = await this.#replayParked(webhook);
+    let current: WebhookRecord | null = isDue && isUnchanged ? webhook : null;
     while (current !== null && !this.#mustStop) current = await this.#sendBatch(current);
   }
 
-  /** Sends parked events whose replay is requested, once each. */
-  async #replayParked(webhook: WebhookRecord): Promise<void> {
-    const { store } = this.#uses;
+  /** Sends parked events whose replay is requested, once each. Returns false if the webhook was changed meanwhile: the next check continues. */
+  async #replayParked(webhook: WebhookRecord): Promise<boolean> {
+    const { store, clock } = this.#uses;
+    const { readConnection } = store;
     while (!this.#mustStop) {
-      const parked = await new ParkedEventRecords(store.readConnection).findToReplay(webhook.id);
-      if (parked === null) return;
-      const event = StoredEvent.parse(parked.event);
-      const attempt = await this.attempt(webhook, event);
-      if (this.#stopped.signal.aborted) return;
-      await store.transaction(async (connection) => {
+      const number = await new ParkedEventRecords(readConnection).firstToReplay(webhook.id);
+      if (number === null) return true;
+      const parked = await new ParkedEventRecords(readConnection).find(webhook.id, number);
+      const event = StoredEvent.safeParse(parked?.event);
+      if (parked === null || !event.success) {
+        await store.transaction((connection) =>
+          new ParkedEventRecords(connection).withdrawReplay(webhook.id, number, 'the stored event cannot be read'),
+        );
+        continue;
+      }
+      const attempt = await this.attempt(webhook, event.data);
+      if (this.#stopped.signal.aborted) return false;
+      const isUnchanged = await store.transaction(async (connection) => {
         const records = new ParkedEventRecords(connection);
-        if (attempt.result === 'delivered') await records.remove(webhook.id, parked.number);
-        else await records.recordFailure(webhook.id, parked.number, parked.attempts + 1, attempt.reason);
+        if (attempt.result === 'delivered') await records.remove(webhook.id, number);
+        else await records.recordFailure(parked, attempt.reason);
+        const current = await new WebhookRecords(connection).find(webhook.id);
+        if (current === null || current.revision !== webhook.revision) return false;
+        return attempt.status === 410 ? !(await disable(connection, current, clock.now())) : true;
       });
+      if (!isUnchanged) return false;
     }
+    return false;
   }
 
   /** Sends the next events. Returns the webhook with its new cursor if there may be more events to send; null if there are none, or one failed. */
@@ -216,7 +230,7 @@ export class Deliveries {
     // Every event up to `newest` was read, or is of another kind.
     const through = found.length < batchSize || last === undefined ? newest : numberOf(last);
     const { savedAt } = this.#examined.get(webhook.id) ?? { savedAt: performance.now() };
-    this.#examined.set(webhook.id, { cursor: webhook.cursor, through, savedAt });
+    this.#examined.set(webhook.id, { cursor: webhook.cursor, revision: webhook.revision, through, savedAt });
     return webhook;
   }
 
@@ -242,11 +256,11 @@ export class Deliveries {
     );
   }
 
-  /** Returns the webhook after a delivery; null if its cursor was moved meanwhile. */
+  /** Returns the webhook after a delivery; null if it was changed meanwhile. */
   async #recordDelivery(webhook: WebhookRecord, { number }: AuditRecord): Promise<WebhookRecord | null> {
     const { store, clock } = this.#uses;
     const state = { cursor: number, lastDeliveredAt: clock.now(), ...noFailures };
-    const isCurrent = await store.transaction((connection) => new WebhookRecords(connection).advance(webhook.id, webhook.cursor, state));
+    const isCurrent = await store.transaction((connection) => new WebhookRecords(connection).advance(webhook, state));
     return isCurrent ? { ...webhook, ...state } : null;
   }
 
@@ -259,7 +273,7 @@ export class Deliveries {
     const { store, clock } = this.#uses;
     const now = clock.now();
     if (attempt.status === 410) {
-      await this.#disable(webhook, now);
+      await store.transaction((connection) => disable(connection, webhook, now));
       return null;
     }
     const attempts = webhook.attempts + 1;
@@ -268,14 +282,13 @@ export class Deliveries {
     const due = nextAttempt({ attempts, firstAttemptAt, retryAfter: attempt.retryAfter }, now);
     return store.transaction(async (connection) => {
       const records = new WebhookRecords(connection);
-      const parked = (await new ParkedEventRecords(connection).countByWebhook()).get(webhook.id) ?? 0;
-      if (due !== null || parked >= deliveryLimits.parked) {
+      if (due !== null || (await new ParkedEventRecords(connection).count(webhook.id)) >= deliveryLimits.parked) {
         const nextAttemptAt = due ?? new Date(now.getTime() + retryLimits.backOff.max);
-        await records.advance(webhook.id, webhook.cursor, { ...failure, attempts, firstAttemptAt, nextAttemptAt });
+        await records.advance(webhook, { ...failure, attempts, firstAttemptAt, nextAttemptAt });
         return null;
       }
       const state = { ...failure, cursor: event.number, attempts: 0, firstAttemptAt: null, nextAttemptAt: null };
-      if (!(await records.advance(webhook.id, webhook.cursor, state))) return null;
+      if (!(await records.advance(webhook, state))) return null;
       const { id, data } = toWebhookEvent(event);
       await new ParkedEventRecords(connection).park({
         webhookId: webhook.id,
@@ -292,17 +305,6 @@ export class Deliveries {
     });
   }
 
-  /** Disables a webhook whose receiver responded with 410. */
-  async #disable({ id, cursor, name }: WebhookRecord, now: Date): Promise<void> {
-    const disabledReason = 'the receiver responded with 410 (Gone)';
-    await this.#uses.store.transaction(async (connection) => {
-      const records = new WebhookRecords(connection);
-      if (!(await records.advance(id, cursor, noFailures))) return;
-      await records.change(id, { isEnabled: false, disabledReason });
-      await audit(connection, systemActor, now, [{ action: 'webhook.disabled', object: id, detail: { name, reason: disabledReason } }]);
-    });
-  }
-
   /** Continues after events that were pruned before they were sent, and records the gap. */
   async #skipPruned(webhook: WebhookRecord, through: number): Promise<WebhookRecord | null> {
     const { store, clock } = this.#uses;
@@ -311,9 +313,7 @@ export class Deliveries {
     const state = { cursor: through, attempts: 0, firstAttemptAt: null, nextAttemptAt: null };
     const gap = { skippedAfter: after, skippedThrough: through, skippedAt: now };
     return store.transaction(async (connection) => {
-      const records = new WebhookRecords(connection);
-      if (!(await records.advance(webhook.id, webhook.cursor, state))) return null;
-      await records.change(webhook.id, gap);
+      if (!(await new WebhookRecords(connection).advance(webhook, { ...state, ...gap }))) return null;
       const detail = { name: webhook.name, after, through };
       await audit(connection, systemActor, now, [{ action: 'webhook.events-skipped', object: webhook.id, outcome: 'failed', detail }]);
       return { ...webhook, ...state, ...gap };
@@ -321,9 +321,9 @@ export class Deliveries {
   }
 
   /** Returns the number of the last event that was sent, parked or examined. */
-  #examinedThrough({ id, cursor }: WebhookRecord): number {
-    const examined = this.#examined.get(id);
-    return examined?.cursor === cursor ? Math.max(examined.through, cursor) : cursor;
+  #examinedThrough(webhook: WebhookRecord): number {
+    const examined = this.#examined.get(webhook.id);
+    return examined !== undefined && isOf(examined, webhook) ? Math.max(examined.through, webhook.cursor) : webhook.cursor;
   }
 
   /** Saves how far events were examined, from time to time: a write per event that no webhook gets would slow down others. */
@@ -332,14 +332,25 @@ export class Deliveries {
     const due = webhooks.flatMap((webhook) => {
       const examined = this.#examined.get(webhook.id);
       if (examined === undefined || this.#active.has(webhook.id) || now - examined.savedAt < saveInterval) return [];
-      return examined.cursor === webhook.cursor && examined.through > webhook.cursor ? [{ id: webhook.id, ...examined }] : [];
+      return isOf(examined, webhook) && examined.through > webhook.cursor ? [{ id: webhook.id, ...examined }] : [];
     });
     if (due.length === 0) return;
     await this.#uses.store.transaction(async (connection) => {
-      for (const { id, cursor, through } of due) await new WebhookRecords(connection).advance(id, cursor, { cursor: through });
+      for (const { through, ...position } of due) await new WebhookRecords(connection).advance(position, { cursor: through });
     });
-    for (const { id, through } of due) this.#examined.set(id, { cursor: through, through, savedAt: now });
+    for (const { id, revision, through } of due) this.#examined.set(id, { cursor: through, revision, through, savedAt: now });
   }
+}
+
+const isOf = (examined: Examined, { cursor, revision }: WebhookRecord) => examined.cursor === cursor && examined.revision === revision;
+
+/** Disables a webhook whose receiver responded with 410. Returns false if it was changed since it was read. */
+async function disable(connection: Connection, webhook: WebhookRecord, now: Date): Promise<boolean> {
+  const disabledReason = 'the receiver responded with 410 (Gone)';
+  if (!(await new WebhookRecords(connection).advance(webhook, { ...noFailures, isEnabled: false, disabledReason }))) return false;
+  const detail = { name: webhook.name, reason: disabledReason };
+  await audit(connection, systemActor, now, [{ action: 'webhook.disabled', object: webhook.id, detail }]);
+  return true;
 }
 
 const unreadableSecret =

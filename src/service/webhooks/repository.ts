@@ -7,17 +7,15 @@ import { Json } from '../database/json.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 
 export type WebhookRecord = Omit<WebhookModel, 'eventTypes'> & { readonly eventTypes: readonly string[] };
-/** The progress of deliveries, which changes with each attempt. */
-export type DeliveryState = Pick<
-  WebhookRecord,
-  'cursor' | 'lastDeliveredAt' | 'failingSince' | 'lastError' | 'attempts' | 'firstAttemptAt' | 'nextAttemptAt'
->;
-/** Columns that requests and the service change besides. */
-export type WebhookChange = Partial<Omit<WebhookRecord, 'id' | 'createdAt' | 'createdBy'>>;
+/** A webhook at the moment when it was read: its cursor, and the number of requests that had changed it. */
+export type WebhookPosition = Pick<WebhookRecord, 'id' | 'cursor' | 'revision'>;
+/** The columns that requests and deliveries change. */
+type WebhookChange = Partial<Omit<WebhookRecord, 'id' | 'revision' | 'createdAt' | 'createdBy'>>;
 export type NewParkedEvent = Omit<ParkedEventModel, 'event' | 'replayRequestedAt'> & { readonly event: object };
 
 const EventTypes = z.array(z.string());
 const webhookRow = { kind: 'webhook', table: 'Webhook', key: ['id'] } as const;
+const parkedRow = { kind: 'parked event', table: 'ParkedEvent', key: ['number'] } as const;
 
 /** The state after a delivery, or when the back-off is reset. */
 export const noFailures = { failingSince: null, lastError: null, attempts: 0, firstAttemptAt: null, nextAttemptAt: null } as const;
@@ -37,22 +35,25 @@ export class WebhookRecords {
       .execute();
   }
 
+  /** Changes a webhook by request. The results of deliveries that started before do not count any more. */
   async change(id: string, { eventTypes, ...columns }: WebhookChange): Promise<void> {
     const types = eventTypes === undefined ? {} : { eventTypes: Json.of(eventTypes) };
     await this.#connection.sql
       .updateTable('Webhook')
       .set({ ...columns, ...types })
+      .set(({ eb }) => ({ revision: eb('revision', '+', 1) }))
       .where('id', '=', id)
       .execute();
   }
 
-  /** Changes the state of a webhook if its cursor is still the expected one. Returns whether it was: otherwise another sender or a replay has moved it. */
-  async advance(id: string, expectedCursor: number, state: Partial<DeliveryState>): Promise<boolean> {
+  /** Records the result of a delivery. Returns false, and changes nothing, if a request or another sender has changed the webhook since it was read. */
+  async advance({ id, cursor, revision }: WebhookPosition, result: Omit<WebhookChange, 'eventTypes'>): Promise<boolean> {
     const { numUpdatedRows } = await this.#connection.sql
       .updateTable('Webhook')
-      .set(state)
+      .set(result)
       .where('id', '=', id)
-      .where('cursor', '=', expectedCursor)
+      .where('cursor', '=', cursor)
+      .where('revision', '=', revision)
       .executeTakeFirst();
     return Number(numUpdatedRows) === 1;
   }
@@ -124,11 +125,29 @@ export class ParkedEventRecords {
     await this.#connection.sql.deleteFrom('ParkedEvent').where('webhookId', '=', webhookId).where('number', '=', number).execute();
   }
 
-  /** Records that a replay failed: the event stays parked. */
-  async recordFailure(webhookId: string, number: number, attempts: number, lastError: string): Promise<void> {
+  /** Records that a replay failed: the event stays parked. A replay that was requested during the attempt follows. */
+  async recordFailure({ webhookId, number, attempts, replayRequestedAt }: ParkedEventModel, lastError: string): Promise<void> {
+    const { sql } = this.#connection;
+    await sql
+      .updateTable('ParkedEvent')
+      .set({ attempts: attempts + 1, lastError })
+      .where('webhookId', '=', webhookId)
+      .where('number', '=', number)
+      .execute();
+    await sql
+      .updateTable('ParkedEvent')
+      .set({ replayRequestedAt: null })
+      .where('webhookId', '=', webhookId)
+      .where('number', '=', number)
+      .where('replayRequestedAt', '=', replayRequestedAt)
+      .execute();
+  }
+
+  /** Withdraws the request to replay an event that cannot be sent. */
+  async withdrawReplay(webhookId: string, number: number, lastError: string): Promise<void> {
     await this.#connection.sql
       .updateTable('ParkedEvent')
-      .set({ attempts, lastError, replayRequestedAt: null })
+      .set({ lastError, replayRequestedAt: null })
       .where('webhookId', '=', webhookId)
       .where('number', '=', number)
       .execute();
@@ -141,16 +160,27 @@ export class ParkedEventRecords {
     return Number(numUpdatedRows);
   }
 
-  /** Returns the first parked event whose replay is requested; null if there is none. */
-  async findToReplay(webhookId: string): Promise<ParkedEventModel | null> {
+  /** Returns the number of the first parked event whose replay is requested; null if there is none. */
+  async firstToReplay(webhookId: string): Promise<number | null> {
     const event = await this.#connection.sql
       .selectFrom('ParkedEvent')
-      .selectAll()
+      .select('number')
       .where('webhookId', '=', webhookId)
       .where('replayRequestedAt', 'is not', null)
       .orderBy('number')
       .limit(1)
       .executeTakeFirst();
+    return event?.number ?? null;
+  }
+
+  /** Returns a parked event; null if it does not exist or cannot be decoded. */
+  async find(webhookId: string, number: number): Promise<ParkedEventModel | null> {
+    const query = this.#connection.sql
+      .selectFrom('ParkedEvent')
+      .selectAll()
+      .where('webhookId', '=', webhookId)
+      .where('number', '=', number);
+    const [event] = withoutMarks(await this.#connection.queryReadable(query, parkedRow));
     return event ?? null;
   }
 
@@ -163,6 +193,16 @@ export class ParkedEventRecords {
       .where('replayRequestedAt', 'is not', null)
       .execute();
     return webhooks.map(({ webhookId }) => webhookId);
+  }
+
+  /** Returns the number of parked events of a webhook. */
+  async count(webhookId: string): Promise<number> {
+    const { count } = await this.#connection.sql
+      .selectFrom('ParkedEvent')
+      .select(({ fn }) => fn.countAll<number | bigint>().as('count'))
+      .where('webhookId', '=', webhookId)
+      .executeTakeFirstOrThrow();
+    return Number(count);
   }
 
   /** Returns the number of parked events of each webhook. */

@@ -92,6 +92,7 @@ export class Webhooks {
         previousSecretUntil: null,
         createdAt,
         createdBy: requester.actor,
+        revision: 0,
         cursor: await new AuditRecords(connection).lastNumber(),
         lastDeliveredAt: null,
         skippedAfter: null,
@@ -256,7 +257,7 @@ async function findWebhook(connection: Connection, id: string): Promise<WebhookR
 
 async function readView(connection: Connection, id: string): Promise<WebhookView> {
   const webhook = await findWebhook(connection, id);
-  return { ...webhook, parked: (await new ParkedEventRecords(connection).countByWebhook()).get(id) ?? 0 };
+  return { ...webhook, parked: await new ParkedEventRecords(connection).count(id) };
 }
 
 async function findExpected(connection: Connection, id: string, isExpected: IsExpected): Promise<WebhookRecord> {
