@@ -58,6 +58,10 @@ const permittedSkew = 30;
 const discoveryPause = 1_000;
 /** Maximum length of a name or an email address; longer ones are cut. */
 const maxTextLength = 200;
+/** Maximum length of a subject (OpenID Connect Core 1.0, section 2). */
+const maxSubjectLength = 255;
+/** The last moment that times of the API can express, in milliseconds since 1970. */
+const lastMoment = Date.parse('9999-12-31T23:59:59.999Z');
 /** Asymmetric algorithms only: the secret of the client must not verify tokens. */
 const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
 
@@ -120,24 +124,29 @@ export class IdentityProvider {
         'the service accepts no tokens of an identity provider: send an API key, or start it with --oidc-audience',
       );
     const { keys, configuration } = await this.#discover();
-    try {
-      const { payload } = await jwtVerify(token, keys, {
-        issuer: configuration.serverMetadata().issuer,
-        audience,
-        algorithms,
-        clockTolerance: permittedSkew,
-        requiredClaims: ['sub', 'exp'],
-        currentDate: this.#clock.now(),
-      });
-      const { sub = '', exp = 0 } = payload;
-      return { ...this.#toIdentity(payload, sub), expiresAt: new Date((exp + permittedSkew) * 1_000) };
-    } catch (error) {
+    const verified = jwtVerify(token, keys, {
+      issuer: configuration.serverMetadata().issuer,
+      audience,
+      algorithms,
+      clockTolerance: permittedSkew,
+      requiredClaims: ['sub', 'exp'],
+      currentDate: this.#clock.now(),
+    });
+    const { payload } = await verified.catch((error: unknown) => {
       throw explainRefusal(error, issuer);
-    }
+    });
+    const { sub, exp = 0 } = payload;
+    return { ...this.#toIdentity(payload, sub), expiresAt: new Date(Math.min((exp + permittedSkew) * 1_000, lastMoment)) };
   }
 
-  #toIdentity(claims: Claims, subject: string): Identity {
+  /** @throws {Problem} `unauthenticated`. */
+  #toIdentity(claims: Claims, subject: unknown): Identity {
     const { roleClaim, roleRules, issuer } = this.settings;
+    if (!isSubject(subject))
+      throw new Problem(
+        'unauthenticated',
+        `the claim "sub" of the token is not as required: expected a text of 1 to ${maxSubjectLength} characters without U+0000`,
+      );
     const email = claims['email_verified'] === false ? null : textOf(claims['email']);
     const name = [claims['name'], claims['preferred_username'], email].map(textOf).find((text) => text !== null) ?? null;
     return { issuer: issuer.href, subject, name, email, roles: rolesOf(claims, roleClaim, roleRules) };
@@ -200,6 +209,15 @@ function explainRefusal(error: unknown, issuer: URL): Problem {
     : unavailable(issuer, error);
 }
 
+/** Returns whether a claim identifies a person or client. Another text would not be the same after the database stored it. */
+function isSubject(claim: unknown): claim is string {
+  return typeof claim === 'string' && claim !== '' && claim.length <= maxSubjectLength && claim.isWellFormed() && !claim.includes('\0');
+}
+
+/** Returns a text as the databases store it, up to the maximum length; null if there is none. */
 function textOf(claim: unknown): string | null {
-  return typeof claim === 'string' && claim.trim() !== '' ? claim.trim().slice(0, maxTextLength) : null;
+  if (typeof claim !== 'string') return null;
+  const text = claim.replaceAll('\0', '').toWellFormed().trim();
+  // The cut may leave half of a surrogate pair.
+  return text.slice(0, maxTextLength).replace(/[\ud800-\udbff]$/, '') || null;
 }
