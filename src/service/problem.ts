@@ -18,6 +18,7 @@ const problemKinds = [
   'not-loaded',
   'stale-boot',
   'host-conflict',
+  'devices-moving',
   'last-admin',
   'too-many-keys',
   'too-many-users',

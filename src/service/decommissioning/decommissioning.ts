@@ -9,7 +9,7 @@ import type { Store } from '../database/store.ts';
 import { DeviceRecords, type NamedDevice } from '../devices/repository.ts';
 import { readNamed, type Selector, selectDevices } from '../devices/selection.ts';
 import { HistoryRecords } from '../history/repository.ts';
-import { HostRecords } from '../hosts/repository.ts';
+import { type HostRecord, HostRecords } from '../hosts/repository.ts';
 import { endLoads } from '../loads/endings.ts';
 import { findHostsWithout } from '../loads/host-support.ts';
 import { LoadRecords } from '../loads/repository.ts';
@@ -58,7 +58,7 @@ export class Decommissioning {
    * Decommissions a host with its devices: first the devices, a group at a time, then the host. Does nothing if it is decommissioned already. If it
    * fails midway, the same request continues.
    * @param options `onlyUnreachable`: stops if the host is connected.
-   * @throws {Problem} `not-found`.
+   * @throws {Problem} `not-found`; `devices-moving` while devices of the host move to others.
    */
   async host(id: string, reason: string, requester: Requester, { onlyUnreachable = false } = {}): Promise<DecommissioningResult> {
     const results: DecommissioningResult[] = [];
@@ -67,6 +67,7 @@ export class Decommissioning {
         const host = await new HostRecords(connection).find(id);
         if (host === null) throw notFound('host', id);
         if (host.decommissionedAt !== null || (onlyUnreachable && host.unreachableSince === null)) return true;
+        await checkNoneMoves(connection, host);
         const request = { reason, requester, at: this.#uses.clock.now() };
         const ids = await new DeviceRecords(connection).firstOnHost(id, groupSize);
         results.push(await decommissionGroup(connection, ids, request, { hostEnds: true }));
@@ -94,6 +95,16 @@ export class Decommissioning {
     }
     return total(results);
   }
+}
+
+/** Devices that move to another host are not part of this one any more, but only this one can drop them. @throws {Problem} `devices-moving`. */
+async function checkNoneMoves(connection: Connection, { id, name }: HostRecord): Promise<void> {
+  const moving = await new DeviceRecords(connection).countMovingFrom(id);
+  if (moving === 0) return;
+  throw new Problem(
+    'devices-moving',
+    `the host ${name} has devices that move to other hosts and would be lost (${moving}): wait until the host has dropped them or is unreachable, or move them back to ${name} to decommission them too`,
+  );
 }
 
 function total(results: readonly DecommissioningResult[]): DecommissioningResult {

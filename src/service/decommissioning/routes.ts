@@ -58,10 +58,14 @@ export function addDecommissioningRoutes(app: Api, { decommissioning }: { readon
         summary: 'Decommission a host with its devices',
         description:
           `Removes the host and all of its devices from the fleet, up to 100 devices in one transaction. ${effects} ` +
+          'While devices of the host move to other hosts, it is a `devices-moving` problem. ' +
           'The token of the host stops working. An agent that still runs cannot register again until it restarts; then it registers as a new host. If the request fails midway, repeat it to continue.',
         params: hostParameter,
         body: DecommissionRequest,
-        response: { 200: DecommissionedDevices.describe('The host and its devices are decommissioned.'), ...postProblems('not-found') },
+        response: {
+          200: DecommissionedDevices.describe('The host and its devices are decommissioned.'),
+          ...postProblems('not-found', 'devices-moving'),
+        },
       },
     },
     async (request) => toResponse(await decommissioning.host(request.params.host, request.body.reason, getRequester(request))),

@@ -514,6 +514,11 @@ export class DeviceRecords {
     return (await this.listMovingFrom([hostId])).filter(({ movingTo }) => movingTo === target).length;
   }
 
+  /** Counts the devices that move from a host to another one and are still there. */
+  async countMovingFrom(hostId: string): Promise<number> {
+    return (await this.listMovingFrom([hostId])).filter(({ movingTo }) => movingTo !== hostId).length;
+  }
+
   /** Counts the devices that move to a host and are not there yet. */
   async countMovingTo(hostId: string): Promise<number> {
     const { devices } = await this.#connection.sql

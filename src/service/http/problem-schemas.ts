@@ -21,6 +21,7 @@ export const problemTypes = {
   'not-loaded': { status: 409, title: 'The module is not loaded on the device' },
   'stale-boot': { status: 409, title: 'The host has registered with a newer boot ID' },
   'host-conflict': { status: 409, title: 'Another host with the name is connected' },
+  'devices-moving': { status: 409, title: 'Devices of the host move to other hosts' },
   'not-queued': { status: 409, title: 'The load is neither queued nor draining' },
   'not-draining': { status: 409, title: 'The load is not draining' },
   'unsupported-by-host': { status: 409, title: 'The agent of the host does not support the order' },

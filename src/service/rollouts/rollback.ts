@@ -193,7 +193,7 @@ function createRollbackPlan(
     terms: {
       ...terms,
       versionPolicy: 'downgrade',
-      downgradeReason: reason.slice(0, 1_000),
+      downgradeReason: reason.slice(0, 1_000).toWellFormed(),
       similarityPolicy: 'warn',
       linkPolicy: 'warn',
       deadlineSeconds: rollbackDeadlineSeconds,

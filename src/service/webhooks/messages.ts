@@ -72,7 +72,7 @@ function describeEvent({ action, object, outcome, actor, detail }: EventData): s
   const shown = facts.flatMap(([name, value]) => (['string', 'number'].includes(typeof value) ? [`${name} ${value}`] : []));
   const result = outcome === 'succeeded' ? '' : `, ${outcome}`;
   const sentence = `${action.replace('.', ' ').replaceAll('-', ' ')}${result}: ${object}${shown.length === 0 ? '' : ` (${shown.join(', ')})`}, by ${actor}`;
-  return sentence.length <= maxSentence ? sentence : `${sentence.slice(0, maxSentence)}…`;
+  return sentence.length <= maxSentence ? sentence : `${sentence.slice(0, maxSentence).toWellFormed()}…`;
 }
 
 /** Pages of the dashboard by the identifier prefix of their object. */

@@ -172,6 +172,27 @@ test('a device that moves back attaches again, and does not obey an older order 
   expect(await next.next(0, 0)).toEqual([]);
 });
 
+test('a host is not decommissioned while its devices move away, and the devices of a decommissioned target stay', async () => {
+  const { agent: old, ids } = await startAgent('rack-a', ['router-1', 'router-2']);
+  const [first = '', second = ''] = ids;
+  const { agent: next } = await startAgent('rack-b', []);
+  await move(first, 'rack-b');
+  const decommission = (host: string) => service.post(`/v1/hosts/${host}/decommission`, { reason: 'the rack was scrapped' });
+  expect(await decommission(old.host)).toMatchObject({
+    status: 409,
+    body: { type: 'urn:patchbay:problem:devices-moving', detail: expect.stringContaining('the host rack-a has devices that move to other hosts and would be lost (1)') },
+  });
+  expect(await deviceOf(second)).toMatchObject({ status: 'connected', decommissioned: null });
+  const [detach] = await old.next(2, 10);
+  if (detach === undefined) throw new Error('no order');
+
+  // The target is decommissioned first: the device returns to its host.
+  expect((await decommission(next.host)).status).toBe(200);
+  await old.report(detached(detach));
+  expect(await deviceOf(first)).toMatchObject({ host: old.host, movingTo: null, decommissioned: null });
+  expect((await decommission(old.host)).body).toMatchObject({ devices: expect.arrayContaining([first, second]) });
+});
+
 test('rejects moves that are impossible, and says what to do', async () => {
   const { ids } = await startAgent('rack-a', ['router-1'], ['inject-load']);
   const [device = ''] = ids;
