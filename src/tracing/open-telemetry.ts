@@ -34,7 +34,9 @@ export async function openTracer(environment: Environment, serviceName: string):
     sampler: createSampler(environment, sdk),
     spanProcessors: [new sdk.BatchSpanProcessor({ exporter, ...batchOptions(environment) })],
   });
-  return new OpenTelemetryTracer(api, provider.getTracer('patchbay'), () => provider.shutdown());
+  // A receiver that is unreachable fails neither the work of the process nor its end: the last spans are lost.
+  const close = () => provider.shutdown().catch(() => {});
+  return new OpenTelemetryTracer(api, provider.getTracer('patchbay'), close);
 }
 
 function isConfigured(environment: Environment): boolean {

@@ -25,6 +25,6 @@ export interface Span {
 
 export interface Tracer {
   startSpan(name: string, options: SpanOptions): Span;
-  /** Sends what was not sent yet. */
+  /** Sends what was not sent yet, within the time limit of an export. Never rejects. */
   close(): Promise<void>;
 }

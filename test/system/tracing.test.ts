@@ -34,19 +34,22 @@ type ReceivedSpan = z.infer<typeof Span> & { readonly service: unknown };
 
 let folder = '';
 let service: PatchbayProcess | null = null;
+/** Whether the receiver does not respond. */
+let isHanging = false;
 const requests: { readonly contentType: string; readonly body: Buffer }[] = [];
 const receiver = createServer((request, response) => {
   const chunks: Buffer[] = [];
   request.on('data', (chunk: Buffer) => chunks.push(chunk));
   request.on('end', () => {
     requests.push({ contentType: String(request.headers['content-type']), body: Buffer.concat(chunks) });
-    response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+    if (!isHanging) response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
   });
 });
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-tracing-'));
   requests.length = 0;
+  isHanging = false;
   receiver.listen(0, '127.0.0.1');
   await once(receiver, 'listening');
 });
@@ -114,6 +117,17 @@ test('a trace leads from the request through the order and the device to the sto
   // The other requests of this test began traces of their own.
   expect(received().some(({ name, traceId: other }) => name.startsWith('POST /v1/modules') && other !== traceId)).toBe(true);
   expect(service?.lastLines).toMatch(new RegExp(`"trace_id":"${traceId}","span_id":"${request.spanId}"`));
+});
+
+test.each(['hangs', 'is not there'])('a service whose receiver %s works, and stops without an error', async (state) => {
+  isHanging = state === 'hangs';
+  const endpoint = isHanging ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' };
+  // The attempt to send the last spans ends after this time.
+  await loadTraced({ ...endpoint, OTEL_EXPORTER_OTLP_TIMEOUT: '1000' });
+  const stopping = service;
+  service = null;
+  expect(await stopping?.stop()).toBe(0);
+  expect(stopping?.lastLines).not.toContain('error');
 });
 
 test('the default protocol is protobuf; the service name and the sampler come from the environment', async () => {
