@@ -4,6 +4,8 @@ import type { Context, SpanContext, Span as TelemetrySpan, Tracer as TelemetryTr
 import type { Sampler, SpanExporter } from '@opentelemetry/sdk-trace';
 import type { Attributes, Span, SpanOptions, Tracer } from './tracer.ts';
 
+const endpointVariables = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] as const;
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A setting of tracing is invalid. The message says what to change. */
@@ -44,8 +46,15 @@ function isConfigured(environment: Environment): boolean {
   if (environment['OTEL_SDK_DISABLED']?.toLowerCase() === 'true' || exporter === 'none') return false;
   if (exporter !== '' && exporter !== 'otlp')
     throw new TracingSettingError(`OTEL_TRACES_EXPORTER: expected otlp or none, received "${exporter}"`);
-  const endpoints = [environment['OTEL_EXPORTER_OTLP_ENDPOINT'], environment['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']];
-  return exporter === 'otlp' || endpoints.some((endpoint) => endpoint !== undefined && endpoint !== '');
+  const endpoints = endpointVariables.filter((variable) => (environment[variable] ?? '') !== '');
+  for (const variable of endpoints) checkEndpoint(variable, environment[variable] ?? '');
+  return exporter === 'otlp' || endpoints.length > 0;
+}
+
+/** The exporters ignore an invalid URL silently. @throws {TracingSettingError} */
+function checkEndpoint(variable: string, endpoint: string): void {
+  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
+    throw new TracingSettingError(`${variable}: expected a URL such as http://127.0.0.1:4318, received "${endpoint}"`);
 }
 
 /** The exporters read the endpoint, headers, timeout and compression from the environment. */

@@ -91,6 +91,11 @@ test.each([
 test.each<[string[], Record<string, string>, string]>([
   [['serve'], { PATCHBAY_PORT: 'http' }, '--port: expected a whole number from 0 to 65535, received "http"'],
   [['serve', '--port', 'ftp'], { PATCHBAY_PORT: '0' }, '--port: expected a whole number from 0 to 65535, received "ftp"'],
+  [
+    ['serve'],
+    { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' },
+    'OTEL_EXPORTER_OTLP_ENDPOINT: expected a URL such as http://127.0.0.1:4318, received "collector:4318"',
+  ],
   [['serve'], { OTEL_TRACES_EXPORTER: 'zipkin' }, 'OTEL_TRACES_EXPORTER: expected otlp or none, received "zipkin"'],
   [
     ['host'],

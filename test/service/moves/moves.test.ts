@@ -180,7 +180,10 @@ test('a host is not decommissioned while its devices move away, and the devices 
   const decommission = (host: string) => service.post(`/v1/hosts/${host}/decommission`, { reason: 'the rack was scrapped' });
   expect(await decommission(old.host)).toMatchObject({
     status: 409,
-    body: { type: 'urn:patchbay:problem:devices-moving', detail: expect.stringContaining('the host rack-a has devices that move to other hosts and would be lost (1)') },
+    body: {
+      type: 'urn:patchbay:problem:devices-moving',
+      detail: expect.stringContaining('the host rack-a has devices that move to other hosts and would be lost (1)'),
+    },
   });
   expect(await deviceOf(second)).toMatchObject({ status: 'connected', decommissioned: null });
   const [detach] = await old.next(2, 10);

@@ -20,7 +20,12 @@ class SigningProvider {
     const key = { ...(await exportJWK((await this.#keys).publicKey)), alg: 'RS256', kid: 'one' };
     const server = createServer((request, response) => {
       const { issuer } = this;
-      const metadata = { issuer, authorization_endpoint: `${issuer}authorize`, token_endpoint: `${issuer}token`, jwks_uri: `${issuer}keys` };
+      const metadata = {
+        issuer,
+        authorization_endpoint: `${issuer}authorize`,
+        token_endpoint: `${issuer}token`,
+        jwks_uri: `${issuer}keys`,
+      };
       response.setHeader('content-type', 'application/json');
       response.end(JSON.stringify(request.url === '/keys' ? { keys: [key] } : metadata));
     });
