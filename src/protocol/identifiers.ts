@@ -103,6 +103,9 @@ export const DisplayName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "-" and "_", and start with a letter or digit');
 
+/** Returns whether a text has the form of a host identifier. */
+export const isHostId = (text: string) => /^hst_[0-9a-f]{32}$/.test(text);
+
 /** Returns whether a text has the form of a device identifier. */
 export const isDeviceId = (text: string) => /^dev_[0-9a-f]{32}$/.test(text);
 

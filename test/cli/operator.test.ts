@@ -516,4 +516,7 @@ test('keys are created, used, listed and revoked', async () => {
   expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no active key named "reader"') });
   expect(parseStdout(again)).toMatchObject({ role: 'agent', host: 'rack', secret: expect.any(String) });
   expect(parseStdout(await command('key', 'list', '--revoked', '--json'))['items']).toMatchObject([{ name: 'reader' }]);
+  // A name that begins like an identifier.
+  await command('key', 'create', 'key_rotation', '--role', 'viewer');
+  expect(await command('key', 'revoke', 'key_rotation')).toMatchObject({ code: 0 });
 });

@@ -19,10 +19,12 @@ export async function resolveIdentifiers<Item extends Named>(
   namesOrIds: readonly string[],
   { prefix, noun, listCommand, readPage }: Kind<Item>,
 ): Promise<string[]> {
-  if (namesOrIds.every((text) => text.startsWith(prefix))) return [...namesOrIds];
+  // A name may begin in the same way.
+  const identifier = new RegExp(`^${prefix}[0-9a-f]{32}$`);
+  if (namesOrIds.every((text) => identifier.test(text))) return [...namesOrIds];
   const { items } = await readPages(allItems, readPage);
   return namesOrIds.map((text) => {
-    const found = text.startsWith(prefix) ? text : items.find(({ name }) => name === text)?.id;
+    const found = identifier.test(text) ? text : items.find(({ name }) => name === text)?.id;
     if (found === undefined) throw new UsageError(`there is no ${noun} named "${text}": "${listCommand}" lists them`);
     return found;
   });

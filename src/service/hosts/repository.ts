@@ -2,6 +2,7 @@
 
 import type { Kysely } from 'kysely';
 import { type AgentCapability, agentCapabilities } from '../../protocol/agent.ts';
+import { isHostId } from '../../protocol/identifiers.ts';
 import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { HostModel } from '../database/generated/models.ts';
@@ -131,13 +132,13 @@ export class HostRecords {
     return (await hosts.where((host) => host.or({ name, registeredName: name })).executeTakeFirst()) !== undefined;
   }
 
-  /** Returns the host with this identifier, or the one with this name that is not decommissioned. */
+  /** Returns the host with this identifier, or the one with this name that is not decommissioned. A text in the form of an identifier is an identifier. */
   async findByIdOrName(idOrName: string): Promise<Pick<HostRecord, 'id'> | null> {
     const hosts = this.#connection.sql.selectFrom('Host').select('id');
-    const found = await hosts
-      .where((host) => host.or([host('id', '=', idOrName), host.and([host('name', '=', idOrName), host('decommissionedAt', 'is', null)])]))
-      .executeTakeFirst();
-    return found ?? null;
+    const found = isHostId(idOrName)
+      ? hosts.where('id', '=', idOrName)
+      : hosts.where('name', '=', idOrName).where('decommissionedAt', 'is', null);
+    return (await found.executeTakeFirst()) ?? null;
   }
 
   /** Returns a host with its device count. */

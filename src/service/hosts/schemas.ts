@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { agentCapabilities } from '../../protocol/agent.ts';
 import { exampleTimes } from '../../protocol/examples.ts';
-import { DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, isHostId } from '../../protocol/identifiers.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
 import { Decommissioned } from './decommissioning-schemas.ts';
@@ -51,7 +51,8 @@ export const HostPage = pageSchema('HostPage', Host);
 
 export const hostParameter = z.object({ host: identifier('host') });
 
-export const HostChanges = z.strictObject({ name: DisplayName }).meta({ id: 'HostChanges', examples: [{ name: 'rack-north-1' }] });
+const NewHostName = DisplayName.refine((name) => !isHostId(name), 'has the form of an identifier: choose another name');
+export const HostChanges = z.strictObject({ name: NewHostName }).meta({ id: 'HostChanges', examples: [{ name: 'rack-north-1' }] });
 
 export const hostQuery = z.strictObject({
   ...pageQuery,

@@ -196,6 +196,19 @@ test('a host is not decommissioned while its devices move away, and the devices 
   expect((await decommission(old.host)).body).toMatchObject({ devices: expect.arrayContaining([first, second]) });
 });
 
+test('a host whose name is the identifier of another one gets none of its devices', async () => {
+  const { agent: impostor } = await startAgent('rack-0', []);
+  const { ids } = await startAgent('rack-a', ['router-1']);
+  const { agent: next } = await startAgent('rack-b', ['router-2']);
+  const rename = (host: string, name: string) => service.request('PATCH', `/v1/hosts/${host}`, { name });
+  expect(await rename(impostor.host, next.host)).toMatchObject({ status: 422, body: { errors: [{ pointer: '/name' }] } });
+  // An agent can register with any name.
+  await runSql(service.database, `UPDATE "Host" SET "name" = '${next.host}' WHERE "id" = '${impostor.host}'`);
+  expect((await rename(next.host, 'rack-c')).status).toBe(200);
+  expect((await move(ids[0] ?? '', next.host)).body).toMatchObject({ host: next.host });
+  expect(itemsOf(await service.get(`/v1/devices?host=${next.host}`)).map(({ name }) => name)).toEqual(['router-2']);
+});
+
 test('rejects moves that are impossible, and says what to do', async () => {
   const { ids } = await startAgent('rack-a', ['router-1'], ['inject-load']);
   const [device = ''] = ids;
