@@ -71,7 +71,8 @@ function addBrowserRoutes(app: Api, { users }: Uses): void {
       const url = callbackUrl(request, provider);
       const identity = await provider.complete(new URL(`${url}?${request.url.split('?')[1] ?? ''}`), pending);
       setSessionCookie(request, reply, await users.openSession(identity, request.id));
-      return await toDashboard(reply, pending.return);
+      // Another site of the same domain may have set the cookie.
+      return await toDashboard(reply, localPath(pending.return));
     } catch (error) {
       return failed(request, reply, error);
     }

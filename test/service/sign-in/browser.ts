@@ -10,6 +10,11 @@ export class Browser {
     return this.#jar(origin);
   }
 
+  /** Sets a cookie that the service did not send. */
+  set(origin: string, name: string, cookie: Cookie): void {
+    this.#jar(new URL(origin).origin).set(name, cookie);
+  }
+
   async open(address: string, init: { readonly method?: string; readonly headers?: Record<string, string> } = {}): Promise<Response> {
     const url = new URL(address);
     const jar = this.#jar(url.origin);
