@@ -172,27 +172,27 @@ export class Installation {
     this.auditTrail = new AuditTrail(store, this.checkpoints);
     this.damagedRows = damagedRows;
     this.decommissioning = new Decommissioning(dependencies);
-    this.denials = new Denials(store);
-    this.devices = new Devices(store, attachNewDevices);
+    this.denials = new Denials(dependencies);
+    this.devices = new Devices(dependencies, attachNewDevices);
     this.events = new EventFeed(store);
-    this.groups = new Groups(store, async (connection, id) => [
+    this.groups = new Groups(dependencies, async (connection, id) => [
       ...(await policiesOfGroup(connection, id)),
       ...(await assignmentsOfGroup(connection, id)),
     ]);
     this.channels = new Channels(store, assignmentsOfChannel);
     this.history = new History(store);
-    this.hosts = new Hosts(store, this.#reachability, joinToken);
+    this.hosts = new Hosts(dependencies, this.#reachability, joinToken);
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
     this.keys = new Keys(dependencies);
-    this.labelEdits = new LabelEdits(store);
+    this.labelEdits = new LabelEdits(dependencies);
     this.loadBatches = new LoadBatches(dependencies, settleUnreportedLoads);
     this.loads = new Loads(dependencies, settleUnreportedLoads);
     this.moves = new Moves(dependencies);
     this.patchSets = new PatchSets(dependencies);
     this.programs = new Programs(dependencies, this.devices);
-    this.provenance = new Provenance(store);
-    this.publisherKeys = new PublisherKeys(store);
-    this.signaturePolicies = new SignaturePolicies(store);
+    this.provenance = new Provenance(dependencies);
+    this.publisherKeys = new PublisherKeys(dependencies);
+    this.signaturePolicies = new SignaturePolicies(dependencies);
     this.signingKeys = signingKeys;
     this.rollbacks = new Rollbacks(dependencies, settleUnreportedLoads);
     this.rollouts = new Rollouts(dependencies);

@@ -6,6 +6,7 @@ import { DeviceState } from '../../protocol/device-state.ts';
 import { isDeviceId, type Labels, newIdentifier } from '../../protocol/identifiers.ts';
 import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { type DamagedItem, readViewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
@@ -56,18 +57,20 @@ type OnDevicesCreated = (connection: Connection, devices: readonly NewDevice[], 
 
 export class Devices {
   readonly #store: Store;
+  readonly #clock: Clock;
   readonly #onCreated: OnDevicesCreated;
   readonly #linkedModules = new LinkedModuleCache();
 
   /** @param onCreated Orders new devices to attach on their hosts. */
-  constructor(store: Store, onCreated: OnDevicesCreated) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }, onCreated: OnDevicesCreated) {
     this.#store = store;
+    this.#clock = clock;
     this.#onCreated = onCreated;
   }
 
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
   async create(request: NewDeviceRequest, requester: Requester, toResponse: ToResponse<DeviceView>): Promise<DeviceView> {
-    const createdAt = new Date();
+    const createdAt = this.#clock.now();
     return this.#store.transaction(async (connection) => {
       await checkNameFree(connection, request.name, null);
       const host = this.#chooseHost(await new HostRecords(connection).listAll(), request.host);
@@ -134,7 +137,7 @@ export class Devices {
       const registered = device.registeredName ?? device.name;
       await new DeviceRecords(connection).rename(id, name, registered === name ? null : registered);
       const detail = { before: device.name, after: name, registeredName: registered };
-      await audit(connection, requester, new Date(), [{ action: 'device.renamed', object: id, detail }]);
+      await audit(connection, requester, this.#clock.now(), [{ action: 'device.renamed', object: id, detail }]);
     });
   }
 
@@ -161,7 +164,9 @@ export class Devices {
         );
       if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
       await new DeviceRecords(connection).setOperatorLabels([{ id, labels }]);
-      await audit(connection, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
+      await audit(connection, requester, this.#clock.now(), [
+        { action: 'device.relabelled', object: id, detail: { before, after: labels } },
+      ]);
     });
   }
 

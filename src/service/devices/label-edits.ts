@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Labels } from '../../protocol/identifiers.ts';
 import { labelLimit } from '../../protocol/label-rules.ts';
 import { audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { invalidValue } from '../problem.ts';
@@ -29,9 +30,11 @@ type ChangedLabels = {
 
 export class LabelEdits {
   readonly #store: Store;
+  readonly #clock: Clock;
 
-  constructor(store: Store) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   /** Returns which devices an edit would change. @throws {Problem} as `apply`. */
@@ -53,7 +56,9 @@ export class LabelEdits {
     const devices: string[] = [];
     for (let first = 0; first < ids.length; first += groupSize) {
       const group = ids.slice(first, first + groupSize);
-      devices.push(...(await this.#store.transaction((connection) => editGroup(connection, group, edit, requester))));
+      devices.push(
+        ...(await this.#store.transaction((connection) => editGroup(connection, group, edit, { requester, at: this.#clock.now() }))),
+      );
     }
     return { devices, unchanged: ids.length - devices.length };
   }
@@ -64,7 +69,12 @@ export class LabelEdits {
 }
 
 /** Edits the labels of devices; leaves out those that were decommissioned since they were selected. Returns the devices that it changed. */
-async function editGroup(connection: Connection, ids: readonly string[], edit: LabelEdit, requester: Requester): Promise<string[]> {
+async function editGroup(
+  connection: Connection,
+  ids: readonly string[],
+  edit: LabelEdit,
+  { requester, at }: { readonly requester: Requester; readonly at: Date },
+): Promise<string[]> {
   const ended = await new DeviceRecords(connection).filterDecommissioned(ids);
   const changed = await changedLabels(
     connection,
@@ -73,7 +83,7 @@ async function editGroup(connection: Connection, ids: readonly string[], edit: L
   );
   await new DeviceRecords(connection).setOperatorLabels(changed.map(({ id, after }) => ({ id, labels: after })));
   const events = changed.map(({ id, before, after }) => ({ action: 'device.relabelled', object: id, detail: { before, after } }));
-  await audit(connection, requester, new Date(), events);
+  await audit(connection, requester, at, events);
   return changed.map(({ id }) => id);
 }
 

@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { isGroupId, newIdentifier } from '../../protocol/identifiers.ts';
 import { type LabelSelector, parseLabelSelector } from '../../protocol/label-selector.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
@@ -28,11 +29,13 @@ type IsExpected = (current: GroupRecord) => boolean;
 
 export class Groups {
   readonly #store: Store;
+  readonly #clock: Clock;
   readonly #findUsers: FindUsers;
 
   /** @param findUsers Called in the transaction that removes a group. */
-  constructor(store: Store, findUsers: FindUsers) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }, findUsers: FindUsers) {
     this.#store = store;
+    this.#clock = clock;
     this.#findUsers = findUsers;
   }
 
@@ -42,7 +45,7 @@ export class Groups {
       if ((await new GroupRecords(connection).count()) >= groupLimit)
         throw new Problem('too-many-groups', `limit reached: ${groupLimit} groups. Delete one first`);
       await checkName(connection, request.name, null);
-      const group: GroupRecord = { id: newIdentifier('group'), createdAt: new Date(), ...request };
+      const group: GroupRecord = { id: newIdentifier('group'), createdAt: this.#clock.now(), ...request };
       await new GroupRecords(connection).create(group);
       await audit(connection, requester, group.createdAt, [toAuditEntry('created', group.id, describeGroup(group))]);
       await storeResponse(connection, requester, toResponse, group);
@@ -81,7 +84,7 @@ export class Groups {
       const [before, after] = [describeGroup(current), describeGroup(group)];
       if (isDeepStrictEqual(before, after)) return current;
       await new GroupRecords(connection).replace(group);
-      await audit(connection, requester, new Date(), [toAuditEntry('replaced', group.id, { before, after })]);
+      await audit(connection, requester, this.#clock.now(), [toAuditEntry('replaced', group.id, { before, after })]);
       return group;
     });
   }
@@ -97,7 +100,7 @@ export class Groups {
           `${users.join(', ')} ${users.length === 1 ? 'uses' : 'use'} the group ${group.name}: change that first`,
         );
       await new GroupRecords(connection).remove(group.id);
-      await audit(connection, requester, new Date(), [toAuditEntry('removed', group.id, describeGroup(group))]);
+      await audit(connection, requester, this.#clock.now(), [toAuditEntry('removed', group.id, describeGroup(group))]);
     });
   }
 }

@@ -2,6 +2,7 @@
 
 import { digestOf } from '../../machine/digest.ts';
 import { audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
@@ -22,14 +23,16 @@ export type HostNames = Pick<HostWithDevices, 'id' | 'name' | 'registeredName'>;
 
 export class Hosts {
   readonly #store: Store;
+  readonly #clock: Clock;
   readonly #reachability: Reachability;
   readonly #joinToken: string;
   readonly #joinTokenDigest: string;
   #joinTokenCredential: string | null = null;
 
   /** @param joinToken The bearer token that a host needs to register. */
-  constructor(store: Store, reachability: Reachability, joinToken: string) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }, reachability: Reachability, joinToken: string) {
     this.#store = store;
+    this.#clock = clock;
     this.#reachability = reachability;
     this.#joinToken = joinToken;
     this.#joinTokenDigest = digestOf(joinToken);
@@ -103,7 +106,7 @@ export class Hosts {
       const registered = host.registeredName ?? host.name;
       await records.rename(id, name, registered === name ? null : registered);
       const detail = { before: host.name, after: name, registeredName: registered };
-      await audit(connection, requester, new Date(), [{ action: 'host.renamed', object: id, detail }]);
+      await audit(connection, requester, this.#clock.now(), [{ action: 'host.renamed', object: id, detail }]);
     });
   }
 

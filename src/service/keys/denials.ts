@@ -1,6 +1,7 @@
 // Records requests that the roles or the scope of a key or user do not permit in the audit trail, once per minute for each of them and operation.
 
 import { audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Store } from '../database/store.ts';
 import type { Requester } from '../requester.ts';
 import type { DenialCause, Denied } from '../roles.ts';
@@ -12,11 +13,13 @@ const rememberedLimit = 1_000;
 
 export class Denials {
   readonly #store: Store;
+  readonly #clock: Clock;
   #remembered = new Set<string>();
   #since = 0;
 
-  constructor(store: Store) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   /** @param operation Method and route of the request. */
@@ -31,7 +34,7 @@ export class Denials {
     const detail = { operation, role: roles.join(' '), ...cause };
     try {
       await this.#store.transaction((connection) =>
-        audit(connection, requester, new Date(), [{ action: `${kind}.denied`, object: id, outcome: 'refused', detail }]),
+        audit(connection, requester, this.#clock.now(), [{ action: `${kind}.denied`, object: id, outcome: 'refused', detail }]),
       );
     } catch (error) {
       // The next denial is recorded.

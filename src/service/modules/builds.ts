@@ -11,6 +11,7 @@ import type { BuildOptions } from '../../proof/statement.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import { RetentionTimeRecords } from '../clock/repository.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
@@ -45,7 +46,7 @@ export type PushedBuild = { readonly build: BuildRecord; readonly warnings: read
 /** Attempts to assign a version while concurrent pushes take it. */
 const assignmentLimit = 10;
 
-type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signingKeys: SigningKeys };
+type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signingKeys: SigningKeys; readonly clock: Clock };
 
 export class Builds {
   readonly #uses: Uses;
@@ -98,12 +99,12 @@ export class Builds {
     const existing = await new BuildRecords(this.#uses.store.readConnection).find(module, version);
     if (existing !== null && existing.imagePrunedAt === null) return requireSameBuild(existing, request);
     if (existing !== null) requireSameBuild(existing, request);
-    const startedAt = new Date();
+    const startedAt = this.#uses.clock.now();
     const { compiled, warnings: compilerWarnings } = requireCompiled(
       await this.#uses.compiler.compileModule(request, requester.actor),
       `${module}@${version}`,
     );
-    const createdAt = new Date();
+    const createdAt = this.#uses.clock.now();
     const id = newIdentifier('build');
     const image = {
       imageBytes: compiled.image.length,
@@ -115,7 +116,7 @@ export class Builds {
     const stored = await this.#uses.store.transaction(async (connection) => {
       const known = await new BuildRecords(connection).find(module, version);
       if (known !== null && known.imagePrunedAt === null) return known;
-      if (known !== null) return restoreImage(connection, known, compiled, requester);
+      if (known !== null) return restoreImage(connection, known, compiled, { requester, at: createdAt });
       await new BuildRecords(connection).storeImage(
         compiled.digest,
         new Uint8Array(compiled.image),
@@ -193,7 +194,7 @@ async function restoreImage(
   connection: Connection,
   build: BuildRecord,
   { digest, image, compiler }: { readonly digest: string; readonly image: Uint8Array; readonly compiler: string },
-  requester: Requester,
+  { requester, at }: { readonly requester: Requester; readonly at: Date },
 ): Promise<BuildRecord> {
   const { id, module, version } = build;
   if (digest !== build.imageDigest)
@@ -201,12 +202,9 @@ async function restoreImage(
       'version-exists',
       `${module}@${version} was compiled by ${build.compiler}; ${compiler} produces a different image. Push the source under a higher version`,
     );
-  const restoredAt = new Date();
   await new BuildRecords(connection).storeImage(digest, new Uint8Array(image), await new RetentionTimeRecords(connection).now());
   await new BuildRecords(connection).setPruned([digest], null);
-  await audit(connection, requester, restoredAt, [
-    { action: 'build.image-restored', object: id, detail: { module, version, image: digest } },
-  ]);
+  await audit(connection, requester, at, [{ action: 'build.image-restored', object: id, detail: { module, version, image: digest } }]);
   return { ...build, imagePrunedAt: null };
 }
 

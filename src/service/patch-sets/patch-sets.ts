@@ -5,6 +5,7 @@ import { createPatchSetStatement } from '../../proof/patch-set-statement.ts';
 import { statementPayloadType } from '../../proof/statement.ts';
 import { newIdentifier, type PatchSetName } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
@@ -29,7 +30,7 @@ export type NewPatchSetRequest = {
 
 export type CreatedPatchSet = { readonly patchSet: PatchSetRecord; readonly isNew: boolean };
 
-type Uses = { readonly store: Store; readonly signingKeys: SigningKeys };
+type Uses = { readonly store: Store; readonly signingKeys: SigningKeys; readonly clock: Clock };
 
 export class PatchSets {
   readonly #uses: Uses;
@@ -43,12 +44,12 @@ export class PatchSets {
    * @throws {Problem} `version-exists`, or why the builds cannot form a set: `invalid-value`, `image-pruned`, `build-yanked`.
    */
   async create(request: NewPatchSetRequest, requester: Requester, toResponse: ToResponse<CreatedPatchSet>): Promise<CreatedPatchSet> {
-    const { store, signingKeys } = this.#uses;
+    const { store, signingKeys, clock } = this.#uses;
     return store.transaction(async (connection) => {
       const existing = await new PatchSetRecords(connection).findByVersion(request.name, request.version);
       if (existing !== null) return requireSameBuilds(existing, request);
       await signingKeys.refresh(connection);
-      const patchSet = await prepare(connection, signingKeys, request, requester);
+      const patchSet = await prepare(connection, signingKeys, request, { ...requester, at: clock.now() });
       await new PatchSetRecords(connection).create(patchSet);
       const { id, name, version, members, createdAt } = patchSet;
       const detail = {
@@ -98,7 +99,7 @@ async function prepare(
   connection: Connection,
   signingKeys: SigningKeys,
   { name, version, builds }: NewPatchSetRequest,
-  { actor, requestId }: Requester,
+  { actor, requestId, at: createdAt }: Requester & { readonly at: Date },
 ): Promise<PatchSetRecord> {
   const members = (await readMembers(connection, builds))
     .map(({ id, ...build }) => ({
@@ -111,7 +112,6 @@ async function prepare(
       envelope: build.envelope,
     }))
     .toSorted((left, right) => (left.module < right.module ? -1 : 1));
-  const createdAt = new Date();
   const statement = createPatchSetStatement({
     name,
     version,

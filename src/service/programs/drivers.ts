@@ -10,6 +10,7 @@ import { Addressing } from '../../protocol/agent.ts';
 import { FunctionType } from '../../protocol/interface.ts';
 import { audit } from '../audit-events/entry.ts';
 import { RetentionTimeRecords } from '../clock/repository.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
@@ -28,7 +29,7 @@ export type DriverRequest = {
   readonly addressing: Addressing;
 };
 
-type Uses = { readonly store: Store; readonly signingKeys: SigningKeys; readonly compiler: Compiler };
+type Uses = { readonly store: Store; readonly signingKeys: SigningKeys; readonly compiler: Compiler; readonly clock: Clock };
 
 /** Programs checked per query. */
 const programBatchSize = 500;
@@ -40,12 +41,12 @@ const programBatchSize = 500;
  */
 export async function storeDriver(
   connection: Connection,
-  { signingKeys }: { readonly signingKeys: SigningKeys },
+  { signingKeys, clock }: { readonly signingKeys: SigningKeys; readonly clock: Clock },
   request: DriverRequest,
   { digest: imageDigest, image, sourceDigest }: CompiledImage,
 ): Promise<void> {
   await signingKeys.refresh(connection);
-  const finishedAt = new Date();
+  const finishedAt = clock.now();
   const facts = { ...request, abi: abiVersion, imageDigest, sourceDigest, origin: signingKeys.origin, finishedAt };
   const statement = JSON.stringify(signingKeys.seal(statementPayloadType, createDriverStatement(facts)));
   await new BuildRecords(connection).storeDriver(
@@ -104,7 +105,7 @@ async function recompile(uses: Uses, programs: readonly ProgramRecord[]): Promis
     await audit(
       connection,
       systemActor,
-      new Date(),
+      uses.clock.now(),
       renewed.map((object) => ({ action: 'program.driver-compiled', object, detail })),
     );
   });

@@ -7,6 +7,7 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import type { FunctionType, ValueType } from '../../protocol/interface.ts';
 import { Interface } from '../../protocol/interface.ts';
 import { audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
@@ -49,7 +50,7 @@ export const programStates = ['starting', 'running', 'stopping', ...endedProgram
 type ProgramState = (typeof programStates)[number];
 export type ProgramView = { readonly program: ProgramRecord; readonly state: ProgramState; readonly statistics: ProgramStatistics | null };
 
-type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signingKeys: SigningKeys };
+type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signingKeys: SigningKeys; readonly clock: Clock };
 
 export class Programs {
   readonly #uses: Uses;
@@ -74,7 +75,7 @@ export class Programs {
     const target = { module: request.module, export: request.export, type, addressing };
     const result = await this.#uses.compiler.compileDriver(target);
     const driver = requireCompiled(result, `the driver of ${request.module}.${request.export}`).compiled;
-    const createdAt = new Date();
+    const createdAt = this.#uses.clock.now();
     const started = await this.#uses.store.transaction(async (connection) => {
       await checkNotDecommissioned(connection, view.device);
       await storeDriver(connection, this.#uses, target, driver);
@@ -130,7 +131,7 @@ export class Programs {
       const program = await new ProgramRecords(connection).find(deviceId, id);
       if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
       if (program.stopRequested || program.statistics !== null) return;
-      const at = new Date();
+      const at = this.#uses.clock.now();
       await new ProgramRecords(connection).requestStop(id);
       await new OrderRecords(connection).create([newOrder(view.device, { kind: 'stop-program', program: id }, requester, at)]);
       await audit(connection, requester, at, [{ action: 'program.stop-requested', object: id, detail: { device: deviceId } }]);

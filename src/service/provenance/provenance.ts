@@ -4,6 +4,7 @@ import { isSignedBy } from '../../proof/ed25519.ts';
 import { type Envelope, preAuthEncoding, readEnvelope, signatureLimit } from '../../proof/envelope.ts';
 import { audit } from '../audit-events/entry.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
@@ -27,9 +28,11 @@ export type PublisherSignature = {
 
 export class Provenance {
   readonly #store: Store;
+  readonly #clock: Clock;
 
-  constructor(store: Store) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   /** Returns the envelope of a build. @throws {Problem} `not-found`. */
@@ -72,7 +75,7 @@ export class Provenance {
       const signed = JSON.stringify({ ...envelope, signatures: [...others, { keyid: keyId, sig: signature }] });
       await new BuildRecords(connection).setStatement(build.id, { pushedBy: build.pushedBy, envelope: signed });
       const detail = { module, version, image: build.imageDigest, publisherKey: key.id, keyId };
-      await audit(connection, requester, new Date(), [{ action: 'build.signed', object: build.id, detail }]);
+      await audit(connection, requester, this.#clock.now(), [{ action: 'build.signed', object: build.id, detail }]);
       return { ...build, envelope: signed };
     });
   }
@@ -82,24 +85,28 @@ export class Provenance {
  * Signs the provenance of builds from versions without provenance. A build is signed only if the audit trail confirms its image: otherwise someone with
  * write access to the database could replace an image, delete the provenance, and have the service sign the result.
  */
-export async function backfillProvenance({
-  store,
-  signingKeys,
-}: {
+export async function backfillProvenance(uses: {
   readonly store: Store;
   readonly signingKeys: SigningKeys;
+  readonly clock: Clock;
 }): Promise<void> {
+  const { store, signingKeys, clock } = uses;
   let after = '';
   for (;;) {
     const builds = await new BuildQueries(store.reader).listWithoutProvenance(after, batchSize);
     const last = builds.at(-1);
     if (last === undefined) return;
     after = last.id;
-    await store.transaction((connection) => signAuditedBuilds(connection, signingKeys, withoutMarks(builds)));
+    await store.transaction((connection) => signAuditedBuilds(connection, signingKeys, withoutMarks(builds), clock.now()));
   }
 }
 
-async function signAuditedBuilds(connection: Connection, signingKeys: SigningKeys, builds: readonly BuildRecord[]): Promise<void> {
+async function signAuditedBuilds(
+  connection: Connection,
+  signingKeys: SigningKeys,
+  builds: readonly BuildRecord[],
+  at: Date,
+): Promise<void> {
   await signingKeys.refresh(connection);
   const ids = builds.map(({ id }) => id);
   const creations = new Map((await new AuditRecords(connection).findByAction('build.created', ids)).map((event) => [event.object, event]));
@@ -117,7 +124,7 @@ async function signAuditedBuilds(connection: Connection, signingKeys: SigningKey
   await audit(
     connection,
     systemActor,
-    new Date(),
+    at,
     stated.map(({ id, module, version, imageDigest }) => ({
       action: 'build.stated',
       object: id,

@@ -3,6 +3,7 @@
 import { KeyError, type PublicKey, readPublicKey } from '../../proof/ed25519.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
@@ -27,9 +28,11 @@ export type NewPublisherKeyRequest = {
 
 export class PublisherKeys {
   readonly #store: Store;
+  readonly #clock: Clock;
 
-  constructor(store: Store) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   /** Registers a key. A revoked key cannot be registered again. @throws {Problem} `invalid-value`, `name-taken`, `too-many-keys`. */
@@ -53,7 +56,7 @@ export class PublisherKeys {
         );
       if ((await new PublisherKeyRecords(connection).countInUse()) >= keyLimit)
         throw new Problem('too-many-keys', `limit reached: ${keyLimit} publisher keys. Revoke unused keys`);
-      const [id, createdAt] = [newIdentifier('publisher key'), new Date()];
+      const [id, createdAt] = [newIdentifier('publisher key'), this.#clock.now()];
       const key: PublisherKeyRecord = { id, name, keyId, publicKey: pem, createdAt, createdBy: requester.actor, revokedAt: null };
       await new PublisherKeyRecords(connection).create(key);
       await audit(connection, requester, createdAt, [
@@ -82,7 +85,7 @@ export class PublisherKeys {
     return this.#store.transaction(async (connection) => {
       const key = await findKey(connection, id);
       if (key.revokedAt !== null) return key;
-      const revokedAt = new Date();
+      const revokedAt = this.#clock.now();
       await new PublisherKeyRecords(connection).revoke(id, revokedAt);
       const { name, keyId } = key;
       await audit(connection, requester, revokedAt, [{ action: 'publisher-key.revoked', object: id, detail: { name, keyId } }]);

@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
@@ -43,9 +44,11 @@ type IsExpected = (current: SignaturePolicyRecord) => boolean;
 
 export class SignaturePolicies {
   readonly #store: Store;
+  readonly #clock: Clock;
 
-  constructor(store: Store) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   /** @throws {Problem} `invalid-value`, `name-taken`, `too-many-policies`. */
@@ -59,7 +62,7 @@ export class SignaturePolicies {
         throw new Problem('too-many-policies', `limit reached: ${policyLimit} signature policies. Remove one first`);
       const policy: SignaturePolicyRecord = {
         id: newIdentifier('signature policy'),
-        createdAt: new Date(),
+        createdAt: this.#clock.now(),
         ...(await validate(connection, request, null)),
       };
       await new SignaturePolicyRecords(connection).create(policy);
@@ -98,7 +101,7 @@ export class SignaturePolicies {
       const [before, after] = [describePolicy(current), describePolicy(policy)];
       if (isDeepStrictEqual(before, after)) return current;
       await new SignaturePolicyRecords(connection).replace(policy);
-      await audit(connection, requester, new Date(), [toAuditEntry('replaced', id, { before, after })]);
+      await audit(connection, requester, this.#clock.now(), [toAuditEntry('replaced', id, { before, after })]);
       return policy;
     });
   }
@@ -108,7 +111,7 @@ export class SignaturePolicies {
     await this.#store.transaction(async (connection) => {
       const current = await findExpected(connection, id, isExpected);
       await new SignaturePolicyRecords(connection).remove(id);
-      await audit(connection, requester, new Date(), [toAuditEntry('removed', id, describePolicy(current))]);
+      await audit(connection, requester, this.#clock.now(), [toAuditEntry('removed', id, describePolicy(current))]);
     });
   }
 }
