@@ -154,15 +154,18 @@ test.each(['//evil.example.com', 'https://evil.example.com', '/\\evil.example.co
   },
 );
 
-test.each(['//evil.example.com', 'https://evil.example.com', '/a\nb', '/ü'])('a forged cookie never leads to another site: %j', async (path) => {
-  provider.next = 'grace';
-  const page = (await browser.open(`${service.url}/sign-in`)).headers.get('location') ?? '';
-  const jar = browser.cookies(new URL(service.url).origin);
-  const pending = JSON.parse(Buffer.from(jar.get('patchbay-sign-in')?.value ?? '', 'base64url').toString());
-  const value = Buffer.from(JSON.stringify({ ...pending, return: path })).toString('base64url');
-  browser.set(service.url, 'patchbay-sign-in', { value, path: '/sign-in' });
-  expect(await browser.follow(page)).toBe(`${service.url}/`);
-});
+test.each(['//evil.example.com', 'https://evil.example.com', '/a\nb', '/ü'])(
+  'a forged cookie never leads to another site: %j',
+  async (path) => {
+    provider.next = 'grace';
+    const page = (await browser.open(`${service.url}/sign-in`)).headers.get('location') ?? '';
+    const jar = browser.cookies(new URL(service.url).origin);
+    const pending = JSON.parse(Buffer.from(jar.get('patchbay-sign-in')?.value ?? '', 'base64url').toString());
+    const value = Buffer.from(JSON.stringify({ ...pending, return: path })).toString('base64url');
+    browser.set(service.url, 'patchbay-sign-in', { value, path: '/sign-in' });
+    expect(await browser.follow(page)).toBe(`${service.url}/`);
+  },
+);
 
 test('a public client signs in without a secret', async () => {
   await restartWith({ clientId: 'public', clientSecret: null });

@@ -62,7 +62,7 @@ test('a webhook that is disabled while it sends a backlog gets no further event'
   await arrived(receiver, 1);
   await service.put(path, content({ enabled: false }));
   release();
-  // Another webhook shows that the service went on sending.
+  // Another webhook shows that the service still sends.
   await create({ name: 'other', url: other.url });
   await cause();
   await arrived(other, 1);
