@@ -22,6 +22,8 @@ import { personRoles } from './role-rules.ts';
 
 /** Maximum number of users, so that a provider cannot fill the database. */
 const userLimit = 10_000;
+/** Number of users from which only people with a role are recorded, so that strangers whom the provider knows cannot lock them out. */
+const strangerLimit = 5_000;
 /** Maximum sessions of a user; the oldest ends when another begins. */
 const sessionLimit = 20;
 /** Maximum expired sessions that are deleted when one begins. */
@@ -151,8 +153,12 @@ async function recordUser(connection: Connection, identity: Identity, requestId:
   if (known !== null && isUnchanged(known, identity)) return known;
   const user = known === null ? { id: newIdentifier('user'), issuer, subject, name, email, createdAt: at } : { ...known, name, email };
   if (known === null) {
-    if ((await users.count()) >= userLimit)
-      throw new Problem('too-many-users', `limit reached: ${userLimit} users of the identity provider`);
+    const limit = identity.roles.length === 0 ? strangerLimit : userLimit;
+    if ((await users.count()) >= limit)
+      throw new Problem(
+        'too-many-users',
+        `limit reached: ${limit} users of the identity provider${identity.roles.length === 0 ? ', and no rule gives this one a role' : ''}`,
+      );
     await users.create(user);
   } else await users.rename(user.id, { name, email });
   const action = known === null ? 'user.created' : 'user.renamed';

@@ -4,8 +4,10 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { UserRecords } from '../../../src/service/sign-in/repository.ts';
+import { inTransaction } from '../records.ts';
 import { bearer, itemsOf, TestService } from '../test-service.ts';
 
 const audience = 'https://patchbay.example.com/api';
@@ -123,4 +125,26 @@ test.each([1e300, 253_402_300_800, 8.64e12 + 1])('a token that expires at %d, be
 test('claims that are no text, and a very large claim, give no role', async () => {
   for (const groups of [{ 0: 'admins' }, 5, null, [['admins']], 'ADMINS', 'x '.repeat(3_000), { toString: 'admins' }])
     expect(await current({ groups })).toMatchObject({ status: 403 });
+});
+
+/** Records users until there are this many. */
+async function fillUsers(count: number): Promise<void> {
+  const store = await Store.open(service.database);
+  await inTransaction(store, async ({ connection }) => {
+    const known = await new UserRecords(connection).count();
+    const facts = { issuer: provider.issuer, name: null, email: null, createdAt: new Date() };
+    for (let number = known; number < count; number += 1)
+      await new UserRecords(connection).create({ ...facts, id: newIdentifier('user'), subject: `stranger-${number}` });
+  });
+  await store.close();
+}
+
+test('strangers do not lock people with a role out: from 5,000 users on, only these are recorded, up to 10,000', async () => {
+  await fillUsers(5_000);
+  const stranger = await current({ sub: 'one-too-many', groups: [] });
+  expect(stranger).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:too-many-users' } });
+  expect(await current({ sub: 'a-person' })).toMatchObject({ status: 200 });
+  await fillUsers(10_000);
+  expect(await current({ sub: 'another-person' })).toMatchObject({ status: 409 });
+  expect(await current({ sub: 'a-person' })).toMatchObject({ status: 200 });
 });
