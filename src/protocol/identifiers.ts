@@ -161,7 +161,7 @@ const LabelValue = z.string().regex(new RegExp(`^${labelPatterns.value}$`), labe
 
 /** Labels of a device: keys and values. */
 export const Labels = z
-  .record(LabelKey, LabelValue)
+  .record(LabelKey, LabelValue, { error: (issue) => (issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined) })
   .refine((labels) => Object.keys(labels).length <= labelLimit, `must have up to ${labelLimit} labels`)
   .meta({ id: 'Labels', maxProperties: labelLimit, examples: [{ zone: 'north' }] });
 export type Labels = z.infer<typeof Labels>;

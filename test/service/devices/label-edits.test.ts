@@ -102,6 +102,11 @@ test.each([
   expect(await edit(body)).toMatchObject({ status: 422, body: { errors: [{ pointer }] } });
 });
 
+test('a problem with an invalid key says what a key is', async () => {
+  const { body } = await edit({ devices: ['many-000'], set: { 'not a key': 'y' } });
+  expect(body).toMatchObject({ errors: [{ detail: expect.stringContaining('a label key is 1 to 63 of a-z, 0-9') }] });
+});
+
 const keys = ['a', 'b', 'c', 'd'];
 const key = fc.constantFrom(...keys);
 const labels = fc.dictionary(key, fc.constantFrom('1', '2'), { noNullPrototype: true });
