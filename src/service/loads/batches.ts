@@ -44,9 +44,18 @@ export type LoadTerms = z.infer<typeof LoadTerms>;
 /** A device, and the content of its load. */
 export type Target = { readonly device: SelectedDevice; readonly content: LoadContent };
 
+type CreatedLoad = {
+  readonly id: string;
+  readonly device: string;
+  readonly version: string;
+  /** Whether it is held, and when the maintenance windows of its device open; null: unknown, or not held. */
+  readonly held: boolean;
+  readonly heldUntil: string | null;
+};
+
 export type CreatedLoads = {
   readonly batch: string;
-  readonly loads: readonly { readonly id: string; readonly device: string; readonly version: string }[];
+  readonly loads: readonly CreatedLoad[];
 };
 
 export type Batch = {
@@ -121,7 +130,7 @@ export async function createBatches(
       open.set(device.id, { loads: before + 1, held });
     }
     created.push({ id, loads, ...rest });
-    const summaries = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
+    const summaries = loads.map(summarize);
     results.push({ status: 'fulfilled', value: { batch: id, loads: summaries } });
   }
   await Promise.all([
@@ -133,6 +142,10 @@ export async function createBatches(
   const held = created.flatMap(({ loads }) => loads.flatMap(({ id, heldSince }) => (heldSince === null ? [] : [id])));
   await new HeldOrderRecords(connection).hold(held);
   return results;
+}
+
+function summarize({ id, deviceId, version, heldSince, heldUntil }: NewLoad): CreatedLoad {
+  return { id, device: deviceId, version, held: heldSince !== null, heldUntil: heldUntil?.toISOString() ?? null };
 }
 
 /** Returns the modules of the builds of batches. */

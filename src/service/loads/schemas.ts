@@ -133,7 +133,7 @@ export const NewUnloads = requireDrainStrategy(
 export function exampleAccepted(loaded: string) {
   return {
     batch: exampleIdentifier('batch'),
-    loads: [{ id: exampleIdentifier('load'), device: exampleIdentifier('device'), version: loaded }],
+    loads: [{ id: exampleIdentifier('load'), device: exampleIdentifier('device'), version: loaded, held: false, heldUntil: null }],
   };
 }
 
@@ -148,6 +148,12 @@ export const AcceptedLoads = z
           version: version.describe(
             'The version that the load installs. Of an unload: the installed version, as far as the service knows. Of the rollback of a patch set: the version of the set that it reverts.',
           ),
+          held: z.boolean().describe('Whether the load is held, because the maintenance windows of the device are closed.'),
+          heldUntil: timestamp
+            .nullable()
+            .describe(
+              'When the maintenance windows of the device next open. Null if the load is not held, or if they do not open within 30 days.',
+            ),
         })
         .meta({ id: 'AcceptedLoad' }),
     ),

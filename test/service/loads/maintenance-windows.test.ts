@@ -173,7 +173,7 @@ test('held loads can be cancelled, superseded and yanked, expire, and end with t
   const path = `/v1/load-batches/${String(batch.body['batch'])}` as const;
   const sql = await openSql(service.database);
   await sql.run(`UPDATE "Load" SET "deadlineAt" = "requestedAt" WHERE "batchId" = '${String(batch.body['batch'])}'`);
-  await until('both loads have expired', async () => (await service.get(path)).body.outcomes?.expired === 2);
+  await until('both loads have expired', async () => (await service.get(path)).body.outcomes?.['expired'] === 2);
   // A retry does not have the time: its deadline was moved.
   expect(await service.postRaw(`${path}/retry`, undefined)).toMatchObject({
     status: 409,
