@@ -13,7 +13,7 @@ import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { resolveGroup } from '../groups/groups.ts';
 import { GroupRecords } from '../groups/repository.ts';
-import { checkTimeZone } from '../groups/window-schemas.ts';
+import { checkTimeZone } from '../groups/schedule-window.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';

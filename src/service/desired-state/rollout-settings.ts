@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { LoadPolicy } from '../../protocol/load-report.ts';
-import { ScheduleWindow } from '../groups/window-schemas.ts';
+import { ScheduleWindow } from '../groups/schedule-window.ts';
 import type { LoadTerms } from '../loads/batches.ts';
 import { noUnreachableTargets } from '../loads/unreachable-targets.ts';
 import { OnFailure, type RolloutPlan, rolloutLimits, WavePlan } from '../rollouts/plan.ts';

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { ChannelReference, DisplayName, exampleIdentifier, GroupReference, ModuleName, PatchSetName } from '../../protocol/identifiers.ts';
 import { examplePromotion, promotionShape } from '../channels/schemas.ts';
-import { ScheduleWindow } from '../groups/window-schemas.ts';
+import { ScheduleWindow } from '../groups/schedule-window.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
 import { contentShape } from '../loads/schemas.ts';

@@ -16,8 +16,7 @@ import type { Requester } from '../requester.ts';
 import { formatWindows, maintenanceLimits, readWindows } from './maintenance-windows.ts';
 import { GroupQueries } from './queries.ts';
 import { type GroupRecord, GroupRecords } from './repository.ts';
-import type { ScheduleWindow } from './schedule-window.ts';
-import { checkTimeZone } from './window-schemas.ts';
+import { checkTimeZone, type ScheduleWindow } from './schedule-window.ts';
 
 /** Maximum number of groups. */
 const groupLimit = 1_000;

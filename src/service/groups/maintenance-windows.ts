@@ -1,8 +1,7 @@
 // Maintenance windows of groups: loads of their devices begin only while the windows are open.
 
 import { z } from 'zod';
-import { isOpen, nextOpening, type ScheduleWindow } from './schedule-window.ts';
-import { ScheduleWindow as ScheduleWindowSchema } from './window-schemas.ts';
+import { isOpen, nextOpening, ScheduleWindow } from './schedule-window.ts';
 
 export const maintenanceLimits = {
   /** Windows per group. */
@@ -16,7 +15,7 @@ export const maintenanceLimits = {
 /** How far ahead one window is searched, in milliseconds: `nextOpening` returns null for a window that does not open within 8 days. */
 const stepMilliseconds = 8 * 24 * 3_600_000;
 
-const Windows = z.array(ScheduleWindowSchema);
+const Windows = z.array(ScheduleWindow);
 
 /** Returns stored windows, decoded or as JSON text; null if they are damaged. */
 export function readWindows(stored: unknown): ScheduleWindow[] | null {

@@ -6,7 +6,7 @@ import { DisplayName, exampleIdentifier, GroupReference, LabelSelectorText } fro
 import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
 import { maintenanceLimits } from './maintenance-windows.ts';
-import { exampleWindow, ScheduleWindow } from './window-schemas.ts';
+import { exampleWindow, ScheduleWindow } from './schedule-window.ts';
 
 export const groupParameter = z.object({
   group: z
@@ -16,12 +16,8 @@ export const groupParameter = z.object({
     .meta({ examples: [exampleIdentifier('group')] }),
 });
 
-const exampleGroup = {
-  name: 'north',
-  selector: 'zone=north,!beta',
-  description: 'Devices of the northern sites',
-  maintenanceWindows: [{ ...exampleWindow, days: [...exampleWindow.days] }],
-};
+const exampleGroup = { name: 'north', selector: 'zone=north,!beta', description: 'Devices of the northern sites' };
+const exampleWindowed = { name: 'shops', selector: 'tier=shop', maintenanceWindows: [{ ...exampleWindow, days: [...exampleWindow.days] }] };
 
 export const NewGroup = z
   .strictObject({
@@ -36,7 +32,7 @@ export const NewGroup = z
         'When loads of its devices may begin. Outside these windows, loads are accepted and held. Open if one of the windows is open; default: always. For a device in several groups with windows, all of these groups must be open.',
       ),
   })
-  .meta({ id: 'NewGroup', examples: [exampleGroup] });
+  .meta({ id: 'NewGroup', examples: [exampleGroup, exampleWindowed] });
 
 const groupShape = {
   id: identifier('group'),
@@ -46,7 +42,7 @@ const groupShape = {
   maintenanceWindows: z.array(ScheduleWindow).describe('When loads of its devices may begin. Empty: always.'),
   createdAt: timestamp,
 };
-const exampleResponse = { id: exampleIdentifier('group'), ...exampleGroup, createdAt: exampleTimes.registered };
+const exampleResponse = { id: exampleIdentifier('group'), ...exampleGroup, maintenanceWindows: [], createdAt: exampleTimes.registered };
 
 export const Group = z
   .object(groupShape)

@@ -14,7 +14,7 @@ import { count } from '../http/common-schemas.ts';
 
 const exampleOverride = { reason: 'security fix' };
 
-export const WindowOverride = z
+const WindowOverride = z
   .strictObject({ reason: z.string().min(1).max(1_000).describe('Reason for the override. The loads and the audit trail contain it.') })
   .meta({ id: 'WindowOverride', description: 'Overrides the maintenance windows of groups.', examples: [exampleOverride] });
 

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
 import { DisplayName } from '../../protocol/identifiers.ts';
-import { ScheduleWindow } from '../groups/window-schemas.ts';
+import { ScheduleWindow } from '../groups/schedule-window.ts';
 import { LoadTerms } from '../loads/batches.ts';
 import { noUnreachableTargets, UnreachableTargets } from '../loads/unreachable-targets.ts';
 

@@ -6,7 +6,7 @@ import type { Connection } from '../database/connection.ts';
 import { findClosedWindows } from '../devices/closed-windows.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { resolveGroup } from '../groups/groups.ts';
-import { checkTimeZone } from '../groups/window-schemas.ts';
+import { checkTimeZone } from '../groups/schedule-window.ts';
 import { type Forecast, type ForecastContent, forecastLoads } from '../loads/forecast.ts';
 import type { Hold } from '../loads/maintenance-holds.ts';
 import { type UnreachableChoice, unreachableSplitter } from '../loads/unreachable-targets.ts';

@@ -5,7 +5,7 @@ import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { hasCriteria, requireLabel, selectorShape } from '../devices/selection-schemas.ts';
-import { ScheduleWindow } from '../groups/window-schemas.ts';
+import { ScheduleWindow } from '../groups/schedule-window.ts';
 import { LoadedPatchSet } from '../history/schemas.ts';
 import { count, DamagedItem, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
