@@ -89,6 +89,33 @@ test('windows that close before the host gets an order hold it; loads keep their
   await settle(agent, orders);
 });
 
+test('a load that is requested or offered when the windows have opened does not overtake a held load of its device', async () => {
+  await setWindows([closed()]);
+  const held = await request('tcp');
+  await setWindows([always]);
+  const later = await request('udp');
+  // The host asks only now, when both can be offered.
+  await until('both loads are released', async () =>
+    [await read(held.id), await read(later.id)].every(({ heldSince }) => heldSince === null),
+  );
+  const orders = await offered(agent, 2);
+  expect(loadsOf(orders)).toEqual([held.id, later.id]);
+  await settle(agent, orders);
+
+  // An order in the queue of the host, as if the windows had closed and opened between two of its polls.
+  await setWindows([closed()]);
+  const first = await request('tcp', '1.1.0');
+  const queued = await request('udp', '1.1.0', { overrideMaintenanceWindow: { reason: 'test' } });
+  const sql = await openSql(service.database);
+  await sql.run(`UPDATE "Load" SET "windowOverride" = NULL WHERE "id" = '${queued.id}'`);
+  await sql.close();
+  await setWindows([always]);
+  await agent.next(0, 0);
+  const both = await offered(agent, 2);
+  expect(loadsOf(both)).toEqual([first.id, queued.id]);
+  await settle(agent, both);
+});
+
 test('an order that was sent is neither recalled nor held when the windows close, and is offered again', async () => {
   const sent = await request('tcp', '1.1.0');
   const [first] = await offered(agent, 1);
