@@ -120,7 +120,7 @@ export function IsolationFields({ terms, onChange }: IsolationParts) {
         onChange={(value) => onChange({ ...terms, invalidation: value })}
       />
       <Text
-        label="Override maintenance windows (reason)"
+        label="Override maintenance windows because of"
         pointer="/overrideMaintenanceWindow/reason"
         maxLength={1_000}
         placeholder="loads wait for the windows of their devices"
