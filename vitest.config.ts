@@ -60,7 +60,8 @@ export default defineConfig({
           exclude: [
             'test/service/database/sqlite/**',
             'test/service/{clock/{retention-time,service-clock},loads/kept-report,orders/order-offers,rollbacks/version-stack}.test.ts',
-            'test/service/rollouts/{schedule-window,steps,threshold-evaluation,waves}.test.ts',
+            'test/service/groups/{maintenance-windows,schedule-window}.test.ts',
+            'test/service/rollouts/{steps,threshold-evaluation,waves}.test.ts',
           ],
           provide: { databases: 'postgresql' },
         },

@@ -17,6 +17,7 @@ export const exampleTimes = {
   dispatched: '2026-11-23T09:30:00.011Z',
   completed: '2026-11-23T09:30:00.072Z',
   faulted: '2026-11-23T09:31:12.804Z',
+  opening: '2026-11-23T21:00:00.000Z',
   deadline: '2026-11-24T09:30:00.000Z',
 } as const;
 

@@ -37,8 +37,8 @@ import { Denials } from './keys/denials.ts';
 import { Keys } from './keys/keys.ts';
 import { KeyRecords } from './keys/repository.ts';
 import { LoadBatches } from './load-batches/load-batches.ts';
+import { dispatchLoads, HeldLoads } from './loads/held-loads.ts';
 import { Loads } from './loads/loads.ts';
-import { LoadRecords } from './loads/repository.ts';
 import { Unloads } from './loads/unloads.ts';
 import { Builds } from './modules/builds.ts';
 import { Moves, moveFromUnreachable } from './moves/moves.ts';
@@ -233,6 +233,7 @@ export class Installation {
     this.#recordUsesJob = this.keys.recordUsesPeriodically();
     this.#jobs = [
       this.loads.startExpiring(),
+      new HeldLoads(dependencies, settleUnreportedLoads).start(),
       schedulePruning({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
       this.checkpoints.createPeriodically(),
       ...(decommissionUnreachableAfter === null
@@ -272,7 +273,7 @@ export class Installation {
     const dependencies = {
       store,
       compiler,
-      orderDispatcher: new OrderDispatcher(store, clock, (connection, loads, at) => new LoadRecords(connection).setDispatched(loads, at)),
+      orderDispatcher: new OrderDispatcher(store, clock, dispatchLoads),
       signingKeys,
       clock,
       damagedRows,

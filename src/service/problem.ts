@@ -38,6 +38,7 @@ const problemKinds = [
   'nothing-to-roll-back',
   'nothing-to-retry',
   'all-unreachable',
+  'windows-closed',
   'already-installed',
   'rollout-conflict',
   'rollout-state',

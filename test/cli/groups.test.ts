@@ -52,3 +52,41 @@ test('a group is created, listed, shown, edited and deleted, and selects devices
   expect(await command('group', 'delete', 'north')).toMatchObject({ code: 0, stdout: 'deleted the group north\n' });
   expect(await command('group', 'show', 'north')).toMatchObject({ code: 1, stderr: expect.stringContaining('group north does not exist') });
 });
+
+test('a group has maintenance windows, and loads of its devices are held or override them', async () => {
+  const names = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
+  const day = names[(new Date().getUTCDay() + 3) % 7] ?? 'mon';
+  const window = `${day} 00:00-12:00 UTC`;
+  expect(await command('group', 'create', 'shops', '--selector', 'zone=north', '--window', window)).toMatchObject({ code: 0 });
+  expect((await command('group', 'show', 'shops')).stdout).toMatch(new RegExp(`\nwindow +${day}[a-z]* 00:00-12:00 UTC\n`));
+  await service.push('udp', '1.0.0', workModule(1));
+  const load = ['load', '--module', 'udp', '--version', '1.0.0', '--device', 'rack-1'];
+  const refused = await command(...load);
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('the maintenance windows of the device rack-1 are closed') });
+  expect(refused.stderr).toMatch(
+    /use a deadline of \d+ seconds or more \(--deadline\), or override the windows with a reason \(--override-maintenance-window\)/,
+  );
+  const preview = await command(...load, '--deadline', '604800', '--dry-run');
+  expect(preview.stdout).toMatch(/in closed maintenance windows, so that their loads would be held: 1 \(the first open at .+\)/);
+  const held = await command(...load, '--deadline', '604800', '--no-wait');
+  expect(held).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining('held, because the maintenance windows of their devices are closed: 1 of 1'),
+  });
+  const [{ id = '' } = {}] = itemsOf(await service.get('/v1/loads?state=queued'));
+  expect((await command('load', 'show', id)).stdout).toMatch(/\nheld +held since .+ for its maintenance windows, which open at /);
+  expect((await command('load', 'list', '--state', 'queued')).stdout).toMatch(/ held .*held since/);
+  const override = ['--override-maintenance-window', 'security fix'];
+  expect(await command(...load, ...override)).toMatchObject({ code: 0 });
+  const [urgent] = itemsOf(await service.get('/v1/loads?state=completed&limit=1'));
+  expect((await command('load', 'show', urgent?.id ?? '')).stdout).toContain('override   of maintenance windows: security fix');
+  const watching = command('load', 'watch', id);
+  expect(await command('group', 'edit', 'shops', '--window', window, '--no-windows')).toMatchObject({ code: 2 });
+  expect(await command('group', 'edit', 'shops', '--description', 'shops')).toMatchObject({ code: 0 });
+  expect((await command('group', 'show', 'shops')).stdout).toContain('window ');
+  expect(await command('group', 'edit', 'shops', '--no-windows')).toMatchObject({ code: 0 });
+  expect((await watching).stdout).toContain('refused-not-newer');
+  expect((await command('group', 'show', 'shops')).stdout).not.toContain('window ');
+  const bad = await command('group', 'edit', 'shops', '--window', 'mon 00:00-12:00 Europe/Atlantis');
+  expect(bad).toMatchObject({ code: 1, stderr: expect.stringContaining('--window 1: unknown time zone "Europe/Atlantis"') });
+});

@@ -5,4 +5,4 @@ import type { LoadTerms } from '../../src/service/loads/batches.ts';
 
 /** The default policy of the API. */
 export const defaultPolicy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
-export const defaultTerms: LoadTerms = { ...defaultPolicy, deadlineSeconds: 600, supersede: false };
+export const defaultTerms: LoadTerms = { ...defaultPolicy, deadlineSeconds: 600, supersede: false, overrideMaintenanceWindow: null };

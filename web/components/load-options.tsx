@@ -9,15 +9,22 @@ export type LoadOptions = {
   readonly strategy: Load['strategy'];
   readonly drainMilliseconds: number;
   readonly invalidation: Load['invalidation'];
+  /** Reason for overriding maintenance windows; empty: not overridden. */
+  readonly overrideReason: string;
   readonly similarityPolicy: Load['similarityPolicy'];
   readonly linkPolicy: Load['linkPolicy'];
 };
 export type VersionPolicy = { readonly versionPolicy: Load['versionPolicy']; readonly downgradeReason: string };
 
 /** The options that unloads have too. */
-export type IsolationOptions = Pick<LoadOptions, 'strategy' | 'drainMilliseconds' | 'invalidation'>;
+export type IsolationOptions = Pick<LoadOptions, 'strategy' | 'drainMilliseconds' | 'invalidation' | 'overrideReason'>;
 
-export const defaultIsolationOptions: IsolationOptions = { strategy: 'inject', drainMilliseconds: 10_000, invalidation: 'nx' };
+export const defaultIsolationOptions: IsolationOptions = {
+  strategy: 'inject',
+  drainMilliseconds: 10_000,
+  invalidation: 'nx',
+  overrideReason: '',
+};
 export const defaultLoadOptions: LoadOptions = {
   ...defaultIsolationOptions,
   similarityPolicy: 'require',
@@ -26,8 +33,14 @@ export const defaultLoadOptions: LoadOptions = {
 export const defaultVersionPolicy: VersionPolicy = { versionPolicy: 'newer', downgradeReason: '' };
 
 /** Returns the load options for a request body. */
-export function loadOptionsBody<Options extends IsolationOptions>({ strategy, drainMilliseconds, ...terms }: Options) {
-  return { strategy, ...terms, ...(strategy === 'inject' ? {} : { drainMilliseconds }) };
+export function loadOptionsBody<Options extends IsolationOptions>({ strategy, drainMilliseconds, overrideReason, ...terms }: Options) {
+  const reason = overrideReason.trim();
+  return {
+    strategy,
+    ...terms,
+    ...(strategy === 'inject' ? {} : { drainMilliseconds }),
+    ...(reason === '' ? {} : { overrideMaintenanceWindow: { reason } }),
+  };
 }
 
 /** Returns the version policy for a request body. */
@@ -42,7 +55,7 @@ export function loadOptionsText({
   versionPolicy,
   similarityPolicy,
   linkPolicy,
-}: Omit<LoadOptions, 'drainMilliseconds'> & Pick<Load, 'versionPolicy'>) {
+}: Omit<LoadOptions, 'drainMilliseconds' | 'overrideReason'> & Pick<Load, 'versionPolicy'>) {
   return `${strategy}, ${invalidation}, ${versionPolicy}, similarity ${similarityPolicy}, links ${linkPolicy}`;
 }
 
@@ -77,7 +90,7 @@ type IsolationParts = { readonly terms: IsolationOptions; readonly onChange: (te
 
 /** The fields of the options that unloads have too. */
 export function IsolationFields({ terms, onChange }: IsolationParts) {
-  const { strategy, drainMilliseconds, invalidation } = terms;
+  const { strategy, drainMilliseconds, invalidation, overrideReason } = terms;
   return (
     <>
       <Choice
@@ -105,6 +118,14 @@ export function IsolationFields({ terms, onChange }: IsolationParts) {
         options={invalidations}
         meanings={invalidationMeanings}
         onChange={(value) => onChange({ ...terms, invalidation: value })}
+      />
+      <Text
+        label="Override maintenance windows because of"
+        pointer="/overrideMaintenanceWindow/reason"
+        maxLength={1_000}
+        placeholder="loads wait for the windows of their devices"
+        value={overrideReason}
+        onChange={(value) => onChange({ ...terms, overrideReason: value })}
       />
     </>
   );

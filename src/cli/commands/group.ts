@@ -5,8 +5,10 @@ import { assertSuccess, type Schemas, unwrapResponse } from '../../client/client
 import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { selectorOption } from '../operator/load-options.ts';
+import { formatWindow } from '../operator/maintenance-windows.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { readWindow } from '../operator/rollout-request.ts';
 import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
@@ -18,6 +20,14 @@ export function addGroupCommands(group: Command): void {
 }
 
 const descriptionOption = () => new Option('--description <text>', 'description, for readers');
+const windowOption = () =>
+  new Option(
+    '--window <window>',
+    'begin loads of its devices only in this weekly window, like "sat,sun 22:00-04:00 Europe/Berlin"; may be repeated',
+  ).argParser((text: string, before: readonly Schemas['ScheduleWindow'][] = []): readonly Schemas['ScheduleWindow'][] => [
+    ...before,
+    readWindow(text),
+  ]);
 
 function addCreateCommand(group: Command): void {
   const create = group
@@ -25,15 +35,25 @@ function addCreateCommand(group: Command): void {
     .description('Create a group: a name for a label selector. It contains the devices that match now.')
     .addOption(selectorOption('every device').makeOptionMandatory())
     .addOption(descriptionOption())
-    .action((name, { selector, description }, command) =>
+    .addOption(windowOption())
+    .action((name, { selector, description, window }, command) =>
       runOperatorCommand(command, async (context) => {
-        const body = { name, selector, ...(description === undefined ? {} : { description }) };
+        const body = {
+          name,
+          selector,
+          ...(description === undefined ? {} : { description }),
+          ...(window === undefined ? {} : { maintenanceWindows: [...window] }),
+        };
         const created = unwrapResponse(await context.client.POST('/v1/groups', { body }));
         printResult(context, created, () => [`created the group ${created.name} (${created.id}): ${created.selector}`]);
         return exitCodes.success;
       }),
     );
-  addExamples(create, 'patchbay group create north --selector "zone=north,!beta" --description "the northern sites"');
+  addExamples(
+    create,
+    'patchbay group create north --selector "zone=north,!beta" --description "the northern sites"',
+    'patchbay group create shops --selector tier=shop --window "mon,tue,wed,thu,fri 22:00-06:00 Europe/Berlin" --window "sun 00:00-00:00 Europe/Berlin"',
+  );
 }
 
 function addReadingCommands(group: Command): void {
@@ -74,14 +94,19 @@ function addReadingCommands(group: Command): void {
 function addEditCommand(group: Command): void {
   const edit = group
     .command('edit <group>')
-    .description('Rename a group, or change its selector or its description. Fails if it changes at the same time.')
+    .description(
+      'Rename a group, or change its selector, its description or its maintenance windows. Fails if it changes at the same time.',
+    )
     .option('--name <name>', 'new name')
     .addOption(selectorOption('every device'))
     .addOption(descriptionOption())
-    .action((nameOrId, { name, selector, description }, command) =>
+    .addOption(windowOption())
+    .option('--no-windows', 'remove the maintenance windows: loads begin at any time')
+    .action((nameOrId, { name, selector, description, window, windows }, command) =>
       runOperatorCommand(command, async (context) => {
-        if ([name, selector, description].every((one) => one === undefined))
-          throw new UsageError('give what to change: --name, --selector or --description');
+        if (!windows && window !== undefined) throw new UsageError('--window cannot be combined with --no-windows');
+        if (windows && [name, selector, description, window].every((one) => one === undefined))
+          throw new UsageError('give what to change: --name, --selector, --description, --window or --no-windows');
         const path = { group: nameOrId };
         const read = await context.client.GET('/v1/groups/{group}', { params: { path } });
         const found = unwrapResponse(read);
@@ -90,6 +115,7 @@ function addEditCommand(group: Command): void {
           name: name ?? found.name,
           selector: selector ?? found.selector,
           ...(text === '' ? {} : { description: text }),
+          maintenanceWindows: windows ? [...(window ?? found.maintenanceWindows)] : [],
         };
         const header = { 'if-match': read.response.headers.get('etag') ?? '*' };
         const edited = unwrapResponse(
@@ -103,6 +129,8 @@ function addEditCommand(group: Command): void {
     edit,
     'patchbay group edit north --selector "zone in (north,north-east),!beta"',
     'patchbay group edit north --name northern-sites',
+    'patchbay group edit north --window "sat,sun 22:00-04:00 Europe/Berlin"',
+    'patchbay group edit north --no-windows',
   );
 }
 
@@ -121,12 +149,13 @@ function addDeleteCommand(group: Command): void {
   addExamples(remove, 'patchbay group delete north');
 }
 
-function formatGroup({ id, name, selector, description, devices, createdAt }: Schemas['GroupDetail']): string[] {
+function formatGroup({ id, name, selector, description, maintenanceWindows, devices, createdAt }: Schemas['GroupDetail']): string[] {
   return [
     `${name}  ${id}`,
     `selector     ${selector}`,
     `devices      ${devices}`,
     `description  ${description ?? '-'}`,
+    ...maintenanceWindows.map((window) => `window       ${formatWindow(window)}`),
     `created      ${formatTime(createdAt)}`,
   ];
 }

@@ -24,6 +24,7 @@ import {
 import { formatRefusals, formatUnreachable, formatWarnings } from '../operator/load-preview.ts';
 import { requestLoads } from '../operator/load-requests.ts';
 import { formatDrain, type LoadDetail, readLoad, watchLoad } from '../operator/load-watch.ts';
+import { formatHeld, formatHold } from '../operator/maintenance-windows.ts';
 import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { chooseUnreachable, noteUnreachable, unreachableOption } from '../operator/unreachable-choice.ts';
@@ -101,6 +102,7 @@ export function addLoadCommands(load: Command): void {
     'patchbay load --patch-set net-2026-11@1.0.0 --label zone=north',
     'patchbay load --module tcp --version 1.1.0 --selector "zone in (north,south),model!=x,!beta"',
     'patchbay load --module tcp --version 1.1.0 --device rack-1-3 --strategy drain-then-inject --drain-milliseconds 5000',
+    'patchbay load --module tcp --version 1.1.0 --device rack-1-3 --override-maintenance-window "security fix"',
     'patchbay load --module tcp --version 1.0.0 --device rack-1-3 --version-policy downgrade --reason "1.1.0 drops packets"',
   );
   addListCommand(load);
@@ -126,12 +128,13 @@ async function previewLoads(context: CommandContext, content: NamedContent, body
 }
 
 function formatPreview(preview: Preview, { name, version }: NamedContent): string[] {
-  const { devices, alreadyInstalled, skipped, refused, items } = preview;
+  const { devices, alreadyInstalled, skipped, refused, held, items } = preview;
   const loaded = items.filter((item) => !item.skipped);
   return [
     `${name}@${version} would go to ${formatDeviceCount(devices - skipped)}`,
     ...(alreadyInstalled === 0 ? [] : [`already have it: ${alreadyInstalled}`]),
     ...formatUnreachable(preview),
+    ...formatHeld(held, loaded),
     ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
     ...formatRefusals(loaded),
     ...formatWarnings(loaded),
@@ -174,9 +177,9 @@ function addListCommand(load: Command): void {
             item.kind,
             names.get(item.device) ?? item.device,
             `${item.module}@${item.version}`,
-            formatState(item),
+            item.heldSince === null ? formatState(item) : 'held',
             formatTime(item.requestedAt),
-            item.reason ?? '',
+            item.reason ?? formatHold(item) ?? '',
           ],
           empty: 'no loads found',
         });
@@ -251,7 +254,8 @@ const formatLoadPolicy = (load: LoadDetail) => (load.kind === 'unload' ? `${load
 const formatState = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colourOutcome(outcome));
 
 function formatLoad(load: LoadDetail): string[] {
-  const { id, batch, device, kind, module, version, reason, progress, report } = load;
+  const { id, batch, device, kind, module, version, reason, progress, report, overrideMaintenanceWindow: override } = load;
+  const hold = formatHold(load);
   const counts =
     load.interrupted === null ? [] : [`accesses   ${load.interrupted} interrupted, ${load.retried} retried, ${load.failed} failed`];
   return [
@@ -261,6 +265,8 @@ function formatLoad(load: LoadDetail): string[] {
     `requester  ${load.requestedBy ?? '-'}${load.rollback ? ' (rollback)' : ''}`,
     `policy     ${formatLoadPolicy(load)}`,
     `time       requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
+    ...(hold === null ? [] : [`held       ${hold}`]),
+    ...(override === null ? [] : [`override   of maintenance windows: ${override.reason}`]),
     ...(load.forceReason === null ? [] : [`forced     ${load.forceReason}`]),
     ...(load.downgradeReason === null ? [] : [`downgrade  ${load.downgradeReason}`]),
     ...(reason === null ? [] : [`reason     ${reason}`]),

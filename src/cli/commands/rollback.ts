@@ -14,6 +14,7 @@ import {
   toLoadRequest,
 } from '../operator/load-options.ts';
 import { requestLoads } from '../operator/load-requests.ts';
+import { formatHeld } from '../operator/maintenance-windows.ts';
 import { type CommandContext, printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { collectValues } from '../option-values.ts';
 import { formatDeviceCount } from '../terminal/device-count.ts';
@@ -111,7 +112,8 @@ async function previewRollback(context: CommandContext, body: Body): Promise<Exi
       return [deviceName, action, changes.join(', '), reason ?? ''];
     });
     const more = sorted.length > rowLimit ? [`and ${sorted.length - rowLimit} more; --json lists all`] : [];
-    return [...formatTable(['DEVICE', 'ACTION', 'CHANGES', 'REASON'], rows), ...more];
+    const held = preview.items.filter((item) => item.held);
+    return [...formatHeld(held.length, held), ...formatTable(['DEVICE', 'ACTION', 'CHANGES', 'REASON'], rows), ...more];
   });
   if (body.onMissingVersion !== 'skip' && preview.items.some(({ action }) => action === 'skip'))
     printNote(context, 'some devices have no version to roll back to: without --on-missing-version skip, the rollback is rejected');

@@ -19,6 +19,7 @@ import {
   versionPolicyOption,
 } from '../operator/load-options.ts';
 import { formatRefusals, formatUnreachable, formatWarnings } from '../operator/load-preview.ts';
+import { formatHeld } from '../operator/maintenance-windows.ts';
 import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { describeRollout } from '../operator/rollout-output.ts';
 import { watchRollout } from '../operator/rollout-progress.ts';
@@ -206,7 +207,7 @@ async function requestRollout(
 }
 
 function formatPreview(preview: Preview, { name, version }: NamedContent, body: Schemas['NewRollout']) {
-  const { devices, alreadyInstalled, skipped, refused, waves, conflicts, items } = preview;
+  const { devices, alreadyInstalled, skipped, refused, held, waves, conflicts, items } = preview;
   const loaded = items.filter(({ wave }) => wave !== null);
   const others = conflicts.map(
     ({ rollout, devices: count }) => `the open rollout ${rollout} includes ${formatDeviceCount(count)} of these`,
@@ -218,6 +219,7 @@ function formatPreview(preview: Preview, { name, version }: NamedContent, body: 
     ...(alreadyInstalled === 0 ? [] : [`skipped, because they have it: ${alreadyInstalled}`]),
     ...formatUnreachable(preview),
     ...others.map((other) => `${other}: ${reaction}`),
+    ...formatHeld(held, loaded),
     ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
     '',
     ...formatTable(

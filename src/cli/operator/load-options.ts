@@ -67,6 +67,9 @@ const linkOption = () =>
     'whether every import must be provided, and no module in memory may lose one (default: require)',
   ).choices(linkPolicies);
 
+const overrideOption = () =>
+  new Option('--override-maintenance-window <reason>', 'load at once, although maintenance windows are closed; recorded with each load');
+
 /** Adds the options of every command that loads a version; `toLoadRequest` converts them. */
 export function addLoadOptions<Args extends unknown[], Options extends OptionValues, Globals extends OptionValues>(
   command: Command<Args, Options, Globals>,
@@ -77,14 +80,15 @@ export function addLoadOptions<Args extends unknown[], Options extends OptionVal
     .addOption(drainOption())
     .addOption(invalidationOption())
     .addOption(similarityOption(defaultSimilarity))
-    .addOption(linkOption());
+    .addOption(linkOption())
+    .addOption(overrideOption());
 }
 
 /** Adds the options of commands that unload a module; `toLoadRequest` converts them. */
 export function addUnloadOptions<Args extends unknown[], Options extends OptionValues, Globals extends OptionValues>(
   command: Command<Args, Options, Globals>,
 ) {
-  return command.addOption(strategyOption()).addOption(drainOption()).addOption(invalidationOption());
+  return command.addOption(strategyOption()).addOption(drainOption()).addOption(invalidationOption()).addOption(overrideOption());
 }
 
 export const deadlineOption = (defaultSeconds = 86_400) =>
@@ -108,11 +112,13 @@ type LoadOptions = {
   readonly linkPolicy?: (typeof linkPolicies)[number] | undefined;
   readonly deadline?: number | undefined;
   readonly supersede?: true | undefined;
+  readonly overrideMaintenanceWindow?: string | undefined;
 };
 
 /** Returns the given options as members of a request. */
 export function toLoadRequest(options: LoadOptions) {
-  const { strategy, drainMilliseconds, invalidation, similarityPolicy, linkPolicy, deadline, supersede } = options;
+  const { strategy, drainMilliseconds, invalidation, similarityPolicy, linkPolicy, deadline, supersede, overrideMaintenanceWindow } =
+    options;
   return {
     ...(strategy && { strategy }),
     ...(drainMilliseconds !== undefined && { drainMilliseconds }),
@@ -121,6 +127,7 @@ export function toLoadRequest(options: LoadOptions) {
     ...(linkPolicy && { linkPolicy }),
     ...(deadline && { deadlineSeconds: deadline }),
     ...(supersede && { supersede }),
+    ...(overrideMaintenanceWindow !== undefined && { overrideMaintenanceWindow: { reason: overrideMaintenanceWindow } }),
   };
 }
 

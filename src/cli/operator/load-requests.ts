@@ -10,8 +10,9 @@ import { describeConnection } from '../terminal/connection.ts';
 import { colourOutcome } from '../terminal/outcome-colours.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
 import { formatTable } from '../terminal/table.ts';
+import { formatTime } from '../terminal/times.ts';
 import { readDeviceNames } from './device-names.ts';
-import { type CommandContext, printResult } from './operator.ts';
+import { type CommandContext, printNote, printResult } from './operator.ts';
 import { allItems, readPages } from './pages.ts';
 
 /** Milliseconds between reads of a batch, if the key cannot read events. */
@@ -42,6 +43,7 @@ export async function requestLoads<Response extends Accepted>(
   // Read before the request: every event about these loads has a greater number.
   const after = isWaiting ? await findNewestEventNumber(client) : null;
   const accepted = await request();
+  noteHeld(context, accepted);
   const { batch, ...others } = accepted;
   if (!isWaiting) {
     printResult(context, accepted, () =>
@@ -63,6 +65,19 @@ export async function requestLoads<Response extends Accepted>(
   const lines = isJson ? [] : await formatSummary(client, loads, batch);
   printResult(context, { ...others, batch, outcomes: countOutcomes(loads), loads }, () => lines);
   return exitCodeOf(loads);
+}
+
+/** Notes how many loads are held, and until when. */
+function noteHeld(context: CommandContext, { loads, batch }: Accepted): void {
+  const held = loads.filter((load) => load.held);
+  if (held.length === 0) return;
+  const openings = held.flatMap(({ heldUntil }) => heldUntil ?? []).toSorted();
+  const [first] = openings;
+  const opens = first === undefined ? 'they do not open within 30 days' : `the first opens at ${formatTime(first)}`;
+  printNote(
+    context,
+    `held, because the maintenance windows of their devices are closed: ${held.length} of ${loads.length} loads (${opens}); --override-maintenance-window sends loads at once, patchbay load-batch cancel ${batch} cancels them`,
+  );
 }
 
 const groupByVersion = ({ loads }: Accepted) => Map.groupBy(loads, ({ version }) => version);

@@ -8,6 +8,7 @@ import { WaitError } from '../errors.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { colourOutcome } from '../terminal/outcome-colours.ts';
 import { formatTime } from '../terminal/times.ts';
+import { formatHold } from './maintenance-windows.ts';
 import type { CommandContext } from './operator.ts';
 
 /** Interval between two requests, in milliseconds. */
@@ -51,7 +52,7 @@ function formatProgress(load: LoadDetail): string {
   const { kind, module, version, state, outcome, reason, progress } = load;
   const name = `${kind === 'build' ? '' : `${kind} `}${module}@${version}`;
   if (outcome !== null) return `${name}  ${colourOutcome(outcome)}${reason === null ? '' : `: ${reason}`}`;
-  return progress ? `${name}  ${formatDrain(progress)}` : `${name}  ${state}`;
+  return `${name}  ${progress ? formatDrain(progress) : (formatHold(load) ?? state)}`;
 }
 
 /** Returns the progress of a draining load in one line. */

@@ -25,6 +25,7 @@ const optionNames: Readonly<Record<string, readonly string[]>> = {
   loadsPerMinute: ['rate'],
   devicesPerMinute: ['rate'],
   dynamicUntil: ['until'],
+  maintenanceWindows: ['window'],
   publisherKeys: ['publisher-key'],
   publisherKey: ['key'],
   signaturePolicy: ['policy'],

@@ -1,7 +1,7 @@
 // Reattaches the devices of a host after a new boot: they are empty, and get back their modules and programs before any other order.
 
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
-import { isLoadOrder, type Order } from '../../protocol/agent.ts';
+import { isLoadOrder, isLoadOrderKind, type Order } from '../../protocol/agent.ts';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
 import { ProgramId } from '../../protocol/identifiers.ts';
 import type { Connection } from '../database/connection.ts';
@@ -14,6 +14,7 @@ import { decodeCapabilities, type HostRecord } from '../hosts/repository.ts';
 import { endLoads } from '../loads/endings.ts';
 import { LoadRecords } from '../loads/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
+import { HeldOrderRecords } from '../orders/held-orders.ts';
 import { newOrder, readOrder, reissueOrder } from '../orders/orders.ts';
 import type { ReissuableOrder } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
@@ -88,15 +89,38 @@ export async function orderAttachments(
   });
 }
 
-/** Creates orders again under new identifiers and numbers. Their loads are queued again. */
+/** Creates orders again under new identifiers and numbers. Their loads are queued again, or held before the held loads of their devices. */
 export async function reissue(connection: Connection, orders: readonly ReissuableOrder[]): Promise<void> {
   await processInSlices(orders, async (slice) => {
-    await new OrderRecords(connection).create(slice.map(reissueOrder));
+    const held = await keepSequence(connection, slice);
+    await new OrderRecords(connection).create(slice.filter(({ id }) => !held.has(id)).map(reissueOrder));
     await new LoadRecords(connection).setDispatched(
       slice.flatMap(({ loadId }) => loadId ?? []),
       null,
     );
   });
+}
+
+/**
+ * Holds the orders of loads whose devices have held loads: under a new number, they would follow these. They are due to be released or held further at
+ * once. Returns the identifiers of the orders.
+ */
+async function keepSequence(connection: Connection, orders: readonly ReissuableOrder[]): Promise<ReadonlySet<string>> {
+  const loads = orders.filter(({ kind }) => isLoadOrderKind(kind));
+  const devices = await new HeldOrderRecords(connection).filterDevices([...new Set(loads.map(({ deviceId }) => deviceId))]);
+  const following = loads.flatMap((order) =>
+    order.loadId !== null && devices.has(order.deviceId) ? [{ ...order, loadId: order.loadId }] : [],
+  );
+  if (following.length === 0) return new Set();
+  const ids = following.map(({ loadId }) => loadId);
+  await new LoadRecords(connection).setDispatched(ids, null);
+  const holdable = await new LoadRecords(connection).filterHoldable(ids);
+  const held = following.filter(({ loadId }) => holdable.has(loadId));
+  await new HeldOrderRecords(connection).add(held.map((order) => ({ ...reissueOrder(order), loadId: order.loadId, number: order.number })));
+  await new LoadRecords(connection).setHeld(
+    held.map(({ loadId, createdAt }) => ({ id: loadId, heldSince: createdAt, heldUntil: createdAt })),
+  );
+  return new Set(held.map(({ id }) => id));
 }
 
 /**

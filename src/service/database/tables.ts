@@ -21,6 +21,7 @@ import type {
   DeviceModel,
   DeviceModuleModel,
   DeviceOriginModel,
+  HeldOrderModel,
   HistoryEntryModel,
   HostBootModel,
   HostModel,
@@ -79,6 +80,7 @@ export type Tables = {
   readonly DeviceLabel: Table<DeviceLabelModel>;
   readonly DeviceModule: Table<DeviceModuleModel, 'historyPruned'>;
   readonly DeviceOrigin: Table<DeviceOriginModel>;
+  readonly HeldOrder: Table<HeldOrderModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
   readonly Host: Table<HostModel, 'heartbeatCount' | 'unreachableMilliseconds' | 'capabilities'>;
   readonly HostBoot: Table<HostBootModel>;

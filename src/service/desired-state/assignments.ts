@@ -13,10 +13,10 @@ import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { resolveGroup } from '../groups/groups.ts';
 import { GroupRecords } from '../groups/repository.ts';
+import { checkTimeZone } from '../groups/schedule-window.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { isTimeZone } from '../rollouts/schedule-window.ts';
 import { AssignmentQueries } from './queries.ts';
 import { AssignmentRecords, type AssignmentRow } from './repository.ts';
 import { RolloutSettings } from './rollout-settings.ts';
@@ -225,11 +225,7 @@ async function validate(
     throw new Problem('name-taken', detail, { invalidValues: [{ pointer: '/name', detail }] });
   }
   if (validRange(range) === null) throw invalidValue('/range', `"${range}" is not a semver range, expected for example "^2.1"`);
-  if (rollout.window !== null && !isTimeZone(rollout.window.timeZone))
-    throw invalidValue(
-      '/window/timeZone',
-      `unknown time zone "${rollout.window.timeZone}": use an IANA name such as Europe/Berlin, or UTC`,
-    );
+  if (rollout.window !== null) checkTimeZone(rollout.window, '/window');
   const groupId = (await resolveGroup(connection, group)).id;
   const followed = await new ChannelRecords(connection).find(channel);
   if (followed === null) throw invalidValue('/channel', `the channel ${channel} does not exist: list the channels to see their names`);

@@ -145,6 +145,7 @@ async function createLoadsFor(
     terms: assignmentTerms,
     isRollback: false,
     rolloutId: null,
+    deadlineFromRelease: true,
     selection: { group: row.groupId },
     facts: { version: target?.version ?? '', assignment: id },
     requester: { actor: id, requestId: '' },

@@ -2,9 +2,10 @@
 
 import { z } from 'zod';
 import { LoadPolicy } from '../../protocol/load-report.ts';
+import { ScheduleWindow } from '../groups/schedule-window.ts';
 import type { LoadTerms } from '../loads/batches.ts';
 import { noUnreachableTargets } from '../loads/unreachable-targets.ts';
-import { OnFailure, type RolloutPlan, rolloutLimits, ScheduleWindow, WavePlan } from '../rollouts/plan.ts';
+import { OnFailure, type RolloutPlan, rolloutLimits, WavePlan } from '../rollouts/plan.ts';
 
 /** The part of an assignment that its rollouts use. */
 export const RolloutSettings = z.object({
@@ -19,6 +20,7 @@ export const assignmentTerms: LoadTerms = {
   ...LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', linkPolicy: 'require' }),
   deadlineSeconds: 600,
   supersede: false,
+  overrideMaintenanceWindow: null,
 };
 
 /** Loads in progress at the same time in one rollout, and the time limit of the loads of a rollback: the defaults of rollouts. */

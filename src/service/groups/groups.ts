@@ -14,14 +14,18 @@ import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
+import { formatWindows, maintenanceLimits, readWindows } from './maintenance-windows.ts';
 import { GroupQueries } from './queries.ts';
 import { type GroupRecord, GroupRecords } from './repository.ts';
+import { checkTimeZone, type ScheduleWindow } from './schedule-window.ts';
 
 /** Maximum number of groups. */
 const groupLimit = 1_000;
 
 /** The content of a group. */
-export type GroupRequest = Pick<GroupRecord, 'name' | 'selector' | 'description'>;
+export type GroupRequest = Pick<GroupRecord, 'name' | 'selector' | 'description'> & {
+  readonly maintenanceWindows: readonly ScheduleWindow[];
+};
 
 /** Returns the objects that depend on a group, as text such as "the signature policy released"; empty if there are none. */
 type FindUsers = (connection: Connection, groupId: string) => Promise<readonly string[]>;
@@ -45,7 +49,8 @@ export class Groups {
       if ((await new GroupRecords(connection).count()) >= groupLimit)
         throw new Problem('too-many-groups', `limit reached: ${groupLimit} groups. Delete one first`);
       await checkName(connection, request.name, null);
-      const group: GroupRecord = { id: newIdentifier('group'), createdAt: this.#clock.now(), ...request };
+      await checkWindows(connection, request, null);
+      const group: GroupRecord = { id: newIdentifier('group'), createdAt: this.#clock.now(), ...toContent(request) };
       await new GroupRecords(connection).create(group);
       await audit(connection, requester, group.createdAt, [toAuditEntry('created', group.id, describeGroup(group))]);
       await storeResponse(connection, requester, toResponse, group);
@@ -80,7 +85,8 @@ export class Groups {
     return this.#store.transaction(async (connection) => {
       const current = await findExpected(connection, reference, isExpected);
       await checkName(connection, request.name, current.id);
-      const group = { ...current, ...request };
+      await checkWindows(connection, request, current);
+      const group = { ...current, ...toContent(request) };
       const [before, after] = [describeGroup(current), describeGroup(group)];
       if (isDeepStrictEqual(before, after)) return current;
       await new GroupRecords(connection).replace(group);
@@ -121,8 +127,35 @@ function toAuditEntry(change: 'created' | 'replaced' | 'removed', object: string
 }
 
 /** Returns the content of a group for the audit trail. All values are strings, because the details of a change nest two of these records. */
-function describeGroup({ name, selector, description }: GroupRecord): Record<string, string> {
-  return { name, selector, ...(description === null ? {} : { description }) };
+function describeGroup({ name, selector, description, maintenanceWindows }: GroupRecord): Record<string, string> {
+  return {
+    name,
+    selector,
+    ...(description === null ? {} : { description }),
+    ...(maintenanceWindows === null ? {} : { maintenanceWindows: describeWindows(maintenanceWindows) }),
+  };
+}
+
+/** A group with damaged windows can still be replaced or deleted. */
+function describeWindows(stored: unknown): string {
+  const windows = readWindows(stored);
+  return windows === null ? 'damaged' : formatWindows(windows);
+}
+
+/** Returns the stored form of a request: without windows, the column is null. */
+function toContent({ maintenanceWindows, ...content }: GroupRequest): Omit<GroupRecord, 'id' | 'createdAt'> {
+  const windows = maintenanceWindows.map(({ days, ...window }) => ({ ...window, days: [...days] }));
+  return { ...content, maintenanceWindows: windows.length === 0 ? null : windows };
+}
+
+/** @param current The group that gets the windows; null for a new group. @throws {Problem} `invalid-value`, `too-many-groups`. */
+async function checkWindows(connection: Connection, { maintenanceWindows }: GroupRequest, current: GroupRecord | null): Promise<void> {
+  for (const [index, window] of maintenanceWindows.entries()) checkTimeZone(window, `/maintenanceWindows/${index}`);
+  const hadWindows = current !== null && current.maintenanceWindows !== null;
+  if (maintenanceWindows.length === 0 || hadWindows) return;
+  const { groups } = maintenanceLimits;
+  if ((await new GroupRecords(connection).listWithWindows()).length >= groups)
+    throw new Problem('too-many-groups', `limit reached: ${groups} groups with maintenance windows. Remove those of another group first`);
 }
 
 async function findGroup(connection: Connection, reference: string): Promise<GroupRecord> {

@@ -4,10 +4,31 @@ import { isGroupId } from '../../protocol/identifiers.ts';
 import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
+import type { Prisma } from '../database/generated/client.ts';
 import type { DeviceGroupModel } from '../database/generated/models.ts';
+import { Json } from '../database/json.ts';
 import { matchesSelector } from '../database/label-conditions.ts';
+import { PreparedQuery } from '../database/prepared-statements.ts';
 
-export type GroupRecord = DeviceGroupModel;
+export type GroupRecord = Omit<DeviceGroupModel, 'maintenanceWindows'> & {
+  /** Windows as stored; null: none. */
+  readonly maintenanceWindows: Prisma.JsonValue;
+};
+
+/** A group with maintenance windows. */
+export type WindowedGroup = Pick<GroupRecord, 'name' | 'selector'> & {
+  /** The windows, as JSON text that may be damaged. */
+  readonly windows: string | null;
+};
+
+/** Literals, so that the planners can prove that the partial index has every row. Read as text, so that a damaged row does not block the others. */
+const groupsWithWindows = new PreparedQuery({}, (sql) =>
+  sql
+    .selectFrom('DeviceGroup')
+    .select(({ cast }) => ['name', 'selector', cast<string | null>('maintenanceWindows', 'text').as('windows')])
+    .where('maintenanceWindows', 'is not', null)
+    .orderBy('id'),
+);
 
 export class GroupRecords {
   readonly #connection: Connection;
@@ -17,11 +38,12 @@ export class GroupRecords {
   }
 
   async create(group: GroupRecord): Promise<void> {
-    await this.#connection.sql.insertInto('DeviceGroup').values(group).execute();
+    await this.#connection.sql.insertInto('DeviceGroup').values(toRow(group)).execute();
   }
 
-  async replace({ id, ...group }: GroupRecord): Promise<void> {
-    await this.#connection.sql.updateTable('DeviceGroup').set(group).where('id', '=', id).execute();
+  async replace(group: GroupRecord): Promise<void> {
+    const { id, ...row } = toRow(group);
+    await this.#connection.sql.updateTable('DeviceGroup').set(row).where('id', '=', id).execute();
   }
 
   async remove(id: string): Promise<void> {
@@ -33,6 +55,11 @@ export class GroupRecords {
     const column = isGroupId(reference) ? 'id' : 'name';
     const group = await this.#connection.sql.selectFrom('DeviceGroup').selectAll().where(column, '=', reference).executeTakeFirst();
     return group ?? null;
+  }
+
+  /** Returns the groups with maintenance windows, in the order of their creation. */
+  listWithWindows(): Promise<WindowedGroup[]> {
+    return this.#connection.query(groupsWithWindows, {});
   }
 
   /** Returns the label selectors of groups, by group identifier. */
@@ -72,4 +99,8 @@ export class GroupRecords {
       .executeTakeFirstOrThrow();
     return Number(devices);
   }
+}
+
+function toRow({ maintenanceWindows, ...group }: GroupRecord) {
+  return { ...group, maintenanceWindows: maintenanceWindows === null ? null : Json.of(maintenanceWindows) };
 }

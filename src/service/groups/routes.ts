@@ -95,14 +95,14 @@ function addChangingRoutes(app: Api, { groups }: Uses): void {
         tags,
         summary: 'Replace a group',
         description:
-          'Renames the group or changes its selector. Signature policies and assignments of the group apply to the devices that match the new selector. Rollouts keep the selector that the group had at their request. ' +
+          'Renames the group, or changes its selector or its maintenance windows. Signature policies and assignments of the group apply to the devices that match the new selector. Rollouts keep the selector that the group had at their request. ' +
           'With `If-Match`, the request fails with 412 if the group has changed since it was read.',
         params: groupParameter,
         headers: ifMatchHeaders,
         body: NewGroup,
         response: {
           200: Group.describe('The new group, with its `ETag`.'),
-          ...problems('not-found', 'precondition-failed', 'name-taken', 'too-large', 'unsupported-media-type'),
+          ...problems('not-found', 'precondition-failed', 'name-taken', 'too-many-groups', 'too-large', 'unsupported-media-type'),
         },
       },
     },
@@ -137,17 +137,19 @@ function addChangingRoutes(app: Api, { groups }: Uses): void {
 }
 
 function isExpectedBy(headers: z.output<typeof ifMatchHeaders>): (current: GroupRecord) => boolean {
-  return (current) => matchesIfMatch(headers, computeEntityTag(toGroup(current)));
+  // Without a condition, a group with a damaged row can be replaced.
+  return (current) => headers['if-match'] === undefined || matchesIfMatch(headers, computeEntityTag(toGroup(current)));
 }
 
-function toRequest({ name, selector, description }: z.infer<typeof NewGroup>): GroupRequest {
-  return { name, selector, description: description ?? null };
+function toRequest({ name, selector, description, maintenanceWindows }: z.infer<typeof NewGroup>): GroupRequest {
+  return { name, selector, description: description ?? null, maintenanceWindows };
 }
 
 function toCreated(group: GroupRecord): CreatedResponse<201, z.infer<typeof Group>> {
   return { status: 201, location: `/v1/groups/${group.id}`, body: toGroup(group) };
 }
 
-function toGroup({ id, name, selector, description, createdAt }: GroupRecord): z.infer<typeof Group> {
-  return { id, name, selector, description, createdAt: createdAt.toISOString() };
+function toGroup({ id, name, selector, description, maintenanceWindows, createdAt }: GroupRecord): z.infer<typeof Group> {
+  const windows = Group.shape.maintenanceWindows.parse(maintenanceWindows ?? []);
+  return { id, name, selector, description, maintenanceWindows: windows, createdAt: createdAt.toISOString() };
 }

@@ -28,6 +28,7 @@ export const problemTypes = {
   'nothing-to-roll-back': { status: 409, title: 'A device has no version to roll back to' },
   'nothing-to-retry': { status: 409, title: 'No load of the batch can be retried' },
   'all-unreachable': { status: 409, title: 'Every selected device is unreachable' },
+  'windows-closed': { status: 409, title: 'The maintenance windows do not open before the deadline' },
   'already-installed': { status: 409, title: 'Every device already has the version' },
   'rollout-conflict': { status: 409, title: 'Another open rollout includes some of the devices' },
   'rollout-state': { status: 409, title: 'The rollout is in the wrong state for this operation' },

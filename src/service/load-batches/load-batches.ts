@@ -90,7 +90,8 @@ export class LoadBatches {
   /**
    * Creates loads with the same content and terms for the devices whose loads failed, in a new batch, all or none. Devices that an earlier retry of the
    * batch has loads for, and decommissioned ones, are left out.
-   * @throws {Problem} `not-found`, `nothing-to-retry`, `image-pruned`, `build-yanked`, `unsupported-by-host`, `busy`.
+   * The new loads do not override maintenance windows, even if the failed ones did.
+   * @throws {Problem} `not-found`, `nothing-to-retry`, `image-pruned`, `build-yanked`, `unsupported-by-host`, `busy`, `windows-closed`.
    */
   async retry(id: string, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
     const { store, clock } = this.#uses;
@@ -105,7 +106,7 @@ export class LoadBatches {
       const targets = await findRetryTargets(connection, load, failed);
       if (targets.length === 0) throw await nothingToRetry(connection, id, failed.length);
       const policy = LoadPolicy.parse(load);
-      const terms = { ...policy, deadlineSeconds: deadlineSecondsOf(load), supersede: false };
+      const terms = { ...policy, deadlineSeconds: deadlineSecondsOf(load), supersede: false, overrideMaintenanceWindow: null };
       const facts = { retryOf: id, ...(record.version === null ? {} : { version: record.version }) };
       const origin = { isRollback: record.rollback, rolloutId: null, retryOf: id };
       const batch = { targets, module: record.module, terms, ...origin, facts, requester };

@@ -95,7 +95,7 @@ function addChangingRoutes(app: Api, { loadBatches }: Uses): void {
         params: loadBatchParameter,
         response: {
           202: AcceptedLoads.describe('The loads are accepted. `Location` is the new batch.'),
-          ...postProblems('not-found', 'nothing-to-retry', 'image-pruned', 'build-yanked', 'unsupported-by-host'),
+          ...postProblems('not-found', 'nothing-to-retry', 'image-pruned', 'build-yanked', 'unsupported-by-host', 'windows-closed'),
         },
       },
     },

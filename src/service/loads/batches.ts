@@ -8,9 +8,12 @@ import { AuditRecords } from '../audit-events/repository.ts';
 import type { NewAuditEvent } from '../database/commit-effects.ts';
 import type { Connection } from '../database/connection.ts';
 import { Json } from '../database/json.ts';
+import { findClosedWindows } from '../devices/closed-windows.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
+import { maintenanceLimits } from '../groups/maintenance-windows.ts';
 import { describePrunedImage } from '../modules/pruned-image.ts';
 import { describeYankedBuild } from '../modules/yanked-build.ts';
+import { HeldOrderRecords } from '../orders/held-orders.ts';
 import { newOrder } from '../orders/orders.ts';
 import type { NewOrder } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
@@ -19,7 +22,8 @@ import type { Requester } from '../requester.ts';
 import { type DemandsOn, resolveDemands } from '../signature-policies/signature-demands.ts';
 import { buildsOf, type LoadContent, toAuditFacts, toColumns, toOrderContent } from './content.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
-import type { NewLoad, NewLoadBatch, QueueSubject } from './repository.ts';
+import { type HoldOn, holdsOf, rejectClosed } from './maintenance-holds.ts';
+import type { NewLoad, NewLoadBatch, OpenLoadCount, QueueSubject } from './repository.ts';
 import { LoadRecords } from './repository.ts';
 import { noUnreachableTargets, type UnreachableTargets } from './unreachable-targets.ts';
 
@@ -32,15 +36,26 @@ export const LoadTerms = LoadPolicy.extend({
   deadlineSeconds: z.int(),
   /** Whether to end queued loads of the same module and devices as `superseded`. */
   supersede: z.boolean(),
+  /** Why the loads begin although maintenance windows are closed; null: they are held until the windows open. Stored plans of older versions have none. */
+  overrideMaintenanceWindow: z.object({ reason: z.string() }).nullable().default(null),
 });
 export type LoadTerms = z.infer<typeof LoadTerms>;
 
 /** A device, and the content of its load. */
 export type Target = { readonly device: SelectedDevice; readonly content: LoadContent };
 
+type CreatedLoad = {
+  readonly id: string;
+  readonly device: string;
+  readonly version: string;
+  /** Whether it is held, and when the maintenance windows of its device open; null: unknown, or not held. */
+  readonly held: boolean;
+  readonly heldUntil: string | null;
+};
+
 export type CreatedLoads = {
   readonly batch: string;
-  readonly loads: readonly { readonly id: string; readonly device: string; readonly version: string }[];
+  readonly loads: readonly CreatedLoad[];
 };
 
 export type Batch = {
@@ -58,12 +73,17 @@ export type Batch = {
   readonly unreachable?: UnreachableTargets;
   /** The batch whose failed loads this one repeats. */
   readonly retryOf?: string;
+  /**
+   * Whether the deadline of a held load begins when it is released: rollouts and assignments do not choose when they load. By default, a request is
+   * rejected if the windows do not open before its deadline.
+   */
+  readonly deadlineFromRelease?: boolean;
   /** Details for the audit trail besides the policy. */
   readonly facts: AuditEntry['detail'];
   readonly requester: Requester;
 };
 
-/** Creates a load with its order for each target. @throws {Problem} `image-pruned`, `build-yanked`, `busy`. */
+/** Creates a load with its order for each target. @throws {Problem} `image-pruned`, `build-yanked`, `busy`, `windows-closed`. */
 export async function createLoads(connection: Connection, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<CreatedLoads> {
   const [created] = await createBatches(connection, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
   if (created?.status !== 'fulfilled') throw created?.reason;
@@ -84,10 +104,12 @@ export async function createBatches(
 ): Promise<PromiseSettledResult<CreatedLoads>[]> {
   const batches = requested.flatMap((entry) => (entry.status === 'fulfilled' ? entry.value : []));
   const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
-  const [open, demandsOn] = await Promise.all([
+  const [open, demandsOn, closedOn] = await Promise.all([
     new LoadRecords(connection).countOpen(deviceIds),
     resolveDemands(connection, modulesOf(batches), deviceIds),
+    findClosedWindows(connection, deviceIds, requestedAt),
   ]);
+  const circumstances = { demandsOn, holdOn: holdsOf(open, closedOn, requestedAt), requestedAt };
   const results: PromiseSettledResult<CreatedLoads>[] = [];
   const created: PreparedBatch[] = [];
   for (const entry of requested) {
@@ -96,16 +118,19 @@ export async function createBatches(
       continue;
     }
     const batch = entry.value;
-    const reason = await rejectionOf(connection, batch, open);
+    const reason = (await rejectionOf(connection, batch, open)) ?? (await rejectClosed(connection, batch, closedOn, requestedAt));
     if (reason !== null) {
       results.push({ status: 'rejected', reason });
       continue;
     }
-    const { id, loads, ...rest } = prepareBatch(batch, demandsOn, requestedAt);
+    const { id, loads, ...rest } = prepareBatch(batch, circumstances);
     if (batch.terms.supersede) await supersedeQueued(connection, batch, { batchId: id, completedAt: requestedAt }, onEnded);
-    for (const { device } of batch.targets) open.set(device.id, (open.get(device.id) ?? 0) + 1);
+    for (const { device } of batch.targets) {
+      const { loads: before = 0, held = 0 } = open.get(device.id) ?? {};
+      open.set(device.id, { loads: before + 1, held });
+    }
     created.push({ id, loads, ...rest });
-    const summaries = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
+    const summaries = loads.map(summarize);
     results.push({ status: 'fulfilled', value: { batch: id, loads: summaries } });
   }
   await Promise.all([
@@ -114,7 +139,13 @@ export async function createBatches(
     new OrderRecords(connection).create(created.flatMap(({ orders }) => orders)),
     new AuditRecords(connection).append(created.map(({ event }) => event)),
   ]);
+  const held = created.flatMap(({ loads }) => loads.flatMap(({ id, heldSince }) => (heldSince === null ? [] : [id])));
+  await new HeldOrderRecords(connection).hold(held);
   return results;
+}
+
+function summarize({ id, deviceId, version, heldSince, heldUntil }: NewLoad): CreatedLoad {
+  return { id, device: deviceId, version, held: heldSince !== null, heldUntil: heldUntil?.toISOString() ?? null };
 }
 
 /** Returns the modules of the builds of batches. */
@@ -123,7 +154,7 @@ function modulesOf(batches: readonly Batch[]): string[] {
 }
 
 /** Returns why a batch is rejected, or null. @param open The number of open loads by device. */
-async function rejectionOf(connection: Connection, batch: Batch, open: ReadonlyMap<string, number>): Promise<Problem | null> {
+async function rejectionOf(connection: Connection, batch: Batch, open: ReadonlyMap<string, OpenLoadCount>): Promise<Problem | null> {
   const { targets, terms } = batch;
   for (const build of new Set(targets.flatMap(({ content }) => buildsOf(content)))) {
     const lack = describePrunedImage(build);
@@ -175,14 +206,20 @@ type PreparedBatch = {
   readonly event: NewAuditEvent;
 };
 
-function prepareBatch(batch: Batch, demandsOn: DemandsOn, requestedAt: Date): PreparedBatch {
-  const { targets, module, terms, isRollback, rolloutId, facts, requester } = batch;
+/** What the loads of all batches depend on. */
+type Circumstances = { readonly demandsOn: DemandsOn; readonly holdOn: HoldOn; readonly requestedAt: Date };
+
+function prepareBatch(batch: Batch, { demandsOn, holdOn, requestedAt }: Circumstances): PreparedBatch {
+  const { targets, module, terms, isRollback, rolloutId, facts, requester, deadlineFromRelease = false } = batch;
+  const windowOverride = terms.overrideMaintenanceWindow?.reason ?? null;
   const batchId = newIdentifier('batch');
   const policy = LoadPolicy.parse(terms);
   const remainingMilliseconds = terms.deadlineSeconds * 1_000;
-  const deadlineAt = new Date(requestedAt.getTime() + remainingMilliseconds);
-  const deadline = deadlineAt.toISOString();
   const created = targets.map(({ device, content }) => {
+    const hold = windowOverride === null ? holdOn(device.id) : null;
+    const time = hold !== null && deadlineFromRelease ? maintenanceLimits.searchMilliseconds : remainingMilliseconds;
+    const deadlineAt = new Date(requestedAt.getTime() + time);
+    const deadline = deadlineAt.toISOString();
     const load: NewLoad = {
       id: newIdentifier('load'),
       batchId,
@@ -195,14 +232,19 @@ function prepareBatch(batch: Batch, demandsOn: DemandsOn, requestedAt: Date): Pr
       rollback: isRollback,
       rolloutId,
       deadlineAt,
+      heldSince: hold === null ? null : requestedAt,
+      heldUntil: hold === null ? null : hold.until,
+      windowOverride,
     };
     const order = { load: load.id, ...toOrderContent(content, policy, device.id, demandsOn), deadline, remainingMilliseconds };
     return { load, order: newOrder(device, order, requester, requestedAt) };
   });
   const [first] = targets;
   const contentFacts = first === undefined ? {} : toAuditFacts(first.content, policy, isRollback);
-  const detail = { module, ...facts, ...contentFacts, devices: targets.length };
   const loads = created.map(({ load }) => load);
+  const held = loads.filter(({ heldSince }) => heldSince !== null).length;
+  const holdFacts = { ...(held === 0 ? {} : { held }), ...(windowOverride === null ? {} : { overrideMaintenanceWindow: windowOverride }) };
+  const detail = { module, ...facts, ...contentFacts, ...holdFacts, devices: targets.length };
   return {
     id: batchId,
     loads,
@@ -251,9 +293,9 @@ async function findFullQueues(
   deviceIds: readonly string[],
   subject: QueueSubject,
   { supersede }: Pick<LoadTerms, 'supersede'>,
-  open: ReadonlyMap<string, number>,
+  open: ReadonlyMap<string, OpenLoadCount>,
 ): Promise<string[]> {
-  const full = deviceIds.filter((id) => (open.get(id) ?? 0) >= maxOpenLoads);
+  const full = deviceIds.filter((id) => (open.get(id)?.loads ?? 0) >= maxOpenLoads);
   if (full.length === 0 || !supersede) return full;
   const withSuperseded = new Set((await new LoadRecords(connection).listQueued(full, subject)).map(({ deviceId }) => deviceId));
   return full.filter((id) => !withSuperseded.has(id));

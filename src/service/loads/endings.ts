@@ -2,6 +2,7 @@
 
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
+import { HeldOrderRecords } from '../orders/held-orders.ts';
 import { OrderRecords } from '../orders/repository.ts';
 import type { Requester } from '../requester.ts';
 import { auditOutcomeOf } from './outcomes.ts';
@@ -33,6 +34,7 @@ export async function endLoads(
     ended.filter(({ dispatchedAt }) => dispatchedAt !== null),
     ended.filter(({ dispatchedAt }) => dispatchedAt === null),
   ];
+  await new HeldOrderRecords(connection).remove(idsOf(ended.filter(({ heldSince }) => heldSince !== null)));
   await new OrderRecords(connection).cancel({ sent: idsOf(sent), unsent: idsOf(unsent) }, end.completedAt);
   const { outcome, reason } = end;
   const hasEnded = new Set(idsOf(ended));

@@ -36,6 +36,7 @@ import { cancelRequest, type DrainProgress, findDrainProgress, injectRequest, or
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import { type Forecast, type ForecastContent, forecastLoads } from './forecast.ts';
 import { checkHostsSupport } from './host-support.ts';
+import { checkOpensInTime, type Hold } from './maintenance-holds.ts';
 import { type LoadFilter, LoadQueries, type LoadSummary } from './queries.ts';
 import type { LoadRecord } from './repository.ts';
 import { LoadRecords } from './repository.ts';
@@ -76,6 +77,8 @@ export type PreviewedLoad = {
   /** Whether the request leaves the device out because it is unreachable. */
   readonly isSkipped: boolean;
   readonly forecast: Forecast;
+  /** Why the load would be held; null: it would be sent at once. */
+  readonly hold: Hold | null;
 };
 
 type QueuedRequest = {
@@ -100,7 +103,8 @@ export class Loads {
 
   /**
    * Creates one load per selected device, all or none.
-   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `all-unreachable`, `unsupported-by-host`, `busy`.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `all-unreachable`, `unsupported-by-host`, `busy`,
+   * `windows-closed`.
    */
   request(request: NewLoadsRequest, requester: Requester, toResponse: ToResponse<AcceptedRequest>): Promise<AcceptedRequest> {
     return this.#request({ request, requester, toResponse });
@@ -108,7 +112,7 @@ export class Loads {
 
   /**
    * Returns the expected outcome on each selected device, without creating loads.
-   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `all-unreachable`.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `build-yanked`, `all-unreachable`, `windows-closed`.
    */
   async preview(request: NewLoadsRequest): Promise<PreviewedLoad[]> {
     const connection = this.#uses.store.readConnection;
@@ -116,6 +120,9 @@ export class Loads {
     const devices = await selectDevices(connection, request.selector);
     const { targets } = await (await unreachableSplitter(connection, devices))(devices, request.unreachable);
     const included = new Set(targets.map(({ id }) => id));
+    const now = this.#uses.clock.now();
+    const closedOn = await checkOpensInTime(connection, { targets: targets.map((device) => ({ device })), terms: request }, now);
+    const isOverridden = request.overrideMaintenanceWindow !== null;
     const forecasts = await forecastLoads(connection, content, devices, LoadPolicy.parse(request));
     const known = await new DeviceRecords(connection).reachabilityOf(devices.map(({ id }) => id));
     return devices.flatMap(({ id }): PreviewedLoad[] => {
@@ -123,7 +130,8 @@ export class Loads {
       const device = known.get(id);
       if (forecast === undefined || device === undefined) return [];
       const { name, isReachable } = device;
-      return [{ device: id, name, isReachable, isSkipped: !included.has(id), forecast }];
+      const hold = isOverridden || !included.has(id) ? null : closedOn(id);
+      return [{ device: id, name, isReachable, isSkipped: !included.has(id), forecast, hold }];
     });
   }
 

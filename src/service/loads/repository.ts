@@ -38,6 +38,9 @@ const newLoadColumns = {
   rollback: 'boolean',
   rolloutId: 'text?',
   deadlineAt: 'time?',
+  heldSince: 'time?',
+  heldUntil: 'time?',
+  windowOverride: 'text?',
 } as const;
 export type NewLoad = Pick<LoadModel, keyof typeof newLoadColumns>;
 /** A request for loads on several devices. */
@@ -58,7 +61,12 @@ export type LoadCompletion = Pick<LoadModel, 'id' | 'requestedAt'> & {
 export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>;
 
 /** A load that ended without a report. */
-export type EndedLoad = Pick<LoadModel, 'id' | 'rolloutId' | 'dispatchedAt'>;
+export type EndedLoad = Pick<LoadModel, 'id' | 'rolloutId' | 'dispatchedAt' | 'heldSince'>;
+
+/** The loads of a device that have not ended: all, and those that are held. */
+export type OpenLoadCount = { readonly loads: number; readonly held: number };
+/** A device with held loads, and when its maintenance windows open, as last determined. */
+export type HeldDevice = { readonly deviceId: string; readonly heldUntil: Date | null };
 
 /** Who requested a load, when, and for which rollout. */
 export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' | 'rolloutId'>;
@@ -150,10 +158,35 @@ const requestsOfLoads = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
 const openLoadsByDevice = new PreparedQuery({ deviceIds: 'list' }, (sql, { deviceIds }) =>
   sql
     .selectFrom('Load')
-    .select(({ fn }) => ['deviceId', fn.countAll<number | bigint>().as('loads')])
+    .select(({ fn }) => ['deviceId', fn.countAll<number | bigint>().as('loads'), fn.count<number | bigint>('heldSince').as('held')])
     .where(({ ref }) => deviceIds.includes(ref('deviceId')))
     .where('outcome', 'is', null)
     .groupBy('deviceId'),
+);
+
+const holdLoad = new RowStatement({ heldSince: 'time', heldUntil: 'time?', id: 'text' }, (sql, { id, ...times }) =>
+  sql.updateTable('Load').set(times).where('id', '=', id).where('state', '=', 'queued'),
+);
+
+const releaseLoad = new RowStatement({ deadlineAt: 'time?', id: 'text' }, (sql, { id, deadlineAt }) =>
+  sql
+    .updateTable('Load')
+    .set(({ fn, ref }) => ({ heldSince: null, heldUntil: null, deadlineAt: fn.coalesce(deadlineAt, ref('Load.deadlineAt')) }))
+    .where('id', '=', id)
+    .where('state', '=', 'queued'),
+);
+
+const moveOpening = new RowStatement({ deviceId: 'text', heldUntil: 'time?' }, (sql, { deviceId, heldUntil }) =>
+  sql.updateTable('Load').set({ heldUntil }).where('deviceId', '=', deviceId).where('heldSince', 'is not', null),
+);
+
+const holdableLoads = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
+  sql
+    .selectFrom('Load')
+    .select('id')
+    .where(({ ref }) => ids.includes(ref('id')))
+    .where('state', '=', 'queued')
+    .where('windowOverride', 'is', null),
 );
 
 const queuedLoads = (isPatchSet: boolean) =>
@@ -230,13 +263,13 @@ export class LoadRecords {
       // Read first, so that an undecodable row is not changed and does not block the others.
       const open = sql
         .selectFrom('Load')
-        .select(['id', 'requestedAt', 'rolloutId', 'dispatchedAt'])
+        .select(['id', 'requestedAt', 'rolloutId', 'dispatchedAt', 'heldSince'])
         .where('id', 'in', chunk)
         .where('outcome', 'is', null);
       const ended = withoutMarks(await this.#connection.queryReadable(open, loadRow));
       if (ended.length === 0) return [];
       const endedIds = ended.map(({ id }) => id);
-      const end = { state: 'completed', outcome, reason, completedAt };
+      const end = { state: 'completed', outcome, reason, completedAt, heldSince: null, heldUntil: null };
       await sql.updateTable('Load').set(end).where('id', 'in', endedIds).where('outcome', 'is', null).execute();
       await this.#count(ended.map(({ requestedAt }) => ({ outcome, completedAt, requestedAt, interrupted: 0, failed: 0 })));
       return ended;
@@ -346,10 +379,42 @@ export class LoadRecords {
     return new Set(loads.map(({ id }) => id));
   }
 
+  /** Returns which of these loads can be held: they were not sent to a host, and do not override maintenance windows. */
+  async filterHoldable(ids: readonly string[]): Promise<Set<string>> {
+    return new Set((await this.#connection.query(holdableLoads, { ids })).map(({ id }) => id));
+  }
+
+  /** Marks queued loads as held. */
+  async setHeld(loads: readonly (Pick<LoadModel, 'id' | 'heldUntil'> & { readonly heldSince: Date })[]): Promise<void> {
+    await this.#connection.executeForRows(holdLoad, loads);
+  }
+
+  /** Marks held loads as no longer held, with their new deadlines; null: unchanged. */
+  async setReleased(loads: readonly Pick<LoadModel, 'id' | 'deadlineAt'>[]): Promise<void> {
+    await this.#connection.executeForRows(releaseLoad, loads);
+  }
+
+  /** Sets when the maintenance windows of devices with held loads open. */
+  async setHeldUntil(devices: readonly HeldDevice[]): Promise<void> {
+    await this.#connection.executeForRows(moveOpening, devices);
+  }
+
+  /** Returns devices with held loads after a device, in ascending order; one entry for each opening that was recorded. @param due Only those whose windows should have opened by this time; null: all. */
+  async listHeldDevices(after: string, due: Date | null, limit: number): Promise<HeldDevice[]> {
+    let query = this.#connection.sql
+      .selectFrom('Load')
+      .select(['deviceId', 'heldUntil'])
+      .distinct()
+      .where('heldSince', 'is not', null)
+      .where('deviceId', '>', after);
+    if (due !== null) query = query.where('heldUntil', '<=', due);
+    return query.orderBy('deviceId').orderBy('heldUntil').limit(limit).execute();
+  }
+
   /** Counts queued and dispatched loads by device; without an entry for a device without open loads. */
-  async countOpen(deviceIds: readonly string[]): Promise<Map<string, number>> {
+  async countOpen(deviceIds: readonly string[]): Promise<Map<string, OpenLoadCount>> {
     if (deviceIds.length === 0) return new Map();
     const rows = await this.#connection.query(openLoadsByDevice, { deviceIds });
-    return new Map(rows.map(({ deviceId, loads }) => [deviceId, Number(loads)]));
+    return new Map(rows.map(({ deviceId, loads, held }) => [deviceId, { loads: Number(loads), held: Number(held) }]));
   }
 }

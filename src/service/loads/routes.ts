@@ -12,6 +12,7 @@ import type { CreatedLoads } from './batches.ts';
 import type { DrainProgress } from './drains.ts';
 import { isRefused } from './forecast.ts';
 import type { AcceptedRequest, Loads, PreviewedLoad } from './loads.ts';
+import type { Hold } from './maintenance-holds.ts';
 import type { LoadSummary } from './queries.ts';
 import {
   AcceptedLoadRequest,
@@ -48,14 +49,14 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
         tags,
         summary: 'Load a build or a patch set on devices',
         description:
-          'Creates one load for each selected device, or none at all if one cannot be created. Each load runs the isolation workflow on its device and ends with one outcome. With `dryRun`, returns a preview and creates nothing.',
+          'Creates one load for each selected device, or none at all if one cannot be created. Each load runs the isolation workflow on its device and ends with one outcome. Loads of devices whose maintenance windows are closed are held until these open. With `dryRun`, returns a preview and creates nothing.',
         body: NewLoads,
         response: {
           200: LoadPreview.describe('With `dryRun`: the preview.'),
           202: AcceptedLoadRequest.describe(
             'The loads are accepted: each reaches an outcome. `Location` is the load, or the batch if there are several.',
           ),
-          ...postProblems('image-pruned', 'build-yanked', 'unsupported-by-host', 'all-unreachable'),
+          ...postProblems('image-pruned', 'build-yanked', 'unsupported-by-host', 'all-unreachable', 'windows-closed'),
         },
       },
     },
@@ -70,11 +71,12 @@ function addChangingRoutes(app: Api, { loads, unloads }: Uses): void {
         module = '',
         version = '',
         patchSet,
+        overrideMaintenanceWindow = null,
         dryRun,
         ...rest
       } = request.body;
       const wanted = patchSet === undefined ? { module, version } : { patchSet };
-      const terms = { ...rest, drainMilliseconds, downgradeReason };
+      const terms = { ...rest, drainMilliseconds, downgradeReason, overrideMaintenanceWindow };
       const load = { ...terms, ...wanted, selector: selectorOf({ devices, labels, selector, group }, scopeOf(request)) };
       if (dryRun) return reply.status(200).send(toPreview(await loads.preview(load)));
       const accepted = await loads.request(load, getRequester(request), (created) => toStoredResponse(toAcceptedRequest(created)));
@@ -103,14 +105,15 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
           202: AcceptedLoads.describe(
             'The loads are accepted: each reaches an outcome. `Location` is the load, or the batch if there are several.',
           ),
-          ...postProblems('not-loaded', 'unsupported-by-host'),
+          ...postProblems('not-loaded', 'unsupported-by-host', 'windows-closed'),
         },
       },
     },
     async (request, reply) => {
-      const { devices, labels, selector, group, drainMilliseconds = null, forceReason = null, ...rest } = request.body;
+      const { devices, labels, selector, group, ...rest } = request.body;
+      const { drainMilliseconds = null, forceReason = null, overrideMaintenanceWindow = null } = rest;
       const selected = selectorOf({ devices, labels, selector, group }, scopeOf(request));
-      const unload = { ...rest, drainMilliseconds, forceReason, selector: selected };
+      const unload = { ...rest, drainMilliseconds, forceReason, overrideMaintenanceWindow, selector: selected };
       const accepted = await unloads.request(unload, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -241,12 +244,18 @@ function toPreview(previewed: readonly PreviewedLoad[]): z.infer<typeof LoadPrev
     unreachable: previewed.filter(({ isReachable }) => !isReachable).length,
     skipped: previewed.length - loaded.length,
     refused: loaded.filter(({ forecast }) => isRefused(forecast)).length,
-    items: previewed.map((item) => ({ ...toForecastItem(item), skipped: item.isSkipped })),
+    held: loaded.filter(({ hold }) => hold !== null).length,
+    items: previewed.map((item) => ({ ...toForecastItem(item), ...toHold(item.hold), skipped: item.isSkipped })),
   };
 }
 
+/** Returns the representation of the hold of a previewed load in the API. */
+export function toHold(hold: Hold | null) {
+  return { held: hold !== null, heldUntil: hold?.until?.toISOString() ?? null };
+}
+
 /** Returns the representation of a forecast in the API. */
-export function toForecastItem({ device, name, isReachable, forecast }: Omit<PreviewedLoad, 'isSkipped'>) {
+export function toForecastItem({ device, name, isReachable, forecast }: Omit<PreviewedLoad, 'isSkipped' | 'hold'>) {
   return {
     device,
     deviceName: name,
@@ -278,6 +287,7 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     version,
     ...Policy.parse(load),
     forceReason: load.forceReason,
+    overrideMaintenanceWindow: load.windowOverride === null ? null : { reason: load.windowOverride },
     state: shape.state.parse(load.state),
     outcome: shape.outcome.parse(load.outcome),
     reason,
@@ -289,6 +299,8 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     requestedAt: requestedAt.toISOString(),
     requestedBy: load.requestedBy,
     deadlineAt: deadlineAt?.toISOString() ?? null,
+    heldSince: load.heldSince?.toISOString() ?? null,
+    heldUntil: load.heldUntil?.toISOString() ?? null,
     dispatchedAt: dispatchedAt?.toISOString() ?? null,
     completedAt: completedAt?.toISOString() ?? null,
   };

@@ -21,7 +21,7 @@ import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, selec
 import { loadKinds } from './content.ts';
 import { verdicts } from './forecast.ts';
 import { loadStates } from './repository.ts';
-import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape } from './terms-schemas.ts';
+import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape, windowOverride } from './terms-schemas.ts';
 import { namedUnreachableLimit, unreachableChoices } from './unreachable-targets.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
@@ -116,6 +116,7 @@ export const NewUnloads = requireDrainStrategy(
       invalidation: termsShape.invalidation,
       deadlineSeconds: termsShape.deadlineSeconds,
       supersede: termsShape.supersede,
+      overrideMaintenanceWindow: termsShape.overrideMaintenanceWindow,
       forceReason: z
         .string()
         .min(1)
@@ -132,7 +133,7 @@ export const NewUnloads = requireDrainStrategy(
 export function exampleAccepted(loaded: string) {
   return {
     batch: exampleIdentifier('batch'),
-    loads: [{ id: exampleIdentifier('load'), device: exampleIdentifier('device'), version: loaded }],
+    loads: [{ id: exampleIdentifier('load'), device: exampleIdentifier('device'), version: loaded, held: false, heldUntil: null }],
   };
 }
 
@@ -147,6 +148,12 @@ export const AcceptedLoads = z
           version: version.describe(
             'The version that the load installs. Of an unload: the installed version, as far as the service knows. Of the rollback of a patch set: the version of the set that it reverts.',
           ),
+          held: z.boolean().describe('Whether the load is held, because the maintenance windows of the device are closed.'),
+          heldUntil: timestamp
+            .nullable()
+            .describe(
+              'When the maintenance windows of the device next open. Null if the load is not held, or if they do not open within 30 days.',
+            ),
         })
         .meta({ id: 'AcceptedLoad' }),
     ),
@@ -197,6 +204,19 @@ export const forecastShape = {
     ),
 };
 
+/** When a load would be held. */
+export const holdShape = {
+  held: z.boolean().describe('Whether the load would be held, because the maintenance windows of the device are closed.'),
+  heldUntil: timestamp
+    .nullable()
+    .describe(
+      'When the maintenance windows of the device next open. Null if the load would not be held, or if they do not open within 30 days.',
+    ),
+};
+const exampleHold = { held: true, heldUntil: exampleTimes.opening };
+
+const heldCount = count.describe('Number of devices whose loads would be held, because their maintenance windows are closed.');
+
 export const LoadPreview = z
   .object({
     devices: count.describe('Number of selected devices.'),
@@ -206,9 +226,10 @@ export const LoadPreview = z
     refused: count.describe(
       'Number of devices that would refuse the load, lack the memory or do not support patch sets, as far as the service knows. Without those that the request would leave out.',
     ),
+    held: heldCount,
     items: z.array(
       z
-        .object({ ...forecastShape, skipped: z.boolean().describe('Whether the request would leave the device out.') })
+        .object({ ...forecastShape, ...holdShape, skipped: z.boolean().describe('Whether the request would leave the device out.') })
         .meta({ id: 'PreviewedLoad' }),
     ),
   })
@@ -222,6 +243,7 @@ export const LoadPreview = z
         unreachable: 0,
         skipped: 0,
         refused: 0,
+        held: 1,
         items: [
           {
             device: exampleIdentifier('device'),
@@ -231,6 +253,7 @@ export const LoadPreview = z
             forecast: 'would-replace',
             reason: null,
             warnings: [],
+            ...exampleHold,
             skipped: false,
           },
         ],
@@ -241,7 +264,7 @@ export const LoadPreview = z
 const LoadState = z
   .enum(loadStates)
   .describe(
-    '`queued`: not yet sent to the host; it can be cancelled. `dispatched`: sent to the host; it can be cancelled while it drains. `completed`: it has an outcome.',
+    '`queued`: not yet sent to the host, or held while maintenance windows are closed; it can be cancelled. `dispatched`: sent to the host; it can be cancelled while it drains. `completed`: it has an outcome.',
   )
   .meta({ id: 'LoadState' });
 
@@ -270,6 +293,7 @@ const exampleLoad = {
   version: exampleLoadReport.current.version,
   ...examplePolicy,
   forceReason: null,
+  overrideMaintenanceWindow: null,
   state: 'completed',
   outcome,
   reason,
@@ -281,6 +305,8 @@ const exampleLoad = {
   requestedAt: exampleTimes.requested,
   requestedBy: exampleIdentifier('key'),
   deadlineAt: exampleTimes.deadline,
+  heldSince: null,
+  heldUntil: null,
   dispatchedAt: exampleTimes.dispatched,
   completedAt: exampleTimes.completed,
 };
@@ -304,6 +330,7 @@ export const Load = z
       .string()
       .nullable()
       .describe('Reason for unloading the module although modules in memory import it. Null if the unload is not forced.'),
+    overrideMaintenanceWindow: windowOverride,
     state: LoadState,
     outcome: LoadOutcome.nullable().describe('Null until `state` is `completed`.'),
     reason: z.string().nullable().describe('Why the load did not succeed. Null if it did.'),
@@ -315,6 +342,14 @@ export const Load = z
     requestedAt: timestamp,
     requestedBy: actor,
     deadlineAt: timestamp.nullable().describe('When the load ends as `expired` if it has not completed.'),
+    heldSince: timestamp
+      .nullable()
+      .describe('Since when the load is held, because the maintenance windows of its device are closed. Null if it is not held.'),
+    heldUntil: timestamp
+      .nullable()
+      .describe(
+        'When the maintenance windows of its device next open. Null if the load is not held, or if they do not open within 30 days.',
+      ),
     dispatchedAt: timestamp.nullable().describe('When the load was first sent to the host.'),
     completedAt: timestamp.nullable(),
   })

@@ -12,6 +12,17 @@ import {
 } from '../../protocol/load-report.ts';
 import { count } from '../http/common-schemas.ts';
 
+const exampleOverride = { reason: 'security fix' };
+
+const WindowOverride = z
+  .strictObject({ reason: z.string().min(1).max(1_000).describe('Reason for the override. The loads and the audit trail contain it.') })
+  .meta({ id: 'WindowOverride', description: 'Overrides the maintenance windows of groups.', examples: [exampleOverride] });
+
+/** Whether loads override maintenance windows, in responses. */
+export const windowOverride = WindowOverride.nullable().describe(
+  'Why maintenance windows are overridden. Null: the loads are held while the windows of their devices are closed.',
+);
+
 export const termsShape = {
   strategy: Strategy.default('inject').describe(
     'What happens to accesses inside the old version. `inject`: interrupt them at once; they retry in the new version. `drain`: wait until they end; the load fails if some remain. `drain-then-inject`: wait, then interrupt those that remain.',
@@ -33,6 +44,9 @@ export const termsShape = {
     'Whether every import of the module must be provided with the same type by a module in memory, every declared dependency must be met, and no module in memory may lose an import. `require`: refuse the load otherwise (`refused-unresolved`). `warn`: load it and report the unresolved links. `off`: do not check. Hosts of older versions do not check.',
   ),
   supersede: z.boolean().default(false).describe('Whether queued loads of the same module for the same devices end as `superseded`.'),
+  overrideMaintenanceWindow: WindowOverride.optional().describe(
+    'Sends the loads at once, although maintenance windows are closed. Default: such loads are held until the windows of their devices open.',
+  ),
 };
 
 /** The settings of loads in responses. Unloads do not use `versionPolicy`, `similarityPolicy` and `linkPolicy`. */

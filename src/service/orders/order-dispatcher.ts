@@ -1,7 +1,7 @@
 // Delivers orders to hosts that wait for them. Orders are read from the database; a notification wakes the hosts that have new ones.
 
 import { randomUUID } from 'node:crypto';
-import { agentLimits, isLoadOrderKind } from '../../protocol/agent.ts';
+import { agentLimits } from '../../protocol/agent.ts';
 import { delay } from '../../protocol/back-off.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { ChangeNotification } from '../database/change-notification.ts';
@@ -27,8 +27,8 @@ export type HostBoot = { readonly hostId: string; readonly bootId: string };
 /** The order stream of a host, at this replica of the service. */
 type OrderStream = { readonly id: string; readonly ending: AbortController };
 
-/** Called in the transaction that offers orders to a host, with the loads of these orders. */
-export type OnDispatched = (connection: Connection, loads: readonly string[], at: Date) => Promise<void>;
+/** Called in the transaction that offers orders to a host. Returns the loads whose orders are held instead. */
+export type OnDispatched = (connection: Connection, orders: readonly OrderRecord[], at: Date) => Promise<ReadonlySet<string>>;
 
 export class OrderDispatcher {
   readonly #store: Store;
@@ -205,13 +205,12 @@ export class OrderDispatcher {
     return this.#store.transaction(async (connection) => {
       await checkAccess(connection, boot);
       const found = await read(connection);
-      await this.#onDispatched(
-        connection,
-        found.flatMap(({ kind, loadId }) => (isLoadOrderKind(kind) && loadId !== null ? [loadId] : [])),
-        this.#clock.now(),
-      );
-      this.#offers.record(hostId, found);
-      return found;
+      const held = await this.#onDispatched(connection, found, this.#clock.now());
+      // The host may have room for other orders now.
+      if (held.size > 0) connection.commitEffects.hosts.add(hostId);
+      const offered = found.filter(({ loadId }) => loadId === null || !held.has(loadId));
+      this.#offers.record(hostId, offered);
+      return offered;
     });
   }
 

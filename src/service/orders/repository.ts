@@ -212,7 +212,8 @@ export class OrderRecords {
   }
 }
 
-const withBody = <Row extends { readonly body: string }>({ body, ...row }: Row) => ({ ...row, body: bodyOf(body) });
+/** Returns a row with its body, which was read as text. */
+export const withBody = <Row extends { readonly body: string }>({ body, ...row }: Row) => ({ ...row, body: bodyOf(body) });
 
 /** Parses a body. Returns a body that is not JSON as a string, which violates the schema of orders like other damaged bodies. */
 function bodyOf(body: string): Prisma.JsonValue {

@@ -10,6 +10,7 @@ import { type CreatedLoads, createLoads, type LoadTerms } from '../loads/batches
 import { versionOf } from '../loads/content.ts';
 import type { OnLoadsEnded } from '../loads/endings.ts';
 import { checkHostsSupport } from '../loads/host-support.ts';
+import { checkOpensInTime, type Hold } from '../loads/maintenance-holds.ts';
 import { findSetRollbacks } from '../loads/set-rollbacks.ts';
 import { PatchSetRecords } from '../patch-sets/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
@@ -42,7 +43,15 @@ export type CreatedRollback = CreatedLoads & {
 };
 
 /** What a rollback would do on one device. */
-export type PreviewedRollback = { readonly choice: Choice; readonly name: string };
+export type PreviewedRollback = {
+  readonly choice: Choice;
+  readonly name: string;
+  /** Why the load would be held; null: it would be sent at once, or there is none. */
+  readonly hold: Hold | null;
+};
+
+/** What decides about the devices of a rollback, and about the holds of their loads. */
+type PreviewRequest = Pick<RollbackRequest, 'subject' | 'selector' | 'deadlineSeconds' | 'overrideMaintenanceWindow'>;
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
@@ -58,7 +67,7 @@ export class Rollbacks {
 
   /**
    * Creates one load for each device to roll back, all or none.
-   * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-installed`, `unsupported-by-host`, `busy`.
+   * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-installed`, `unsupported-by-host`, `busy`, `windows-closed`.
    */
   async request(request: RollbackRequest, requester: Requester, toResponse: ToResponse<CreatedRollback>): Promise<CreatedRollback> {
     const { subject, selector, reason, onMissingVersion, ...how } = request;
@@ -84,13 +93,18 @@ export class Rollbacks {
     });
   }
 
-  /** Returns what a rollback would do on each device, without creating loads. @throws {Problem} `invalid-value`. */
-  async preview({ subject, selector }: Pick<RollbackRequest, 'subject' | 'selector'>): Promise<PreviewedRollback[]> {
+  /** Returns what a rollback would do on each device, without creating loads. @throws {Problem} `invalid-value`, `windows-closed`. */
+  async preview({ subject, selector, ...terms }: PreviewRequest): Promise<PreviewedRollback[]> {
     const connection = this.#uses.store.readConnection;
     const choices = await chooseTargets(connection, await selectDevices(connection, selector), subject);
+    const targets = choices.filter(({ kind }) => kind === 'target');
+    const closedOn = await checkOpensInTime(connection, { targets, terms }, this.#uses.clock.now());
     const named = await new DeviceRecords(connection).findMany(choices.map(({ device }) => device.id));
     const names = new Map(named.map(({ id, name }) => [id, name]));
-    return choices.map((choice) => ({ choice, name: names.get(choice.device.id) ?? '' }));
+    return choices.map((choice) => {
+      const isSent = choice.kind !== 'target' || terms.overrideMaintenanceWindow !== null;
+      return { choice, name: names.get(choice.device.id) ?? '', hold: isSent ? null : closedOn(choice.device.id) };
+    });
   }
 }
 

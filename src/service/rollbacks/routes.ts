@@ -8,7 +8,7 @@ import { scopeOf } from '../http/access.ts';
 import { postProblems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, toStoredResponse } from '../http/route.ts';
 import { versionOf } from '../loads/content.ts';
-import { locationOf, toAccepted } from '../loads/routes.ts';
+import { locationOf, toAccepted, toHold } from '../loads/routes.ts';
 import { AcceptedLoads } from '../loads/schemas.ts';
 import type { CreatedRollback, PreviewedRollback, RollbackSubject, Rollbacks } from './rollbacks.ts';
 import { AcceptedRollback, ModuleRollback, NewRollback, RollbackPreview } from './schemas.ts';
@@ -37,19 +37,20 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
         body: ModuleRollback,
         response: {
           202: AcceptedLoads.describe('The load is accepted: it reaches an outcome. `Location` is the load.'),
-          ...postProblems('not-found', 'nothing-to-roll-back', 'already-installed', 'image-pruned', 'build-yanked'),
+          ...postProblems('not-found', 'nothing-to-roll-back', 'already-installed', 'image-pruned', 'build-yanked', 'windows-closed'),
         },
       },
     },
     async (request, reply) => {
       const { device, module } = request.params;
       await devices.get(device);
-      const { to = null, drainMilliseconds = null, ...terms } = request.body;
+      const { to = null, drainMilliseconds = null, overrideMaintenanceWindow = null, ...terms } = request.body;
       const subject = { kind: 'module' as const, module, to };
       const rollback = {
         ...terms,
         subject,
         drainMilliseconds,
+        overrideMaintenanceWindow,
         selector: { devices: [device], scope: scopeOf(request) },
         onMissingVersion: 'reject' as const,
       };
@@ -74,16 +75,25 @@ export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void 
           202: AcceptedRollback.describe(
             'The loads are accepted: each reaches an outcome. `Location` is the load, or the list of the loads if there are several.',
           ),
-          ...postProblems('nothing-to-roll-back', 'already-installed', 'image-pruned', 'build-yanked', 'unsupported-by-host'),
+          ...postProblems(
+            'nothing-to-roll-back',
+            'already-installed',
+            'image-pruned',
+            'build-yanked',
+            'unsupported-by-host',
+            'windows-closed',
+          ),
         },
       },
     },
     async (request, reply) => {
-      const { devices: named, labels, selector, group, drainMilliseconds = null, dryRun, ...rest } = request.body;
+      const { devices: named, labels, selector, group, dryRun, ...rest } = request.body;
+      const { drainMilliseconds = null, overrideMaintenanceWindow = null } = rest;
       const rollback = {
         ...rest,
         subject: subjectOf(rest),
         drainMilliseconds,
+        overrideMaintenanceWindow,
         selector: selectorOf({ devices: named, labels, selector, group }, scopeOf(request)),
       };
       if (dryRun) return reply.status(200).send(toPreview(await rollbacks.preview(rollback)));
@@ -104,7 +114,7 @@ function subjectOf({ module = '', patchSet, to }: NamedSubject): RollbackSubject
 const actions = { target: 'roll-back', unchanged: 'unchanged', missing: 'skip' } as const;
 
 function toPreview(previewed: readonly PreviewedRollback[]): z.infer<typeof RollbackPreview> {
-  const items = previewed.map(({ choice, name }) => {
+  const items = previewed.map(({ choice, name, hold }) => {
     const changes = choice.kind === 'target' ? choice.changes : [];
     return {
       device: choice.device.id,
@@ -113,6 +123,7 @@ function toPreview(previewed: readonly PreviewedRollback[]): z.infer<typeof Roll
       version: versionToReturnTo(choice),
       modules: changes.map(({ module, current, target }) => ({ module, currentVersion: current, version: target })),
       reason: choice.kind === 'missing' ? choice.reason : null,
+      ...toHold(hold),
     };
   });
   return { items };

@@ -6,7 +6,7 @@ import { exampleIdentifier, ModuleName, PatchSetName } from '../../protocol/iden
 import { SimilarityPolicy } from '../../protocol/load-report.ts';
 import { requireSelector, selectorShape } from '../devices/selection-schemas.ts';
 import { identifier, version } from '../http/common-schemas.ts';
-import { AcceptedLoads, exampleAccepted } from '../loads/schemas.ts';
+import { AcceptedLoads, exampleAccepted, holdShape } from '../loads/schemas.ts';
 import { requireDrainStrategy, termsShape } from '../loads/terms-schemas.ts';
 
 const rollbackShape = {
@@ -106,6 +106,7 @@ export const RollbackPreview = z
             .string()
             .nullable()
             .describe('Why the device has no version to roll back to, and what to do. Null if `action` is not `skip`.'),
+          ...holdShape,
         })
         .meta({ id: 'PreviewedRollback' }),
     ),
@@ -123,6 +124,8 @@ export const RollbackPreview = z
             version: exampleVersions.old.version,
             modules: [{ module: 'tcp', currentVersion: exampleVersions.new.version, version: exampleVersions.old.version }],
             reason: null,
+            held: false,
+            heldUntil: null,
           },
         ],
       },

@@ -79,13 +79,14 @@ export async function createRollout(
 }
 
 /** Returns the request for the audit trail. */
-function describeRequest(content: RolloutContent, { waves, onFailure, selector }: RolloutPlan, members: readonly Member[]) {
+function describeRequest(content: RolloutContent, { waves, onFailure, selector, terms }: RolloutPlan, members: readonly Member[]) {
   return {
     ...describeContent(content),
     devices: members.length,
     waves: waves.length,
     onFailure,
     selector: JSON.stringify(selector).slice(0, 5_000),
+    ...(terms.overrideMaintenanceWindow && { overrideMaintenanceWindow: terms.overrideMaintenanceWindow.reason }),
   };
 }
 

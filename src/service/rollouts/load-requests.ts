@@ -37,7 +37,7 @@ export async function requestLoads(
     const isRollback = rollbackOf !== null;
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
     const requester: Requester = { actor: requestedBy, requestId: '' };
-    const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester };
+    const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, deadlineFromRelease: true, facts, requester };
     const { loads } = await createLoads(connection, batch, now, settleUnreportedLoads);
     await new RolloutRecords(connection).setLoading(id, loads);
     if (isRollback && patchSet === null) await new RolloutRecords(connection).setVersions(id, loads);

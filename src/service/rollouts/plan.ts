@@ -3,9 +3,9 @@
 import { z } from 'zod';
 import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
 import { DisplayName } from '../../protocol/identifiers.ts';
+import { ScheduleWindow } from '../groups/schedule-window.ts';
 import { LoadTerms } from '../loads/batches.ts';
 import { noUnreachableTargets, UnreachableTargets } from '../loads/unreachable-targets.ts';
-import { weekdays } from './schedule-window.ts';
 
 export const rolloutLimits = {
   waves: 50,
@@ -78,29 +78,6 @@ export const NewThresholds = z
       .map(([name, value]) => `\`${name}\` ${value}`)
       .join(', ')}.`,
     examples: [exampleThresholds],
-  });
-
-const Weekday = z.enum(weekdays).meta({ id: 'Weekday' });
-const timeOfDay = z
-  .string()
-  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time of day such as 22:30')
-  .meta({ examples: ['22:00'] });
-
-export const ScheduleWindow = z
-  .object({
-    days: z.array(Weekday).min(1).max(7).describe('Days on which the window opens.'),
-    from: timeOfDay.describe('Time of day at which the window opens.'),
-    until: timeOfDay.describe('Time of day at which the window closes; on the next day if not after `from`.').meta({ examples: ['04:00'] }),
-    timeZone: z
-      .string()
-      .max(64)
-      .describe('Time zone of `days`, `from` and `until`, by its name in the IANA time zone database.')
-      .meta({ examples: ['Europe/Berlin'] }),
-  })
-  .meta({
-    id: 'ScheduleWindow',
-    description: 'Recurring time window in which loads are requested. Loads in progress when it closes continue.',
-    examples: [{ days: ['saturday', 'sunday'], from: '22:00', until: '04:00', timeZone: 'Europe/Berlin' }],
   });
 
 export const OnFailure = z

@@ -3,9 +3,12 @@
 import { validRange } from 'semver';
 import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
+import { findClosedWindows } from '../devices/closed-windows.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { resolveGroup } from '../groups/groups.ts';
+import { checkTimeZone } from '../groups/schedule-window.ts';
 import { type Forecast, type ForecastContent, forecastLoads } from '../loads/forecast.ts';
+import type { Hold } from '../loads/maintenance-holds.ts';
 import { type UnreachableChoice, unreachableSplitter } from '../loads/unreachable-targets.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { checkUsable, findContent, type RequestedContent, type RolloutContent, type WantedContent } from './content.ts';
@@ -13,7 +16,6 @@ import { type Member, selectMembers, selectorPointer, withoutVersion } from './m
 import { assignWaves, type RolloutPlan } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
-import { isTimeZone } from './schedule-window.ts';
 
 /** Conflicting rollouts that an error message names. */
 const namedConflictLimit = 5;
@@ -42,6 +44,8 @@ type PreviewedDevice = {
   readonly forecast: Forecast;
   /** Whether it is left out because it is unreachable. */
   readonly isSkipped: boolean;
+  /** Why its load would be held now; null: it would be sent at once, or there is none. */
+  readonly hold: Hold | null;
 };
 
 export type Preview = {
@@ -76,8 +80,7 @@ async function selectRequested(connection: Connection, request: RolloutRequest, 
   const { selector, window } = request.plan;
   if (selector.runningVersion !== null && validRange(selector.runningVersion) === null)
     throw invalidValue('/runningVersion', `"${selector.runningVersion}" is not a semver range, expected for example ">=1.0.0 <2.0.0"`);
-  if (window !== null && !isTimeZone(window.timeZone))
-    throw invalidValue('/window/timeZone', `unknown time zone "${window.timeZone}": use an IANA name such as Europe/Berlin, or UTC`);
+  if (window !== null) checkTimeZone(window, '/window');
   const selected = await selectMembers(connection, content, selector, request.devices, request.scope);
   if (selected.length === 0 && request.joining === null)
     throw invalidValue(selectorPointer(selector), 'no device matches: list the devices to see their labels and module versions');
@@ -99,7 +102,7 @@ export async function checkNoConflict(connection: Connection, rollout: Pick<Roll
 }
 
 /** @throws {Problem} `invalid-value`, `build-yanked`, `already-installed`. */
-export async function previewRollout(connection: Connection, requested: RolloutRequest): Promise<Preview> {
+export async function previewRollout(connection: Connection, requested: RolloutRequest, now: Date): Promise<Preview> {
   const request = await withGroup(connection, requested);
   const content = await findContent(connection, request.content);
   checkUsable(content);
@@ -111,13 +114,16 @@ export async function previewRollout(connection: Connection, requested: RolloutR
   const numbers = assignWaves(request.plan.waves, targets.length);
   const waves = new Map(targets.map(({ id }, index) => [id, numbers[index] ?? null]));
   const forecasts = await forecastLoads(connection, toForecastContent(content), selected, request.plan.terms);
+  const closedOn = await findClosedWindows(connection, [...included], now);
+  const isOverridden = request.plan.terms.overrideMaintenanceWindow !== null;
   const devices = await new DeviceRecords(connection).reachabilityOf(selected.map(({ id }) => id));
   const previewed = selected.flatMap(({ id }): PreviewedDevice[] => {
     const device = devices.get(id);
     const forecast = forecasts.get(id);
     if (device === undefined || forecast === undefined) return [];
     const { name, isReachable } = device;
-    return [{ device: id, name, isReachable, wave: waves.get(id) ?? null, forecast, isSkipped: skipped.has(id) }];
+    const hold = isOverridden || !included.has(id) ? null : closedOn(id);
+    return [{ device: id, name, isReachable, wave: waves.get(id) ?? null, forecast, isSkipped: skipped.has(id), hold }];
   });
   const others = await new RolloutRecords(connection).findDevicesInOtherRollouts({ id: null, ...content }, [...waves.keys()]);
   const conflicts = [...others].map(([rollout, shared]) => ({ rollout, devices: shared.size }));

@@ -85,7 +85,7 @@ export class Rollouts {
 
   /** Returns the effect of a rollout without creating it. @throws {Problem} as `request`, except for conflicts. */
   preview(request: RolloutRequest): Promise<Preview> {
-    return previewRollout(this.#uses.store.readConnection, request);
+    return previewRollout(this.#uses.store.readConnection, request, this.#uses.clock.now());
   }
 
   /** Applies an operator's decision. @throws {Problem} `not-found`, and the problems of the decision. */

@@ -3,6 +3,7 @@
 import type { z } from 'zod';
 import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
+import { isOpen, nextOpening } from '../groups/schedule-window.ts';
 import { scopeOf } from '../http/access.ts';
 import { parsePageByTime, parseTimeRange, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
@@ -10,13 +11,12 @@ import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import { LoadTerms } from '../loads/batches.ts';
 import { isRefused } from '../loads/forecast.ts';
-import { toForecastItem } from '../loads/routes.ts';
+import { toForecastItem, toHold } from '../loads/routes.ts';
 import { noUnreachableTargets } from '../loads/unreachable-targets.ts';
 import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
 import { defaultThresholds, type RolloutPlan, type WavePlan } from './plan.ts';
 import type { Preview, RolloutRequest } from './requests.ts';
 import type { Rollouts } from './rollouts.ts';
-import { isOpen, nextOpening } from './schedule-window.ts';
 import { NewRollout, Rollout, RolloutPage, RolloutPreview, rolloutParameter, rolloutQuery } from './schemas.ts';
 import type { RolloutView, WaveView } from './status.ts';
 
@@ -271,7 +271,8 @@ function toPreview({ devices, waves, conflicts }: Preview): z.infer<typeof Rollo
       devices: devices.filter(({ wave }) => wave === index + 1).length,
     })),
     conflicts: [...conflicts],
-    items: devices.map(({ wave, isSkipped: _, ...device }) => ({ ...toForecastItem(device), wave })),
+    held: devices.filter(({ hold }) => hold !== null).length,
+    items: devices.map(({ wave, isSkipped: _, hold, ...device }) => ({ ...toForecastItem(device), ...toHold(hold), wave })),
   };
 }
 

@@ -5,13 +5,22 @@ import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { hasCriteria, requireLabel, selectorShape } from '../devices/selection-schemas.ts';
+import { ScheduleWindow } from '../groups/schedule-window.ts';
 import { LoadedPatchSet } from '../history/schemas.ts';
 import { count, DamagedItem, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
-import { contentShape, forecastShape, LoadOutcome, requireOneContent, UnreachableDevices, unreachable } from '../loads/schemas.ts';
-import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape } from '../loads/terms-schemas.ts';
+import {
+  contentShape,
+  forecastShape,
+  holdShape,
+  LoadOutcome,
+  requireOneContent,
+  UnreachableDevices,
+  unreachable,
+} from '../loads/schemas.ts';
+import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape, windowOverride } from '../loads/terms-schemas.ts';
 import { Measurement } from './measurement.ts';
-import { defaultThresholds, NewThresholds, OnConflict, OnFailure, rolloutLimits, ScheduleWindow, Thresholds } from './plan.ts';
+import { defaultThresholds, NewThresholds, OnConflict, OnFailure, rolloutLimits, Thresholds } from './plan.ts';
 import { rolloutDeviceStates, rolloutStates, waitingReasons, waveStates } from './steps.ts';
 
 export const rolloutParameter = z.object({ rollout: identifier('rollout') });
@@ -308,6 +317,7 @@ const exampleRollout = {
   onFailure: 'rollback',
   ...examplePolicy,
   supersede: false,
+  overrideMaintenanceWindow: null,
   deadlineSeconds: 600,
   rollbackDeadlineSeconds: day,
   devicesInFlight: 100,
@@ -368,6 +378,7 @@ export const Rollout = z
     onFailure: OnFailure,
     ...Policy.shape,
     supersede: z.boolean(),
+    overrideMaintenanceWindow: windowOverride,
     deadlineSeconds: count,
     rollbackDeadlineSeconds: count,
     devicesInFlight: count,
@@ -498,6 +509,9 @@ export const RolloutPreview = z
     refused: count.describe(
       'Number of selected devices that would refuse the load, lack the memory or do not support patch sets, as far as the service knows.',
     ),
+    held: count.describe(
+      'Number of devices whose loads would be held if they were requested now, because their maintenance windows are closed.',
+    ),
     waves: z.array(z.object({ number: z.int().min(1), devices: count }).meta({ id: 'PreviewedWave' })),
     conflicts: z
       .array(z.object({ rollout: identifier('rollout'), devices: count }).meta({ id: 'PreviewedConflict' }))
@@ -506,6 +520,7 @@ export const RolloutPreview = z
       z
         .object({
           ...forecastShape,
+          ...holdShape,
           wave: z
             .int()
             .min(1)
@@ -525,6 +540,7 @@ export const RolloutPreview = z
         unreachable: 0,
         skipped: 0,
         refused: 0,
+        held: 0,
         waves: [{ number: 1, devices: 1 }],
         conflicts: [],
         items: [
@@ -537,6 +553,8 @@ export const RolloutPreview = z
             forecast: 'would-replace',
             reason: null,
             warnings: [],
+            held: false,
+            heldUntil: null,
           },
         ],
       },

@@ -2,6 +2,7 @@
 
 import type { Connection } from '../database/connection.ts';
 import { RowError } from '../database/damaged-rows.ts';
+import { isOpen } from '../groups/schedule-window.ts';
 import type { PatchSetRecord } from '../patch-sets/repository.ts';
 import { readPatchSet } from './content.ts';
 import { acceptsDevices } from './dynamic-membership.ts';
@@ -10,7 +11,6 @@ import { Measurement, noMeasurement } from './measurement.ts';
 import { RolloutPlan, type WavePlan } from './plan.ts';
 import type { DeviceCount, RolloutRecord, RolloutWaveRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
-import { isOpen } from './schedule-window.ts';
 import {
   nextStep,
   type RolloutDeviceState,

@@ -96,7 +96,15 @@ test('logs the events of each request of a batch', async () => {
     similarityPolicy: 'require',
     linkPolicy: 'require',
   } as const;
-  const request = { ...terms, downgradeReason: null, deadlineSeconds: 600, supersede: false, module: source.module, version: '1.0.0' };
+  const request = {
+    ...terms,
+    downgradeReason: null,
+    deadlineSeconds: 600,
+    supersede: false,
+    overrideMaintenanceWindow: null,
+    module: source.module,
+    version: '1.0.0',
+  };
   await Promise.all(
     items.map(({ device: { id } }) => {
       return installation.loads.request(

@@ -111,6 +111,9 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     ...policy,
     state: 'dispatched',
     deadlineAt: null,
+    heldSince: null,
+    heldUntil: null,
+    windowOverride: null,
   };
   await records.loads.create([{ ...row, requestedAt: new Date(requestedAt), requestedBy: 'key_a', rollback: false, rolloutId: null }]);
   const isUnload = event.kind !== 'loaded' && event.kind !== 'reverted';

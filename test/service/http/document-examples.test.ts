@@ -35,6 +35,14 @@ function successes({ responses }: Operation): { status: number; schema: Schema }
   });
 }
 
+/** A maintenance window. */
+const always = {
+  days: ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'],
+  from: '00:00',
+  until: '00:00',
+  timeZone: 'UTC',
+};
+
 const bodiesOf = (operation: Operation) => Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
 
 describe.each(operations)('$operationId', (operation) => {
@@ -296,7 +304,8 @@ const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   // It conflicts with other rollouts.
   createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),
   editDeviceLabels: async () => ({ selector: 'zone=north' }),
-  replaceGroup: async () => ({ name: 'replaced', selector: 'zone=north' }),
+  // Always open, so that the other examples can load.
+  replaceGroup: async () => ({ name: 'replaced', selector: 'zone=north', maintenanceWindows: [always] }),
   replaceChannel: async () => ({ name: 'replaced', description: 'another text' }),
   createAssignment: async () => ({ ...story(), mode: 'report' }),
   replaceAssignment: async () => ({ name: 'replaced', ...story(), mode: 'report' }),

@@ -383,13 +383,21 @@ async function checkRequests(request: fc.Arbitrary<FuzzRequest>, numRuns: number
   );
 }
 
+/** Removes the maintenance windows that random groups have: most of them are closed, so that no load would succeed. */
+async function removeWindows(): Promise<void> {
+  for (const { id, name, selector, maintenanceWindows } of itemsOf(await service.get('/v1/groups?limit=200')))
+    if (maintenanceWindows.length > 0) await service.put(`/v1/groups/${id}`, { name, selector });
+}
+
 test('any request gets a documented response in time, and never an internal error', { timeout: 600_000 }, async () => {
   const statuses = new Map<string, number>();
   // First each operation, while its objects exist, until one request succeeds: so the requests get past the validation.
   const hasSucceeded = ({ operationId }: Operation) => [200, 201, 202, 204].some((status) => statuses.has(`${operationId} ${status}`));
-  for (const operation of operations)
+  for (const operation of operations) {
+    await removeWindows();
     for (let round = 0; round < roundsForEach && !hasSucceeded(operation); round += 1)
       await checkRequests(requestOf(operation), 1, statuses);
+  }
   expect(operations.filter((operation) => !hasSucceeded(operation)).map(({ operationId }) => operationId)).toEqual([]);
   await checkRequests(anyRequest(), randomCases(cases), statuses);
   await until('the service is ready afterwards', async () => (await service.get('/health/ready')).status === 200);

@@ -105,6 +105,9 @@ const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => (
     rollback: false,
     rolloutId: null,
     deadlineAt: null,
+    heldSince: null,
+    heldUntil: null,
+    windowOverride: null,
   };
   return { load, device, outcome: loadState === 'completed' ? oneOf(['installed', 'replaced', 'failed']) : null };
 };

@@ -52,6 +52,9 @@ async function createDevice(id: string, ...minors: readonly number[]): Promise<v
       requestedAt: moment,
       requestedBy: null,
       deadlineAt: null,
+      heldSince: null,
+      heldUntil: null,
+      windowOverride: null,
     };
     return {
       load: { id: loadId, ...common, ...request, rollback: minor < 0, rolloutId: null },
@@ -102,6 +105,7 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       linkPolicy: 'require',
       deadlineSeconds: 60,
       supersede: false,
+      overrideMaintenanceWindow: null,
       selector: { devices: [device] },
     },
     { actor: 'key_1', requestId: 'req_test', idempotentRequest: request },

@@ -127,7 +127,8 @@ class SimulatedDevice {
     const load = newIdentifier('load');
     const requestedAt = new Date(this.#time);
     const row = { id: load, batchId: 'b', deviceId: this.id, ...toColumns(content), ...policy, state: 'dispatched', requestedAt };
-    await this.#records.loads.create([{ ...row, requestedBy: 'key_a', rollback: isRollback, rolloutId: null, deadlineAt: null }]);
+    const hold = { heldSince: null, heldUntil: null, windowOverride: null };
+    await this.#records.loads.create([{ ...row, ...hold, requestedBy: 'key_a', rollback: isRollback, rolloutId: null, deadlineAt: null }]);
     const identity = { order: newIdentifier('order'), device: this.id, sequence: 1, load, deadline: null, remainingMilliseconds: null };
     const order = Order.parse({ ...identity, ...toOrderContent(content, policy, this.id, () => []) });
     if (!isLoadOrder(order)) throw new Error('no load');

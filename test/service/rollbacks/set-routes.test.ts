@@ -95,7 +95,7 @@ test('a rollback reverts a patch set in one load, and the next one the set befor
   expect(await rollBack({ dryRun: true })).toMatchObject({ status: 200, body: { items: [skipped] } });
   await ended((await service.post('/v1/rollbacks', { module: 'tcp', devices: [device], reason })).headers.get('location'));
 
-  const preview = { device, deviceName: 'real-1', action: 'roll-back', version: '1.1.0', reason: null };
+  const preview = { device, deviceName: 'real-1', held: false, heldUntil: null, action: 'roll-back', version: '1.1.0', reason: null };
   const changes = [{ module: 'tcp', currentVersion: '1.2.0', version: '1.1.0' }];
   expect((await rollBack({ dryRun: true })).body).toEqual({ items: [{ ...preview, modules: changes }] });
   const key = { 'idempotency-key': 'rollback-of-net' };

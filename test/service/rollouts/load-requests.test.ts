@@ -131,6 +131,9 @@ test('fails a device at the limit of open loads and loads the others', async () 
     rollback: false,
     rolloutId: null,
     deadlineAt: null,
+    heldSince: null,
+    heldUntil: null,
+    windowOverride: null,
   });
   await inTransaction(store, ({ loads }) => loads.create(Array.from({ length: 100 }, (_, index) => waiting(index))));
   expect(await request(3)).toEqual(['h', 'h']);

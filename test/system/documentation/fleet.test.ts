@@ -32,6 +32,20 @@ test('labels devices and groups them', manyProcesses, async () => {
   expect(output).toContain('deleted the group northern-sites');
 });
 
+test('holds loads outside of maintenance windows', manyProcesses, async () => {
+  // The page assumes that it is not a weekend: the window opens in three days, whenever the test runs.
+  const day = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'][(new Date().getUTCDay() + 3) % 7] ?? 'mon';
+  const blocks = blocksOf('docs/how-to/maintenance-windows.md').map((block) => block.replaceAll("'sat,sun ", `'${day} `));
+  const url = await walk.startService();
+  const output = await walk.runBlocks(blocks, root, url);
+  expect(output).toMatch(new RegExp(`\nwindow +${day}[a-z]* 22:00-04:00 Europe/Berlin\n`));
+  expect(output).toMatch(/\nin closed maintenance windows, so that their loads would be held: 2 \(the first open at .+\)\n/);
+  expect(output.match(/\nlod_\w+ +build +embedded-[12] +router@1\.0\.0 +held +.*held since/g)).toHaveLength(2);
+  expect(output).toContain('held, because the maintenance windows of their devices are closed: 2 of 2 loads');
+  expect(output).toMatch(/\nlod_\w+ +build +embedded-1 +router@1\.0\.0 +installed/);
+  expect(output).toContain('deleted the group shops');
+});
+
 test('keeps a group at the version of a channel', manyProcesses, async () => {
   const output = await walk.runPage('docs/how-to/desired-state.md', root);
   expect(output).toContain(': edge has router ^1 from stable, enforce');

@@ -31,7 +31,7 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
   const entry = device.moduleTable.find((one) => one.module === module);
   // The reason does not affect the forecast: a constant avoids a request per typed character.
   const asked = {
-    ...loadOptionsBody(terms),
+    ...loadOptionsBody({ ...terms, overrideReason: terms.overrideReason === '' ? '' : 'a forecast' }),
     ...versionPolicyBody({ ...precedence, downgradeReason: 'a forecast' }),
   };
   const known = useResource<Known>(JSON.stringify([module, version, entry?.version, asked]), async (signal) => {

@@ -7,10 +7,15 @@ import { FieldErrors } from '../../components/field-errors.tsx';
 import { Text } from '../../components/fields.tsx';
 import { maxSelectorLength, selectorFault } from '../../components/label-selector.ts';
 import { FailureNotice } from '../../components/resource-view.tsx';
+import { defaultWindow, WindowFields } from '../../components/window-fields.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 
 type Group = Schemas['Group'];
+type ScheduleWindow = Schemas['ScheduleWindow'];
+
+/** Maximum number of windows of a group. */
+const maxWindows = 10;
 
 /** @param group Null: the dialog creates one. */
 export function GroupDialog({ group, onClose }: { readonly group: Group | null; readonly onClose: () => void }) {
@@ -18,8 +23,14 @@ export function GroupDialog({ group, onClose }: { readonly group: Group | null; 
   const [name, setName] = useState(group?.name ?? '');
   const [selector, setSelector] = useState(group?.selector ?? '');
   const [description, setDescription] = useState(group?.description ?? '');
+  const [windows, setWindows] = useState<readonly ScheduleWindow[]>(group?.maintenanceWindows ?? []);
   const sent = useRef<unknown>(null);
-  const body = { name, selector: selector.trim(), ...(description.trim() === '' ? {} : { description: description.trim() }) };
+  const body = {
+    name,
+    selector: selector.trim(),
+    ...(description.trim() === '' ? {} : { description: description.trim() }),
+    maintenanceWindows: [...windows],
+  };
   const saving = useAction(async (headers) => {
     sent.current = body;
     if (group === null) return unwrapResponse(await client.POST('/v1/groups', { body, headers }));
@@ -59,12 +70,17 @@ export function GroupDialog({ group, onClose }: { readonly group: Group | null; 
             </p>
           )}
           <Text label="Description" pointer="/description" value={description} onChange={setDescription} />
+          <MaintenanceWindows windows={windows} onChange={setWindows} />
           {saving.failure !== null && <FailureNotice failure={saving.failure} />}
           <div class="buttons">
             <button type="button" onClick={onClose}>
               Cancel
             </button>
-            <button type="submit" class="main" disabled={saving.isUnderWay || fault !== null}>
+            <button
+              type="submit"
+              class="main"
+              disabled={saving.isUnderWay || fault !== null || windows.some(({ days }) => days.length === 0)}
+            >
               {saving.isUnderWay ? 'Sending…' : 'Save'}
             </button>
           </div>
@@ -74,7 +90,37 @@ export function GroupDialog({ group, onClose }: { readonly group: Group | null; 
   );
 }
 
+type WindowsParts = { readonly windows: readonly ScheduleWindow[]; readonly onChange: (windows: readonly ScheduleWindow[]) => void };
+
+function MaintenanceWindows({ windows, onChange }: WindowsParts) {
+  return (
+    <>
+      <p class="soft">Outside its maintenance windows, loads of the group are held. Without windows, they begin at any time.</p>
+      {windows.map((window, index) => (
+        <div key={index}>
+          <WindowFields
+            legend={`Maintenance window ${index + 1}`}
+            pointer={`/maintenanceWindows/${index}`}
+            window={window}
+            onChange={(changed) => onChange(windows.with(index, changed))}
+          />
+          <button type="button" onClick={() => onChange(windows.toSpliced(index, 1))}>
+            Remove window {index + 1}
+          </button>
+        </div>
+      ))}
+      {windows.length < maxWindows && (
+        <button type="button" onClick={() => onChange([...windows, defaultWindow()])}>
+          Add a maintenance window
+        </button>
+      )}
+    </>
+  );
+}
+
 /** Returns whether a group still has the content that the dialog opened with. */
 function isSame(current: Group, shown: Group): boolean {
-  return current.name === shown.name && current.selector === shown.selector && current.description === shown.description;
+  const windowsOf = ({ maintenanceWindows }: Group) => JSON.stringify(maintenanceWindows);
+  const isSameText = current.name === shown.name && current.selector === shown.selector && current.description === shown.description;
+  return isSameText && windowsOf(current) === windowsOf(shown);
 }

@@ -8,6 +8,7 @@ import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
+import { windowText } from '../../components/window-fields.tsx';
 import { usePages } from '../../live/pages.ts';
 import { withQuery } from '../../navigation/paths.ts';
 import { useSignedIn } from '../../session/session.tsx';
@@ -86,6 +87,7 @@ function columns(open: ((opened: Opened) => void) | null): Column<Group>[] {
   return [
     { heading: 'Group', cell: ({ name }) => <a href={withQuery('/', new URLSearchParams({ group: name }))}>{name}</a> },
     { heading: 'Label selector', isWide: true, cell: ({ selector }) => <code>{selector}</code> },
+    { heading: 'Maintenance windows', isWide: true, cell: ({ maintenanceWindows }) => maintenanceWindows.map(windowText).join('; ') },
     { heading: 'Description', isWide: true, cell: ({ description }) => description },
     { heading: 'Created', cell: ({ createdAt }) => <Timestamp at={createdAt} /> },
     ...(open === null ? [] : [actions]),

@@ -103,6 +103,7 @@ function LoadView({ load, deviceName }: Found) {
             <strong>{load.outcome}</strong> <span>{load.reason}</span>
           </p>
         )}
+        <HoldNotice load={load} />
         <Facts load={load} deviceName={deviceName} />
       </section>
       <Panel heading="Isolation workflow" note={report === null ? undefined : `${microsecondsText(report.microseconds)} in total`}>
@@ -148,13 +149,35 @@ function waitText(strategy: Load['strategy'], progress: Load['progress']): strin
   return strategy === 'inject' ? '' : ' and may be waiting for accesses to leave the old version';
 }
 
-function NoReport({ load: { state, strategy, outcome, progress }, deviceName }: Found) {
+/** Says why a load is held, and until when. */
+function HoldNotice({ load: { heldSince, heldUntil } }: { readonly load: Load }) {
+  if (heldSince === null) return null;
+  return (
+    <p class="notice" data-is="warning" role="status">
+      <strong>held</strong>{' '}
+      <span>
+        The maintenance windows of the device are closed.{' '}
+        {heldUntil === null ? (
+          'They do not open within 30 days.'
+        ) : (
+          <>
+            They open <Timestamp at={heldUntil} />.
+          </>
+        )}
+      </span>
+    </p>
+  );
+}
+
+function NoReport({ load: { state, strategy, outcome, progress, heldSince }, deviceName }: Found) {
   const text =
-    state === 'queued'
-      ? `Queued until the host of ${deviceName} takes the load.`
-      : state === 'dispatched'
-        ? `${deviceName} is executing the load${waitText(strategy, progress)}. It reports at the end.`
-        : `It ended as ${outcome}, without the device.`;
+    heldSince !== null
+      ? 'Held until the maintenance windows of the device open.'
+      : state === 'queued'
+        ? `Queued until the host of ${deviceName} takes the load.`
+        : state === 'dispatched'
+          ? `${deviceName} is executing the load${waitText(strategy, progress)}. It reports at the end.`
+          : `It ended as ${outcome}, without the device.`;
   return (
     <p class="empty" role="status">
       {text}
@@ -182,6 +205,9 @@ function Facts({ load, deviceName }: Found) {
           {strategy}, {invalidation}
         </span>
       </Fact>
+      {load.overrideMaintenanceWindow !== null && (
+        <Fact term="Maintenance windows overridden">{load.overrideMaintenanceWindow.reason}</Fact>
+      )}
       {load.forceReason !== null && <Fact term="Forced">{load.forceReason}</Fact>}
       {interrupted !== null && (
         <Fact term="Interrupted, retried, failed">

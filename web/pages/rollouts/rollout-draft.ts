@@ -37,7 +37,7 @@ export type WaveDraft = {
 
 export const selections = ['labels and versions', 'name'] as const;
 export type NamedDevice = { readonly id: string; readonly name: string };
-export type ScheduleWindow = Schemas['ScheduleWindow'];
+type ScheduleWindow = Schemas['ScheduleWindow'];
 
 export type Draft = {
   /** Name of the module or of the patch set. */
@@ -118,12 +118,6 @@ export function defaultDraft(module: string, version: string, isPatchSet = false
     deadlineSeconds: 600,
     supersede: false,
   };
-}
-
-/** Returns a window on weeknights, in the user's time zone. */
-export function defaultWindow(): ScheduleWindow {
-  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-  return { days: ['monday', 'tuesday', 'wednesday', 'thursday', 'friday'], from: '22:00', until: '04:00', timeZone };
 }
 
 /** Adds a wave before the last. */

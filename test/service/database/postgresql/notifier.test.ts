@@ -60,6 +60,9 @@ test('both replicas are notified once of events, orders, ended loads and closed 
       requestedAt: at,
       requestedBy: null,
       deadlineAt: null,
+      heldSince: null,
+      heldUntil: null,
+      windowOverride: null,
       rollback: false,
       rolloutId: null,
     };

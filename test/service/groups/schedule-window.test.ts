@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isOpen, isTimeZone, nextOpening, type ScheduleWindow, type Weekday } from '../../../src/service/rollouts/schedule-window.ts';
+import { isOpen, isTimeZone, nextOpening, type ScheduleWindow, type Weekday } from '../../../src/service/groups/schedule-window.ts';
 
 const weekdays = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'] as const;
 const minute = 60_000;
