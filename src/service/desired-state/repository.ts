@@ -31,6 +31,16 @@ export type PromotedBuild = {
   readonly isUsable: boolean;
 };
 
+/** A load that an assignment requested, after its end. */
+export type EndedLoad = {
+  readonly id: string;
+  readonly deviceId: string;
+  readonly requestedBy: string | null;
+  readonly version: string;
+  readonly outcome: string | null;
+  readonly completedAt: Date | null;
+};
+
 /** A device that an examination looks at. */
 export type ExaminedDevice = {
   readonly id: string;
@@ -90,6 +100,17 @@ const openLoadsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
     .select(['id', 'deviceId', 'kind', 'module'])
     .where(({ ref }) => ids.includes(ref('deviceId')))
     .where('outcome', 'is', null),
+);
+
+const endedLoadsOfDevices = new PreparedQuery({ ids: 'list', assignments: 'list', since: 'time' }, (sql, { ids, assignments, since }) =>
+  sql
+    .selectFrom('Load')
+    .select(['id', 'deviceId', 'requestedBy', 'version', 'outcome', 'completedAt'])
+    .where(({ ref }) => ids.includes(ref('deviceId')))
+    .where('requestedAt', '>=', since)
+    .where(({ ref }) => assignments.includes(ref('requestedBy')))
+    .where('outcome', 'is not', null)
+    .orderBy('requestedAt'),
 );
 
 const outcomesOfLoads = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
@@ -339,6 +360,11 @@ export class DesiredStateRecords {
   /** Returns the loads of these devices that have not ended. */
   async openLoads(ids: readonly string[]): Promise<{ id: string; deviceId: string; kind: string; module: string }[]> {
     return ids.length === 0 ? [] : this.#connection.query(openLoadsOfDevices, { ids });
+  }
+
+  /** Returns the ended loads that assignments requested for these devices since a time, oldest first. */
+  async endedLoads(ids: readonly string[], assignments: readonly string[], since: Date): Promise<EndedLoad[]> {
+    return ids.length === 0 ? [] : this.#connection.query(endedLoadsOfDevices, { ids, assignments, since });
   }
 
   /** Returns the outcomes of loads, by load identifier. Null: the load has not ended. */

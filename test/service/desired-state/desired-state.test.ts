@@ -71,7 +71,7 @@ const reasons = async () => (await service.get('/v1/health')).body.reasons ?? []
 /** Waits until the reconciler has made a pass. */
 async function passes(): Promise<void> {
   // Each pass corrects the states of the devices that do not wait for a retry.
-  await runSql(service.database, `UPDATE "DesiredState" SET "detail" = 'changed' WHERE "attempts" = 0`);
+  await runSql(service.database, `UPDATE "DesiredState" SET "detail" = 'changed' WHERE "attempts" = 0 AND "nextAttemptAt" IS NULL`);
   await until('every device was examined again', async () => {
     const [row] = await runSql(service.database, `SELECT COUNT(*) AS "count" FROM "DesiredState" WHERE "detail" = 'changed'`);
     return Number(row?.['count']) === 0;
@@ -259,6 +259,51 @@ test('a device that refuses the version is reported with the reason, and is retr
     attempts: 0,
   });
   expect((await loadsOf(id)).map(({ outcome }) => outcome)).toEqual(['refused-image', 'refused-image', 'installed']);
+});
+
+test('a version that an operator takes away is brought back after a delay that grows, and the device is reported meanwhile', async () => {
+  service.startHost('fought', 1, { zone: 'fought' });
+  await until('the device', async () => (await devicesIn('fought')).some(({ status }) => status === 'connected'));
+  const [device] = await devicesIn('fought');
+  const id = device?.id ?? '';
+  await prepare('fought', ['1.1.0']);
+  const assignment = await assign('fought');
+  await allHave('fought', 1, '1.1.0');
+  await settled('fought', 1);
+  const takeAway = () => service.load('tcp', '1.0.0', [id], { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' });
+  const ownLoads = async () => (await loadsOf(id)).filter(({ requestedBy }) => requestedBy === assignment.id);
+  const waitOf = (text: string | null | undefined, load: Schemas['Load'] | undefined) =>
+    Date.parse(text ?? '') - Date.parse(load?.completedAt ?? '');
+
+  await takeAway();
+  await settled('fought', 0, ['unsatisfied reverted 1']);
+  await passes();
+  await passes();
+  expect(await versionsIn('fought')).toEqual(['1.0.0']);
+  const [first, ...others] = await ownLoads();
+  expect(others).toEqual([]);
+  const attempt = (await statusOf('fought')).unmet[0]?.first[0];
+  expect(attempt).toMatchObject({ device: id, load: first?.id, attempts: 0 });
+  expect(attempt?.detail).toBe('the device has tcp 1.0.0. It had the version after 1 load of the assignment in the last 24 hours');
+  expect(waitOf(attempt?.nextAttemptAt, first)).toBe(60_000);
+  expect(await reasons()).toContainEqual(
+    expect.stringMatching(/^the assignment fought of tcp is not satisfied on 1 device: fought-1 \(reverted: /),
+  );
+
+  // The minute passes: the device gets the version again. The next delay is twice as long.
+  await runSql(
+    service.database,
+    `UPDATE "DesiredState" SET "nextAttemptAt" = ${timeInSql(Date.now())} WHERE "assignmentId" = '${assignment.id}'`,
+  );
+  await allHave('fought', 1, '1.1.0');
+  await settled('fought', 1);
+  await takeAway();
+  await settled('fought', 0, ['unsatisfied reverted 1']);
+  const again = (await statusOf('fought')).unmet[0]?.first[0];
+  expect(await ownLoads()).toHaveLength(2);
+  expect(waitOf(again?.nextAttemptAt, (await ownLoads())[1])).toBe(120_000);
+  expect((await replaceMode('fought', 'off')).status).toBe(200);
+  await settled('fought', 0);
 });
 
 test('devices get a patch set at the rate of the assignment, also while the service restarts, and each is loaded once', async () => {
