@@ -31,7 +31,7 @@ test('a channel is created, a version is promoted, and an assignment with waves 
   await promotion.getByLabel('Name', { exact: true }).fill('tcp');
   await promotion.getByLabel('Version').fill('1.0.0');
   await button(promotion, 'Promote').click();
-  await button(promotion, 'Close').click();
+  await promotion.getByText('Close', { exact: true }).click();
   await page.getByRole('row', { name: /tcp.*1\.0\.0/ }).waitFor();
 
   await page.goto('/desired-state');
@@ -118,7 +118,7 @@ test('an edit keeps what it does not change, and is rejected if the assignment h
   expect((await dashboard.service.get('/v1/assignments/north-tcp')).body).toMatchObject({ range: '1.0.x', devicesPerMinute: 60 });
 });
 
-test('a promotion from the dashboard starts a rollout, and devices show it', async () => {
+test('a promotion of a version outside the range of the assignment starts no rollout', async () => {
   const page = await dashboard.open('/desired-state');
   await page
     .getByRole('row', { name: /^stable/ })
@@ -129,9 +129,9 @@ test('a promotion from the dashboard starts a rollout, and devices show it', asy
   await promotion.getByLabel('Name', { exact: true }).fill('tcp');
   await promotion.getByLabel('Version').fill('1.1.0');
   await button(promotion, 'Promote').click();
-  await button(promotion, 'Close').click();
+  await promotion.getByText('No assignment follows the channel with this version in its range.').waitFor();
+  await promotion.getByText('Close', { exact: true }).click();
   await page.getByRole('row', { name: /tcp.*1\.1\.0/ }).waitFor();
-  // The range 1.0.x of the assignment leaves the version out.
   const { body } = await dashboard.service.get('/v1/assignments/north-tcp');
   expect(body).toMatchObject({ desiredVersion: '1.0.0', held: [] });
 });

@@ -31,6 +31,8 @@ type Parts = {
 export function AssignmentDialog({ assignment, etag, onClose }: Parts) {
   const { client } = useSignedIn();
   const groups = useGroupNames();
+  // The page behind the dialog reads changes of others: the form replaces only the assignment that it was opened with.
+  const [expected] = useState(etag ?? '*');
   const [draft, setDraft] = useState(() => (assignment === null ? newDraft : draftOf(assignment)));
   const change = (changes: Partial<Draft>) => setDraft((before) => ({ ...before, ...changes }));
   const form = useRef<HTMLFormElement>(null);
@@ -39,7 +41,7 @@ export function AssignmentDialog({ assignment, etag, onClose }: Parts) {
   const saving = useAction(async (headers) => {
     sent.current = body;
     if (assignment === null) return unwrapResponse(await client.POST('/v1/assignments', { body, headers }));
-    const params = { path: { assignment: assignment.id }, header: { 'if-match': etag ?? '*' } };
+    const params = { path: { assignment: assignment.id }, header: { 'if-match': expected } };
     return unwrapResponse(await client.PUT('/v1/assignments/{assignment}', { params, body }));
   }, onClose);
   useEffect(() => {
