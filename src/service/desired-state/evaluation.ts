@@ -42,7 +42,7 @@ type Progress = {
   readonly last: DesiredStateRow | null;
   /** The end of the load that the assignment requested last; null if there is none. */
   readonly end: { readonly outcome: string | null; readonly reason: string | null } | null;
-  /** The loads of the assignment that brought the version, which the device has lost again; oldest first. */
+  /** The loads of the assignment that brought the version, which the device has lost again. */
   readonly reverted: readonly EndedLoad[];
   /** An open load of one of the modules. */
   readonly openLoad: string | null;
@@ -215,9 +215,11 @@ function progressState(detail: string, isConnected: boolean, progress: Progress,
   return revertedState(detail, reverted, now) ?? { ...pending('waiting', detail), ...attempts, needsLoad: true };
 }
 
+const endOf = ({ completedAt }: EndedLoad) => completedAt?.getTime() ?? 0;
+
 /** Returns the state of a device that had the version and lost it, for example by a rollback; null if its next load is due. */
 function revertedState(detail: string, reverted: readonly EndedLoad[], now: Date): State | null {
-  const last = reverted.at(-1);
+  const [last] = reverted.toSorted((left, right) => endOf(right) - endOf(left));
   if (last === undefined) return null;
   const nextAttemptAt = nextAttemptTime(reverted.length, last.completedAt ?? now);
   if (isDue(nextAttemptAt, now)) return null;

@@ -130,6 +130,9 @@ async function requestLoads(
   const content = assignment === undefined ? null : await readContent(connection, assignment);
   const needing = content === null ? [] : evaluations.filter(({ needsLoad }) => needsLoad);
   await records.save(changedStates(evaluations, last));
+  // Otherwise devices for which the assignment no longer decides are due again in each pass, and delay the others.
+  const evaluated = new Set(evaluations.map(({ device }) => device.id));
+  await records.remove(deviceIds.filter((id) => !evaluated.has(id)).map((deviceId) => ({ deviceId, assignmentId })));
   if (assignment === undefined || content === null || needing.length === 0) return;
   const loading = await createLoadsFor(connection, { assignment, content, needing }, now, onLoadsEnded);
   await records.save(loading);

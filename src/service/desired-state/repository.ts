@@ -109,8 +109,7 @@ const endedLoadsOfDevices = new PreparedQuery({ ids: 'list', assignments: 'list'
     .where(({ ref }) => ids.includes(ref('deviceId')))
     .where('requestedAt', '>=', since)
     .where(({ ref }) => assignments.includes(ref('requestedBy')))
-    .where('outcome', 'is not', null)
-    .orderBy('requestedAt'),
+    .where('outcome', 'is not', null),
 );
 
 const outcomesOfLoads = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
@@ -362,7 +361,7 @@ export class DesiredStateRecords {
     return ids.length === 0 ? [] : this.#connection.query(openLoadsOfDevices, { ids });
   }
 
-  /** Returns the ended loads that assignments requested for these devices since a time, oldest first. */
+  /** Returns the ended loads that assignments requested for these devices since a time. */
   async endedLoads(ids: readonly string[], assignments: readonly string[], since: Date): Promise<EndedLoad[]> {
     return ids.length === 0 ? [] : this.#connection.query(endedLoadsOfDevices, { ids, assignments, since });
   }
