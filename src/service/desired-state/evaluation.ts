@@ -9,7 +9,7 @@ import { auditOutcomeOf } from '../loads/outcomes.ts';
 import { isDue, nextAttemptTime, revertedWithin } from './back-off.ts';
 import { type Comparison, compareWithTarget, type InstalledVersions } from './comparison.ts';
 import { decide, type Overridden } from './precedence.ts';
-import { DesiredStateRecords, type DesiredStateRow, type EndedLoad, type ExaminedDevice } from './repository.ts';
+import { type AssignmentRow, DesiredStateRecords, type DesiredStateRow, type EndedLoad, type ExaminedDevice } from './repository.ts';
 import type { ActiveAssignment } from './targets.ts';
 
 export const deviceStates = ['satisfied', 'pending', 'unsatisfied'] as const;
@@ -140,9 +140,7 @@ async function readProgress(
   const hostsWithout = await findHostsWithout(connection, withSets, 'load-patch-set');
   return (device, { id: assignmentId, modules, row, target }, last) => {
     const { id, hostId } = device;
-    const reverted = (ended.get(id) ?? []).filter(
-      ({ requestedBy, version, outcome }) => requestedBy === assignmentId && version === target?.version && !isFailure(outcome ?? ''),
-    );
+    const reverted = (ended.get(id) ?? []).filter((load) => isOf(load, assignmentId, row) && load.version === target?.version);
     // A load of a patch set counts for every module: it changes several, and it is short.
     const openLoad = (loads.get(id) ?? []).find(({ kind, module }) => kind === 'patch-set' || modules.includes(module));
     const openRollout = (rollouts.get(id) ?? []).find(({ module, patchSetId }) =>
@@ -158,6 +156,12 @@ async function readProgress(
       unsupported: host === undefined ? null : unsupportedReason(host, 'load-patch-set'),
     };
   };
+}
+
+/** Returns whether a load succeeded and was requested by an assignment for its current module or patch set. */
+function isOf(load: EndedLoad, assignmentId: string, { kind, content }: AssignmentRow): boolean {
+  const isOwn = load.requestedBy === assignmentId && load.kind === kind && load.module === content;
+  return isOwn && load.outcome !== null && !isFailure(load.outcome);
 }
 
 type State = Omit<DesiredStateRow, 'deviceId' | 'assignmentId' | 'version'> & { readonly needsLoad?: true };

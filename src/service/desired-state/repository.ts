@@ -36,6 +36,10 @@ export type EndedLoad = {
   readonly id: string;
   readonly deviceId: string;
   readonly requestedBy: string | null;
+  /** `build` or `patch-set`. */
+  readonly kind: string;
+  /** The module, or the name of the patch set. */
+  readonly module: string;
   readonly version: string;
   readonly outcome: string | null;
   readonly completedAt: Date | null;
@@ -105,7 +109,7 @@ const openLoadsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
 const endedLoadsOfDevices = new PreparedQuery({ ids: 'list', assignments: 'list', since: 'time' }, (sql, { ids, assignments, since }) =>
   sql
     .selectFrom('Load')
-    .select(['id', 'deviceId', 'requestedBy', 'version', 'outcome', 'completedAt'])
+    .select(['id', 'deviceId', 'requestedBy', 'kind', 'module', 'version', 'outcome', 'completedAt'])
     .where(({ ref }) => ids.includes(ref('deviceId')))
     .where('requestedAt', '>=', since)
     .where(({ ref }) => assignments.includes(ref('requestedBy')))
@@ -295,6 +299,11 @@ export class DesiredStateRecords {
 
   async remove(states: readonly Pick<DesiredStateRow, 'deviceId' | 'assignmentId'>[]): Promise<void> {
     if (states.length > 0) await this.#connection.executeForRows(removeState, states);
+  }
+
+  /** Removes the states of all devices of an assignment. */
+  async removeOf(assignmentId: string): Promise<void> {
+    await this.#connection.sql.deleteFrom('DesiredState').where('assignmentId', '=', assignmentId).execute();
   }
 
   /** Returns whether there are states of any device. */

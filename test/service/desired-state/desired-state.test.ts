@@ -164,6 +164,13 @@ test('an aborted rollout keeps its version from other devices until it is promot
   });
   await allHave('stopped', 3, '1.1.0');
   await settled('stopped', 3);
+  // A promotion of an older version downgrades no device.
+  expect((await promote('stopped', '1.0.0')).assignments).toMatchObject([
+    { rollout: null, reason: 'the channel has the newer version 1.1.0' },
+  ]);
+  await passes();
+  await settled('stopped', 3);
+  expect(await versionsIn('stopped')).toEqual(['1.1.0', '1.1.0', '1.1.0']);
 });
 
 test('the assignment with the highest priority decides; reports request no load', async () => {
@@ -302,8 +309,18 @@ test('a version that an operator takes away is brought back after a delay that g
   const again = (await statusOf('fought')).unmet[0]?.first[0];
   expect(await ownLoads()).toHaveLength(2);
   expect(waitOf(again?.nextAttemptAt, (await ownLoads())[1])).toBe(120_000);
+
+  // The delay is that of the module: another one, of the same version, is loaded at once.
+  await promote('fought', '1.1.0', 'udp');
+  const { headers } = await service.get('/v1/assignments/fought');
+  const shared = { name: 'fought', group: 'fought', channel: 'fought', range: '^1', mode: 'enforce' } as const;
+  const changed = { ...shared, module: 'udp', devicesPerMinute: 6_000 };
+  expect((await service.put('/v1/assignments/fought', changed, { 'if-match': headers.get('etag') ?? '' })).status).toBe(200);
+  await settled('fought', 1);
+  const udp = (await ownLoads()).at(-1);
+  expect(udp?.module).toBe('udp');
+  expect(Date.parse(udp?.requestedAt ?? '')).toBeLessThan(Date.parse(again?.nextAttemptAt ?? ''));
   expect((await replaceMode('fought', 'off')).status).toBe(200);
-  await settled('fought', 0);
 });
 
 test('devices get a patch set at the rate of the assignment, also while the service restarts, and each is loaded once', async () => {
