@@ -282,9 +282,9 @@ test('an overloaded service reports it in the metrics', async () => {
 
 test('devices by state under assignments count once per mode, with their worst state', async () => {
   service.startHost('host', 3, { zone: 'north' });
-  const [first = ''] = await service.connectedDevices(3);
+  const [first = '', second = '', third = ''] = await service.connectedDevices(3);
   for (const module of ['tcp', 'udp']) await service.push(module, '1.0.0', workModule(1));
-  await service.load('tcp', '1.0.0', [first]);
+  await service.load('tcp', '1.0.0', [first, second]);
   await service.load('udp', '1.0.0', [first]);
   await service.post('/v1/groups', { name: 'north', selector: 'zone=north' });
   await service.post('/v1/channels', { name: 'stable' });
@@ -298,11 +298,7 @@ test('devices by state under assignments count once per mode, with their worst s
     const [satisfied, unsatisfied] = [await state('report', 'satisfied'), await state('report', 'unsatisfied')];
     return satisfied === 1 && unsatisfied === 2;
   });
-  await service.load(
-    'tcp',
-    '1.0.0',
-    (await service.connectedDevices(3)).filter((id) => id !== first),
-  );
+  await service.load('tcp', '1.0.0', [third]);
   const enforced = { name: 'tcp', group: 'north', channel: 'stable', module: 'tcp', range: '^1', mode: 'enforce' } as const;
   const { headers } = await service.get('/v1/assignments/tcp');
   await service.put('/v1/assignments/tcp', enforced, { 'if-match': headers.get('etag') ?? '' });
