@@ -4,8 +4,9 @@ import type { Schemas } from '../../src/client/client.ts';
 import { weekdays } from '../../src/client/enum-values.ts';
 import { useFieldError } from './field-errors.tsx';
 import { Checkbox, Field, Text } from './fields.tsx';
+import './window-fields.css';
 
-type ScheduleWindow = Schemas['ScheduleWindow'];
+export type ScheduleWindow = Schemas['ScheduleWindow'];
 
 /** Returns a window on weeknights, in the user's time zone. */
 export function defaultWindow(): ScheduleWindow {
@@ -16,6 +17,22 @@ export function defaultWindow(): ScheduleWindow {
 /** Returns a window in one line. */
 export function windowText({ days, from, until, timeZone }: ScheduleWindow): string {
   return `${days.length === weekdays.length ? 'every day' : days.join(', ')} ${from}–${until} ${timeZone}`;
+}
+
+type OptionalParts = {
+  /** Null: at any time. */
+  readonly window: ScheduleWindow | null;
+  readonly onChange: (window: ScheduleWindow | null) => void;
+};
+
+/** Whether loads are requested only in a weekly window, and its fields. */
+export function WindowField({ window, onChange }: OptionalParts) {
+  return (
+    <>
+      <Checkbox label="only in a weekly window" isOn={window !== null} onChange={(isOn) => onChange(isOn ? defaultWindow() : null)} />
+      {window !== null && <WindowFields legend="Weekly window for loads" pointer="/window" window={window} onChange={onChange} />}
+    </>
+  );
 }
 
 type Parts = {

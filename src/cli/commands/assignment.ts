@@ -5,6 +5,7 @@ import { assertSuccess, type Client, type Schemas, unwrapResponse } from '../../
 import { assignmentModes, failureReactions } from '../../client/enum-values.ts';
 import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { contentOf, formatDesiredState } from '../operator/desired-state.ts';
 import { groupOption } from '../operator/load-options.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
@@ -50,6 +51,29 @@ const windowOption = () =>
     readWindow,
   );
 
+type SettingOptions = {
+  readonly mode?: Schemas['AssignmentMode'] | undefined;
+  readonly priority?: number | undefined;
+  readonly rate?: number | undefined;
+  readonly wave?: readonly Schemas['NewWave'][] | undefined;
+  readonly soak?: number | undefined;
+  readonly onFailure?: Schemas['OnFailure'] | undefined;
+  readonly window?: Schemas['ScheduleWindow'] | undefined;
+};
+
+/** Returns the optional settings of an assignment as members of a request. */
+function toSettings({ mode, priority, rate, wave, soak, onFailure, window }: SettingOptions): Partial<Schemas['NewAssignment']> {
+  return {
+    ...(mode && { mode }),
+    ...(priority !== undefined && { priority }),
+    ...(rate !== undefined && { devicesPerMinute: rate }),
+    ...(wave && { waves: [...wave] }),
+    ...(soak !== undefined && { soakSeconds: soak }),
+    ...(onFailure && { onFailure }),
+    ...(window && { window }),
+  };
+}
+
 function addCreateCommand(assignment: Command): void {
   const create = assignment
     .command('create <name>')
@@ -68,7 +92,7 @@ function addCreateCommand(assignment: Command): void {
     .addOption(windowOption())
     .action((name, options, command) =>
       runOperatorCommand(command, async (context) => {
-        const { group, channel, module, patchSet, range, mode, priority, rate, wave, soak, onFailure, window } = options;
+        const { group, channel, module, patchSet, range, ...settings } = options;
         if ((module === undefined) === (patchSet === undefined)) throw new UsageError('either --module or --patch-set is required');
         const body: Schemas['NewAssignment'] = {
           name,
@@ -77,13 +101,7 @@ function addCreateCommand(assignment: Command): void {
           ...(module === undefined ? {} : { module }),
           ...(patchSet === undefined ? {} : { patchSet }),
           range,
-          ...(mode && { mode }),
-          ...(priority !== undefined && { priority }),
-          ...(rate !== undefined && { devicesPerMinute: rate }),
-          ...(wave && { waves: [...wave] }),
-          ...(soak !== undefined && { soakSeconds: soak }),
-          ...(onFailure && { onFailure }),
-          ...(window && { window }),
+          ...toSettings(settings),
         };
         const created = unwrapResponse(await context.client.POST('/v1/assignments', { body }));
         printResult(context, created, () => [`created the assignment ${created.name} (${created.id}): ${describe(created)}`]);
@@ -157,23 +175,17 @@ function addEditCommand(assignment: Command): void {
     .addOption(windowOption())
     .action((nameOrId, options, command) =>
       runOperatorCommand(command, async (context) => {
-        if (Object.keys(options).length === 0) throw new UsageError('give what to change, for example --mode or --range');
-        const { name, group, channel, range, mode, priority, rate, wave, soak, onFailure, window } = options;
-        const { found, etag } = await readAssignment(context.client, nameOrId);
-        const body: Schemas['NewAssignment'] = {
-          ...toRequest(found),
+        const { name, group, channel, range, ...settings } = options;
+        const changed: Partial<Schemas['NewAssignment']> = {
           ...(name && { name }),
           ...(group && { group }),
           ...(channel && { channel }),
           ...(range && { range }),
-          ...(mode && { mode }),
-          ...(priority !== undefined && { priority }),
-          ...(rate !== undefined && { devicesPerMinute: rate }),
-          ...(wave && { waves: [...wave] }),
-          ...(soak !== undefined && { soakSeconds: soak }),
-          ...(onFailure && { onFailure }),
-          ...(window && { window }),
+          ...toSettings(settings),
         };
+        if (Object.keys(changed).length === 0) throw new UsageError('give what to change, for example --mode or --range');
+        const { found, etag } = await readAssignment(context.client, nameOrId);
+        const body: Schemas['NewAssignment'] = { ...toRequest(found), ...changed };
         const edited = unwrapResponse(
           await context.client.PUT('/v1/assignments/{assignment}', {
             params: { path: { assignment: found.id }, header: { 'if-match': etag } },
@@ -210,7 +222,7 @@ function addDeviceCommand(assignment: Command): void {
       runOperatorCommand(command, async (context) => {
         const path = { device: nameOrId };
         const found = unwrapResponse(await context.client.GET('/v1/devices/{device}/desired-state', { params: { path } }));
-        printResult(context, found, () => formatDevice(found));
+        printResult(context, found, () => formatDesiredState(found));
         return exitCodes.success;
       }),
     );
@@ -244,15 +256,13 @@ function toRequest(found: Schemas['Assignment']): Schemas['NewAssignment'] {
   };
 }
 
-const contentOf = ({ module, patchSet }: Pick<Schemas['Assignment'], 'module' | 'patchSet'>) => module ?? `${patchSet} (patch set)`;
-
 function describe(assignment: Schemas['Assignment']): string {
   const { groupName, channelName, range, mode } = assignment;
   return `${groupName} has ${contentOf(assignment)} ${range} from ${channelName}, ${mode}`;
 }
 
 function formatAssignment(found: Schemas['AssignmentDetail']): string[] {
-  const { id, name, priority, devicesPerMinute, waves, onFailure, desiredVersion, held, deviceCounts, unmet, createdAt } = found;
+  const { id, name, priority, devicesPerMinute, waves, onFailure, window, desiredVersion, held, deviceCounts, unmet, createdAt } = found;
   const { satisfied, pending, unsatisfied } = deviceCounts;
   const sizes = waves.map(({ devices, upToPercent }) => (devices === null ? `${upToPercent}%` : String(devices)));
   return [
@@ -261,12 +271,18 @@ function formatAssignment(found: Schemas['AssignmentDetail']): string[] {
     `priority     ${priority}`,
     `rate         ${devicesPerMinute} per minute`,
     `waves        ${sizes.join(', ')}; on failure ${onFailure}`,
+    ...(window === null ? [] : [`window       ${formatWindow(window)}`]),
     `desired      ${desiredVersion ?? '-'}`,
     ...held.map(({ version, rollout, state }) => `held         ${version}, by the ${state} rollout ${rollout}`),
     `devices      ${satisfied} satisfied, ${pending} pending, ${unsatisfied} unsatisfied`,
     `created      ${formatTime(createdAt)}`,
     ...unmet.flatMap(formatUnmet),
   ];
+}
+
+/** Returns a window in the form of the option `--window`. */
+function formatWindow({ days, from, until, timeZone }: Schemas['ScheduleWindow']): string {
+  return `${days.map((day) => day.slice(0, 3)).join(',')} ${from}-${until} ${timeZone}`;
 }
 
 function formatUnmet({ state, reason, devices, first }: Schemas['UnmetDevices']): string[] {
@@ -277,25 +293,5 @@ function formatUnmet({ state, reason, devices, first }: Schemas['UnmetDevices'])
       ['DEVICE', 'ATTEMPTS', 'NEXT ATTEMPT', 'DETAIL'],
       first.map(({ deviceName, attempts, nextAttemptAt, detail }) => [deviceName, attempts, formatTime(nextAttemptAt), detail ?? '-']),
     ),
-  ];
-}
-
-function formatDevice({ deviceName, versions, overridden }: Schemas['DeviceDesiredState']): string[] {
-  if (versions.length === 0) return [`no assignment decides for ${deviceName}`];
-  return [
-    ...formatTable(
-      ['CONTENT', 'DESIRED', 'INSTALLED', 'STATE', 'REASON', 'ASSIGNMENT', 'MODE', 'DETAIL'],
-      versions.map((item) => [
-        contentOf(item),
-        item.desiredVersion ?? '-',
-        item.installedVersion ?? '-',
-        item.state,
-        item.reason ?? '-',
-        item.assignmentName,
-        item.mode,
-        item.detail ?? '-',
-      ]),
-    ),
-    ...overridden.map(({ assignmentName, byName }) => `the assignment ${assignmentName} is overridden by ${byName}`),
   ];
 }

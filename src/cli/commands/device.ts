@@ -8,6 +8,7 @@ import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { confirm, yesOption } from '../operator/confirmation.ts';
 import { formatDecommissioned, formatDecommissioning } from '../operator/decommissioning.ts';
+import { formatDesiredState } from '../operator/desired-state.ts';
 import { resolveDeviceId, resolveDeviceIds } from '../operator/device-names.ts';
 import { streamAndPrintEvents } from '../operator/event-output.ts';
 import { groupOption, resolveSelection, selectorOption, toLabelFilter } from '../operator/load-options.ts';
@@ -57,12 +58,13 @@ export function addDeviceCommands(device: Command): void {
 
   const show = device
     .command('show <device>')
-    .description('Show a device, by its name or identifier, with its module table and memory map.')
+    .description('Show a device, by its name or identifier, with its module table, desired versions and memory map.')
     .action((nameOrId, _options, command) =>
       runOperatorCommand(command, async (context) => {
         const path = { device: await resolveDeviceId(context.client, nameOrId) };
         const detail = unwrapResponse(await context.client.GET('/v1/devices/{device}', { params: { path } }));
-        printResult(context, detail, () => formatDevice(detail));
+        const desired = unwrapResponse(await context.client.GET('/v1/devices/{device}/desired-state', { params: { path } }));
+        printResult(context, { ...detail, desiredVersions: desired.versions }, () => formatDevice(detail, desired));
         return exitCodes.success;
       }),
     );
@@ -254,24 +256,27 @@ function formatTaint({ tainted }: Schemas['ModuleTableEntry']): string {
   return tainted ? `tainted (${tainted.reason}, ${tainted.accesses})` : '-';
 }
 
-function formatDevice({
-  id,
-  name,
-  registeredName,
-  decommissioned,
-  movingTo,
-  labels,
-  host,
-  status,
-  createdAt,
-  reportedAt,
-  attachFailure,
-  drift,
-  moduleTable,
-  memoryMap,
-  abiViolations,
-  links,
-}: Schemas['DeviceDetail']): string[] {
+function formatDevice(
+  {
+    id,
+    name,
+    registeredName,
+    decommissioned,
+    movingTo,
+    labels,
+    host,
+    status,
+    createdAt,
+    reportedAt,
+    attachFailure,
+    drift,
+    moduleTable,
+    memoryMap,
+    abiViolations,
+    links,
+  }: Schemas['DeviceDetail'],
+  desired: Schemas['DeviceDesiredState'],
+): string[] {
   const table = moduleTable.map((entry) => [
     entry.module,
     entry.version,
@@ -303,6 +308,7 @@ function formatDevice({
     ...(table.length === 0
       ? ['no modules are installed']
       : formatTable(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'STATE', 'IMAGE'], table)),
+    ...(desired.versions.length === 0 ? [] : ['', ...formatDesiredState(desired)]),
     ...(memoryMap === null ? [] : ['', `memory: ${memoryMap.usedPages} of ${memoryMap.pages} pages used`]),
     ...(ranges.length === 0 ? [] : formatTable(['ADDRESS', 'PAGES', 'OWNER', 'FLAGS'], ranges)),
   ];

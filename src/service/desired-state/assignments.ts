@@ -18,7 +18,7 @@ import { storeResponse, type ToResponse } from '../idempotency/idempotency-store
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { AssignmentQueries } from './queries.ts';
-import { AssignmentRecords, type AssignmentRow } from './repository.ts';
+import { AssignmentRecords, type AssignmentRow, DesiredStateRecords } from './repository.ts';
 import { RolloutSettings } from './rollout-settings.ts';
 
 /** Maximum number of assignments: each pass of the reconciler reads all of them. */
@@ -114,8 +114,10 @@ export class Assignments {
       const [before, after] = [describeAssignment(current), describeAssignment(assignment)];
       if (isDeepStrictEqual(before, after)) return withNames(connection, current);
       const records = new AssignmentRecords(connection);
-      if (current.kind !== assignment.kind || current.content !== assignment.content || current.channelId !== assignment.channelId)
-        await records.forgetRollouts(current.id);
+      const isSameContent = current.kind === assignment.kind && current.content === assignment.content;
+      if (!isSameContent || current.channelId !== assignment.channelId) await records.forgetRollouts(current.id);
+      // Attempts and delays are those of the content.
+      if (!isSameContent) await new DesiredStateRecords(connection).removeOf(current.id);
       await records.replace(assignment);
       await audit(connection, requester, new Date(), [toAuditEntry('replaced', assignment.id, { before, after })]);
       return withNames(connection, assignment);

@@ -6,7 +6,10 @@ import { clockSettings } from '../clock/service-clock.ts';
 const firstDelay = 60_000;
 const maxDelay = 3_600_000;
 
-/** Returns the time of the next attempt. @param attempts Number of failed attempts, from 1. */
+/** Loads that brought a version which the device lost later count for this time, in milliseconds. */
+export const revertedWithin = 86_400_000;
+
+/** Returns the time of the next attempt. @param attempts Number of failed attempts, or of loads whose version the device lost, from 1. @param now End of the last one. */
 export function nextAttemptTime(attempts: number, now: Date): Date {
   return new Date(now.getTime() + Math.min(maxDelay, firstDelay * 2 ** (attempts - 1)));
 }

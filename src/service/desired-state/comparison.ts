@@ -25,8 +25,14 @@ function compareBuilds({ builds }: Target, installed: InstalledVersions): Compar
   if (different.length === 0) return { kind: 'equal' };
   const newer = different.filter(({ module, version }) => isNewer(installed.get(module), version));
   const described = newer.length > 0 ? newer : different;
-  const detail = described.map(({ module }) => `${module} ${installed.get(module) ?? 'is not loaded'}`).join(', ');
-  return { kind: newer.length > 0 ? 'newer' : 'older', detail: `the device has ${detail}` };
+  return { kind: newer.length > 0 ? 'newer' : 'older', detail: describeInstalled(described, installed) };
+}
+
+/** Returns what a device has of some modules, like `the device has tcp 1.0.0, udp is not loaded`. */
+function describeInstalled(builds: Target['builds'], installed: InstalledVersions): string {
+  const versions = builds.flatMap(({ module }) => (installed.has(module) ? `${module} ${installed.get(module)}` : []));
+  const missing = builds.filter(({ module }) => !installed.has(module)).map(({ module }) => `${module} is not loaded`);
+  return [...(versions.length === 0 ? [] : [`the device has ${versions.join(', ')}`]), ...missing].join(', ');
 }
 
 /** Returns whether an installed version is newer. A device can report a version that is not a semantic version: it counts as older. */

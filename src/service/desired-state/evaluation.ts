@@ -6,10 +6,10 @@ import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { findHostsWithout, unsupportedReason } from '../loads/host-support.ts';
 import { auditOutcomeOf } from '../loads/outcomes.ts';
-import { isDue, nextAttemptTime } from './back-off.ts';
+import { isDue, nextAttemptTime, revertedWithin } from './back-off.ts';
 import { type Comparison, compareWithTarget, type InstalledVersions } from './comparison.ts';
 import { decide, type Overridden } from './precedence.ts';
-import { DesiredStateRecords, type DesiredStateRow, type ExaminedDevice } from './repository.ts';
+import { type AssignmentRow, DesiredStateRecords, type DesiredStateRow, type EndedLoad, type ExaminedDevice } from './repository.ts';
 import type { ActiveAssignment } from './targets.ts';
 
 export const deviceStates = ['satisfied', 'pending', 'unsatisfied'] as const;
@@ -21,6 +21,7 @@ export const unsatisfiedReasons = [
   'no-version',
   'rollout-stopped',
   'newer-installed',
+  'reverted',
   'report-only',
   'unsupported-by-host',
   'queue-full',
@@ -41,6 +42,8 @@ type Progress = {
   readonly last: DesiredStateRow | null;
   /** The end of the load that the assignment requested last; null if there is none. */
   readonly end: { readonly outcome: string | null; readonly reason: string | null } | null;
+  /** The loads of the assignment that brought the version, which the device has lost again. */
+  readonly reverted: readonly EndedLoad[];
   /** An open load of one of the modules. */
   readonly openLoad: string | null;
   /** An open rollout of one of the modules in which the device is. */
@@ -93,6 +96,7 @@ export async function evaluate(
   const progressOf = await readProgress(
     connection,
     compared.filter(({ comparison }) => comparison.kind === 'older'),
+    now,
   );
   return compared.map(({ device, assignment, comparison, last: before }) => {
     const progress = progressOf(device, assignment, before);
@@ -119,17 +123,24 @@ type Compared = { readonly device: ExaminedDevice; readonly assignment: ActiveAs
 async function readProgress(
   connection: Connection,
   different: readonly Compared[],
+  now: Date,
 ): Promise<(device: ExaminedDevice, assignment: ActiveAssignment, last: DesiredStateRow | null) => Progress> {
   const records = new DesiredStateRecords(connection);
   const ids = [...new Set(different.map(({ device }) => device.id))];
+  const assignments = [...new Set(different.map(({ assignment }) => assignment.id))];
+  const ended = Map.groupBy(
+    await records.endedLoads(ids, assignments, new Date(now.getTime() - revertedWithin)),
+    ({ deviceId }) => deviceId,
+  );
   const loads = Map.groupBy(await records.openLoads(ids), ({ deviceId }) => deviceId);
   const rollouts = Map.groupBy(await records.openRollouts(ids), ({ deviceId }) => deviceId);
   const setsOf = await records.modulesOfSets([...new Set([...rollouts.values()].flat().flatMap(({ patchSetId }) => patchSetId ?? []))]);
   const ends = await records.outcomesOf(different.flatMap(({ last }) => (last?.nextAttemptAt === null ? (last.loadId ?? []) : [])));
   const withSets = different.filter(({ assignment }) => assignment.row.kind === 'patch-set').map(({ device }) => device);
   const hostsWithout = await findHostsWithout(connection, withSets, 'load-patch-set');
-  return (device, { modules, row }, last) => {
+  return (device, { id: assignmentId, modules, row, target }, last) => {
     const { id, hostId } = device;
+    const reverted = (ended.get(id) ?? []).filter((load) => isOf(load, assignmentId, row) && load.version === target?.version);
     // A load of a patch set counts for every module: it changes several, and it is short.
     const openLoad = (loads.get(id) ?? []).find(({ kind, module }) => kind === 'patch-set' || modules.includes(module));
     const openRollout = (rollouts.get(id) ?? []).find(({ module, patchSetId }) =>
@@ -139,11 +150,18 @@ async function readProgress(
     return {
       last,
       end: last?.nextAttemptAt === null ? (ends.get(last.loadId ?? '') ?? null) : null,
+      reverted,
       openLoad: openLoad?.id ?? null,
       openRollout: openRollout?.id ?? null,
       unsupported: host === undefined ? null : unsupportedReason(host, 'load-patch-set'),
     };
   };
+}
+
+/** Returns whether a load succeeded and was requested by an assignment for its current module or patch set. */
+function isOf(load: EndedLoad, assignmentId: string, { kind, content }: AssignmentRow): boolean {
+  const isOwn = load.requestedBy === assignmentId && load.kind === kind && load.module === content;
+  return isOwn && load.outcome !== null && !isFailure(load.outcome);
 }
 
 type State = Omit<DesiredStateRow, 'deviceId' | 'assignmentId' | 'version'> & { readonly needsLoad?: true };
@@ -185,7 +203,7 @@ const unsatisfied = (reason: (typeof unsatisfiedReasons)[number], detail: string
 
 /** Returns the state of a device that needs a load: after a failed one, it waits for its next attempt. */
 function progressState(detail: string, isConnected: boolean, progress: Progress, now: Date): State {
-  const { last, end, openLoad, openRollout, unsupported } = progress;
+  const { last, end, reverted, openLoad, openRollout, unsupported } = progress;
   const attempts = { loadId: null, attempts: last?.attempts ?? 0, nextAttemptAt: null };
   if (last !== null && end !== null) {
     if (end.outcome === null) return { ...lastState(last), loadId: last.loadId, nextAttemptAt: null };
@@ -198,7 +216,20 @@ function progressState(detail: string, isConnected: boolean, progress: Progress,
   if (!isConnected) return { ...pending('unreachable', detail), ...attempts };
   if (unsupported !== null) return { ...unsatisfied('unsupported-by-host', unsupported), ...attempts };
   if (isWaitingForRetry) return { ...lastState(last), needsLoad: true };
-  return { ...pending('waiting', detail), ...attempts, needsLoad: true };
+  return revertedState(detail, reverted, now) ?? { ...pending('waiting', detail), ...attempts, needsLoad: true };
+}
+
+const endOf = ({ completedAt }: EndedLoad) => completedAt?.getTime() ?? 0;
+
+/** Returns the state of a device that had the version and lost it, for example by a rollback; null if its next load is due. */
+function revertedState(detail: string, reverted: readonly EndedLoad[], now: Date): State | null {
+  const [last] = reverted.toSorted((left, right) => endOf(right) - endOf(left));
+  if (last === undefined) return null;
+  const nextAttemptAt = nextAttemptTime(reverted.length, last.completedAt ?? now);
+  if (isDue(nextAttemptAt, now)) return null;
+  const loads = `${reverted.length} ${reverted.length === 1 ? 'load' : 'loads'}`;
+  const history = `It had the version after ${loads} of the assignment in the last 24 hours`;
+  return { ...unsatisfied('reverted', `${detail}. ${history}`), loadId: last.id, nextAttemptAt };
 }
 
 const isFailure = (outcome: string) => auditOutcomeOf(outcome) !== 'succeeded' || outcome === 'cancelled' || outcome === 'superseded';

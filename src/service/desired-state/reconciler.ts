@@ -14,12 +14,15 @@ import { loadAllowance, nextLoadTime } from '../rollouts/load-rate.ts';
 import { changedStates, decideForDevices, type Evaluation, evaluate, failedState } from './evaluation.ts';
 import { AssignmentRecords, type AssignmentRow, DesiredStateRecords, type DesiredStateRow } from './repository.ts';
 import { assignmentTerms } from './rollout-settings.ts';
+import { type DevicesInState, StateCounts } from './state-counts.ts';
 import { type ActiveAssignment, readActiveAssignments } from './targets.ts';
 
 /** Interval between passes, in milliseconds. */
 const interval = 1_000;
 /** Devices examined in one pass: a fleet of 100,000 is examined in 200 passes. */
 const devicesPerPass = 500;
+/** Counts of a replica without a pass for this time are out of date, in milliseconds. Replicas take turns. */
+const countsValidFor = 60_000;
 /** Loads that one assignment requests in one pass. */
 const loadsPerPass = 250;
 
@@ -28,9 +31,12 @@ type Uses = { readonly store: Store; readonly clock: Clock; readonly onLoadsEnde
 export class Reconciler {
   readonly #uses: Uses;
   readonly #job: RecurringJob;
+  readonly #counts = new StateCounts();
+  /** Monotonic time of the last pass of this process, in milliseconds. */
+  #passedAt = Number.NEGATIVE_INFINITY;
   /** Why loads of assignments cannot be requested, by the name of the assignment. */
   readonly #faults = new Map<string, string>();
-  /** The last device that was examined. Another replica begins with the first device, which is safe. */
+  /** The last device that this replica examined. Each replica examines the whole fleet. */
   #position = '';
 
   constructor(uses: Uses) {
@@ -41,6 +47,14 @@ export class Reconciler {
   /** Why devices cannot be brought to their desired versions, one message per assignment. */
   get faults(): readonly string[] {
     return [...this.#faults].map(([name, fault]) => `the assignment ${name} cannot request loads: ${fault}`);
+  }
+
+  /**
+   * Returns the number of devices by the mode and the state, as of the last examination of the whole fleet by this replica. Null before the first, and
+   * if only other replicas examine the fleet.
+   */
+  get stateCounts(): readonly DevicesInState[] | null {
+    return performance.now() - this.#passedAt > countsValidFor ? null : this.#counts.last;
   }
 
   /** Starts a pass soon, because an assignment or a channel has changed. */
@@ -56,8 +70,9 @@ export class Reconciler {
   async pass(): Promise<void> {
     const { readConnection } = this.#uses.store;
     const assignments = await readActiveAssignments(readConnection);
-    if (assignments.length === 0 && !(await new DesiredStateRecords(readConnection).hasAny())) return;
-    await this.#examine(assignments);
+    if (assignments.length === 0 && !(await new DesiredStateRecords(readConnection).hasAny())) this.#counts.endSweep();
+    else await this.#examine(assignments);
+    this.#passedAt = performance.now();
     this.#faults.clear();
     // An assignment with a damaged row does not prevent the others.
     for (const { row } of assignments)
@@ -69,10 +84,13 @@ export class Reconciler {
     const { store, clock } = this.#uses;
     const connection = store.readConnection;
     const devices = await new DesiredStateRecords(connection).devicesAfter(this.#position, devicesPerPass);
-    this.#position = devices.length < devicesPerPass ? '' : (devices.at(-1)?.id ?? '');
-    if (devices.length === 0) return;
+    const isLast = devices.length < devicesPerPass;
+    this.#position = isLast ? '' : (devices.at(-1)?.id ?? '');
+    if (devices.length === 0) return this.#counts.endSweep();
     const last = await new DesiredStateRecords(connection).ofDevices(devices.map(({ id }) => id));
     const evaluations = await evaluate(connection, await decideForDevices(connection, assignments, devices), last, clock.now());
+    this.#counts.add(evaluations);
+    if (isLast) this.#counts.endSweep();
     const changed = changedStates(evaluations, last);
     const current = new Set(evaluations.map(({ state }) => `${state.deviceId} ${state.assignmentId}`));
     const removed = last.filter(({ deviceId, assignmentId }) => !current.has(`${deviceId} ${assignmentId}`));
@@ -112,6 +130,9 @@ async function requestLoads(
   const content = assignment === undefined ? null : await readContent(connection, assignment);
   const needing = content === null ? [] : evaluations.filter(({ needsLoad }) => needsLoad);
   await records.save(changedStates(evaluations, last));
+  // Otherwise devices for which the assignment no longer decides are due again in each pass, and delay the others.
+  const evaluated = new Set(evaluations.map(({ device }) => device.id));
+  await records.remove(deviceIds.filter((id) => !evaluated.has(id)).map((deviceId) => ({ deviceId, assignmentId })));
   if (assignment === undefined || content === null || needing.length === 0) return;
   const loading = await createLoadsFor(connection, { assignment, content, needing }, now, onLoadsEnded);
   await records.save(loading);

@@ -31,6 +31,20 @@ export type PromotedBuild = {
   readonly isUsable: boolean;
 };
 
+/** A load that an assignment requested, after its end. */
+export type EndedLoad = {
+  readonly id: string;
+  readonly deviceId: string;
+  readonly requestedBy: string | null;
+  /** `build` or `patch-set`. */
+  readonly kind: string;
+  /** The module, or the name of the patch set. */
+  readonly module: string;
+  readonly version: string;
+  readonly outcome: string | null;
+  readonly completedAt: Date | null;
+};
+
 /** A device that an examination looks at. */
 export type ExaminedDevice = {
   readonly id: string;
@@ -90,6 +104,16 @@ const openLoadsOfDevices = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
     .select(['id', 'deviceId', 'kind', 'module'])
     .where(({ ref }) => ids.includes(ref('deviceId')))
     .where('outcome', 'is', null),
+);
+
+const endedLoadsOfDevices = new PreparedQuery({ ids: 'list', assignments: 'list', since: 'time' }, (sql, { ids, assignments, since }) =>
+  sql
+    .selectFrom('Load')
+    .select(['id', 'deviceId', 'requestedBy', 'kind', 'module', 'version', 'outcome', 'completedAt'])
+    .where(({ ref }) => ids.includes(ref('deviceId')))
+    .where('requestedAt', '>=', since)
+    .where(({ ref }) => assignments.includes(ref('requestedBy')))
+    .where('outcome', 'is not', null),
 );
 
 const outcomesOfLoads = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
@@ -277,6 +301,11 @@ export class DesiredStateRecords {
     if (states.length > 0) await this.#connection.executeForRows(removeState, states);
   }
 
+  /** Removes the states of all devices of an assignment. */
+  async removeOf(assignmentId: string): Promise<void> {
+    await this.#connection.sql.deleteFrom('DesiredState').where('assignmentId', '=', assignmentId).execute();
+  }
+
   /** Returns whether there are states of any device. */
   async hasAny(): Promise<boolean> {
     return (await this.#connection.sql.selectFrom('DesiredState').select('deviceId').limit(1).execute()).length > 0;
@@ -339,6 +368,11 @@ export class DesiredStateRecords {
   /** Returns the loads of these devices that have not ended. */
   async openLoads(ids: readonly string[]): Promise<{ id: string; deviceId: string; kind: string; module: string }[]> {
     return ids.length === 0 ? [] : this.#connection.query(openLoadsOfDevices, { ids });
+  }
+
+  /** Returns the ended loads that assignments requested for these devices since a time. */
+  async endedLoads(ids: readonly string[], assignments: readonly string[], since: Date): Promise<EndedLoad[]> {
+    return ids.length === 0 ? [] : this.#connection.query(endedLoadsOfDevices, { ids, assignments, since });
   }
 
   /** Returns the outcomes of loads, by load identifier. Null: the load has not ended. */

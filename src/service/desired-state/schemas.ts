@@ -185,7 +185,11 @@ const attemptShape = {
   detail: z.string().nullable().describe('More about the reason.'),
   load: identifier('load').nullable().describe('The last load that the assignment requested for the version. Null if there is none.'),
   attempts: count.describe('Number of these loads that did not succeed.'),
-  nextAttemptAt: timestamp.nullable().describe('When the next load may be requested after a failed one. Null if no load has failed.'),
+  nextAttemptAt: timestamp
+    .nullable()
+    .describe(
+      'When the next load may be requested, after a load that failed or whose version the device lost. Null if there is no such load.',
+    ),
 };
 const exampleAttempt = {
   detail: 'the signature policy released requires 1 of 1 publisher keys',

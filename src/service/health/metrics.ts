@@ -3,6 +3,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type LoadReport, Outcome } from '../../protocol/load-report.ts';
 import type { TransactionEnd } from '../database/transactions.ts';
+import type { DevicesInState } from '../desired-state/state-counts.ts';
 import type { ActiveDeviceStatus } from '../devices/repository.ts';
 import { rolloutStates } from '../rollouts/steps.ts';
 
@@ -17,6 +18,8 @@ export type Gauges = {
   readonly webhooks: Readonly<Record<'delivering' | 'failing' | 'disabled', number>>;
   /** Events that could not be delivered to a webhook. */
   readonly parkedEvents: number;
+  /** Devices by the mode of their assignments and their state; null if this replica has not examined the fleet recently. */
+  readonly desiredStates: readonly DevicesInState[] | null;
   readonly reportBatchesInProgress: number;
   readonly eventStreams: number;
   readonly orderStreams: number;
@@ -79,6 +82,11 @@ export class Metrics {
       unsettledOrders: gauge('orders_unsettled', 'Orders that hosts have not reported on.'),
       webhooks: gauge('webhooks', 'Webhooks by delivery status.', ['status']),
       parkedEvents: gauge('webhook_events_parked', 'Events that could not be delivered to a webhook within 24 hours.'),
+      desiredStates: gauge(
+        'desired_state_devices',
+        'Devices by state under the assignments that decide for them, as of the last examination of the fleet by this replica.',
+        ['mode', 'state'],
+      ),
       reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports in progress.'),
       eventStreams: gauge('event_streams', 'Clients with a stream of audit events.'),
       orderStreams: gauge('order_streams', 'Hosts with a stream of orders.'),
@@ -113,6 +121,8 @@ export class Metrics {
     for (const [state, count] of Object.entries(loads)) this.#gauges.loads.set({ state }, count);
     for (const state of rolloutStates) this.#gauges.rollouts.set({ state }, rollouts.get(state) ?? 0);
     for (const [status, count] of Object.entries(webhooks)) this.#gauges.webhooks.set({ status }, count);
+    this.#gauges.desiredStates.reset();
+    for (const { mode, state, devices: count } of others.desiredStates ?? []) this.#gauges.desiredStates.set({ mode, state }, count);
     this.#gauges.parkedEvents.set(others.parkedEvents);
     this.#gauges.unsettledOrders.set(others.unsettledOrders);
     this.#gauges.reportBatchesInProgress.set(others.reportBatchesInProgress);

@@ -71,7 +71,7 @@ const reasons = async () => (await service.get('/v1/health')).body.reasons ?? []
 /** Waits until the reconciler has made a pass. */
 async function passes(): Promise<void> {
   // Each pass corrects the states of the devices that do not wait for a retry.
-  await runSql(service.database, `UPDATE "DesiredState" SET "detail" = 'changed' WHERE "attempts" = 0`);
+  await runSql(service.database, `UPDATE "DesiredState" SET "detail" = 'changed' WHERE "attempts" = 0 AND "nextAttemptAt" IS NULL`);
   await until('every device was examined again', async () => {
     const [row] = await runSql(service.database, `SELECT COUNT(*) AS "count" FROM "DesiredState" WHERE "detail" = 'changed'`);
     return Number(row?.['count']) === 0;
@@ -164,6 +164,13 @@ test('an aborted rollout keeps its version from other devices until it is promot
   });
   await allHave('stopped', 3, '1.1.0');
   await settled('stopped', 3);
+  // A promotion of an older version downgrades no device.
+  expect((await promote('stopped', '1.0.0')).assignments).toMatchObject([
+    { rollout: null, reason: 'the channel has the newer version 1.1.0' },
+  ]);
+  await passes();
+  await settled('stopped', 3);
+  expect(await versionsIn('stopped')).toEqual(['1.1.0', '1.1.0', '1.1.0']);
 });
 
 test('the assignment with the highest priority decides; reports request no load', async () => {
@@ -259,6 +266,61 @@ test('a device that refuses the version is reported with the reason, and is retr
     attempts: 0,
   });
   expect((await loadsOf(id)).map(({ outcome }) => outcome)).toEqual(['refused-image', 'refused-image', 'installed']);
+});
+
+test('a version that an operator takes away is brought back after a delay that grows, and the device is reported meanwhile', async () => {
+  service.startHost('fought', 1, { zone: 'fought' });
+  await until('the device', async () => (await devicesIn('fought')).some(({ status }) => status === 'connected'));
+  const [device] = await devicesIn('fought');
+  const id = device?.id ?? '';
+  await prepare('fought', ['1.1.0']);
+  const assignment = await assign('fought');
+  await allHave('fought', 1, '1.1.0');
+  await settled('fought', 1);
+  const takeAway = () => service.load('tcp', '1.0.0', [id], { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' });
+  const ownLoads = async () => (await loadsOf(id)).filter(({ requestedBy }) => requestedBy === assignment.id);
+  const waitOf = (text: string | null | undefined, load: Schemas['Load'] | undefined) =>
+    Date.parse(text ?? '') - Date.parse(load?.completedAt ?? '');
+
+  await takeAway();
+  await settled('fought', 0, ['unsatisfied reverted 1']);
+  await passes();
+  await passes();
+  expect(await versionsIn('fought')).toEqual(['1.0.0']);
+  const [first, ...others] = await ownLoads();
+  expect(others).toEqual([]);
+  const attempt = (await statusOf('fought')).unmet[0]?.first[0];
+  expect(attempt).toMatchObject({ device: id, load: first?.id, attempts: 0 });
+  expect(attempt?.detail).toBe('the device has tcp 1.0.0. It had the version after 1 load of the assignment in the last 24 hours');
+  expect(waitOf(attempt?.nextAttemptAt, first)).toBe(60_000);
+  expect(await reasons()).toContainEqual(
+    expect.stringMatching(/^the assignment fought of tcp is not satisfied on 1 device: fought-1 \(reverted: /),
+  );
+
+  // The minute passes: the device gets the version again. The next delay is twice as long.
+  await runSql(
+    service.database,
+    `UPDATE "DesiredState" SET "nextAttemptAt" = ${timeInSql(Date.now())} WHERE "assignmentId" = '${assignment.id}'`,
+  );
+  await allHave('fought', 1, '1.1.0');
+  await settled('fought', 1);
+  await takeAway();
+  await settled('fought', 0, ['unsatisfied reverted 1']);
+  const again = (await statusOf('fought')).unmet[0]?.first[0];
+  expect(await ownLoads()).toHaveLength(2);
+  expect(waitOf(again?.nextAttemptAt, (await ownLoads())[1])).toBe(120_000);
+
+  // The delay is that of the module: another one, of the same version, is loaded at once.
+  await promote('fought', '1.1.0', 'udp');
+  const { headers } = await service.get('/v1/assignments/fought');
+  const shared = { name: 'fought', group: 'fought', channel: 'fought', range: '^1', mode: 'enforce' } as const;
+  const changed = { ...shared, module: 'udp', devicesPerMinute: 6_000 };
+  expect((await service.put('/v1/assignments/fought', changed, { 'if-match': headers.get('etag') ?? '' })).status).toBe(200);
+  await settled('fought', 1);
+  const udp = (await ownLoads()).at(-1);
+  expect(udp?.module).toBe('udp');
+  expect(Date.parse(udp?.requestedAt ?? '')).toBeLessThan(Date.parse(again?.nextAttemptAt ?? ''));
+  expect((await replaceMode('fought', 'off')).status).toBe(200);
 });
 
 test('devices get a patch set at the rate of the assignment, also while the service restarts, and each is loaded once', async () => {

@@ -280,11 +280,40 @@ test('an overloaded service reports it in the metrics', async () => {
   expect((await scrape())('patchbay_requests_rejected_total', { reason: 'overloaded' })).toBe(1);
 });
 
+test('devices by state under assignments count once per mode, with their worst state', async () => {
+  service.startHost('host', 3, { zone: 'north' });
+  const [first = '', second = '', third = ''] = await service.connectedDevices(3);
+  for (const module of ['tcp', 'udp']) await service.push(module, '1.0.0', workModule(1));
+  await service.load('tcp', '1.0.0', [first, second]);
+  await service.load('udp', '1.0.0', [first]);
+  await service.post('/v1/groups', { name: 'north', selector: 'zone=north' });
+  await service.post('/v1/channels', { name: 'stable' });
+  for (const module of ['tcp', 'udp']) await service.post('/v1/channels/stable/promotions', { module, version: '1.0.0' });
+  const state = async (mode: string, name: string) => (await scrape())('patchbay_desired_state_devices', { mode, state: name });
+  await until('the fleet was examined', async () => (await families()).get('patchbay_desired_state_devices')?.samples.length === 6);
+  expect((await scrape())('patchbay_desired_state_devices')).toBe(0);
+  for (const module of ['tcp', 'udp'])
+    await service.post('/v1/assignments', { name: module, group: 'north', channel: 'stable', module, range: '^1' });
+  await until('each device counts once', async () => {
+    const [satisfied, unsatisfied] = [await state('report', 'satisfied'), await state('report', 'unsatisfied')];
+    return satisfied === 1 && unsatisfied === 2;
+  });
+  await service.load('tcp', '1.0.0', [third]);
+  const enforced = { name: 'tcp', group: 'north', channel: 'stable', module: 'tcp', range: '^1', mode: 'enforce' } as const;
+  const { headers } = await service.get('/v1/assignments/tcp');
+  await service.put('/v1/assignments/tcp', enforced, { 'if-match': headers.get('etag') ?? '' });
+  await until('the modes count apart', async () => {
+    const [enforcing, reporting] = [await state('enforce', 'satisfied'), await state('report', 'unsatisfied')];
+    return enforcing === 3 && reporting === 2;
+  });
+});
+
 test('every metric on the monitoring page exists with the labels of the queries', async () => {
   const page = readFileSync(new URL('../../../docs/how-to/monitor.md', import.meta.url), 'utf8');
   service.startHost('host', 1);
   await service.push('tcp', '1.0.0', workModule(1));
   await service.load('tcp', '1.0.0', await service.connectedDevices(1));
+  await until('the fleet was examined', async () => (await families()).get('patchbay_desired_state_devices')?.samples.length === 6);
   const samples = [...(await families())].flatMap(([family, { samples: some }]) => [
     { name: family, labels: new Map<string, string>() },
     ...some,

@@ -1,15 +1,21 @@
-// The dialog that creates or edits an assignment. Waves that the dialog does not show remain.
+// The dialog that creates or edits an assignment.
 
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { assignmentModes } from '../../../src/client/enum-values.ts';
 import { Dialog } from '../../components/dialog.tsx';
+import { Disclosure, focusFirstError } from '../../components/disclosure.tsx';
 import { FieldErrors } from '../../components/field-errors.tsx';
 import { Choice, Text, WholeNumber } from '../../components/fields.tsx';
+import { ReactionField } from '../../components/reaction-field.tsx';
 import { FailureNotice } from '../../components/resource-view.tsx';
+import { defaultLimits, defaultWaves, type WaveDraft, wavesBody, wavesDraft } from '../../components/wave-draft.ts';
+import { WaveFields } from '../../components/wave-fields.tsx';
+import { type ScheduleWindow, WindowField } from '../../components/window-fields.tsx';
 import { useAction } from '../../session/action.ts';
 import { useGroupNames } from '../../session/group-names.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import { wavesText } from './assignment-text.ts';
 
 type Assignment = Schemas['Assignment'];
 const kinds = ['module', 'patch set'] as const;
@@ -25,16 +31,22 @@ type Parts = {
 export function AssignmentDialog({ assignment, etag, onClose }: Parts) {
   const { client } = useSignedIn();
   const groups = useGroupNames();
-  const [draft, setDraft] = useState(() => draftOf(assignment));
+  // The page behind the dialog reads changes of others: the form replaces only the assignment that it was opened with.
+  const [expected] = useState(etag ?? '*');
+  const [draft, setDraft] = useState(() => (assignment === null ? newDraft : draftOf(assignment)));
   const change = (changes: Partial<Draft>) => setDraft((before) => ({ ...before, ...changes }));
+  const form = useRef<HTMLFormElement>(null);
   const sent = useRef<unknown>(null);
-  const body = toRequest(draft, assignment);
+  const body = toRequest(draft);
   const saving = useAction(async (headers) => {
     sent.current = body;
     if (assignment === null) return unwrapResponse(await client.POST('/v1/assignments', { body, headers }));
-    const params = { path: { assignment: assignment.id }, header: { 'if-match': etag ?? '*' } };
+    const params = { path: { assignment: assignment.id }, header: { 'if-match': expected } };
     return unwrapResponse(await client.PUT('/v1/assignments/{assignment}', { params, body }));
   }, onClose);
+  useEffect(() => {
+    if (saving.failure !== null && form.current !== null) focusFirstError(form.current);
+  }, [saving.failure]);
   const submit = (event: Event) => {
     event.preventDefault();
     saving.run();
@@ -42,7 +54,7 @@ export function AssignmentDialog({ assignment, etag, onClose }: Parts) {
   return (
     <Dialog heading={assignment === null ? 'New assignment' : `Edit ${assignment.name}`} onClose={onClose}>
       <FieldErrors failure={saving.failure} rejected={sent.current} current={body}>
-        <form onSubmit={submit}>
+        <form ref={form} onSubmit={submit}>
           <p>The devices of the group should have the highest version in the range that the channel has.</p>
           <Text
             label="Name"
@@ -98,6 +110,11 @@ export function AssignmentDialog({ assignment, etag, onClose }: Parts) {
             value={draft.devicesPerMinute}
             onChange={(devicesPerMinute) => change({ devicesPerMinute })}
           />
+          <Disclosure summary={`Rollouts of promoted versions: waves ${wavesText(body.waves ?? [])}; on failure ${draft.onFailure}`}>
+            <WaveFields waves={draft.waves} limits={defaultLimits} onChange={(waves) => change({ waves })} />
+            <ReactionField onFailure={draft.onFailure} onChange={(onFailure) => change({ onFailure })} />
+            <WindowField window={draft.window} onChange={(window) => change({ window })} />
+          </Disclosure>
           {saving.failure !== null && <FailureNotice failure={saving.failure} />}
           <div class="buttons">
             <button type="button" onClick={onClose}>
@@ -129,28 +146,34 @@ type Draft = {
   readonly mode: Schemas['AssignmentMode'];
   readonly priority: number;
   readonly devicesPerMinute: number;
+  readonly waves: readonly WaveDraft[];
+  readonly onFailure: Schemas['OnFailure'];
+  readonly window: ScheduleWindow | null;
 };
 
-function draftOf(assignment: Assignment | null): Draft {
-  if (assignment === null)
-    return { name: '', group: '', channel: '', kind: 'module', content: '', range: '', mode: 'report', priority: 0, devicesPerMinute: 60 };
-  const { name, groupName, channelName, module, patchSet, range, mode, priority, devicesPerMinute } = assignment;
+const newDraft: Draft = {
+  name: '',
+  group: '',
+  channel: '',
+  kind: 'module',
+  content: '',
+  range: '',
+  mode: 'report',
+  priority: 0,
+  devicesPerMinute: 60,
+  waves: defaultWaves,
+  onFailure: 'pause',
+  window: null,
+};
+
+function draftOf({ name, groupName, channelName, module, patchSet, range, mode, ...assignment }: Assignment): Draft {
+  const { priority, devicesPerMinute, waves, onFailure, window } = assignment;
   const kind = module === null ? 'patch set' : 'module';
-  return { name, group: groupName, channel: channelName, kind, content: module ?? patchSet ?? '', range, mode, priority, devicesPerMinute };
+  const named = { name, group: groupName, channel: channelName, kind, content: module ?? patchSet ?? '', range } as const;
+  return { ...named, mode, priority, devicesPerMinute, waves: wavesDraft(waves), onFailure, window };
 }
 
-function toRequest({ kind, content, ...draft }: Draft, assignment: Assignment | null): Schemas['NewAssignment'] {
+function toRequest({ kind, content, waves, window, ...draft }: Draft): Schemas['NewAssignment'] {
   const named = kind === 'module' ? { module: content } : { patchSet: content };
-  if (assignment === null) return { ...draft, ...named };
-  const { waves, onFailure, window } = assignment;
-  return {
-    ...draft,
-    ...named,
-    waves: waves.map(({ devices, upToPercent, ...wave }) => ({
-      ...wave,
-      ...(devices === null ? { upToPercent: upToPercent ?? 100 } : { devices }),
-    })),
-    onFailure,
-    ...(window === null ? {} : { window }),
-  };
+  return { ...draft, ...named, waves: wavesBody(waves), ...(window === null ? {} : { window }) };
 }

@@ -3,18 +3,20 @@
 import { useState } from 'preact/hooks';
 import { assertSuccess, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { Badge } from '../../components/badge.tsx';
+import { stateTones } from '../../components/desired-state-text.ts';
 import { counted } from '../../components/numbers.ts';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { ResourceView } from '../../components/resource-view.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
+import { windowText } from '../../components/window-fields.tsx';
 import { useResource } from '../../live/resource.ts';
 import { navigate } from '../../navigation/location.ts';
 import { channelPath, devicePath, loadPath, type PageProps, rolloutPath, withQuery } from '../../navigation/paths.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { AssignmentDialog } from './assignment-dialog.tsx';
-import { contentText, modeTones, stateTones, wavesText } from './assignment-text.ts';
+import { contentText, modeTones, wavesText } from './assignment-text.ts';
 import { ConfirmDialog } from './confirm-dialog.tsx';
 
 type Assignment = Schemas['AssignmentDetail'];
@@ -81,8 +83,21 @@ export function AssignmentPage({ parameters }: PageProps) {
 }
 
 function AssignmentView({ assignment }: { readonly assignment: Assignment }) {
-  const { groupName, channel, channelName, mode, priority, devicesPerMinute, waves, desiredVersion, held, deviceCounts, unmet } =
-    assignment;
+  const {
+    groupName,
+    channel,
+    channelName,
+    mode,
+    priority,
+    devicesPerMinute,
+    waves,
+    onFailure,
+    window,
+    desiredVersion,
+    held,
+    deviceCounts,
+    unmet,
+  } = assignment;
   return (
     <>
       <section class="wide" aria-label="Facts">
@@ -105,8 +120,12 @@ function AssignmentView({ assignment }: { readonly assignment: Assignment }) {
           </dd>
           <dt>Mode</dt>
           <dd>
-            <Badge tone={modeTones[mode]}>{mode}</Badge>, priority {priority}, {counted(devicesPerMinute, 'device')} per minute, waves{' '}
-            {wavesText(waves)}
+            <Badge tone={modeTones[mode]}>{mode}</Badge>, priority {priority}, {counted(devicesPerMinute, 'device')} per minute
+          </dd>
+          <dt>Rollouts</dt>
+          <dd>
+            waves {wavesText(waves)}; on failure {onFailure}
+            {window !== null && `; only ${windowText(window)}`}
           </dd>
           <dt>Devices</dt>
           <dd>

@@ -4,7 +4,6 @@ import type { Schemas } from '../../../src/client/client.ts';
 import type { Tone } from '../../components/badge.tsx';
 
 export const modeTones: Readonly<Record<Schemas['AssignmentMode'], Tone>> = { off: 'plain', report: 'warn', enforce: 'good' };
-export const stateTones: Readonly<Record<Schemas['DesiredStateName'], Tone>> = { satisfied: 'good', pending: 'warn', unsatisfied: 'bad' };
 
 /** Returns the module or the patch set of an assignment, with its range. */
 export function contentText({ module, patchSet, range }: Pick<Schemas['Assignment'], 'module' | 'patchSet' | 'range'>): string {
@@ -12,6 +11,6 @@ export function contentText({ module, patchSet, range }: Pick<Schemas['Assignmen
 }
 
 /** Returns the sizes of waves, like `1, 10%, 100%`. */
-export function wavesText(waves: Schemas['Assignment']['waves']): string {
-  return waves.map(({ devices, upToPercent }) => (devices === null ? `${upToPercent}%` : String(devices))).join(', ');
+export function wavesText(waves: readonly (Schemas['AssignmentWave'] | Schemas['NewWave'])[]): string {
+  return waves.map(({ devices, upToPercent }) => (devices == null ? `${upToPercent}%` : String(devices))).join(', ');
 }

@@ -12,6 +12,7 @@ import { useResource } from '../../live/resource.ts';
 import { type PageProps, withQuery } from '../../navigation/paths.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { DecommissionDialog } from './decommission-dialog.tsx';
+import { DesiredVersions } from './desired-versions.tsx';
 import type { DeviceData } from './device-data.ts';
 import { DeviceLoads } from './device-loads.tsx';
 import { DeviceSamples } from './device-samples.ts';
@@ -104,6 +105,7 @@ export function DevicePage({ parameters }: PageProps) {
             </div>
             {found.device.linkCount > 0 && <ModuleGraph device={found.device} />}
             <Programs {...found} samples={samples} />
+            <DesiredVersions device={id} concerns={concerns} />
             <History device={id} concerns={concerns} />
             <DeviceLoads device={id} concerns={concerns} />
           </div>

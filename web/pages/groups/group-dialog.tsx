@@ -7,12 +7,11 @@ import { FieldErrors } from '../../components/field-errors.tsx';
 import { Text } from '../../components/fields.tsx';
 import { maxSelectorLength, selectorFault } from '../../components/label-selector.ts';
 import { FailureNotice } from '../../components/resource-view.tsx';
-import { defaultWindow, WindowFields } from '../../components/window-fields.tsx';
+import { defaultWindow, type ScheduleWindow, WindowFields } from '../../components/window-fields.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 
 type Group = Schemas['Group'];
-type ScheduleWindow = Schemas['ScheduleWindow'];
 
 /** Maximum number of windows of a group. */
 const maxWindows = 10;

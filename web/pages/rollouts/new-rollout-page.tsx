@@ -3,14 +3,17 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
-import { failureReactions, unreachableChoices } from '../../../src/client/enum-values.ts';
+import { unreachableChoices } from '../../../src/client/enum-values.ts';
 import { Disclosure, focusFirstError } from '../../components/disclosure.tsx';
 import { FieldErrors } from '../../components/field-errors.tsx';
 import { Checkbox, Choice, Text, WholeNumber } from '../../components/fields.tsx';
 import { LoadOptionsFields, VersionPolicyFields } from '../../components/load-options.tsx';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
+import { ReactionField } from '../../components/reaction-field.tsx';
 import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
+import { CallFields, ThresholdFields } from '../../components/threshold-fields.tsx';
+import { WaveFields } from '../../components/wave-fields.tsx';
 import { useResource } from '../../live/resource.ts';
 import { navigate, useLocation } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
@@ -20,8 +23,6 @@ import { type Draft, defaultDraft, hasSelector, maxDeadlineSeconds, requestBody 
 import { RolloutPreview } from './rollout-preview.tsx';
 import { ScheduleFields, scheduleTextOf } from './schedule-fields.tsx';
 import { DeviceSelection, DynamicFields, SelectionFields } from './selection-fields.tsx';
-import { CallFields, ThresholdFields } from './threshold-fields.tsx';
-import { WaveFields } from './wave-fields.tsx';
 import './rollouts.css';
 
 /** Maximum modules, and builds of a module, offered; newest first. */
@@ -168,20 +169,15 @@ function RolloutForm({ initial, versions, children }: FormParts) {
           </div>
         </Panel>
         <Panel heading="Waves" note="in sequence; each wave is evaluated before the next">
-          <WaveFields waves={draft.waves} limits={draft.limits} onChange={(waves) => change({ waves })} />
+          <div class="panel-body">
+            <WaveFields waves={draft.waves} limits={draft.limits} onChange={(waves) => change({ waves })} />
+          </div>
         </Panel>
         <Panel heading="Thresholds" note="empty: not evaluated">
           <div class="panel-body">
             <ThresholdFields limits={draft.limits} at="/thresholds" onChange={(limits) => change({ limits })} />
             <div class="fields">
-              <Choice
-                label="If a wave fails"
-                pointer="/onFailure"
-                value={draft.onFailure}
-                options={failureReactions}
-                meanings={reactionMeanings}
-                onChange={(onFailure) => change({ onFailure })}
-              />
+              <ReactionField onFailure={draft.onFailure} onChange={(onFailure) => change({ onFailure })} />
             </div>
             <Disclosure summary="Options: minimum calls and rollback deadline">
               <div class="fields">
@@ -264,12 +260,6 @@ function RolloutForm({ initial, versions, children }: FormParts) {
     </FieldErrors>
   );
 }
-
-const reactionMeanings = {
-  pause: 'the rollout waits for an operator',
-  rollback: 'every device that got the build is rolled back',
-  continue: 'the failure is recorded, and the rollout continues',
-};
 
 const unreachableMeanings = {
   wait: 'their loads wait until their hosts connect',

@@ -10,34 +10,16 @@ import {
   type VersionPolicy,
   versionPolicyBody,
 } from '../../components/load-options.tsx';
-import type { ThresholdName } from './rollout-text.ts';
+import { defaultLimits, defaultWaves, type Limits, type WaveDraft, wavesBody } from '../../components/wave-draft.ts';
+import type { ScheduleWindow } from '../../components/window-fields.tsx';
 
-/** Maximum waves of a rollout. */
-export const maxWaves = 50;
-/** Maximum soak time of a wave: seven days. */
-export const maxSoakSeconds = 604_800;
 /** Maximum deadline of a load or rollback: 30 days. */
 export const maxDeadlineSeconds = 2_592_000;
 /** Maximum devices selected individually here; a request may name more. */
 export const maxNamedDevices = 500;
 
-/** Thresholds of a wave; null: not evaluated. */
-export type Limits = Readonly<Record<ThresholdName, number | null>> & { readonly minimumCalls: number; readonly requireCalls: boolean };
-
-export type WaveDraft = {
-  /** Identifies the wave while the form is open. */
-  readonly key: number;
-  readonly unit: 'devices' | 'percent of all';
-  readonly size: number;
-  readonly soakSeconds: number;
-  readonly approval: boolean;
-  /** Null: the thresholds of the rollout. */
-  readonly limits: Limits | null;
-};
-
 export const selections = ['labels and versions', 'name'] as const;
 export type NamedDevice = { readonly id: string; readonly name: string };
-type ScheduleWindow = Schemas['ScheduleWindow'];
 
 export type Draft = {
   /** Name of the module or of the patch set. */
@@ -75,8 +57,6 @@ export type Draft = {
   readonly supersede: boolean;
 };
 
-const defaultWave = { soakSeconds: 60, approval: false, limits: null };
-
 /** Returns the service's defaults: one canary device, 10 percent, then all devices. */
 export function defaultDraft(module: string, version: string, isPatchSet = false): Draft {
   return {
@@ -93,20 +73,8 @@ export function defaultDraft(module: string, version: string, isPatchSet = false
     acceptsDevicesUntil: '',
     onConflict: 'reject',
     unreachable: 'wait',
-    waves: [
-      { key: 1, unit: 'devices', size: 1, ...defaultWave },
-      { key: 2, unit: 'percent of all', size: 10, ...defaultWave },
-      { key: 3, unit: 'percent of all', size: 100, ...defaultWave },
-    ],
-    limits: {
-      failedLoadsPercent: 0,
-      failedCallsPercent: 1,
-      abiViolations: 0,
-      interruptedAccesses: null,
-      latencyIncreasePercent: null,
-      minimumCalls: 20,
-      requireCalls: false,
-    },
+    waves: defaultWaves,
+    limits: defaultLimits,
     onFailure: 'pause',
     rollbackDeadlineSeconds: 86_400,
     startAt: '',
@@ -118,12 +86,6 @@ export function defaultDraft(module: string, version: string, isPatchSet = false
     deadlineSeconds: 600,
     supersede: false,
   };
-}
-
-/** Adds a wave before the last. */
-export function addWave(waves: readonly WaveDraft[]): WaveDraft[] {
-  const key = Math.max(0, ...waves.map((wave) => wave.key)) + 1;
-  return [...waves.slice(0, -1), { key, unit: 'devices', size: 1, ...defaultWave }, ...waves.slice(-1)];
 }
 
 /** Whether the draft selects devices. */
@@ -140,12 +102,7 @@ export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'>
     ...(isPatchSet ? { patchSet: { name: module, version } } : { module, version }),
     ...(name.trim() === '' ? {} : { name: name.trim() }),
     ...selectorBody(draft),
-    waves: waves.map(({ unit, size, soakSeconds, approval, limits: own }) => ({
-      ...(unit === 'devices' ? { devices: size } : { upToPercent: size }),
-      soakSeconds,
-      approval,
-      ...(own === null ? {} : { thresholds: own }),
-    })),
+    waves: wavesBody(waves),
     thresholds: limits,
     onFailure,
     rollbackDeadlineSeconds,

@@ -3,10 +3,11 @@
 import type { Schemas } from '../../../src/client/client.ts';
 import type { Tone } from '../../components/badge.tsx';
 import { counted } from '../../components/numbers.ts';
+import type { ThresholdName } from '../../components/threshold-text.ts';
+import { windowText } from '../../components/window-fields.tsx';
 
 export type Rollout = Schemas['Rollout'];
 export type Wave = Schemas['Wave'];
-export type ThresholdName = Schemas['Verdict']['threshold'];
 
 export const stateTones = {
   pending: 'plain',
@@ -35,14 +36,6 @@ export const deviceTones = {
   failed: 'bad',
   skipped: 'plain',
 } as const satisfies Record<Schemas['RolloutDeviceState'], Tone>;
-
-export const thresholdTexts = {
-  failedLoadsPercent: 'Failed loads',
-  interruptedAccesses: 'Interrupted accesses per device',
-  failedCallsPercent: 'Increase in failed calls',
-  abiViolations: 'ABI violations',
-  latencyIncreasePercent: 'Increase in p99 latency',
-} as const satisfies Record<ThresholdName, string>;
 
 const units = {
   failedLoadsPercent: '%',
@@ -99,7 +92,7 @@ export function scheduleText({ devicesInFlight, loadsPerMinute, startAt, window 
     `${devicesInFlight} concurrent`,
     ...(loadsPerMinute === null ? [] : [`${loadsPerMinute} per minute`]),
     ...(startAt === null ? [] : [`from ${time(startAt)}`]),
-    ...(window === null ? [] : [`${window.days.join(', ')} ${window.from}–${window.until} ${window.timeZone}`]),
+    ...(window === null ? [] : [windowText(window)]),
   ].join(', ');
 }
 

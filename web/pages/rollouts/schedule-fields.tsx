@@ -1,9 +1,9 @@
 // The schedule of a rollout: start, weekly window and load rate.
 
-import { Checkbox, OptionalNumber, WholeNumber } from '../../components/fields.tsx';
+import { OptionalNumber, WholeNumber } from '../../components/fields.tsx';
 import { TimeField } from '../../components/time-field.tsx';
 import { timeText } from '../../components/times.tsx';
-import { defaultWindow, WindowFields } from '../../components/window-fields.tsx';
+import { WindowField } from '../../components/window-fields.tsx';
 import type { Draft } from './rollout-draft.ts';
 import { scheduleText } from './rollout-text.ts';
 
@@ -37,20 +37,8 @@ export function ScheduleFields({ draft: { startAt, window, devicesInFlight, load
           placeholder="unlimited"
           onChange={(value) => onChange({ loadsPerMinute: value })}
         />
-        <Checkbox
-          label="only in a weekly window"
-          isOn={window !== null}
-          onChange={(isOn) => onChange({ window: isOn ? defaultWindow() : null })}
-        />
       </div>
-      {window !== null && (
-        <WindowFields
-          legend="Weekly window for loads"
-          pointer="/window"
-          window={window}
-          onChange={(changed) => onChange({ window: changed })}
-        />
-      )}
+      <WindowField window={window} onChange={(changed) => onChange({ window: changed })} />
     </>
   );
 }

@@ -6,10 +6,11 @@ import { Badge } from '../../components/badge.tsx';
 import { counted, countText } from '../../components/numbers.ts';
 import { ObjectName } from '../../components/object-name.tsx';
 import { Table } from '../../components/table.tsx';
+import { thresholdTexts } from '../../components/threshold-text.ts';
 import { microsecondsText, Timestamp } from '../../components/times.tsx';
 import type { Names } from '../../session/names.ts';
 import { DeviceCounts } from './device-counts.tsx';
-import { amountText, thresholdTexts, type Wave, waveTones } from './rollout-text.ts';
+import { amountText, type Wave, waveTones } from './rollout-text.ts';
 
 type Verdict = Schemas['Verdict'];
 

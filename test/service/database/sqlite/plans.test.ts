@@ -283,6 +283,11 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   ['devices to retry', () => desiredStates.listDue('x', new Date(), 10), 'DesiredState_retry_idx (assignmentId=? AND nextAttemptAt<?)'],
   [
+    'loads of assignments on devices',
+    () => desiredStates.endedLoads(['x'], ['y'], new Date()),
+    'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt>?)',
+  ],
+  [
     'numbers of devices by state',
     () => desiredStates.count(['x']),
     'COVERING INDEX DesiredState_assignmentId_state_reason_deviceId_idx (assignmentId=?)',

@@ -1,8 +1,9 @@
-// The waves of the rollout form.
+// The waves of a form.
 
-import { Checkbox, Choice, WholeNumber } from '../../components/fields.tsx';
-import { addWave, type Limits, maxSoakSeconds, maxWaves, type WaveDraft } from './rollout-draft.ts';
+import { Checkbox, Choice, WholeNumber } from './fields.tsx';
 import { CallFields, ThresholdFields } from './threshold-fields.tsx';
+import { addWave, type Limits, maxSoakSeconds, maxWaves, type WaveDraft } from './wave-draft.ts';
+import './wave-fields.css';
 
 type Parts = {
   readonly waves: readonly WaveDraft[];
@@ -16,7 +17,7 @@ export function WaveFields({ waves, limits, onChange }: Parts) {
   const change = (key: number, changes: Partial<WaveDraft>) =>
     onChange(waves.map((wave) => (wave.key === key ? { ...wave, ...changes } : wave)));
   return (
-    <div class="panel-body">
+    <div class="wave-list">
       {waves.map((wave, place) => (
         <WaveFieldset
           key={wave.key}

@@ -1,8 +1,8 @@
 // The thresholds of a rollout or wave.
 
-import { Checkbox, OptionalNumber, WholeNumber } from '../../components/fields.tsx';
-import type { Limits } from './rollout-draft.ts';
-import { type ThresholdName, thresholdTexts } from './rollout-text.ts';
+import { Checkbox, OptionalNumber, WholeNumber } from './fields.tsx';
+import { type ThresholdName, thresholdTexts } from './threshold-text.ts';
+import type { Limits } from './wave-draft.ts';
 
 type Parts = {
   readonly limits: Limits;
