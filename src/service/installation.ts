@@ -224,7 +224,6 @@ export class Installation {
       faults: () => this.#faults(),
       decommissionUnreachableAfter,
       processGauges: () => ({
-        desiredStates: this.#reconciler.stateCounts,
         reportBatchesInProgress: this.agents.reportBatchesInProgress,
         eventStreams: this.events.followers,
         orderStreams: orderDispatcher.streamCount,

@@ -42,6 +42,7 @@ const tables: Readonly<Record<TableName, Table>> = {
   deviceLabel: table('device label', ['deviceId', 'key']),
   deviceModule: table('device module', ['deviceId', 'module']),
   deviceOrigin: table('device origin', ['deviceId', 'hostId']),
+  fleetExamination: table('fleet examination'),
   heldOrder: table('held order'),
   historyEntry: table('history entry', ['number']),
   host: table('host'),

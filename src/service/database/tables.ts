@@ -21,6 +21,7 @@ import type {
   DeviceModel,
   DeviceModuleModel,
   DeviceOriginModel,
+  FleetExaminationModel,
   HeldOrderModel,
   HistoryEntryModel,
   HostBootModel,
@@ -80,6 +81,7 @@ export type Tables = {
   readonly DeviceLabel: Table<DeviceLabelModel>;
   readonly DeviceModule: Table<DeviceModuleModel, 'historyPruned'>;
   readonly DeviceOrigin: Table<DeviceOriginModel>;
+  readonly FleetExamination: Table<FleetExaminationModel>;
   readonly HeldOrder: Table<HeldOrderModel>;
   readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
   readonly Host: Table<HostModel, 'heartbeatCount' | 'unreachableMilliseconds' | 'capabilities'>;

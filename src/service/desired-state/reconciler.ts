@@ -1,5 +1,6 @@
 // Brings devices to their desired versions, in one replica at a time: examines the fleet a part at a time, and requests loads at the rates of assignments.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { describeFault } from '../database/damaged-rows.ts';
@@ -12,17 +13,15 @@ import { BuildRecords } from '../modules/repository.ts';
 import { PatchSetRecords } from '../patch-sets/repository.ts';
 import { loadAllowance, nextLoadTime } from '../rollouts/load-rate.ts';
 import { changedStates, decideForDevices, type Evaluation, evaluate, failedState } from './evaluation.ts';
+import { afterPart, ExaminationRecords } from './examination.ts';
 import { AssignmentRecords, type AssignmentRow, DesiredStateRecords, type DesiredStateRow } from './repository.ts';
 import { assignmentTerms } from './rollout-settings.ts';
-import { type DevicesInState, StateCounts } from './state-counts.ts';
 import { type ActiveAssignment, readActiveAssignments } from './targets.ts';
 
 /** Interval between passes, in milliseconds. */
 const interval = 1_000;
 /** Devices examined in one pass: a fleet of 100,000 is examined in 200 passes. */
 const devicesPerPass = 500;
-/** Counts of a replica without a pass for this time are out of date, in milliseconds. Replicas take turns. */
-const countsValidFor = 60_000;
 /** Loads that one assignment requests in one pass. */
 const loadsPerPass = 250;
 
@@ -31,13 +30,8 @@ type Uses = { readonly store: Store; readonly clock: Clock; readonly onLoadsEnde
 export class Reconciler {
   readonly #uses: Uses;
   readonly #job: RecurringJob;
-  readonly #counts = new StateCounts();
-  /** Monotonic time of the last pass of this process, in milliseconds. */
-  #passedAt = Number.NEGATIVE_INFINITY;
   /** Why loads of assignments cannot be requested, by the name of the assignment. */
   readonly #faults = new Map<string, string>();
-  /** The last device that this replica examined. Each replica examines the whole fleet. */
-  #position = '';
 
   constructor(uses: Uses) {
     this.#uses = uses;
@@ -47,14 +41,6 @@ export class Reconciler {
   /** Why devices cannot be brought to their desired versions, one message per assignment. */
   get faults(): readonly string[] {
     return [...this.#faults].map(([name, fault]) => `the assignment ${name} cannot request loads: ${fault}`);
-  }
-
-  /**
-   * Returns the number of devices by the mode and the state, as of the last examination of the whole fleet by this replica. Null before the first, and
-   * if only other replicas examine the fleet.
-   */
-  get stateCounts(): readonly DevicesInState[] | null {
-    return performance.now() - this.#passedAt > countsValidFor ? null : this.#counts.last;
   }
 
   /** Starts a pass soon, because an assignment or a channel has changed. */
@@ -68,11 +54,8 @@ export class Reconciler {
 
   /** Examines the next devices, and requests the loads that are due. */
   async pass(): Promise<void> {
-    const { readConnection } = this.#uses.store;
-    const assignments = await readActiveAssignments(readConnection);
-    if (assignments.length === 0 && !(await new DesiredStateRecords(readConnection).hasAny())) this.#counts.endSweep();
-    else await this.#examine(assignments);
-    this.#passedAt = performance.now();
+    const assignments = await readActiveAssignments(this.#uses.store.readConnection);
+    await this.#examine(assignments);
     this.#faults.clear();
     // An assignment with a damaged row does not prevent the others.
     for (const { row } of assignments)
@@ -82,23 +65,23 @@ export class Reconciler {
   /** Updates the states of the next devices. Removes those of assignments that no longer decide for them. */
   async #examine(assignments: readonly ActiveAssignment[]): Promise<void> {
     const { store, clock } = this.#uses;
-    const connection = store.readConnection;
-    const devices = await new DesiredStateRecords(connection).devicesAfter(this.#position, devicesPerPass);
-    const isLast = devices.length < devicesPerPass;
-    this.#position = isLast ? '' : (devices.at(-1)?.id ?? '');
-    if (devices.length === 0) return this.#counts.endSweep();
-    const last = await new DesiredStateRecords(connection).ofDevices(devices.map(({ id }) => id));
-    const evaluations = await evaluate(connection, await decideForDevices(connection, assignments, devices), last, clock.now());
-    this.#counts.add(evaluations);
-    if (isLast) this.#counts.endSweep();
+    const records = new DesiredStateRecords(store.readConnection);
+    const examination = await new ExaminationRecords(store.readConnection).find();
+    const isNeeded = assignments.length > 0 || (await records.hasAny());
+    const devices = isNeeded ? await records.devicesAfter(examination.position, devicesPerPass) : [];
+    const last = await records.ofDevices(devices.map(({ id }) => id));
+    const decisions = await decideForDevices(store.readConnection, assignments, devices);
+    const evaluations = await evaluate(store.readConnection, decisions, last, clock.now());
+    const position = devices.length < devicesPerPass ? null : (devices.at(-1)?.id ?? null);
+    const next = afterPart(isNeeded ? examination : { ...examination, counts: {} }, evaluations, position);
     const changed = changedStates(evaluations, last);
     const current = new Set(evaluations.map(({ state }) => `${state.deviceId} ${state.assignmentId}`));
     const removed = last.filter(({ deviceId, assignmentId }) => !current.has(`${deviceId} ${assignmentId}`));
-    if (changed.length === 0 && removed.length === 0) return;
+    if (changed.length === 0 && removed.length === 0 && isDeepStrictEqual(next, examination)) return;
     await store.transaction(async (transaction) => {
-      const records = new DesiredStateRecords(transaction);
-      await records.save(changed);
-      await records.remove(removed);
+      await new DesiredStateRecords(transaction).save(changed);
+      await new DesiredStateRecords(transaction).remove(removed);
+      if (!isDeepStrictEqual(next, examination)) await new ExaminationRecords(transaction).save(next);
     });
   }
 

@@ -4,6 +4,7 @@ import { describeDays } from '../clock/days.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import { describeFault, isDamagedRowError } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
+import { devicesByState, ExaminationRecords } from '../desired-state/examination.ts';
 import { findUnmetAssignments, type UnmetAssignment } from '../desired-state/status.ts';
 import { DeviceQueries, type DriftSummary, type IncompleteDevices, type RejectionSummary } from '../devices/queries.ts';
 import type { ActiveDeviceStatus } from '../devices/repository.ts';
@@ -219,7 +220,7 @@ function describeWebhook({ name, failingSince, lastError, disabledReason }: Unhe
 /** Returns the current numbers of hosts, devices, open loads, open rollouts and unsettled orders. Prometheus scrapes every few seconds, so it reads no ended rows. */
 export async function currentGauges(
   store: Store,
-): Promise<Pick<Gauges, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'unsettledOrders' | 'webhooks' | 'parkedEvents'>> {
+): Promise<Pick<Gauges, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'unsettledOrders' | 'webhooks' | 'parkedEvents' | 'desiredStates'>> {
   return {
     hosts: await new HostQueries(store.reader).countByReachability(),
     devices: await new DeviceQueries(store.reader).countByStatus(),
@@ -228,5 +229,6 @@ export async function currentGauges(
     unsettledOrders: await new OrderQueries(store.reader).countUnsettled(),
     webhooks: await new WebhookQueries(store.reader).countByState(),
     parkedEvents: await new WebhookQueries(store.reader).countParked(),
+    desiredStates: devicesByState(await new ExaminationRecords(store.readConnection).find()),
   };
 }

@@ -17,7 +17,7 @@ type Uses = {
   /** Milliseconds for which a host is unreachable until it is decommissioned; null: never. */
   readonly decommissionUnreachableAfter: number | null;
   /** Returns the gauges of this process. */
-  readonly processGauges: () => Pick<Gauges, 'desiredStates' | 'reportBatchesInProgress' | 'eventStreams' | 'orderStreams'>;
+  readonly processGauges: () => Pick<Gauges, 'reportBatchesInProgress' | 'eventStreams' | 'orderStreams'>;
 };
 
 export class Health {

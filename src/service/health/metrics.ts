@@ -3,7 +3,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type LoadReport, Outcome } from '../../protocol/load-report.ts';
 import type { TransactionEnd } from '../database/transactions.ts';
-import type { DevicesInState } from '../desired-state/state-counts.ts';
+import type { DevicesInState } from '../desired-state/examination.ts';
 import type { ActiveDeviceStatus } from '../devices/repository.ts';
 import { rolloutStates } from '../rollouts/steps.ts';
 
@@ -84,7 +84,7 @@ export class Metrics {
       parkedEvents: gauge('webhook_events_parked', 'Events that could not be delivered to a webhook within 24 hours.'),
       desiredStates: gauge(
         'desired_state_devices',
-        'Devices by state under the assignments that decide for them, as of the last examination of the fleet by this replica.',
+        'Devices by state under the assignments that decide for them, as of the last examination of the fleet.',
         ['mode', 'state'],
       ),
       reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports in progress.'),

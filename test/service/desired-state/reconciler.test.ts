@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemTime } from '../../../src/service/clock/service-clock.ts';
 import { TimeKeeper } from '../../../src/service/clock/time-keeper.ts';
 import { Store } from '../../../src/service/database/store.ts';
+import { devicesByState, ExaminationRecords } from '../../../src/service/desired-state/examination.ts';
 import { Reconciler } from '../../../src/service/desired-state/reconciler.ts';
 import { runSql, timeInSql } from '../../databases.ts';
 import { firstOf, TestService, until, workModule } from '../test-service.ts';
@@ -57,7 +58,21 @@ test('devices for which an assignment no longer decides do not delay the loads o
     expect(reconciler.faults).toEqual([]);
     expect(await runSql(database, `SELECT "deviceId" FROM "Load"`)).toEqual([{ deviceId: device }]);
     expect(await runSql(database, `SELECT "deviceId", "reason" FROM "DesiredState"`)).toEqual([{ deviceId: device, reason: 'loading' }]);
-    expect(reconciler.stateCounts).toBeNull();
+
+    // Replicas take turns: another one continues the examination, after 1,000 of 2,001 devices.
+    const other = new Reconciler({ store, clock: timeKeeper.clock, onLoadsEnded: async () => {} });
+    await other.stop();
+    const examination = () => new ExaminationRecords(store.readConnection).find();
+    expect(await examination()).toMatchObject({ position: 'dev_0010999' });
+    await other.pass();
+    await reconciler.pass();
+    await other.pass();
+    expect(await examination()).toMatchObject({ position: '', counts: {}, lastCounts: { 'enforce pending': 1 } });
+
+    // A damaged row costs one examination.
+    await runSql(database, `UPDATE "FleetExamination" SET "counts" = '{"enforce pending":-1}'`);
+    for (let part = 0; part < 5; part += 1) await reconciler.pass();
+    expect(devicesByState(await examination())).toContainEqual({ mode: 'enforce', state: 'pending', devices: 1 });
   } finally {
     await timeKeeper.stop();
     await store.close();
