@@ -11,6 +11,7 @@ import { verifyExport } from '../src/proof/audit-export.ts';
 import { formatHash } from '../src/proof/merkle-tree.ts';
 import { AuditTrail } from '../src/service/audit/audit-trail.ts';
 import { Checkpoints } from '../src/service/audit/checkpoints.ts';
+import { ServiceClock } from '../src/service/clock/service-clock.ts';
 import type { NewAuditEvent } from '../src/service/database/commit-effects.ts';
 import { Store } from '../src/service/database/store.ts';
 import { SigningKeys } from '../src/service/signing-keys/signing-keys.ts';
@@ -38,7 +39,7 @@ async function measure(): Promise<void> {
   const file = join(folder, 'patchbay.db');
   const store = await Store.open(file);
   const signingKeys = await SigningKeys.open(store, { privateKeys: new PrivateKeysInMemory(), isLost: false });
-  const checkpoints = new Checkpoints(store, signingKeys);
+  const checkpoints = new Checkpoints({ store, signingKeys, clock: new ServiceClock(() => performance.now(), Date.now()) });
   const trail = new AuditTrail(store, checkpoints);
 
   const writing: string[][] = [];

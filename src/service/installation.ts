@@ -168,7 +168,7 @@ export class Installation {
     this.#reachability = new Reachability({ ...dependencies, onUnreachable: moveFromUnreachable }, unreachableAfter);
     this.idempotencyStore = new IdempotencyStore(dependencies);
     this.builds = new Builds(dependencies);
-    this.checkpoints = new Checkpoints(store, signingKeys);
+    this.checkpoints = new Checkpoints(dependencies);
     this.auditTrail = new AuditTrail(store, this.checkpoints);
     this.damagedRows = damagedRows;
     this.decommissioning = new Decommissioning(dependencies);
@@ -179,8 +179,8 @@ export class Installation {
       ...(await policiesOfGroup(connection, id)),
       ...(await assignmentsOfGroup(connection, id)),
     ]);
-    this.channels = new Channels(store, assignmentsOfChannel);
-    this.history = new History(store);
+    this.channels = new Channels(dependencies, assignmentsOfChannel);
+    this.history = new History(dependencies);
     this.hosts = new Hosts(dependencies, this.#reachability, joinToken);
     this.agents = new Agents({ ...dependencies, hosts: this.hosts });
     this.keys = new Keys(dependencies);
@@ -201,7 +201,7 @@ export class Installation {
       this.rollouts.wake();
       this.#reconciler.wake();
     };
-    this.assignments = new Assignments({ store, onChange });
+    this.assignments = new Assignments({ ...dependencies, onChange });
     this.promotions = new Promotions({ ...dependencies, onChange });
     this.desiredStates = new DesiredStates(dependencies);
     this.users = new Users(dependencies, settings.provider == null ? null : new IdentityProvider(settings.provider, dependencies.clock));

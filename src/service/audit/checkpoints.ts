@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { writeCheckpoint } from '../../proof/checkpoint.ts';
 import { computeRoot, consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree } from '../../proof/merkle-tree.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import { checkLink } from '../database/audit-chain.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
@@ -34,16 +35,20 @@ export type Proof =
     }
   | { readonly kind: 'consistency'; readonly from: number; readonly fromRoot: Hash; readonly hashes: readonly Hash[] };
 
+type Uses = { readonly store: Store; readonly clock: Clock; readonly signingKeys: SigningKeys };
+
 export class Checkpoints {
   readonly #store: Store;
+  readonly #clock: Clock;
   readonly #queries: CheckpointQueries;
   readonly #signingKeys: SigningKeys;
   /** Serializes the creation of tiles. */
   #queue: Promise<unknown> = Promise.resolve();
   #fault: string | null = null;
 
-  constructor(store: Store, signingKeys: SigningKeys) {
+  constructor({ store, clock, signingKeys }: Uses) {
     this.#store = store;
+    this.#clock = clock;
     this.#queries = new CheckpointQueries(store.reader);
     this.#signingKeys = signingKeys;
   }
@@ -155,7 +160,7 @@ export class Checkpoints {
       const known = await new CheckpointRecords(connection).find(size);
       if (known !== null) return known;
       await this.#signingKeys.refresh(connection);
-      const at = new Date();
+      const at = this.#clock.now();
       const key = this.#signingKeys.active;
       const checkpoint = { origin: this.origin, size, root, at: at.toISOString() };
       const note = writeCheckpoint(checkpoint, key, (message) => this.#signingKeys.sign(message));

@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isChannelId, newIdentifier } from '../../protocol/identifiers.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
@@ -29,11 +30,13 @@ type IsExpected = (current: ChannelRecord) => boolean;
 
 export class Channels {
   readonly #store: Store;
+  readonly #clock: Clock;
   readonly #findUsers: FindUsers;
 
   /** @param findUsers Called in the transaction that removes a channel. */
-  constructor(store: Store, findUsers: FindUsers) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }, findUsers: FindUsers) {
     this.#store = store;
+    this.#clock = clock;
     this.#findUsers = findUsers;
   }
 
@@ -43,7 +46,7 @@ export class Channels {
       if ((await new ChannelRecords(connection).count()) >= channelLimit)
         throw new Problem('too-many-channels', `limit reached: ${channelLimit} channels. Delete one first`);
       await checkName(connection, request.name, null);
-      const channel: ChannelRecord = { id: newIdentifier('channel'), createdAt: new Date(), ...request };
+      const channel: ChannelRecord = { id: newIdentifier('channel'), createdAt: this.#clock.now(), ...request };
       await new ChannelRecords(connection).create(channel);
       await audit(connection, requester, channel.createdAt, [toAuditEntry('created', channel.id, describeChannel(channel))]);
       await storeResponse(connection, requester, toResponse, channel);
@@ -79,7 +82,7 @@ export class Channels {
       const [before, after] = [describeChannel(current), describeChannel(channel)];
       if (isDeepStrictEqual(before, after)) return current;
       await new ChannelRecords(connection).replace(channel);
-      await audit(connection, requester, new Date(), [toAuditEntry('replaced', channel.id, { before, after })]);
+      await audit(connection, requester, this.#clock.now(), [toAuditEntry('replaced', channel.id, { before, after })]);
       return channel;
     });
   }
@@ -95,7 +98,7 @@ export class Channels {
           `${users.join(', ')} ${users.length === 1 ? 'follows' : 'follow'} the channel ${channel.name}: change that first`,
         );
       await new ChannelRecords(connection).remove(channel.id);
-      await audit(connection, requester, new Date(), [toAuditEntry('removed', channel.id, describeChannel(channel))]);
+      await audit(connection, requester, this.#clock.now(), [toAuditEntry('removed', channel.id, describeChannel(channel))]);
     });
   }
 }

@@ -5,6 +5,7 @@ import { validRange } from 'semver';
 import { isAssignmentId, newIdentifier } from '../../protocol/identifiers.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import { ChannelRecords } from '../channels/repository.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
@@ -47,6 +48,7 @@ type IsExpected = (current: AssignmentRecord) => boolean;
 
 type Uses = {
   readonly store: Store;
+  readonly clock: Clock;
   /** Called after an assignment has changed. */
   readonly onChange: () => void;
 };
@@ -66,7 +68,7 @@ export class Assignments {
         throw new Problem('too-many-assignments', `limit reached: ${assignmentLimit} assignments. Delete one first`);
       const assignment: AssignmentRecord = {
         id: newIdentifier('assignment'),
-        createdAt: new Date(),
+        createdAt: this.#uses.clock.now(),
         nextLoadAt: null,
         ...(await validate(connection, request, null)),
       };
@@ -119,7 +121,7 @@ export class Assignments {
       // Attempts and delays are those of the content.
       if (!isSameContent) await new DesiredStateRecords(connection).removeOf(current.id);
       await records.replace(assignment);
-      await audit(connection, requester, new Date(), [toAuditEntry('replaced', assignment.id, { before, after })]);
+      await audit(connection, requester, this.#uses.clock.now(), [toAuditEntry('replaced', assignment.id, { before, after })]);
       return withNames(connection, assignment);
     });
     this.#uses.onChange();
@@ -131,7 +133,7 @@ export class Assignments {
     await this.#uses.store.transaction(async (connection) => {
       const current = await findExpected(connection, reference, isExpected);
       await new AssignmentRecords(connection).remove(current.id);
-      await audit(connection, requester, new Date(), [toAuditEntry('removed', current.id, describeAssignment(current))]);
+      await audit(connection, requester, this.#uses.clock.now(), [toAuditEntry('removed', current.id, describeAssignment(current))]);
     });
     this.#uses.onChange();
   }

@@ -1,5 +1,6 @@
 // The module history: which versions were installed on a device and when, and which devices have or had a build.
 
+import type { Clock } from '../clock/service-clock.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
@@ -16,10 +17,12 @@ export type Residency = HistoryRecord & { readonly patchSet: PatchSetOfLoad | nu
 
 export class History {
   readonly #store: Store;
+  readonly #clock: Clock;
   readonly #queries: HistoryQueries;
 
-  constructor(store: Store) {
+  constructor({ store, clock }: { readonly store: Store; readonly clock: Clock }) {
     this.#store = store;
+    this.#clock = clock;
     this.#queries = new HistoryQueries(store.reader);
   }
 
@@ -34,11 +37,11 @@ export class History {
     return { ...found, items: await this.#withPatchSets(found.items) };
   }
 
-  /** Returns the contents of a device's module table at a time, sorted by module name. @throws {Problem} `not-found`. */
-  async at(deviceId: string, moment: Date, page: PageByName): Promise<PageResult<Residency | DamagedItem, PageByName>> {
+  /** Returns the contents of a device's module table at a time, or now, sorted by module name. @throws {Problem} `not-found`. */
+  async at(deviceId: string, moment: Date | undefined, page: PageByName): Promise<PageResult<Residency | DamagedItem, PageByName>> {
     await this.#checkDevice(deviceId);
     const found = await readMarkedPage(page, {
-      read: (wanted) => this.#queries.at(deviceId, moment, wanted),
+      read: (wanted) => this.#queries.at(deviceId, moment ?? this.#clock.now(), wanted),
       positionOf: ({ module }) => ({ name: module }),
       positionOfUndecodable: undecodablePosition.byName,
     });

@@ -78,8 +78,7 @@ function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void 
       },
     },
     async (request, reply) => {
-      const { at = new Date() } = request.query;
-      const page = await history.at(request.params.device, at, parsePageByName(request));
+      const page = await history.at(request.params.device, request.query.at, parsePageByName(request));
       return sendPage(request, reply, page, {
         kind: 'history entry',
         schema: HistoryEntry,

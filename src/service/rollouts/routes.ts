@@ -198,10 +198,9 @@ export function toAccepted(view: RolloutView): CreatedResponse<202, Rollout> {
   return { status: 202, location: `/v1/rollouts/${view.record.id}`, body: toRollout(view) };
 }
 
-export function toRollout({ record, plan, patchSet, ...view }: RolloutView): Rollout {
+export function toRollout({ at, record, plan, patchSet, ...view }: RolloutView): Rollout {
   const { id, module, version, rollbackOf, requestedBy, acceptsDevicesUntil } = record;
   const { terms, window } = plan;
-  const now = new Date();
   return {
     id,
     name: plan.name,
@@ -224,9 +223,9 @@ export function toRollout({ record, plan, patchSet, ...view }: RolloutView): Rol
     loadsPerMinute: plan.loadsPerMinute,
     startAt: plan.startAt,
     window,
-    windowOpensAt: window === null || isOpen(window, now) ? null : (nextOpening(window, now)?.toISOString() ?? null),
+    windowOpensAt: window === null || isOpen(window, at) ? null : (nextOpening(window, at)?.toISOString() ?? null),
     acceptsDevicesUntil: acceptsDevicesUntil === null || acceptsDevicesUntil >= joinableForever ? null : acceptsDevicesUntil.toISOString(),
-    acceptsDevices: acceptsDevices(record, now),
+    acceptsDevices: acceptsDevices(record, at),
     onConflict: plan.onConflict,
     rollbackOf,
     rolledBackBy: view.rolledBackBy,

@@ -38,6 +38,8 @@ export type WaveView = {
 
 /** A rollout without its individual devices. */
 export type RolloutView = {
+  /** When it was read. */
+  readonly at: Date;
   readonly record: RolloutRecord;
   /** Null if the rollout loads a build. */
   readonly patchSet: PatchSetRecord | null;
@@ -63,6 +65,7 @@ export async function readView(connection: Connection, record: RolloutRecord, no
   const waves = (await new RolloutRecords(connection).waves(record.id)).map((wave) => toWaveView(wave, plan, counts));
   const rollback = await new RolloutRecords(connection).findRollbackOf(record.id);
   const view = {
+    at: now,
     record,
     patchSet: await readPatchSet(connection, record),
     state: parseState(record.state),

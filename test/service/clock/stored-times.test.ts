@@ -33,6 +33,13 @@ test.runIf(kind === 'sqlite')('every event and every created object has a time o
   await post('/v1/modules/tcp/builds/1.0.0/yank', { reason: 'a test' });
   const group = await post('/v1/groups', { name: 'north', selector: 'zone=north' });
   await send('PUT', '/v1/groups/north', { name: 'north', selector: 'zone in (north)' });
+  const channel = await post('/v1/channels', { name: 'stable' });
+  const assigned = { name: 'north', group: 'north', channel: 'stable', module: 'tcp', range: '^1', mode: 'off' };
+  const assignment = await post('/v1/assignments', assigned);
+  await send('PUT', '/v1/assignments/north', { ...assigned, range: '^2' });
+  await send('PUT', '/v1/channels/stable', { name: 'beta' });
+  await send('DELETE', '/v1/assignments/north');
+  await send('DELETE', '/v1/channels/beta');
   await send('DELETE', '/v1/groups/north');
   await post('/v1/devices/labels', { devices: [device], set: { zone: 'north' } });
   await send('PATCH', `/v1/devices/${device}`, { name: 'router' });
@@ -42,11 +49,14 @@ test.runIf(kind === 'sqlite')('every event and every created object has a time o
   await post(`/v1/devices/${other}/decommission`, { reason: 'a test' });
   const { secret } = await post('/v1/keys', { name: 'reader', role: 'viewer' });
   expect((await service.get('/v1/keys', bearer(String(secret)))).status).toBe(403);
-  for (const { createdAt } of [patchSet, group]) expect(Date.parse(String(createdAt))).toBeGreaterThan(started);
+  const { at } = await post('/v1/audit/checkpoints');
+  expect(Date.parse(String(at))).toBeGreaterThan(started);
+  for (const { createdAt } of [patchSet, group, channel, assignment]) expect(Date.parse(String(createdAt))).toBeGreaterThan(started);
   const events = itemsOf(await service.get('/v1/audit?order=asc&limit=200')).filter(({ actor }) => actor !== 'service');
   expect([...new Set(events.map(({ action }) => action))]).toEqual(
     expect.arrayContaining([
       ...['host.registered', 'device.attached', 'build.created', 'patch-set.created', 'build.yanked'],
+      ...['channel.created', 'channel.replaced', 'channel.removed', 'assignment.created', 'assignment.replaced', 'assignment.removed'],
       ...['group.created', 'group.replaced', 'group.removed', 'device.relabelled', 'device.renamed', 'host.renamed'],
       ...['device.decommissioned', 'key.created', 'key.denied'],
     ]),
