@@ -29,7 +29,7 @@ type Question = {
   /** Name of the key that asks; the administrator's by default. */
   readonly key?: string;
   /** Whether the items of the page refer to more devices in the larger fleet, so that the ratio has no goal. */
-  readonly grows?: true;
+  readonly grows?: boolean;
 };
 
 const { values } = parseArgs({

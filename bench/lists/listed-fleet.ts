@@ -2,6 +2,7 @@
 
 import Database from 'better-sqlite3';
 import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
 import { createService } from '../../src/service/app.ts';
 import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
 import { defaultLimits } from '../../src/service/http/request-limits.ts';
@@ -20,6 +21,9 @@ export const selections = [
   { name: 'canary', what: 'of 50 devices', selector: 'stage=canary' },
   { name: 'nothing', what: 'of no device', selector: 'stage=none' },
 ] as const;
+
+/** A group, or a key with its secret. */
+const Created = z.object({ secret: z.string().optional() });
 
 export class ListedFleet {
   readonly devices: number;
@@ -53,7 +57,7 @@ export class ListedFleet {
     const fleet = new ListedFleet(devices, app, await app.listen({ port: 0, host: '127.0.0.1' }), admin);
     for (const { name, selector } of selections) await fleet.#create('/v1/groups', { name, selector });
     const { secret } = await fleet.#create('/v1/keys', { name: 'zone', role: 'viewer', scope: 'zone=1' });
-    fleet.#keys.set('zone', String(secret));
+    fleet.#keys.set('zone', secret ?? '');
     return fleet;
   }
 
@@ -73,14 +77,14 @@ export class ListedFleet {
     return items.length;
   }
 
-  async #create(path: string, body: Record<string, string>): Promise<Record<string, unknown>> {
+  async #create(path: string, body: Record<string, string>): Promise<z.infer<typeof Created>> {
     const response = await fetch(`${this.#url}${path}`, {
       method: 'POST',
       headers: { authorization: `Bearer ${this.#keys.get('admin')}`, 'content-type': 'application/json' },
       body: JSON.stringify(body),
     });
     if (response.status !== 201) throw new Error(`${path} responded with ${response.status}: ${await response.text()}`);
-    return response.json();
+    return Created.parse(await response.json());
   }
 
   async end(): Promise<void> {
