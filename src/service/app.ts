@@ -6,7 +6,6 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fas
 import { pino } from 'pino';
 import type { $ZodType } from 'zod/v4/core';
 import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
-import type { Tracer } from '../tracing/tracer.ts';
 import { addAgentRoutes } from './agents/routes.ts';
 import { addEventRoutes } from './audit/event-routes.ts';
 import { addAuditRoutes } from './audit/routes.ts';
@@ -65,8 +64,6 @@ export type ServiceOptions = InstallationSettings & {
   readonly limits: Limits;
   /** Addresses and CIDR ranges of proxies whose `X-Forwarded-For` is trusted; none by default. */
   readonly trustedProxies?: readonly string[];
-  /** Traces requests and reports; by default nothing does. */
-  readonly tracer?: Tracer | null;
 };
 
 /** Creates the service, ready to listen. Closing it closes the database and everything else. @throws {MigrationError} */
@@ -86,7 +83,7 @@ export async function createService({
           ...logger,
           secrets: [settings.joinToken, ...(settings.provider?.clientSecret == null ? [] : [settings.provider.clientSecret])],
         });
-  const installation = await Installation.open(database, settings, log);
+  const installation = await Installation.open(database, { ...settings, tracer }, log);
   // Typed as Fastify's logger, so that the application has Fastify's default type.
   const loggerInstance: FastifyBaseLogger = log;
   const clientErrors = new ClientErrors();

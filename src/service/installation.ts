@@ -2,6 +2,7 @@
 
 import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
+import type { Tracer } from '../tracing/tracer.ts';
 import { Agents } from './agents/agents.ts';
 import { attachNewDevices } from './agents/reattach-devices.ts';
 import { AuditTrail } from './audit/audit-trail.ts';
@@ -63,6 +64,8 @@ import { Sender } from './webhooks/sender.ts';
 import { Webhooks } from './webhooks/webhooks.ts';
 
 export type InstallationSettings = {
+  /** Traces requests, reports and the loads of rollouts; by default nothing does. */
+  readonly tracer?: Tracer | null;
   /** The token that hosts register with. */
   readonly joinToken: string;
   /** Milliseconds without contact after which a host is unreachable. */
@@ -195,7 +198,7 @@ export class Installation {
     this.signaturePolicies = new SignaturePolicies(dependencies);
     this.signingKeys = signingKeys;
     this.rollbacks = new Rollbacks(dependencies, settleUnreportedLoads);
-    this.rollouts = new Rollouts(dependencies);
+    this.rollouts = new Rollouts({ ...dependencies, tracer: settings.tracer ?? null });
     this.#reconciler = new Reconciler({ ...dependencies, onLoadsEnded: settleUnreportedLoads });
     const onChange = () => {
       this.rollouts.wake();

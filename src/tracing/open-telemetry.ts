@@ -122,19 +122,28 @@ class OpenTelemetryTracer implements Tracer {
     this.close = close;
   }
 
-  startSpan(name: string, { parent, kind, attributes = {}, startTime }: SpanOptions): Span {
+  startSpan(name: string, { parent, links = [], kind, attributes = {}, startTime }: SpanOptions): Span {
     const { SpanKind, SpanStatusCode } = this.#api;
     const kinds = { server: SpanKind.SERVER, consumer: SpanKind.CONSUMER, internal: SpanKind.INTERNAL } as const;
-    const options = { kind: kinds[kind], attributes: { ...attributes }, ...(startTime === undefined ? {} : { startTime }) };
+    const options = {
+      kind: kinds[kind],
+      attributes: { ...attributes },
+      links: links.map((link) => ({ context: toSpanContext(link) })),
+      ...(startTime === undefined ? {} : { startTime }),
+    };
     return new OpenTelemetrySpan(this.#tracer.startSpan(name, options, this.#contextOf(parent)), SpanStatusCode.ERROR);
   }
 
   #contextOf(parent: string | null): Context {
     const { ROOT_CONTEXT, trace } = this.#api;
     if (parent === null) return ROOT_CONTEXT;
-    const [, traceId = '', spanId = '', flags = '00'] = parent.split('-');
-    return trace.setSpanContext(ROOT_CONTEXT, { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true });
+    return trace.setSpanContext(ROOT_CONTEXT, toSpanContext(parent));
   }
+}
+
+function toSpanContext(traceparent: string): SpanContext {
+  const [, traceId = '', spanId = '', flags = '00'] = traceparent.split('-');
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true };
 }
 
 class OpenTelemetrySpan implements Span {

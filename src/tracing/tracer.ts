@@ -6,6 +6,8 @@ export type Attributes = Readonly<Record<string, string | number | boolean>>;
 export type SpanOptions = {
   /** `traceparent` of the parent; null: the span begins a trace. */
   readonly parent: string | null;
+  /** `traceparent` of spans in other traces that caused this one earlier. */
+  readonly links?: readonly string[];
   readonly kind: 'server' | 'consumer' | 'internal';
   readonly attributes?: Attributes;
   /** Milliseconds since 1970; default: now. */

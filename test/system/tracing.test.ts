@@ -20,6 +20,7 @@ const Span = z.object({
   name: z.string(),
   attributes: z.array(KeyValue).default([]),
   events: z.array(z.object({ name: z.string() })).default([]),
+  links: z.array(z.object({ traceId: z.string(), spanId: z.string() })).default([]),
   status: z.object({ code: z.number().optional() }).optional(),
 });
 const Export = z.object({
@@ -64,8 +65,8 @@ afterEach(async () => {
 const traceId = '0af7651916cd43dd8448eb211c80319c';
 const traceparent = `00-${traceId}-b7ad6b7169203331-01`;
 
-/** Starts a service with one embedded device that exports traces, and loads a build in the trace. Returns the load. */
-async function loadTraced(variables: Record<string, string>): Promise<string> {
+/** Starts a service with one embedded device that exports traces, and pushes a build. Returns a client. */
+async function startTraced(variables: Record<string, string>) {
   const address = receiver.address();
   const endpoint = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
   const args = ['serve', '--port', '0', '--embedded-devices', '1', '--database', join(folder, 'patchbay.db'), '--log-level', 'info'];
@@ -77,6 +78,12 @@ async function loadTraced(variables: Record<string, string>): Promise<string> {
   await until('the device is connected', async () => unwrapResponse(await client.GET('/v1/health')).devices.connected === 1);
   const build = { version: '1.0.0', language: 'wat', source: workModule(1) } as const;
   unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body: build }));
+  return client;
+}
+
+/** Starts the service, and loads the build in the trace. Returns the load. */
+async function loadTraced(variables: Record<string, string>): Promise<string> {
+  const client = await startTraced(variables);
   const body = { module: 'tcp', version: '1.0.0', devices: ['embedded-1'] };
   const { loads } = unwrapAccepted(await client.POST('/v1/loads', { body, headers: { traceparent } }));
   return loads[0]?.id ?? '';
@@ -117,6 +124,45 @@ test('a trace leads from the request through the order and the device to the sto
   // The other requests of this test began traces of their own.
   expect(received().some(({ name, traceId: other }) => name.startsWith('POST /v1/modules') && other !== traceId)).toBe(true);
   expect(service?.lastLines).toMatch(new RegExp(`"trace_id":"${traceId}","span_id":"${request.spanId}"`));
+});
+
+test('the loads of a rollout have a trace of their own, which links to the request for the rollout, also in its rollback', async () => {
+  const client = await startTraced({ OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' });
+  // A rollback needs a version before.
+  unwrapAccepted(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices: ['embedded-1'] } }));
+  await until('the first version is loaded', async () => received().some(({ name }) => name === 'store load-completed'));
+  const build = { version: '1.1.0', language: 'wat', source: workModule(2) } as const;
+  unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body: build }));
+  const body = { module: 'tcp', version: '1.1.0', devices: ['embedded-1'], waves: [{ upToPercent: 100, soakSeconds: 0 }] };
+  const { id } = unwrapAccepted(await client.POST('/v1/rollouts', { body, headers: { traceparent } }));
+  const traces = () => {
+    const spans = received();
+    const request = spans.find(({ name, traceId: trace }) => name === 'POST /v1/rollouts' && trace === traceId);
+    return { spans, request, batches: spans.filter(({ name }) => name === 'request loads of a rollout') };
+  };
+  const { spans, request, batches } = await until('the load is traced', async () => {
+    const found = traces();
+    const [batch] = found.batches;
+    const isStored = found.spans.some((span) => span.name === 'store load-completed' && span.traceId === batch?.traceId);
+    return found.request !== undefined && isStored && found;
+  });
+  expect(batches).toHaveLength(1);
+  const [batch] = batches;
+  expect(batch?.parentSpanId).toBeUndefined();
+  expect(batch?.traceId).not.toBe(traceId);
+  expect(batch?.links).toEqual([{ traceId, spanId: request?.spanId }]);
+  expect(batch?.attributes).toContainEqual({ key: 'patchbay.rollout', value: { stringValue: id } });
+  const execution = spans.find((span) => span.name === 'execute load' && span.traceId === batch?.traceId);
+  expect(execution?.parentSpanId).toBe(batch?.spanId);
+
+  const params = { path: { rollout: id } };
+  unwrapResponse(await client.POST('/v1/rollouts/{rollout}/rollback', { params, body: { reason: 'to see' } }));
+  const later = await until('the rollback is traced', async () => {
+    const found = traces();
+    return found.batches.length > 1 && found.spans.some(({ name }) => name === 'POST /v1/rollouts/:rollout/rollback') && found;
+  });
+  const rollback = later.spans.find(({ name }) => name === 'POST /v1/rollouts/:rollout/rollback');
+  expect(later.batches.at(-1)?.links).toEqual([{ traceId: rollback?.traceId, spanId: rollback?.spanId }]);
 });
 
 test.each(['hangs', 'is not there'])('a service whose receiver %s works, and stops without an error', async (state) => {

@@ -145,13 +145,14 @@ const maxCandidates = 100;
  */
 export async function candidateDevices(client: QueryClient, { selector = [], module, version }: DeviceCriteria): Promise<string[] | null> {
   const firstIds = { select: { deviceId: true }, take: maxCandidates + 1 } as const;
-  // The order of the index, which is the cheapest.
-  const orderBy = [{ version: 'asc' as const }, { deviceId: 'asc' as const }];
+  // The orders of the indexes: by default, Prisma sorts all rows with a label by primary key before it takes the first.
+  const byValue = [{ value: 'asc' as const }, { deviceId: 'asc' as const }];
+  const byVersion = [{ version: 'asc' as const }, { deviceId: 'asc' as const }];
   const reads = selector
     .filter(({ isNegated }) => !isNegated)
-    .map((requirement) => client.deviceLabel.findMany({ where: labelsOfRequirement(requirement), ...firstIds }));
+    .map((requirement) => client.deviceLabel.findMany({ where: labelsOfRequirement(requirement), orderBy: byValue, ...firstIds }));
   if (module !== undefined || version !== undefined)
-    reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy, ...firstIds }));
+    reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy: byVersion, ...firstIds }));
   const [fewest] = (await Promise.all(reads)).toSorted((left, right) => left.length - right.length);
   return fewest === undefined || fewest.length > maxCandidates ? null : fewest.map(({ deviceId }) => deviceId);
 }

@@ -48,8 +48,8 @@ export const retainEverything: RetentionSettings = {
   keepVersions: 5,
 };
 
-/** Events deleted in one transaction, in whole tiles of the Merkle tree. The tiles themselves are not deleted. */
-const eventBatchSize = 16 * tileWidth;
+/** Events deleted in one transaction, in whole tiles of the Merkle tree: few enough for 50 ms. The tiles themselves are not deleted. */
+const eventBatchSize = 8 * tileWidth;
 /** How much longer events are stored that a webhook has not delivered, in milliseconds. Webhooks that fail for longer have a gap. */
 const holdForWebhooks = 7 * 24 * 3_600_000;
 /** Devices whose histories are read at once. */

@@ -1,5 +1,6 @@
 // Plans and applies one step of a rollout. The step and its audit event are written in the same transaction.
 
+import type { Span } from '../../tracing/tracer.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { systemActor } from '../requester.ts';
@@ -24,7 +25,8 @@ export async function planNextStep(connection: Connection, id: string, now: Date
 
 export const isActionable = ({ kind }: PlannedStep['step']) => kind !== 'wait' && kind !== 'none';
 
-export async function applyStep(connection: Connection, view: RolloutView, step: PlannedStep['step'], now: Date): Promise<void> {
+/** @param span The span of the step, which orders continue; null without a tracer. */
+export async function applyStep(connection: Connection, { view, step, now }: PlannedStep, span: Span | null): Promise<void> {
   const { record, plan } = view;
   const { id } = record;
   const log = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
@@ -55,7 +57,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       await log('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
       return;
     case 'request-loads':
-      await requestLoads(connection, view, step, now);
+      await requestLoads(connection, view, step, now, span);
       return;
     case 'begin-soak': {
       const { results, plan: wave } = view.wave ?? {};

@@ -35,7 +35,8 @@ export async function createRollout(
   const selected = await selectMembersToUpdate(connection, request, content);
   const split = await unreachableSplitter(connection, selected);
   const { targets: members, unreachable } = await split(selected, request.unreachable);
-  const plan = { ...request.plan, unreachable };
+  const { traceparent } = requester;
+  const plan = { ...request.plan, unreachable, ...(traceparent === undefined ? {} : { traceparent }) };
   const targets = members.map((device) => ({ device }));
   if (patchSetId !== null) await checkHostsSupport(connection, targets, 'load-patch-set', 'rollout was created');
   const records = new RolloutRecords(connection);

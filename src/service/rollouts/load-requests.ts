@@ -1,5 +1,6 @@
 // Creates the loads of a rollout, within its limits.
 
+import type { Span } from '../../tracing/tracer.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { createLoads, devicesWithFullQueue, queueFullMessage } from '../loads/batches.ts';
@@ -13,12 +14,16 @@ import type { RolloutView } from './status.ts';
 /** Loads created in one transaction. */
 const batchSize = 250;
 
-/** Creates the next loads of a wave and returns the hosts that have new orders. A device for which no load can be created is set to `failed`. */
+/**
+ * Creates the next loads of a wave and returns the hosts that have new orders. A device for which no load can be created is set to `failed`.
+ * @param span The span that the orders continue, if there is a tracer.
+ */
 export async function requestLoads(
   connection: Connection,
   view: RolloutView,
   { wave, count }: { readonly wave: number; readonly count: number },
   now: Date,
+  span: Span | null = null,
 ): Promise<string[]> {
   const { record, plan, patchSet } = view;
   const { id, module, version, rollbackOf, requestedBy } = record;
@@ -36,7 +41,7 @@ export async function requestLoads(
   if (targets.length > 0) {
     const isRollback = rollbackOf !== null;
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
-    const requester: Requester = { actor: requestedBy, requestId: '' };
+    const requester: Requester = { actor: requestedBy, requestId: '', ...(span === null ? {} : { traceparent: span.traceparent }) };
     const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, deadlineFromRelease: true, facts, requester };
     const { loads } = await createLoads(connection, batch, now, settleUnreportedLoads);
     await new RolloutRecords(connection).setLoading(id, loads);

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
 import { DisplayName } from '../../protocol/identifiers.ts';
+import { Traceparent } from '../../protocol/traceparent.ts';
 import { ScheduleWindow } from '../groups/schedule-window.ts';
 import { LoadTerms } from '../loads/batches.ts';
 import { noUnreachableTargets, UnreachableTargets } from '../loads/unreachable-targets.ts';
@@ -131,6 +132,8 @@ export const RolloutPlan = z.object({
   /** The selected devices that were unreachable at the request. Plans that older versions of the service have stored have none. */
   unreachable: UnreachableTargets.default(noUnreachableTargets),
   onConflict: OnConflict,
+  /** The span of the request, if it was traced: the traces of the loads link to it. */
+  traceparent: Traceparent.optional(),
 });
 export type RolloutPlan = z.infer<typeof RolloutPlan>;
 

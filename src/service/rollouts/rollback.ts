@@ -48,7 +48,7 @@ export async function beginRollback(
       module,
       version: null,
       patchSetId,
-      plan: createRollbackPlan(plan, reason),
+      plan: createRollbackPlan(plan, reason, requester.traceparent ?? plan.traceparent),
       state: 'running',
       rollbackOf: id,
       requestedAt: now,
@@ -181,10 +181,14 @@ async function reopenRollback(connection: Connection, { id }: RolloutRecord): Pr
   await new RolloutRecords(connection).update(id, { state: 'running', endedAt: null, acceptsDevicesUntil: joinableForever });
 }
 
-/** Returns the plan of a rollback: one wave without thresholds, because the current version is known to be bad. */
+/**
+ * Returns the plan of a rollback: one wave without thresholds, because the current version is known to be bad.
+ * @param traceparent The span of the request for the rollback, or of that for the rollout.
+ */
 function createRollbackPlan(
   { name, terms, devicesInFlight, loadsPerMinute, rollbackDeadlineSeconds }: RolloutPlan,
   reason: string,
+  traceparent: string | undefined,
 ): RolloutPlan {
   return {
     name,
@@ -207,5 +211,6 @@ function createRollbackPlan(
     window: null,
     unreachable: noUnreachableTargets,
     onConflict: 'queue',
+    ...(traceparent === undefined ? {} : { traceparent }),
   };
 }

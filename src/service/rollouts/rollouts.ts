@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LabelSelector } from '../../protocol/label-selector.ts';
+import type { Tracer } from '../../tracing/tracer.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, isDamagedRowError, readViewsOrMarks } from '../database/damaged-rows.ts';
@@ -33,7 +34,7 @@ const followerLimit = 100;
 /** Devices of a report read at once. */
 const reportBatchSize = 200;
 
-type Uses = { readonly store: Store; readonly clock: Clock };
+type Uses = { readonly store: Store; readonly clock: Clock; readonly tracer: Tracer | null };
 
 export class Rollouts {
   readonly #uses: Uses;

@@ -2,6 +2,7 @@
 
 import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import type { Span, Tracer } from '../../tracing/tracer.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Store } from '../database/store.ts';
 import { applyStep, isActionable, type PlannedStep, planNextStep } from './apply-step.ts';
@@ -39,7 +40,7 @@ const isSlowWait: Readonly<Record<WaitingFor, boolean>> = {
 /** Devices whose measurements are stored in one transaction. */
 const measuredBatchSize = 500;
 
-type Uses = { readonly store: Store; readonly clock: Clock };
+type Uses = { readonly store: Store; readonly clock: Clock; readonly tracer: Tracer | null };
 
 export class RolloutRunner {
   readonly #uses: Uses;
@@ -105,14 +106,38 @@ export class RolloutRunner {
     return joins || measures;
   }
 
-  async #applyStep({ view, step }: PlannedStep): Promise<void> {
-    const { store, clock } = this.#uses;
-    const { id } = view.record;
+  async #applyStep(next: PlannedStep): Promise<void> {
+    const { view, step } = next;
     if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#storeMeasurements(view, step.wave);
+    const span = this.#startSpan(next);
+    try {
+      await this.#planAndApply(view.record.id, span);
+      span?.end({}, null);
+    } catch (error) {
+      span?.end({}, String(error));
+      throw error;
+    }
+  }
+
+  async #planAndApply(id: string, span: Span | null): Promise<void> {
+    const { store, clock } = this.#uses;
     await store.transaction(async (connection) => {
       // Planned again in the transaction: an operator may have paused the rollout, or a load may have ended.
       const planned = await planNextStep(connection, id, clock.now());
-      if (planned !== null) await applyStep(connection, planned.view, planned.step, planned.now);
+      if (planned !== null) await applyStep(connection, planned, span);
+    });
+  }
+
+  /** Starts the span of a step that requests loads. It begins a trace, because it may be long after the request for the rollout, to which it links. */
+  #startSpan({ view, step }: PlannedStep): Span | null {
+    const { tracer } = this.#uses;
+    if (tracer === null || step.kind !== 'request-loads') return null;
+    const { record, plan } = view;
+    return tracer.startSpan('request loads of a rollout', {
+      parent: null,
+      links: plan.traceparent === undefined ? [] : [plan.traceparent],
+      kind: 'internal',
+      attributes: { 'patchbay.rollout': record.id, 'patchbay.module': record.module, 'patchbay.wave': step.wave },
     });
   }
 

@@ -343,6 +343,13 @@ test.each<[string, () => Promise<unknown>, string]>([
   expect(plans.filter(readsAll)).toEqual([]);
 });
 
+test('the first devices with one of the values of a label are read in the order of the index, without sorting all of them', async () => {
+  const plans = await queryPlans.of(() => deviceQueries.list(matching('all in (yes,no)'), byTime));
+  const ofLabels = plans.filter(([first = '']) => first.includes('DeviceLabel_key_value_deviceId_idx'));
+  expect(ofLabels).toHaveLength(1);
+  expect(ofLabels.flat().filter((step) => step.includes('TEMP B-TREE'))).toEqual([]);
+});
+
 test.each<[string, () => Promise<unknown>, string]>([
   ['devices with a label of few', () => deviceQueries.list(matching('few=yes'), byTime), 'sqlite_autoindex_Device_1 (id=?)'],
   [
