@@ -117,7 +117,10 @@ async function releaseLoads(connection: Connection, deviceIds: readonly string[]
   });
   const sendable = await endUnsupported(connection, placed, at, onEnded);
   const released = sendable.map((order) => toReleased(order, at));
-  await new LoadRecords(connection).setReleased(released.map(({ order, deadlineAt }) => ({ id: order.loadId, deadlineAt })));
+  await new LoadRecords(connection).setReleased(
+    released.map(({ order, deadlineAt }) => ({ id: order.loadId, deadlineAt })),
+    at,
+  );
   await new OrderRecords(connection).create(released.map(({ order }) => order));
   await audit(
     connection,

@@ -168,10 +168,10 @@ const holdLoad = new RowStatement({ heldSince: 'time', heldUntil: 'time?', id: '
   sql.updateTable('Load').set(times).where('id', '=', id).where('state', '=', 'queued'),
 );
 
-const releaseLoad = new RowStatement({ deadlineAt: 'time?', id: 'text' }, (sql, { id, deadlineAt }) =>
+const releaseLoad = new RowStatement({ heldUntil: 'time', deadlineAt: 'time?', id: 'text' }, (sql, { id, heldUntil, deadlineAt }) =>
   sql
     .updateTable('Load')
-    .set(({ fn, ref }) => ({ heldSince: null, heldUntil: null, deadlineAt: fn.coalesce(deadlineAt, ref('Load.deadlineAt')) }))
+    .set(({ fn, ref }) => ({ heldSince: null, heldUntil, deadlineAt: fn.coalesce(deadlineAt, ref('Load.deadlineAt')) }))
     .where('id', '=', id)
     .where('state', '=', 'queued'),
 );
@@ -389,9 +389,12 @@ export class LoadRecords {
     await this.#connection.executeForRows(holdLoad, loads);
   }
 
-  /** Marks held loads as no longer held, with their new deadlines; null: unchanged. */
-  async setReleased(loads: readonly Pick<LoadModel, 'id' | 'deadlineAt'>[]): Promise<void> {
-    await this.#connection.executeForRows(releaseLoad, loads);
+  /** Marks held loads as released at a time, with their new deadlines; null: unchanged. */
+  async setReleased(loads: readonly Pick<LoadModel, 'id' | 'deadlineAt'>[], releasedAt: Date): Promise<void> {
+    await this.#connection.executeForRows(
+      releaseLoad,
+      loads.map((load) => ({ ...load, heldUntil: releasedAt })),
+    );
   }
 
   /** Sets when the maintenance windows of devices with held loads open. */
