@@ -158,10 +158,11 @@ async function endUnsupported(
 function toReleased({ number: _, body, ...order }: PlacedOrder, at: Date) {
   const parsed = Order.safeParse(body).data;
   const isTimed = parsed !== undefined && 'deadline' in parsed && parsed.deadline !== null;
-  if (!isTimed) return { order: { ...order, body: body ?? {} } satisfies NewOrder, deadlineAt: null };
+  const released = { ...order, createdAt: at };
+  if (!isTimed) return { order: { ...released, body: body ?? {} } satisfies NewOrder, deadlineAt: null };
   const remaining = parsed.remainingMilliseconds ?? Number.POSITIVE_INFINITY;
   const deadlineAt = new Date(Math.min(Date.parse(parsed.deadline ?? ''), at.getTime() + remaining));
-  return { order: { ...order, body: { ...parsed, deadline: deadlineAt.toISOString() } } satisfies NewOrder, deadlineAt };
+  return { order: { ...released, body: { ...parsed, deadline: deadlineAt.toISOString() } } satisfies NewOrder, deadlineAt };
 }
 
 /**

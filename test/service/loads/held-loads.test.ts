@@ -188,6 +188,45 @@ test('damaged windows never open: their loads are held or rejected, unless they 
   await sql.close();
 });
 
+test('damaged selectors and unknown time zones of groups hold loads, and stop neither orders nor loads that override the windows', async () => {
+  const sql = await openSql(service.database);
+  const damages = [
+    `"selector" = '!beta,,'`,
+    `"maintenanceWindows" = '${JSON.stringify([{ ...always, timeZone: 'Europe/Atlantis' }])}'`,
+  ];
+  for (const [index, damage] of damages.entries()) {
+    await setWindows([closed()]);
+    await sql.run(`UPDATE "DeviceGroup" SET ${damage} WHERE "name" = 'all'`);
+    const refused = await service.postRaw('/v1/loads', { module: 'ip', version: '1.0.0', devices: [device] });
+    expect(refused).toMatchObject({ status: 409, body: { detail: expect.stringContaining('(groups: all)') } });
+    const urgent = await request('ip', `1.${index}.0`, { overrideMaintenanceWindow: { reason: 'fix' } });
+    const orders = await offered(other, 1);
+    expect(loadsOf(orders)).toEqual([urgent.id]);
+    await settle(other, orders);
+    await setWindows([always]);
+  }
+  await sql.close();
+});
+
+test('a damaged held order does not hold back the later loads of its device', async () => {
+  await setWindows([closed()]);
+  const damaged = await request('tcp', '1.0.0');
+  const later = await request('udp', '1.0.0');
+  const sql = await openSql(service.database);
+  const body = databaseKind === 'sqlite' ? `, "body" = '{'` : `, "body" = '{}'`;
+  const time = databaseKind === 'sqlite' ? `'not a time'` : `'infinity'`;
+  await sql.run(`UPDATE "HeldOrder" SET "createdAt" = ${time}${body} WHERE "loadId" = '${damaged.id}'`);
+  await setWindows([always]);
+  expect(loadsOf(await offered(other, 1))).toEqual([later.id]);
+  await settle(other, await offered(other, 1));
+  expect(await read(later.id)).toMatchObject({ state: 'completed' });
+  // The damaged order was sent in vain: its load ends at its deadline.
+  expect(await read(damaged.id)).toMatchObject({ state: 'dispatched', heldSince: null });
+  expect((await service.get('/v1/health')).body).toMatchObject({ reasons: expect.arrayContaining([expect.stringContaining('order')]) });
+  await sql.run(`DELETE FROM "AgentOrder" WHERE "loadId" = '${damaged.id}'`);
+  await sql.close();
+});
+
 describe('limits', () => {
   const create = (name: string, maintenanceWindows: unknown) =>
     service.postRaw('/v1/groups', { name, selector: 'none', maintenanceWindows });
