@@ -171,7 +171,12 @@ const holdLoad = new RowStatement({ heldSince: 'time', heldUntil: 'time?', id: '
 const releaseLoad = new RowStatement({ heldUntil: 'time', deadlineAt: 'time?', id: 'text' }, (sql, { id, heldUntil, deadlineAt }) =>
   sql
     .updateTable('Load')
-    .set(({ fn, ref }) => ({ heldSince: null, heldUntil, deadlineAt: fn.coalesce(deadlineAt, ref('Load.deadlineAt')) }))
+    // Never later: the deadline may have been moved since the order was stored.
+    .set(({ eb, ref }) => ({
+      heldSince: null,
+      heldUntil,
+      deadlineAt: eb.case().when('Load.deadlineAt', '>', deadlineAt).then(deadlineAt).else(ref('Load.deadlineAt')).end(),
+    }))
     .where('id', '=', id)
     .where('state', '=', 'queued'),
 );
@@ -389,7 +394,7 @@ export class LoadRecords {
     await this.#connection.executeForRows(holdLoad, loads);
   }
 
-  /** Marks held loads as released at a time, with their new deadlines; null: unchanged. */
+  /** Marks held loads as released at a time, with their new deadlines, unless theirs are earlier; null: unchanged. */
   async setReleased(loads: readonly Pick<LoadModel, 'id' | 'deadlineAt'>[], releasedAt: Date): Promise<void> {
     await this.#connection.executeForRows(
       releaseLoad,

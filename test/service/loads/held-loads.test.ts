@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { isLoadOrder, type Order } from '../../../src/protocol/agent.ts';
-import { kind as databaseKind, openSql } from '../../databases.ts';
+import { kind as databaseKind, openSql, timeInSql } from '../../databases.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { firstOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
@@ -206,6 +206,21 @@ test('damaged selectors and unknown time zones of groups hold loads, and stop ne
     await setWindows([always]);
   }
   await sql.close();
+});
+
+test('the release of a load does not postpone its deadline, which was moved while the load was held', async () => {
+  await setWindows([closed()]);
+  const held = await request('tcp', '1.1.0');
+  // As after a correction of a request time that was in the future.
+  const earlier = new Date(Date.parse(held.deadlineAt ?? '') - 3_600_000);
+  const sql = await openSql(service.database);
+  await sql.run(`UPDATE "Load" SET "deadlineAt" = ${timeInSql(earlier.getTime())} WHERE "id" = '${held.id}'`);
+  await sql.close();
+  await setWindows([always]);
+  const orders = await offered(other, 1);
+  expect(loadsOf(orders)).toEqual([held.id]);
+  expect(await read(held.id)).toMatchObject({ heldSince: null, deadlineAt: earlier.toISOString() });
+  await settle(other, orders);
 });
 
 test('a damaged held order does not hold back the later loads of its device', async () => {
