@@ -208,6 +208,28 @@ test('damaged selectors and unknown time zones of groups hold loads, and stop ne
   await sql.close();
 });
 
+test('a load of a rollout that was requested before the windows closed can be held beyond its deadline, which begins again', async () => {
+  const rollout = { module: 'ip', version: '1.0.0', versionPolicy: 'different', devices: [device], soakSeconds: 0, deadlineSeconds: 300 };
+  const created = await service.postRaw('/v1/rollouts', { ...rollout, waves: [{ upToPercent: 100 }] });
+  expect(created).toMatchObject({ status: 202 });
+  const queued = await until('a load of the rollout', async () => itemsOf(await service.get('/v1/loads?state=queued'))[0] ?? null);
+  expect(queued).toMatchObject({ rollout: created.body['id'], heldSince: null });
+  await setWindows([closed()]);
+  expect(loadsOf(await other.next(0, 0))).toEqual([]);
+  const held = await read(queued.id);
+  expect(held).toMatchObject({ state: 'queued', heldUntil: expect.any(String) });
+  expect(Date.parse(held.deadlineAt ?? '')).toBeGreaterThan(Date.parse(held.heldUntil ?? ''));
+  await setWindows([always]);
+  const [order] = await offered(other, 1);
+  if (order === undefined || !isLoadOrder(order)) throw new Error('no order');
+  const { deadlineAt, dispatchedAt } = await read(queued.id);
+  expect(order).toMatchObject({ load: queued.id, deadline: deadlineAt });
+  const left = Date.parse(deadlineAt ?? '') - Date.parse(dispatchedAt ?? '');
+  expect(left).toBeGreaterThan(0);
+  expect(left).toBeLessThanOrEqual(300_000);
+  await settle(other, [order]);
+});
+
 test('the release of a load does not postpone its deadline, which was moved while the load was held', async () => {
   await setWindows([closed()]);
   const held = await request('tcp', '1.1.0');
@@ -220,6 +242,7 @@ test('the release of a load does not postpone its deadline, which was moved whil
   const orders = await offered(other, 1);
   expect(loadsOf(orders)).toEqual([held.id]);
   expect(await read(held.id)).toMatchObject({ heldSince: null, deadlineAt: earlier.toISOString() });
+  expect(orders[0]).toMatchObject({ deadline: earlier.toISOString() });
   await settle(other, orders);
 });
 
