@@ -12,6 +12,7 @@ import { DeviceRecords } from '../devices/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { decodeCapabilities, type HostRecord } from '../hosts/repository.ts';
 import { endLoads } from '../loads/endings.ts';
+import { deadlineOfHold } from '../loads/maintenance-holds.ts';
 import { LoadRecords } from '../loads/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { HeldOrderRecords } from '../orders/held-orders.ts';
@@ -114,11 +115,14 @@ async function keepSequence(connection: Connection, orders: readonly ReissuableO
   if (following.length === 0) return new Set();
   const ids = following.map(({ loadId }) => loadId);
   await new LoadRecords(connection).setDispatched(ids, null);
-  const holdable = await new LoadRecords(connection).filterHoldable(ids);
-  const held = following.filter(({ loadId }) => holdable.has(loadId));
+  const holdable = await new LoadRecords(connection).listHoldable(ids);
+  const held = following.flatMap((order) => {
+    const request = holdable.get(order.loadId);
+    return request === undefined ? [] : [{ ...order, deadlineAt: deadlineOfHold(request, order.createdAt) }];
+  });
   await new HeldOrderRecords(connection).add(held.map((order) => ({ ...reissueOrder(order), loadId: order.loadId, number: order.number })));
   await new LoadRecords(connection).setHeld(
-    held.map(({ loadId, createdAt }) => ({ id: loadId, heldSince: createdAt, heldUntil: createdAt })),
+    held.map(({ loadId, createdAt, deadlineAt }) => ({ id: loadId, heldSince: createdAt, heldUntil: createdAt, deadlineAt })),
   );
   return new Set(held.map(({ id }) => id));
 }

@@ -1,6 +1,6 @@
 // Finds devices whose maintenance windows are closed: those of the groups that contain them now.
 
-import { matchesLabelSelector, parseLabelSelector } from '../../protocol/label-selector.ts';
+import { type LabelSelector, LabelSelectorError, matchesLabelSelector, parseLabelSelector } from '../../protocol/label-selector.ts';
 import type { Connection } from '../database/connection.ts';
 import { isAnyOpen, nextCommonOpening, readWindows } from '../groups/maintenance-windows.ts';
 import { GroupRecords } from '../groups/repository.ts';
@@ -29,7 +29,7 @@ export async function findClosedWindows(connection: Connection, deviceIds: reado
   const groups = stored.map(({ name, selector, windows: text }, index) => {
     // Damaged windows never open: an operator must repair them, or override them.
     const windows = readWindows(text) ?? [];
-    return { index, name, selector: parseLabelSelector(selector), windows, isOpen: isAnyOpen(windows, at) };
+    return { index, name, selector: readSelector(selector), windows, isOpen: isAnyOpen(windows, at) };
   });
   if (groups.every(({ isOpen }) => isOpen)) return noneClosed;
   const labels = await new DeviceRecords(connection).labelsOf(deviceIds);
@@ -47,4 +47,14 @@ export async function findClosedWindows(connection: Connection, deviceIds: reado
     }
     return { until: openings.get(key) ?? null, groups: closed };
   };
+}
+
+/** Returns a stored selector. A damaged one matches all devices: any of them may be in the group. An operator must repair it, or override the windows. */
+function readSelector(stored: string): LabelSelector {
+  try {
+    return parseLabelSelector(stored);
+  } catch (error) {
+    if (error instanceof LabelSelectorError) return [];
+    throw error;
+  }
 }

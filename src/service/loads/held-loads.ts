@@ -15,6 +15,7 @@ import { OrderRecords } from '../orders/repository.ts';
 import { systemActor } from '../requester.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import { findHostsWithout, unsupportedReason } from './host-support.ts';
+import { deadlineOfHold } from './maintenance-holds.ts';
 import { type HeldDevice, LoadRecords } from './repository.ts';
 
 /** How often held loads are checked, in milliseconds. */
@@ -116,8 +117,12 @@ async function releaseLoads(connection: Connection, deviceIds: readonly string[]
     return hostId === undefined ? [] : [{ ...order, hostId }];
   });
   const sendable = await endUnsupported(connection, placed, at, onEnded);
-  const released = sendable.map((order) => toReleased(order, at));
-  await new LoadRecords(connection).setReleased(released.map(({ order, deadlineAt }) => ({ id: order.loadId, deadlineAt })));
+  const deadlines = await new LoadRecords(connection).deadlinesOf(sendable.map(({ loadId }) => loadId));
+  const released = sendable.map((order) => toReleased(order, deadlines.get(order.loadId), at));
+  await new LoadRecords(connection).setReleased(
+    released.map(({ order, deadlineAt }) => ({ id: order.loadId, deadlineAt })),
+    at,
+  );
   await new OrderRecords(connection).create(released.map(({ order }) => order));
   await audit(
     connection,
@@ -151,14 +156,18 @@ async function endUnsupported(
   return orders.filter((order) => !ended.has(order));
 }
 
-/** Returns an order to send. Its deadline is not later than if it had been requested now: rollouts and assignments allow for the wait. */
-function toReleased({ number: _, body, ...order }: PlacedOrder, at: Date) {
+/**
+ * Returns an order to send. It has no more time than when it was requested: the deadlines of the loads of rollouts and assignments allow for the hold.
+ * @param deadline The deadline of its load.
+ */
+function toReleased({ number: _, body, ...order }: PlacedOrder, deadline: Date | undefined, at: Date) {
   const parsed = Order.safeParse(body).data;
   const isTimed = parsed !== undefined && 'deadline' in parsed && parsed.deadline !== null;
-  if (!isTimed) return { order: { ...order, body: body ?? {} } satisfies NewOrder, deadlineAt: null };
+  const released = { ...order, createdAt: at };
+  if (!isTimed) return { order: { ...released, body: body ?? {} } satisfies NewOrder, deadlineAt: null };
   const remaining = parsed.remainingMilliseconds ?? Number.POSITIVE_INFINITY;
-  const deadlineAt = new Date(Math.min(Date.parse(parsed.deadline ?? ''), at.getTime() + remaining));
-  return { order: { ...order, body: { ...parsed, deadline: deadlineAt.toISOString() } } satisfies NewOrder, deadlineAt };
+  const deadlineAt = new Date(Math.min((deadline ?? new Date(parsed.deadline ?? '')).getTime(), at.getTime() + remaining));
+  return { order: { ...released, body: { ...parsed, deadline: deadlineAt.toISOString() } } satisfies NewOrder, deadlineAt };
 }
 
 /**
@@ -190,13 +199,16 @@ async function holdClosed(
   ]);
   const candidates = loads.filter(({ deviceId }) => closedOn(deviceId) !== null || waiting.has(deviceId));
   if (candidates.length === 0) return new Set();
-  const holdable = await new LoadRecords(connection).filterHoldable(candidates.map(({ id }) => id));
-  const held = candidates.filter(({ id }) => holdable.has(id));
+  const holdable = await new LoadRecords(connection).listHoldable(candidates.map(({ id }) => id));
+  const held = candidates.flatMap((load) => {
+    const request = holdable.get(load.id);
+    return request === undefined ? [] : [{ ...load, deadlineAt: deadlineOfHold(request, at) }];
+  });
   await new HeldOrderRecords(connection).hold(held.map(({ id }) => id));
   await new LoadRecords(connection).setHeld(
-    held.map(({ id, deviceId }) => {
+    held.map(({ id, deviceId, deadlineAt }) => {
       const closed = closedOn(deviceId);
-      return { id, heldSince: at, heldUntil: closed === null ? at : closed.until };
+      return { id, heldSince: at, heldUntil: closed === null ? at : closed.until, deadlineAt };
     }),
   );
   await audit(

@@ -1,12 +1,13 @@
 // Decides which loads are held because the maintenance windows of their devices are closed, and which requests are rejected for that reason.
 
+import { isAssignmentId } from '../../protocol/identifiers.ts';
 import type { Connection } from '../database/connection.ts';
 import { type ClosedOn, type ClosedWindows, findClosedWindows } from '../devices/closed-windows.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import { maintenanceLimits } from '../groups/maintenance-windows.ts';
 import { Problem } from '../problem.ts';
-import type { OpenLoadCount } from './repository.ts';
+import type { HoldableLoad, OpenLoadCount } from './repository.ts';
 
 /** Devices and groups that an error message names. */
 const namedLimit = 10;
@@ -19,6 +20,15 @@ export type HoldOn = (deviceId: string) => Hold | null;
 /** Returns the holds of new loads. A load never overtakes a held load of its device. @param open The open loads by device. */
 export function holdsOf(open: ReadonlyMap<string, OpenLoadCount>, closedOn: ClosedOn, now: Date): HoldOn {
   return (deviceId) => closedOn(deviceId) ?? ((open.get(deviceId)?.held ?? 0) > 0 ? { until: now } : null);
+}
+
+/**
+ * Returns the deadline of a load that is held although it was requested while the windows were open; null if the request chose the deadline. Rollouts
+ * and assignments do not choose when they load: their deadline begins when the load is released.
+ */
+export function deadlineOfHold({ rolloutId, requestedBy }: Pick<HoldableLoad, 'rolloutId' | 'requestedBy'>, heldSince: Date): Date | null {
+  const isPlanned = rolloutId !== null || (requestedBy !== null && isAssignmentId(requestedBy));
+  return isPlanned ? new Date(heldSince.getTime() + maintenanceLimits.searchMilliseconds) : null;
 }
 
 type Request = {

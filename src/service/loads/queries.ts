@@ -70,9 +70,10 @@ export class LoadQueries {
     } satisfies Prisma.LoadFindManyArgs;
   }
 
-  /** Returns the loads queued since before a time: the count, and the oldest. */
+  /** Returns the loads that have waited for their hosts since before a time: the count, and the oldest. Held loads wait for maintenance windows instead. */
   async queuedBefore(moment: Date): Promise<WaitingLoads> {
-    const where = { state: 'queued', ...isOpen, requestedAt: { lt: moment } };
+    const notReleasedSince = { OR: [{ heldUntil: null }, { heldUntil: { lt: moment } }] };
+    const where = { state: 'queued', ...isOpen, requestedAt: { lt: moment }, heldSince: null, ...notReleasedSince };
     const oldest = await this.#client.load.findFirst({
       where,
       orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }],

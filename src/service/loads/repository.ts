@@ -65,6 +65,8 @@ export type EndedLoad = Pick<LoadModel, 'id' | 'rolloutId' | 'dispatchedAt' | 'h
 
 /** The loads of a device that have not ended: all, and those that are held. */
 export type OpenLoadCount = { readonly loads: number; readonly held: number };
+/** A queued load that does not override maintenance windows, and who requested it. */
+export type HoldableLoad = Pick<LoadModel, 'id' | 'requestedBy' | 'rolloutId'>;
 /** A device with held loads, and when its maintenance windows open, as last determined. */
 export type HeldDevice = { readonly deviceId: string; readonly heldUntil: Date | null };
 
@@ -164,14 +166,25 @@ const openLoadsByDevice = new PreparedQuery({ deviceIds: 'list' }, (sql, { devic
     .groupBy('deviceId'),
 );
 
-const holdLoad = new RowStatement({ heldSince: 'time', heldUntil: 'time?', id: 'text' }, (sql, { id, ...times }) =>
-  sql.updateTable('Load').set(times).where('id', '=', id).where('state', '=', 'queued'),
+const holdLoad = new RowStatement(
+  { heldSince: 'time', heldUntil: 'time?', deadlineAt: 'time?', id: 'text' },
+  (sql, { id, heldSince, heldUntil, deadlineAt }) =>
+    sql
+      .updateTable('Load')
+      .set(({ fn, ref }) => ({ heldSince, heldUntil, deadlineAt: fn.coalesce(deadlineAt, ref('Load.deadlineAt')) }))
+      .where('id', '=', id)
+      .where('state', '=', 'queued'),
 );
 
-const releaseLoad = new RowStatement({ deadlineAt: 'time?', id: 'text' }, (sql, { id, deadlineAt }) =>
+const releaseLoad = new RowStatement({ heldUntil: 'time', deadlineAt: 'time?', id: 'text' }, (sql, { id, heldUntil, deadlineAt }) =>
   sql
     .updateTable('Load')
-    .set(({ fn, ref }) => ({ heldSince: null, heldUntil: null, deadlineAt: fn.coalesce(deadlineAt, ref('Load.deadlineAt')) }))
+    // Never later: the deadline may have been moved since the order was stored.
+    .set(({ eb, ref }) => ({
+      heldSince: null,
+      heldUntil,
+      deadlineAt: eb.case().when('Load.deadlineAt', '>', deadlineAt).then(deadlineAt).else(ref('Load.deadlineAt')).end(),
+    }))
     .where('id', '=', id)
     .where('state', '=', 'queued'),
 );
@@ -183,7 +196,7 @@ const moveOpening = new RowStatement({ deviceId: 'text', heldUntil: 'time?' }, (
 const holdableLoads = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
   sql
     .selectFrom('Load')
-    .select('id')
+    .select(['id', 'requestedBy', 'rolloutId'])
     .where(({ ref }) => ids.includes(ref('id')))
     .where('state', '=', 'queued')
     .where('windowOverride', 'is', null),
@@ -379,19 +392,33 @@ export class LoadRecords {
     return new Set(loads.map(({ id }) => id));
   }
 
-  /** Returns which of these loads can be held: they were not sent to a host, and do not override maintenance windows. */
-  async filterHoldable(ids: readonly string[]): Promise<Set<string>> {
-    return new Set((await this.#connection.query(holdableLoads, { ids })).map(({ id }) => id));
+  /** Returns those of these loads that can be held, by identifier: they were not sent to a host, and do not override maintenance windows. */
+  async listHoldable(ids: readonly string[]): Promise<Map<string, HoldableLoad>> {
+    return new Map((await this.#connection.query(holdableLoads, { ids })).map((load) => [load.id, load]));
   }
 
-  /** Marks queued loads as held. */
-  async setHeld(loads: readonly (Pick<LoadModel, 'id' | 'heldUntil'> & { readonly heldSince: Date })[]): Promise<void> {
+  /** Returns the deadlines of loads, by identifier; without an entry for a load without a deadline. */
+  async deadlinesOf(ids: readonly string[]): Promise<Map<string, Date>> {
+    const rows = await readInChunks(ids, async (chunk) => {
+      const loads = this.#connection.sql.selectFrom('Load').select(['id', 'deadlineAt']).where('id', 'in', chunk);
+      return withoutMarks(await this.#connection.queryReadable(loads, loadRow));
+    });
+    return new Map(rows.flatMap(({ id, deadlineAt }) => (deadlineAt === null ? [] : [[id, deadlineAt]])));
+  }
+
+  /** Marks queued loads as held, with their new deadlines; null: unchanged. */
+  async setHeld(
+    loads: readonly (Pick<LoadModel, 'id' | 'heldUntil' | 'deadlineAt'> & { readonly heldSince: Date })[],
+  ): Promise<void> {
     await this.#connection.executeForRows(holdLoad, loads);
   }
 
-  /** Marks held loads as no longer held, with their new deadlines; null: unchanged. */
-  async setReleased(loads: readonly Pick<LoadModel, 'id' | 'deadlineAt'>[]): Promise<void> {
-    await this.#connection.executeForRows(releaseLoad, loads);
+  /** Marks held loads as released at a time, with their new deadlines, unless theirs are earlier; null: unchanged. */
+  async setReleased(loads: readonly Pick<LoadModel, 'id' | 'deadlineAt'>[], releasedAt: Date): Promise<void> {
+    await this.#connection.executeForRows(
+      releaseLoad,
+      loads.map((load) => ({ ...load, heldUntil: releasedAt })),
+    );
   }
 
   /** Sets when the maintenance windows of devices with held loads open. */

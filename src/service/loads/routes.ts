@@ -300,7 +300,7 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     requestedBy: load.requestedBy,
     deadlineAt: deadlineAt?.toISOString() ?? null,
     heldSince: load.heldSince?.toISOString() ?? null,
-    heldUntil: load.heldUntil?.toISOString() ?? null,
+    heldUntil: load.heldSince === null ? null : (load.heldUntil?.toISOString() ?? null),
     dispatchedAt: dispatchedAt?.toISOString() ?? null,
     completedAt: completedAt?.toISOString() ?? null,
   };

@@ -5,16 +5,13 @@ import type { Connection } from '../database/connection.ts';
 import type { HeldOrderModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
-import { withoutMarks } from '../database/readable-rows.ts';
 import { type NewOrder, withBody } from './repository.ts';
 
 /** A held order. It has no host: its device may move until the order is released. */
-export type HeldOrder = HeldOrderModel;
+export type HeldOrder = Omit<HeldOrderModel, 'createdAt'>;
 
-const columns = ['number', 'id', 'deviceId', 'kind', 'loadId', 'createdAt'] as const;
-
-/** How error messages name a row. */
-const heldRow = { kind: 'held order', table: 'HeldOrder', key: ['id'] } as const;
+const columns = ['number', 'id', 'deviceId', 'kind', 'loadId'] as const;
+const storedColumns = [...columns, 'createdAt', 'body'] as const;
 
 const insertHeld = new RowStatement(
   { number: 'integer', id: 'text', deviceId: 'text', kind: 'text', body: 'json', loadId: 'text', createdAt: 'time' },
@@ -42,11 +39,11 @@ export class HeldOrderRecords {
     for (const chunk of splitIntoChunks(loadIds)) {
       const orders = sql
         .selectFrom('AgentOrder')
-        .select([...columns, 'body'])
+        .select(storedColumns)
         .where('loadId', 'in', chunk);
       await sql
         .insertInto('HeldOrder')
-        .columns([...columns, 'body'])
+        .columns(storedColumns)
         .expression(orders)
         .execute();
       await sql.deleteFrom('AgentOrder').where('loadId', 'in', chunk).execute();
@@ -68,7 +65,10 @@ export class HeldOrderRecords {
     return new Set(rows.map(({ deviceId }) => deviceId));
   }
 
-  /** Removes the held orders of devices, and returns them in the sequence of the loads. Leaves rows that cannot be decoded: their loads expire. */
+  /**
+   * Removes the held orders of devices, and returns them in the sequence of the loads. Leaves none, not even one that is damaged: the later loads of its
+   * device would be held again for ever.
+   */
   async take(deviceIds: readonly string[]): Promise<HeldOrder[]> {
     const { sql } = this.#connection;
     const taken = await readInChunks(deviceIds, async (chunk) => {
@@ -77,7 +77,7 @@ export class HeldOrderRecords {
         .select(columns)
         .select(({ cast }) => cast<string>('body', 'text').as('body'))
         .where('deviceId', 'in', chunk);
-      return withoutMarks(await this.#connection.queryReadable(held, heldRow)).map(withBody);
+      return (await held.execute()).map(withBody);
     });
     for (const chunk of splitIntoChunks(taken.map(({ id }) => id))) await sql.deleteFrom('HeldOrder').where('id', 'in', chunk).execute();
     return taken.toSorted((left, right) => left.number - right.number);

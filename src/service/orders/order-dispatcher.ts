@@ -9,7 +9,7 @@ import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { HostQueries } from '../hosts/queries.ts';
 import { HostRecords } from '../hosts/repository.ts';
-import { hostDecommissioned, registrationKeyRevoked, staleBoot } from '../problem.ts';
+import { hostDecommissioned, Problem, registrationKeyRevoked, staleBoot } from '../problem.ts';
 import { OrderOffers, offerIntervals } from './order-offers.ts';
 import type { OrderRecord } from './repository.ts';
 import { isUrgent, OrderRecords } from './repository.ts';
@@ -166,6 +166,9 @@ export class OrderDispatcher {
           yield order;
         }
       }
+    } catch (error) {
+      // Orders of the new boot may wake the stream of an earlier one before it learns that it ends.
+      if (!(error instanceof Problem && error.kind === 'stale-boot')) throw error;
     } finally {
       if (this.#streams.get(hostId) === stream) this.#streams.delete(hostId);
       if (!this.#closed.signal.aborted && !stream.ending.signal.aborted) void this.#recordStreamEnd(hostId, stream);

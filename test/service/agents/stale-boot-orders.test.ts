@@ -55,6 +55,19 @@ test('a stream of the former boot gets no order of the current boot, and does no
   expect((await stream.next()).value).toMatchObject({ kind: 'attach-device', name: 'd2' });
 });
 
+test('an open stream of the former boot ends when an order of the current boot wakes it before its end is announced', async () => {
+  const host = await register(former, 'd1');
+  const late = await streamOf(host, former);
+  const { value: attach } = await late.next();
+  const reports = [Report.parse(attached(attach))];
+  await installation.agents.acceptReports(host, { bootId: former, reports }, requester);
+  const waiting = late.next();
+  // As if another replica had registered the boot, and announced its orders first.
+  await runSql(database, `UPDATE "Host" SET "bootId" = '${current}'`);
+  await register(current, 'd1', 'd2');
+  expect(await waiting).toMatchObject({ done: true });
+});
+
 test('a waiting poll of the former boot gets no order of the current boot', async () => {
   const host = await register(former, 'd1');
   const [attach] = await installation.agents.pollOrders(host, former, 0, signal);

@@ -233,3 +233,27 @@ test('loads that are queued for long degrade the fleet, and new ones do not', as
   await agent.next(0, 10);
   expect(await reasons()).toEqual([]);
 });
+
+test('loads that are held for long do not degrade the fleet, and wait for their hosts only since their release', async () => {
+  const agent = new Agent(service);
+  await agent.register('agent', ['d1']);
+  await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
+  await service.push('tcp', '1.0.0', workModule(1));
+  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => id);
+  // Closed for the next two days.
+  const days = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'];
+  const window = { days: [days[(new Date().getUTCDay() + 3) % 7]], from: '00:00', until: '12:00', timeZone: 'UTC' };
+  const group = { name: 'all', selector: '!beta', maintenanceWindows: [window] };
+  expect((await service.postRaw('/v1/groups', group)).status).toBe(201);
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices, deadlineSeconds: 7 * 24 * 3_600 });
+  const moment = Date.now() - 11 * 60_000;
+  await change(`UPDATE "Load" SET "requestedAt" = ${timeInSql(moment)}`);
+  expect(await reasons()).toEqual([]);
+  expect((await service.request('DELETE', '/v1/groups/all')).status).toBe(204);
+  const read = async () => itemsOf(await service.get('/v1/loads'))[0];
+  await until('the load is released', async () => (await read())?.heldSince === null);
+  expect(await read()).toMatchObject({ state: 'queued', heldSince: null, heldUntil: null });
+  expect(await reasons()).toEqual([]);
+  await change(`UPDATE "Load" SET "heldUntil" = ${timeInSql(moment)}`);
+  expect(await reasons()).toEqual([expect.stringMatching(/^1 load queued for more than 10 minutes; the oldest, /)]);
+});

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { isLoadOrder, type Order } from '../../../src/protocol/agent.ts';
-import { kind as databaseKind, openSql } from '../../databases.ts';
+import { kind as databaseKind, openSql, timeInSql } from '../../databases.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { firstOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
@@ -185,6 +185,83 @@ test('damaged windows never open: their loads are held or rejected, unless they 
   // The group can be repaired.
   await setWindows([always]);
   expect((await service.get('/v1/groups/all')).body).toMatchObject({ maintenanceWindows: [always] });
+  await sql.close();
+});
+
+test('damaged selectors and unknown time zones of groups hold loads, and stop neither orders nor loads that override the windows', async () => {
+  const sql = await openSql(service.database);
+  const damages = [
+    `"selector" = '!beta,,'`,
+    `"maintenanceWindows" = '${JSON.stringify([{ ...always, timeZone: 'Europe/Atlantis' }])}'`,
+  ];
+  for (const [index, damage] of damages.entries()) {
+    await setWindows([closed()]);
+    await sql.run(`UPDATE "DeviceGroup" SET ${damage} WHERE "name" = 'all'`);
+    const refused = await service.postRaw('/v1/loads', { module: 'ip', version: '1.0.0', devices: [device] });
+    expect(refused).toMatchObject({ status: 409, body: { detail: expect.stringContaining('(groups: all)') } });
+    const urgent = await request('ip', `1.${index}.0`, { overrideMaintenanceWindow: { reason: 'fix' } });
+    const orders = await offered(other, 1);
+    expect(loadsOf(orders)).toEqual([urgent.id]);
+    await settle(other, orders);
+    await setWindows([always]);
+  }
+  await sql.close();
+});
+
+test('a load of a rollout that was requested before the windows closed can be held beyond its deadline, which begins again', async () => {
+  const rollout = { module: 'ip', version: '1.0.0', versionPolicy: 'different', devices: [device], soakSeconds: 0, deadlineSeconds: 300 };
+  const created = await service.postRaw('/v1/rollouts', { ...rollout, waves: [{ upToPercent: 100 }] });
+  expect(created).toMatchObject({ status: 202 });
+  const queued = await until('a load of the rollout', async () => itemsOf(await service.get('/v1/loads?state=queued'))[0] ?? null);
+  expect(queued).toMatchObject({ rollout: created.body['id'], heldSince: null });
+  await setWindows([closed()]);
+  expect(loadsOf(await other.next(0, 0))).toEqual([]);
+  const held = await read(queued.id);
+  expect(held).toMatchObject({ state: 'queued', heldUntil: expect.any(String) });
+  expect(Date.parse(held.deadlineAt ?? '')).toBeGreaterThan(Date.parse(held.heldUntil ?? ''));
+  await setWindows([always]);
+  const [order] = await offered(other, 1);
+  if (order === undefined || !isLoadOrder(order)) throw new Error('no order');
+  const { deadlineAt, dispatchedAt } = await read(queued.id);
+  expect(order).toMatchObject({ load: queued.id, deadline: deadlineAt });
+  const left = Date.parse(deadlineAt ?? '') - Date.parse(dispatchedAt ?? '');
+  expect(left).toBeGreaterThan(0);
+  expect(left).toBeLessThanOrEqual(300_000);
+  await settle(other, [order]);
+});
+
+test('the release of a load does not postpone its deadline, which was moved while the load was held', async () => {
+  await setWindows([closed()]);
+  const held = await request('tcp', '1.1.0');
+  // As after a correction of a request time that was in the future.
+  const earlier = new Date(Date.parse(held.deadlineAt ?? '') - 3_600_000);
+  const sql = await openSql(service.database);
+  await sql.run(`UPDATE "Load" SET "deadlineAt" = ${timeInSql(earlier.getTime())} WHERE "id" = '${held.id}'`);
+  await sql.close();
+  await setWindows([always]);
+  const orders = await offered(other, 1);
+  expect(loadsOf(orders)).toEqual([held.id]);
+  expect(await read(held.id)).toMatchObject({ heldSince: null, deadlineAt: earlier.toISOString() });
+  expect(orders[0]).toMatchObject({ deadline: earlier.toISOString() });
+  await settle(other, orders);
+});
+
+test('a damaged held order does not hold back the later loads of its device', async () => {
+  await setWindows([closed()]);
+  const damaged = await request('tcp', '1.0.0');
+  const later = await request('udp', '1.0.0');
+  const sql = await openSql(service.database);
+  const body = databaseKind === 'sqlite' ? `, "body" = '{'` : `, "body" = '{}'`;
+  const time = databaseKind === 'sqlite' ? `'not a time'` : `'infinity'`;
+  await sql.run(`UPDATE "HeldOrder" SET "createdAt" = ${time}${body} WHERE "loadId" = '${damaged.id}'`);
+  await setWindows([always]);
+  expect(loadsOf(await offered(other, 1))).toEqual([later.id]);
+  await settle(other, await offered(other, 1));
+  expect(await read(later.id)).toMatchObject({ state: 'completed' });
+  // The damaged order was sent in vain: its load ends at its deadline.
+  expect(await read(damaged.id)).toMatchObject({ state: 'dispatched', heldSince: null });
+  expect((await service.get('/v1/health')).body).toMatchObject({ reasons: expect.arrayContaining([expect.stringContaining('order')]) });
+  await sql.run(`DELETE FROM "AgentOrder" WHERE "loadId" = '${damaged.id}'`);
   await sql.close();
 });
 
