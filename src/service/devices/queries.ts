@@ -148,7 +148,7 @@ export async function candidateDevices(client: QueryClient, { selector = [], mod
   // The order of the index, which is the cheapest.
   const orderBy = [{ version: 'asc' as const }, { deviceId: 'asc' as const }];
   const reads = selector
-    .filter(({ isNegated }) => !isNegated)
+    .flatMap((condition) => ('anyOf' in condition || condition.isNegated ? [] : [condition]))
     .map((requirement) => client.deviceLabel.findMany({ where: labelsOfRequirement(requirement), ...firstIds }));
   if (module !== undefined || version !== undefined)
     reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy, ...firstIds }));

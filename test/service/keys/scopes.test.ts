@@ -392,6 +392,8 @@ test('a dynamic rollout takes only devices of its scope, and belongs to keys of 
   const edge = await createKey('edge', 'operator', 'zone=north,tier=edge');
   expect((await service.get(path, edge)).status).toBe(404);
   expect((await service.get(path, keys.operator)).status).toBe(200);
+  const wider = await createKey('wider', 'viewer', '(zone=north) or (tier=core)');
+  expect((await service.get(path, wider)).status).toBe(200);
   expect((await service.postRaw(`${path}/close`, undefined, keys.operator)).status).toBe(200);
   await hasEnded(String(body['id']));
   expect(itemsOf(await service.request('GET', `${path}/devices`)).map(({ device }) => device)).not.toContain(south[0]);
@@ -424,6 +426,13 @@ test('the scope of a key is a label selector, stored in its canonical form', asy
   });
   const created = await service.post('/v1/keys', { name: 'spaced', role: 'viewer', scope: ' zone == north , !beta' });
   expect(created.body.scope).toBe('zone=north,!beta');
+  const several = await service.post('/v1/keys', {
+    name: 'several',
+    role: 'viewer',
+    scope: '( zone in (east, south) ) or (zone==north,!x)',
+  });
+  expect(several.body.scope).toBe('(zone in (east,south)) or (zone=north,!x)');
+  expect(itemsOf(await service.get('/v1/devices', bearer(String(several.body.secret))))).toHaveLength(4);
   const [event] = itemsOf(await service.get(`/v1/audit?object=${created.body.id}`));
   expect(event).toMatchObject({ action: 'key.created', detail: { scope: 'zone=north,!beta' } });
 });
