@@ -68,15 +68,17 @@ export type NewLoadsRequest = LoadTerms &
 /** The loads of a request, and the selected devices that are unreachable. */
 export type AcceptedRequest = CreatedLoads & { readonly unreachable: UnreachableTargets };
 
-/** The expected outcome of a load on one device. */
-export type PreviewedLoad = {
+/** A device of a preview. */
+export type PreviewedDevice = {
   readonly device: string;
   readonly name: string;
   readonly isReachable: boolean;
   /** Whether the request leaves the device out because it is unreachable. */
   readonly isSkipped: boolean;
-  readonly forecast: Forecast;
 };
+
+/** The expected outcome of a load on one device. */
+export type PreviewedLoad = PreviewedDevice & { readonly forecast: Forecast };
 
 type QueuedRequest = {
   readonly request: NewLoadsRequest;
