@@ -60,7 +60,7 @@ import { type SigningKeySettings, SigningKeys } from './signing-keys/signing-key
 import { Deliveries } from './webhooks/deliveries.ts';
 import { SecretStorage } from './webhooks/secret-storage.ts';
 import { Sender } from './webhooks/sender.ts';
-import { Webhooks } from './webhooks/webhooks.ts';
+import { Webhooks, webhooksOfGroup } from './webhooks/webhooks.ts';
 
 export type InstallationSettings = {
   /** The token that hosts register with. */
@@ -178,6 +178,7 @@ export class Installation {
     this.groups = new Groups(store, async (connection, id) => [
       ...(await policiesOfGroup(connection, id)),
       ...(await assignmentsOfGroup(connection, id)),
+      ...(await webhooksOfGroup(connection, id)),
     ]);
     this.channels = new Channels(store, assignmentsOfChannel);
     this.history = new History(store);
