@@ -71,7 +71,7 @@ async function bench(devices: number, residenciesPerDevice: number): Promise<num
     const store = await Store.open(file);
     const signingKeys = await SigningKeys.open(store, { privateKeys: new PrivateKeysInMemory(), isLost: false });
     const timeKeeper = await TimeKeeper.start(store, systemTime);
-    const services = { store, timeKeeper, checkpoints: new Checkpoints(store, signingKeys) };
+    const services = { store, timeKeeper, checkpoints: new Checkpoints({ store, clock: timeKeeper.clock, signingKeys }) };
     // The first checkpoint hashes the tiles of all events, which is no part of retention.
     await services.checkpoints.create();
     const rows: string[][] = [];

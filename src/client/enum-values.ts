@@ -51,7 +51,7 @@ export const outcomeCategories = {
   superseded: 'failed',
 } as const satisfies Record<Schemas['LoadOutcome'], 'succeeded' | 'refused' | 'failed'>;
 
-/** Whether each forecast means that the device would refuse the load, or could not perform it. */
+/** Whether each forecast means that the device would refuse the load or unload, or could not perform it. */
 export const forecastRefuses = {
   'would-install': false,
   'would-replace': false,
@@ -62,4 +62,7 @@ export const forecastRefuses = {
   'refused-image': true,
   'out-of-memory': true,
   'unsupported-by-host': true,
-} as const satisfies Record<Schemas['LoadForecast'], boolean>;
+  'would-unload': false,
+  'refused-not-loaded': true,
+  'refused-imported': true,
+} as const satisfies Record<Schemas['LoadForecast'] | Schemas['UnloadForecast'], boolean>;

@@ -5,7 +5,7 @@ import { parse as parseVersion } from 'semver';
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from './examples.ts';
 import { labelLimit, labelPatterns, labelRules } from './label-rules.ts';
-import { LabelSelectorError, parseLabelSelector, selectorLimits } from './label-selector.ts';
+import { LabelSelectorError, parseLabelSelector, parseScope, scopeLimits, selectorLimits } from './label-selector.ts';
 
 /** The identifier prefix of each kind of object. */
 export const identifierPrefixes = {
@@ -170,15 +170,26 @@ export type Labels = z.infer<typeof Labels>;
 export const LabelSelectorText = z
   .string()
   .max(selectorLimits.characters, { error: `must have up to ${selectorLimits.characters} characters`, abort: true })
-  .superRefine((text, context) => {
+  .superRefine(parsedBy(parseLabelSelector, 'a label selector such as zone in (north,south),!beta'))
+  .meta({ examples: ['zone in (north,south),model!=x,!beta'] });
+
+/** The devices of a scope: a label selector, or several in parentheses with `or` between them. */
+export const ScopeText = z
+  .string()
+  .max(scopeLimits.characters, { error: `must have up to ${scopeLimits.characters} characters`, abort: true })
+  .superRefine(parsedBy(parseScope, 'a label selector such as zone in (north,south),!beta, or several such as (zone=north) or (tier=edge)'))
+  .meta({ examples: ['zone=north'] });
+
+function parsedBy(parse: (text: string) => unknown, expected: string) {
+  return (text: string, context: z.RefinementCtx) => {
     try {
-      parseLabelSelector(text);
+      parse(text);
     } catch (error) {
       if (!(error instanceof LabelSelectorError)) throw error;
-      context.addIssue({ code: 'custom', message: `must be a label selector such as zone in (north,south),!beta; ${error.message}` });
+      context.addIssue({ code: 'custom', message: `must be ${expected}; ${error.message}` });
     }
-  })
-  .meta({ examples: ['zone in (north,south),model!=x,!beta'] });
+  };
+}
 
 /** A byte address in a device's memory: `0x` and hexadecimal digits. */
 export const Address = z

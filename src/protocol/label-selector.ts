@@ -10,6 +10,9 @@ export const selectorLimits = {
   values: 256,
 } as const;
 
+/** Limits of a scope: of all its selectors together. */
+export const scopeLimits = { characters: 16_384, selectors: 100, requirements: 200, values: 512 } as const;
+
 /** One condition on the labels of a device. */
 export type LabelRequirement = {
   readonly key: string;
@@ -19,8 +22,11 @@ export type LabelRequirement = {
   readonly isNegated: boolean;
 };
 
-/** Requirements that a device must all meet. */
-export type LabelSelector = readonly LabelRequirement[];
+/** Selectors of which a device must match one or more. Only scopes have them. */
+type LabelAlternatives = { readonly anyOf: readonly LabelSelector[] };
+
+/** Conditions that a device must all meet. */
+export type LabelSelector = readonly (LabelRequirement | LabelAlternatives)[];
 
 /** A text is not a label selector. The message says where, what is expected and what was found there. */
 export class LabelSelectorError extends Error {
@@ -49,10 +55,25 @@ const keyPattern = new RegExp(`^${labelPatterns.key}$`);
 const valuePattern = new RegExp(`^${labelPatterns.value}$`);
 
 /** @throws {LabelSelectorError} */
-export function parseLabelSelector(text: string): LabelSelector {
+export function parseLabelSelector(text: string): readonly LabelRequirement[] {
   if (text.length > selectorLimits.characters)
     throw new LabelSelectorError(selectorLimits.characters + 1, `limit exceeded (${selectorLimits.characters} characters)`);
-  return new Parser(tokenize(text)).parse();
+  return new Parser(tokenize(text), selectorLimits).parse();
+}
+
+/** Parses a scope: a label selector, or several in parentheses, such as `(zone=north) or (tier=edge)`. @throws {LabelSelectorError} */
+export function parseScope(text: string): LabelSelector {
+  if (text.length > scopeLimits.characters)
+    throw new LabelSelectorError(scopeLimits.characters + 1, `limit exceeded (${scopeLimits.characters} characters)`);
+  const tokens = tokenize(text);
+  return tokens[0]?.text === '(' ? new Parser(tokens, scopeLimits).parseAlternatives() : new Parser(tokens, selectorLimits).parse();
+}
+
+/** Returns the selector of the devices that match one or more of these selectors. */
+export function uniteSelectors(selectors: readonly LabelSelector[]): LabelSelector {
+  const distinct = [...new Map(selectors.map((selector) => [formatLabelSelector(selector), selector])).values()];
+  const [first] = distinct;
+  return first !== undefined && distinct.length === 1 ? first : [{ anyOf: distinct }];
 }
 
 function tokenize(text: string): Token[] {
@@ -69,21 +90,44 @@ function tokenize(text: string): Token[] {
 /** A recursive descent parser with one token of lookahead. */
 class Parser {
   readonly #tokens: readonly Token[];
+  readonly #limits: { readonly requirements: number; readonly values: number };
   #index = 0;
+  #requirementCount = 0;
   #valueCount = 0;
 
-  constructor(tokens: readonly Token[]) {
+  constructor(tokens: readonly Token[], limits: { readonly requirements: number; readonly values: number }) {
     this.#tokens = tokens;
+    this.#limits = limits;
   }
 
-  parse(): LabelSelector {
+  parse(): readonly LabelRequirement[] {
+    const requirements = this.#requirements();
+    if (this.#next.kind !== 'end') throw this.#unexpected('"," or the end of the selector');
+    return requirements;
+  }
+
+  /** Parses selectors in parentheses, with "or" between them. */
+  parseAlternatives(): LabelSelector {
+    const selectors: LabelSelector[] = [];
+    do {
+      if (selectors.length === scopeLimits.selectors)
+        throw new LabelSelectorError(this.#next.position, `limit exceeded (${scopeLimits.selectors} selectors)`);
+      if (!this.#accept('(')) throw this.#unexpected('"("');
+      selectors.push(this.#requirements());
+      if (!this.#accept(')')) throw this.#unexpected('"," or ")"');
+    } while (this.#accept('or'));
+    if (this.#next.kind !== 'end') throw this.#unexpected('"or" or the end of the scope');
+    return uniteSelectors(selectors);
+  }
+
+  #requirements(): LabelRequirement[] {
     const requirements: LabelRequirement[] = [];
     do {
-      if (requirements.length === selectorLimits.requirements)
-        throw new LabelSelectorError(this.#next.position, `limit exceeded (${selectorLimits.requirements} requirements)`);
+      if (this.#requirementCount === this.#limits.requirements)
+        throw new LabelSelectorError(this.#next.position, `limit exceeded (${this.#limits.requirements} requirements)`);
+      this.#requirementCount += 1;
       requirements.push(this.#requirement());
     } while (this.#accept(','));
-    if (this.#next.kind !== 'end') throw this.#unexpected('"," or the end of the selector');
     return requirements;
   }
 
@@ -110,7 +154,8 @@ class Parser {
   #requirement(): LabelRequirement {
     const isAbsent = this.#accept('!');
     const key = this.#key();
-    if (isAbsent || this.#next.kind === 'end' || this.#next.text === ',') return { key, values: null, isNegated: isAbsent };
+    if (isAbsent || this.#next.kind === 'end' || this.#next.text === ',' || this.#next.text === ')')
+      return { key, values: null, isNegated: isAbsent };
     if (this.#accept('=') || this.#accept('==')) return { key, values: [this.#value()], isNegated: false };
     if (this.#accept('!=')) return { key, values: [this.#value()], isNegated: true };
     if (this.#accept('in')) return { key, values: this.#values(), isNegated: false };
@@ -130,8 +175,7 @@ class Parser {
   #value(): string {
     const { kind, text, position } = this.#next;
     this.#valueCount += 1;
-    if (this.#valueCount > selectorLimits.values)
-      throw new LabelSelectorError(position, `limit exceeded (${selectorLimits.values} values)`);
+    if (this.#valueCount > this.#limits.values) throw new LabelSelectorError(position, `limit exceeded (${this.#limits.values} values)`);
     if (kind === 'end' || text === ',' || text === ')') return '';
     if (kind !== 'word') throw this.#unexpected('a label value without spaces, quotes and the characters , ( ) = ! < >');
     if (!valuePattern.test(text)) throw new LabelSelectorError(position, `${JSON.stringify(text)} is too long: ${labelRules.value}`);
@@ -151,12 +195,14 @@ class Parser {
   }
 }
 
-/** Returns a selector as text that `parseLabelSelector` accepts. */
+/** Returns a selector or scope as text that `parseLabelSelector` or `parseScope` accepts. */
 export function formatLabelSelector(selector: LabelSelector): string {
-  return selector.map(formatRequirement).join(',');
+  return selector.map(formatCondition).join(',');
 }
 
-function formatRequirement({ key, values, isNegated }: LabelRequirement): string {
+function formatCondition(condition: LabelRequirement | LabelAlternatives): string {
+  if ('anyOf' in condition) return condition.anyOf.map((selector) => `(${formatLabelSelector(selector)})`).join(' or ');
+  const { key, values, isNegated } = condition;
   if (values === null) return isNegated ? `!${key}` : key;
   const [value = ''] = values;
   if (values.length === 1) return `${key}${isNegated ? '!=' : '='}${value}`;
@@ -168,9 +214,11 @@ export function selectorOfLabels(labels: Readonly<Record<string, string>>): Labe
   return Object.entries(labels).map(([key, value]) => ({ key, values: [value], isNegated: false }));
 }
 
-/** Returns whether labels meet all requirements of a selector. */
+/** Returns whether labels meet all conditions of a selector. */
 export function matchesLabelSelector(selector: LabelSelector, labels: ReadonlyMap<string, string>): boolean {
-  return selector.every(({ key, values, isNegated }) => {
+  return selector.every((condition) => {
+    if ('anyOf' in condition) return condition.anyOf.some((one) => matchesLabelSelector(one, labels));
+    const { key, values, isNegated } = condition;
     const value = labels.get(key);
     const isMatch = value !== undefined && (values === null || values.includes(value));
     return isMatch !== isNegated;

@@ -61,7 +61,7 @@ import { type SigningKeySettings, SigningKeys } from './signing-keys/signing-key
 import { Deliveries } from './webhooks/deliveries.ts';
 import { SecretStorage } from './webhooks/secret-storage.ts';
 import { Sender } from './webhooks/sender.ts';
-import { Webhooks } from './webhooks/webhooks.ts';
+import { Webhooks, webhooksOfGroup } from './webhooks/webhooks.ts';
 
 export type InstallationSettings = {
   /** Traces requests, reports and the loads of rollouts; by default nothing does. */
@@ -181,6 +181,7 @@ export class Installation {
     this.groups = new Groups(dependencies, async (connection, id) => [
       ...(await policiesOfGroup(connection, id)),
       ...(await assignmentsOfGroup(connection, id)),
+      ...(await webhooksOfGroup(connection, id)),
     ]);
     this.channels = new Channels(dependencies, assignmentsOfChannel);
     this.history = new History(dependencies);

@@ -29,7 +29,7 @@ export function rolesGranting(needed: Role): Role[] {
   return roles.filter((role) => grantRole([role], needed));
 }
 
-/** The roles of keys that can have a scope. An administrator changes the whole fleet, and a host registers with its own name. */
+/** The roles that can have a scope. An administrator changes the whole fleet, and a host registers with its own name. */
 export const rolesWithScope = ['viewer', 'operator', 'publisher'] as const satisfies readonly Role[];
 
 /** The prefix of every API key; no other token of the service begins with it. */
@@ -49,9 +49,15 @@ export type KeyHolder = {
 };
 
 /** A person or another client whom the identity provider knows. */
-export type UserHolder = { readonly id: string; readonly roles: readonly Role[]; readonly expiresAt: Date };
+export type UserHolder = {
+  readonly id: string;
+  readonly roles: readonly Role[];
+  readonly expiresAt: Date;
+  /** The devices that the user can use; null: all. */
+  readonly scope: LabelSelector | null;
+};
 
 /** A key or user whose roles or scope do not allow a request. */
 export type Denied = { readonly kind: 'key' | 'user'; readonly id: string; readonly roles: readonly Role[] };
-/** What a denied request needs: a role, or a key without this scope. */
+/** What a denied request needs: a role, or a key or user without this scope. */
 export type DenialCause = { readonly needed: Role } | { readonly scope: string };

@@ -50,10 +50,16 @@ test.each([
   [{}, { PATCHBAY_SERVICE: 'here' }, /PATCHBAY_SERVICE: expected a URL like .*, received "here"/],
   [{ key: 'a', 'key-file': 'b' }, {}, /--key and --key-file cannot be combined/],
   [{ key: 'two words' }, {}, /invalid API key in --key/],
+  [{ key: 'k'.repeat(8_193) }, {}, /expected 1 to 8192 printable characters/],
   [{ 'key-file': '/nowhere/key' }, {}, /cannot read the API key from \/nowhere\/key \(--key-file\): ENOENT/],
   [{ config: '/nowhere/config.json' }, {}, /cannot read --config \/nowhere/],
 ])('settings %j with the environment %j are rejected', async (flags, environment, message) => {
   await expect(readOperatorSettings(flags, { XDG_CONFIG_HOME: '/nowhere', ...environment })).rejects.toThrow(message);
+});
+
+test('a token of an identity provider is a key', async () => {
+  const key = `eyJ${'k'.repeat(8_189)}`;
+  expect(await readOperatorSettings({ key }, { XDG_CONFIG_HOME: '/nowhere' })).toMatchObject({ key });
 });
 
 test('an unknown setting in a configuration file is rejected', async () => {

@@ -8,8 +8,11 @@ import {
   LabelSelectorError,
   matchesLabelSelector,
   parseLabelSelector,
+  parseScope,
+  scopeLimits,
   selectorLimits,
   selectorOfLabels,
+  uniteSelectors,
 } from '../../src/protocol/label-selector.ts';
 
 const one = (key: string, values: string[] | null, isNegated = false): LabelSelector => [{ key, values, isNegated }];
@@ -128,6 +131,54 @@ test('a selector matches the labels that meet each of its requirements', () => {
       expect(matchesLabelSelector(selectorOfLabels(given), new Map(Object.entries(given)))).toBe(true);
     }),
   );
+});
+
+const scopes = fc.array(selectors, { minLength: 1, maxLength: 4 });
+
+test('a printed scope is parsed to the same scope, and matches what one of its selectors matches', () => {
+  fc.assert(
+    fc.property(scopes, labels, (alternatives, given) => {
+      const scope = uniteSelectors(alternatives);
+      expect(parseScope(formatLabelSelector(scope))).toEqual(scope);
+      const found = new Map(Object.entries(given));
+      expect(matchesLabelSelector(scope, found)).toBe(alternatives.some((selector) => matchesLabelSelector(selector, found)));
+    }),
+  );
+});
+
+test('a scope has each of its selectors once, and without selectors it matches nothing', () => {
+  expect(formatLabelSelector(parseScope('(zone==north) or (tier, !beta) or (zone = north)'))).toBe('(zone=north) or (tier,!beta)');
+  expect(parseScope(' ( zone=north ) ')).toEqual(parseLabelSelector('zone=north'));
+  expect(parseScope('(zone=) or (tier in (a,))')).toEqual([{ anyOf: [parseLabelSelector('zone='), parseLabelSelector('tier in (a,)')] }]);
+  expect(matchesLabelSelector(uniteSelectors([]), new Map([['zone', 'north']]))).toBe(false);
+});
+
+test.each<[string, number, string]>([
+  ['(zone=north', 12, 'expected "," or ")", received the end of the selector'],
+  ['(zone=north) and (tier)', 14, 'expected "or" or the end of the scope, received "and"'],
+  ['(zone=north) or tier', 17, 'expected "(", received "tier"'],
+  ['zone=north or tier', 12, 'expected "," or the end of the selector, received "or"'],
+  ['((zone))', 2, 'expected a label key or "!", received "("'],
+  ['()', 2, 'expected a label key or "!", received ")"'],
+])('rejects the scope %s', (text, position, reason) => {
+  const parse = () => parseScope(text);
+  expect(parse).toThrow(expect.objectContaining({ position, message: `at character ${position}: ${reason}` }));
+});
+
+test('a scope has limits', () => {
+  const { characters, selectors: count, requirements, values } = scopeLimits;
+  const series = (length: number, toText: (index: number) => string, separator: string) =>
+    Array.from({ length }, (_, index) => toText(index)).join(separator);
+  const alternatives = (length: number) => series(length, (index) => `(zone=z${index})`, ' or ');
+  expect(parseScope(alternatives(count))).toEqual([{ anyOf: expect.objectContaining({ length: count }) }]);
+  expect(() => parseScope(alternatives(count + 1))).toThrow(`limit exceeded (${count} selectors)`);
+  const wide = (length: number) => series(length, (index) => `(a${index},b${index},c${index},d)`, ' or ');
+  expect(() => parseScope(wide(requirements / 4))).not.toThrow();
+  expect(() => parseScope(`${wide(requirements / 4)} or (x)`)).toThrow(`limit exceeded (${requirements} requirements)`);
+  const listed = (length: number) => `(zone in (${series(length, String, ',')})) or (tier=a)`;
+  expect(() => parseScope(listed(values - 1))).not.toThrow();
+  expect(() => parseScope(listed(values))).toThrow(`limit exceeded (${values} values)`);
+  expect(() => parseScope(`(zone)${' '.repeat(characters - 5)}`)).toThrow(`limit exceeded (${characters} characters)`);
 });
 
 test('any text is parsed, or rejected with a position inside it', () => {

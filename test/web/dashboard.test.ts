@@ -577,6 +577,7 @@ test('unloads a module, with the path of the unload in the figure', async () => 
   await page.getByRole('button', { name: 'Unload tcp' }).click();
   const dialog = page.getByRole('dialog', { name: 'Unload tcp from rack-b-1' });
   await dialog.getByText(`Removes tcp@${installed?.version} from the module table.`).waitFor();
+  await dialog.getByRole('status').getByText(`tcp@${installed?.version} would be unloaded. Accesses inside now: `).waitFor();
   await dialog.getByLabel('Unload it although').check();
   await dialog.getByLabel('Reason').fill('retired');
   await dialog.getByRole('button', { name: 'Unload tcp' }).click();

@@ -9,6 +9,7 @@ import './sign-in.css';
 /** Why the identity provider did not sign someone in, by the value of `?sign-in=`. */
 const providerFailures: ReadonlyMap<string, string> = new Map([
   ['no-role', 'You are signed in at the identity provider, but no rule gives you a role here. Ask an administrator.'],
+  ['no-devices', 'You are signed in at the identity provider, but no rule gives you devices here. Ask an administrator.'],
   ['unavailable', 'The identity provider cannot be reached. Try again later, or use an API key.'],
   ['expired', 'Signing in took too long, or the browser refused cookies. Try again.'],
   ['failed', 'The identity provider did not sign you in. Try again; the log of the service has the reason.'],

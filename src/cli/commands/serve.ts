@@ -109,7 +109,19 @@ export function addServeCommand(command: Command, load: () => Promise<typeof ser
       '--oidc-role-claim <claim>',
       'claim with the values, or the path to it, such as realm_access.roles (PATCHBAY_OIDC_ROLE_CLAIM, default: groups)',
     )
-    .option('--oidc-scopes <scopes>', 'scopes that are requested (PATCHBAY_OIDC_SCOPES, default: openid profile email)')
+    .option(
+      '--oidc-device-scopes <rules>',
+      'devices by values of a claim, as label selectors separated by semicolons, such as "north-operators=zone=north;platform=*"; someone with several values can use the devices of all, * is all devices, and administrators can use all (PATCHBAY_OIDC_DEVICE_SCOPES, default: everyone can use all devices)',
+    )
+    .option(
+      '--oidc-device-scope-claim <claim>',
+      'claim with the values of --oidc-device-scopes, or the path to it (PATCHBAY_OIDC_DEVICE_SCOPE_CLAIM, default: the role claim)',
+    )
+    .option(
+      '--oidc-unmatched-device-scope <choice>',
+      'for people and tokens that match no rule of --oidc-device-scopes: refuse or all-devices (PATCHBAY_OIDC_UNMATCHED_DEVICE_SCOPE, default: refuse)',
+    )
+    .option('--oidc-scopes <scopes>', 'OAuth scopes that are requested (PATCHBAY_OIDC_SCOPES, default: openid profile email)')
     .option(
       '--oidc-audience <audience>',
       'accept access tokens of the provider for this audience as API keys (PATCHBAY_OIDC_AUDIENCE, default: accept none)',

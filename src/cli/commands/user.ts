@@ -19,8 +19,11 @@ export function addUserCommands(user: Command): void {
       runOperatorCommand(command, async (context) => {
         const readPage = async (query: { limit: number }) => unwrapResponse(await context.client.GET('/v1/users', { params: { query } }));
         printList(context, await readPages(pages, readPage), {
-          headings: ['USER', 'NAME', 'EMAIL', 'SUBJECT', 'FIRST SEEN'],
-          row: ({ id, name, email, subject, createdAt }) => [id, name ?? '', email ?? '', subject, formatTime(createdAt)],
+          headings: ['USER', 'NAME', 'EMAIL', 'SUBJECT', 'ROLES', 'SCOPE', 'FIRST SEEN'],
+          row: ({ id, name, email, subject, roles, scope, createdAt }) => [
+            ...[id, name ?? '', email ?? '', subject],
+            ...[roles.join(' '), scope ?? '', formatTime(createdAt)],
+          ],
           empty: 'no users found',
         });
         return exitCodes.success;
@@ -40,6 +43,8 @@ export function addUserCommands(user: Command): void {
           `  email       ${found.email ?? 'unknown'}`,
           `  provider    ${found.issuer}`,
           `  subject     ${found.subject}`,
+          `  roles       ${found.roles.length === 0 ? 'none' : found.roles.join(', ')}`,
+          `  scope       ${found.scope ?? 'all devices'}`,
           `  first seen  ${formatTime(found.createdAt)}`,
         ]);
         return exitCodes.success;

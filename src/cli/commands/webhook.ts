@@ -6,7 +6,7 @@ import { webhookFormats } from '../../client/enum-values.ts';
 import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { resolveIdentifier } from '../operator/identifiers.ts';
-import { selectorOption } from '../operator/load-options.ts';
+import { groupOption, selectorOption } from '../operator/load-options.ts';
 import { printNote, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { collectValues, readInteger } from '../option-values.ts';
@@ -36,11 +36,13 @@ function addCreateCommand(webhook: Command): void {
     .addOption(new Option('--url <url>', 'URL that events are posted to').makeOptionMandatory())
     .addOption(eventOption().makeOptionMandatory())
     .addOption(selectorOption('only events about every device'))
+    .addOption(groupOption('only events about every device'))
     .addOption(formatOption())
     .option('--disabled', 'do not send events yet')
-    .action((name, { url, event, selector, format, disabled }, command) =>
+    .action((name, { url, event, selector, group, format, disabled }, command) =>
       runOperatorCommand(command, async (context) => {
-        const optional = { ...(selector === undefined ? {} : { selector }), ...(format === undefined ? {} : { format }) };
+        const selection = { ...(selector === undefined ? {} : { selector }), ...(group === undefined ? {} : { group }) };
+        const optional = { ...selection, ...(format === undefined ? {} : { format }) };
         const body = { name, url, eventTypes: [...event], ...optional, enabled: disabled !== true };
         const created = unwrapResponse(await context.client.POST('/v1/webhooks', { body }));
         printNote(context, `created the webhook ${created.name} (${created.id}); its secret is shown only once:`);
@@ -103,22 +105,26 @@ function addEditCommand(webhook: Command): void {
     .option('--url <url>', 'URL that events are posted to')
     .addOption(eventOption())
     .addOption(selectorOption('only events about every device'))
-    .option('--no-selector', 'events about any object')
+    .option('--no-selector', 'events about devices with any labels, or about any object without --group')
+    .addOption(groupOption('only events about every device'))
+    .option('--no-group', 'events about devices of any group, or about any object without --selector')
     .addOption(formatOption())
     .option('--enable', 'send events')
     .option('--disable', 'do not send events; the webhook keeps its position')
-    .action((nameOrId, { name, url, event, selector, format, enable, disable }, command) =>
+    .action((nameOrId, { name, url, event, selector, group, format, enable, disable }, command) =>
       runOperatorCommand(command, async (context) => {
         if (enable === true && disable === true) throw new UsageError('--enable and --disable cannot be combined');
         const path = { webhook: (await readWebhook(context.client, nameOrId)).id };
         const read = await context.client.GET('/v1/webhooks/{webhook}', { params: { path } });
         const current = unwrapResponse(read);
         const newSelector = typeof selector === 'string' ? selector : selector === false ? null : current.selector;
+        const newGroup = typeof group === 'string' ? group : group === false ? null : current.group;
         const body = {
           name: name ?? current.name,
           url: url ?? current.url,
           eventTypes: [...(event ?? current.eventTypes)],
           ...(newSelector === null ? {} : { selector: newSelector }),
+          ...(newGroup === null ? {} : { group: newGroup }),
           format: format ?? current.format,
           enabled: enable === true || (disable !== true && current.enabled),
         };
@@ -241,13 +247,14 @@ async function readParked(client: Client, id: string): Promise<readonly Schemas[
   return unwrapResponse(await client.GET('/v1/webhooks/{webhook}/parked-events', { params })).items;
 }
 
-function describeWebhook({ id, name, url, eventTypes, selector, format, disabledReason, delivery }: Schemas['Webhook']): string[] {
+function describeWebhook({ id, name, url, eventTypes, selector, group, format, disabledReason, delivery }: Schemas['Webhook']): string[] {
   const { status, deliveredThrough, lastDeliveredAt, lastError, nextAttemptAt, parkedEvents, skipped } = delivery;
   return [
     `${name} (${id})`,
     `  url        ${url}`,
     `  events     ${eventTypes.join(' ')}`,
     ...(selector === null ? [] : [`  selector   ${selector}`]),
+    ...(group === null ? [] : [`  group      ${group}`]),
     `  format     ${format}`,
     `  status     ${status}${disabledReason === null ? '' : `: ${disabledReason}`}`,
     `  position   event ${deliveredThrough}, last delivery ${lastDeliveredAt === null ? 'never' : formatTime(lastDeliveredAt)}`,

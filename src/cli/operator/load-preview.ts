@@ -1,4 +1,4 @@
-// How the forecasts of a dry run are printed: shared by `load` and `rollout create`.
+// How the forecasts of a dry run are printed: shared by `load`, `unload` and `rollout create`.
 
 import type { Schemas } from '../../client/client.ts';
 import { forecastRefuses } from '../../client/enum-values.ts';
@@ -8,7 +8,7 @@ import { formatTable } from '../terminal/table.ts';
 /** Maximum number of refusing devices, and of warnings, that a preview lists. */
 const rowLimit = 100;
 
-type Forecast = Omit<Schemas['PreviewedLoad'], 'skipped'>;
+type Forecast = Omit<Schemas['PreviewedLoad'] | Schemas['PreviewedUnload'], 'skipped'>;
 /** A column of a preview, besides those of each forecast. */
 type Column<Item> = { readonly heading: string; readonly cell: (item: Item) => string | number };
 

@@ -12,6 +12,8 @@ type Name = keyof typeof settingVariables;
 export const defaultService = 'http://127.0.0.1:7070';
 /** Where a service that runs in this folder stores the administrator key. */
 export const defaultKeyFile = 'data/admin-key';
+/** Maximum characters of a key. A token of an identity provider is longer than an API key. */
+const maxKeyLength = 8_192;
 
 export type OperatorSettings = {
   readonly service: string;
@@ -83,7 +85,7 @@ function readKeyFile(file: string, from: string): Pick<OperatorSettings, 'key' |
 }
 
 function checkKey(key: string, keyFrom: string): Pick<OperatorSettings, 'key' | 'keyFrom'> {
-  if (!/^[\x21-\x7e]{1,512}$/.test(key))
-    throw new UsageError(`invalid API key in ${keyFrom}: expected 1 to 512 printable characters without spaces`);
+  if (key.length > maxKeyLength || !/^[\x21-\x7e]+$/.test(key))
+    throw new UsageError(`invalid API key in ${keyFrom}: expected 1 to ${maxKeyLength} printable characters without spaces`);
   return { key, keyFrom };
 }

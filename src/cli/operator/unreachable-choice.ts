@@ -1,4 +1,4 @@
-// What `load` and `rollout create` do with unreachable devices: an option says it, or a person at a terminal is asked.
+// What `load`, `unload` and `rollout create` do with unreachable devices: an option says it, or a person at a terminal is asked.
 
 import { Option } from '@commander-js/extra-typings';
 import type { Schemas } from '../../client/client.ts';
@@ -11,7 +11,7 @@ import { type CommandContext, printNote } from './operator.ts';
 const namedDevices = 5;
 
 type UnreachableChoice = (typeof unreachableChoices)[number];
-type PreviewedDevice = Pick<Schemas['PreviewedLoad'], 'deviceName' | 'reachable' | 'forecast'>;
+type PreviewedDevice = Pick<Schemas['PreviewedLoad'] | Schemas['PreviewedUnload'], 'deviceName' | 'reachable' | 'forecast'>;
 type Context = Pick<CommandContext, 'signal'>;
 
 export const unreachableOption = () =>

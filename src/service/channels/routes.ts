@@ -48,7 +48,7 @@ function addReadingRoutes(app: Api, { channels, damagedRows }: Uses): void {
   app.get(
     '/v1/channels',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listChannels',
         tags,
@@ -66,7 +66,7 @@ function addReadingRoutes(app: Api, { channels, damagedRows }: Uses): void {
   app.get(
     '/v1/channels/:channel',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getChannel',
         tags,

@@ -12,9 +12,10 @@ export function labelsOfRequirement({ key, values }: LabelRequirement): { key: s
   return { key, value: value !== undefined && others.length === 0 ? value : { in: [...values] } };
 }
 
-/** Returns the conditions for devices that meet all requirements. */
+/** Returns the conditions for devices that match a selector. */
 export function deviceConditions(selector: LabelSelector): Prisma.DeviceWhereInput[] {
   return selector.map((requirement) => {
+    if ('anyOf' in requirement) return { OR: requirement.anyOf.map((one) => ({ AND: deviceConditions(one) })) };
     const labels = labelsOfRequirement(requirement);
     return { labels: requirement.isNegated ? { none: labels } : { some: labels } };
   });
@@ -22,11 +23,14 @@ export function deviceConditions(selector: LabelSelector): Prisma.DeviceWhereInp
 
 /** Returns the same as an expression. Required labels are a subquery of their own, so that the database can begin with them. */
 export function matchesSelector(
-  { and, eb, exists, not, selectFrom }: ExpressionBuilder<Tables, 'Device'>,
+  builder: ExpressionBuilder<Tables, 'Device'>,
   selector: LabelSelector,
 ): ExpressionWrapper<Tables, 'Device', SqlBool> {
+  const { and, eb, exists, not, or, selectFrom } = builder;
   return and(
-    selector.map(({ key, values, isNegated }) => {
+    selector.map((condition) => {
+      if ('anyOf' in condition) return or(condition.anyOf.map((one) => matchesSelector(builder, one)));
+      const { key, values, isNegated } = condition;
       const withKey = selectFrom('DeviceLabel').select('DeviceLabel.deviceId').where('key', '=', key);
       const labels = values === null ? withKey : withKey.where('value', 'in', [...values]);
       return isNegated ? not(exists(labels.whereRef('DeviceLabel.deviceId', '=', 'Device.id'))) : eb('Device.id', 'in', labels);
@@ -34,11 +38,13 @@ export function matchesSelector(
   );
 }
 
-/** Returns whether the device with an identifier meets all requirements. Looks up the labels of that device, where `matchesSelector` finds all devices. */
+/** Returns whether the device with an identifier matches a selector. Looks up the labels of that device, where `matchesSelector` finds all devices. */
 export function deviceMatches(deviceId: Expression<string>, selector: LabelSelector): Expression<SqlBool> {
-  const { and, exists, not, selectFrom } = expressionBuilder<Tables, never>();
+  const { and, exists, not, or, selectFrom } = expressionBuilder<Tables, never>();
   return and(
-    selector.map(({ key, values, isNegated }) => {
+    selector.map((condition) => {
+      if ('anyOf' in condition) return or(condition.anyOf.map((one) => deviceMatches(deviceId, one)));
+      const { key, values, isNegated } = condition;
       const withKey = selectFrom('DeviceLabel')
         .select('DeviceLabel.key')
         .where('DeviceLabel.deviceId', '=', deviceId)
@@ -52,11 +58,17 @@ export function deviceMatches(deviceId: Expression<string>, selector: LabelSelec
 
 /** Returns the same for a statement of Prisma. */
 export function deviceMatchesSql(deviceId: Prisma.Sql, selector: LabelSelector): Prisma.Sql {
-  const conditions = selector.map(({ key, values, isNegated }) => {
+  const conditions = selector.map((condition) => {
+    if ('anyOf' in condition) return anyOfSql(condition.anyOf.map((one) => deviceMatchesSql(deviceId, one)));
+    const { key, values, isNegated } = condition;
     const withValue = values === null ? Prisma.empty : Prisma.sql`AND "label"."value" IN (${Prisma.join([...values])})`;
     const labels = Prisma.sql`EXISTS (
       SELECT 1 FROM "DeviceLabel" AS "label" WHERE "label"."deviceId" = ${deviceId} AND "label"."key" = ${key} ${withValue})`;
     return isNegated ? Prisma.sql`NOT ${labels}` : labels;
   });
   return conditions.length === 0 ? Prisma.sql`1 = 1` : Prisma.join(conditions, ' AND ');
+}
+
+function anyOfSql(alternatives: readonly Prisma.Sql[]): Prisma.Sql {
+  return alternatives.length === 0 ? Prisma.sql`1 = 0` : Prisma.sql`((${Prisma.join([...alternatives], ') OR (')}))`;
 }

@@ -104,7 +104,7 @@ export type Tables = {
   readonly RolloutWave: Table<RolloutWaveModel, 'failureIgnored'>;
   readonly Session: Table<SessionModel>;
   readonly SignaturePolicy: Table<SignaturePolicyModel>;
-  readonly User: Table<UserModel>;
+  readonly User: Table<UserModel, 'roles'>;
   readonly SigningKey: Table<SigningKeyModel>;
   readonly Webhook: Table<WebhookModel, 'revision'>;
 };

@@ -43,7 +43,7 @@ export function addPromotionRoutes(app: Api, { promotions }: { readonly promotio
   app.get(
     '/v1/channels/:channel/promotions/:promotion',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'getPromotion',
         tags,

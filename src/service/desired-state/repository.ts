@@ -1,11 +1,13 @@
 // Rows of assignments, of their rollouts, and of the states of devices under them.
 
 import { isAssignmentId } from '../../protocol/identifiers.ts';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { ContentName } from '../channels/repository.ts';
 import { readInChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { AssignmentModel, DesiredStateModel } from '../database/generated/models.ts';
 import { Json } from '../database/json.ts';
+import { deviceMatches } from '../database/label-conditions.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 
 export type AssignmentRow = AssignmentModel;
@@ -394,14 +396,18 @@ export class DesiredStateRecords {
     return new Map(ids.map((id) => [id, members.filter(({ patchSetId }) => patchSetId === id).map(({ module }) => module)]));
   }
 
-  /** Counts the devices of assignments in each state. @param state Only this state. */
-  async count(assignmentIds: readonly string[], state?: string): Promise<StateCount[]> {
+  /** Counts the devices of assignments in each state. @param only Only devices in this state, or that match this scope; null: all. */
+  async count(
+    assignmentIds: readonly string[],
+    { state, scope = null }: { readonly state?: string; readonly scope?: LabelSelector | null } = {},
+  ): Promise<StateCount[]> {
     const counts = await readInChunks(assignmentIds, (some) =>
       this.#connection.sql
         .selectFrom('DesiredState')
         .select(({ fn }) => ['assignmentId', 'state', 'reason', fn.countAll<number | bigint>().as('devices')])
         .where('assignmentId', 'in', some)
         .$if(state !== undefined, (query) => query.where('state', '=', state ?? ''))
+        .$if(scope !== null, (query) => query.where(({ ref }) => deviceMatches(ref('DesiredState.deviceId'), scope ?? [])))
         .groupBy(['assignmentId', 'state', 'reason'])
         .orderBy('assignmentId')
         .orderBy('state')
@@ -411,10 +417,11 @@ export class DesiredStateRecords {
     return counts.map(({ devices, ...count }) => ({ ...count, devices: Number(devices) }));
   }
 
-  /** Returns the first devices of an assignment in a state, for a reason, with their names. */
+  /** Returns the first devices of an assignment in a state, for a reason, with their names. @param scope Only devices that match it; null: all. */
   async first(
     { assignmentId, state, reason }: Omit<StateCount, 'devices'>,
     limit: number,
+    scope: LabelSelector | null = null,
   ): Promise<(DesiredStateRow & { name: string })[]> {
     return this.#connection.sql
       .selectFrom('DesiredState')
@@ -424,6 +431,7 @@ export class DesiredStateRecords {
       .where('assignmentId', '=', assignmentId)
       .where('DesiredState.state', '=', state)
       .where('reason', '=', reason)
+      .$if(scope !== null, (query) => query.where(({ ref }) => deviceMatches(ref('DesiredState.deviceId'), scope ?? [])))
       .orderBy('deviceId')
       .limit(limit)
       .execute();

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
+import { scopeOf } from '../http/access.ts';
 import { computeEntityTag, ifMatchHeaders, matchesIfMatch } from '../http/entity-tags.ts';
 import { parsePageByTime, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
@@ -66,7 +67,7 @@ function addReadingRoutes(app: Api, { assignments, desiredStates, damagedRows }:
   app.get(
     '/v1/assignments',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'unrelated' },
       schema: {
         operationId: 'listAssignments',
         tags,
@@ -90,7 +91,7 @@ function addReadingRoutes(app: Api, { assignments, desiredStates, damagedRows }:
   app.get(
     '/v1/assignments/:assignment',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'filter' },
       schema: {
         operationId: 'getAssignment',
         tags,
@@ -103,8 +104,8 @@ function addReadingRoutes(app: Api, { assignments, desiredStates, damagedRows }:
         response: { 200: AssignmentDetail.describe('The assignment, with the states of its devices.'), ...problems('not-found') },
       },
     },
-    async ({ params }, reply) => {
-      const status = await desiredStates.ofAssignment(params.assignment);
+    async (request, reply) => {
+      const status = await desiredStates.ofAssignment(request.params.assignment, scopeOf(request));
       return reply.header('etag', entityTagOf(status.assignment)).send(toDetail(status));
     },
   );
@@ -164,7 +165,7 @@ function addDeviceRoute(app: Api, { desiredStates }: Uses): void {
   app.get(
     '/v1/devices/:device/desired-state',
     {
-      config: { access: 'viewer' },
+      config: { access: 'viewer', scope: 'path' },
       schema: {
         operationId: 'getDesiredState',
         tags,

@@ -1,5 +1,6 @@
 // The states of devices under assignments, for the API and the health of the fleet.
 
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import { ChannelRecords } from '../channels/repository.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
@@ -40,18 +41,18 @@ export class DesiredStates {
     this.#uses = uses;
   }
 
-  /** @param reference Identifier or name. @throws {Problem} `not-found`. */
-  async ofAssignment(reference: string): Promise<AssignmentStatus> {
+  /** @param reference Identifier or name. @param scope Leaves out the devices that do not match it; null: none. @throws {Problem} `not-found`. */
+  async ofAssignment(reference: string, scope: LabelSelector | null): Promise<AssignmentStatus> {
     const { readConnection } = this.#uses.store;
     const assignment = await findAssignment(readConnection, reference);
     const { id } = assignment;
     const active = (await readActiveAssignments(readConnection)).find((other) => other.id === id);
     const records = new DesiredStateRecords(readConnection);
-    const counts = active === undefined ? [] : await records.count([id]);
+    const counts = active === undefined ? [] : await records.count([id], { scope });
     const others = await Promise.all(
       counts
         .filter(({ state }) => state !== 'satisfied')
-        .map(async (count) => ({ ...count, first: await records.first(count, namedDevices) })),
+        .map(async (count) => ({ ...count, first: await records.first(count, namedDevices, scope) })),
     );
     return {
       assignment,
@@ -103,7 +104,7 @@ export async function findUnmetAssignments(connection: Connection, limit: number
   const counts = Map.groupBy(
     await records.count(
       enforced.map(({ id }) => id),
-      'unsatisfied',
+      { state: 'unsatisfied' },
     ),
     ({ assignmentId }) => assignmentId,
   );

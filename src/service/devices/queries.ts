@@ -149,7 +149,7 @@ export async function candidateDevices(client: QueryClient, { selector = [], mod
   const byValue = [{ value: 'asc' as const }, { deviceId: 'asc' as const }];
   const byVersion = [{ version: 'asc' as const }, { deviceId: 'asc' as const }];
   const reads = selector
-    .filter(({ isNegated }) => !isNegated)
+    .flatMap((condition) => ('anyOf' in condition || condition.isNegated ? [] : [condition]))
     .map((requirement) => client.deviceLabel.findMany({ where: labelsOfRequirement(requirement), orderBy: byValue, ...firstIds }));
   if (module !== undefined || version !== undefined)
     reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy: byVersion, ...firstIds }));

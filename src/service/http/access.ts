@@ -24,8 +24,8 @@ import { rejectCrossOrigin } from './browser-protection.ts';
 type Access = Exclude<Role, 'agent'> | 'registration' | 'host' | 'public';
 
 /**
- * How a route honours the scope of a key: it has a path with an object, which must be in the scope; its handler leaves out all other devices; or it
- * concerns no devices. Without any of these, the route refuses keys with a scope.
+ * How a route honours the scope of a key or user: it has a path with an object, which must be in the scope; its handler leaves out all other devices; or it
+ * concerns no devices. Without any of these, the route refuses callers with a scope.
  */
 type ScopeRule = 'path' | 'filter' | 'unrelated';
 
@@ -101,8 +101,8 @@ function describeAccess(access: Access): string | undefined {
 /** Returns the sentence on scopes in the OpenAPI document, for routes that other keys of the same role can use. */
 function describeScope(access: Access, scope: ScopeRule | undefined): string | undefined {
   if (access === 'public' || access === 'registration' || access === 'host' || access === 'admin') return undefined;
-  if (scope === undefined) return 'Keys with a scope cannot use it.';
-  return scope === 'unrelated' ? undefined : 'With a key that has a scope, devices outside of it do not exist.';
+  if (scope === undefined) return 'Keys and users with a scope cannot use it.';
+  return scope === 'unrelated' ? undefined : 'For keys and users with a scope, devices outside of it do not exist.';
 }
 
 /** The documentation pages. They contain nothing that is not in a public file, and their plugin declares no access. */
@@ -244,7 +244,7 @@ async function authorize(request: FastifyRequest, authentication: Authentication
 /** Returns the scope of the caller of a request; null if all devices are in it. */
 export function scopeOf(request: FastifyRequest): LabelSelector | null {
   const caller = getCaller(request);
-  return caller.kind === 'key' ? caller.scope : null;
+  return caller.kind === 'key' || caller.kind === 'user' ? caller.scope : null;
 }
 
 type Holder = Extract<Caller, { kind: 'key' | 'user' }>;
@@ -282,15 +282,17 @@ async function checkRole(request: FastifyRequest, authentication: Authentication
   );
 }
 
-/** @throws {Problem} `out-of-scope` if the key has a scope that the route does not honour. */
+/** @throws {Problem} `out-of-scope` if the key or user has a scope that the route does not honour. */
 async function checkScope(request: FastifyRequest, authentication: Authentication, holder: Holder): Promise<Caller> {
-  const scope = holder.kind === 'key' ? holder.scope : null;
+  const { kind, scope } = holder;
   if (scope === null || request.routeOptions.config.scope !== undefined) return holder;
   const text = formatLabelSelector(scope);
   await recordDenial(request, authentication, holder, { scope: text });
   throw new Problem(
     'out-of-scope',
-    `the operation is for the whole fleet, but the scope of the API key ${holder.id} is ${text}: ask an administrator for a key without a scope`,
+    kind === 'key'
+      ? `the operation is for the whole fleet, but the scope of the API key ${holder.id} is ${text}: ask an administrator for a key without a scope`
+      : `the operation is for the whole fleet, but your scope is ${text}: ask an administrator for access to all devices`,
   );
 }
 

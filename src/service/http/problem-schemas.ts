@@ -9,7 +9,7 @@ export const problemTypes = {
   'malformed-request': { status: 400, title: 'The request is malformed' },
   unauthenticated: { status: 401, title: 'The key or token is missing or invalid' },
   forbidden: { status: 403, title: 'The key or token does not permit this operation' },
-  'out-of-scope': { status: 403, title: 'The scope of the key does not permit this operation' },
+  'out-of-scope': { status: 403, title: 'The scope of the key or user does not permit this operation' },
   'cross-origin': { status: 403, title: 'The request comes from a page with another origin' },
   'not-found': { status: 404, title: 'The object does not exist' },
   'method-not-allowed': { status: 405, title: 'The path does not support this method' },

@@ -1,4 +1,4 @@
-// Checks that the objects in paths are in the scope of the API key. `access.ts` refuses keys with a scope on routes that do not honour it.
+// Checks that the objects in paths are in the scope of the API key or user. `access.ts` refuses callers with a scope on routes that do not honour it.
 
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';

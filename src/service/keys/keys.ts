@@ -2,7 +2,7 @@
 
 import { digestOf } from '../../machine/digest.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { formatLabelSelector, parseLabelSelector } from '../../protocol/label-selector.ts';
+import { formatLabelSelector, parseScope } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
@@ -39,7 +39,7 @@ export type NewKeyRequest = {
   readonly expiresAt: Date | null;
   /** Null: the limit of the service. */
   readonly requestsPerMinute: number | null;
-  /** Label selector of the devices that it can use; null: all. Null for the roles `admin` and `agent`. */
+  /** The devices that it can use: a label selector, or several as `parseScope` reads them; null: all. Null for the roles `admin` and `agent`. */
   readonly scope: string | null;
 };
 /** A key with its secret, which is not shown again. */
@@ -138,7 +138,7 @@ export class Keys {
       );
     this.#uses.set(key.id, now);
     const { host, expiresAt, requestsPerMinute } = key;
-    const scope = key.scope === null ? null : parseLabelSelector(key.scope);
+    const scope = key.scope === null ? null : parseScope(key.scope);
     return { id: key.id, role: toRole(key.role), host, expiresAt, requestsPerMinute, scope };
   }
 
@@ -186,7 +186,7 @@ async function createKey(
   if ((await new KeyRecords(connection).countValid({ at: createdAt })) >= keyLimit)
     throw new Problem('too-many-keys', `limit reached: ${keyLimit} keys. Revoke unused keys`);
   const secret = `${keyPrefix}${id.slice(id.indexOf('_') + 1)}_${newSecret()}`;
-  const canonicalScope = scope === null ? null : formatLabelSelector(parseLabelSelector(scope));
+  const canonicalScope = scope === null ? null : formatLabelSelector(parseScope(scope));
   const terms = { name, role, host, expiresAt, requestsPerMinute, scope: canonicalScope };
   const createdBy = requester.actor;
   const key: KeyRecord = { id, ...terms, secretDigest: digestOf(secret), createdAt, createdBy, lastUsedAt: null, revokedAt: null };

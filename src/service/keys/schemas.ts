@@ -1,7 +1,7 @@
 // Schemas of API keys.
 
 import { z } from 'zod';
-import { DisplayName, exampleIdentifier, LabelSelectorText, Timestamp } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, ScopeText, Timestamp } from '../../protocol/identifiers.ts';
 import { identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { roles, rolesWithScope } from '../roles.ts';
@@ -48,10 +48,10 @@ export const NewKey = z
       .nullable()
       .default(null)
       .describe('Maximum requests of the key a minute, if it is less than the limit of the service. Null: the limit of the service.'),
-    scope: LabelSelectorText.nullable()
+    scope: ScopeText.nullable()
       .default(null)
       .describe(
-        'The devices that the key can use: those that match this label selector at each request. Others do not exist for it, and it cannot use operations of the whole fleet. Only with the roles `viewer`, `operator` and `publisher`. Null: all devices.',
+        'The devices that the key can use: those that match this label selector at each request, or one of several such as `(zone=north) or (tier=edge)`. Others do not exist for it, and it cannot use operations of the whole fleet. Only with the roles `viewer`, `operator` and `publisher`. Null: all devices.',
       ),
   })
   .refine(({ role, host }) => (role === 'agent') === (host !== undefined), {
@@ -78,7 +78,10 @@ export const Key = z
     host: z.string().nullable().describe('Name of the host that a key with the role `agent` can register. Null for other roles.'),
     expiresAt: timestamp.nullable().describe('When the key stops working. Null: never.'),
     requestsPerMinute: z.int().nullable().describe('Maximum requests of the key a minute. Null: the limit of the service.'),
-    scope: z.string().nullable().describe('Label selector of the devices that the key can use. Null: all devices.'),
+    scope: z
+      .string()
+      .nullable()
+      .describe('The devices that the key can use: a label selector, or several such as `(zone=north) or (tier=edge)`. Null: all devices.'),
     createdAt: timestamp,
     createdBy: z.string().describe('Identifier of the API key or user that created it, or `service`.'),
     lastUsedAt: timestamp.nullable().describe('When the key was last used, accurate to a minute. Null if never.'),
@@ -107,7 +110,12 @@ export const CurrentKey = z
     grantedRoles: z
       .array(Role)
       .describe('The roles that the key or user has: its own and those that these include. An operation requires one of them.'),
-    scope: z.string().nullable().describe('Label selector of the devices that the key can use. Null: all devices.'),
+    scope: z
+      .string()
+      .nullable()
+      .describe(
+        'The devices that the key or user can use: a label selector, or several such as `(zone=north) or (tier=edge)`. Null: all devices.',
+      ),
   })
   .meta({
     id: 'CurrentKey',

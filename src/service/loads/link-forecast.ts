@@ -53,7 +53,7 @@ export async function forecastLinks(
 ): Promise<(table: ReportedTable) => LinkForecast> {
   if (linkPolicy === 'off' && !isPatchSet) return () => noRefusal;
   const images = new Set(tables.all.flatMap((table) => table.map(({ image }) => image)));
-  const modules = await readModules(connection, [...images]);
+  const modules = await readLinkedModules(connection, [...images]);
   const arriving = builds.map(toLinkedModule);
   const forecastOf = (table: ReportedTable): LinkForecast => {
     const inMemory = table.flatMap(({ image }) => modules.get(image) ?? []);
@@ -68,7 +68,8 @@ export async function forecastLinks(
   return (table) => forecasts.get(table) ?? noRefusal;
 }
 
-async function readModules(connection: Connection, images: readonly string[]): Promise<Map<string, LinkedModule>> {
+/** Returns the modules of images, by the digests of these. */
+export async function readLinkedModules(connection: Connection, images: readonly string[]): Promise<Map<string, LinkedModule>> {
   const builds = await new BuildRecords(connection).findByImageDigests(
     images,
     (found) => [found.imageDigest, toLinkedModule(found)] as const,
@@ -76,6 +77,7 @@ async function readModules(connection: Connection, images: readonly string[]): P
   return new Map(builds);
 }
 
-function unknownModuleMessage({ module, version }: ReportedModule): string {
+/** Returns why the links of a module on a device cannot be checked. */
+export function unknownModuleMessage({ module, version }: ReportedModule): string {
   return `the service has no build of ${module}@${version}, which is on the device: its links are unknown`;
 }

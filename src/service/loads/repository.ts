@@ -407,9 +407,7 @@ export class LoadRecords {
   }
 
   /** Marks queued loads as held, with their new deadlines; null: unchanged. */
-  async setHeld(
-    loads: readonly (Pick<LoadModel, 'id' | 'heldUntil' | 'deadlineAt'> & { readonly heldSince: Date })[],
-  ): Promise<void> {
+  async setHeld(loads: readonly (Pick<LoadModel, 'id' | 'heldUntil' | 'deadlineAt'> & { readonly heldSince: Date })[]): Promise<void> {
     await this.#connection.executeForRows(holdLoad, loads);
   }
 

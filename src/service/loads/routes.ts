@@ -16,7 +16,7 @@ import type { Hold } from './maintenance-holds.ts';
 import type { LoadSummary } from './queries.ts';
 import {
   AcceptedLoadRequest,
-  AcceptedLoads,
+  type AcceptedLoads,
   Load,
   LoadDetail,
   LoadPage,
@@ -26,9 +26,10 @@ import {
   loadQuery,
   NewLoads,
   NewUnloads,
+  UnloadPreview,
 } from './schemas.ts';
 import { Policy } from './terms-schemas.ts';
-import type { Unloads } from './unloads.ts';
+import type { UnloadPreview as PreviewedUnloads, Unloads } from './unloads.ts';
 
 const tags = ['loads'];
 
@@ -99,23 +100,25 @@ function addUnloadRoute(app: Api, unloads: Unloads): void {
         tags,
         summary: 'Unload a module from devices',
         description:
-          'Creates one load of the kind `unload` for each selected device that has the module, or none at all if one cannot be created. Each removes the module from the module table of its device and ends with one outcome. Devices without the module are skipped if they are selected by labels or a selector; a named device without it is a `not-loaded` problem.',
+          'Creates one load of the kind `unload` for each selected device that has the module, or none at all if one cannot be created. Each removes the module from the module table of its device and ends with one outcome. Devices without the module are skipped if they are selected by labels or a selector; a named device without it is a `not-loaded` problem. With `dryRun`, returns a preview and creates nothing.',
         body: NewUnloads,
         response: {
-          202: AcceptedLoads.describe(
+          200: UnloadPreview.describe('With `dryRun`: the preview.'),
+          202: AcceptedLoadRequest.describe(
             'The loads are accepted: each reaches an outcome. `Location` is the load, or the batch if there are several.',
           ),
-          ...postProblems('not-loaded', 'unsupported-by-host', 'windows-closed'),
+          ...postProblems('not-loaded', 'unsupported-by-host', 'windows-closed', 'all-unreachable'),
         },
       },
     },
     async (request, reply) => {
-      const { devices, labels, selector, group, ...rest } = request.body;
+      const { devices, labels, selector, group, dryRun, ...rest } = request.body;
       const { drainMilliseconds = null, forceReason = null, overrideMaintenanceWindow = null } = rest;
       const selected = selectorOf({ devices, labels, selector, group }, scopeOf(request));
       const unload = { ...rest, drainMilliseconds, forceReason, overrideMaintenanceWindow, selector: selected };
-      const accepted = await unloads.request(unload, getRequester(request), (created) => toStoredResponse(toAccepted(created)));
-      const { status, location, body } = toAccepted(accepted);
+      if (dryRun) return reply.status(200).send(toUnloadPreview(await unloads.preview(unload)));
+      const accepted = await unloads.request(unload, getRequester(request), (created) => toStoredResponse(toAcceptedRequest(created)));
+      const { status, location, body } = toAcceptedRequest(accepted);
       return reply.status(status).header('location', location).send(body);
     },
   );
@@ -252,6 +255,21 @@ function toPreview(previewed: readonly PreviewedLoad[]): z.infer<typeof LoadPrev
 /** Returns the representation of the hold of a previewed load in the API. */
 export function toHold(hold: Hold | null) {
   return { held: hold !== null, heldUntil: hold?.until?.toISOString() ?? null };
+}
+
+function toUnloadPreview({ withoutModule, items }: PreviewedUnloads): z.infer<typeof UnloadPreview> {
+  const unloaded = items.filter(({ isSkipped }) => !isSkipped);
+  return {
+    devices: items.length,
+    withoutModule,
+    unreachable: items.filter(({ isReachable }) => !isReachable).length,
+    skipped: items.length - unloaded.length,
+    refused: unloaded.filter(({ forecast }) => forecast.verdict !== 'would-unload').length,
+    items: items.map(({ device, name, isReachable, isSkipped, version, forecast: { verdict, reason, warnings } }) => ({
+      ...{ device, deviceName: name, currentVersion: version, reachable: isReachable },
+      ...{ forecast: verdict, reason, warnings: [...warnings], skipped: isSkipped },
+    })),
+  };
 }
 
 /** Returns the representation of a forecast in the API. */

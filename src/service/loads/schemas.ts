@@ -22,6 +22,7 @@ import { loadKinds } from './content.ts';
 import { verdicts } from './forecast.ts';
 import { loadStates } from './repository.ts';
 import { Policy, requireDowngradeReason, requireDrainStrategy, termsShape, windowOverride } from './terms-schemas.ts';
+import { unloadVerdicts } from './unload-forecast.ts';
 import { namedUnreachableLimit, unreachableChoices } from './unreachable-targets.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
@@ -125,6 +126,8 @@ export const NewUnloads = requireDrainStrategy(
         .describe(
           'Reason for unloading the module although modules in memory import it: calls of its exports then fault. The load report contains it. Default: devices refuse that (`refused-imported`).',
         ),
+      unreachable,
+      dryRun: z.boolean().default(false).describe('Whether to return a preview and create nothing.'),
     }),
   ),
 ).meta({ id: 'NewUnloads', examples: [{ module: 'tcp', labels: { zone: 'north' } }] });
@@ -254,6 +257,62 @@ export const LoadPreview = z
             reason: null,
             warnings: [],
             ...exampleHold,
+            skipped: false,
+          },
+        ],
+      },
+    ],
+  });
+
+export const UnloadPreview = z
+  .object({
+    devices: count.describe('Number of selected devices that have the module.'),
+    withoutModule: count.describe('Number of selected devices that do not have it: they get no load.'),
+    unreachable: unreachableCount,
+    skipped: count.describe('Number of unreachable devices that the request would leave out.'),
+    refused: count.describe(
+      'Number of devices that would refuse the unload, or whose host does not support unloads, as far as the service knows. Without those that the request would leave out.',
+    ),
+    items: z
+      .array(
+        z
+          .object({
+            ...forecastShape,
+            currentVersion: version,
+            forecast: z
+              .enum(unloadVerdicts)
+              .describe(
+                'Expected outcome of the unload, as far as the service knows. With `unsupported-by-host`, the service rejects the whole request.',
+              )
+              .meta({ id: 'UnloadForecast' }),
+            warnings: z
+              .array(z.string())
+              .describe('With `forceReason`: the links that modules in memory would lose. Names up to 5 and counts the others.'),
+            skipped: z.boolean().describe('Whether the request would leave the device out.'),
+          })
+          .meta({ id: 'PreviewedUnload' }),
+      )
+      .describe('The devices that have the module.'),
+  })
+  .meta({
+    id: 'UnloadPreview',
+    description: 'The expected result of a request for unloads.',
+    examples: [
+      {
+        devices: 1,
+        withoutModule: 3,
+        unreachable: 0,
+        skipped: 0,
+        refused: 1,
+        items: [
+          {
+            device: exampleIdentifier('device'),
+            deviceName: 'router-7',
+            currentVersion: exampleVersions.old.version,
+            reachable: true,
+            forecast: 'refused-imported',
+            reason: 'udp@1.0.0 imports tcp.push: unload udp first, or force the unload with a reason',
+            warnings: [],
             skipped: false,
           },
         ],

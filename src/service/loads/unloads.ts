@@ -9,9 +9,13 @@ import { storeResponse, type ToResponse } from '../idempotency/idempotency-store
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { type CreatedLoads, createLoads, type LoadTerms, type Target } from './batches.ts';
+import { createLoads, type LoadTerms, type Target } from './batches.ts';
+import { toColumns } from './content.ts';
 import type { OnLoadsEnded } from './endings.ts';
 import { checkHostsSupport } from './host-support.ts';
+import type { AcceptedRequest, PreviewedDevice } from './loads.ts';
+import { forecastUnloads, type UnloadForecast } from './unload-forecast.ts';
+import { skippedFacts, type UnreachableChoice, unreachableSplitter } from './unreachable-targets.ts';
 
 /** Devices that an error message names. */
 const namedDeviceLimit = 10;
@@ -21,6 +25,15 @@ export type UnloadRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason' 
   readonly selector: Selector;
   /** Reason for unloading the module although modules in memory import it; null: devices refuse that. */
   readonly forceReason: string | null;
+  /** What happens to unreachable devices. Default: their loads wait. */
+  readonly unreachable?: UnreachableChoice;
+};
+
+/** The expected outcomes of an unload, on the devices that have the module. */
+export type UnloadPreview = {
+  /** The number of selected devices without the module. */
+  readonly withoutModule: number;
+  readonly items: readonly (PreviewedDevice & { readonly version: string; readonly forecast: UnloadForecast })[];
 };
 
 /** The policies of a load that an unload does not have. */
@@ -40,28 +53,61 @@ export class Unloads {
 
   /**
    * Creates one load for each device that has the module, all or none. Devices without the module are skipped unless the request names them.
-   * @throws {Problem} `invalid-value`, `not-loaded`, `unsupported-by-host`, `busy`.
+   * @throws {Problem} `invalid-value`, `not-loaded`, `all-unreachable`, `unsupported-by-host`, `busy`.
    */
-  async request(request: UnloadRequest, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
-    const { module, selector, forceReason, ...how } = request;
+  async request(request: UnloadRequest, requester: Requester, toResponse: ToResponse<AcceptedRequest>): Promise<AcceptedRequest> {
+    const { module, selector, forceReason, unreachable: choice, ...how } = request;
     const terms = { ...how, ...unusedPolicies };
     return this.#uses.store.transaction(async (connection) => {
-      const targets = await findTargets(connection, await selectDevices(connection, selector), request);
+      const { targets, unreachable } = await splitTargets(
+        connection,
+        await findTargets(connection, await selectDevices(connection, selector), request),
+        choice,
+      );
       await checkHostsSupport(connection, targets, 'unload-module');
-      const facts = selectorFacts(selector);
-      const batch = { targets, module, terms, isRollback: false, rolloutId: null, selection: facts, facts, requester };
-      const created = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
+      const selection = selectorFacts(selector);
+      const facts = { ...selection, ...skippedFacts(unreachable) };
+      const batch = { targets, module, terms, isRollback: false, rolloutId: null, selection, unreachable, facts, requester };
+      const loads = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
+      const created = { ...loads, unreachable };
       await storeResponse(connection, requester, toResponse, created);
       return created;
     });
   }
+
+  /** Returns the expected outcomes without creating loads. @throws {Problem} `invalid-value`, `not-loaded`, `all-unreachable`. */
+  async preview(request: Pick<UnloadRequest, 'module' | 'selector' | 'forceReason' | 'unreachable'>): Promise<UnloadPreview> {
+    const connection = this.#uses.store.readConnection;
+    const { module, forceReason } = request;
+    const selected = await selectDevices(connection, request.selector);
+    const found = await findTargets(connection, selected, request);
+    const { targets } = await splitTargets(connection, found, request.unreachable);
+    const included = new Set(targets.map(({ device }) => device.id));
+    const devices = found.map(({ device }) => device);
+    const forecasts = await forecastUnloads(connection, module, devices, forceReason !== null);
+    const known = await new DeviceRecords(connection).reachabilityOf(devices.map(({ id }) => id));
+    const items = found.flatMap(({ device: { id }, content }) => {
+      const [forecast, device] = [forecasts.get(id), known.get(id)];
+      if (forecast === undefined || device === undefined) return [];
+      return [{ device: id, ...device, isSkipped: !included.has(id), version: toColumns(content).version, forecast }];
+    });
+    return { withoutModule: selected.length - found.length, items };
+  }
+}
+
+/** Returns the targets of a request, and the unreachable devices among them. @throws {Problem} `all-unreachable`. */
+async function splitTargets(connection: Connection, found: readonly Target[], choice: UnreachableChoice | undefined) {
+  const devices = found.map(({ device }) => device);
+  const { targets, unreachable } = await (await unreachableSplitter(connection, devices, 'unload'))(devices, choice);
+  const included = new Set(targets.map(({ id }) => id));
+  return { targets: found.filter(({ device }) => included.has(device.id)), unreachable };
 }
 
 /** Returns the devices that have the module. @throws {Problem} `invalid-value`, `not-loaded`. */
 async function findTargets(
   connection: Connection,
   devices: readonly SelectedDevice[],
-  { module, selector, forceReason }: UnloadRequest,
+  { module, selector, forceReason }: Pick<UnloadRequest, 'module' | 'selector' | 'forceReason'>,
 ): Promise<Target[]> {
   const versions = await new DeviceRecords(connection).versionsOf(
     devices.map(({ id }) => id),

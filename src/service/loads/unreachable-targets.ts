@@ -27,22 +27,27 @@ export type UnreachableTargets = z.infer<typeof UnreachableTargets>;
 
 export const noUnreachableTargets: UnreachableTargets = { count: 0, skipped: 0, devices: [] };
 
+/** What a request does with its devices, for messages. */
+type Action = 'load' | 'unload';
+
 type Split<Device> = { readonly targets: readonly Device[]; readonly unreachable: UnreachableTargets };
 
 /**
  * Reads which of these devices are unreachable.
+ * @param action What the requests do.
  * @returns A function that returns the targets of one request. It throws {Problem} `all-unreachable` if it leaves all devices out.
  */
 export async function unreachableSplitter(
   connection: Connection,
   all: readonly Pick<SelectedDevice, 'hostId'>[],
+  action: Action = 'load',
 ): Promise<<Device extends SelectedDevice>(devices: readonly Device[], choice?: UnreachableChoice) => Promise<Split<Device>>> {
   const hosts = await new HostRecords(connection).findUnreachable([...new Set(all.map(({ hostId }) => hostId))]);
   return async (devices, choice = 'wait') => {
     const left = hosts.size === 0 ? [] : devices.filter(({ hostId }) => hosts.has(hostId));
     if (left.length === 0) return { targets: devices, unreachable: noUnreachableTargets };
     const targets = choice === 'skip' ? devices.filter(({ hostId }) => !hosts.has(hostId)) : devices;
-    if (targets.length === 0) throw allUnreachable(left.length);
+    if (targets.length === 0) throw allUnreachable(left.length, action);
     const named = await nameDevices(connection, left.slice(0, namedUnreachableLimit));
     return { targets, unreachable: { count: left.length, skipped: choice === 'skip' ? left.length : 0, devices: named } };
   };
@@ -53,11 +58,12 @@ async function nameDevices(connection: Connection, devices: readonly SelectedDev
   return devices.map(({ id }) => ({ id, name: known.get(id)?.name ?? id }));
 }
 
-function allUnreachable(devices: number): Problem {
-  const subject = devices === 1 ? 'the device to load is' : `all ${devices} devices to load are`;
+function allUnreachable(devices: number, action: Action): Problem {
+  const object = action === 'load' ? 'to load' : 'to unload the module from';
+  const subject = devices === 1 ? `the device ${object} is` : `all ${devices} devices ${object} are`;
   return new Problem(
     'all-unreachable',
-    `${subject} unreachable, and the request skips unreachable devices. Start their hosts, or use "unreachable": "wait" to load when they connect`,
+    `${subject} unreachable, and the request skips unreachable devices. Start their hosts, or use "unreachable": "wait" to ${action} when they connect`,
   );
 }
 

@@ -37,15 +37,8 @@ export class HeldOrderRecords {
   async hold(loadIds: readonly string[]): Promise<void> {
     const { sql } = this.#connection;
     for (const chunk of splitIntoChunks(loadIds)) {
-      const orders = sql
-        .selectFrom('AgentOrder')
-        .select(storedColumns)
-        .where('loadId', 'in', chunk);
-      await sql
-        .insertInto('HeldOrder')
-        .columns(storedColumns)
-        .expression(orders)
-        .execute();
+      const orders = sql.selectFrom('AgentOrder').select(storedColumns).where('loadId', 'in', chunk);
+      await sql.insertInto('HeldOrder').columns(storedColumns).expression(orders).execute();
       await sql.deleteFrom('AgentOrder').where('loadId', 'in', chunk).execute();
     }
   }

@@ -1,6 +1,6 @@
 // Devices that join a dynamic rollout after its creation because they match its selector now.
 
-import { parseLabelSelector } from '../../protocol/label-selector.ts';
+import { parseScope } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { systemActor } from '../requester.ts';
@@ -28,7 +28,7 @@ export async function findJoiningDevices(connection: Connection, id: string): Pr
   const content = contentOf(record, await readPatchSet(connection, record));
   if (content === null) return [];
   const { selector } = RolloutPlan.parse(record.plan);
-  const scope = record.scope === null ? null : parseLabelSelector(record.scope);
+  const scope = record.scope === null ? null : parseScope(record.scope);
   const members = withoutVersion(await selectMembers(connection, content, selector, null, scope), content.version);
   const known = await new RolloutRecords(connection).findMembers(
     id,

@@ -57,7 +57,7 @@ export type RolloutFilter = TimeRange & { readonly module?: string | undefined; 
 
 /**
  * Selects the rollouts whose devices all match a scope, also those that can still join: a rollout without devices, or one that accepts more, was requested
- * with the same scope. The devices of a rollback are those of the rollout that it rolls back.
+ * with the same scope, or with a part of it. The devices of a rollback are those of the rollout that it rolls back.
  */
 const inScope =
   (scope: LabelSelector) =>
@@ -71,9 +71,15 @@ const inScope =
       .limit(1)
       .offset(0);
     const isFixed = or([eb('Rollout.acceptsDevicesUntil', 'is', null), eb('Rollout.rollbackOf', 'is not', null)]);
-    const canOnlyHave = or([eb('Rollout.scope', '=', formatLabelSelector(scope)), and([isFixed, exists(devices.limit(1).offset(0))])]);
+    const canOnlyHave = or([eb('Rollout.scope', 'in', partsOf(scope)), and([isFixed, exists(devices.limit(1).offset(0))])]);
     return and([canOnlyHave, not(exists(outside))]);
   };
+
+/** Returns a scope and its alternatives, as text. */
+function partsOf(scope: LabelSelector): string[] {
+  const alternatives = scope.flatMap((condition) => ('anyOf' in condition ? condition.anyOf : []));
+  return [scope, ...(scope.length === 1 ? alternatives : [])].map(formatLabelSelector);
+}
 
 const insertWave = new RowStatement({ rolloutId: 'text', number: 'integer', state: 'text', startedAt: 'time?' }, (sql, wave) =>
   sql.insertInto('RolloutWave').values(wave),

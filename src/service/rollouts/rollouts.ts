@@ -110,7 +110,11 @@ export class Rollouts {
 
   /** @throws {Problem} `not-found` if a device of the rollout does not match a scope, or the rollout does not exist. */
   async checkScope(id: string, scope: LabelSelector): Promise<void> {
-    if (!(await new RolloutRecords(this.#uses.store.readConnection).isInScope(id, scope))) throw notFound('rollout', id);
+    if (!(await this.#isInScope(id, scope))) throw notFound('rollout', id);
+  }
+
+  #isInScope(id: string, scope: LabelSelector): Promise<boolean> {
+    return new RolloutRecords(this.#uses.store.readConnection).isInScope(id, scope);
   }
 
   /** @param scope Lists only the rollouts whose devices all match it; null: all rollouts. */
@@ -165,10 +169,11 @@ export class Rollouts {
   }
 
   /**
-   * Yields the status of a rollout now and at each interval, until the rollout ends or the signal is aborted.
+   * Yields the status of a rollout now and at each interval, until the rollout ends, a device of it leaves the scope, or the signal is aborted.
+   * @param scope The scope of the follower; null: all devices.
    * @throws {Problem} `not-found`, `busy` if the limit of followers is reached.
    */
-  async follow(id: string, signal: AbortSignal): Promise<AsyncGenerator<RolloutView, void>> {
+  async follow(id: string, scope: LabelSelector | null, signal: AbortSignal): Promise<AsyncGenerator<RolloutView, void>> {
     await this.view(id);
     if (this.#followers >= followerLimit)
       throw new Problem(
@@ -176,13 +181,15 @@ export class Rollouts {
         `limit reached: ${followerLimit} clients follow rollouts. Close an unused stream, or poll GET /v1/rollouts`,
       );
     this.#followers += 1;
-    return this.#follow(id, AbortSignal.any([signal, this.#closed.signal]));
+    return this.#follow(id, scope, AbortSignal.any([signal, this.#closed.signal]));
   }
 
-  async *#follow(id: string, ended: AbortSignal): AsyncGenerator<RolloutView, void> {
+  async *#follow(id: string, scope: LabelSelector | null, ended: AbortSignal): AsyncGenerator<RolloutView, void> {
     try {
       while (!ended.aborted) {
         const view = await this.view(id);
+        // Labels may have changed, or devices may have joined, since the request.
+        if (scope !== null && !(await this.#isInScope(id, scope))) return;
         yield view;
         if (view.record.endedAt !== null) return;
         await delay(followInterval, null, { signal: ended }).catch(() => {});

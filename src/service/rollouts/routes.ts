@@ -125,7 +125,7 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
         summary: 'Stream the progress of a rollout',
         description:
           'Streams server-sent events named `rollout` with the complete Rollout as data: one at once, one after each change (up to four per second), and one when the rollout has ended. Then the stream ends. ' +
-          'A client that lost the stream requests it again and receives the current state.',
+          'A client that lost the stream requests it again and receives the current state. With a scope, the stream also ends when a device of the rollout leaves the scope.',
         params: rolloutParameter,
         response: {
           200: { description: 'The event stream.', content: { 'text/event-stream': { schema: Rollout } } },
@@ -135,7 +135,8 @@ function addProgressRoute(app: Api, { rollouts }: Uses): void {
     },
     async (request, reply) => {
       const { rollout } = request.params;
-      const stream = await eventStream(request, reply.raw, async (closed) => serverSentEvents(await rollouts.follow(rollout, closed)));
+      const follow = (closed: AbortSignal) => rollouts.follow(rollout, scopeOf(request), closed);
+      const stream = await eventStream(request, reply.raw, async (closed) => serverSentEvents(await follow(closed)));
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );

@@ -15,9 +15,12 @@ import {
   randomPKCECodeVerifier,
   randomState,
 } from 'openid-client';
+import type { LabelSelector } from '../../protocol/label-selector.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import { Problem } from '../problem.ts';
-import { type Claims, type PersonRole, type RoleRule, rolesOf } from './role-rules.ts';
+import type { Claims } from './claims.ts';
+import { type PersonRole, type RoleRule, rolesOf } from './role-rules.ts';
+import { type ScopeRules, scopeFrom } from './scope-rules.ts';
 
 export type ProviderSettings = {
   readonly issuer: URL;
@@ -32,6 +35,7 @@ export type ProviderSettings = {
   readonly audience: string | null;
   readonly roleClaim: string;
   readonly roleRules: readonly RoleRule[];
+  readonly deviceScopes: ScopeRules;
   /** The origin at which people use the service; null: that of each request. */
   readonly publicUrl: URL | null;
   /** How long a session lasts, in milliseconds. */
@@ -45,6 +49,8 @@ export type Identity = {
   readonly name: string | null;
   readonly email: string | null;
   readonly roles: readonly PersonRole[];
+  /** The devices that the person can use; null: all. */
+  readonly scope: LabelSelector | null;
 };
 
 /** What the service must remember between the start of a sign-in and the return of the browser. */
@@ -141,7 +147,7 @@ export class IdentityProvider {
 
   /** @throws {Problem} `unauthenticated`. */
   #toIdentity(claims: Claims, subject: unknown): Identity {
-    const { roleClaim, roleRules, issuer } = this.settings;
+    const { roleClaim, roleRules, deviceScopes, issuer } = this.settings;
     if (!isSubject(subject))
       throw new Problem(
         'unauthenticated',
@@ -149,7 +155,8 @@ export class IdentityProvider {
       );
     const email = claims['email_verified'] === false ? null : textOf(claims['email']);
     const name = [claims['name'], claims['preferred_username'], email].map(textOf).find((text) => text !== null) ?? null;
-    return { issuer: issuer.href, subject, name, email, roles: rolesOf(claims, roleClaim, roleRules) };
+    const roles = rolesOf(claims, roleClaim, roleRules);
+    return { issuer: issuer.href, subject, name, email, roles, scope: scopeFrom(claims, roles, deviceScopes) };
   }
 
   /** Reads the metadata of the provider, once it is reachable. @throws {Problem} `provider-unavailable`. */

@@ -7,7 +7,7 @@ import { PreparedQuery } from '../database/prepared-statements.ts';
 export type UserRecord = UserModel;
 export type SessionRecord = SessionModel;
 
-const sessionColumns = ['id', 'secretDigest', 'userId', 'roles', 'createdAt', 'expiresAt'] as const;
+const sessionColumns = ['id', 'secretDigest', 'userId', 'roles', 'scope', 'createdAt', 'expiresAt'] as const;
 /** Each request of the dashboard asks for its session. */
 const sessionById = new PreparedQuery({ id: 'text' }, (sql, { id }) =>
   sql.selectFrom('Session').select(sessionColumns).where('id', '=', id),
@@ -40,8 +40,8 @@ export class UserRecords {
     return Number(count);
   }
 
-  async rename(id: string, names: Pick<UserRecord, 'name' | 'email'>): Promise<void> {
-    await this.#connection.sql.updateTable('User').set(names).where('id', '=', id).execute();
+  async update(id: string, changes: Pick<UserRecord, 'name' | 'email' | 'roles' | 'scope'>): Promise<void> {
+    await this.#connection.sql.updateTable('User').set(changes).where('id', '=', id).execute();
   }
 
   #users() {

@@ -11,7 +11,7 @@ import { Problem } from '../problem.ts';
 import type { IdentityProvider } from './identity-provider.ts';
 import type { UserRecord } from './repository.ts';
 import { PendingCookie, SignedOut, SignInOptions, signInQuery, User, UserPage, userParameter, userQuery } from './schemas.ts';
-import type { Users } from './users.ts';
+import { rolesFrom, type Users } from './users.ts';
 
 const tags = ['users'];
 /** The cookie that a browser keeps while it is at the provider. */
@@ -21,7 +21,7 @@ const pendingLifetime = 900;
 const paths = { start: '/sign-in', callback: '/sign-in/callback' } as const;
 
 /** Why a sign-in failed, for the dashboard. */
-type Failure = 'no-role' | 'unavailable' | 'expired' | 'failed';
+type Failure = 'no-role' | 'no-devices' | 'unavailable' | 'expired' | 'failed';
 
 type Uses = { readonly users: Users; readonly damagedRows: DamagedRows };
 
@@ -199,6 +199,7 @@ function failed(request: FastifyRequest, reply: FastifyReply, error: unknown): F
 function failureOf(error: unknown): Failure {
   if (!(error instanceof Problem)) return 'failed';
   if (error.kind === 'forbidden') return 'no-role';
+  if (error.kind === 'out-of-scope') return 'no-devices';
   return error.kind === 'provider-unavailable' ? 'unavailable' : 'failed';
 }
 
@@ -206,6 +207,6 @@ function toDashboard(reply: FastifyReply, path: string, failure?: Failure): Fast
   return reply.header('cache-control', 'no-store').redirect(failure === undefined ? path : `${path}?sign-in=${failure}`, 303);
 }
 
-function toUser({ id, name, email, issuer, subject, createdAt }: UserRecord): z.infer<typeof User> {
-  return { id, name, email, issuer, subject, createdAt: createdAt.toISOString() };
+function toUser({ roles, createdAt, ...user }: UserRecord): z.infer<typeof User> {
+  return { ...user, roles: rolesFrom(roles), createdAt: createdAt.toISOString() };
 }

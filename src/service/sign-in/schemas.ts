@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { exampleIdentifier } from '../../protocol/identifiers.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
 import { orderQuery } from '../http/list-schemas.ts';
+import { personRoles } from './role-rules.ts';
 
 export const userParameter = z.object({ user: identifier('user') });
 export const userQuery = z.strictObject({ ...pageQuery, ...orderQuery });
@@ -18,6 +19,17 @@ export const User = z
       .describe('Email address that the provider states. Null if it states none, or one that it has not verified.'),
     issuer: z.string().describe('URL of the identity provider.'),
     subject: z.string().describe('Identifier of the person or client at the provider.'),
+    roles: z
+      .array(z.enum(personRoles))
+      .describe(
+        'The roles that the last sign-in or token gave. Empty if none, or if the user has not signed in since the service stores them.',
+      ),
+    scope: z
+      .string()
+      .nullable()
+      .describe(
+        'The devices that the last sign-in or token gave: a label selector, or several such as `(zone=north) or (tier=edge)`. Null: all devices, if the user has a role.',
+      ),
     createdAt: timestamp.describe('When the user first signed in or sent a token.'),
   })
   .meta({
@@ -30,6 +42,8 @@ export const User = z
         email: 'grace@example.com',
         issuer: 'https://sso.example.com/',
         subject: '248289761001',
+        roles: ['operator'],
+        scope: 'zone=north',
         createdAt: '2026-11-23T09:30:00.000Z',
       },
     ],

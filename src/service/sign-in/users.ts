@@ -3,6 +3,7 @@
 import { LRUCache } from 'lru-cache';
 import { digestOf } from '../../machine/digest.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
+import { formatLabelSelector, parseScope } from '../../protocol/label-selector.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
@@ -13,12 +14,13 @@ import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import type { Role, UserHolder } from '../roles.ts';
+import type { UserHolder } from '../roles.ts';
 import { equalsInConstantTime, newSecret } from '../secrets.ts';
 import type { Identity, IdentityProvider } from './identity-provider.ts';
 import { UserQueries } from './queries.ts';
 import { SessionRecords, type UserRecord, UserRecords } from './repository.ts';
-import { personRoles } from './role-rules.ts';
+import { type PersonRole, personRoles } from './role-rules.ts';
+import { isEmptyScope } from './scope-rules.ts';
 
 /** Maximum number of users, so that a provider cannot fill the database. */
 const userLimit = 10_000;
@@ -61,7 +63,7 @@ export class Users {
     });
   }
 
-  /** Begins a session of a person who signed in. @throws {Problem} `forbidden` without a role; `too-many-users`. */
+  /** Begins a session of a person who signed in. @throws {Problem} `forbidden` without a role; `out-of-scope` without devices; `too-many-users`. */
   async openSession(identity: Identity, requestId: string): Promise<OpenedSession> {
     const provider = this.provider;
     if (provider === null) throw new Problem('forbidden', 'the service has no identity provider: sign in with an API key');
@@ -69,7 +71,7 @@ export class Users {
     const expiresAt = new Date(createdAt.getTime() + provider.settings.sessionDuration);
     const opened = await this.#store.transaction(async (connection) => {
       const user = await recordUser(connection, identity, requestId, createdAt);
-      if (identity.roles.length === 0) {
+      if (identity.roles.length === 0 || isEmptyScope(identity.scope)) {
         await audit(connection, { actor: user.id, requestId }, createdAt, [
           { action: 'user.refused', object: user.id, outcome: 'refused', detail: describe(user) },
         ]);
@@ -80,14 +82,17 @@ export class Users {
       const sessions = new SessionRecords(connection);
       await sessions.deleteExpired(createdAt, cleanUpLimit);
       await sessions.delete((await sessions.idsOf(user.id)).slice(sessionLimit - 1));
-      await sessions.create({ id, secretDigest: digestOf(secret), userId: user.id, roles: identity.roles.join(' '), createdAt, expiresAt });
-      const detail = { ...describe(user), roles: [...identity.roles], expiresAt: expiresAt.toISOString() };
+      const { roles, scope } = user;
+      await sessions.create({ id, secretDigest: digestOf(secret), userId: user.id, roles, scope, createdAt, expiresAt });
+      const detail = { ...describe(user), roles: [...identity.roles], scope, expiresAt: expiresAt.toISOString() };
       await audit(connection, { actor: user.id, requestId }, createdAt, [{ action: 'user.signed-in', object: user.id, detail }]);
       return { secret, expiresAt, user };
     });
     // After the commit: the trail names the person.
-    if (opened === null) throw new Problem('forbidden', `no rule gives ${nameOf(identity)} a role: ask an administrator`);
-    return opened;
+    if (opened !== null) return opened;
+    throw identity.roles.length === 0
+      ? new Problem('forbidden', `no rule gives ${nameOf(identity)} a role: ask an administrator`)
+      : withoutDevices(identity);
   }
 
   /** Returns the holder of a session. @throws {Problem} `unauthenticated`. */
@@ -96,10 +101,11 @@ export class Users {
     const session = id === null ? null : await new SessionRecords(this.#store.readConnection).find(id);
     if (session === null || !equalsInConstantTime(digestOf(secret), session.secretDigest) || session.expiresAt <= this.#clock.now())
       throw new Problem('unauthenticated', 'the session has ended: sign in again');
-    return { id: session.userId, roles: rolesFrom(session.roles), expiresAt: session.expiresAt };
+    const { userId, roles, scope, expiresAt } = session;
+    return { id: userId, roles: rolesFrom(roles), expiresAt, scope: scope === null ? null : parseScope(scope) };
   }
 
-  /** Returns the holder of a token of the provider; a new user is recorded. @throws {Problem} `unauthenticated`, `provider-unavailable`, `too-many-users`. */
+  /** Returns the holder of a token of the provider; a new user is recorded. @throws {Problem} `unauthenticated`, `provider-unavailable`, `out-of-scope` without devices, `too-many-users`. */
   async authenticateToken(token: string, requestId: string): Promise<UserHolder> {
     if (this.provider === null)
       throw new Problem(
@@ -111,7 +117,9 @@ export class Users {
     const known = this.#known.get(name);
     const user = known !== undefined && isUnchanged(known, identity) ? known : await this.#record(identity, requestId);
     this.#known.set(name, user);
-    return { id: user.id, roles: identity.roles, expiresAt };
+    const { roles, scope } = identity;
+    if (isEmptyScope(scope)) throw withoutDevices(identity);
+    return { id: user.id, roles, expiresAt, scope };
   }
 
   /** Ends one session of its user. Ending it again changes nothing. */
@@ -145,13 +153,14 @@ export class Users {
   }
 }
 
-/** Creates a user, or updates the names of a known one. */
+/** Creates a user, or updates the names, roles and scope of a known one. */
 async function recordUser(connection: Connection, identity: Identity, requestId: string, at: Date): Promise<UserRecord> {
   const users = new UserRecords(connection);
   const { issuer, subject, name, email } = identity;
+  const changes = { name, email, ...grantsOf(identity) };
   const known = await users.findBySubject(issuer, subject);
   if (known !== null && isUnchanged(known, identity)) return known;
-  const user = known === null ? { id: newIdentifier('user'), issuer, subject, name, email, createdAt: at } : { ...known, name, email };
+  const user = known === null ? { id: newIdentifier('user'), issuer, subject, ...changes, createdAt: at } : { ...known, ...changes };
   if (known === null) {
     const limit = identity.roles.length === 0 ? strangerLimit : userLimit;
     if ((await users.count()) >= limit)
@@ -160,7 +169,9 @@ async function recordUser(connection: Connection, identity: Identity, requestId:
         `limit reached: ${limit} users of the identity provider${identity.roles.length === 0 ? ', and no rule gives this one a role' : ''}`,
       );
     await users.create(user);
-  } else await users.rename(user.id, { name, email });
+  } else await users.update(user.id, changes);
+  // Roles and scopes are in the event of each sign-in.
+  if (known !== null && hasSameNames(known, identity)) return user;
   const action = known === null ? 'user.created' : 'user.renamed';
   await audit(connection, { actor: user.id, requestId }, at, [{ action, object: user.id, detail: describe(user) }]);
   return user;
@@ -172,7 +183,23 @@ async function findUser(connection: Connection, id: string): Promise<UserRecord>
   return user;
 }
 
-const isUnchanged = (user: UserRecord, { name, email }: Identity) => user.name === name && user.email === email;
+const hasSameNames = (user: UserRecord, { name, email }: Identity) => user.name === name && user.email === email;
+
+function isUnchanged(user: UserRecord, identity: Identity): boolean {
+  const { roles, scope } = grantsOf(identity);
+  return hasSameNames(user, identity) && user.roles === roles && user.scope === scope;
+}
+
+/** Returns the roles and the scope as they are stored. Without devices, the roles grant nothing. */
+function grantsOf({ roles, scope }: Identity): Pick<UserRecord, 'roles' | 'scope'> {
+  if (isEmptyScope(scope)) return { roles: '', scope: null };
+  return { roles: roles.join(' '), scope: scope === null || roles.length === 0 ? null : formatLabelSelector(scope) };
+}
+
+function withoutDevices(identity: Identity): Problem {
+  return new Problem('out-of-scope', `no rule gives ${nameOf(identity)} devices: ask an administrator`);
+}
+
 const describe = ({ issuer, subject, name, email }: UserRecord) => ({ issuer, subject, name, email });
 
 const nameOf = ({ name, email, subject }: Identity) => name ?? email ?? subject;
@@ -183,10 +210,11 @@ function sessionIdOf(secret: string): string | null {
 }
 
 /** Parses stored roles. */
-function rolesFrom(text: string): Role[] {
+export function rolesFrom(text: string): PersonRole[] {
+  if (text === '') return [];
   return text.split(' ').map((role) => {
     const known = personRoles.find((one) => one === role);
-    if (known === undefined) throw new Error(`unknown role "${role}" of a session: the database may be from a newer version`);
+    if (known === undefined) throw new Error(`unknown role "${role}" of a session or user: the database may be from a newer version`);
     return known;
   });
 }

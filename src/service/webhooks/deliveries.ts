@@ -1,7 +1,7 @@
 // Sends events to webhooks: at least once and in order per webhook. One replica sends at a time, with one request in flight per webhook.
 
 import { z } from 'zod';
-import { matchesLabelSelector, parseLabelSelector } from '../../protocol/label-selector.ts';
+import { matchesLabelSelector } from '../../protocol/label-selector.ts';
 import { AuditQueries, numberOf } from '../audit/queries.ts';
 import { audit } from '../audit-events/entry.ts';
 import { type AuditRecord, AuditRecords } from '../audit-events/repository.ts';
@@ -12,6 +12,8 @@ import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { UndecodableRow } from '../database/undecodable-row.ts';
 import { DeviceRecords } from '../devices/repository.ts';
+import { toLabelSelector } from '../devices/selection.ts';
+import { GroupRecords } from '../groups/repository.ts';
 import { systemActor } from '../requester.ts';
 import { findDeviceOf, matchesEventTypes } from './event-filter.ts';
 import { formatMessage, type MessageSource, toWebhookEvent, type WebhookEvent, webhookFormats } from './messages.ts';
@@ -243,14 +245,16 @@ export class Deliveries {
   }
 
   /** Returns the events that a webhook gets. An event that cannot be decoded is left out, as in the event stream; health names it. */
-  async #selectEvents({ eventTypes, selector }: WebhookRecord, found: MarkedRows<AuditRecord>): Promise<AuditRecord[]> {
+  async #selectEvents({ eventTypes, selector, groupId }: WebhookRecord, found: MarkedRows<AuditRecord>): Promise<AuditRecord[]> {
     const events = found.flatMap((event) =>
       event instanceof UndecodableRow || !matchesEventTypes(eventTypes, event.action) ? [] : [{ event, device: findDeviceOf(event) }],
     );
-    if (selector === null) return events.map(({ event }) => event);
+    if (selector === null && groupId === null) return events.map(({ event }) => event);
     const devices = [...new Set(events.flatMap(({ device }) => device ?? []))];
-    const labels = await new DeviceRecords(this.#uses.store.readConnection).labelsOf(devices);
-    const requirements = parseLabelSelector(selector);
+    const { readConnection } = this.#uses.store;
+    const labels = await new DeviceRecords(readConnection).labelsOf(devices);
+    const groups = await new GroupRecords(readConnection).selectorsOf(groupId === null ? [] : [groupId]);
+    const requirements = toLabelSelector({ selector, groupSelector: groupId && groups.get(groupId) });
     return events.flatMap(({ event, device }) =>
       device !== null && matchesLabelSelector(requirements, new Map(Object.entries(labels.get(device) ?? {}))) ? [event] : [],
     );

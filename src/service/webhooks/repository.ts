@@ -73,6 +73,12 @@ export class WebhookRecords {
     return webhook ?? null;
   }
 
+  /** Returns the names of the webhooks that send the events of a group, oldest first. */
+  async namesOfGroup(groupId: string): Promise<string[]> {
+    const webhooks = this.#connection.sql.selectFrom('Webhook').select('name').where('groupId', '=', groupId);
+    return (await webhooks.orderBy('createdAt').orderBy('id').execute()).map(({ name }) => name);
+  }
+
   /** Returns the webhooks that are enabled. Those that cannot be decoded are left out: lists and the health name them. */
   async listEnabled(): Promise<WebhookRecord[]> {
     const query = this.#connection.sql.selectFrom('Webhook').selectAll().where('isEnabled', '=', true);

@@ -243,8 +243,8 @@ function addDeliveryRoutes(app: Api, { webhooks, damagedRows }: Uses): void {
 }
 
 function toRequest(body: z.infer<typeof NewWebhook>): WebhookRequest {
-  const { enabled, selector = null, ...rest } = body;
-  return { ...rest, selector, isEnabled: enabled };
+  const { enabled, selector = null, group = null, ...rest } = body;
+  return { ...rest, selector, group, isEnabled: enabled };
 }
 
 function toReplay({ parked, events, after = 0 }: z.infer<typeof WebhookReplay>): Replay {
@@ -262,13 +262,15 @@ function etagOf(webhook: WebhookRecord): string {
 }
 
 function toContent(webhook: WebhookRecord) {
-  const { id, name, url, eventTypes, selector, format, isEnabled, disabledReason, previousSecretUntil, createdAt, createdBy } = webhook;
+  const { id, name, url, eventTypes, selector, groupId, format, isEnabled, disabledReason } = webhook;
+  const { previousSecretUntil, createdAt, createdBy } = webhook;
   return {
     id,
     name,
     url,
     eventTypes: [...eventTypes],
     selector,
+    group: groupId,
     format: Webhook.shape.format.parse(format),
     enabled: isEnabled,
     disabledReason,

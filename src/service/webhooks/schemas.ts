@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { exampleTimes } from '../../protocol/examples.ts';
-import { DisplayName, exampleIdentifier, LabelSelectorText } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, GroupReference, LabelSelectorText } from '../../protocol/identifiers.ts';
 import { eventTypes as eventKinds } from '../audit/event-feed.ts';
 import { AuditEvent } from '../audit/schemas.ts';
 import { count, identifier, pageQuery, pageSchema, timestamp } from '../http/common-schemas.ts';
@@ -48,7 +48,10 @@ export const NewWebhook = z
     url,
     eventTypes,
     selector: LabelSelectorText.optional().describe(
-      'Only events about devices that match this label selector when the event is sent. Default: events about any object.',
+      'Only events about devices that match this label selector when the event is sent; with `group`, that match both. Default: events about any object.',
+    ),
+    group: GroupReference.optional().describe(
+      'Identifier or name of a group. Only events about devices that are in the group when the event is sent.',
     ),
     format: format.default('cloudevents'),
     enabled: z.boolean().default(true).describe('Whether events are sent. A disabled webhook keeps its position.'),
@@ -82,7 +85,11 @@ const webhookMembers = {
   name: z.string(),
   url: z.string(),
   eventTypes: z.array(z.string()).describe('Event types that are sent.'),
-  selector: z.string().nullable().describe('Only events about devices that match this label selector. Null: events about any object.'),
+  selector: z
+    .string()
+    .nullable()
+    .describe('Only events about devices that match this label selector. Null, and without `group`: events about any object.'),
+  group: z.string().nullable().describe('Identifier of the group: only events about its devices. Null if it has none.'),
   format,
   enabled: z.boolean(),
   disabledReason: z.string().nullable().describe('Why the service disabled the webhook. Null if it did not.'),
@@ -95,6 +102,7 @@ const exampleWebhook = {
   id: exampleIdentifier('webhook'),
   ...example,
   selector: null,
+  group: null,
   disabledReason: null,
   previousSecretUntil: null,
   createdAt: exampleTimes.registered,

@@ -14,6 +14,7 @@ import type { PageByNumber, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
+import { resolveGroup } from '../groups/groups.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
@@ -42,6 +43,8 @@ export type WebhookRequest = {
   readonly eventTypes: readonly string[];
   /** A label selector; null: events about any object. */
   readonly selector: string | null;
+  /** Identifier or name of a group; null: none. */
+  readonly group: string | null;
   readonly format: WebhookFormat;
   readonly isEnabled: boolean;
 };
@@ -80,11 +83,12 @@ export class Webhooks {
       if ((await records.count()) >= webhookLimits.webhooks)
         throw new Problem('too-many-webhooks', `limit reached: ${webhookLimits.webhooks} webhooks. Delete one first`);
       await checkName(connection, request.name, null);
+      const content = await toContent(connection, request);
       const [secret, createdAt, id] = [newWebhookSecret(), this.#uses.clock.now(), newIdentifier('webhook')];
-      await audit(connection, requester, createdAt, [toAuditEntry('created', id, describeWebhook(request))]);
+      await audit(connection, requester, createdAt, [toAuditEntry('created', id, describeWebhook(content))]);
       const webhook: WebhookRecord = {
         id,
-        ...request,
+        ...content,
         ...noFailures,
         disabledReason: null,
         sealedSecret: this.#uses.secrets.seal(secret),
@@ -138,10 +142,11 @@ export class Webhooks {
     return this.#uses.store.transaction(async (connection) => {
       const current = await findExpected(connection, id, isExpected);
       await checkName(connection, request.name, id);
-      const { name, url, eventTypes, selector, format, isEnabled } = current;
-      if (isDeepStrictEqual(request, { name, url, eventTypes, selector, format, isEnabled })) return readView(connection, id);
-      await new WebhookRecords(connection).change(id, { ...request, ...noFailures, disabledReason: null });
-      const detail = { before: describeWebhook(current), after: describeWebhook(request) };
+      const content = await toContent(connection, request);
+      const { name, url, eventTypes, selector, groupId, format, isEnabled } = current;
+      if (isDeepStrictEqual(content, { name, url, eventTypes, selector, groupId, format, isEnabled })) return readView(connection, id);
+      await new WebhookRecords(connection).change(id, { ...content, ...noFailures, disabledReason: null });
+      const detail = { before: describeWebhook(current), after: describeWebhook(content) };
       await audit(connection, requester, this.#uses.clock.now(), [toAuditEntry('replaced', id, detail)]);
       return readView(connection, id);
     });
@@ -238,10 +243,32 @@ function toAuditEntry(
 }
 
 /** Returns the content of a webhook for the audit trail. The path of a URL is left out: those of Slack and Teams contain a secret. */
-function describeWebhook({ name, url, eventTypes, selector, format, isEnabled }: WebhookRequest | WebhookRecord): Record<string, string> {
+/** A request with the identifier of its group. */
+type WebhookContent = Omit<WebhookRequest, 'group'> & { readonly groupId: string | null };
+
+/** @throws {Problem} `invalid-value` if the group does not exist. */
+async function toContent(connection: Connection, { group, ...request }: WebhookRequest): Promise<WebhookContent> {
+  return { ...request, groupId: group && (await resolveGroup(connection, group)).id };
+}
+
+/** Returns the webhooks that send the events of a group, as text. */
+export async function webhooksOfGroup(connection: Connection, groupId: string): Promise<string[]> {
+  return (await new WebhookRecords(connection).namesOfGroup(groupId)).map((name) => `the webhook ${name}`);
+}
+
+function describeWebhook({
+  name,
+  url,
+  eventTypes,
+  selector,
+  groupId,
+  format,
+  isEnabled,
+}: WebhookContent | WebhookRecord): Record<string, string> {
   const receiver = new URL(url).origin;
   const types = eventTypes.join(',');
-  return { name, receiver, eventTypes: types, ...(selector === null ? {} : { selector }), format, enabled: String(isEnabled) };
+  const selection = { ...(selector === null ? {} : { selector }), ...(groupId === null ? {} : { group: groupId }) };
+  return { name, receiver, eventTypes: types, ...selection, format, enabled: String(isEnabled) };
 }
 
 function testEvent({ id, name }: WebhookRecord, { actor, requestId }: Requester, now: Date) {

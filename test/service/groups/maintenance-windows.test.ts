@@ -107,7 +107,10 @@ test('stored windows are read back, and damaged ones are recognised', () => {
   expect(readWindows(windows)).toEqual(windows);
   for (const damaged of ['{', '{}', '[{"days":[]}]', 7]) expect(readWindows(damaged)).toBe(null);
   // The time zone database of a runtime may know fewer zones than that of the runtime that stored the windows.
-  for (const unknown of [[window(['monday'], '22:00-04:00', 'Europe/Atlantis')], [...windows, window(['monday'], '22:00-04:00', '+01:00')]]) {
+  for (const unknown of [
+    [window(['monday'], '22:00-04:00', 'Europe/Atlantis')],
+    [...windows, window(['monday'], '22:00-04:00', '+01:00')],
+  ]) {
     expect(readWindows(unknown)).toBe(null);
     expect(readWindows(JSON.stringify(unknown))).toBe(null);
   }

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { formatLabelSelector, type LabelSelector, matchesLabelSelector } from '../../../src/protocol/label-selector.ts';
+import { formatLabelSelector, type LabelSelector, matchesLabelSelector, uniteSelectors } from '../../../src/protocol/label-selector.ts';
 import { bearer, itemsOf, joinToken, TestService, workModule } from '../test-service.ts';
 
 const service = new TestService();
@@ -46,7 +46,8 @@ const requirement = fc.record({
   values: fc.option(fc.uniqueArray(value, { minLength: 1, maxLength: 3 })),
   isNegated: fc.boolean(),
 });
-const scope: fc.Arbitrary<LabelSelector> = fc.array(requirement, { minLength: 1, maxLength: 3 });
+const selector: fc.Arbitrary<LabelSelector> = fc.array(requirement, { minLength: 1, maxLength: 3 });
+const scope = fc.array(selector, { minLength: 1, maxLength: 3 }).map(uniteSelectors);
 
 /** Returns the identifiers of a list, read in pages of two. */
 async function readAll(path: string, headers: Record<string, string>): Promise<string[]> {
@@ -61,11 +62,11 @@ async function readAll(path: string, headers: Record<string, string>): Promise<s
 
 test('every list has exactly what matches the scope', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(labels, { minLength: names.length, maxLength: names.length }), scope, async (labelling, selector) => {
+    fc.asyncProperty(fc.array(labels, { minLength: names.length, maxLength: names.length }), scope, async (labelling, allowed) => {
       await Promise.all(labelling.map((each, index) => service.put(`/v1/devices/${ids[index]}/labels`, { labels: each })));
-      const { body } = await service.post('/v1/keys', { name: randomUUID(), role: 'viewer', scope: formatLabelSelector(selector) });
+      const { body } = await service.post('/v1/keys', { name: randomUUID(), role: 'viewer', scope: formatLabelSelector(allowed) });
       const headers = bearer(String(body.secret));
-      const isInScope = (index: number) => matchesLabelSelector(selector, new Map(Object.entries(labelling[index] ?? {})));
+      const isInScope = (index: number) => matchesLabelSelector(allowed, new Map(Object.entries(labelling[index] ?? {})));
       const ofGroups = (all: readonly string[]) => all.filter((_, group) => groups[group]?.every(isInScope));
       expect(await readAll('/v1/devices?sort=name', headers)).toEqual(ids.filter((_, index) => isInScope(index)));
       expect(await readAll('/v1/load-batches?order=asc', headers)).toEqual(ofGroups(batches));

@@ -84,12 +84,31 @@ async function createObjects(): Promise<void> {
   const patchSet = { name: 'net', version: '1.0.0', builds: ['tcp', 'udp'].map((module) => ({ module, version: '1.2.0' })) };
   addReference(inside, 'patchSet', String((await service.post('/v1/patch-sets', patchSet)).body.id));
   addReference(inside, 'group', String((await service.post('/v1/groups', { name: 'southern', selector: 'zone=south' })).body.id));
+  await createAssignment();
   addReference(inside, 'host', firstOf(await service.get('/v1/hosts')).id);
   addReference(inside, 'key', firstOf(await service.get('/v1/keys')).id);
   addReference(inside, 'signingKey', firstOf(await service.get('/v1/signing-keys')).id);
   addReference(inside, 'publisherKey', publisher.id);
   addReference(inside, 'module', 'tcp');
   for (const version of ['1.0.0', '1.1.0']) addReference(inside, 'version', version);
+}
+
+/** Creates an assignment for all devices, whose channel has a version that none of them has. */
+async function createAssignment(): Promise<void> {
+  addReference(inside, 'channel', String((await service.post('/v1/channels', { name: 'stable' })).body.id));
+  const promotion = await service.postRaw('/v1/channels/stable/promotions', { module: 'tcp', version: '1.2.0' });
+  addReference(inside, 'promotion', String(promotion.body['id']));
+  await service.post('/v1/groups', { name: 'zoned', selector: 'zone in (north,south)' });
+  const assignment = { name: 'zoned-tcp', group: 'zoned', channel: 'stable', module: 'tcp', range: '^1.2', mode: 'report' } as const;
+  addReference(inside, 'assignment', String((await service.post('/v1/assignments', assignment)).body.id));
+  await until('the assignment has the states of all devices', async () => (await statesOfAssignment()) === 4);
+}
+
+/** Returns the number of devices that an assignment counts and names. */
+async function statesOfAssignment(headers?: Record<string, string>): Promise<number> {
+  const { body } = await service.get('/v1/assignments/zoned-tcp', headers);
+  for (const { devices, first } of body.unmet ?? []) expect(first).toHaveLength(devices);
+  return Object.values(body.deviceCounts ?? {}).reduce((sum, count) => sum + count, 0);
 }
 
 beforeAll(async () => {
@@ -116,7 +135,7 @@ const honoured: Readonly<Record<string, readonly string[]>> = {
       'listModulesAtTime',
       'listModuleHistory',
     ],
-    ...['listPrograms', 'getProgram', 'startProgram', 'stopProgram', 'rollBackModule'],
+    ...['getDesiredState', 'listPrograms', 'getProgram', 'startProgram', 'stopProgram', 'rollBackModule'],
     ...['getLoad', 'injectLoad', 'cancelLoad', 'getLoadBatch', 'cancelLoadBatch', 'retryLoadBatch'],
     ...[
       'getRollout',
@@ -130,13 +149,14 @@ const honoured: Readonly<Record<string, readonly string[]>> = {
     ...['pauseRollout', 'approveWave', 'abortRollout', 'rollBackRollout'],
   ],
   filter: [
-    ...['listDevices', 'listLoads', 'listLoadBatches', 'listRollouts', 'listDevicesOfBuild', 'getGroup'],
+    ...['listDevices', 'listLoads', 'listLoadBatches', 'listRollouts', 'listDevicesOfBuild', 'getGroup', 'getAssignment'],
     ...['createLoads', 'createUnloads', 'createRollback', 'createRollout'],
   ],
   unrelated: [
     ...['listModules', 'listBuilds', 'getBuild', 'getImage', 'getProvenance', 'createBuild', 'signBuild'],
     ...['listPatchSets', 'getPatchSet', 'getPatchSetProvenance', 'createPatchSet'],
     ...['listPublisherKeys', 'getPublisherKey', 'listSigningKeys', 'getSigningKey', 'listGroups'],
+    ...['listChannels', 'getChannel', 'getPromotion', 'listAssignments'],
     ...['getCurrentKey', 'endCurrentSession', 'listUsers', 'getUser'],
   ],
 };
@@ -274,6 +294,10 @@ test('lists and objects with devices in the scope alone are complete', async () 
   expect(builds.map(({ device }) => device).toSorted()).toEqual(north.toSorted());
   expect(await service.get('/v1/groups/southern', keys.viewer)).toMatchObject({ body: { devices: 0 } });
   expect(await service.get('/v1/groups/southern')).toMatchObject({ body: { devices: 2 } });
+  expect(await statesOfAssignment(keys.viewer)).toBe(2);
+  expect(await service.get(`/v1/devices/${north[0]}/desired-state`, keys.viewer)).toMatchObject({
+    body: { versions: [{ assignmentName: 'zoned-tcp', desiredVersion: '1.2.0' }] },
+  });
   expect(await service.get('/v1/keys/current', keys.operator)).toMatchObject({ body: { role: 'operator', scope: 'zone=north' } });
 });
 
@@ -392,9 +416,29 @@ test('a dynamic rollout takes only devices of its scope, and belongs to keys of 
   const edge = await createKey('edge', 'operator', 'zone=north,tier=edge');
   expect((await service.get(path, edge)).status).toBe(404);
   expect((await service.get(path, keys.operator)).status).toBe(200);
+  const wider = await createKey('wider', 'viewer', '(zone=north) or (tier=core)');
+  expect((await service.get(path, wider)).status).toBe(200);
   expect((await service.postRaw(`${path}/close`, undefined, keys.operator)).status).toBe(200);
   await hasEnded(String(body['id']));
   expect(itemsOf(await service.request('GET', `${path}/devices`)).map(({ device }) => device)).not.toContain(south[0]);
+});
+
+test('the stream of a rollout ends when one of its devices leaves the scope', async () => {
+  const rollout = await rollOut('1.0.0', { module: 'udp', devices: north, startAt: '2090-01-01T00:00:00Z' });
+  const path = `/v1/rollouts/${rollout}`;
+  const open = (headers: Record<string, string>) => fetch(`${service.url}${path}/progress`, { headers });
+  const streams = await Promise.all([open(keys.operator), open(keys.viewer), open(bearer(service.key))]);
+  expect(streams.map(({ status }) => status)).toEqual([200, 200, 200]);
+  const [first = '', second = ''] = north;
+  await service.put(`/v1/devices/${second}/labels`, { labels: { zone: 'south' } });
+  const [ofOperator = '', ofViewer = ''] = await Promise.all(streams.slice(0, 2).map((stream) => stream.text()));
+  for (const text of [ofOperator, ofViewer]) expect(text).not.toContain('"state":"aborted"');
+  expect((await open(keys.operator)).status).toBe(404);
+  await service.put(`/v1/devices/${first}/labels`, { labels: { zone: 'south' } });
+  expect((await service.postRaw(`${path}/abort`, {})).status).toBe(200);
+  // Without a scope, the stream shows the end of the rollout.
+  expect(await streams[2]?.text()).toContain('"state":"aborted"');
+  for (const device of north) await service.put(`/v1/devices/${device}/labels`, { labels: scope });
 });
 
 test('a scope is evaluated at each request, and protects stored responses', async () => {
@@ -424,6 +468,13 @@ test('the scope of a key is a label selector, stored in its canonical form', asy
   });
   const created = await service.post('/v1/keys', { name: 'spaced', role: 'viewer', scope: ' zone == north , !beta' });
   expect(created.body.scope).toBe('zone=north,!beta');
+  const several = await service.post('/v1/keys', {
+    name: 'several',
+    role: 'viewer',
+    scope: '( zone in (east, south) ) or (zone==north,!x)',
+  });
+  expect(several.body.scope).toBe('(zone in (east,south)) or (zone=north,!x)');
+  expect(itemsOf(await service.get('/v1/devices', bearer(String(several.body.secret))))).toHaveLength(4);
   const [event] = itemsOf(await service.get(`/v1/audit?object=${created.body.id}`));
   expect(event).toMatchObject({ action: 'key.created', detail: { scope: 'zone=north,!beta' } });
 });

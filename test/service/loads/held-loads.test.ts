@@ -190,10 +190,7 @@ test('damaged windows never open: their loads are held or rejected, unless they 
 
 test('damaged selectors and unknown time zones of groups hold loads, and stop neither orders nor loads that override the windows', async () => {
   const sql = await openSql(service.database);
-  const damages = [
-    `"selector" = '!beta,,'`,
-    `"maintenanceWindows" = '${JSON.stringify([{ ...always, timeZone: 'Europe/Atlantis' }])}'`,
-  ];
+  const damages = [`"selector" = '!beta,,'`, `"maintenanceWindows" = '${JSON.stringify([{ ...always, timeZone: 'Europe/Atlantis' }])}'`];
   for (const [index, damage] of damages.entries()) {
     await setWindows([closed()]);
     await sql.run(`UPDATE "DeviceGroup" SET ${damage} WHERE "name" = 'all'`);

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { Order, OrderOf } from '../../../src/protocol/agent.ts';
+import { runSql, timeInSql } from '../../databases.ts';
 import { Agent, attached, completed, loaded, state } from '../agents/agent.ts';
 import { firstOf, itemsOf, TestService } from '../test-service.ts';
 
@@ -175,13 +176,119 @@ test('a host with an older agent gets no unload, also if the agent is older afte
   });
 });
 
+/** Reports that the device has tcp, and a module that imports it. Returns the module table. */
+async function importTcp() {
+  const { version, image } = (
+    await service.push('udp', '1.0.0', '(module (import "tcp" "v1.0.0" (func $call)) (func (export "send") (call $call)))')
+  ).body;
+  const table = { tcp: await inMemory(), udp: { version: String(version), image: String(image?.digest), address: '0x2000' } };
+  await agent.report({ kind: 'device-state', device, state: state(table) });
+  return table;
+}
+
+test('a dry run forecasts each device that has the module, and creates nothing', async () => {
+  await load('1.0.0');
+  const preview = async (more: object = {}) => {
+    const { status, body } = await service.postRaw('/v1/unloads', { module: 'tcp', selector: 'zone!=x', dryRun: true, ...more });
+    return { status, ...body };
+  };
+  const item = { device, deviceName: 'rack-1', currentVersion: '1.0.0', reachable: true, skipped: false, warnings: [] };
+  const counts = { status: 200, devices: 1, withoutModule: 1, unreachable: 0, skipped: 0 };
+  expect(await preview()).toEqual({ ...counts, refused: 0, items: [{ ...item, forecast: 'would-unload', reason: null }] });
+  const { tcp } = await importTcp();
+  const link = 'udp@1.0.0, which is in memory, imports tcp.v1.0.0';
+  expect(await preview()).toMatchObject({
+    refused: 1,
+    items: [
+      { forecast: 'refused-imported', reason: expect.stringMatching(`${link}.*unload udp first, or force the unload with a reason`) },
+    ],
+  });
+  const forced = await preview({ forceReason: 'udp is next' });
+  expect(forced).toMatchObject({
+    refused: 0,
+    items: [{ forecast: 'would-unload', reason: null, warnings: [expect.stringContaining(link)] }],
+  });
+  await agent.report({
+    kind: 'device-state',
+    device,
+    state: state({ tcp, raw: { version: '1.0.0', image: `sha256:${'0'.repeat(64)}`, address: '0x2000' } }),
+  });
+  expect(await preview()).toMatchObject({
+    items: [{ forecast: 'would-unload', reason: expect.stringContaining('the service has no build of raw@1.0.0') }],
+  });
+  await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await preview()).toMatchObject({ refused: 1, items: [{ forecast: 'refused-not-loaded', reason: 'tcp is not in memory' }] });
+  expect(await preview({ selector: undefined, devices: ['rack-2'] })).toMatchObject({
+    status: 409,
+    type: 'urn:patchbay:problem:not-loaded',
+  });
+  agent.capabilities = ['inject-load'];
+  await restart();
+  expect(await preview()).toMatchObject({
+    refused: 1,
+    items: [{ forecast: 'unsupported-by-host', reason: expect.stringContaining('host rack') }],
+  });
+  // The load of tcp.
+  expect(itemsOf(await service.get('/v1/loads'))).toHaveLength(1);
+  expect(itemsOf(await service.get('/v1/audit?action=load.requested'))).toHaveLength(1);
+});
+
+test('a forecast is uncertain until the device has reported its state', async () => {
+  await load('1.0.0');
+  agent.bootId = randomUUID();
+  await agent.register('rack', ['rack-1', 'rack-2']);
+  expect(await service.postRaw('/v1/unloads', { module: 'tcp', devices: [device], dryRun: true })).toMatchObject({
+    status: 200,
+    body: { items: [{ forecast: 'would-unload', reason: expect.stringContaining('has not reported its state') }] },
+  });
+});
+
+test('an unload skips unreachable devices on request, and says which; by default it waits', async () => {
+  await load('1.0.0');
+  const other = new Agent(service);
+  other.capabilities = agent.capabilities;
+  await other.register('far', ['far-1']);
+  await other.report(...(await other.next(0, 10)).map((order) => attached(order)));
+  const accepted = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: ['far-1'] });
+  const order = (await other.next(1, 10)).find(({ kind }) => kind === 'load');
+  if (order?.kind !== 'load') throw new Error(`no load: ${JSON.stringify(accepted.body)}`);
+  await other.report(loaded(order));
+  await runSql(service.database, `UPDATE "Host" SET "unreachableSince" = ${timeInSql(Date.now())} WHERE "id" = '${other.host}'`);
+  const unload = (more: object) => service.postRaw('/v1/unloads', { module: 'tcp', selector: 'zone!=x', ...more });
+  const far = { count: 1, devices: [{ name: 'far-1' }] };
+  expect(await unload({ dryRun: true })).toMatchObject({ body: { devices: 2, withoutModule: 1, unreachable: 1, skipped: 0 } });
+  const preview = await unload({ dryRun: true, unreachable: 'skip' });
+  expect(preview.body).toMatchObject({ devices: 2, unreachable: 1, skipped: 1 });
+  expect(
+    itemsOf(preview)
+      .map(({ deviceName, reachable, skipped }) => [deviceName, reachable, skipped])
+      .toSorted(),
+  ).toEqual([
+    ['far-1', false, true],
+    ['rack-1', true, false],
+  ]);
+  const skipping = await unload({ unreachable: 'skip' });
+  expect(skipping).toMatchObject({ status: 202, body: { loads: [{ device }], unreachableDevices: { ...far, skipped: 1 } } });
+  const batch = String(skipping.body['batch']);
+  expect((await service.get(`/v1/load-batches/${batch}`)).body).toMatchObject({ loads: 1, unreachableDevices: { ...far, skipped: 1 } });
+  const [event] = itemsOf(await service.get(`/v1/audit?object=${batch}&action=load.requested`));
+  expect(event?.detail).toMatchObject({ devices: 1, unreachable: 'skip', skipped: 1 });
+  const waiting = await unload({});
+  expect(waiting).toMatchObject({ status: 202, body: { unreachableDevices: { ...far, skipped: 0 } } });
+  expect(waiting.body['loads']).toHaveLength(2);
+  const refused = await unload({ selector: undefined, devices: ['far-1'], unreachable: 'skip' });
+  expect(refused).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:all-unreachable' } });
+  expect(refused.body['detail']).toContain('the device to unload the module from is unreachable');
+});
+
 test('a queued unload can be cancelled and superseded, expires, and is created once for an Idempotency-Key', async () => {
   await load('1.0.0');
   const body = { module: 'tcp', devices: [device] };
   const headers = { 'idempotency-key': randomUUID() };
   const first = await service.post('/v1/unloads', body, headers);
   expect((await service.post('/v1/unloads', body, headers)).body).toEqual(first.body);
-  const pathOf = ({ body: { loads } }: typeof first): `/v1/loads/${string}` => `/v1/loads/${loads?.[0]?.id}`;
+  const pathOf = ({ body: { loads } }: { body: { loads?: readonly { id: string }[] | undefined } }): `/v1/loads/${string}` =>
+    `/v1/loads/${loads?.[0]?.id}`;
   expect(await service.post(`${pathOf(first)}/cancel` as const, undefined)).toMatchObject({ status: 200, body: { outcome: 'cancelled' } });
   const second = await service.post('/v1/unloads', body);
   const third = await service.post('/v1/loads', { ...body, version: '1.1.0', supersede: true });

@@ -15,7 +15,10 @@ export class Browser {
     this.#jar(new URL(origin).origin).set(name, cookie);
   }
 
-  async open(address: string, init: { readonly method?: string; readonly headers?: Record<string, string> } = {}): Promise<Response> {
+  async open(
+    address: string,
+    init: { readonly method?: string; readonly headers?: Record<string, string>; readonly body?: string } = {},
+  ): Promise<Response> {
     const url = new URL(address);
     const jar = this.#jar(url.origin);
     const cookies = [...jar].filter(([, { path }]) => url.pathname.startsWith(path)).map(([name, { value }]) => `${name}=${value}`);

@@ -64,6 +64,7 @@ beforeAll(async () => {
     audience,
     roleClaim: 'groups',
     roleRules: [{ role: 'admin', value: 'admins' }],
+    deviceScopes: { claim: 'groups', rules: [], unmatched: 'refuse' },
     publicUrl: null,
     sessionDuration: 3_600_000,
   };
@@ -132,7 +133,7 @@ async function fillUsers(count: number): Promise<void> {
   const store = await Store.open(service.database);
   await inTransaction(store, async ({ connection }) => {
     const known = await new UserRecords(connection).count();
-    const facts = { issuer: provider.issuer, name: null, email: null, createdAt: new Date() };
+    const facts = { issuer: provider.issuer, name: null, email: null, roles: '', scope: null, createdAt: new Date() };
     for (let number = known; number < count; number += 1)
       await new UserRecords(connection).create({ ...facts, id: newIdentifier('user'), subject: `stranger-${number}` });
   });

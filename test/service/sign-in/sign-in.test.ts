@@ -2,8 +2,9 @@
 
 import { generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { parseLabelSelector } from '../../../src/protocol/label-selector.ts';
 import { isInDatabase } from '../../databases.ts';
-import { bearer, itemsOf, TestService, until } from '../test-service.ts';
+import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 import { Browser } from './browser.ts';
 import { audience, clientSecret, TestProvider } from './test-provider.ts';
 
@@ -238,4 +239,95 @@ test('refuses tokens for another audience, of another issuer or key, with anothe
   expect(await service.get('/v1/users')).toMatchObject({ body: { items: [] } });
   await restartWith({ audience: null });
   expect(await service.get('/v1/devices', bearer(good))).toMatchObject(problem(401, 'unauthenticated'));
+});
+
+const zoneRules = {
+  claim: 'groups',
+  rules: [
+    { value: 'north-operators', selector: parseLabelSelector('zone=north') },
+    { value: 'south-operators', selector: parseLabelSelector('zone=south') },
+  ],
+  unmatched: 'refuse',
+} as const;
+
+/** Starts a device in each zone. Returns their identifiers. */
+async function startZones() {
+  for (const zone of ['north', 'south', 'west']) service.startHost(zone, 1, { zone });
+  const [north = '', south = '', west = ''] = await service.connectedDevices(3);
+  return { north, south, west };
+}
+
+const devicesOf = async () => (await ask('/v1/devices?sort=name')).body.items.map(({ id }: { id: string }) => id);
+const send = (path: string, body: object) =>
+  browser.open(`${service.url}${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+
+test('a person uses the devices of the rules that match, in the API and in the audit trail; other devices do not exist', async () => {
+  provider.people.set('grace', { name: 'Grace Hopper', groups: ['on-call', 'north-operators'] });
+  await restartWith({ deviceScopes: zoneRules });
+  const { north, south, west } = await startZones();
+  await service.push('tcp', '1.0.0', workModule(1));
+  expect(await signIn('grace')).toBe(`${service.url}/`);
+  const current = (await ask('/v1/keys/current')).body;
+  expect(current).toMatchObject({ role: 'operator', scope: 'zone=north' });
+  expect(await devicesOf()).toEqual([north]);
+  expect(await ask(`/v1/devices/${south}`)).toMatchObject(problem(404, 'not-found'));
+  expect((await send('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [south] })).status).toBe(422);
+  expect((await send('/v1/loads', { module: 'tcp', version: '1.0.0', selector: 'zone' })).status).toBe(202);
+  expect(itemsOf(await service.get('/v1/loads')).map(({ device }) => device)).toEqual([north]);
+  expect(await ask('/v1/health')).toMatchObject({ status: 403, body: { detail: expect.stringContaining('your scope is zone=north') } });
+  const [signedIn] = itemsOf(await service.get('/v1/audit?action=user.signed-in'));
+  expect(signedIn?.detail).toMatchObject({ roles: ['operator'], scope: 'zone=north' });
+  const [denied] = itemsOf(await service.get('/v1/audit?action=user.denied'));
+  expect(denied).toMatchObject({ object: current.id, detail: { operation: 'GET /v1/health', scope: 'zone=north' } });
+  // Of a second sign-in, with another group besides; the first session keeps its scope.
+  provider.people.set('grace', { name: 'Grace Hopper', groups: ['on-call', 'north-operators', 'south-operators'] });
+  const first = browser;
+  browser = new Browser();
+  await signIn('grace');
+  expect((await ask('/v1/keys/current')).body.scope).toBe('(zone=north) or (zone=south)');
+  expect(await devicesOf()).toEqual([north, south]);
+  expect(await ask(`/v1/devices/${west}`)).toMatchObject(problem(404, 'not-found'));
+  const users = itemsOf(await service.get('/v1/users'));
+  expect(users).toMatchObject([{ name: 'Grace Hopper', roles: ['operator'], scope: '(zone=north) or (zone=south)' }]);
+  expect(itemsOf(await service.get('/v1/audit?action=user.renamed'))).toEqual([]);
+  browser = first;
+  await service.stop();
+  await service.start();
+  expect(await devicesOf()).toEqual([north]);
+});
+
+test('someone with a role and no devices is refused, unless the settings say otherwise; administrators have all devices', async () => {
+  await restartWith({ deviceScopes: zoneRules });
+  expect(await signIn('grace')).toBe(`${service.url}/?sign-in=no-devices`);
+  expect(session()).toBeUndefined();
+  const [refused] = itemsOf(await service.get('/v1/audit?action=user.refused'));
+  expect(refused).toMatchObject({ outcome: 'refused', detail: { subject: 'grace' } });
+  expect(itemsOf(await service.get('/v1/users'))).toMatchObject([{ roles: [], scope: null }]);
+  provider.people.set('ada', { name: 'Ada Lovelace', groups: ['admins', 'north-operators'] });
+  browser = new Browser();
+  await signIn('ada');
+  expect((await ask('/v1/keys/current')).body).toMatchObject({ role: 'admin', scope: null });
+  await restartWith({ deviceScopes: { ...zoneRules, unmatched: 'all-devices' } });
+  browser = new Browser();
+  await signIn('grace');
+  expect((await ask('/v1/keys/current')).body).toMatchObject({ role: 'operator', scope: null });
+});
+
+test('a token has the scope of its claims', async () => {
+  const rules = [{ value: 'deploy', selector: parseLabelSelector('zone=north') }];
+  await restartWith({
+    roleClaim: 'scope',
+    roleRules: [{ role: 'publisher', value: '*' }],
+    deviceScopes: { claim: 'scope', rules, unmatched: 'refuse' },
+  });
+  const { north } = await startZones();
+  const headers = bearer(await provider.token('deploy'));
+  expect((await service.get('/v1/keys/current', headers)).body).toMatchObject({ role: 'publisher', scope: 'zone=north' });
+  expect(itemsOf(await service.get('/v1/devices', headers)).map(({ id }) => id)).toEqual([north]);
+  expect(await service.get('/v1/audit', headers)).toMatchObject(problem(403, 'out-of-scope'));
+  const without = bearer(await provider.token('read'));
+  expect(await service.get('/v1/devices', without)).toMatchObject({
+    ...problem(403, 'out-of-scope'),
+    body: { detail: expect.stringContaining('no rule gives') },
+  });
 });

@@ -59,6 +59,7 @@ export class TestProvider {
         { role: 'operator', value: 'on-call' },
         { role: 'publisher', value: 'engineers' },
       ],
+      deviceScopes: { claim: 'groups', rules: [], unmatched: 'refuse' },
       publicUrl: null,
       sessionDuration: 3_600_000,
       ...changes,

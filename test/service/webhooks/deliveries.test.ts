@@ -100,6 +100,37 @@ test('event types and a label selector filter events', async () => {
   north.close();
 });
 
+test('a group filters events by the labels of devices at each event, together with a selector, and cannot be deleted', async () => {
+  const edge = await service.post('/v1/groups', { name: 'edge', selector: 'zone in (north,south)' });
+  const both = new Receiver();
+  await both.start();
+  await create({ eventTypes: ['load.completed'], group: 'edge' });
+  const narrow = await create({ eventTypes: ['load.completed'], group: 'edge', selector: 'tier=core', url: both.url });
+  expect((await service.get(`/v1/webhooks/${narrow.id}`)).body).toMatchObject({ group: edge.body.id, selector: 'tier=core' });
+  for (const version of ['1.0.0', '1.1.0']) await service.push('tcp', version, workModule(1));
+  service.startHost('north', 1, { zone: 'north' });
+  service.startHost('south', 1, { zone: 'south', tier: 'core' });
+  service.startHost('west', 1, { zone: 'west', tier: 'core' });
+  const [north = '', south = '', west = ''] = await service.connectedDevices(3);
+  await service.load('tcp', '1.0.0', [north, south, west]);
+  await until('the events arrived', async () => both.requests.length === 1 && receiver.requests.length >= 2);
+  const devicesOf = ({ events }: Receiver) => events.map(({ data }) => String(Object(data['detail']).device));
+  expect(devicesOf(receiver).toSorted()).toEqual([north, south].toSorted());
+  expect(devicesOf(both)).toEqual([south]);
+  await service.put('/v1/groups/edge', { name: 'rim', selector: 'zone=west' });
+  await service.load('tcp', '1.1.0', [north, south, west]);
+  await until('the events arrived', async () => both.requests.length === 2 && receiver.requests.length >= 3);
+  expect([devicesOf(receiver).at(-1), devicesOf(both).at(-1)]).toEqual([west, west]);
+  expect(receiver.requests).toHaveLength(3);
+  expect(await service.request('DELETE', '/v1/groups/rim')).toMatchObject({
+    status: 409,
+    body: { type: 'urn:patchbay:problem:group-in-use', detail: expect.stringMatching(/the webhook .* the webhook /) },
+  });
+  const invalid = { name: 'x', url: receiver.url, eventTypes: ['*'], group: 'none' };
+  expect(await service.postRaw('/v1/webhooks', invalid)).toMatchObject({ status: 422, body: { errors: [{ pointer: '/group' }] } });
+  both.close();
+});
+
 test('a failed event is attempted again with back-off, and the next ones wait', async () => {
   const webhook = await create();
   receiver.reply = () => ({ status: 500 });

@@ -71,6 +71,9 @@ test('follows, cancels and retries a batch', manyProcesses, async () => {
 
 test('unloads modules', manyProcesses, async () => {
   const output = await walk.runPage('docs/how-to/unload.md', walk.folder);
+  expect(output).toMatch(
+    /\ntimer would be unloaded from 4 devices\nwould refuse it: 1\n\n[\s\S]*refused-imported +embedded-1 [\s\S]*\nexit code 3\n/,
+  );
   expect(output.match(/\nunloaded +1 +0 +0 +0\n/g)).toHaveLength(4);
   expect(output).toMatch(/refused-imported +1 [\s\S]*log@1\.0\.0, which is in memory, imports timer\.now[\s\S]*exit code 3/);
   expect(output).toMatch(/\ninstalled +2 +0 +0 +0\n/);

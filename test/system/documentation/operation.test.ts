@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { signContent } from '../../../src/service/webhooks/signature.ts';
+import { Browser } from '../../service/sign-in/browser.ts';
+import { clientSecret, TestProvider } from '../../service/sign-in/test-provider.ts';
 import { readPage, root } from '../documentation-pages.ts';
 import { blocksOf, manyProcesses, Walk } from './walk.ts';
 
@@ -95,6 +97,62 @@ test('executes an agent by hand', async () => {
   expect(output).toMatch(/"state":"completed","outcome":"installed"/);
   expect(output).toMatch(/"items":\[\{"module":"hello","version":"1.0.0",.*"removedAt":null/);
 });
+
+test('signs people in with an identity provider', manyProcesses, async () => {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const provider = await TestProvider.start(`${url}/sign-in/callback`);
+  try {
+    const secretFile = join(walk.folder, 'oidc-secret');
+    writeFileSync(secretFile, `${clientSecret}\n`);
+    const asHere = (block: string) =>
+      block
+        .replaceAll('https://patchbay.example.com ', `${url} `)
+        .replaceAll('https://sso.example.com/realms/main', provider.issuer.href)
+        .replaceAll('/etc/patchbay/oidc-secret', secretFile);
+    const [start = '', withScopes = '', users = '', withTokens = '', withToken = ''] = blocksOf('docs/how-to/sign-in.md').map(asHere);
+    const options = await serveOptionsOf(start);
+    const restart = async (block: string) => {
+      const all = (await serveOptionsOf(block)).flatMap((option) => (option === '…' ? options : [option]));
+      await walk.startService(['--port', String(port), ...all]);
+    };
+    provider.people.set('grace', {
+      name: 'Grace Hopper',
+      email: 'grace@example.com',
+      email_verified: true,
+      groups: ['on-call', 'release', 'north-operators'],
+    });
+    provider.next = 'grace';
+    const current = async () => {
+      const browser = new Browser();
+      expect(await browser.follow(`${url}/sign-in?return=/devices`)).toBe(`${url}/devices`);
+      return (await browser.open(`${url}/v1/keys/current`)).json();
+    };
+    await restart(start);
+    expect(await current()).toMatchObject({ name: 'Grace Hopper', grantedRoles: ['viewer', 'operator', 'publisher'], scope: null });
+    await restart(withScopes);
+    expect(await current()).toMatchObject({ scope: null });
+    provider.people.set('grace', { name: 'Grace Hopper', email: 'grace@example.com', groups: ['north-operators', 'south-operators'] });
+    const scope = '(zone=north) or (zone in (south,east))';
+    expect(await current()).toMatchObject({ grantedRoles: ['viewer'], scope });
+    const output = await walk.runBlocks([users], walk.folder, url);
+    expect(output).toMatch(/grace@example\.com +grace +viewer +\(zone=north\) or \(zone in \(south,east\)\)/);
+    expect(output).toContain('ended 3 sessions');
+    await restart(withTokens);
+    const listed = await walk.runBlocks([withToken.replace('eyJ…', await provider.token())], walk.folder, url, { PATCHBAY_KEY_FILE: '' });
+    expect(listed).toContain('embedded-4');
+  } finally {
+    await provider.close();
+  }
+});
+
+/** Returns the options of a command `npx patchbay serve`, as a shell reads them. */
+async function serveOptionsOf(block: string): Promise<string[]> {
+  const { stdout } = await promisify(execFile)('bash', ['-euc', `npx() { printf '%s\\0' "$@"; }\n${block}`]);
+  const [command, noun, ...options] = stdout.split('\0').slice(0, -1);
+  expect([command, noun]).toEqual(['patchbay', 'serve']);
+  return options;
+}
 
 /** Returns a port that nothing listens on. */
 async function freePort(): Promise<number> {

@@ -42,8 +42,9 @@ export class Walk {
     return this.runBlocks(blocksOf(page), cwd, await this.startService(options));
   }
 
-  /** Starts a service and waits until its devices are connected. Returns its URL. */
+  /** Starts a service, in place of one that runs, and waits until its devices are connected. Returns its URL. */
   async startService(options: readonly string[] = []): Promise<string> {
+    await this.#service?.stop();
     const database = join(this.folder, 'data', 'patchbay.db');
     this.#service = new PatchbayProcess('the service', ['serve', '--port', '0', '--database', database, ...options]);
     const [, url = ''] = await this.#service.waitForLine(/API +(http:\S+)\/v1$/);

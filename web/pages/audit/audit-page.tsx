@@ -24,7 +24,7 @@ export function AuditPage() {
   return (
     <>
       <PageHead heading="Audit trail" />
-      <p class="empty">The audit trail is about the whole fleet. Keys with a scope cannot read it.</p>
+      <p class="empty">The audit trail is about the whole fleet. Keys and users with a scope cannot read it.</p>
     </>
   );
 }

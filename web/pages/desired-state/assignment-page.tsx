@@ -27,7 +27,7 @@ const refreshInterval = 5_000;
 
 export function AssignmentPage({ parameters }: PageProps) {
   const id = parameters['assignment'] ?? '';
-  const { client, may } = useSignedIn();
+  const { client, mayAcrossFleet } = useSignedIn();
   const [opened, setOpened] = useState<'edit' | 'delete' | null>(null);
   const params = { path: { assignment: id } };
   const found = useResource<Found>(
@@ -43,7 +43,7 @@ export function AssignmentPage({ parameters }: PageProps) {
     found.refresh();
   };
   const assignment = found.data?.assignment ?? null;
-  const actions = assignment !== null && may('operator') && (
+  const actions = assignment !== null && mayAcrossFleet('operator') && (
     <>
       <button type="button" onClick={() => setOpened('delete')}>
         Delete…

@@ -22,7 +22,7 @@ type Opened = { readonly kind: 'promote' | 'delete' } | { readonly kind: 'withdr
 
 export function ChannelPage({ parameters }: PageProps) {
   const id = parameters['channel'] ?? '';
-  const { client, may } = useSignedIn();
+  const { client, mayAcrossFleet } = useSignedIn();
   const names = useActorNames();
   const [opened, setOpened] = useState<Opened>(null);
   const params = { path: { channel: id } };
@@ -34,7 +34,7 @@ export function ChannelPage({ parameters }: PageProps) {
     found.refresh();
   };
   const channel = found.data;
-  const actions = channel !== null && may('operator') && (
+  const actions = channel !== null && mayAcrossFleet('operator') && (
     <>
       <button type="button" onClick={() => setOpened({ kind: 'delete' })}>
         Delete…
@@ -44,7 +44,7 @@ export function ChannelPage({ parameters }: PageProps) {
       </button>
     </>
   );
-  const withdraw = may('operator') ? (promotion: Promotion) => setOpened({ kind: 'withdraw', promotion }) : null;
+  const withdraw = mayAcrossFleet('operator') ? (promotion: Promotion) => setOpened({ kind: 'withdraw', promotion }) : null;
   return (
     <>
       <PageHead

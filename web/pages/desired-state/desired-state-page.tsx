@@ -17,7 +17,7 @@ import { contentText, modeTones } from './assignment-text.ts';
 import { ChannelDialog } from './channel-dialog.tsx';
 
 export function DesiredStatePage() {
-  const { client, may } = useSignedIn();
+  const { client, mayAcrossFleet } = useSignedIn();
   const [opened, setOpened] = useState<'assignment' | 'channel' | null>(null);
   const assignments = usePages<Schemas['Assignment']>(
     'assignments',
@@ -34,7 +34,7 @@ export function DesiredStatePage() {
     assignments.refresh();
     channels.refresh();
   };
-  const actions = may('operator') && (
+  const actions = mayAcrossFleet('operator') && (
     <>
       <button type="button" onClick={() => setOpened('channel')}>
         New channel…

@@ -1,12 +1,14 @@
 // The dialog that unloads a module from a device.
 
 import { useState } from 'preact/hooks';
-import { unwrapResponse } from '../../../src/client/client.ts';
+import { type Schemas, unwrapAccepted, unwrapResponse } from '../../../src/client/client.ts';
 import { Dialog } from '../../components/dialog.tsx';
 import { Disclosure } from '../../components/disclosure.tsx';
 import { Checkbox, Text } from '../../components/fields.tsx';
 import { defaultIsolationOptions, IsolationFields, loadOptionsBody } from '../../components/load-options.tsx';
-import { FailureNotice } from '../../components/resource-view.tsx';
+import { countText } from '../../components/numbers.ts';
+import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
+import { useResource } from '../../live/resource.ts';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import type { DeviceDetail } from './device-data.ts';
@@ -24,7 +26,7 @@ export function UnloadDialog({ device, module, onClose }: Parts) {
   const unload = useAction(
     async (headers) => {
       const body = { module, devices: [device.id], ...loadOptionsBody(terms), ...(isForced ? { forceReason: reason } : {}) };
-      return unwrapResponse(await client.POST('/v1/unloads', { body, headers }));
+      return unwrapAccepted(await client.POST('/v1/unloads', { body, headers }));
     },
     (made) => showCreatedLoad(made, onClose),
   );
@@ -48,6 +50,7 @@ export function UnloadDialog({ device, module, onClose }: Parts) {
             <IsolationFields terms={terms} onChange={setTerms} />
           </div>
         </Disclosure>
+        {entry !== undefined && <Preview device={device} module={module} isForced={isForced} references={entry.referenceCount} />}
         {unload.failure !== null && <FailureNotice failure={unload.failure} />}
         <div class="buttons">
           <button type="button" onClick={onClose}>
@@ -59,5 +62,46 @@ export function UnloadDialog({ device, module, onClose }: Parts) {
         </div>
       </form>
     </Dialog>
+  );
+}
+
+type PreviewParts = Pick<Parts, 'device' | 'module'> & { readonly isForced: boolean; readonly references: number };
+
+/** The forecast of the unload. */
+function Preview({ device, module, isForced, references }: PreviewParts) {
+  const { client } = useSignedIn();
+  const previewed = useResource<Schemas['UnloadPreview']>(JSON.stringify([device.id, module, isForced]), async (signal) => {
+    // The reason does not affect the forecast.
+    const body = { module, devices: [device.id], dryRun: true, ...(isForced ? { forceReason: 'a forecast' } : {}) };
+    const preview = unwrapResponse(await client.POST('/v1/unloads', { body, signal }));
+    if (!('items' in preview)) throw new TypeError('the service created an unload instead of a preview');
+    return preview;
+  });
+  return (
+    <ResourceView resource={previewed} what="the preview">
+      {({ items: [item] }) => item !== undefined && <ForecastNotice item={item} device={device} module={module} references={references} />}
+    </ResourceView>
+  );
+}
+
+type Noticed = Pick<Parts, 'device' | 'module'> & { readonly item: Schemas['PreviewedUnload']; readonly references: number };
+
+function ForecastNotice({ item: { forecast, reason, warnings, reachable, currentVersion }, device, module, references }: Noticed) {
+  const what = {
+    'would-unload': `${module}@${currentVersion} would be unloaded. Accesses inside now: ${countText(references)}.`,
+    'refused-not-loaded': 'The device would refuse the unload: the module is not in memory.',
+    'refused-imported': 'The device would refuse the unload: modules in memory import the module.',
+    'unsupported-by-host': 'The agent of the host does not support unloads.',
+  }[forecast];
+  const isWell = forecast === 'would-unload' && reachable && warnings.length === 0;
+  return (
+    <p class="notice" data-is={isWell ? 'well' : 'warning'} role="status">
+      <strong>{what}</strong>
+      {reason !== null && <span>{reason}</span>}
+      {!reachable && <span>The host of {device.name} is unreachable. The unload would wait until it connects, or expire.</span>}
+      {warnings.map((warning) => (
+        <span key={warning}>Warning: {warning}.</span>
+      ))}
+    </p>
   );
 }

@@ -105,6 +105,6 @@ function ParkedEvents({ id }: Pick<Webhook, 'id'>) {
   );
 }
 
-function contentOf({ name, url, eventTypes, selector, format }: Webhook) {
-  return { name, url, eventTypes, format, ...(selector === null ? {} : { selector }) };
+function contentOf({ name, url, eventTypes, selector, group, format }: Webhook) {
+  return { name, url, eventTypes, format, ...(selector === null ? {} : { selector }), ...(group === null ? {} : { group }) };
 }

@@ -14,12 +14,12 @@ type Parts = { readonly onCreated: (created: Schemas['CreatedWebhook']) => void;
 
 export function WebhookForm({ onCreated, onClose }: Parts) {
   const { client } = useSignedIn();
-  const [draft, setDraft] = useState({ name: '', url: '', types: 'load.completed, rollout.*', selector: '' });
+  const [draft, setDraft] = useState({ name: '', url: '', types: 'load.completed, rollout.*', selector: '', group: '' });
   const [format, setFormat] = useState<Schemas['WebhookFormat']>('cloudevents');
   const [rejected, setRejected] = useState<unknown>(null);
-  const { name, url, types, selector } = draft;
+  const { name, url, types, selector, group } = draft;
   const eventTypes = types.split(/[\s,]+/).filter((type) => type !== '');
-  const body = { name, url, eventTypes, format, ...(selector === '' ? {} : { selector }) };
+  const body = { name, url, eventTypes, format, ...(selector === '' ? {} : { selector }), ...(group === '' ? {} : { group }) };
   const action = useAction(async (headers) => {
     setRejected(body);
     return unwrapResponse(await client.POST('/v1/webhooks', { body, headers }));
@@ -40,6 +40,7 @@ export function WebhookForm({ onCreated, onClose }: Parts) {
           <Text label="URL" pointer="/url" placeholder="https://example.com/hooks/patchbay" required maxLength={2_048} {...of('url')} />
           <Text label="Event types" pointer="/eventTypes" required {...of('types')} />
           <Text label="Label selector of devices (optional)" pointer="/selector" placeholder="zone in (north,south)" {...of('selector')} />
+          <Text label="Group of devices (optional)" pointer="/group" placeholder="edge" maxLength={63} {...of('group')} />
           <Choice label="Format" pointer="/format" value={format} options={webhookFormats} onChange={setFormat} />
           {action.failure !== null && <FailureNotice failure={action.failure} />}
           <div class="buttons">
