@@ -82,7 +82,7 @@ test('windows that never meet do not open, and windows in different zones open w
   );
 });
 
-test('the search through the windows of 100 groups, none of which is open with another, asks for each opening about once', () => {
+test('the search through the windows of 100 groups that are never open together asks for each opening about once', () => {
   const asked = vi.spyOn(Temporal.ZonedDateTime.prototype, 'getTimeZoneTransition');
   const groups = Array.from({ length: 100 }, (_, group) =>
     Array.from({ length: 10 }, (__, hour) => {
