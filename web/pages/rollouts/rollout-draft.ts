@@ -16,8 +16,6 @@ import type { ThresholdName } from './rollout-text.ts';
 export const maxWaves = 50;
 /** Maximum soak time of a wave: seven days. */
 export const maxSoakSeconds = 604_800;
-/** Maximum deadline of a load or rollback: 30 days. */
-export const maxDeadlineSeconds = 2_592_000;
 /** Maximum devices selected individually here; a request may name more. */
 export const maxNamedDevices = 500;
 
@@ -71,7 +69,6 @@ export type Draft = {
   readonly loadsPerMinute: number | null;
   readonly terms: LoadOptions;
   readonly precedence: VersionPolicy;
-  readonly deadlineSeconds: number;
   readonly supersede: boolean;
 };
 
@@ -113,9 +110,8 @@ export function defaultDraft(module: string, version: string, isPatchSet = false
     window: null,
     devicesInFlight: 100,
     loadsPerMinute: null,
-    terms: defaultLoadOptions,
+    terms: { ...defaultLoadOptions, deadlineSeconds: 600 },
     precedence: defaultVersionPolicy,
-    deadlineSeconds: 600,
     supersede: false,
   };
 }
@@ -135,7 +131,7 @@ export function hasSelector({ selectedBy, devices, selector, group, runningVersi
 export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
   const { module, version, isPatchSet, name, waves, limits, onFailure, devicesInFlight, onConflict, startAt, window, loadsPerMinute } =
     draft;
-  const { deadlineSeconds, rollbackDeadlineSeconds, supersede } = draft;
+  const { rollbackDeadlineSeconds, supersede } = draft;
   return {
     ...(isPatchSet ? { patchSet: { name: module, version } } : { module, version }),
     ...(name.trim() === '' ? {} : { name: name.trim() }),
@@ -157,7 +153,6 @@ export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'>
     unreachable: draft.unreachable,
     ...loadOptionsBody(draft.terms),
     ...versionPolicyBody(draft.precedence),
-    deadlineSeconds,
     supersede,
   };
 }
