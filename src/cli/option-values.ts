@@ -34,10 +34,11 @@ export function readNumber(flag: string, text: string, min: number, max: number)
   return number;
 }
 
-/** Returns a time from a flag in ISO 8601 with milliseconds, in UTC. @throws {UsageError} */
-export function readTime(flag: string, text: string): string {
+/** Returns a time from a flag in ISO 8601 with milliseconds, in UTC. @param alternative What else the flag accepts. @throws {UsageError} */
+export function readTime(flag: string, text: string, alternative = ''): string {
   const time = new Date(text);
-  if (Number.isNaN(time.getTime())) throw new UsageError(`--${flag}: expected a time like 2026-11-24T09:30:00Z, received "${text}"`);
+  if (Number.isNaN(time.getTime()))
+    throw new UsageError(`--${flag}: expected a time like 2026-11-24T09:30:00Z${alternative}, received "${text}"`);
   return time.toISOString();
 }
 
@@ -46,7 +47,7 @@ const hour = 3_600_000;
 /** Returns a time from a flag: a time, or a number of hours or days from now, such as `12h` or `90d`. @throws {UsageError} */
 export function readTimeOrDuration(flag: string, text: string): string {
   const [, number, unit] = /^(\d{1,6})([hd])$/.exec(text) ?? [];
-  if (number === undefined) return readTime(flag, text);
+  if (number === undefined) return readTime(flag, text, ', or a duration like 12h or 90d');
   return new Date(Date.now() + Number(number) * (unit === 'd' ? 24 * hour : hour)).toISOString();
 }
 

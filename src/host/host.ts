@@ -206,7 +206,7 @@ class Host {
             { reason: error.message },
             'the control service rejects the registration; the devices keep running, and the host tries again',
           );
-        else logger.warn({ reason: String(error) }, 'lost the connection to the control service; trying again');
+        else logger.warn({ reason: reasonOf(error) }, 'lost the connection to the control service; trying again');
       }
       if (performance.now() - startedAt >= steadyMilliseconds || wasLost) backOff.reset();
       await backOff.wait(signal, retryAfter);
@@ -529,4 +529,11 @@ function retryAfterOf(error: unknown): number {
 /** Whether the service rejects the content of a request, and would reject it again. */
 function isRejection(error: unknown): error is ControlError {
   return error instanceof ControlError && error.isRejection;
+}
+
+/** Returns why a request failed, with the cause that `fetch failed` hides, such as a refused connection. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof Error)) return String(error);
+  return `${error}: ${cause.message || ('code' in cause ? cause.code : cause.name)}`;
 }

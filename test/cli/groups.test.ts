@@ -1,4 +1,4 @@
-// Groups and labels of several devices, with operator commands as processes.
+// Groups and labels of several devices, moves, webhooks and expiring keys, with operator commands as processes.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { itemsOf, TestService, workModule } from '../service/test-service.ts';
@@ -57,7 +57,8 @@ test('a group has maintenance windows, and loads of its devices are held or over
   const names = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
   const day = names[(new Date().getUTCDay() + 3) % 7] ?? 'mon';
   const window = `${day} 00:00-12:00 UTC`;
-  expect(await command('group', 'create', 'shops', '--selector', 'zone=north', '--window', window)).toMatchObject({ code: 0 });
+  const created = await command('group', 'create', 'shops', '--selector', 'zone=north', '--window', window);
+  expect(created).toMatchObject({ code: 0, stdout: expect.stringMatching(/: zone=north\nwindow +[a-z]+ 00:00-12:00 UTC\n$/) });
   expect((await command('group', 'show', 'shops')).stdout).toMatch(new RegExp(`\nwindow +${day}[a-z]* 00:00-12:00 UTC\n`));
   await service.push('udp', '1.0.0', workModule(1));
   const load = ['load', '--module', 'udp', '--version', '1.0.0', '--device', 'rack-1'];
@@ -89,4 +90,39 @@ test('a group has maintenance windows, and loads of its devices are held or over
   expect((await command('group', 'show', 'shops')).stdout).not.toContain('window ');
   const bad = await command('group', 'edit', 'shops', '--window', 'mon 00:00-12:00 Europe/Atlantis');
   expect(bad).toMatchObject({ code: 1, stderr: expect.stringContaining('--window 1: unknown time zone "Europe/Atlantis"') });
+});
+
+test('a move reports which devices moved, will move, or are there already', async () => {
+  const elsewhere = await command('device', 'move', 'rack-3', '--to', 'attic');
+  expect(elsewhere).toMatchObject({ code: 1, stderr: expect.stringContaining('--to: the host attic does not exist') });
+  const host = await command('device-host', 'move-devices', 'rack', '--to', 'attic');
+  expect(host).toMatchObject({ code: 1, stderr: expect.stringContaining('--to: the host attic does not exist') });
+  const same = await command('device', 'move', 'rack-3', '--to', 'rack');
+  expect(same).toMatchObject({ code: 0, stdout: 'nothing to move: no device that is not on rack already\n' });
+});
+
+test('a webhook is edited with an option or more, and its deletion names it', async () => {
+  const args = ['--url', 'http://127.0.0.1:9/hook', '--event', '*', '--selector', 'zone=north', '--disabled'];
+  expect(await command('webhook', 'create', 'audit', ...args)).toMatchObject({ code: 0 });
+  expect(await command('webhook', 'edit', 'audit')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('give what to change: --name'),
+  });
+  const edited = await command('webhook', 'edit', 'audit', '--no-selector', '--json');
+  expect(parseStdout(edited)).toMatchObject({ selector: null });
+  expect(await command('webhook', 'replay', 'audit', '--parked')).toMatchObject({ stdout: expect.stringContaining('0 parked events') });
+  expect(await command('webhook', 'delete', 'audit')).toMatchObject({ code: 0, stdout: 'deleted the webhook audit\n' });
+});
+
+test('a key that expires is created with its end, and a wrong time names both forms', async () => {
+  const created = await command('key', 'create', 'visitor', '--role', 'viewer', '--expires-at', '30d');
+  expect(created).toMatchObject({
+    code: 0,
+    stderr: expect.stringMatching(/with the role viewer until \d{4}-\d\d-\d\dT[\d:]+Z; its secret/),
+  });
+  const wrong = await command('key', 'create', 'guest', '--role', 'viewer', '--expires-at', 'tomorrow');
+  expect(wrong).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('2026-11-24T09:30:00Z, or a duration like 12h or 90d, received'),
+  });
 });

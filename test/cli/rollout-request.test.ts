@@ -60,9 +60,24 @@ test('a window is parsed, with full or abbreviated days', () => {
   );
 });
 
+test.each(days.flatMap((first, from) => days.map((last, to) => ({ first, last, from, to }))))(
+  'the range from $first to $last contains both and the days between',
+  ({ first, last, from, to }) => {
+    const expected = days.slice(from, to + 1);
+    const across = [...days.slice(from), ...days.slice(0, to + 1)];
+    const range = { days: from <= to ? expected : across, from: '22:00', until: '04:00', timeZone: 'UTC' };
+    expect(readWindow(`${first.slice(0, 3)}-${last.toUpperCase()} 22:00-04:00 UTC`)).toEqual(range);
+    expect(readWindow(`${first},${first.slice(0, 3)}-${last} 22:00-04:00 UTC`)).toEqual(range);
+  },
+);
+
 test.each([
   '',
   'sat',
+  'sat- 22:00-04:00 UTC',
+  '-sat 22:00-04:00 UTC',
+  'mon-wed-fri 22:00-04:00 UTC',
+  'mon-satyr 22:00-04:00 UTC',
   'sat 22:00-04:00',
   'sa 22:00-04:00 UTC',
   'satyr 22:00-04:00 UTC',

@@ -1,6 +1,8 @@
 // Optional fields behind a summary line. It opens when a field inside is invalid.
 
-import type { ComponentChildren } from 'preact';
+import type { ComponentChildren, RefObject } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import type { Failure } from '../live/failure.ts';
 import './disclosure.css';
 
 type Parts = { readonly summary: ComponentChildren; readonly children: ComponentChildren };
@@ -20,8 +22,17 @@ export function Disclosure({ summary, children }: Parts) {
   );
 }
 
+/** Returns a reference for a form: when its request fails, the first invalid field gets the focus. */
+export function useErrorFocus(failure: Failure | null): RefObject<HTMLFormElement | null> {
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    if (failure !== null && form.current !== null) focusFirstError(form.current);
+  }, [failure]);
+  return form;
+}
+
 /** Opens the sections with invalid fields of a form and focuses the first. */
-export function focusFirstError(form: HTMLFormElement): void {
+function focusFirstError(form: HTMLFormElement): void {
   const wrong = form.querySelectorAll<HTMLElement>('[aria-invalid="true"]');
   for (const field of wrong) {
     const around = field.closest('details');

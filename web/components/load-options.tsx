@@ -11,19 +11,24 @@ export type LoadOptions = {
   readonly invalidation: Load['invalidation'];
   /** Reason for overriding maintenance windows; empty: not overridden. */
   readonly overrideReason: string;
+  /** Time after which an incomplete load expires. */
+  readonly deadlineSeconds: number;
   readonly similarityPolicy: Load['similarityPolicy'];
   readonly linkPolicy: Load['linkPolicy'];
 };
 export type VersionPolicy = { readonly versionPolicy: Load['versionPolicy']; readonly downgradeReason: string };
 
 /** The options that unloads have too. */
-export type IsolationOptions = Pick<LoadOptions, 'strategy' | 'drainMilliseconds' | 'invalidation' | 'overrideReason'>;
+export type IsolationOptions = Pick<LoadOptions, 'strategy' | 'drainMilliseconds' | 'invalidation' | 'overrideReason' | 'deadlineSeconds'>;
 
+/** Maximum deadline of a load or rollback: 30 days. */
+export const maxDeadlineSeconds = 2_592_000;
 export const defaultIsolationOptions: IsolationOptions = {
   strategy: 'inject',
   drainMilliseconds: 10_000,
   invalidation: 'nx',
   overrideReason: '',
+  deadlineSeconds: 86_400,
 };
 export const defaultLoadOptions: LoadOptions = {
   ...defaultIsolationOptions,
@@ -55,7 +60,7 @@ export function loadOptionsText({
   versionPolicy,
   similarityPolicy,
   linkPolicy,
-}: Omit<LoadOptions, 'drainMilliseconds' | 'overrideReason'> & Pick<Load, 'versionPolicy'>) {
+}: Omit<LoadOptions, 'drainMilliseconds' | 'overrideReason' | 'deadlineSeconds'> & Pick<Load, 'versionPolicy'>) {
   return `${strategy}, ${invalidation}, ${versionPolicy}, similarity ${similarityPolicy}, links ${linkPolicy}`;
 }
 
@@ -90,7 +95,7 @@ type IsolationParts = { readonly terms: IsolationOptions; readonly onChange: (te
 
 /** The fields of the options that unloads have too. */
 export function IsolationFields({ terms, onChange }: IsolationParts) {
-  const { strategy, drainMilliseconds, invalidation, overrideReason } = terms;
+  const { strategy, drainMilliseconds, invalidation, overrideReason, deadlineSeconds } = terms;
   return (
     <>
       <Choice
@@ -126,6 +131,14 @@ export function IsolationFields({ terms, onChange }: IsolationParts) {
         placeholder="loads wait for the windows of their devices"
         value={overrideReason}
         onChange={(value) => onChange({ ...terms, overrideReason: value })}
+      />
+      <WholeNumber
+        label="Load deadline, in seconds"
+        pointer="/deadlineSeconds"
+        value={deadlineSeconds}
+        min={1}
+        max={maxDeadlineSeconds}
+        onChange={(value) => onChange({ ...terms, deadlineSeconds: value })}
       />
     </>
   );

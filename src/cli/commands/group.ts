@@ -45,14 +45,17 @@ function addCreateCommand(group: Command): void {
           ...(window === undefined ? {} : { maintenanceWindows: [...window] }),
         };
         const created = unwrapResponse(await context.client.POST('/v1/groups', { body }));
-        printResult(context, created, () => [`created the group ${created.name} (${created.id}): ${created.selector}`]);
+        printResult(context, created, () => [
+          `created the group ${created.name} (${created.id}): ${created.selector}`,
+          ...windowLines(created),
+        ]);
         return exitCodes.success;
       }),
     );
   addExamples(
     create,
     'patchbay group create north --selector "zone=north,!beta" --description "the northern sites"',
-    'patchbay group create shops --selector tier=shop --window "mon,tue,wed,thu,fri 22:00-06:00 Europe/Berlin" --window "sun 00:00-00:00 Europe/Berlin"',
+    'patchbay group create shops --selector tier=shop --window "mon-fri 22:00-06:00 Europe/Berlin" --window "sun 00:00-00:00 Europe/Berlin"',
   );
 }
 
@@ -121,7 +124,7 @@ function addEditCommand(group: Command): void {
         const edited = unwrapResponse(
           await context.client.PUT('/v1/groups/{group}', { params: { path: { group: found.id }, header }, body }),
         );
-        printResult(context, edited, () => [`changed the group ${edited.name} (${edited.id}): ${edited.selector}`]);
+        printResult(context, edited, () => [`changed the group ${edited.name} (${edited.id}): ${edited.selector}`, ...windowLines(edited)]);
         return exitCodes.success;
       }),
     );
@@ -155,7 +158,12 @@ function formatGroup({ id, name, selector, description, maintenanceWindows, devi
     `selector     ${selector}`,
     `devices      ${devices}`,
     `description  ${description ?? '-'}`,
-    ...maintenanceWindows.map((window) => `window       ${formatWindow(window)}`),
+    ...windowLines({ maintenanceWindows }),
     `created      ${formatTime(createdAt)}`,
   ];
+}
+
+/** Returns a line for each maintenance window of a group. */
+function windowLines({ maintenanceWindows }: Pick<Schemas['Group'], 'maintenanceWindows'>): string[] {
+  return maintenanceWindows.map((window) => `window       ${formatWindow(window)}`);
 }

@@ -37,9 +37,10 @@ export function addKeyCommands(key: Command): void {
         };
         const created = unwrapResponse(await context.client.POST('/v1/keys', { body }));
         const of = created.scope === null ? '' : ` for the devices with ${created.scope}`;
+        const until = created.expiresAt === null ? '' : ` until ${formatTime(created.expiresAt)}`;
         printNote(
           context,
-          `created the key ${created.name} (${created.id}) with the role ${created.role}${of}; its secret is shown only once:`,
+          `created the key ${created.name} (${created.id}) with the role ${created.role}${of}${until}; its secret is shown only once:`,
         );
         printResult(context, created, () => [created.secret]);
         return exitCodes.success;

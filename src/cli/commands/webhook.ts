@@ -114,6 +114,8 @@ function addEditCommand(webhook: Command): void {
     .action((nameOrId, { name, url, event, selector, group, format, enable, disable }, command) =>
       runOperatorCommand(command, async (context) => {
         if (enable === true && disable === true) throw new UsageError('--enable and --disable cannot be combined');
+        if ([name, url, event, selector, format, enable, disable].every((one) => one === undefined))
+          throw new UsageError('give what to change: --name, --url, --event, --selector, --no-selector, --format, --enable or --disable');
         const path = { webhook: (await readWebhook(context.client, nameOrId)).id };
         const read = await context.client.GET('/v1/webhooks/{webhook}', { params: { path } });
         const current = unwrapResponse(read);
@@ -147,9 +149,9 @@ function addDeleteCommand(webhook: Command): void {
     .description('Delete a webhook, by its name or identifier, with its parked events.')
     .action((nameOrId, _options, command) =>
       runOperatorCommand(command, async (context) => {
-        const id = await resolveWebhook(context.client, nameOrId);
+        const { id, name } = await readWebhook(context.client, nameOrId);
         assertSuccess(await context.client.DELETE('/v1/webhooks/{webhook}', { params: { path: { webhook: id } } }));
-        printResult(context, { id }, () => [`deleted the webhook ${id}`]);
+        printResult(context, { id }, () => [`deleted the webhook ${name}`]);
         return exitCodes.success;
       }),
     );
@@ -211,7 +213,8 @@ function addReplayCommand(webhook: Command): void {
         };
         if (Object.keys(body).length !== 1) throw new UsageError('expected one of --parked, --event and --after');
         const requested = unwrapResponse(await context.client.POST('/v1/webhooks/{webhook}/replay', { params: { path }, body }));
-        const what = after === undefined ? `${requested.parkedEvents} parked events` : `the events after ${after}`;
+        const parkedEvents = `${requested.parkedEvents} parked ${requested.parkedEvents === 1 ? 'event' : 'events'}`;
+        const what = after === undefined ? parkedEvents : `the events after ${after}`;
         printResult(context, requested, () => [`the service sends ${what} to ${requested.webhook.name} again`]);
         return exitCodes.success;
       }),

@@ -26,6 +26,7 @@ const optionNames: Readonly<Record<string, readonly string[]>> = {
   devicesPerMinute: ['rate'],
   dynamicUntil: ['until'],
   maintenanceWindows: ['window'],
+  host: ['to', 'host'],
   publisherKeys: ['publisher-key'],
   publisherKey: ['key'],
   signaturePolicy: ['policy'],

@@ -33,15 +33,26 @@ function readWaveOption(option: string, wave: string): Pick<Schemas['NewWave'], 
   return { soakSeconds: readNumber(`wave ${wave}: soak`, seconds, 0, maxSoakSeconds) };
 }
 
-/** Reads a window like `sat,sun 22:00-04:00 Europe/Berlin`; days may be abbreviated to three letters. @throws {UsageError} */
+/** Reads a window like `sat,sun 22:00-04:00 Europe/Berlin`; days may be ranges, and abbreviated to three letters. @throws {UsageError} */
 export function readWindow(text: string): Schemas['ScheduleWindow'] {
   const time = '((?:[01]\\d|2[0-3]):[0-5]\\d)';
-  const [, names, from, until, timeZone] = new RegExp(`^([a-z]+(?:,[a-z]+)*) +${time}-${time} +(\\S+)$`, 'i').exec(text.trim()) ?? [];
-  const days = (names ?? '').split(',').map((name) => weekdays.find((day) => name.length >= 3 && day.startsWith(name.toLowerCase())));
-  const known = days.filter((day) => day !== undefined);
+  const [, names, from, until, timeZone] = new RegExp(`^([a-z,-]+) +${time}-${time} +(\\S+)$`, 'i').exec(text.trim()) ?? [];
+  const days = (names ?? '').split(',').map(readDays);
+  const known = days.filter((range) => range !== null);
   if (from === undefined || until === undefined || timeZone === undefined || known.length < days.length)
-    throw new UsageError(`--window: expected days, times and a time zone, like "sat,sun 22:00-04:00 Europe/Berlin"; received "${text}"`);
-  return { days: [...new Set(known)], from, until, timeZone };
+    throw new UsageError(
+      `--window: expected days, times and a time zone, like "sat,sun 22:00-04:00 Europe/Berlin" or "mon-fri 22:00-04:00 UTC"; received "${text}"`,
+    );
+  return { days: [...new Set(known.flat())], from, until, timeZone };
+}
+
+/** Returns the days of a name like `sat`, or of a range like `fri-mon`, which may cross the end of the week; null if a name is unknown. */
+function readDays(text: string): Schemas['ScheduleWindow']['days'] | null {
+  const ends = text.split('-').map((name) => weekdays.findIndex((day) => name.length >= 3 && day.startsWith(name.toLowerCase())));
+  const [first = -1, last = first] = ends;
+  if (ends.length > 2 || ends.includes(-1)) return null;
+  const count = ((last - first + weekdays.length) % weekdays.length) + 1;
+  return [...weekdays, ...weekdays].slice(first, first + count);
 }
 
 /** A limit for a wave, or `off`. */

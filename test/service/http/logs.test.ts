@@ -153,6 +153,18 @@ test('redaction keeps a placeholder and removes a token in the same position', (
     expect(redactSecrets(`Authorization: Bearer  ${secret} is shown`)).toBe('Authorization: [redacted] is shown');
 });
 
+test('a host without a service logs why the connection failed', async () => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : 0;
+  await new Promise((resolve) => server.close(resolve));
+  const host = startHostProcess(`http://127.0.0.1:${port}`, secretText());
+  const lost = { msg: 'lost the connection to the control service; trying again' };
+  await until('the host has lost the service', async () => host.with(lost).length > 0);
+  expect(host.with(lost)[0]).toMatchObject({ reason: `TypeError: fetch failed: connect ECONNREFUSED 127.0.0.1:${port}` });
+});
+
 test('a host process never logs its tokens, whatever the service responds', async () => {
   const token = `agt_${secretText()}`;
   let registrations = 0;

@@ -1,10 +1,10 @@
 // The dialog that creates or edits an assignment.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { assignmentModes } from '../../../src/client/enum-values.ts';
 import { Dialog } from '../../components/dialog.tsx';
-import { Disclosure, focusFirstError } from '../../components/disclosure.tsx';
+import { Disclosure, useErrorFocus } from '../../components/disclosure.tsx';
 import { FieldErrors } from '../../components/field-errors.tsx';
 import { Choice, Text, WholeNumber } from '../../components/fields.tsx';
 import { ReactionField } from '../../components/reaction-field.tsx';
@@ -35,7 +35,6 @@ export function AssignmentDialog({ assignment, etag, onClose }: Parts) {
   const [expected] = useState(etag ?? '*');
   const [draft, setDraft] = useState(() => (assignment === null ? newDraft : draftOf(assignment)));
   const change = (changes: Partial<Draft>) => setDraft((before) => ({ ...before, ...changes }));
-  const form = useRef<HTMLFormElement>(null);
   const sent = useRef<unknown>(null);
   const body = toRequest(draft);
   const saving = useAction(async (headers) => {
@@ -44,9 +43,7 @@ export function AssignmentDialog({ assignment, etag, onClose }: Parts) {
     const params = { path: { assignment: assignment.id }, header: { 'if-match': expected } };
     return unwrapResponse(await client.PUT('/v1/assignments/{assignment}', { params, body }));
   }, onClose);
-  useEffect(() => {
-    if (saving.failure !== null && form.current !== null) focusFirstError(form.current);
-  }, [saving.failure]);
+  const form = useErrorFocus(saving.failure);
   const submit = (event: Event) => {
     event.preventDefault();
     saving.run();

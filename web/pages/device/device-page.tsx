@@ -129,7 +129,8 @@ async function fetchDevice(client: Client, id: string, mayReadHosts: boolean, si
     client.GET('/v1/devices/{device}/programs', { params: { path, query: { limit: programLimit } }, signal }).then(unwrapResponse),
   ]);
   const host = mayReadHosts ? await hostName(client, device.host, signal) : device.host;
-  return { device, host, programs: programs.items, hasMorePrograms: programs.next !== null };
+  const newHost = mayReadHosts && device.movingTo !== null ? await hostName(client, device.movingTo, signal) : device.movingTo;
+  return { device, host, newHost, programs: programs.items, hasMorePrograms: programs.next !== null };
 }
 
 const hostNames = new Map<string, string>();
@@ -143,8 +144,8 @@ async function hostName(client: Client, id: string, signal: AbortSignal): Promis
   return hostNames.get(id) ?? id;
 }
 
-function Facts({ device, host }: DeviceData) {
-  const { id, labels, memoryMap, ramPages, reportedAt, attachFailure, decommissioned, movingTo } = device;
+function Facts({ device, host, newHost }: DeviceData) {
+  const { id, labels, memoryMap, ramPages, reportedAt, attachFailure, decommissioned } = device;
   return (
     <section class="device-facts" aria-label="Facts">
       {device.status === 'unreachable' && (
@@ -157,9 +158,9 @@ function Facts({ device, host }: DeviceData) {
           Decommissioned <Age of={decommissioned.at} />: {decommissioned.reason}. The values below are the last that it reported.
         </p>
       )}
-      {movingTo !== null && (
+      {newHost !== null && (
         <p class="notice" data-is="warning">
-          The device moves to another host when its host has dropped it.
+          The device moves to the host {newHost} when {host} reports that it dropped the device.
         </p>
       )}
       {attachFailure !== null && (

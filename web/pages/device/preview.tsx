@@ -29,9 +29,9 @@ type Known = {
 export function Preview({ device, module, version, terms, precedence }: Parts) {
   const { client } = useSignedIn();
   const entry = device.moduleTable.find((one) => one.module === module);
-  // The reason does not affect the forecast: a constant avoids a request per typed character.
+  // The reason and the deadline do not affect the forecast: constants avoid a request per typed character.
   const asked = {
-    ...loadOptionsBody({ ...terms, overrideReason: terms.overrideReason === '' ? '' : 'a forecast' }),
+    ...loadOptionsBody({ ...terms, deadlineSeconds: 86_400, overrideReason: terms.overrideReason === '' ? '' : 'a forecast' }),
     ...versionPolicyBody({ ...precedence, downgradeReason: 'a forecast' }),
   };
   const known = useResource<Known>(JSON.stringify([module, version, entry?.version, asked]), async (signal) => {

@@ -3,6 +3,7 @@
 import { useRef, useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { Dialog } from '../../components/dialog.tsx';
+import { useErrorFocus } from '../../components/disclosure.tsx';
 import { FieldErrors } from '../../components/field-errors.tsx';
 import { Text } from '../../components/fields.tsx';
 import { maxSelectorLength, selectorFault } from '../../components/label-selector.ts';
@@ -40,6 +41,7 @@ export function GroupDialog({ group, onClose }: { readonly group: Group | null; 
       : { 'if-match': '"changed"' };
     return unwrapResponse(await client.PUT('/v1/groups/{group}', { params: { path, header }, body }));
   }, onClose);
+  const form = useErrorFocus(saving.failure);
   const submit = (event: Event) => {
     event.preventDefault();
     saving.run();
@@ -48,7 +50,7 @@ export function GroupDialog({ group, onClose }: { readonly group: Group | null; 
   return (
     <Dialog heading={group === null ? 'New group' : `Edit ${group.name}`} onClose={onClose}>
       <FieldErrors failure={saving.failure} rejected={sent.current} current={body}>
-        <form onSubmit={submit}>
+        <form ref={form} onSubmit={submit}>
           <p>
             The group contains the devices that match the label selector at any time. Rollouts that have been requested keep the old
             selector.

@@ -1,13 +1,13 @@
 // The form of a new rollout: fields, preview, start.
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { unreachableChoices } from '../../../src/client/enum-values.ts';
-import { Disclosure, focusFirstError } from '../../components/disclosure.tsx';
+import { Disclosure, useErrorFocus } from '../../components/disclosure.tsx';
 import { FieldErrors } from '../../components/field-errors.tsx';
 import { Checkbox, Choice, Text, WholeNumber } from '../../components/fields.tsx';
-import { LoadOptionsFields, VersionPolicyFields } from '../../components/load-options.tsx';
+import { LoadOptionsFields, maxDeadlineSeconds, VersionPolicyFields } from '../../components/load-options.tsx';
 import { PageHead } from '../../components/page-head.tsx';
 import { Panel } from '../../components/panel.tsx';
 import { ReactionField } from '../../components/reaction-field.tsx';
@@ -19,7 +19,7 @@ import { navigate, useLocation } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { type Draft, defaultDraft, hasSelector, maxDeadlineSeconds, requestBody } from './rollout-draft.ts';
+import { type Draft, defaultDraft, hasSelector, requestBody } from './rollout-draft.ts';
 import { RolloutPreview } from './rollout-preview.tsx';
 import { ScheduleFields, scheduleTextOf } from './schedule-fields.tsx';
 import { DeviceSelection, DynamicFields, SelectionFields } from './selection-fields.tsx';
@@ -109,7 +109,6 @@ function RolloutForm({ initial, versions, children }: FormParts) {
   const { client } = useSignedIn();
   const [draft, setDraft] = useState(initial);
   const [previewed, setPreviewed] = useState<Previewed | null>(null);
-  const form = useRef<HTMLFormElement>(null);
   const sent = useRef<unknown>(null);
   const change = (changes: Partial<Draft>) => setDraft({ ...draft, ...changes });
   const body = requestBody(draft);
@@ -135,9 +134,7 @@ function RolloutForm({ initial, versions, children }: FormParts) {
   };
   const isCurrent = previewed?.of === identity;
   const failure = preview.failure ?? start.failure;
-  useEffect(() => {
-    if (failure !== null && form.current !== null) focusFirstError(form.current);
-  }, [failure]);
+  const form = useErrorFocus(failure);
   return (
     <FieldErrors failure={failure} rejected={sent.current} current={body}>
       <form ref={form} class="new-rollout" onSubmit={submit}>
@@ -203,14 +200,6 @@ function RolloutForm({ initial, versions, children }: FormParts) {
               <div class="fields">
                 <LoadOptionsFields terms={draft.terms} onChange={(terms) => change({ terms })} />
                 <VersionPolicyFields precedence={draft.precedence} onChange={(precedence) => change({ precedence })} />
-                <WholeNumber
-                  label="Load deadline, in seconds"
-                  pointer="/deadlineSeconds"
-                  value={draft.deadlineSeconds}
-                  min={1}
-                  max={maxDeadlineSeconds}
-                  onChange={(deadlineSeconds) => change({ deadlineSeconds })}
-                />
                 <Checkbox
                   label="replace queued loads"
                   pointer="/supersede"

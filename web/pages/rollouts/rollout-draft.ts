@@ -13,8 +13,6 @@ import {
 import { defaultLimits, defaultWaves, type Limits, type WaveDraft, wavesBody } from '../../components/wave-draft.ts';
 import type { ScheduleWindow } from '../../components/window-fields.tsx';
 
-/** Maximum deadline of a load or rollback: 30 days. */
-export const maxDeadlineSeconds = 2_592_000;
 /** Maximum devices selected individually here; a request may name more. */
 export const maxNamedDevices = 500;
 
@@ -53,7 +51,6 @@ export type Draft = {
   readonly loadsPerMinute: number | null;
   readonly terms: LoadOptions;
   readonly precedence: VersionPolicy;
-  readonly deadlineSeconds: number;
   readonly supersede: boolean;
 };
 
@@ -81,9 +78,8 @@ export function defaultDraft(module: string, version: string, isPatchSet = false
     window: null,
     devicesInFlight: 100,
     loadsPerMinute: null,
-    terms: defaultLoadOptions,
+    terms: { ...defaultLoadOptions, deadlineSeconds: 600 },
     precedence: defaultVersionPolicy,
-    deadlineSeconds: 600,
     supersede: false,
   };
 }
@@ -97,7 +93,7 @@ export function hasSelector({ selectedBy, devices, selector, group, runningVersi
 export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'> {
   const { module, version, isPatchSet, name, waves, limits, onFailure, devicesInFlight, onConflict, startAt, window, loadsPerMinute } =
     draft;
-  const { deadlineSeconds, rollbackDeadlineSeconds, supersede } = draft;
+  const { rollbackDeadlineSeconds, supersede } = draft;
   return {
     ...(isPatchSet ? { patchSet: { name: module, version } } : { module, version }),
     ...(name.trim() === '' ? {} : { name: name.trim() }),
@@ -114,7 +110,6 @@ export function requestBody(draft: Draft): Omit<Schemas['NewRollout'], 'dryRun'>
     unreachable: draft.unreachable,
     ...loadOptionsBody(draft.terms),
     ...versionPolicyBody(draft.precedence),
-    deadlineSeconds,
     supersede,
   };
 }

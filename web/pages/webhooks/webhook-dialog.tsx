@@ -28,7 +28,7 @@ export function WebhookDialog({ webhook, onSecret, onClose }: Parts) {
   );
   const replay = useAction(
     async (headers) => unwrapResponse(await client.POST('/v1/webhooks/{webhook}/replay', { params, body: { parked: 'all' }, headers })),
-    ({ parkedEvents }) => setResult(`${parkedEvents} parked events will be sent again.`),
+    ({ parkedEvents }) => setResult(`${parkedEvents} parked ${parkedEvents === 1 ? 'event' : 'events'} will be sent again.`),
   );
   const rotate = useAction(
     async (headers) => unwrapResponse(await client.POST('/v1/webhooks/{webhook}/rotate-secret', { params, headers })),

@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { webhookFormats } from '../../../src/client/enum-values.ts';
 import { Dialog } from '../../components/dialog.tsx';
+import { useErrorFocus } from '../../components/disclosure.tsx';
 import { FieldErrors } from '../../components/field-errors.tsx';
 import { Choice, Text } from '../../components/fields.tsx';
 import { FailureNotice } from '../../components/resource-view.tsx';
@@ -28,6 +29,7 @@ export function WebhookForm({ onCreated, onClose }: Parts) {
     value: draft[field],
     onChange: (value: string) => setDraft({ ...draft, [field]: value }),
   });
+  const form = useErrorFocus(action.failure);
   const submit = (event: Event) => {
     event.preventDefault();
     action.run();
@@ -35,7 +37,7 @@ export function WebhookForm({ onCreated, onClose }: Parts) {
   return (
     <Dialog heading="Create a webhook" onClose={onClose}>
       <FieldErrors failure={action.failure} rejected={rejected} current={body}>
-        <form onSubmit={submit}>
+        <form ref={form} onSubmit={submit}>
           <Text label="Name" pointer="/name" placeholder="fleet-events" required maxLength={63} {...of('name')} />
           <Text label="URL" pointer="/url" placeholder="https://example.com/hooks/patchbay" required maxLength={2_048} {...of('url')} />
           <Text label="Event types" pointer="/eventTypes" required {...of('types')} />
