@@ -23,7 +23,7 @@ export function Disclosure({ summary, children }: Parts) {
 }
 
 /** Returns a reference for a form: when its request fails, the first invalid field gets the focus. */
-export function useErrorFocus(failure: Failure | null): RefObject<HTMLFormElement> {
+export function useErrorFocus(failure: Failure | null): RefObject<HTMLFormElement | null> {
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => {
     if (failure !== null && form.current !== null) focusFirstError(form.current);
