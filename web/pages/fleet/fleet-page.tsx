@@ -42,7 +42,8 @@ export function FleetPage() {
       !mayReadHosts
         ? []
         : unwrapResponse(await client.GET('/v1/hosts', { params: { query: { sort: 'name', limit: hostLimit } }, signal })).items,
-    { isRelevant: ({ action }) => action.startsWith('host.') },
+    // Moves and registrations change the number of devices of a host.
+    { isRelevant: ({ action }) => /^(host|device)\./.test(action) },
   );
   const hostNames = new Map(hosts.data?.map(({ id, name }) => [id, name]));
   return (

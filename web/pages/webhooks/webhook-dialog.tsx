@@ -9,6 +9,7 @@ import { Timestamp } from '../../components/times.tsx';
 import { usePages } from '../../live/pages.ts';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import { pollInterval } from './poll-interval.ts';
 
 type Webhook = Schemas['Webhook'];
 type Parts = {
@@ -80,7 +81,7 @@ function ParkedEvents({ id }: Pick<Webhook, 'id'>) {
     id,
     async (page, signal) =>
       unwrapResponse(await client.GET('/v1/webhooks/{webhook}/parked-events', { params: { path: { webhook: id }, query: page }, signal })),
-    { limit: 50, isRelevant: ({ object }) => object === id },
+    { limit: 50, pollMilliseconds: pollInterval, isRelevant: ({ object }) => object === id },
   );
   return (
     <ResourceView resource={parked} what="parked events">

@@ -11,6 +11,7 @@ import { Table } from '../../components/table.tsx';
 import { Timestamp } from '../../components/times.tsx';
 import { usePages } from '../../live/pages.ts';
 import { useSignedIn } from '../../session/session.tsx';
+import { pollInterval } from './poll-interval.ts';
 import { SecretDialog } from './secret-dialog.tsx';
 import { WebhookDialog } from './webhook-dialog.tsx';
 import { WebhookForm } from './webhook-form.tsx';
@@ -40,7 +41,7 @@ function WebhookList({ client }: Pick<ReturnType<typeof useSignedIn>, 'client'>)
   const webhooks = usePages<Webhook>(
     'webhooks',
     async (page, signal) => unwrapResponse(await client.GET('/v1/webhooks', { params: { query: page }, signal })),
-    { limit: pageLimit, isRelevant: ({ action }) => action.startsWith('webhook.') },
+    { limit: pageLimit, pollMilliseconds: pollInterval, isRelevant: ({ action }) => action.startsWith('webhook.') },
   );
   const close = () => setShown(null);
   const actions = (
