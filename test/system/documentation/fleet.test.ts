@@ -75,7 +75,7 @@ test('moves devices to another host', manyProcesses, async () => {
     await host.waitForLine(/registered with the control service/, 90_000);
     const output = await walk.runBlocks(blocksOf('docs/how-to/replace-hardware.md'), walk.folder, url);
     expect(output).toMatch(/^1 device will move to rack-2 when the previous host reports the drop: patchbay device show$/m);
-    expect(output).toMatch(/\n(3|4) devices will move when the host before has dropped them/);
+    expect(output).toMatch(/\n(3|4) devices will move to rack-2 when the previous host reports the drop/);
     const client = retryingClient(url, walk.keyFile);
     await until('all devices are on rack-2', async () => {
       const devices = (await client.GET('/v1/devices', { params: { query: { host: 'rack-2', status: 'connected' } } })).data?.items;
