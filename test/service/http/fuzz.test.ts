@@ -20,7 +20,7 @@ const cases = 1_200;
 /** Concurrent requests of one case. */
 const atOnce = 16;
 /** Maximum cases of an operation until one succeeds. */
-const roundsForEach = 200;
+const roundsForEach = 1_000;
 const patience = 30_000;
 
 const service = new TestService();
