@@ -144,7 +144,9 @@ test('the loads of a rollout have a trace of their own, which links to the reque
     const found = traces();
     const [batch] = found.batches;
     const isStored = found.spans.some((span) => span.name === 'store load-completed' && span.traceId === batch?.traceId);
-    return found.request !== undefined && isStored && found;
+    // The service and the host send their spans independently.
+    const isExecuted = found.spans.some((span) => span.name === 'execute load' && span.traceId === batch?.traceId);
+    return found.request !== undefined && isStored && isExecuted && found;
   });
   expect(batches).toHaveLength(1);
   const [batch] = batches;
