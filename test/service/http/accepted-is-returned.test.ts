@@ -281,6 +281,8 @@ const policyMembers = {
   name: newName,
   module: fc.constant('other'),
   device: fc.constant(undefined),
+  // No group exists: a policy of one would never be accepted.
+  group: fc.constant(undefined),
   labels: labels.filter((one) => Object.keys(one).length > 0),
   threshold: fc.constant(1),
 };
