@@ -110,6 +110,9 @@ test('a webhook is edited with an option or more, and its deletion names it', as
   });
   const edited = await command('webhook', 'edit', 'audit', '--no-selector', '--json');
   expect(parseStdout(edited)).toMatchObject({ selector: null });
+  const { id } = parseStdout(await command('group', 'create', 'hooked', '--selector', 'zone=north', '--json'));
+  expect(parseStdout(await command('webhook', 'edit', 'audit', '--group', 'hooked', '--json'))).toMatchObject({ group: id });
+  expect(parseStdout(await command('webhook', 'edit', 'audit', '--no-group', '--json'))).toMatchObject({ group: null });
   expect(await command('webhook', 'replay', 'audit', '--parked')).toMatchObject({ stdout: expect.stringContaining('0 parked events') });
   expect(await command('webhook', 'delete', 'audit')).toMatchObject({ code: 0, stdout: 'deleted the webhook audit\n' });
 });

@@ -1,4 +1,4 @@
-// The waves, thresholds and weekly windows of forms, and their conversion into request bodies.
+// The waves and thresholds of forms, and their conversion into request bodies.
 
 import type { Schemas } from '../../src/client/client.ts';
 import type { ThresholdName } from './threshold-text.ts';

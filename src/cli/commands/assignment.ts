@@ -7,6 +7,7 @@ import { UsageError } from '../errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { contentOf, formatDesiredState } from '../operator/desired-state.ts';
 import { groupOption } from '../operator/load-options.ts';
+import { formatWindow } from '../operator/maintenance-windows.ts';
 import { printResult, runOperatorCommand } from '../operator/operator.ts';
 import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
 import { maxSoakSeconds, readWave, readWindow } from '../operator/rollout-request.ts';
@@ -278,11 +279,6 @@ function formatAssignment(found: Schemas['AssignmentDetail']): string[] {
     `created      ${formatTime(createdAt)}`,
     ...unmet.flatMap(formatUnmet),
   ];
-}
-
-/** Returns a window in the form of the option `--window`. */
-function formatWindow({ days, from, until, timeZone }: Schemas['ScheduleWindow']): string {
-  return `${days.map((day) => day.slice(0, 3)).join(',')} ${from}-${until} ${timeZone}`;
 }
 
 function formatUnmet({ state, reason, devices, first }: Schemas['UnmetDevices']): string[] {

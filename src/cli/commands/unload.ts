@@ -16,6 +16,7 @@ import {
 } from '../operator/load-options.ts';
 import { formatRefusals, formatUnreachable, formatWarnings } from '../operator/load-preview.ts';
 import { requestLoads } from '../operator/load-requests.ts';
+import { formatHeld } from '../operator/maintenance-windows.ts';
 import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
 import { chooseUnreachable, noteUnreachable, unreachableOption } from '../operator/unreachable-choice.ts';
 import { collectValues } from '../option-values.ts';
@@ -90,12 +91,13 @@ async function readPreview({ client }: CommandContext, body: Schemas['NewUnloads
 }
 
 function formatPreview(module: string, preview: Preview): string[] {
-  const { devices, withoutModule, skipped, refused, items } = preview;
+  const { devices, withoutModule, skipped, refused, held, items } = preview;
   const unloaded = items.filter((item) => !item.skipped);
   return [
     `${module} would be unloaded from ${formatDeviceCount(devices - skipped)}`,
     ...(withoutModule === 0 ? [] : [`do not have it: ${withoutModule}`]),
     ...formatUnreachable(preview),
+    ...formatHeld(held, unloaded),
     ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
     ...formatRefusals(unloaded),
     ...formatWarnings(unloaded),

@@ -114,8 +114,10 @@ function addEditCommand(webhook: Command): void {
     .action((nameOrId, { name, url, event, selector, group, format, enable, disable }, command) =>
       runOperatorCommand(command, async (context) => {
         if (enable === true && disable === true) throw new UsageError('--enable and --disable cannot be combined');
-        if ([name, url, event, selector, format, enable, disable].every((one) => one === undefined))
-          throw new UsageError('give what to change: --name, --url, --event, --selector, --no-selector, --format, --enable or --disable');
+        if ([name, url, event, selector, group, format, enable, disable].every((one) => one === undefined))
+          throw new UsageError(
+            'give what to change: --name, --url, --event, --selector, --no-selector, --group, --no-group, --format, --enable or --disable',
+          );
         const path = { webhook: (await readWebhook(context.client, nameOrId)).id };
         const read = await context.client.GET('/v1/webhooks/{webhook}', { params: { path } });
         const current = unwrapResponse(read);

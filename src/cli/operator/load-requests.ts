@@ -10,8 +10,8 @@ import { describeConnection } from '../terminal/connection.ts';
 import { colourOutcome } from '../terminal/outcome-colours.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
 import { formatTable } from '../terminal/table.ts';
-import { formatTime } from '../terminal/times.ts';
 import { readDeviceNames } from './device-names.ts';
+import { firstOpening } from './maintenance-windows.ts';
 import { type CommandContext, printNote, printResult } from './operator.ts';
 import { allItems, readPages } from './pages.ts';
 
@@ -71,9 +71,8 @@ export async function requestLoads<Response extends Accepted>(
 function noteHeld(context: CommandContext, { loads, batch }: Accepted): void {
   const held = loads.filter((load) => load.held);
   if (held.length === 0) return;
-  const openings = held.flatMap(({ heldUntil }) => heldUntil ?? []).toSorted();
-  const [first] = openings;
-  const opens = first === undefined ? 'they do not open within 30 days' : `the first opens at ${formatTime(first)}`;
+  const first = firstOpening(held);
+  const opens = first === null ? 'they do not open within 30 days' : `the first opens at ${first}`;
   printNote(
     context,
     `held, because the maintenance windows of their devices are closed: ${held.length} of ${loads.length} loads (${opens}); --override-maintenance-window sends loads at once, patchbay load-batch cancel ${batch} cancels them`,

@@ -31,6 +31,8 @@ export type DevicesInState = {
 
 /** The examination before its first part. */
 const begin: Examination = { position: '', counts: {}, lastCounts: null };
+/** A complete examination without an assignment that decides for a device. */
+export const emptyExamination: Examination = { position: '', counts: {}, lastCounts: {} };
 /** The identifier of the single row. */
 const id = 1;
 

@@ -13,7 +13,7 @@ import { BuildRecords } from '../modules/repository.ts';
 import { PatchSetRecords } from '../patch-sets/repository.ts';
 import { loadAllowance, nextLoadTime } from '../rollouts/load-rate.ts';
 import { changedStates, decideForDevices, type Evaluation, evaluate, failedState } from './evaluation.ts';
-import { afterPart, ExaminationRecords } from './examination.ts';
+import { afterPart, ExaminationRecords, emptyExamination } from './examination.ts';
 import { AssignmentRecords, type AssignmentRow, DesiredStateRecords, type DesiredStateRow } from './repository.ts';
 import { assignmentTerms } from './rollout-settings.ts';
 import { type ActiveAssignment, readActiveAssignments } from './targets.ts';
@@ -67,21 +67,27 @@ export class Reconciler {
     const { store, clock } = this.#uses;
     const records = new DesiredStateRecords(store.readConnection);
     const examination = await new ExaminationRecords(store.readConnection).find();
-    const isNeeded = assignments.length > 0 || (await records.hasAny());
-    const devices = isNeeded ? await records.devicesAfter(examination.position, devicesPerPass) : [];
+    if (assignments.length === 0 && !(await records.hasAny())) {
+      if (!isDeepStrictEqual(examination, emptyExamination))
+        await store.transaction((transaction) => new ExaminationRecords(transaction).save(emptyExamination));
+      return;
+    }
+    const devices = await records.devicesAfter(examination.position, devicesPerPass);
     const last = await records.ofDevices(devices.map(({ id }) => id));
     const decisions = await decideForDevices(store.readConnection, assignments, devices);
     const evaluations = await evaluate(store.readConnection, decisions, last, clock.now());
     const position = devices.length < devicesPerPass ? null : (devices.at(-1)?.id ?? null);
-    const next = afterPart(isNeeded ? examination : { ...examination, counts: {} }, evaluations, position);
+    const next = afterPart(examination, evaluations, position);
+    const hasProgressed = !isDeepStrictEqual(next, examination);
     const changed = changedStates(evaluations, last);
     const current = new Set(evaluations.map(({ state }) => `${state.deviceId} ${state.assignmentId}`));
     const removed = last.filter(({ deviceId, assignmentId }) => !current.has(`${deviceId} ${assignmentId}`));
-    if (changed.length === 0 && removed.length === 0 && isDeepStrictEqual(next, examination)) return;
+    if (changed.length === 0 && removed.length === 0 && !hasProgressed) return;
     await store.transaction(async (transaction) => {
-      await new DesiredStateRecords(transaction).save(changed);
-      await new DesiredStateRecords(transaction).remove(removed);
-      if (!isDeepStrictEqual(next, examination)) await new ExaminationRecords(transaction).save(next);
+      const states = new DesiredStateRecords(transaction);
+      await states.save(changed);
+      await states.remove(removed);
+      if (hasProgressed) await new ExaminationRecords(transaction).save(next);
     });
   }
 

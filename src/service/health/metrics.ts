@@ -18,7 +18,7 @@ export type Gauges = {
   readonly webhooks: Readonly<Record<'delivering' | 'failing' | 'disabled', number>>;
   /** Events that could not be delivered to a webhook. */
   readonly parkedEvents: number;
-  /** Devices by the mode of their assignments and their state; null if this replica has not examined the fleet recently. */
+  /** Devices by the mode of their assignments and their state; null before the first examination of the fleet. */
   readonly desiredStates: readonly DevicesInState[] | null;
   readonly reportBatchesInProgress: number;
   readonly eventStreams: number;

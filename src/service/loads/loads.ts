@@ -69,17 +69,13 @@ export type NewLoadsRequest = LoadTerms &
 /** The loads of a request, and the selected devices that are unreachable. */
 export type AcceptedRequest = CreatedLoads & { readonly unreachable: UnreachableTargets };
 
-/** A device of a preview. */
-export type PreviewedDevice = {
+/** The expected outcome of a load on one device. */
+export type PreviewedLoad = {
   readonly device: string;
   readonly name: string;
   readonly isReachable: boolean;
   /** Whether the request leaves the device out because it is unreachable. */
   readonly isSkipped: boolean;
-};
-
-/** The expected outcome of a load on one device. */
-export type PreviewedLoad = PreviewedDevice & {
   readonly forecast: Forecast;
   /** Why the load would be held; null: it would be sent at once. */
   readonly hold: Hold | null;

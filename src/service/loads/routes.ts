@@ -265,9 +265,10 @@ function toUnloadPreview({ withoutModule, items }: PreviewedUnloads): z.infer<ty
     unreachable: items.filter(({ isReachable }) => !isReachable).length,
     skipped: items.length - unloaded.length,
     refused: unloaded.filter(({ forecast }) => forecast.verdict !== 'would-unload').length,
-    items: items.map(({ device, name, isReachable, isSkipped, version, forecast: { verdict, reason, warnings } }) => ({
+    held: unloaded.filter(({ hold }) => hold !== null).length,
+    items: items.map(({ device, name, isReachable, isSkipped, version, hold, forecast: { verdict, reason, warnings } }) => ({
       ...{ device, deviceName: name, currentVersion: version, reachable: isReachable },
-      ...{ forecast: verdict, reason, warnings: [...warnings], skipped: isSkipped },
+      ...{ forecast: verdict, reason, warnings: [...warnings], ...toHold(hold), skipped: isSkipped },
     })),
   };
 }

@@ -273,6 +273,7 @@ export const UnloadPreview = z
     refused: count.describe(
       'Number of devices that would refuse the unload, or whose host does not support unloads, as far as the service knows. Without those that the request would leave out.',
     ),
+    held: heldCount,
     items: z
       .array(
         z
@@ -288,6 +289,7 @@ export const UnloadPreview = z
             warnings: z
               .array(z.string())
               .describe('With `forceReason`: the links that modules in memory would lose. Names up to 5 and counts the others.'),
+            ...holdShape,
             skipped: z.boolean().describe('Whether the request would leave the device out.'),
           })
           .meta({ id: 'PreviewedUnload' }),
@@ -304,6 +306,7 @@ export const UnloadPreview = z
         unreachable: 0,
         skipped: 0,
         refused: 1,
+        held: 1,
         items: [
           {
             device: exampleIdentifier('device'),
@@ -313,6 +316,7 @@ export const UnloadPreview = z
             forecast: 'refused-imported',
             reason: 'udp@1.0.0 imports tcp.push: unload udp first, or force the unload with a reason',
             warnings: [],
+            ...exampleHold,
             skipped: false,
           },
         ],

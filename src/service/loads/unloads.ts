@@ -13,7 +13,8 @@ import { createLoads, type LoadTerms, type Target } from './batches.ts';
 import { toColumns } from './content.ts';
 import type { OnLoadsEnded } from './endings.ts';
 import { checkHostsSupport } from './host-support.ts';
-import type { AcceptedRequest, PreviewedDevice } from './loads.ts';
+import type { AcceptedRequest, PreviewedLoad } from './loads.ts';
+import { checkOpensInTime } from './maintenance-holds.ts';
 import { forecastUnloads, type UnloadForecast } from './unload-forecast.ts';
 import { skippedFacts, type UnreachableChoice, unreachableSplitter } from './unreachable-targets.ts';
 
@@ -33,7 +34,7 @@ export type UnloadRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason' 
 export type UnloadPreview = {
   /** The number of selected devices without the module. */
   readonly withoutModule: number;
-  readonly items: readonly (PreviewedDevice & { readonly version: string; readonly forecast: UnloadForecast })[];
+  readonly items: readonly (Omit<PreviewedLoad, 'forecast'> & { readonly version: string; readonly forecast: UnloadForecast })[];
 };
 
 /** The policies of a load that an unload does not have. */
@@ -53,7 +54,7 @@ export class Unloads {
 
   /**
    * Creates one load for each device that has the module, all or none. Devices without the module are skipped unless the request names them.
-   * @throws {Problem} `invalid-value`, `not-loaded`, `all-unreachable`, `unsupported-by-host`, `busy`.
+   * @throws {Problem} `invalid-value`, `not-loaded`, `all-unreachable`, `unsupported-by-host`, `busy`, `windows-closed`.
    */
   async request(request: UnloadRequest, requester: Requester, toResponse: ToResponse<AcceptedRequest>): Promise<AcceptedRequest> {
     const { module, selector, forceReason, unreachable: choice, ...how } = request;
@@ -75,21 +76,24 @@ export class Unloads {
     });
   }
 
-  /** Returns the expected outcomes without creating loads. @throws {Problem} `invalid-value`, `not-loaded`, `all-unreachable`. */
-  async preview(request: Pick<UnloadRequest, 'module' | 'selector' | 'forceReason' | 'unreachable'>): Promise<UnloadPreview> {
+  /** Returns the expected outcomes without creating loads. @throws {Problem} `invalid-value`, `not-loaded`, `all-unreachable`, `windows-closed`. */
+  async preview(request: UnloadRequest): Promise<UnloadPreview> {
     const connection = this.#uses.store.readConnection;
     const { module, forceReason } = request;
     const selected = await selectDevices(connection, request.selector);
     const found = await findTargets(connection, selected, request);
     const { targets } = await splitTargets(connection, found, request.unreachable);
     const included = new Set(targets.map(({ device }) => device.id));
+    const closedOn = await checkOpensInTime(connection, { targets, terms: request }, this.#uses.clock.now());
+    const isOverridden = request.overrideMaintenanceWindow !== null;
     const devices = found.map(({ device }) => device);
     const forecasts = await forecastUnloads(connection, module, devices, forceReason !== null);
     const known = await new DeviceRecords(connection).reachabilityOf(devices.map(({ id }) => id));
     const items = found.flatMap(({ device: { id }, content }) => {
       const [forecast, device] = [forecasts.get(id), known.get(id)];
       if (forecast === undefined || device === undefined) return [];
-      return [{ device: id, ...device, isSkipped: !included.has(id), version: toColumns(content).version, forecast }];
+      const hold = isOverridden || !included.has(id) ? null : closedOn(id);
+      return [{ device: id, ...device, isSkipped: !included.has(id), version: toColumns(content).version, forecast, hold }];
     });
     return { withoutModule: selected.length - found.length, items };
   }

@@ -242,7 +242,6 @@ function toAuditEntry(
   return { action: `webhook.${change}`, object, detail };
 }
 
-/** Returns the content of a webhook for the audit trail. The path of a URL is left out: those of Slack and Teams contain a secret. */
 /** A request with the identifier of its group. */
 type WebhookContent = Omit<WebhookRequest, 'group'> & { readonly groupId: string | null };
 
@@ -256,6 +255,7 @@ export async function webhooksOfGroup(connection: Connection, groupId: string): 
   return (await new WebhookRecords(connection).namesOfGroup(groupId)).map((name) => `the webhook ${name}`);
 }
 
+/** Returns the content of a webhook for the audit trail. The path of a URL is left out: those of Slack and Teams contain a secret. */
 function describeWebhook({
   name,
   url,

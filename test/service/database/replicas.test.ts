@@ -1,16 +1,14 @@
 // Several replicas on one PostgreSQL database: any of them can serve any request.
 
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
-import { createPostgresql, kind } from '../../databases.ts';
+import { kind } from '../../databases.ts';
 import { Agent } from '../agents/agent.ts';
+import { ofReplicas, startReplicas } from '../replicas.ts';
 import { bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
-
-// SQLite allows only one process.
-const ofReplicas = test.runIf(kind === 'postgresql');
 
 const [first, second, third] = [new TestService(), new TestService(), new TestService()];
 const replicas = [first, second, third];
@@ -18,17 +16,9 @@ let devices: string[] = [];
 
 beforeAll(async () => {
   if (kind === 'sqlite') return;
-  const database = await createPostgresql();
-  for (const replica of replicas) {
-    replica.database = database;
-    replica.privateKeys = first.privateKeys;
-    replica.unreachableAfter = 4_000;
-  }
-  // Concurrently: the migrations are applied once, and one admin key and one signing key are created.
-  await Promise.all(replicas.map((replica) => replica.start()));
-  const key = replicas.map((replica) => replica.key).filter((one) => one !== '');
-  expect(key).toHaveLength(1);
-  for (const replica of replicas) replica.key = key[0] ?? '';
+  for (const replica of replicas) replica.unreachableAfter = 4_000;
+  // The migrations are applied once, and one administrator key and one signing key are created.
+  expect(await startReplicas(replicas)).toHaveLength(1);
   first.startHost('near', 2, { place: 'near' });
   second.startHost('far', 2, { place: 'far' });
   devices = await third.connectedDevices(4);

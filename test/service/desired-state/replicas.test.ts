@@ -1,26 +1,14 @@
 // Three replicas on one PostgreSQL database: one of them at a time brings devices to their desired versions, and another one takes over.
 
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createPostgresql, kind } from '../../databases.ts';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { ofReplicas, startReplicas } from '../replicas.ts';
 import { itemsOf, TestService, until, workModule } from '../test-service.ts';
-
-// SQLite allows only one process.
-const ofReplicas = test.runIf(kind === 'postgresql');
 
 const replicas = [new TestService(), new TestService(), new TestService()];
 const devices = 12;
 
 beforeAll(async () => {
-  const [first] = replicas;
-  if (kind === 'sqlite' || first === undefined) return;
-  const database = await createPostgresql();
-  for (const replica of replicas) {
-    replica.database = database;
-    replica.privateKeys = first.privateKeys;
-  }
-  await Promise.all(replicas.map((replica) => replica.start()));
-  const key = replicas.map((replica) => replica.key).find((one) => one !== '');
-  for (const replica of replicas) replica.key = key ?? '';
+  await startReplicas(replicas);
 });
 afterAll(() => Promise.all(replicas.map((replica) => replica.close())));
 

@@ -116,7 +116,7 @@ test('a request is rejected if the windows do not open before its deadline, with
   const seconds = Number(/deadline of (\d+) seconds/.exec(String(several.body['detail']))?.[1]);
   expect(await request({ devices: [edge[0]], deadlineSeconds: seconds - 120, version: '1.3.0' })).toMatchObject(windowsClosed);
   const unload = { module: 'tcp', deadlineSeconds: 60, version: undefined, devices: [edge[0]] };
-  expect(await request(unload, '/v1/unloads')).toMatchObject(windowsClosed);
+  for (const dryRun of [false, true]) expect(await request({ ...unload, dryRun }, '/v1/unloads')).toMatchObject(windowsClosed);
   for (const dryRun of [false, true])
     expect(await request({ ...unload, reason: 'test', dryRun }, '/v1/rollbacks')).toMatchObject(windowsClosed);
   expect(
@@ -152,6 +152,12 @@ test('previews say which loads would be held, and until when', async () => {
   expect(await request({ devices, version: '1.3.0', dryRun: true, deadlineSeconds: 60, ...override })).toMatchObject({ body: { held: 0 } });
   const rollback = await request({ devices: [edge[0]], version: undefined, reason: 'test', dryRun: true }, '/v1/rollbacks');
   expect(itemsOf(rollback)).toMatchObject([{ held: true, heldUntil: expect.any(String) }]);
+  const unload = { devices, version: undefined, dryRun: true };
+  const unloads = await request(unload, '/v1/unloads');
+  expect(unloads).toMatchObject({ status: 200, body: { devices: 2, held: 1 } });
+  expect(byDevice(unloads, edge[0])).toMatchObject({ held: true, heldUntil: expect.stringMatching(/T00:00:00.000Z$/) });
+  expect(byDevice(unloads, core[0])).toMatchObject({ held: false, heldUntil: null });
+  expect(await request({ ...unload, deadlineSeconds: 60, ...override }, '/v1/unloads')).toMatchObject({ body: { held: 0 } });
   const rollout = await request({ devices, version: '1.3.0', deadlineSeconds: 60, dryRun: true }, '/v1/rollouts');
   expect(rollout).toMatchObject({ status: 200, body: { held: 1 } });
   expect(byDevice(rollout, edge[0])).toMatchObject({ held: true });

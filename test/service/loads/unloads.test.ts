@@ -192,8 +192,9 @@ test('a dry run forecasts each device that has the module, and creates nothing',
     const { status, body } = await service.postRaw('/v1/unloads', { module: 'tcp', selector: 'zone!=x', dryRun: true, ...more });
     return { status, ...body };
   };
-  const item = { device, deviceName: 'rack-1', currentVersion: '1.0.0', reachable: true, skipped: false, warnings: [] };
-  const counts = { status: 200, devices: 1, withoutModule: 1, unreachable: 0, skipped: 0 };
+  const known = { device, deviceName: 'rack-1', currentVersion: '1.0.0', reachable: true };
+  const item = { ...known, held: false, heldUntil: null, skipped: false, warnings: [] };
+  const counts = { status: 200, devices: 1, withoutModule: 1, unreachable: 0, skipped: 0, held: 0 };
   expect(await preview()).toEqual({ ...counts, refused: 0, items: [{ ...item, forecast: 'would-unload', reason: null }] });
   const { tcp } = await importTcp();
   const link = 'udp@1.0.0, which is in memory, imports tcp.v1.0.0';

@@ -1,29 +1,19 @@
 // Three replicas on one PostgreSQL database: one of them sends at a time, and another one takes over.
 
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createPostgresql, kind } from '../../databases.ts';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { kind } from '../../databases.ts';
+import { ofReplicas, startReplicas } from '../replicas.ts';
 import { itemsOf, TestService, until } from '../test-service.ts';
 import { Receiver } from './receiver.ts';
 
-// SQLite allows only one process.
-const ofReplicas = test.runIf(kind === 'postgresql');
-
 const replicas = [new TestService(), new TestService(), new TestService()];
-const [first, second] = replicas;
+const [, second] = replicas;
 const receiver = new Receiver();
 
 beforeAll(async () => {
-  if (kind === 'sqlite' || first === undefined) return;
-  const database = await createPostgresql();
-  for (const replica of replicas) {
-    replica.database = database;
-    replica.privateKeys = first.privateKeys;
-  }
-  await Promise.all(replicas.map((replica) => replica.start()));
-  const key = replicas.map((replica) => replica.key).find((one) => one !== '');
-  for (const replica of replicas) replica.key = key ?? '';
-  await receiver.start();
+  await startReplicas(replicas);
+  if (kind === 'postgresql') await receiver.start();
 });
 afterAll(async () => {
   await Promise.all(replicas.map((replica) => replica.close()));

@@ -5,7 +5,7 @@ import { type Schemas, unwrapAccepted, unwrapResponse } from '../../../src/clien
 import { Dialog } from '../../components/dialog.tsx';
 import { Disclosure } from '../../components/disclosure.tsx';
 import { Checkbox, Text } from '../../components/fields.tsx';
-import { defaultIsolationOptions, IsolationFields, loadOptionsBody } from '../../components/load-options.tsx';
+import { defaultIsolationOptions, IsolationFields, type IsolationOptions, loadOptionsBody } from '../../components/load-options.tsx';
 import { countText } from '../../components/numbers.ts';
 import { FailureNotice, ResourceView } from '../../components/resource-view.tsx';
 import { useResource } from '../../live/resource.ts';
@@ -50,7 +50,9 @@ export function UnloadDialog({ device, module, onClose }: Parts) {
             <IsolationFields terms={terms} onChange={setTerms} />
           </div>
         </Disclosure>
-        {entry !== undefined && <Preview device={device} module={module} isForced={isForced} references={entry.referenceCount} />}
+        {entry !== undefined && (
+          <Preview device={device} module={module} terms={terms} isForced={isForced} references={entry.referenceCount} />
+        )}
         {unload.failure !== null && <FailureNotice failure={unload.failure} />}
         <div class="buttons">
           <button type="button" onClick={onClose}>
@@ -65,14 +67,19 @@ export function UnloadDialog({ device, module, onClose }: Parts) {
   );
 }
 
-type PreviewParts = Pick<Parts, 'device' | 'module'> & { readonly isForced: boolean; readonly references: number };
+type PreviewParts = Pick<Parts, 'device' | 'module'> & {
+  readonly terms: IsolationOptions;
+  readonly isForced: boolean;
+  readonly references: number;
+};
 
 /** The forecast of the unload. */
-function Preview({ device, module, isForced, references }: PreviewParts) {
+function Preview({ device, module, terms, isForced, references }: PreviewParts) {
   const { client } = useSignedIn();
-  const previewed = useResource<Schemas['UnloadPreview']>(JSON.stringify([device.id, module, isForced]), async (signal) => {
-    // The reason does not affect the forecast.
-    const body = { module, devices: [device.id], dryRun: true, ...(isForced ? { forceReason: 'a forecast' } : {}) };
+  // The reasons do not affect the forecast: constants avoid a request per typed character.
+  const options = loadOptionsBody({ ...terms, overrideReason: terms.overrideReason === '' ? '' : 'a forecast' });
+  const body = { module, devices: [device.id], dryRun: true, ...options, ...(isForced ? { forceReason: 'a forecast' } : {}) };
+  const previewed = useResource<Schemas['UnloadPreview']>(JSON.stringify(body), async (signal) => {
     const preview = unwrapResponse(await client.POST('/v1/unloads', { body, signal }));
     if (!('items' in preview)) throw new TypeError('the service created an unload instead of a preview');
     return preview;
@@ -86,19 +93,20 @@ function Preview({ device, module, isForced, references }: PreviewParts) {
 
 type Noticed = Pick<Parts, 'device' | 'module'> & { readonly item: Schemas['PreviewedUnload']; readonly references: number };
 
-function ForecastNotice({ item: { forecast, reason, warnings, reachable, currentVersion }, device, module, references }: Noticed) {
+function ForecastNotice({ item: { forecast, reason, warnings, reachable, held, currentVersion }, device, module, references }: Noticed) {
   const what = {
     'would-unload': `${module}@${currentVersion} would be unloaded. Accesses inside now: ${countText(references)}.`,
     'refused-not-loaded': 'The device would refuse the unload: the module is not in memory.',
     'refused-imported': 'The device would refuse the unload: modules in memory import the module.',
     'unsupported-by-host': 'The agent of the host does not support unloads.',
   }[forecast];
-  const isWell = forecast === 'would-unload' && reachable && warnings.length === 0;
+  const isWell = forecast === 'would-unload' && reachable && !held && warnings.length === 0;
   return (
     <p class="notice" data-is={isWell ? 'well' : 'warning'} role="status">
       <strong>{what}</strong>
       {reason !== null && <span>{reason}</span>}
       {!reachable && <span>The host of {device.name} is unreachable. The unload would wait until it connects, or expire.</span>}
+      {held && <span>The maintenance windows of {device.name} are closed. The unload would be held until they open.</span>}
       {warnings.map((warning) => (
         <span key={warning}>Warning: {warning}.</span>
       ))}
